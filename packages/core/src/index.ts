@@ -1,0 +1,29 @@
+export { assert } from "./assert.js";
+export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";
+export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./byte-source.js";
+export { bytesPerElement, DTYPES, type DType, isDType } from "./dtype.js";
+export {
+  BudgetError,
+  DisposedError,
+  type ErrorCode,
+  type ErrorOptions,
+  FlashwickError,
+  FormatError,
+  InputError,
+  IntegrityError,
+  IoError,
+  isFlashwickError,
+  UnsupportedError,
+} from "./errors.js";
+export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.js";
+export {
+  type Activation,
+  type Architecture,
+  ffnBytes,
+  type ModelGeometry,
+  paddedLength,
+  type WeightLayout,
+} from "./geometry.js";
+export type { Predictor, PredictorLayer, PredictorMatrix, PredictorQuality } from "./predictor.js";
+export type { OnProgress, Progress } from "./progress.js";
+export type { PhaseMs, RunStats, TokenStats } from "./stats.js";

@@ -1,0 +1,46 @@
+/** What a trained sparsity predictor is: data that the trainer makes, the sidecar file carries and the engine runs. */
+
+/** How good one layer's predictor is, on held-out tokens. Shares are of `dFf`. */
+export interface PredictorQuality {
+  readonly layer: number;
+  readonly rank: number;
+  /** A neuron is named when its score exceeds this (score = logit, before the sigmoid). */
+  readonly threshold: number;
+  readonly trueActiveShare: number;
+  readonly namedShare: number;
+  /** Share of the truly active neurons that are named. */
+  readonly recall: number;
+  /** Share of the named neurons that are truly active. */
+  readonly precision: number;
+  /** Σ over missed |act_i|·‖down_i‖ divided by the same sum over all active neurons. */
+  readonly missedMass: number;
+}
+
+/** Weights of one layer's predictor: score = W2 · relu(W1 · x), no biases. */
+export interface PredictorLayer extends PredictorQuality {
+  /** W1 `[rank, dModel]`, row-major. */
+  readonly w1: PredictorMatrix;
+  /** W2 `[dFf, rank]`, row-major. */
+  readonly w2: PredictorMatrix;
+}
+
+export interface PredictorMatrix {
+  readonly dtype: "f32" | "f16" | "int8";
+  readonly rows: number;
+  readonly cols: number;
+  /** `rows * cols` elements of `dtype`, little-endian. */
+  readonly data: Uint8Array;
+  /** f32 per row; int8 only. */
+  readonly scales: Float32Array | null;
+}
+
+export interface Predictor {
+  /** Fingerprint of the model it belongs to; a mismatch is refused, since a foreign predictor gives fluent wrong text. */
+  readonly modelFingerprint: string;
+  readonly dModel: number;
+  readonly dFf: number;
+  /** One entry a layer, ascending and complete. */
+  readonly layers: readonly PredictorLayer[];
+  /** Free facts about the training: tokens, epochs, seed, command. JSON values. */
+  readonly training: Readonly<Record<string, unknown>>;
+}

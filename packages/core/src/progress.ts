@@ -1,0 +1,12 @@
+/** Progress of anything long. Libraries never print; they report here. */
+export interface Progress {
+  /** What is going on, in the words of the command: "convert", "load", "prefill", "record", "train", "evaluate", "verify". */
+  readonly phase: string;
+  readonly loaded: number;
+  readonly total: number;
+  readonly unit: "bytes" | "tokens" | "steps" | "layers";
+  /** Anything worth showing beside the bar: a tensor's name, a loss. */
+  readonly detail?: string;
+}
+
+export type OnProgress = (progress: Progress) => void;

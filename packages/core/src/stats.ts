@@ -1,0 +1,56 @@
+/** The counters that a run reports. Per-token figures are over decoded tokens; prefill is apart. */
+import type { DramAccount } from "./budget.js";
+
+/** Milliseconds of one token by phase, measured on the orchestrating thread. */
+export interface PhaseMs {
+  predict: number;
+  cache: number;
+  /** Time in which the orchestrating thread waits for flash. */
+  readWait: number;
+  attention: number;
+  ffn: number;
+  head: number;
+  other: number;
+}
+
+/** What one decoded token cost. */
+export interface TokenStats {
+  readonly ms: number;
+  readonly phaseMs: Readonly<PhaseMs>;
+  readonly flashBytes: number;
+  readonly flashReads: number;
+  /** Neurons named by the predictor (all of them when dense). */
+  readonly neuronsNamed: number;
+  readonly neuronsLoaded: number;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+}
+
+/** The `stats` of `flashwick run --json`. */
+export interface RunStats {
+  readonly backend: string;
+  readonly ioMode: "direct" | "buffered" | "memory";
+  readonly mode: "dense" | "predicted" | "oracle";
+  readonly kvDType: "f32" | "f16" | "int8";
+  readonly policy: string;
+  readonly prefillMs: number;
+  readonly prefillFlashBytes: number;
+  readonly prefillFlashReads: number;
+  readonly decodeMs: number;
+  readonly tokensPerSec: number;
+  readonly timeToFirstTokenMs: number;
+  readonly tokenMs: { readonly mean: number; readonly p50: number; readonly p90: number; readonly p99: number };
+  readonly flashBytes: number;
+  readonly flashReads: number;
+  readonly flashBytesPerToken: number;
+  readonly readsPerToken: number;
+  /** What a reader without predictor and cache would fetch per token: every FFN record. */
+  readonly naiveFlashBytesPerToken: number;
+  readonly naiveReadsPerToken: number;
+  readonly neuronsNamedPerToken: number;
+  readonly neuronsLoadedPerToken: number;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly msPerToken: Readonly<PhaseMs>;
+  readonly dramBytes: DramAccount;
+}

@@ -1,0 +1,5 @@
+import { packageConfig } from "../../tsup.base.js";
+
+export default packageConfig({
+  index: "src/index.ts",
+});

@@ -1,0 +1,1 @@
+export type { CacheCounters, CacheWave, NeuronCache } from "./plan.js";

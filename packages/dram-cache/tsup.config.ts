@@ -1,0 +1,6 @@
+import { packageConfig } from "../../tsup.base.js";
+
+export default packageConfig({
+  index: "src/index.ts",
+  simulate: "src/simulate/index.ts",
+});

@@ -1,0 +1,80 @@
+/**
+ * What reading and writing a model file looks like from outside; SPEC.md has the bytes.
+ */
+import type { ByteSource, DType, ModelGeometry, WeightLayout } from "@flashwick/core";
+
+/** Role of a resident tensor. GGUF names are these; `blk.<layer>.` in front for those of a layer. */
+export type TensorRole =
+  | "token_embd.weight"
+  | "position_embd.weight"
+  | "project_in.weight"
+  | "project_out.weight"
+  | "output_norm.weight"
+  | "output_norm.bias"
+  | "output.weight"
+  | "attn_norm.weight"
+  | "attn_norm.bias"
+  | "attn_q.weight"
+  | "attn_q.bias"
+  | "attn_k.weight"
+  | "attn_k.bias"
+  | "attn_v.weight"
+  | "attn_v.bias"
+  | "attn_output.weight"
+  | "attn_output.bias"
+  | "ffn_norm.weight"
+  | "ffn_norm.bias"
+  | "ffn_up.bias"
+  | "ffn_down.bias";
+
+/** A tensor that stays in DRAM. Matrices have the model's dtype; vectors (norms, biases) are f32. */
+export interface ResidentTensor {
+  /** GGUF name: `token_embd.weight`, `blk.3.attn_q.weight`. */
+  readonly name: string;
+  readonly dtype: DType;
+  /** Rows and columns; a vector has one row. Row-major, `cols` innermost. */
+  readonly rows: number;
+  readonly cols: number;
+  /** Absolute file offset and size of the elements. */
+  readonly offset: number;
+  readonly sizeBytes: number;
+  readonly crc32c: number;
+  /** int8 only: the f32 `[rows]` scales, stored as the tensor `<name>.scale`. */
+  readonly scales: { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number } | null;
+}
+
+/** One layer's neuron records. Neuron i stands at `offset + i * strideBytes` (bundled). */
+export interface RecordTensor {
+  readonly layer: number;
+  /** Absolute file offset of neuron 0: its whole record, or its up row when split. */
+  readonly offset: number;
+  /** Split layout only: absolute file offset of neuron 0's down column. */
+  readonly downOffset: number | null;
+  /** Absolute file offset of u32 `[dFf]` CRC-32C, one per neuron over its whole slot (both halves in order when split). */
+  readonly crcOffset: number;
+  /** CRC-32C of those checksums themselves. */
+  readonly crcOfCrcs: number;
+}
+
+/** Everything the header says; checked, bounded, frozen. */
+export interface ModelHeader {
+  readonly geometry: ModelGeometry;
+  readonly weights: WeightLayout;
+  readonly tensors: ReadonlyMap<string, ResidentTensor>;
+  readonly records: readonly RecordTensor[];
+  /** SHA-256, hex, over the names, shapes and checksums of the *source* weights: the same for every dtype and layout made from one checkpoint. */
+  readonly fingerprint: string;
+  /** The tokenizer as a Hugging Face `tokenizer.json` document, or null. */
+  readonly tokenizerJson: string | null;
+  readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | null;
+  readonly fileBytes: number;
+  readonly dataOffset: number;
+  /** Plain metadata for display: every GGUF key with its value (arrays shortened). */
+  readonly metadata: ReadonlyMap<string, unknown>;
+}
+
+/** An open model file: its header, and the source to read the rest from. */
+export interface ModelFile {
+  readonly header: ModelHeader;
+  readonly source: ByteSource;
+}

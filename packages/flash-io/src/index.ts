@@ -1,0 +1,1 @@
+export type { FlashReader, FlashRun, RunTarget } from "./reader.js";

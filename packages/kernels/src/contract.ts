@@ -1,0 +1,252 @@
+/**
+ * The op contract: what every kernel backend computes, and in which order it adds.
+ *
+ * All operands live in one arena (arena.ts) and are named by pointers, byte offsets into it, so that flash reads land
+ * where a kernel will read. An op never allocates. Ranges (`rowBegin`, `rowEnd`, …) exist so that threads can split the
+ * output of an op; no op ever splits a sum.
+ *
+ * Vectors. An activation vector of n elements is f32 and occupies `paddedLength(n)` (a multiple of 16) elements; the
+ * elements beyond n are zero. Every op reads whole groups and leaves zeros beyond n in what it writes (the call whose
+ * range includes the last row or column does it). A batch of vectors is `[nTokens, paddedLength(n)]`, without gaps.
+ *
+ * Matrices are row-major without gaps, as they lie in the model file, and `tailBytes` (64) of zeros follow each, so that
+ * a kernel may read the last row in whole groups: what it reads beyond a row meets a zero of x. Weights are finite.
+ *
+ * Order of summation. For each dtype and backend, one output element is a fixed sequence of f32 operations that depends
+ * on the row and the vector alone: not on `nTokens`, ranges, `n`, or neighbours. So a batch equals its vectors one by
+ * one, bit for bit (design, invariant 1). Multiplication and addition are separate roundings (no FMA).
+ *
+ * Signed zeros: a sum never starts from -0, so adding ±0 terms changes no bit; this is what makes skipping a neuron
+ * whose activation is zero exact (invariant 2).
+ */
+import type { Activation, DType } from "@flashwick/core";
+import type { Arena, Ptr } from "./arena.js";
+
+/** Zero bytes that follow every matrix and every slot area in an arena. */
+export const TAIL_BYTES = 64;
+
+/** A weight matrix `[rows, cols]`, row-major. */
+export interface Matrix {
+  readonly dtype: DType;
+  readonly data: Ptr;
+  /** f32 `[rows]`, int8 only; 0 otherwise. */
+  readonly scales: Ptr;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** The slots of one layer: neuron records as they came from flash, `strideBytes` apart. */
+export interface SlotMatrix {
+  readonly dtype: DType;
+  readonly base: Ptr;
+  /** From one slot to the next. Up row at offset 0 of a slot, down column at `downOffsetBytes`; both zero-padded to 16 elements. */
+  readonly strideBytes: number;
+  readonly downOffsetBytes: number;
+  /** Offset of two f32 (up scale, down scale); int8 only; 0 otherwise. */
+  readonly scalesOffsetBytes: number;
+  readonly dModel: number;
+  /** Up-projection bias of each slot, f32 `[slots]`; 0 for none. */
+  readonly bias: Ptr;
+}
+
+export type KvDType = "f32" | "f16" | "int8";
+
+/** Keys and values of one layer: `[nKvHeads, capacityTokens, headDim]` each. */
+export interface KvCache {
+  readonly dtype: KvDType;
+  readonly keys: Ptr;
+  readonly values: Ptr;
+  /** f32 `[nKvHeads, capacityTokens]` each; int8 only; 0 otherwise. int8: q = round(x / scale), scale = max|x| / 127 per (head, token). */
+  readonly keyScales: Ptr;
+  readonly valueScales: Ptr;
+  readonly capacityTokens: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+}
+
+export interface AttentionShape {
+  readonly nHeads: number;
+  /** Factor on q·k, normally 1/sqrt(headDim). */
+  readonly scale: number;
+}
+
+export interface Kernels {
+  readonly backend: "reference" | "wasm";
+  readonly arena: Arena;
+
+  /** Scratch that `linear` and `ffnUp` need for `nTokens` vectors of `cols` elements, bytes. Scratch is 16-byte aligned and private to a thread. */
+  scratchBytes(cols: number, nTokens: number): number;
+  /** Scratch that `attention` needs, bytes: the scores of one head over all positions. */
+  attentionScratchBytes(capacityTokens: number): number;
+
+  /**
+   * out[t, r] = Σ_k w[r, k] · x[t, k] + bias[r], for r in [rowBegin, rowEnd).
+   * int8: x is quantised per vector to 12 bits (|q| ≤ 4095 ≤ 2^31 / (127 · cols/4)), the integer sum is exact.
+   *
+   * @param out   f32 `[nTokens, pad(w.rows)]`. Must not alias x.
+   * @param bias  f32 `[w.rows]`, or 0 for none.
+   * @param x     f32 `[nTokens, pad(w.cols)]`.
+   * Cost: reads the range's weights once per call for small nTokens; 2 · rows · cols · nTokens FLOP.
+   */
+  linear(
+    out: Ptr,
+    x: Ptr,
+    w: Matrix,
+    bias: Ptr,
+    nTokens: number,
+    scratch: Ptr,
+    rowBegin?: number,
+    rowEnd?: number,
+  ): void;
+
+  /**
+   * Activations of chosen neurons: act[t, i] = f(up[slots[i]] · x[t] + bias[slots[i]]) for i in [begin, end).
+   *
+   * @param act   f32 `[nTokens, pad(n)]`.
+   * @param slots u32 `[n]`, in ascending neuron order (the order matters to `ffnDown` only).
+   */
+  ffnUp(
+    act: Ptr,
+    x: Ptr,
+    matrix: SlotMatrix,
+    slots: Ptr,
+    n: number,
+    nTokens: number,
+    activation: Activation,
+    scratch: Ptr,
+    begin?: number,
+    end?: number,
+  ): void;
+
+  /**
+   * out[t, j] += act[t, i] · down[slots[i], j], i = 0 … n−1 in this order, for j in [colBegin, colEnd) (multiples of 16).
+   * Neurons whose activation is zero are skipped: it changes no bit. int8: the factor is fl(act · downScale).
+   *
+   * @param out f32 `[nTokens, pad(dModel)]`, accumulated into.
+   */
+  ffnDown(
+    out: Ptr,
+    act: Ptr,
+    matrix: SlotMatrix,
+    slots: Ptr,
+    n: number,
+    nTokens: number,
+    colBegin?: number,
+    colEnd?: number,
+  ): void;
+
+  /** out[t] = (x[t] − mean) / sqrt(var + epsilon) · weight + bias, over n elements; weight and bias f32 or 0. out may be x. */
+  layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void;
+
+  /** out[i] += x[i] for `count` f32 elements (a multiple of 4). */
+  add(out: Ptr, x: Ptr, count: number): void;
+
+  /** x[i] = max(x[i], 0) for `count` f32 elements (a multiple of 4). */
+  relu(x: Ptr, count: number): void;
+
+  /** Sets `count` f32 elements to zero. */
+  zero(out: Ptr, count: number): void;
+
+  /** out = row `row` of w as f32 `[pad(cols)]`, dequantised. */
+  gatherRow(out: Ptr, w: Matrix, row: number): void;
+
+  /** Stores k and v, f32 `[nTokens, pad(nKvHeads · headDim)]`, at `position` … `position + nTokens − 1`. */
+  storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void;
+
+  /**
+   * Causal attention: query t stands at `position + t` and sees keys 0 … position + t, which are already stored.
+   * out[t, h] = Σ_j softmax_j(scale · q[t, h] · k_j) v_j for heads h in [headBegin, headEnd).
+   *
+   * @param out f32 `[nTokens, pad(nHeads · headDim)]`; @param q the same shape.
+   */
+  attention(
+    out: Ptr,
+    q: Ptr,
+    cache: KvCache,
+    shape: AttentionShape,
+    position: number,
+    nTokens: number,
+    scratch: Ptr,
+    headBegin?: number,
+    headEnd?: number,
+  ): void;
+
+  /** Writes the ascending indices i < n with scores[i] > threshold to `out` (u32) and returns how many. NaN is never above. */
+  selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number;
+
+  /** CRC-32C (Castagnoli) of `sizeBytes` bytes at `ptr`, continuing from `seed` (0 at first). */
+  crc32c(ptr: Ptr, sizeBytes: number, seed?: number): number;
+}
+
+/** Ops of predictor training, all f32; matrices here are row-major with explicit row lengths (multiples of 4) in elements. */
+export interface TrainingKernels extends Kernels {
+  /**
+   * c[i, j] += Σ_k a(i, k) · b[k, j], with a(i, k) at `a + 4·(i·aRowStride + k·aColStride)`: with strides (lda, 1) it is
+   * C += A·B, with (1, lda) it is C += Aᵀ·B.
+   *
+   * @param c f32 `[m, ldc]`, j < n; n, ldb, ldc multiples of 4.
+   */
+  gemm(
+    c: Ptr,
+    ldc: number,
+    a: Ptr,
+    aRowStride: number,
+    aColStride: number,
+    b: Ptr,
+    ldb: number,
+    m: number,
+    n: number,
+    k: number,
+  ): void;
+
+  /** c[i, j] = Σ_k a[i, k] · b[j, k] (A·Bᵀ): the forward pass. Row lengths lda, ldb, ldc in elements; k a multiple of 4. */
+  gemmTransposed(c: Ptr, ldc: number, a: Ptr, lda: number, b: Ptr, ldb: number, m: number, n: number, k: number): void;
+
+  /** dst f32 [count] = src f16 [count]; count a multiple of 4. Finite values. */
+  decodeF16(dst: Ptr, src: Ptr, count: number): void;
+  /** dst f16 [count] = src f32 [count], nearest even; count a multiple of 4. |x| < 65504. */
+  encodeF16(dst: Ptr, src: Ptr, count: number): void;
+
+  /** x[i] where gate[i] > 0, else 0: the gradient of relu. `count` a multiple of 4. */
+  reluGradient(x: Ptr, gate: Ptr, count: number): void;
+
+  /**
+   * Weighted binary cross-entropy on logits, in place: z becomes scale · dLoss/dz, weight · (sigmoid(z) − y), with
+   * y = 1 and weight `positiveWeight` where the bit is set, else 0 and `negativeWeight`. Returns the summed loss.
+   *
+   * @param z      f32 `[m, ldz]`, columns j < n used.
+   * @param labels one bit per column, row i at `labels + i·labelStrideBytes`, bit j at byte j>>3, bit j&7.
+   */
+  crossEntropyGradient(
+    z: Ptr,
+    ldz: number,
+    labels: Ptr,
+    labelStrideBytes: number,
+    m: number,
+    n: number,
+    positiveWeight: number,
+    negativeWeight: number,
+    scale: number,
+  ): number;
+
+  /**
+   * One AdamW step (decoupled weight decay) over `count` parameters (multiple of 4):
+   * m = β1·m + (1−β1)·g; v = β2·v + (1−β2)·g²; w −= lr·( (m/c1) / (sqrt(v/c2) + ε) + decay·w ), c_i = 1 − β_i^step; g is zeroed.
+   */
+  adamW(
+    w: Ptr,
+    g: Ptr,
+    m: Ptr,
+    v: Ptr,
+    count: number,
+    step: number,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    decay: number,
+  ): void;
+}
+
+/** Makes the kernels of an arena; how the runtime and the trainer receive a backend. */
+export type KernelFactory = (arena: Arena) => TrainingKernels;

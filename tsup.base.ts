@@ -1,0 +1,22 @@
+import { defineConfig, type Options } from "tsup";
+
+/**
+ * The one build configuration of all packages: ESM, types, source maps, one output file per entry.
+ * It lives in one place because tsup names a successor (tsdown): a swap is a change of this file.
+ */
+export function packageConfig(entry: Record<string, string>, more: Options = {}) {
+  return defineConfig({
+    entry,
+    format: ["esm"],
+    target: "es2022",
+    platform: "neutral",
+    dts: true,
+    sourcemap: true,
+    clean: true,
+    splitting: true,
+    treeshake: true,
+    external: [/^node:/],
+    silent: true,
+    ...more,
+  });
+}
