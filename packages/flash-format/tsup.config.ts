@@ -2,5 +2,7 @@ import { packageConfig } from "../../tsup.base.js";
 
 export default packageConfig({
   index: "src/index.ts",
+  node: "src/node/index.ts",
   convert: "src/convert/index.ts",
+  "convert-node": "src/convert/node.ts",
 });

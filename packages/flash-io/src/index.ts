@@ -1,1 +1,3 @@
-export type { FlashReader, FlashRun, RunTarget } from "./reader.js";
+export { memoryReader } from "./memory-reader.js";
+export type { FlashReader } from "./reader.js";
+export { type FlashRun, planRuns, type RecordPlaces, type RunPiece } from "./run-plan.js";

@@ -1,1 +1,18 @@
-export {};
+export { POLICIES } from "./cache-policy.js";
+export { Engine, type ForwardObserver, type ForwardOptions, type NeuronMode } from "./engine.js";
+export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
+export {
+  type FinishReason,
+  type GeneratedToken,
+  type GenerateOptions,
+  Model,
+  type ModelOptions,
+  type ModelParts,
+  type RunSummary,
+} from "./model.js";
+export { type RunFacts, summarizeRun } from "./run-summary.js";
+export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
+export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
+export { Session } from "./session.js";
+export { TextStream } from "./text-stream.js";
+export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";

@@ -1,1 +1,7 @@
-export {};
+export { type CheckpointFolder, memoryFolder } from "./checkpoint-folder.js";
+export {
+  type ConversionResult,
+  type ConvertOptions,
+  type CreateWriter,
+  convertCheckpoint,
+} from "./convert-checkpoint.js";

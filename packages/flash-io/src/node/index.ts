@@ -1,1 +1,1 @@
-export {};
+export { openFileReader, type PositionalReads } from "./file-reader.js";

@@ -1,1 +1,1 @@
-export {};
+export { type BackendName, kernelsOf, type OpenModelOptions, openModel, sidecarPath } from "./open-model.js";

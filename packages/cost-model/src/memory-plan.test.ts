@@ -1,0 +1,123 @@
+import { isFlashwickError, type ModelGeometry, type WeightLayout } from "@flashwick/core";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type MemoryRequest, planMemory } from "./memory-plan.js";
+
+const geometry: ModelGeometry = {
+  architecture: "opt",
+  nLayers: 4,
+  dModel: 64,
+  dFf: 256,
+  nHeads: 4,
+  nKvHeads: 4,
+  headDim: 16,
+  vocabSize: 512,
+  contextLength: 128,
+  embeddingDim: 64,
+  activation: "relu",
+  normBefore: true,
+  finalNorm: true,
+  normAffine: true,
+  normEpsilon: 1e-5,
+  biases: true,
+  tiedHead: true,
+  positionOffset: 2,
+  bosTokenId: 2,
+  eosTokenId: 2,
+};
+const weights: WeightLayout = {
+  dtype: "f16",
+  layout: "bundled",
+  strideBytes: 512,
+  downOffsetBytes: 128,
+  scalesOffsetBytes: null,
+  slotBytes: 512,
+};
+
+function request(more: Partial<MemoryRequest>): MemoryRequest {
+  return {
+    geometry,
+    weights,
+    residentBytes: 300_000,
+    rowTableBytes: 20_000,
+    predictorBytes: 10_000,
+    namedShareByLayer: [0.3, 0.05, 0.05, 0.1],
+    contextTokens: 100,
+    kvPrecision: "auto",
+    activationBytes: (batch) => 3000 + 700 * batch,
+    slotOverheadBytes: 8,
+    cacheFixedBytes: 4096,
+    readBufferBytes: 0,
+    budgetBytes: null,
+    ...more,
+  };
+}
+
+/** Any request that a model of this kind can lead to. */
+const requests = fc
+  .record({
+    residentBytes: fc.nat(10_000_000),
+    rowTableBytes: fc.nat(1_000_000),
+    predictorBytes: fc.nat(1_000_000),
+    contextTokens: fc.integer({ min: 1, max: 128 }),
+    dense: fc.boolean(),
+    kvPrecision: fc.constantFrom("auto" as const, "f32" as const, "f16" as const, "int8" as const),
+  })
+  .map(({ dense, ...more }) => request({ ...more, ...(dense ? { namedShareByLayer: null } : {}) }));
+
+describe("planMemory", () => {
+  it("never exceeds the budget, and gives every layer its least slots", () => {
+    fc.assert(
+      fc.property(requests, fc.nat(4_000_000), (asked, extra) => {
+        const { smallestBudgetBytes } = planMemory(asked);
+        const plan = planMemory({ ...asked, budgetBytes: smallestBudgetBytes + extra });
+        expect(plan.dram.total).toBeLessThanOrEqual(plan.dram.budget);
+        for (const slots of plan.slotsByLayer) {
+          expect(slots).toBeGreaterThanOrEqual(16);
+          expect(slots).toBeLessThanOrEqual(256);
+        }
+      }),
+    );
+  });
+  it("accepts the smallest budget that it names, and refuses one byte less with that number", () => {
+    fc.assert(
+      fc.property(requests, (asked) => {
+        const { smallestBudgetBytes } = planMemory(asked);
+        expect(planMemory({ ...asked, budgetBytes: smallestBudgetBytes }).smallestBudgetBytes).toBe(
+          smallestBudgetBytes,
+        );
+        try {
+          planMemory({ ...asked, budgetBytes: smallestBudgetBytes - 1 });
+          expect.unreachable();
+        } catch (error) {
+          expect(isFlashwickError(error) && error.code).toBe("BUDGET_TOO_SMALL");
+          expect(isFlashwickError(error) && error.details.smallestBudgetBytes).toBe(smallestBudgetBytes);
+        }
+      }),
+    );
+  });
+  it("keeps everything resident without a budget", () => {
+    const plan = planMemory(request({}));
+    expect(plan.slotsByLayer).toEqual([256, 256, 256, 256]);
+    expect(plan.rowTablesResident).toBe(true);
+    expect(plan.kvPrecision).toBe("f32");
+    expect(plan.batchTokens).toBe(128);
+  });
+  it("lowers the precision of keys and values only when the better one does not fit", () => {
+    const smallest = planMemory(request({ kvPrecision: "f16" })).smallestBudgetBytes;
+    expect(planMemory(request({ budgetBytes: smallest })).kvPrecision).toBe("f16");
+    expect(planMemory(request({ budgetBytes: smallest - 1 })).kvPrecision).toBe("int8");
+  });
+  it("gives a layer that names more neurons more slots", () => {
+    const { smallestBudgetBytes } = planMemory(request({}));
+    const { slotsByLayer } = planMemory(request({ budgetBytes: smallestBudgetBytes + 80_000 }));
+    expect(slotsByLayer[0]).toBeGreaterThan(slotsByLayer[3]!);
+    expect(slotsByLayer[3]).toBeGreaterThan(slotsByLayer[1]!);
+  });
+  it("holds whole layers when every neuron is named", () => {
+    const asked = request({ namedShareByLayer: null, kvPrecision: "int8" });
+    const { smallestBudgetBytes } = planMemory(asked);
+    const { slotsByLayer } = planMemory({ ...asked, budgetBytes: smallestBudgetBytes + 2 * 256 * 520 });
+    expect(slotsByLayer.filter((slots) => slots === 256).length).toBeGreaterThanOrEqual(1);
+  });
+});

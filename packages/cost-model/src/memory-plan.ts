@@ -1,0 +1,141 @@
+/**
+ * What goes into DRAM under a hard budget: pure arithmetic, exact to the byte, so that the engine can allocate what is
+ * planned here and never asks for more (design, section 4).
+ *
+ * Order of claims: resident weights, predictors, activations for one token, keys and values in the best precision that
+ * fits, a least number of slots per layer; then wider prefill batches, tables that could be read by row, and all that is
+ * left for neurons.
+ */
+import {
+  BudgetError,
+  type DramAccount,
+  formatBytes,
+  type ModelGeometry,
+  totalDramBytes,
+  type WeightLayout,
+} from "@flashwick/core";
+import { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
+import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
+
+/** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
+export const MIN_SLOTS_PER_LAYER = 16;
+
+const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
+const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
+
+export interface MemoryRequest {
+  readonly geometry: ModelGeometry;
+  readonly weights: WeightLayout;
+  /** Weights that must stay: matrices, norms, biases, checksums. */
+  readonly residentBytes: number;
+  /** Tables of which a token needs one row (positions; token embeddings of an untied head): kept where there is room. */
+  readonly rowTableBytes: number;
+  readonly predictorBytes: number;
+  /** Share of `dFf` that each layer's predictor names; null when every neuron is named (dense). */
+  readonly namedShareByLayer: readonly number[] | null;
+  /** Longest sequence to be held, prompt included. */
+  readonly contextTokens: number;
+  readonly kvPrecision: KvPrecision | "auto";
+  /** Bytes of activations, logits and scratch for prefill batches of n tokens. */
+  readonly activationBytes: (batchTokens: number) => number;
+  /** Bytes that a slot costs beside its record: its bias, its bookkeeping. */
+  readonly slotOverheadBytes: number;
+  /** Bytes of the cache's bookkeeping that do not depend on the number of slots. */
+  readonly cacheFixedBytes: number;
+  readonly readBufferBytes: number;
+  /** Hard budget; null plans for everything to be resident. */
+  readonly budgetBytes: number | null;
+}
+
+export interface MemoryPlan {
+  readonly dram: DramAccount;
+  readonly kvPrecision: KvPrecision;
+  readonly contextTokens: number;
+  /** Prefill handles this many tokens at a time. */
+  readonly batchTokens: number;
+  readonly rowTablesResident: boolean;
+  readonly slotsByLayer: readonly number[];
+  /** The least budget with which this request would be met. */
+  readonly smallestBudgetBytes: number;
+}
+
+/**
+ * Plans the memory of a run.
+ *
+ * @throws {BudgetError} `BUDGET_TOO_SMALL` with `details.smallestBudgetBytes`.
+ */
+export function planMemory(request: MemoryRequest): MemoryPlan {
+  const { geometry, contextTokens } = request;
+  const slotBytes = request.weights.slotBytes + request.slotOverheadBytes;
+  const minSlots = geometry.nLayers * Math.min(MIN_SLOTS_PER_LAYER, geometry.dFf);
+  const maxSlots = geometry.nLayers * geometry.dFf;
+  const fixed = request.residentBytes + request.predictorBytes + request.readBufferBytes + request.cacheFixedBytes;
+  const floor = fixed + request.activationBytes(1) + minSlots * slotBytes;
+  const choices = request.kvPrecision === "auto" ? PRECISIONS : [request.kvPrecision];
+  const smallestBudgetBytes = floor + kvCacheBytes(geometry, choices.at(-1)!, contextTokens);
+  const roomy = fixed + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
+  const budget = request.budgetBytes ?? roomy + kvCacheBytes(geometry, choices[0]!, contextTokens);
+
+  const kvPrecision = choices.find((choice) => floor + kvCacheBytes(geometry, choice, contextTokens) <= budget);
+  if (kvPrecision === undefined) throw tooSmall(request, budget, smallestBudgetBytes);
+  const kvCache = kvCacheBytes(geometry, kvPrecision, contextTokens);
+
+  let spare = budget - floor - kvCache;
+  const oneToken = request.activationBytes(1);
+  const allSlots = (maxSlots - minSlots) * slotBytes;
+  const batchTokens = BATCHES.find((batch) => {
+    const more = request.activationBytes(batch) - oneToken;
+    // A wide batch may take a tenth of what neurons would get, or what they cannot use anyway.
+    return batch === 1 || (more <= spare && (more <= spare / 10 || spare - more >= allSlots));
+  })!;
+  const activations = request.activationBytes(batchTokens);
+  spare -= activations - oneToken;
+  const rowTablesResident = request.rowTableBytes <= spare / 10 || spare - request.rowTableBytes >= allSlots;
+  if (rowTablesResident) spare -= request.rowTableBytes;
+
+  const totalSlots = Math.min(maxSlots, minSlots + Math.floor(spare / slotBytes));
+  const slotsByLayer = request.namedShareByLayer
+    ? allocateByDemand(
+        request.namedShareByLayer.map((share) => share * geometry.dFf),
+        geometry.dFf,
+        totalSlots,
+        MIN_SLOTS_PER_LAYER,
+      )
+    : allocateWholeLayers(geometry.nLayers, geometry.dFf, totalSlots, MIN_SLOTS_PER_LAYER);
+  const slots = slotsByLayer.reduce((sum, n) => sum + n, 0);
+  const bytes = {
+    resident: request.residentBytes + (rowTablesResident ? request.rowTableBytes : 0),
+    predictor: request.predictorBytes,
+    neuronCache: slots * slotBytes + request.cacheFixedBytes,
+    kvCache,
+    activations,
+    readBuffers: request.readBufferBytes,
+  };
+  return {
+    dram: { ...bytes, budget, total: totalDramBytes(bytes) },
+    kvPrecision,
+    contextTokens,
+    batchTokens,
+    rowTablesResident,
+    slotsByLayer,
+    smallestBudgetBytes,
+  };
+}
+
+function tooSmall(request: MemoryRequest, budget: number, smallestBudgetBytes: number): BudgetError {
+  return new BudgetError(
+    "BUDGET_TOO_SMALL",
+    `a DRAM budget of ${formatBytes(budget)} cannot hold the resident weights and one token's working set for ` +
+      `${request.contextTokens} tokens of context; the smallest that would do is ${smallestBudgetBytes} bytes ` +
+      `(${formatBytes(smallestBudgetBytes)}), or ask for fewer tokens`,
+    {
+      details: {
+        budgetBytes: budget,
+        smallestBudgetBytes,
+        contextTokens: request.contextTokens,
+        residentBytes: request.residentBytes,
+        predictorBytes: request.predictorBytes,
+      },
+    },
+  );
+}

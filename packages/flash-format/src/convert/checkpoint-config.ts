@@ -1,0 +1,73 @@
+/** config.json: which family a checkpoint is of, its geometry, and the element type its author trained or published. */
+import { type DType, FormatError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import * as v from "valibot";
+import { readDocument } from "./checkpoint-document.js";
+import type { CheckpointFolder } from "./checkpoint-folder.js";
+import type { CheckpointFamily } from "./families/family.js";
+import { optFamily } from "./families/opt.js";
+
+/** Every family that conversion knows. */
+const FAMILIES: readonly CheckpointFamily[] = [optFamily];
+
+const CONFIG_FILE = "config.json";
+
+const commonConfig = v.looseObject({
+  model_type: v.optional(v.string()),
+  architectures: v.nullish(v.array(v.string())),
+  dtype: v.nullish(v.string()),
+  torch_dtype: v.nullish(v.string()),
+  quantization_config: v.optional(v.unknown()),
+});
+type CommonConfig = v.InferOutput<typeof commonConfig>;
+
+const DTYPE_OF_TORCH: Readonly<Record<string, DType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
+
+export interface CheckpointConfig {
+  readonly family: CheckpointFamily;
+  readonly geometry: ModelGeometry;
+  /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known. */
+  readonly dtype: DType | null;
+}
+
+/**
+ * Reads and checks config.json.
+ *
+ * @throws {FormatError} `CHECKPOINT_CONFIG` naming file and field. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`,
+ * `UNSUPPORTED_ACTIVATION`, `UNSUPPORTED_FEATURE`.
+ */
+export async function readCheckpointConfig(folder: CheckpointFolder, signal?: AbortSignal): Promise<CheckpointConfig> {
+  if (!folder.fileNames.includes(CONFIG_FILE)) {
+    throw new FormatError(
+      "CHECKPOINT_CONFIG",
+      `${folder.name}: expected ${CONFIG_FILE}, but there is none; give the folder of a Hugging Face checkpoint`,
+      { details: { folder: folder.name, file: CONFIG_FILE } },
+    );
+  }
+  const config = await readDocument(commonConfig, folder, CONFIG_FILE, "CHECKPOINT_CONFIG", signal);
+  const family = findFamily(config);
+  if (config.quantization_config !== undefined && config.quantization_config !== null) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${CONFIG_FILE}: field quantization_config: expected none, found a quantized checkpoint; convert the original one (with dtype int8 if it should be small)`,
+      { details: { file: CONFIG_FILE, field: "quantization_config" } },
+    );
+  }
+  const geometry = family.readGeometry(config, CONFIG_FILE);
+  const dtype = config.dtype ?? config.torch_dtype ?? "";
+  return { family, geometry, dtype: DTYPE_OF_TORCH[dtype.replace(/^torch\./, "")] ?? null };
+}
+
+function findFamily(config: CommonConfig): CheckpointFamily {
+  const classes = config.architectures ?? [];
+  const family = FAMILIES.find(
+    (known) =>
+      (config.model_type === undefined || config.model_type === known.modelType) &&
+      (classes.length === 0 ? config.model_type !== undefined : classes.some((c) => known.architectures.includes(c))),
+  );
+  if (family) return family;
+  const found = `model_type ${JSON.stringify(config.model_type ?? null)}, architectures ${JSON.stringify(classes)}`;
+  const known = FAMILIES.map((f) => `${f.modelType} (${f.architectures.join(", ")})`).join("; ");
+  throw new UnsupportedError("UNSUPPORTED_ARCHITECTURE", `${CONFIG_FILE}: expected one of: ${known}; found ${found}`, {
+    details: { file: CONFIG_FILE, modelType: config.model_type ?? null, architectures: classes },
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * What conversion will read, decided before a weight is touched: every tensor of the model file with the checkpoint tensor, the
+ * rows and the bytes it comes from. Pure. A checkpoint that cannot be converted fails here, in milliseconds.
+ */
+import { assert, FormatError, type ModelGeometry } from "@flashwick/core";
+import type { TensorShape } from "../model-writer.js";
+import { assertReadable, formatShape, type ReadableTensor, sourceElementBytes } from "./checkpoint-tensor.js";
+import type { CheckpointWeights } from "./checkpoint-weights.js";
+import type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";
+
+/** A resident tensor: rows of a checkpoint tensor, in order. */
+export interface PlannedTensor {
+  readonly name: string;
+  readonly tensor: ReadableTensor;
+  readonly cols: number;
+  readonly rows: readonly RowRange[];
+  readonly sizeBytes: number;
+}
+
+/** The neurons of a layer. */
+export interface PlannedLayer {
+  /** `blk.<layer>.ffn` */
+  readonly name: string;
+  readonly layer: number;
+  /** `[dFf, dModel]` */
+  readonly up: ReadableTensor;
+  /** `[dModel, dFf]` */
+  readonly down: ReadableTensor;
+  readonly sizeBytes: number;
+}
+
+export interface ConversionPlan {
+  readonly tensors: readonly PlannedTensor[];
+  readonly layers: readonly PlannedLayer[];
+  /** Checkpoint bytes of everything above. */
+  readonly totalBytes: number;
+}
+
+/**
+ * Plans a conversion.
+ *
+ * @throws {FormatError} `CHECKPOINT_TENSOR_MISSING`, `CHECKPOINT_TENSOR_SHAPE`, naming file, tensor, expected and found shape.
+ * {UnsupportedError} `UNSUPPORTED_FEATURE` for element types and strides that are not read.
+ */
+export function planConversion(
+  family: CheckpointFamily,
+  geometry: ModelGeometry,
+  residentTensors: readonly TensorShape[],
+  weights: CheckpointWeights,
+): ConversionPlan {
+  const tensors = residentTensors.map((shape) => planTensor(shape, family.residentSource(shape, geometry), weights));
+  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => planLayer(family, geometry, layer, weights));
+  const totalBytes = [...tensors, ...layers].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return { tensors, layers, totalBytes };
+}
+
+function planTensor(shape: TensorShape, source: WeightSource, weights: CheckpointWeights): PlannedTensor {
+  const tensor = findTensor(source, weights);
+  const isVector = source.shape.length === 1;
+  const rows = source.rows ?? [{ first: 0, count: isVector ? 1 : source.shape[0]! }];
+  const nRows = rows.reduce((sum, range) => sum + range.count, 0);
+  assert(nRows === shape.rows && source.shape.at(-1) === shape.cols, `the family gives ${shape.name} its own shape`);
+  const sizeBytes = nRows * shape.cols * sourceElementBytes(tensor.dtype);
+  return { name: shape.name, tensor, cols: shape.cols, rows, sizeBytes };
+}
+
+function planLayer(
+  family: CheckpointFamily,
+  geometry: ModelGeometry,
+  layer: number,
+  weights: CheckpointWeights,
+): PlannedLayer {
+  const source = family.ffnSource(layer, geometry);
+  const up = findTensor(source.up, weights);
+  const down = findTensor(source.down, weights);
+  const elements = geometry.dFf * geometry.dModel;
+  const sizeBytes = elements * (sourceElementBytes(up.dtype) + sourceElementBytes(down.dtype));
+  return { name: `blk.${layer}.ffn`, layer, up, down, sizeBytes };
+}
+
+function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableTensor {
+  const name = source.names.find((candidate) => weights.tensors.has(candidate));
+  if (name === undefined) {
+    throw new FormatError(
+      "CHECKPOINT_TENSOR_MISSING",
+      `${weights.fileName}: expected tensor ${source.names.join(" or ")} of shape ${formatShape(source.shape)}, but there is none; the checkpoint does not match its config.json`,
+      { details: { file: weights.fileName, tensor: source.names[0], expected: source.shape } },
+    );
+  }
+  const tensor = weights.tensors.get(name)!;
+  if (formatShape(tensor.shape) !== formatShape(source.shape)) {
+    const file = tensor.source.name;
+    throw new FormatError(
+      "CHECKPOINT_TENSOR_SHAPE",
+      `${file}: tensor ${name}: expected shape ${formatShape(source.shape)}, found ${formatShape(tensor.shape)}; the checkpoint does not match its config.json`,
+      { details: { file, tensor: name, expected: source.shape, found: tensor.shape } },
+    );
+  }
+  assertReadable(tensor);
+  return tensor;
+}

@@ -1,0 +1,301 @@
+/**
+ * A Hugging Face checkpoint folder becomes a model file, streaming.
+ *
+ * Invariants:
+ * - memory: one down projection as stored, plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
+ * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
+ *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
+ * - no weight is NaN or infinite;
+ * - on any failure the writer is abandoned and every file closed.
+ */
+import {
+  type Activation,
+  type Architecture,
+  type DType,
+  FormatError,
+  ffnBytes,
+  MiB,
+  type OnProgress,
+  UnsupportedError,
+} from "@flashwick/core";
+import { crc32c } from "../crc32c.js";
+import type { ModelHeader } from "../model-file.js";
+import type { ModelSpec, ModelWriter } from "../model-writer.js";
+import { readCheckpointConfig } from "./checkpoint-config.js";
+import type { CheckpointFolder } from "./checkpoint-folder.js";
+import { formatShape, type ReadableTensor, sourceElementBytes } from "./checkpoint-tensor.js";
+import { type CheckpointWeights, openCheckpointWeights } from "./checkpoint-weights.js";
+import { type ConversionPlan, type PlannedLayer, type PlannedTensor, planConversion } from "./conversion-plan.js";
+import { decodeElements, firstNonFinite, transposeColumns } from "./source-elements.js";
+import { readTokenizerDocument } from "./tokenizer-document.js";
+
+export interface ConvertOptions {
+  /** Element type of the matrices. Default: what config.json says the checkpoint has, else f16. */
+  readonly dtype?: DType;
+  /** Default `bundled`. */
+  readonly layout?: "bundled" | "split";
+  /** Record stride in bytes. Default `auto`. */
+  readonly stride?: "auto" | number;
+  /** Aborts within one read of at most 8 MiB and drops the output. */
+  readonly signal?: AbortSignal;
+  /** Phase "convert", in bytes of the checkpoint. */
+  readonly onProgress?: OnProgress;
+}
+
+/** What `flashwick convert --json` prints, without time and memory, which the caller measures. */
+export interface ConversionResult {
+  readonly architecture: Architecture;
+  readonly nLayers: number;
+  readonly dModel: number;
+  readonly dFf: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly vocabSize: number;
+  readonly contextLength: number;
+  readonly activation: Activation;
+  readonly dtype: DType;
+  readonly layout: "bundled" | "split";
+  readonly strideBytes: number;
+  readonly fileBytes: number;
+  readonly residentBytes: number;
+  readonly ffnBytes: number;
+  readonly tokenizer: "tokenizer.json" | "vocab+merges" | null;
+  readonly fingerprint: string;
+}
+
+/**
+ * Makes the writer of the output, once its spec is known.
+ *
+ * @param sourceIdentity Changes whenever the checkpoint may have: an unfinished output of another checkpoint must not be continued.
+ */
+export type CreateWriter = (spec: ModelSpec, sourceIdentity: string) => Promise<ModelWriter>;
+
+/** Bytes of a block as stored in the checkpoint: large enough for full speed, small enough to abort and to hold several. */
+const BLOCK_BYTES = 8 * MiB;
+/** One typed array on Node 20. The down projection of OPT 66B has 0.68 GB in f16. */
+const MAX_DOWN_BYTES = 2 ** 32 - 1;
+
+/**
+ * Converts a checkpoint.
+ *
+ * @throws {FormatError} `CHECKPOINT_*`, naming the file and the tensor or field. {UnsupportedError} `UNSUPPORTED_*`, naming the
+ * feature. Whatever the writer throws. The signal's reason when aborted.
+ * Cost: reads the checkpoint once; peak memory is the largest down projection as stored plus about 100 MiB.
+ */
+export async function convertCheckpoint(
+  folder: CheckpointFolder,
+  createWriter: CreateWriter,
+  options: ConvertOptions = {},
+): Promise<ConversionResult> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const config = await readCheckpointConfig(folder, signal);
+  const tokenizer = await readTokenizerDocument(folder, signal);
+  const weights = await openCheckpointWeights(folder, signal);
+  try {
+    const spec: ModelSpec = {
+      geometry: config.geometry,
+      dtype: options.dtype ?? config.dtype ?? "f16",
+      layout: options.layout ?? "bundled",
+      strideBytes: options.stride ?? "auto",
+      tokenizerJson: tokenizer?.json ?? null,
+      tokenizerKind: tokenizer?.kind ?? null,
+      name: baseName(folder.name),
+    };
+    const writer = await createWriter(spec, await identify(folder, weights));
+    const header = await write(writer, options, () =>
+      planConversion(config.family, config.geometry, writer.residentTensors, weights),
+    );
+    return describe(header);
+  } finally {
+    await weights.close();
+  }
+}
+
+async function write(writer: ModelWriter, options: ConvertOptions, plan: () => ConversionPlan): Promise<ModelHeader> {
+  try {
+    await new Conversion(writer, plan(), options).run();
+    return await writer.finish();
+  } catch (error) {
+    // What went wrong first is what the caller must see, even if cleaning up fails too.
+    await writer.abandon().catch(() => {});
+    throw error;
+  }
+}
+
+/** One buffer for many uses, so that blocks do not wait for the garbage collector. What `take` gave is void at the next call. */
+class ReusedBytes {
+  #bytes = new Uint8Array(0);
+
+  take(sizeBytes: number): Uint8Array {
+    if (this.#bytes.byteLength < sizeBytes) this.#bytes = new Uint8Array(sizeBytes);
+    return this.#bytes.subarray(0, sizeBytes);
+  }
+
+  takeFloats(count: number): Float32Array {
+    return new Float32Array(this.take(count * Float32Array.BYTES_PER_ELEMENT).buffer, 0, count);
+  }
+}
+
+/** The acting part: executes a {@link ConversionPlan}. */
+class Conversion {
+  readonly #writer: ModelWriter;
+  readonly #plan: ConversionPlan;
+  readonly #options: ConvertOptions;
+  #loadedBytes = 0;
+  /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
+  readonly #raw = new ReusedBytes();
+  readonly #downRaw = new ReusedBytes();
+  readonly #values = new ReusedBytes();
+  readonly #downValues = new ReusedBytes();
+
+  constructor(writer: ModelWriter, plan: ConversionPlan, options: ConvertOptions) {
+    this.#writer = writer;
+    this.#plan = plan;
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    for (const planned of this.#plan.tensors) {
+      if (this.#isDone(planned)) continue;
+      await this.#writer.complete(planned.name, await this.#convertTensor(planned));
+    }
+    for (const planned of this.#plan.layers) {
+      if (this.#isDone(planned)) continue;
+      await this.#writer.complete(planned.name, await this.#convertLayer(planned));
+    }
+  }
+
+  #isDone({ name, sizeBytes }: { readonly name: string; readonly sizeBytes: number }): boolean {
+    if (!this.#writer.isComplete(name)) return false;
+    this.#advance(sizeBytes, name);
+    return true;
+  }
+
+  /** @returns CRC-32C of the rows as stored. */
+  async #convertTensor({ name, tensor, rows, cols }: PlannedTensor): Promise<number> {
+    const rowBytes = cols * sourceElementBytes(tensor.dtype);
+    const blockRows = Math.max(1, Math.floor(BLOCK_BYTES / rowBytes));
+    let crc = 0;
+    for (const { first, count } of rows) {
+      for (let row = first; row < first + count; row += blockRows) {
+        const n = Math.min(blockRows, first + count - row);
+        const raw = this.#raw.take(n * rowBytes);
+        await this.#read(tensor, row * rowBytes, raw, name);
+        crc = crc32c(raw, crc);
+        const values = this.#values.takeFloats(n * cols);
+        decodeElements(tensor.dtype, raw, values);
+        checkFinite(values, tensor, (i) => [row + Math.floor(i / cols), i % cols]);
+        await this.#writer.writeRows(name, values);
+      }
+    }
+    return crc;
+  }
+
+  /** @returns CRC-32C of the up projection as stored, then the down projection. */
+  async #convertLayer({ name, layer, up, down }: PlannedLayer): Promise<number> {
+    const [dFf, dModel] = up.shape as [number, number];
+    const downRaw = await this.#readDown(down, name);
+    const upRowBytes = dModel * sourceElementBytes(up.dtype);
+    const blockNeurons = Math.max(1, Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT)));
+    const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
+    let crc = 0;
+    for (let first = 0; first < dFf; first += blockNeurons) {
+      const n = Math.min(blockNeurons, dFf - first);
+      const upRaw = this.#raw.take(n * upRowBytes);
+      await this.#read(up, first * upRowBytes, upRaw, name);
+      crc = crc32c(upRaw, crc);
+      const upRows = this.#values.takeFloats(n * dModel);
+      const downRows = this.#downValues.takeFloats(n * dModel);
+      decodeElements(up.dtype, upRaw, upRows);
+      transposeColumns(down.dtype, downRaw, dModel, dFf, first, tile, downRows);
+      checkFinite(upRows, up, (i) => [first + Math.floor(i / dModel), i % dModel]);
+      checkFinite(downRows, down, (i) => [i % dModel, first + Math.floor(i / dModel)]);
+      await this.#writer.writeNeurons(layer, first, upRows, downRows);
+    }
+    return crc32c(downRaw, crc);
+  }
+
+  /** The whole down projection as stored. Valid until the next call. */
+  async #readDown(down: ReadableTensor, name: string): Promise<Uint8Array> {
+    const sizeBytes = down.shape[0]! * down.shape[1]! * sourceElementBytes(down.dtype);
+    if (sizeBytes > MAX_DOWN_BYTES) {
+      throw new UnsupportedError(
+        "UNSUPPORTED_FEATURE",
+        `${down.source.name}: tensor ${down.name}: expected at most 4 GiB, found ${sizeBytes} bytes`,
+        { details: { file: down.source.name, tensor: down.name, sizeBytes } },
+      );
+    }
+    const raw = this.#downRaw.take(sizeBytes);
+    for (let at = 0; at < sizeBytes; at += BLOCK_BYTES) {
+      await this.#read(down, at, raw.subarray(at, Math.min(at + BLOCK_BYTES, sizeBytes)), name);
+    }
+    return raw;
+  }
+
+  async #read(tensor: ReadableTensor, at: number, target: Uint8Array, name: string): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    await tensor.source.read(target, tensor.offset + at, this.#options.signal);
+    this.#advance(target.byteLength, name);
+  }
+
+  #advance(bytes: number, detail: string): void {
+    this.#loadedBytes += bytes;
+    this.#options.onProgress?.({
+      phase: "convert",
+      loaded: this.#loadedBytes,
+      total: this.#plan.totalBytes,
+      unit: "bytes",
+      detail,
+    });
+  }
+}
+
+/** @param place Row and column, or for a vector row 0 and index, of element i. */
+function checkFinite(values: Float32Array, tensor: ReadableTensor, place: (i: number) => [number, number]): void {
+  const index = firstNonFinite(values);
+  if (index < 0) return;
+  const at = place(index).slice(tensor.shape.length === 1 ? 1 : 0);
+  const found = String(values[index]);
+  const file = tensor.source.name;
+  throw new FormatError(
+    "CHECKPOINT_TENSOR_VALUE",
+    `${file}: tensor ${tensor.name}: expected finite weights, found ${found} at ${formatShape(at)}; the checkpoint is damaged or diverged in training`,
+    { details: { file, tensor: tensor.name, at, found } },
+  );
+}
+
+async function identify(folder: CheckpointFolder, { shardNames, fileName }: CheckpointWeights): Promise<string> {
+  const names = [...new Set(["config.json", fileName, ...shardNames])];
+  const identities = await Promise.all(names.map((name) => folder.identify(name)));
+  return JSON.stringify(names.map((name, i) => [name, identities[i]]));
+}
+
+function baseName(path: string): string {
+  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;
+}
+
+function describe(header: ModelHeader): ConversionResult {
+  const { geometry: g, weights } = header;
+  let residentBytes = 0;
+  for (const { sizeBytes, scales } of header.tensors.values()) residentBytes += sizeBytes + (scales?.sizeBytes ?? 0);
+  return {
+    architecture: g.architecture,
+    nLayers: g.nLayers,
+    dModel: g.dModel,
+    dFf: g.dFf,
+    nHeads: g.nHeads,
+    nKvHeads: g.nKvHeads,
+    vocabSize: g.vocabSize,
+    contextLength: g.contextLength,
+    activation: g.activation,
+    dtype: weights.dtype,
+    layout: weights.layout,
+    strideBytes: weights.strideBytes,
+    fileBytes: header.fileBytes,
+    residentBytes,
+    ffnBytes: ffnBytes(g, weights),
+    tokenizer: header.tokenizerKind,
+    fingerprint: header.fingerprint,
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * Checkpoint elements to f32, in bulk. Exact for all three types.
+ *
+ * Source bytes are little-endian and are viewed in place, so the machine must be little-endian too, as WebAssembly and every
+ * machine that runs this are.
+ */
+import { assert, decodeFloat16 } from "@flashwick/core";
+import { type SourceDType, sourceElementBytes } from "./checkpoint-tensor.js";
+
+/** Every binary16 value, 256 KiB; made at the first use. */
+let float16Values: Float32Array | null = null;
+
+function float16Table(): Float32Array {
+  if (float16Values) return float16Values;
+  const values = new Float32Array(65536);
+  for (let bits = 0; bits < values.length; bits++) values[bits] = decodeFloat16(bits);
+  float16Values = values;
+  return values;
+}
+
+/**
+ * Decodes elements into f32.
+ *
+ * @param raw  `out.length` elements of `dtype`; its `byteOffset` must be a multiple of the element size.
+ * @param out  f32, overwritten; must not share memory with `raw`.
+ */
+export function decodeElements(dtype: SourceDType, raw: Uint8Array, out: Float32Array): void {
+  const count = out.length;
+  assert(raw.byteLength === count * sourceElementBytes(dtype), "decodeElements: as many elements in as out");
+  if (dtype === "f32") {
+    out.set(new Float32Array(raw.buffer, raw.byteOffset, count));
+    return;
+  }
+  const halves = new Uint16Array(raw.buffer, raw.byteOffset, count);
+  if (dtype === "f16") {
+    const values = float16Table();
+    for (let i = 0; i < count; i++) out[i] = values[halves[i]!]!;
+  } else {
+    const words = new Uint32Array(out.buffer, out.byteOffset, count); // bfloat16 is the upper half of a binary32
+    for (let i = 0; i < count; i++) words[i] = halves[i]! << 16;
+  }
+}
+
+/** Index of the first NaN or infinity, or -1. */
+export function firstNonFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (values[i]! - values[i]! !== 0) return i;
+  return -1;
+}
+
+/** Rows that are transposed together: 16 f32 are one cache line of the output. */
+const TILE_ROWS = 16;
+
+/**
+ * Columns `firstCol … firstCol + n` of a row-major matrix, as rows of f32: the down columns of n neurons.
+ *
+ * @param raw  The whole matrix `[rows, cols]` of `dtype`.
+ * @param tile Scratch, f32, at least `16 * n` elements.
+ * @param out  f32 `[n, rows]`, overwritten.
+ */
+export function transposeColumns(
+  dtype: SourceDType,
+  raw: Uint8Array,
+  rows: number,
+  cols: number,
+  firstCol: number,
+  tile: Float32Array,
+  out: Float32Array,
+): void {
+  const bytes = sourceElementBytes(dtype);
+  const n = out.length / rows;
+  assert(firstCol + n <= cols && raw.byteLength === rows * cols * bytes, "transposeColumns: the block lies inside");
+  for (let row = 0; row < rows; row += TILE_ROWS) {
+    const height = Math.min(TILE_ROWS, rows - row);
+    for (let r = 0; r < height; r++) {
+      const start = ((row + r) * cols + firstCol) * bytes;
+      decodeElements(dtype, raw.subarray(start, start + n * bytes), tile.subarray(r * n, (r + 1) * n));
+    }
+    for (let i = 0; i < n; i++) {
+      for (let r = 0; r < height; r++) out[i * rows + row + r] = tile[r * n + i]!;
+    }
+  }
+}

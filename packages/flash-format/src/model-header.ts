@@ -1,0 +1,152 @@
+/**
+ * A checked container as a model header. Pure: everything here follows from the header's bytes.
+ *
+ * Invariant: in what is returned, every tensor that the geometry asks for is there, with the type and shape that it asks
+ * for, inside the file and apart from all others (container.ts).
+ */
+import { DTYPES, FormatError, type ModelGeometry, type WeightLayout } from "@flashwick/core";
+import { type Container, type ContainerTensor, tensorError } from "./container.js";
+import { isFingerprint } from "./fingerprint.js";
+import { decodeGeometry } from "./geometry-metadata.js";
+import type { GgufArray, GgufValue } from "./gguf.js";
+import type { GgufMetadata } from "./gguf-metadata.js";
+import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
+import { modelTensors, type TensorDeclaration } from "./model-layout.js";
+import { isStride, recordBytes, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
+
+/** A stride beyond this could not be read in one piece. */
+const MAX_STRIDE_BYTES = 2 ** 28;
+/** What of an array, and of a text, is shown in {@link ModelHeader.metadata}. */
+const SHOWN_ELEMENTS = 8;
+const SHOWN_CHARACTERS = 256;
+
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`. */
+export function decodeModelHeader(container: Container): ModelHeader {
+  const { metadata } = container;
+  const geometry = decodeGeometry(metadata);
+  const weights = decodeWeightLayout(metadata, geometry);
+  const fingerprint = metadata.string("flashwick.fingerprint");
+  if (!isFingerprint(fingerprint)) {
+    throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
+  }
+  const tokenizerJson = metadata.optionalString("tokenizer.huggingface.json");
+  return Object.freeze({
+    geometry: Object.freeze(geometry),
+    weights: Object.freeze(weights),
+    ...locateTensors(container, geometry, weights),
+    fingerprint,
+    tokenizerJson,
+    tokenizerKind:
+      tokenizerJson === null
+        ? null
+        : metadata.oneOf<"tokenizer.json" | "vocab+merges">("flashwick.tokenizer.kind", [
+            "tokenizer.json",
+            "vocab+merges",
+          ]),
+    fileBytes: container.fileBytes,
+    dataOffset: container.dataOffset,
+    metadata: displayMetadata(container.values),
+  });
+}
+
+function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
+  const dtype = metadata.oneOf("flashwick.dtype", DTYPES);
+  const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
+  metadata.oneOf("flashwick.placement", ["identity", "table"]);
+  const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
+  const leastBytes = recordBytes(geometry, dtype, layout);
+  if (!isStride(strideBytes, leastBytes)) {
+    const expected = `a multiple of ${STRIDE_UNIT_BYTES} that holds ${leastBytes} bytes`;
+    throw metadata.invalid("flashwick.record.stride", expected, `${strideBytes}`);
+  }
+  const weights = weightLayout(geometry, dtype, layout, strideBytes);
+  expectInteger(metadata, "flashwick.record.down_offset", weights.downOffsetBytes);
+  if (weights.scalesOffsetBytes !== null) {
+    expectInteger(metadata, "flashwick.record.scales_offset", weights.scalesOffsetBytes);
+  }
+  return weights;
+}
+
+function expectInteger(metadata: GgufMetadata, key: string, expected: number): void {
+  const found = metadata.integer(key, 0, Number.MAX_SAFE_INTEGER);
+  if (found !== expected) throw metadata.invalid(key, `${expected}`, `${found}`);
+}
+
+function locateTensors(
+  container: Container,
+  geometry: ModelGeometry,
+  weights: WeightLayout,
+): Pick<ModelHeader, "tensors" | "records"> {
+  const wanted = modelTensors(geometry, weights);
+  const found = wanted.tensors.map((declaration) => findTensor(container, declaration));
+  const tensors = new Map<string, ResidentTensor>();
+  for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
+    const { offset, sizeBytes, crc32c } = found[tensor]!;
+    const scales = scale === null ? null : pick(found[scale]!);
+    tensors.set(name, Object.freeze({ ...shape, dtype, offset, sizeBytes, crc32c, scales }));
+  }
+  const records = wanted.records.map(({ layer, records, downRecords, checksums }): RecordTensor => {
+    const { offset: crcOffset, crc32c: crcOfCrcs } = found[checksums]!;
+    const downOffset = downRecords === null ? null : found[downRecords]!.offset;
+    return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
+  });
+  return { tensors, records: Object.freeze(records) };
+}
+
+function pick(tensor: ContainerTensor & { readonly crc32c: number }): NonNullable<ResidentTensor["scales"]> {
+  return Object.freeze({ offset: tensor.offset, sizeBytes: tensor.sizeBytes, crc32c: tensor.crc32c });
+}
+
+function findTensor(container: Container, wanted: TensorDeclaration): ContainerTensor & { readonly crc32c: number } {
+  const found = container.tensors.get(wanted.name);
+  const where = `${container.metadata.fileName}: tensor "${wanted.name}"`;
+  if (found === undefined) {
+    throw new FormatError("FORMAT_MISSING", `${where} is missing; convert the checkpoint again`, {
+      details: { tensor: wanted.name },
+    });
+  }
+  if (found.type === wanted.type && found.shape.join() === wanted.shape.join()) return found;
+  throw tensorError(where, describeTensor(wanted), describeTensor(found));
+}
+
+function describeTensor(tensor: TensorDeclaration): string {
+  return `${tensor.type} [${tensor.shape.join(", ")}]`;
+}
+
+/** Metadata for people and JSON: big integers as numbers or text, long arrays and texts shortened. */
+export function displayMetadata(values: ReadonlyMap<string, GgufValue>): ReadonlyMap<string, unknown> {
+  return new Map(Array.from(values, ([key, value]) => [key, displayValue(value)]));
+}
+
+function displayValue(value: GgufValue): unknown {
+  switch (value.type) {
+    case "array":
+      return displayArray(value);
+    case "u64":
+    case "i64":
+      return displayBigint(value.value);
+    case "string":
+      return displayText(value.value);
+    default:
+      return value.value;
+  }
+}
+
+function displayArray(array: GgufArray): unknown[] {
+  const shown: unknown[] = Array.from(array.value.slice(0, SHOWN_ELEMENTS), (element: unknown) => {
+    if (typeof element === "bigint") return displayBigint(element);
+    if (typeof element === "string") return displayText(element);
+    return typeof element === "object" ? displayArray(element as GgufArray) : element;
+  });
+  const more = array.value.length - shown.length;
+  if (more > 0) shown.push(`… ${more} more`);
+  return shown;
+}
+
+function displayBigint(value: bigint): number | string {
+  return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+}
+
+function displayText(text: string): string {
+  return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, 64)}… (${text.length} characters)`;
+}

@@ -1,0 +1,128 @@
+/**
+ * Which tensors a model file has, of which type and shape, and where: pure, shared by writer and reader.
+ *
+ * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
+ * every layer's record checksums, which stay resident as well; then the records, layer by layer.
+ */
+import type { DType, ModelGeometry, WeightLayout } from "@flashwick/core";
+import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
+import { BLANK_FINGERPRINT } from "./fingerprint.js";
+import { encodeGeometry } from "./geometry-metadata.js";
+import type { GgufValue } from "./gguf.js";
+import type { ModelSpec, TensorShape } from "./model-writer.js";
+import { weightLayout } from "./record-layout.js";
+import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName } from "./resident-tensors.js";
+
+/** A resident tensor among the file's tensors. */
+export interface ResidentPlan {
+  readonly shape: TensorShape;
+  readonly dtype: DType;
+  /** Index of the elements in the list of tensors, and of the scales (int8 only). */
+  readonly tensor: number;
+  readonly scale: number | null;
+}
+
+/** One layer's records among the file's tensors. */
+export interface RecordPlan {
+  readonly layer: number;
+  /** Index of the records; when split, of the up halves. */
+  readonly records: number;
+  /** Index of the down halves; split only. */
+  readonly downRecords: number | null;
+  /** Index of the checksums. */
+  readonly checksums: number;
+}
+
+export type TensorDeclaration = Pick<ContainerTensor, "name" | "type" | "shape">;
+
+export interface ModelTensors {
+  readonly tensors: readonly TensorDeclaration[];
+  readonly residents: ReadonlyMap<string, ResidentPlan>;
+  readonly records: readonly RecordPlan[];
+}
+
+export interface ModelPlan extends ModelTensors {
+  readonly container: ContainerPlan;
+  readonly weights: WeightLayout;
+}
+
+/** The name under which the writer counts a layer's records. */
+export function recordsName(layer: number): string {
+  return `blk.${layer}.ffn`;
+}
+
+/** Every tensor of a model file, in file order. @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`. */
+export function modelTensors(geometry: ModelGeometry, weights: WeightLayout): ModelTensors {
+  const tensors: TensorDeclaration[] = [];
+  const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>
+    tensors.push({ name, type, shape }) - 1;
+
+  const residents = new Map<string, ResidentPlan>();
+  for (const shape of residentTensorsOf(geometry)) {
+    const { name, rows, cols } = shape;
+    const vector = isVectorName(name);
+    const dtype = vector ? "f32" : weights.dtype;
+    // GGUF shapes stand innermost first.
+    const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(vector ? [cols] : [cols, rows]));
+    const scale = dtype === "int8" ? declare(scaleName(name), "F32", rows) : null;
+    residents.set(name, { shape, dtype, tensor, scale });
+  }
+
+  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => layer);
+  const checksums = layers.map((layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", geometry.dFf));
+  const declareRecords = (layer: number, what: string) =>
+    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, geometry.dFf);
+  const records = layers.map((layer) => {
+    const split = weights.layout === "split";
+    return {
+      layer,
+      records: declareRecords(layer, split ? "ffn_up_records" : "ffn_records"),
+      downRecords: split ? declareRecords(layer, "ffn_down_records") : null,
+      checksums: checksums[layer]!,
+    };
+  });
+  return { tensors, residents, records };
+}
+
+/**
+ * Decides every byte position of the file of `spec`.
+ *
+ * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ */
+export function planModelFile(spec: ModelSpec): ModelPlan {
+  const { geometry } = spec;
+  const weights = weightLayout(geometry, spec.dtype, spec.layout, spec.strideBytes);
+  const declared = modelTensors(geometry, weights);
+  const text = (value: string): GgufValue => ({ type: "string", value });
+  const general = new Map<string, GgufValue>([
+    ["general.architecture", text(geometry.architecture)],
+    ["general.type", text("model")],
+    ["general.name", text(spec.name)],
+  ]);
+  const own = new Map<string, GgufValue>([
+    ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
+    ...encodeWeightLayout(weights),
+    ...encodeGeometry(geometry),
+  ]);
+  if (spec.tokenizerJson !== null) {
+    own.set("flashwick.tokenizer.kind", text(spec.tokenizerKind ?? "tokenizer.json"));
+    own.set("tokenizer.huggingface.json", text(spec.tokenizerJson));
+  }
+  return { ...declared, weights, container: planContainer("model", general, own, declared.tensors) };
+}
+
+function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {
+  const u32 = (value: number): GgufValue => ({ type: "u32", value });
+  const text = (value: string): GgufValue => ({ type: "string", value });
+  const metadata: [string, GgufValue][] = [
+    ["flashwick.dtype", text(weights.dtype)],
+    ["flashwick.record.layout", text(weights.layout)],
+    ["flashwick.record.stride", u32(weights.strideBytes)],
+    ["flashwick.record.down_offset", u32(weights.downOffsetBytes)],
+  ];
+  if (weights.scalesOffsetBytes !== null) {
+    metadata.push(["flashwick.record.scales_offset", u32(weights.scalesOffsetBytes)]);
+  }
+  metadata.push(["flashwick.placement", text("identity")]);
+  return metadata;
+}

@@ -1,0 +1,64 @@
+/**
+ * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
+ */
+import type { DType, ModelGeometry } from "@flashwick/core";
+import type { ModelHeader } from "./model-file.js";
+
+/** What is known before the first weight is read. */
+export interface ModelSpec {
+  readonly geometry: ModelGeometry;
+  readonly dtype: DType;
+  readonly layout: "bundled" | "split";
+  /** `auto`: by the expected-pages rule of SPEC.md; else a multiple of 512 that holds a record. */
+  readonly strideBytes: "auto" | number;
+  readonly tokenizerJson: string | null;
+  readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | null;
+  /** For `general.name`. */
+  readonly name: string;
+}
+
+/** A tensor that the geometry asks for. Vectors have one row. */
+export interface TensorShape {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+export interface ModelWriter {
+  /** Resident tensors of this geometry, in file order. `ffn` records are not among them. */
+  readonly residentTensors: readonly TensorShape[];
+  /** True if an interrupted earlier run already wrote this tensor (`name`) or layer's records (`blk.<l>.ffn`), verified. */
+  isComplete(name: string): boolean;
+  /** The next rows of a resident tensor, f32 `[n, cols]`, in order. @throws {FormatError} `CHECKPOINT_TENSOR_VALUE` naming the tensor, for NaN, Inf or overflow of the dtype. */
+  writeRows(name: string, rows: Float32Array): Promise<void>;
+  /** The next neurons of a layer: `up` and `down` f32 `[n, dModel]`; `down` holds neuron i's column as its row i. */
+  writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void>;
+  /**
+   * Marks a tensor, or a layer's records (`blk.<l>.ffn`), as whole.
+   * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (up and down in this order), for the fingerprint.
+   */
+  complete(name: string, sourceCrc32c: number): Promise<void>;
+  /** Writes checksums and header, makes the file durable and visible. */
+  finish(): Promise<ModelHeader>;
+  /** Drops everything: after a failure or an abort. */
+  abandon(): Promise<void>;
+}
+
+/** What survives an interrupted run beside the unfinished file: text lines, in order. `node/file-sink.ts` has the one on disk. */
+export interface WriteJournal {
+  entries(): Promise<readonly string[]>;
+  /** @param line Without a line break. */
+  append(line: string): Promise<void>;
+  clear(): Promise<void>;
+}
+
+/** Options of `createModelWriter(sink, spec, options): Promise<ModelWriter>`. */
+export interface ModelWriterOptions {
+  /** Where progress is noted, so that a later run with the same plan goes on from there. Without it every run starts anew. */
+  readonly journal?: WriteJournal;
+  /**
+   * Anything that changes when the checkpoint does (paths, sizes and times of its files, or their hashes): an unfinished
+   * file is continued only if this and the spec are the same.
+   */
+  readonly sourceIdentity?: string;
+}

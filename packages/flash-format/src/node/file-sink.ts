@@ -1,0 +1,150 @@
+/**
+ * A {@link ByteSink} over a file, atomic and resumable.
+ *
+ * Invariants: everything goes to `<path>.partial`, and notes of what is done to `<path>.partial.journal`; `<path>` itself
+ * appears, or changes, by a rename after its bytes are durable, and never otherwise. After `commit` or `abandon` neither
+ * of the two is left. One writer at a time.
+ */
+import { type FileHandle, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { type ByteSink, IoError } from "@flashwick/core";
+import type { WriteJournal } from "../model-writer.js";
+import { writeError } from "./file-errors.js";
+
+export interface FileSink extends ByteSink {
+  /** Lines beside the unfinished file; `clear()` also forgets the unfinished file's bytes. */
+  readonly journal: WriteJournal;
+}
+
+export interface FileSinkOptions {
+  /** Replace an existing file (at `commit`; until then it stays as it is). */
+  readonly force?: boolean;
+}
+
+/**
+ * Begins to write `path`, or takes up what an interrupted run left beside it (the journal says what that is worth).
+ *
+ * @throws {IoError} `IO_EXISTS` if `path` exists and `force` is not set; `IO_NO_SPACE`, `IO_WRITE`.
+ */
+export async function fileSink(path: string, options: FileSinkOptions = {}): Promise<FileSink> {
+  const force = options.force ?? false;
+  if (!force) await refuseExisting(path);
+  const partialPath = `${path}.partial`;
+  // "r+" keeps what an interrupted run wrote; a journal without its file is worth nothing.
+  const existing = await open(partialPath, "r+").catch(() => null);
+  if (existing !== null) return new PartialFile(path, existing, force);
+  await removeIfThere(`${partialPath}.journal`);
+  const created = await open(partialPath, "w+").catch((cause: unknown) => {
+    throw writeError(partialPath, cause);
+  });
+  return new PartialFile(path, created, force);
+}
+
+async function refuseExisting(path: string): Promise<void> {
+  const exists = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return;
+  throw new IoError("IO_EXISTS", `${path} exists already; choose another name, or replace it with --force`, {
+    details: { path },
+  });
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  await unlink(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "ENOENT") throw writeError(path, cause);
+  });
+}
+
+class PartialFile implements FileSink {
+  readonly name: string;
+  readonly journal: WriteJournal;
+  readonly #partialPath: string;
+  readonly #journalPath: string;
+  readonly #handle: FileHandle;
+  readonly #force: boolean;
+  #ended = false;
+
+  constructor(path: string, handle: FileHandle, force: boolean) {
+    this.name = path;
+    this.#partialPath = `${path}.partial`;
+    this.#journalPath = `${path}.partial.journal`;
+    this.#handle = handle;
+    this.#force = force;
+    this.journal = {
+      entries: () => this.#journalLines(),
+      append: (line) => this.#translated(() => writeFile(this.#journalPath, `${line}\n`, { flag: "a" })),
+      clear: () => this.#clear(),
+    };
+  }
+
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    await this.#translated(async () => {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, offset + done);
+        done += bytesWritten;
+      }
+    });
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<void> {
+    for (let done = 0; done < target.length; ) {
+      const { bytesRead } = await this.#handle.read(target, done, target.length - done, offset + done);
+      if (bytesRead === 0) {
+        target.fill(0, done);
+        return;
+      }
+      done += bytesRead;
+    }
+  }
+
+  async commit(sizeBytes: number): Promise<void> {
+    await this.#translated(async () => {
+      await this.#handle.truncate(sizeBytes);
+      await this.#handle.sync();
+      if (!this.#force) await refuseExisting(this.name);
+      await rename(this.#partialPath, this.name);
+      this.#ended = true;
+      await this.#handle.close();
+      await removeIfThere(this.#journalPath);
+      await syncDirectory(dirname(this.name));
+    });
+  }
+
+  async abandon(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#handle.close();
+    await removeIfThere(this.#partialPath);
+    await removeIfThere(this.#journalPath);
+  }
+
+  async #journalLines(): Promise<string[]> {
+    const text = await readFile(this.#journalPath, "utf8").catch(() => "");
+    return text.split("\n").filter((line) => line !== "");
+  }
+
+  async #clear(): Promise<void> {
+    await this.#translated(async () => {
+      await removeIfThere(this.#journalPath);
+      await this.#handle.truncate(0);
+    });
+  }
+
+  async #translated(act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (cause) {
+      throw cause instanceof IoError ? cause : writeError(this.name, cause);
+    }
+  }
+}
+
+/** Makes a rename durable. Some platforms do not let directories be opened; there the file system sees to it itself. */
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, "r").catch(() => null);
+  if (handle === null) return;
+  await handle.sync().catch(() => {});
+  await handle.close();
+}

@@ -1,0 +1,58 @@
+/**
+ * Opening a model file and reading what stays in DRAM. Neuron records are not read here: that is flash-io's business.
+ *
+ * Numbers are taken as the host has them: every JavaScript engine we run on is little-endian, as the file is.
+ */
+import { type ByteSource, FlashwickError } from "@flashwick/core";
+import { readChecked } from "./checked-read.js";
+import { readContainer } from "./container.js";
+import type { ModelFile, ResidentTensor } from "./model-file.js";
+import { decodeModelHeader } from "./model-header.js";
+import { scaleName } from "./resident-tensors.js";
+
+/**
+ * Opens a model file: reads its header, and checks everything that the header says about itself and about the file's size.
+ * Does not take ownership of `source`.
+ *
+ * @throws {FormatError} `FORMAT_NOT_GGUF`, `FORMAT_NOT_FLASHWICK`, `FORMAT_VERSION`, `FORMAT_TRUNCATED`, `FORMAT_LIMIT`,
+ *   `FORMAT_MISSING`, `FORMAT_INVALID`. {IntegrityError} `INTEGRITY_HEADER`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ * Cost: reads the header only, 64 KiB at first; a few milliseconds.
+ */
+export async function openModelFile(source: ByteSource): Promise<ModelFile> {
+  return { header: decodeModelHeader(await readContainer(source, "model")), source };
+}
+
+/**
+ * Reads a resident tensor and checks it.
+ *
+ * @param target Receives the elements; exactly `tensor.sizeBytes` long. May lie in shared memory. Undefined after a failure.
+ * @param scales Receives the f32 `[rows]` scales; exactly `tensor.scales.sizeBytes` long; int8 only.
+ * @throws {IntegrityError} `INTEGRITY_TENSOR`. {FlashwickError} `SHAPE` if a target has another length, or is missing.
+ */
+export async function readResidentTensor(
+  file: ModelFile,
+  tensor: ResidentTensor,
+  target: Uint8Array,
+  scales?: Uint8Array | null,
+  signal?: AbortSignal,
+): Promise<void> {
+  await readChecked(file.source, tensor.name, tensor, target, signal);
+  if (tensor.scales === null) return;
+  if (!scales) throw new FlashwickError("SHAPE", `${tensor.name} is int8: a target for its scales is needed`);
+  await readChecked(file.source, scaleName(tensor.name), tensor.scales, scales, signal);
+}
+
+/**
+ * The CRC-32C of every record of a layer, u32 `[dFf]`, checked against the header.
+ *
+ * @throws {IntegrityError} `INTEGRITY_TENSOR`.
+ * Cost: `4 * dFf` bytes read and kept by the caller.
+ */
+export async function readRecordChecksums(file: ModelFile, layer: number, signal?: AbortSignal): Promise<Uint32Array> {
+  const records = file.header.records[layer];
+  if (records === undefined) throw new FlashwickError("SHAPE", `layer ${layer} of ${file.header.records.length}`);
+  const checksums = new Uint32Array(file.header.geometry.dFf);
+  const stored = { offset: records.crcOffset, sizeBytes: checksums.byteLength, crc32c: records.crcOfCrcs };
+  await readChecked(file.source, `blk.${layer}.ffn_crc32c`, stored, new Uint8Array(checksums.buffer), signal);
+  return checksums;
+}

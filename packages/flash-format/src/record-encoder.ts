@@ -1,0 +1,86 @@
+/** Neurons as records: up row and down column side by side, with their checksums. SPEC.md, "Records". */
+import { assert, type WeightLayout } from "@flashwick/core";
+import { crc32c } from "./crc32c.js";
+import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
+
+/** Where a value stands that the dtype cannot hold. */
+export interface UnstorableWeight {
+  readonly matrix: "up" | "down";
+  /** Index of the neuron among those given. */
+  readonly neuron: number;
+  readonly element: UnstorableValue;
+}
+
+export class RecordEncoder {
+  /** Neurons that one call can take. */
+  readonly capacity: number;
+  readonly #weights: WeightLayout;
+  readonly #dModel: number;
+  /** Whole records; when split, the up halves, and `#down` the down halves. Padding is zero from the start and never written. */
+  readonly #up: RowEncoder;
+  readonly #down: RowEncoder;
+
+  constructor(weights: WeightLayout, dModel: number, capacity: number) {
+    const sizeBytes = capacity * weights.strideBytes;
+    this.capacity = capacity;
+    this.#weights = weights;
+    this.#dModel = dModel;
+    this.#up = new RowEncoder(weights.dtype, sizeBytes);
+    this.#down = weights.layout === "split" ? new RowEncoder(weights.dtype, sizeBytes) : this.#up;
+  }
+
+  /**
+   * Encodes `n` neurons.
+   *
+   * @param up   f32 `[n, dModel]`, n at most {@link capacity}.
+   * @param down f32 `[n, dModel]`, neuron i's column as row i.
+   * @param crcs Receives the CRC-32C of each slot, `[n]`.
+   * @returns Null, or the first weight that cannot be stored.
+   */
+  encode(up: Float32Array, down: Float32Array, crcs: Uint32Array): UnstorableWeight | null {
+    assert(crcs.length <= this.capacity, `${crcs.length} neurons at once, room for ${this.capacity}`);
+    for (let i = 0; i < crcs.length; i++) {
+      const unstorable = this.#encodeNeuron(up, down, i);
+      if (unstorable !== null) return unstorable;
+      crcs[i] = this.#checksum(i);
+    }
+    return null;
+  }
+
+  /** The first `n` records encoded last; when split, their up halves. */
+  records(n: number): Uint8Array {
+    return this.#up.bytes.subarray(0, n * this.#weights.strideBytes);
+  }
+
+  /** The first `n` down halves encoded last; split only. */
+  downHalves(n: number): Uint8Array {
+    return this.#down.bytes.subarray(0, n * this.#weights.strideBytes);
+  }
+
+  #encodeNeuron(up: Float32Array, down: Float32Array, i: number): UnstorableWeight | null {
+    const { strideBytes, layout, downOffsetBytes, scalesOffsetBytes } = this.#weights;
+    const begin = i * strideBytes;
+    // Offsets count from the slot's start; the down halves have a buffer of their own.
+    const downBegin = layout === "split" ? begin - strideBytes : begin;
+    const row = i * this.#dModel;
+    if (!this.#up.encode(up.subarray(row, row + this.#dModel), begin)) {
+      return { matrix: "up", neuron: i, element: this.#up.unstorable! };
+    }
+    const upScale = this.#up.scale;
+    if (!this.#down.encode(down.subarray(row, row + this.#dModel), downBegin + downOffsetBytes)) {
+      return { matrix: "down", neuron: i, element: this.#down.unstorable! };
+    }
+    if (scalesOffsetBytes !== null) {
+      this.#down.putFloat(upScale, downBegin + scalesOffsetBytes);
+      this.#down.putFloat(this.#down.scale, downBegin + scalesOffsetBytes + 4);
+    }
+    return null;
+  }
+
+  #checksum(i: number): number {
+    const { strideBytes, layout } = this.#weights;
+    const first = i * strideBytes;
+    const crc = crc32c(this.#up.bytes.subarray(first, first + strideBytes));
+    return layout === "split" ? crc32c(this.#down.bytes.subarray(first, first + strideBytes), crc) : crc;
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * f32 rows as stored elements.
+ *
+ * f16 and bf16 round to nearest, ties to even. int8 is symmetric with one scale a row: scale = f32(max|x| / 127),
+ * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. What cannot be stored as a finite number is never stored.
+ */
+import { bytesPerElement, type DType, encodeFloat16 } from "@flashwick/core";
+
+const INT8_MOST = 127;
+const FLOAT16_EXPONENT = 0x7c00;
+const FLOAT32_MAGNITUDE = 0x7fffffff;
+const FLOAT32_EXPONENT = 0x7f800000;
+
+/** A value that the dtype cannot hold; `column` is its place in the row. */
+export interface UnstorableValue {
+  readonly column: number;
+  readonly value: number;
+}
+
+/** Encodes rows of one dtype into a buffer of its own, which the caller writes out. */
+export class RowEncoder {
+  readonly dtype: DType;
+  /** The encoded bytes. Starts as zeros; nothing is written but the rows. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Scale of the last row encoded; int8 only. */
+  scale = 0;
+  /** Why the last row could not be encoded. */
+  unstorable: UnstorableValue | null = null;
+  readonly #u16: Uint16Array;
+  readonly #u32: Uint32Array;
+  readonly #f32: Float32Array;
+  readonly #i8: Int8Array;
+
+  /** @param capacityBytes A multiple of 4. */
+  constructor(dtype: DType, capacityBytes: number) {
+    const buffer = new ArrayBuffer(capacityBytes);
+    this.dtype = dtype;
+    this.bytes = new Uint8Array(buffer);
+    this.#u16 = new Uint16Array(buffer);
+    this.#u32 = new Uint32Array(buffer);
+    this.#f32 = new Float32Array(buffer);
+    this.#i8 = new Int8Array(buffer);
+  }
+
+  /** Bytes of a row of `cols` elements. */
+  rowBytes(cols: number): number {
+    return cols * bytesPerElement(this.dtype);
+  }
+
+  /**
+   * Encodes one row.
+   *
+   * @param row    f32 `[cols]`.
+   * @param atByte Where it goes in {@link bytes}; a multiple of the element size.
+   * @returns False if a value cannot be stored; {@link unstorable} says which.
+   */
+  encode(row: Float32Array, atByte: number): boolean {
+    const column = this.#encode(row, atByte);
+    if (column < 0) return true;
+    this.unstorable = { column, value: row[column]! };
+    return false;
+  }
+
+  /** f32 `value` as it is, at a multiple of 4: the scales of a record. */
+  putFloat(value: number, atByte: number): void {
+    this.#f32[atByte >> 2] = value;
+  }
+
+  /** The column of the first value that cannot be stored, or -1. */
+  #encode(row: Float32Array, atByte: number): number {
+    switch (this.dtype) {
+      case "f32":
+        return this.#encodeFloat32(row, atByte >> 2);
+      case "f16":
+        return this.#encodeFloat16(row, atByte >> 1);
+      case "bf16":
+        return this.#encodeBfloat16(row, atByte >> 1);
+      case "int8":
+        return this.#encodeInt8(row, atByte);
+    }
+  }
+
+  #encodeFloat32(row: Float32Array, at: number): number {
+    const bits = bitsOf(row);
+    for (let i = 0; i < bits.length; i++) {
+      const x = bits[i]!;
+      if ((x & FLOAT32_EXPONENT) === FLOAT32_EXPONENT) return i;
+      this.#u32[at + i] = x;
+    }
+    return -1;
+  }
+
+  #encodeFloat16(row: Float32Array, at: number): number {
+    const out = this.#u16;
+    const bits = bitsOf(row);
+    for (let i = 0; i < bits.length; i++) {
+      const x = bits[i]!;
+      const magnitude = x & FLOAT32_MAGNITUDE;
+      let half: number;
+      if (magnitude >= 0x38800000 && magnitude < 0x47800000) {
+        // A normal half: core's encodeFloat16, without the call.
+        const rebased = magnitude - 0x38000000;
+        half = ((x >>> 16) & 0x8000) | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
+      } else {
+        half = encodeFloat16(row[i]!);
+      }
+      if ((half & FLOAT16_EXPONENT) === FLOAT16_EXPONENT) return i;
+      out[at + i] = half;
+    }
+    return -1;
+  }
+
+  #encodeBfloat16(row: Float32Array, at: number): number {
+    const out = this.#u16;
+    const bits = bitsOf(row);
+    for (let i = 0; i < bits.length; i++) {
+      const x = bits[i]!;
+      if ((x & FLOAT32_EXPONENT) === FLOAT32_EXPONENT) return i;
+      const rounded = (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+      if ((rounded & 0x7f80) === 0x7f80) return i;
+      out[at + i] = rounded;
+    }
+    return -1;
+  }
+
+  #encodeInt8(row: Float32Array, at: number): number {
+    let most = 0;
+    for (let i = 0; i < row.length; i++) {
+      const magnitude = Math.abs(row[i]!);
+      // Written so that NaN fails it as well as infinity.
+      if (!(magnitude < Number.POSITIVE_INFINITY)) return i;
+      if (magnitude > most) most = magnitude;
+    }
+    const scale = Math.fround(most / INT8_MOST);
+    this.scale = scale;
+    for (let i = 0; i < row.length; i++) this.#i8[at + i] = scale === 0 ? 0 : quantise(row[i]! / scale);
+    return -1;
+  }
+}
+
+/** Nearest integer, ties to even, within ±127: adding and taking away 1.5·2^52 rounds in double precision. */
+function quantise(x: number): number {
+  const rounded = x + 6755399441055744 - 6755399441055744;
+  return Math.max(-INT8_MOST, Math.min(INT8_MOST, rounded));
+}
+
+function bitsOf(row: Float32Array): Uint32Array {
+  return new Uint32Array(row.buffer, row.byteOffset, row.length);
+}

@@ -1,0 +1,377 @@
+/**
+ * The streaming writer of model files.
+ *
+ * Invariants:
+ * - Memory: one encoding buffer of about a megabyte, four bytes per neuron of a layer, four per row of an int8 tensor.
+ * - The header goes in last, so an unfinished file never opens; and the sink gives the file its name only after that.
+ * - Bytes depend on spec and weights alone, not on how the rows were cut into calls, nor on interruptions.
+ * - After any failure of the sink nothing is left behind; after a crash, what the journal tells of and the bytes bear out
+ *   need not be written again.
+ */
+import { assert, type ByteSink, FormatError } from "@flashwick/core";
+import { checkContainer, encodeContainerHeader } from "./container.js";
+import { crc32c } from "./crc32c.js";
+import { modelFingerprint, sha256Hex } from "./fingerprint.js";
+import type { GgufValue } from "./gguf.js";
+import { decodeGgufHeader } from "./gguf-decoder.js";
+import type { ModelHeader } from "./model-file.js";
+import { decodeModelHeader } from "./model-header.js";
+import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
+import type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+import { RecordEncoder } from "./record-encoder.js";
+import { RowEncoder } from "./row-encoder.js";
+import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from "./write-journal.js";
+
+/** Bytes encoded and written at once, at least one row or record. */
+const ENCODE_BYTES = 1024 * 1024;
+/** Bytes read back at once when an unfinished file is continued. */
+const READ_BACK_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Begins a model file, or continues an interrupted one: if `options.journal` belongs to the same spec and source, the
+ * parts that it names and whose bytes are whole are reported by `isComplete`.
+ *
+ * @throws {InputError} `INPUT_INVALID` for an impossible stride. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ *   {FormatError} `FORMAT_INVALID` for a geometry that could not be read back. Then nothing is written.
+ * Cost: when continuing, reads what was finished once.
+ */
+export async function createModelWriter(
+  sink: ByteSink,
+  spec: ModelSpec,
+  options: ModelWriterOptions = {},
+): Promise<ModelWriter> {
+  const plan = planModelFile(spec);
+  // What the reader would refuse is refused now, not after an hour of writing.
+  sealedHeader(plan, new Uint32Array(plan.tensors.length), new Map(), sink.name);
+  const writer = new StreamingModelWriter(sink, spec, plan, options.journal ?? null);
+  await writer.begin(options.sourceIdentity ?? "");
+  return writer;
+}
+
+/** A part on its way: how much of it is written, and what its checksums have come to. */
+type Part = ResidentPart | RecordsPart;
+
+interface ResidentPart {
+  readonly kind: "resident";
+  readonly plan: ResidentPlan;
+  rowsDone: number;
+  crc: number;
+  readonly scales: Float32Array | null;
+}
+
+interface RecordsPart {
+  readonly kind: "records";
+  readonly plan: RecordPlan;
+  neuronsDone: number;
+  readonly crcs: Uint32Array;
+}
+
+class StreamingModelWriter implements ModelWriter {
+  readonly residentTensors: readonly TensorShape[];
+  readonly #sink: ByteSink;
+  readonly #spec: ModelSpec;
+  readonly #plan: ModelPlan;
+  readonly #journal: WriteJournal | null;
+  readonly #finished = new Map<string, FinishedPart>();
+  readonly #open = new Map<string, Part>();
+  readonly #rowEncoders = new Map<string, RowEncoder>();
+  #recordEncoder: RecordEncoder | null = null;
+  #ended = false;
+
+  constructor(sink: ByteSink, spec: ModelSpec, plan: ModelPlan, journal: WriteJournal | null) {
+    this.#sink = sink;
+    this.#spec = spec;
+    this.#plan = plan;
+    this.#journal = journal;
+    this.residentTensors = Array.from(plan.residents.values(), (resident) => resident.shape);
+  }
+
+  /** Takes up what an earlier run finished, or clears what it left. */
+  async begin(sourceIdentity: string): Promise<void> {
+    if (this.#journal === null) return;
+    const planHash = sha256Hex(JSON.stringify([1, this.#spec, sourceIdentity]));
+    const parts = decodeJournal(await this.#journal.entries(), planHash);
+    if (parts === null) {
+      await this.#journal.clear();
+      await this.#journal.append(encodePlanLine(planHash));
+      return;
+    }
+    for (const part of parts) if (await this.#isBorneOut(part)) this.#finished.set(part.name, part);
+  }
+
+  isComplete(name: string): boolean {
+    return this.#finished.has(name);
+  }
+
+  async writeRows(name: string, rows: Float32Array): Promise<void> {
+    const part = this.#residentPart(name);
+    const { cols, rows: rowCount } = part.plan.shape;
+    assert(rows.length % cols === 0, `${name}: ${rows.length} elements are not whole rows of ${cols}`);
+    const count = rows.length / cols;
+    assert(part.rowsDone + count <= rowCount, `${name} has ${rowCount} rows`);
+    const encoder = this.#rowEncoder(part.plan.dtype, cols);
+    const rowBytes = encoder.rowBytes(cols);
+    const batch = Math.floor(encoder.bytes.length / rowBytes);
+    for (let begin = 0; begin < count; begin += batch) {
+      const end = Math.min(begin + batch, count);
+      for (let r = begin; r < end; r++) {
+        const stored = encoder.encode(rows.subarray(r * cols, (r + 1) * cols), (r - begin) * rowBytes);
+        if (!stored) throw this.#unstorable(name, part.rowsDone + r - begin, encoder.unstorable!);
+        if (part.scales !== null) part.scales[part.rowsDone + r - begin] = encoder.scale;
+      }
+      await this.#writeRowBytes(part, encoder.bytes.subarray(0, (end - begin) * rowBytes), rowBytes);
+    }
+  }
+
+  async writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void> {
+    const { dModel, dFf } = this.#spec.geometry;
+    const part = this.#recordsPart(layer);
+    const count = up.length / dModel;
+    assert(Number.isInteger(count) && down.length === up.length, `layer ${layer}: up and down are [n, ${dModel}] each`);
+    assert(
+      firstNeuron === part.neuronsDone,
+      `layer ${layer}: neuron ${part.neuronsDone} comes next, not ${firstNeuron}`,
+    );
+    assert(firstNeuron + count <= dFf, `layer ${layer} has ${dFf} neurons`);
+    const encoder = this.#recordEncoderOf();
+    for (let begin = 0; begin < count; begin += encoder.capacity) {
+      const end = Math.min(begin + encoder.capacity, count);
+      const crcs = part.crcs.subarray(part.neuronsDone, part.neuronsDone + end - begin);
+      const ups = up.subarray(begin * dModel, end * dModel);
+      const unstorable = encoder.encode(ups, down.subarray(begin * dModel, end * dModel), crcs);
+      if (unstorable !== null) {
+        const neuron = part.neuronsDone + unstorable.neuron;
+        throw this.#unstorable(`blk.${layer}.ffn_${unstorable.matrix}.weight`, neuron, unstorable.element);
+      }
+      await this.#writeRecords(part, encoder, end - begin);
+    }
+  }
+
+  async complete(name: string, sourceCrc32c: number): Promise<void> {
+    const part = this.#open.get(name);
+    assert(part !== undefined, `${name}: nothing was written`);
+    const crcs = part.kind === "resident" ? await this.#endResident(part) : await this.#endRecords(part);
+    const finished: FinishedPart = { name, sourceCrc32c: sourceCrc32c >>> 0, crcs };
+    this.#open.delete(name);
+    this.#finished.set(name, finished);
+    await this.#guard(async () => this.#journal?.append(encodePartLine(finished)));
+  }
+
+  async finish(): Promise<ModelHeader> {
+    const missing = this.#partNames().filter((name) => !this.#finished.has(name));
+    assert(missing.length === 0, `finish() before ${missing.join(", ")}`);
+    const facts = new Map<string, GgufValue>([
+      ["flashwick.fingerprint", { type: "string", value: this.#fingerprint() }],
+    ]);
+    const { bytes, header } = sealedHeader(this.#plan, this.#tensorCrcs(), facts, this.#sink.name);
+    await this.#write(bytes, 0);
+    await this.#guard(() => this.#sink.commit(this.#plan.container.fileBytes));
+    this.#ended = true;
+    return header;
+  }
+
+  async abandon(): Promise<void> {
+    this.#ended = true;
+    await this.#sink.abandon();
+  }
+
+  #partNames(): string[] {
+    return [...this.#plan.residents.keys(), ...this.#plan.records.map(({ layer }) => recordsName(layer))];
+  }
+
+  #residentPart(name: string): ResidentPart {
+    const existing = this.#open.get(name);
+    if (existing?.kind === "resident") return existing;
+    assert(!this.#finished.has(name), `${name} is complete already`);
+    const plan = this.#plan.residents.get(name);
+    assert(plan !== undefined, `${name} is no resident tensor of this geometry`);
+    const scales = plan.scale === null ? null : new Float32Array(plan.shape.rows);
+    const part: ResidentPart = { kind: "resident", plan, rowsDone: 0, crc: 0, scales };
+    this.#open.set(name, part);
+    return part;
+  }
+
+  #recordsPart(layer: number): RecordsPart {
+    const name = recordsName(layer);
+    const existing = this.#open.get(name);
+    if (existing?.kind === "records") return existing;
+    assert(!this.#finished.has(name), `${name} is complete already`);
+    const plan = this.#plan.records[layer];
+    assert(plan !== undefined, `layer ${layer} of ${this.#plan.records.length}`);
+    const crcs = new Uint32Array(this.#spec.geometry.dFf);
+    const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs };
+    this.#open.set(name, part);
+    return part;
+  }
+
+  #rowEncoder(dtype: ResidentPlan["dtype"], cols: number): RowEncoder {
+    const rowBytes = 4 * cols;
+    const existing = this.#rowEncoders.get(dtype);
+    if (existing !== undefined && existing.bytes.length >= rowBytes) return existing;
+    const encoder = new RowEncoder(dtype, Math.max(ENCODE_BYTES, rowBytes));
+    this.#rowEncoders.set(dtype, encoder);
+    return encoder;
+  }
+
+  #recordEncoderOf(): RecordEncoder {
+    const { weights } = this.#plan;
+    const capacity = Math.max(1, Math.floor(ENCODE_BYTES / weights.strideBytes));
+    this.#recordEncoder ??= new RecordEncoder(weights, this.#spec.geometry.dModel, capacity);
+    return this.#recordEncoder;
+  }
+
+  async #writeRowBytes(part: ResidentPart, bytes: Uint8Array, rowBytes: number): Promise<void> {
+    await this.#write(bytes, this.#offsetOf(part.plan.tensor) + part.rowsDone * rowBytes);
+    part.crc = crc32c(bytes, part.crc);
+    part.rowsDone += bytes.length / rowBytes;
+  }
+
+  async #writeRecords(part: RecordsPart, encoder: RecordEncoder, count: number): Promise<void> {
+    const from = part.neuronsDone * this.#plan.weights.strideBytes;
+    await this.#write(encoder.records(count), this.#offsetOf(part.plan.records) + from);
+    if (part.plan.downRecords !== null) {
+      await this.#write(encoder.downHalves(count), this.#offsetOf(part.plan.downRecords) + from);
+    }
+    part.neuronsDone += count;
+  }
+
+  async #endResident(part: ResidentPart): Promise<number[]> {
+    const { name, rows } = part.plan.shape;
+    assert(part.rowsDone === rows, `${name}: ${part.rowsDone} of ${rows} rows written`);
+    if (part.scales === null) return [part.crc];
+    const scales = new Uint8Array(part.scales.buffer);
+    await this.#write(scales, this.#offsetOf(part.plan.scale!));
+    return [part.crc, crc32c(scales)];
+  }
+
+  async #endRecords(part: RecordsPart): Promise<number[]> {
+    const { dFf } = this.#spec.geometry;
+    assert(part.neuronsDone === dFf, `layer ${part.plan.layer}: ${part.neuronsDone} of ${dFf} neurons written`);
+    const crcs = new Uint8Array(part.crcs.buffer);
+    await this.#write(crcs, this.#offsetOf(part.plan.checksums));
+    return [crc32c(crcs)];
+  }
+
+  /** CRC-32C of every tensor in file order. The entry of a layer's records is that of their checksums. */
+  #tensorCrcs(): Uint32Array {
+    const crcs = new Uint32Array(this.#plan.tensors.length);
+    for (const { shape, tensor, scale } of this.#plan.residents.values()) {
+      const [elements, scales] = this.#finished.get(shape.name)!.crcs;
+      crcs[tensor] = elements!;
+      if (scale !== null) crcs[scale] = scales!;
+    }
+    for (const { layer, records, downRecords, checksums } of this.#plan.records) {
+      const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
+      for (const tensor of [records, downRecords, checksums]) if (tensor !== null) crcs[tensor] = crcOfCrcs!;
+    }
+    return crcs;
+  }
+
+  #fingerprint(): string {
+    const { dFf, dModel, nLayers } = this.#spec.geometry;
+    const layers = Array.from({ length: nLayers }, (_, layer) => ({
+      name: recordsName(layer),
+      rows: dFf,
+      cols: dModel,
+    }));
+    return modelFingerprint(
+      [...this.residentTensors, ...layers].map((shape) => ({
+        ...shape,
+        sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
+      })),
+    );
+  }
+
+  #offsetOf(tensor: number): number {
+    return this.#plan.container.tensors[tensor]!.offset;
+  }
+
+  /** True if the bytes of a part noted in the journal are there, by their checksums. */
+  async #isBorneOut(part: FinishedPart): Promise<boolean> {
+    const resident = this.#plan.residents.get(part.name);
+    if (resident !== undefined) {
+      const tensors = resident.scale === null ? [resident.tensor] : [resident.tensor, resident.scale];
+      return this.#allMatch(tensors, part.crcs);
+    }
+    const records = this.#plan.records.find(({ layer }) => recordsName(layer) === part.name);
+    if (records === undefined || !(await this.#allMatch([records.checksums], part.crcs))) return false;
+    return this.#recordsMatch(records);
+  }
+
+  async #allMatch(tensors: readonly number[], crcs: readonly number[]): Promise<boolean> {
+    if (tensors.length !== crcs.length) return false;
+    for (const [i, tensor] of tensors.entries()) if ((await this.#readBackCrc(tensor)) !== crcs[i]) return false;
+    return true;
+  }
+
+  async #readBackCrc(tensor: number): Promise<number> {
+    const { offset, sizeBytes } = this.#plan.container.tensors[tensor]!;
+    const buffer = new Uint8Array(Math.min(READ_BACK_BYTES, sizeBytes));
+    let crc = 0;
+    for (let at = 0; at < sizeBytes; at += buffer.length) {
+      const part = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
+      await this.#sink.read(part, offset + at);
+      crc = crc32c(part, crc);
+    }
+    return crc;
+  }
+
+  async #recordsMatch(records: RecordPlan): Promise<boolean> {
+    const { strideBytes } = this.#plan.weights;
+    const { dFf } = this.#spec.geometry;
+    const crcs = new Uint32Array(dFf);
+    await this.#sink.read(new Uint8Array(crcs.buffer), this.#offsetOf(records.checksums));
+    const batch = Math.max(1, Math.floor(READ_BACK_BYTES / strideBytes));
+    const buffer = new Uint8Array(Math.min(batch, dFf) * strideBytes);
+    const found = new Uint32Array(dFf);
+    for (const tensor of [records.records, records.downRecords]) {
+      if (tensor === null) continue;
+      for (let begin = 0; begin < dFf; begin += batch) {
+        const count = Math.min(batch, dFf - begin);
+        await this.#sink.read(buffer.subarray(0, count * strideBytes), this.#offsetOf(tensor) + begin * strideBytes);
+        for (let i = 0; i < count; i++) {
+          found[begin + i] = crc32c(buffer.subarray(i * strideBytes, (i + 1) * strideBytes), found[begin + i]!);
+        }
+      }
+    }
+    return found.every((crc, neuron) => crc === crcs[neuron]);
+  }
+
+  async #write(bytes: Uint8Array, offset: number): Promise<void> {
+    assert(!this.#ended, "the writer has ended");
+    await this.#guard(() => this.#sink.write(bytes, offset));
+  }
+
+  /** A failed sink is not written to again, and leaves nothing behind. */
+  async #guard(act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      await this.abandon();
+      throw error;
+    }
+  }
+
+  #unstorable(tensor: string, row: number, element: { readonly column: number; readonly value: number }): FormatError {
+    const { dtype } = this.#spec;
+    const { column, value } = element;
+    const reason = Number.isFinite(value)
+      ? `${value} is beyond the range of ${dtype}; convert with --dtype ${dtype === "f16" ? "bf16 or f32" : "f32"}`
+      : `expected a finite number, found ${value}; the checkpoint is damaged`;
+    return new FormatError("CHECKPOINT_TENSOR_VALUE", `${tensor}, row ${row}, column ${column}: ${reason}`, {
+      details: { tensor, row, column, value: String(value), dtype },
+    });
+  }
+}
+
+/** The header of a plan with its checksums, and what it reads as. */
+function sealedHeader(
+  plan: ModelPlan,
+  crcs: Uint32Array,
+  facts: ReadonlyMap<string, GgufValue>,
+  name: string,
+): { bytes: Uint8Array; header: ModelHeader } {
+  const bytes = encodeContainerHeader(plan.container, crcs, facts);
+  const container = checkContainer(bytes, decodeGgufHeader(bytes, name), plan.container.fileBytes, name, "model");
+  return { bytes, header: decodeModelHeader(container) };
+}

@@ -1,0 +1,412 @@
+/**
+ * One model in DRAM under one memory plan: arenas, resident weights, slots, keys and values, and the forward pass.
+ *
+ * The life of a token (ARCHITECTURE.md): embed -> per layer: norm, attention, predictor names A_t, cache plans, flash
+ * fills slots, sparse FFN, residual add -> final norm -> head. A batch of tokens (prefill, scoring) streams whole layers
+ * and multiplies matrices; it gives the same bits as its tokens one by one.
+ */
+import { assert, type Predictor, type TokenStats } from "@flashwick/core";
+import type { MemoryPlan } from "@flashwick/cost-model";
+import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
+import { type ModelFile, readRecordChecksums } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import { Arena, type KernelFactory, type Kernels, type KvCache, MAX_ARENA_BYTES, type Ptr } from "@flashwick/kernels";
+import { type PlacedPredictor, placePredictor, nameNeurons } from "@flashwick/predictor";
+import { planArenas } from "./arena-plan.js";
+import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
+import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
+import { FlashLayer } from "./flash-layer.js";
+import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./resident-weights.js";
+import { RowTable } from "./row-table.js";
+import { TokenMeter } from "./token-meter.js";
+import { allocateWorkspace, logitsBatch, type Workspace } from "./workspace.js";
+
+/** How the FFN chooses its neurons while decoding. */
+export type NeuronMode = "dense" | "predicted" | "oracle";
+
+export interface EngineParts {
+  readonly file: ModelFile;
+  readonly reader: FlashReader;
+  readonly kernels: KernelFactory;
+  readonly predictor: Predictor | null;
+  readonly plan: MemoryPlan;
+  readonly mode: NeuronMode;
+  readonly policy: CachePolicyChoice;
+  /** Overrides the predictor's own thresholds. */
+  readonly threshold?: number | undefined;
+  readonly clock: () => number;
+  readonly maxArenaBytes?: number | undefined;
+  readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Looks into a forward pass; everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
+export interface ForwardObserver {
+  /** FFN input of every token: f32 `[nTokens, pad(dModel)]`. */
+  ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void;
+  /** Activations of neurons `first` … `first + count − 1`: f32 `[nTokens, pad(count)]`. May be changed in place. Batches only. */
+  activations?(layer: number, first: number, count: number, act: Ptr, nTokens: number, kernels: Kernels): void;
+  /** The set that the FFN uses for one decoded token. */
+  named?(layer: number, named: Uint32Array): void;
+}
+
+export interface ForwardOptions {
+  /** Which tokens' logits are wanted. */
+  readonly logits: "none" | "last" | "all";
+  readonly onLogits?: (token: number, logits: Float32Array) => void;
+  readonly observer?: ForwardObserver | undefined;
+  /** Batches only: fill the caches from the last tokens afterwards. */
+  readonly seedTokens?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface EngineLayer {
+  readonly arena: number;
+  readonly weights: LayerWeights;
+  readonly kv: KvCache;
+  readonly predictor: PlacedPredictor | null;
+  readonly flash: FlashLayer;
+}
+
+/** One arena with the kernels and buffers that work in it. */
+interface Workshop {
+  readonly arena: Arena;
+  readonly kernels: Kernels;
+  readonly workspace: Workspace;
+}
+
+export class Engine {
+  readonly parts: EngineParts;
+  readonly meter: TokenMeter;
+  readonly #sizes: EngineSizes;
+  readonly #workshops: readonly Workshop[];
+  readonly #layers: readonly EngineLayer[];
+  readonly #globals: GlobalWeights;
+  readonly #positions: RowTable | null;
+  readonly #embeddings: RowTable;
+  /** Room for the oracle to look at whole layers aside of the cache; one per arena. */
+  readonly #stages: readonly Ptr[];
+
+  private constructor(
+    parts: EngineParts,
+    sizes: EngineSizes,
+    workshops: readonly Workshop[],
+    layers: readonly EngineLayer[],
+    globals: GlobalWeights,
+    stages: readonly Ptr[],
+  ) {
+    this.parts = parts;
+    this.#sizes = sizes;
+    this.#workshops = workshops;
+    this.#layers = layers;
+    this.#globals = globals;
+    this.#stages = stages;
+    this.meter = new TokenMeter(parts.clock);
+    const { file, reader } = parts;
+    this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
+    this.#positions = file.header.tensors.has("position_embd.weight")
+      ? new RowTable(file, "position_embd.weight", globals.positions, reader)
+      : null;
+  }
+
+  /** Allocates what the plan says, and loads the resident weights. */
+  static async create(parts: EngineParts): Promise<Engine> {
+    const { header } = parts.file;
+    const { geometry, weights } = header;
+    const sizes = engineSizes(header, parts.predictor, parts.plan, parts.mode, parts.kernels);
+    const arenas = planArenas(
+      sizes.layerBytes,
+      sizes.globalBytes,
+      sizes.workspaceBytes + sizes.stageBytes + SLOT_ALIGNMENT,
+      parts.maxArenaBytes ?? MAX_ARENA_BYTES - 65536,
+    );
+    const workshops = arenas.bytesByArena.map((bytes) => {
+      const arena = new Arena(bytes);
+      const kernels = parts.kernels(arena);
+      return { arena, kernels, workspace: allocateWorkspace(arena, sizes.workspace, kernels) };
+    });
+    const stages = workshops.map(({ arena }) =>
+      sizes.stageBytes === 0 ? 0 : arena.allocate(sizes.stageBytes - SLOT_ALIGNMENT, SLOT_ALIGNMENT),
+    );
+    // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page.
+    const slotTops = workshops.map(({ arena }, a) => {
+      const slots = parts.plan.slotsByLayer.filter((_, layer) => arenas.arenaOfLayer[layer] === a);
+      return arena.allocate(slots.reduce((sum, n) => sum + n * weights.slotBytes, 0), SLOT_ALIGNMENT);
+    });
+    const all = Uint32Array.from({ length: geometry.dFf }, (_, i) => i);
+    let loaded = 0;
+    const loader = new ResidentLoader(
+      parts.file,
+      (bytes) => parts.onLoaded?.((loaded += bytes), sizes.residentFileBytes),
+      parts.signal,
+    );
+    const globals = await loader.globals(workshops[0]!.arena, parts.plan.rowTablesResident);
+    const layers: EngineLayer[] = [];
+    for (let layer = 0; layer < geometry.nLayers; layer++) {
+      const arenaIndex = arenas.arenaOfLayer[layer]!;
+      const { arena, kernels, workspace } = workshops[arenaIndex]!;
+      const layerWeights = await loader.layer(arena, layer);
+      const predictorLayer = parts.mode === "predicted" ? parts.predictor?.layers[layer] : undefined;
+      const predictor = predictorLayer ? placePredictor(arena, predictorLayer) : null;
+      const slotCount = parts.plan.slotsByLayer[layer]!;
+      const slotBase = slotTops[arenaIndex]!;
+      slotTops[arenaIndex] = slotBase + slotCount * weights.slotBytes;
+      const flash = new FlashLayer({
+        layer,
+        kernels,
+        workspace,
+        reader: parts.reader,
+        records: header.records[layer]!,
+        weights,
+        dModel: geometry.dModel,
+        dFf: geometry.dFf,
+        activation: geometry.activation,
+        cache: createNeuronCache({ dFf: geometry.dFf, slotCount, policy: cachePolicy(parts.policy) }),
+        slotBase,
+        all,
+        slotBias: layerWeights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
+        upBias: layerWeights.upBias,
+        checksums: await readRecordChecksums(parts.file, layer, parts.signal),
+      });
+      layers.push({ arena: arenaIndex, weights: layerWeights, kv: allocateKv(arena, parts), predictor, flash });
+    }
+    return new Engine(parts, sizes, workshops, layers, globals, stages);
+  }
+
+  get batchTokens(): number {
+    return this.parts.plan.batchTokens;
+  }
+
+  /** The cache of each layer, for counters and displays. */
+  get caches(): readonly NeuronCache[] {
+    return this.#layers.map(({ flash }) => flash.parts.cache);
+  }
+
+  /** Bytes taken in arenas: at most what the plan accounts for. */
+  get arenaBytes(): number {
+    return this.#workshops.reduce((sum, { arena }) => sum + arena.sizeBytes, 0);
+  }
+
+  /**
+   * Runs a batch of tokens through all neurons (prefill, scoring): layers are streamed in order.
+   *
+   * @param tokens   At most `batchTokens`, each below the vocabulary size; checked by the caller.
+   * @param position Of the first token; keys and values of all earlier ones are stored.
+   */
+  async batch(tokens: readonly number[], position: number, options: ForwardOptions): Promise<TokenStats> {
+    assert(tokens.length <= this.batchTokens, "a batch fits the workspace");
+    const { observer } = options;
+    this.meter.begin();
+    return await this.#forward(tokens, position, options, async (layer, { kernels, workspace }, flash) => {
+      observer?.ffnInput?.(layer, workspace.normed, tokens.length, kernels);
+      const onActivations = observer?.activations
+        ? (l: number, first: number, count: number, act: Ptr, n: number) =>
+            observer.activations!(l, first, count, act, n, kernels)
+        : undefined;
+      await flash.dense(workspace.blockOut, workspace.normed, tokens.length, this.meter, onActivations, options.signal);
+      if (options.seedTokens && this.parts.mode === "predicted") {
+        await flash.seed(this.#lastSets(layer, tokens.length, options.seedTokens), this.meter, options.signal);
+      }
+    });
+  }
+
+  /** Decodes one token through the neuron cache, in the engine's mode. */
+  async decode(token: number, position: number, options: ForwardOptions): Promise<TokenStats> {
+    this.meter.begin();
+    return await this.#forward([token], position, options, async (layer, { kernels, workspace }, flash, arena) => {
+      options.observer?.ffnInput?.(layer, workspace.normed, 1, kernels);
+      if (this.parts.mode === "dense") {
+        await flash.dense(workspace.blockOut, workspace.normed, 1, this.meter, undefined, options.signal);
+        return;
+      }
+      const named = await this.#name(layer, workspace.normed, arena, options.signal);
+      options.observer?.named?.(layer, named);
+      await flash.sparse(workspace.blockOut, workspace.normed, named, this.meter, options.signal);
+    });
+  }
+
+  /** The predictor's set for vector `token` of the batch in the workspace. */
+  predictedSet(layer: number, token: number): Uint32Array {
+    const { arena, predictor } = this.#layers[layer]!;
+    const { kernels, workspace } = this.#workshops[arena]!;
+    assert(predictor, "predicted mode has predictors");
+    const x = workspace.normed + token * this.#sizes.vectorBytes;
+    const count = nameNeurons(
+      kernels,
+      predictor,
+      x,
+      { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch },
+      workspace.named,
+      this.parts.threshold,
+    );
+    return kernels.arena.u32(workspace.named, count);
+  }
+
+  /** ‖down_i‖₂ of every neuron of every layer; streams the model once and empties the caches. */
+  async downNorms(signal?: AbortSignal): Promise<Float64Array[]> {
+    const norms: Float64Array[] = [];
+    for (const { flash } of this.#layers) norms.push(await flash.downNorms(this.meter, signal));
+    return norms;
+  }
+
+  /** Releases everything; the arenas go when nothing refers to them any more. */
+  close(): void {
+    for (const { flash } of this.#layers) flash.parts.cache.clear();
+  }
+
+  async #name(layer: number, x: Ptr, arena: number, signal?: AbortSignal): Promise<Uint32Array> {
+    this.meter.enter("predict");
+    if (this.parts.mode === "predicted") return this.predictedSet(layer, 0);
+    const { flash } = this.#layers[layer]!;
+    const { kernels, workspace } = this.#workshops[arena]!;
+    const out = kernels.arena.u32(workspace.named, this.parts.file.header.geometry.dFf);
+    const { stageSlots } = this.#sizes;
+    const count = await flash.trulyActive(out, x, this.#stages[arena]!, stageSlots, this.meter, signal);
+    return out.subarray(0, count);
+  }
+
+  /** What the predictor names for the last tokens of the batch, oldest first. */
+  #lastSets(layer: number, nTokens: number, count: number): Uint32Array[] {
+    this.meter.enter("predict");
+    const first = Math.max(0, nTokens - count);
+    return Array.from({ length: nTokens - first }, (_, i) => this.predictedSet(layer, first + i).slice());
+  }
+
+  async #forward(
+    tokens: readonly number[],
+    position: number,
+    options: ForwardOptions,
+    ffn: (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>,
+  ): Promise<TokenStats> {
+    const { geometry } = this.parts.file.header;
+    const n = tokens.length;
+    await this.#embed(tokens, position, options.signal);
+    let at = 0;
+    for (const [index, layer] of this.#layers.entries()) {
+      options.signal?.throwIfAborted();
+      if (layer.arena !== at) {
+        this.#carry(at, layer.arena, n);
+        at = layer.arena;
+      }
+      const workshop = this.#workshops[at]!;
+      const { kernels, workspace: w } = workshop;
+      const vectors = (n * this.#sizes.vectorBytes) / 4;
+      this.meter.enter("attention");
+      this.#attention(workshop, layer, position, n);
+      const { ffnNorm, downBias } = layer.weights;
+      if (geometry.normBefore) {
+        kernels.layerNorm(w.normed, w.hidden, ffnNorm.weight, ffnNorm.bias, geometry.dModel, n, geometry.normEpsilon);
+      } else {
+        kernels.arena.bytes.copyWithin(w.normed, w.hidden, w.hidden + 4 * vectors);
+      }
+      kernels.zero(w.blockOut, vectors);
+      await ffn(index, workshop, layer.flash, at);
+      this.meter.enter("ffn");
+      // Unlike the paper's Algorithm, b_down is added after the sum over neurons: it belongs to no neuron.
+      if (downBias !== 0) this.#addBias(kernels, w.blockOut, downBias, n);
+      kernels.add(w.hidden, w.blockOut, vectors);
+      if (!geometry.normBefore) {
+        kernels.layerNorm(w.hidden, w.hidden, ffnNorm.weight, ffnNorm.bias, geometry.dModel, n, geometry.normEpsilon);
+      }
+    }
+    if (at !== 0) this.#carry(at, 0, n);
+    this.meter.enter("head");
+    if (options.logits !== "none") this.#head(n, options);
+    return this.meter.end();
+  }
+
+  async #embed(tokens: readonly number[], position: number, signal?: AbortSignal): Promise<void> {
+    const { geometry } = this.parts.file.header;
+    const { kernels, workspace: w } = this.#workshops[0]!;
+    const { projectIn } = this.#globals;
+    const into = projectIn ? w.embedding : w.hidden;
+    await this.#embeddings.gather(kernels, into, tokens, w.rows, this.meter, signal);
+    if (projectIn) kernels.linear(w.hidden, w.embedding, projectIn, 0, tokens.length, w.scratch);
+    if (this.#positions) {
+      const rows = tokens.map((_, i) => position + i + geometry.positionOffset);
+      await this.#positions.gather(kernels, w.blockOut, rows, w.rows, this.meter, signal);
+      kernels.add(w.hidden, w.blockOut, (tokens.length * this.#sizes.vectorBytes) / 4);
+    }
+  }
+
+  /** hidden += W_o · attention(norm(hidden)), or the post-norm form of OPT-350M. */
+  #attention({ kernels, workspace: w }: Workshop, layer: EngineLayer, position: number, n: number): void {
+    const { geometry: g } = this.parts.file.header;
+    const { attnNorm, query, key, value, attnOutput } = layer.weights;
+    let x = w.hidden;
+    if (g.normBefore) {
+      kernels.layerNorm(w.normed, w.hidden, attnNorm.weight, attnNorm.bias, g.dModel, n, g.normEpsilon);
+      x = w.normed;
+    }
+    kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
+    kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
+    kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    kernels.storeKv(layer.kv, w.key, w.value, position, n);
+    const shape = { nHeads: g.nHeads, scale: 1 / Math.sqrt(g.headDim) };
+    kernels.attention(w.mixed, w.query, layer.kv, shape, position, n, w.scratch);
+    kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
+    kernels.add(w.hidden, w.blockOut, (n * this.#sizes.vectorBytes) / 4);
+    if (!g.normBefore) {
+      kernels.layerNorm(w.hidden, w.hidden, attnNorm.weight, attnNorm.bias, g.dModel, n, g.normEpsilon);
+    }
+  }
+
+  #addBias(kernels: Kernels, out: Ptr, bias: Ptr, n: number): void {
+    const { vectorBytes } = this.#sizes;
+    const count = this.parts.file.header.geometry.dModel;
+    const padded = (count + 3) & ~3;
+    for (let t = 0; t < n; t++) kernels.add(out + t * vectorBytes, bias, padded);
+  }
+
+  #head(n: number, options: ForwardOptions): void {
+    const { geometry: g } = this.parts.file.header;
+    const { kernels, workspace: w } = this.#workshops[0]!;
+    const { finalNorm, projectOut, head } = this.#globals;
+    const { vectorBytes, logitsStrideBytes } = this.#sizes;
+    const first = options.logits === "last" ? n - 1 : 0;
+    const chunk = logitsBatch(this.batchTokens);
+    for (let t = first; t < n; t += chunk) {
+      const count = Math.min(chunk, n - t);
+      let x = w.hidden + t * vectorBytes;
+      if (finalNorm) {
+        kernels.layerNorm(w.normed, x, finalNorm.weight, finalNorm.bias, g.dModel, count, g.normEpsilon);
+        x = w.normed;
+      }
+      if (projectOut) {
+        kernels.linear(w.embedding, x, projectOut, 0, count, w.scratch);
+        x = w.embedding;
+      }
+      kernels.linear(w.logits, x, head, 0, count, w.scratch);
+      for (let i = 0; i < count; i++) {
+        options.onLogits?.(t + i, kernels.arena.f32(w.logits + i * logitsStrideBytes, g.vocabSize));
+      }
+    }
+  }
+
+  /** Copies the residual stream from one arena to another. */
+  #carry(from: number, to: number, n: number): void {
+    const source = this.#workshops[from]!;
+    const target = this.#workshops[to]!;
+    const bytes = n * this.#sizes.vectorBytes;
+    const { hidden } = source.workspace;
+    target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
+  }
+}
+
+function allocateKv(arena: Arena, { plan, file }: EngineParts): KvCache {
+  const { nKvHeads, headDim } = file.header.geometry;
+  const { kvPrecision: dtype, contextTokens: capacityTokens } = plan;
+  const elementBytes = dtype === "f32" ? 4 : dtype === "f16" ? 2 : 1;
+  const tensor = () => arena.allocate(nKvHeads * capacityTokens * headDim * elementBytes);
+  const scales = () => (dtype === "int8" ? arena.allocate(4 * nKvHeads * capacityTokens) : 0);
+  return {
+    dtype,
+    keys: tensor(),
+    values: tensor(),
+    keyScales: scales(),
+    valueScales: scales(),
+    capacityTokens,
+    nKvHeads,
+    headDim,
+  };
+}

@@ -1,0 +1,274 @@
+/**
+ * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
+ * misses, and the flash bytes that decoding this text would have read.
+ */
+import { InputError, type OnProgress } from "@flashwick/core";
+import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
+import { maskingObserver, type OnStretch } from "./batch-mask.js";
+import { cachePolicy } from "./cache-policy.js";
+import type { Engine } from "./engine.js";
+import type { Model } from "./model.js";
+import { argmax, logSumExp } from "./sampler.js";
+
+export interface EvaluateOptions {
+  /** Tokens of a window, BOS included; default 256. */
+  readonly windowTokens?: number;
+  readonly maxWindows?: number;
+  /** The model (or the same model in another mode) to compare with, token by token. */
+  readonly against?: Model | null;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EvaluateResult {
+  readonly perplexity: number;
+  /** Natural logarithm, per token. */
+  readonly meanNll: number;
+  readonly tokens: number;
+  readonly windows: number;
+  readonly against: {
+    readonly perplexity: number;
+    readonly meanNll: number;
+    /** Share of positions whose largest logit is the same token. */
+    readonly top1Agreement: number;
+    /** KL(other ‖ this), natural logarithm. */
+    readonly meanKl: number;
+    readonly maxKl: number;
+  } | null;
+  /** Shares of `dFf`, by layer. */
+  readonly activeShareByLayer: readonly number[];
+  readonly namedShareByLayer: readonly number[];
+  /** Named and active over active; 1 when dense. */
+  readonly recall: number;
+  readonly recallByLayer: readonly number[];
+  /** Σ over missed |act_i|·‖down_i‖ over the same sum for all active neurons. */
+  readonly missedMass: number;
+  readonly missedMassByLayer: readonly number[];
+  /** Named neurons over truly active ones. */
+  readonly namedOverActive: number;
+  /** What decoding these windows token by token through the neuron cache reads, per token. */
+  readonly flashBytesPerToken: number;
+}
+
+/**
+ * Perplexity as the reference defines it: tokens without special ones are cut into windows of `windowTokens − 1`, a shorter
+ * tail is dropped, each window is preceded by BOS.
+ *
+ * @throws {InputError} for a text shorter than one window.
+ */
+export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
+  const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY, against = null } = options;
+  const { geometry } = model.header;
+  if (!(Number.isInteger(windowTokens) && windowTokens >= 2 && windowTokens <= geometry.contextLength)) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `window of ${windowTokens} tokens, expected an integer from 2 to the context length ${geometry.contextLength}`,
+    );
+  }
+  const windows = cutWindows(model.tokenizer.encode(text, false), windowTokens, geometry.bosTokenId).slice(0, maxWindows);
+  if (windows.length === 0) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `the text is shorter than one window of ${windowTokens} tokens; give a longer text or a shorter window`,
+    );
+  }
+  const tally = new NeuronTally(geometry.nLayers, geometry.dFf);
+  const quality = new QualityTally();
+  const total = windows.length * windowTokens;
+  for (const [index, window] of windows.entries()) {
+    const other = against ? await windowLogits(against, window, options.signal) : null;
+    await model.withSession(
+      windowTokens,
+      async ({ engine }) => {
+        await tally.prepare(engine, options.signal);
+        await runWindow(engine, window, options.signal, tally.onStretch, (position, logits) => {
+          const target = window[position + 1];
+          if (target !== undefined) quality.add(logits, target, other ? other[position]! : null);
+        });
+        tally.endWindow();
+      },
+      options,
+    );
+    options.onProgress?.({ phase: "evaluate", loaded: (index + 1) * windowTokens, total, unit: "tokens" });
+  }
+  const slotBytes = model.header.weights.slotBytes;
+  return {
+    ...quality.result(windows.length),
+    ...tally.result(slotBytes, model.mode === "dense"),
+  };
+}
+
+/** BOS and `windowTokens − 1` tokens each; the tail is dropped. */
+export function cutWindows(tokens: readonly number[], windowTokens: number, bos: number | null): number[][] {
+  const body = bos === null ? windowTokens : windowTokens - 1;
+  const windows: number[][] = [];
+  for (let at = 0; at + body <= tokens.length; at += body) {
+    const window = tokens.slice(at, at + body);
+    windows.push(bos === null ? window : [bos, ...window]);
+  }
+  return windows;
+}
+
+async function runWindow(
+  engine: Engine,
+  window: readonly number[],
+  signal: AbortSignal | undefined,
+  onStretch: OnStretch,
+  onLogits: (position: number, logits: Float32Array) => void,
+): Promise<void> {
+  const observer = maskingObserver(engine, onStretch);
+  for (let at = 0; at < window.length; at += engine.batchTokens) {
+    const batch = window.slice(at, at + engine.batchTokens);
+    await engine.batch(batch, at, { logits: "all", onLogits: (t, l) => onLogits(at + t, l), observer, signal });
+  }
+}
+
+/** Copies of the logits after each token of a window. */
+async function windowLogits(model: Model, window: readonly number[], signal?: AbortSignal): Promise<Float32Array[]> {
+  const all: Float32Array[] = [];
+  const keep = (_: number, logits: Float32Array) => {
+    all.push(logits.slice());
+  };
+  await model.withSession(window.length, async ({ engine }) => runWindow(engine, window, signal, () => {}, keep), { signal });
+  return all;
+}
+
+/** Perplexity and agreement. */
+class QualityTally {
+  #nll = 0;
+  #tokens = 0;
+  #otherNll = 0;
+  #same = 0;
+  #kl = 0;
+  #maxKl = 0;
+  #compared = false;
+
+  add(logits: Float32Array, target: number, other: Float32Array | null): void {
+    const sum = logSumExp(logits);
+    this.#nll += sum - logits[target]!;
+    this.#tokens++;
+    if (!other) return;
+    this.#compared = true;
+    const otherSum = logSumExp(other);
+    this.#otherNll += otherSum - other[target]!;
+    if (argmax(logits) === argmax(other)) this.#same++;
+    let kl = 0;
+    for (let i = 0; i < other.length; i++) {
+      const logP = other[i]! - otherSum;
+      kl += Math.exp(logP) * (logP - (logits[i]! - sum));
+    }
+    this.#kl += kl;
+    this.#maxKl = Math.max(this.#maxKl, kl);
+  }
+
+  result(windows: number): Pick<EvaluateResult, "perplexity" | "meanNll" | "tokens" | "windows" | "against"> {
+    const n = this.#tokens;
+    const meanNll = this.#nll / n;
+    return {
+      perplexity: Math.exp(meanNll),
+      meanNll,
+      tokens: n,
+      windows,
+      against: this.#compared
+        ? {
+            perplexity: Math.exp(this.#otherNll / n),
+            meanNll: this.#otherNll / n,
+            top1Agreement: this.#same / n,
+            meanKl: this.#kl / n,
+            maxKl: this.#maxKl,
+          }
+        : null,
+    };
+  }
+}
+
+/** What is active, named and missed, and what a cache of the engine's size would have had to read. */
+class NeuronTally {
+  readonly #nLayers: number;
+  readonly #dFf: number;
+  readonly #active: Float64Array;
+  readonly #named: Float64Array;
+  readonly #hit: Float64Array;
+  readonly #mass: Float64Array;
+  readonly #missed: Float64Array;
+  #tokens = 0;
+  #norms: Float64Array[] | null = null;
+  /** Shadows of the engine's caches: a batch streams layers, so decoding is replayed beside it. */
+  #caches: NeuronCache[] = [];
+  /** Sets of the batch in progress: by layer, by token, gathered stretch by stretch. */
+  #sets: number[][] = [];
+
+  constructor(nLayers: number, dFf: number) {
+    this.#nLayers = nLayers;
+    this.#dFf = dFf;
+    const zeros = () => new Float64Array(nLayers);
+    [this.#active, this.#named, this.#hit, this.#mass, this.#missed] = [zeros(), zeros(), zeros(), zeros(), zeros()];
+  }
+
+  async prepare(engine: Engine, signal?: AbortSignal): Promise<void> {
+    if (this.#norms) return;
+    this.#norms = await engine.downNorms(signal);
+    const { plan, policy } = engine.parts;
+    this.#caches = plan.slotsByLayer.map((slotCount) =>
+      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(policy) }),
+    );
+  }
+
+  readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
+    const norms = this.#norms![layer]!;
+    if (first === 0) this.#sets = Array.from({ length: nTokens }, () => []);
+    if (layer === 0 && first === 0) this.#tokens += nTokens;
+    for (let t = 0; t < nTokens; t++) {
+      const set = this.#sets[t]!;
+      for (let i = 0; i < count; i++) {
+        const value = act[t * rowLength + i]!;
+        const isNamed = named === null ? value > 0 : named[t * this.#dFf + first + i] === 1;
+        if (isNamed) set.push(first + i);
+        if (value > 0) {
+          const mass = value * norms[first + i]!;
+          this.#active[layer]!++;
+          this.#mass[layer]! += mass;
+          if (isNamed) this.#hit[layer]!++;
+          else this.#missed[layer]! += mass;
+        }
+      }
+    }
+    if (first + count === this.#dFf) {
+      for (const set of this.#sets) {
+        this.#named[layer]! += set.length;
+        for (const _ of this.#caches[layer]!.admit(Uint32Array.from(set)));
+      }
+    }
+  };
+
+  /** Nothing carries over between windows but what the caches hold. */
+  endWindow(): void {
+    this.#sets = [];
+  }
+
+  /** @param dense Every neuron is named and read, whatever is active. */
+  result(slotBytes: number, dense: boolean): Omit<EvaluateResult, keyof ReturnType<QualityTally["result"]>> {
+    const perLayer = this.#tokens * this.#dFf;
+    const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
+    const shares = (values: Float64Array) => Array.from(values, (value) => value / perLayer);
+    const ratios = (top: Float64Array, bottom: Float64Array, none: number) =>
+      Array.from(top, (value, l) => (bottom[l]! > 0 ? value / bottom[l]! : none));
+    const misses = this.#caches.reduce((total, cache) => total + cache.counters.misses, 0);
+    const active = sum(this.#active);
+    const mass = sum(this.#mass);
+    const named = dense ? perLayer * this.#nLayers : sum(this.#named);
+    const held = this.#caches.reduce((total, { slotCount }) => total + (slotCount === this.#dFf ? slotCount : 0), 0);
+    return {
+      activeShareByLayer: shares(this.#active),
+      namedShareByLayer: dense ? new Array(this.#nLayers).fill(1) : shares(this.#named),
+      recall: active > 0 ? sum(this.#hit) / active : 1,
+      recallByLayer: ratios(this.#hit, this.#active, 1),
+      missedMass: mass > 0 ? sum(this.#missed) / mass : 0,
+      missedMassByLayer: ratios(this.#missed, this.#mass, 0),
+      namedOverActive: active > 0 ? named / active : 1,
+      flashBytesPerToken: dense
+        ? (this.#nLayers * this.#dFf - held) * slotBytes
+        : (misses * slotBytes) / this.#tokens,
+    };
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * An open model: the object that a user holds. It plans its memory for each request, keeps one engine at a time and lets
+ * one request run at a time; everything that is closed or aborted is released.
+ */
+import {
+  DisposedError,
+  type DramAccount,
+  type FlashwickError,
+  InputError,
+  IntegrityError,
+  type OnProgress,
+  type Predictor,
+  type RunStats,
+  type TokenStats,
+  UnsupportedError,
+} from "@flashwick/core";
+import { type KvPrecision, type MemoryPlan, planMemory } from "@flashwick/cost-model";
+import type { ModelFile, ModelHeader } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import type { KernelFactory } from "@flashwick/kernels";
+import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
+import { Engine, type NeuronMode } from "./engine.js";
+import { memoryRequest } from "./engine-sizes.js";
+import { summarizeRun } from "./run-summary.js";
+import { createSampler, type SamplingOptions } from "./sampler.js";
+import { checkTokens, Session } from "./session.js";
+import { TextStream } from "./text-stream.js";
+import { createTextTokenizer, noTokenizerError, type TextTokenizer } from "./text-tokenizer.js";
+
+export interface ModelOptions {
+  /** Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: everything resident. */
+  readonly dramBudgetBytes?: number | undefined;
+  /** `predicted` needs a predictor. Default: predicted if there is one, else dense. */
+  readonly mode?: NeuronMode | undefined;
+  /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
+  readonly threshold?: number | undefined;
+  /** Default `window`. */
+  readonly policy?: CachePolicyChoice["policy"] | undefined;
+  /** Tokens whose neurons stay; default: as many as fit. */
+  readonly windowTokens?: number | undefined;
+  /** Precision of keys and values; `auto` (default): the best that fits the budget. */
+  readonly kvPrecision?: KvPrecision | "auto" | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What `openModel` of a platform hands over. */
+export interface ModelParts {
+  readonly file: ModelFile;
+  readonly reader: FlashReader;
+  readonly kernels: KernelFactory;
+  readonly backend: string;
+  readonly predictor: Predictor | null;
+  /** Milliseconds, monotonic. */
+  readonly clock: () => number;
+  readonly maxArenaBytes?: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default 64. Generation also ends where the context does. */
+  readonly maxTokens?: number;
+  /** Texts that end the generation; they are not part of the text. */
+  readonly stop?: readonly string[];
+  /** Go on after the end-of-sequence token. */
+  readonly ignoreEos?: boolean;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type FinishReason = "length" | "eos" | "stop" | "aborted";
+
+export interface GeneratedToken {
+  /** Text that this token completes; empty while a character or a stop text is unfinished. */
+  readonly text: string;
+  /** Null for the last item, which only ends the run. */
+  readonly token: number | null;
+  readonly stats: TokenStats | null;
+  readonly finishReason: FinishReason | null;
+}
+
+/** What a finished run returns. */
+export interface RunSummary {
+  readonly promptTokens: number;
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+  readonly stats: RunStats;
+  readonly plan: MemoryPlan;
+}
+
+export class Model {
+  readonly parts: ModelParts;
+  readonly options: ModelOptions;
+  readonly mode: NeuronMode;
+  readonly #policy: CachePolicyChoice;
+  #tokenizer: TextTokenizer | null = null;
+  #session: Session | null = null;
+  /** Resolves when the request in progress has ended. */
+  #turn: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /**
+   * Checks that the parts belong together and that the budget holds at least one token.
+   *
+   * @throws {IntegrityError} for a predictor of another model. {BudgetError} with the smallest budget that would do.
+   * @throws {UnsupportedError} where the model cannot be run as asked.
+   */
+  constructor(parts: ModelParts, options: ModelOptions = {}) {
+    this.parts = parts;
+    this.options = options;
+    this.mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
+    this.#policy = { policy: options.policy ?? "window", windowTokens: options.windowTokens ?? null };
+    checkPolicy(this.#policy);
+    if (this.mode === "predicted") checkPredictor(parts);
+    this.plan(1);
+  }
+
+  get header(): ModelHeader {
+    return this.parts.file.header;
+  }
+
+  /** @throws {InputError} `INPUT_NO_TOKENIZER` if the file carries none. */
+  get tokenizer(): TextTokenizer {
+    const { tokenizerJson } = this.header;
+    if (tokenizerJson === null) throw noTokenizerError(this.parts.file.source.name);
+    this.#tokenizer ??= createTextTokenizer(tokenizerJson, this.parts.file.source.name);
+    return this.#tokenizer;
+  }
+
+  /**
+   * The memory plan of a request for `contextTokens` in all.
+   *
+   * @throws {BudgetError} with the smallest budget that would do.
+   */
+  plan(contextTokens: number, kvPrecision = this.options.kvPrecision ?? "auto"): MemoryPlan {
+    const budgetBytes = this.options.dramBudgetBytes ?? null;
+    const wish = { budgetBytes, contextTokens, kvPrecision };
+    return planMemory(memoryRequest(this.header, this.parts.predictor, this.mode, this.parts.kernels, wish));
+  }
+
+  /**
+   * Generates text after a prompt.
+   *
+   * @param prompt Text, or token ids (then no special token is added).
+   * @throws {InputError} before the first token, for a prompt that is empty, too long or out of range.
+   * Breaking out of the loop, and the signal, release everything. After an abort the signal's reason is thrown.
+   */
+  async *generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<GeneratedToken, RunSummary> {
+    const { maxTokens = 64, stop = [], signal } = options;
+    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+      throw new InputError("INPUT_INVALID", `maxTokens is ${maxTokens}, expected an integer of at least 0`);
+    }
+    const promptTokens = typeof prompt === "string" ? this.tokenizer.encode(prompt, true) : prompt;
+    checkTokens(promptTokens, this.header.geometry);
+    const sampler = createSampler(options);
+    const text = this.header.tokenizerJson === null ? null : new TextStream(this.tokenizer, stop);
+    if (!text && stop.length > 0) throw noTokenizerError(this.parts.file.source.name);
+    const { contextLength, eosTokenId } = this.header.geometry;
+    const contextTokens = Math.min(contextLength, promptTokens.length + maxTokens);
+    const release = await this.#enter();
+    try {
+      const session = await this.#sessionFor(contextTokens, options.onProgress, signal);
+      const { logits: first, batches } = await session.prefill(promptTokens, signal, (loaded) =>
+        options.onProgress?.({ phase: "prefill", loaded, total: promptTokens.length, unit: "tokens" }),
+      );
+      const tokens: number[] = [];
+      const decoded: TokenStats[] = [];
+      let finishReason: FinishReason = "length";
+      let logits = first;
+      while (tokens.length < maxTokens) {
+        signal?.throwIfAborted();
+        const token = sampler(logits);
+        if (token === eosTokenId && !options.ignoreEos) {
+          finishReason = "eos";
+          break;
+        }
+        tokens.push(token);
+        const piece = text?.push(token) ?? "";
+        if (text?.stopped) {
+          finishReason = "stop";
+          yield { text: piece, token, stats: null, finishReason: null };
+          break;
+        }
+        // The last token of all needs no logits after it, nor does one at the end of the context.
+        const more = tokens.length < maxTokens && session.position < contextTokens;
+        let stats: TokenStats | null = null;
+        if (more) {
+          const step = await session.decode(token, signal);
+          logits = step.logits as Float32Array<ArrayBuffer>;
+          decoded.push((stats = step.stats));
+        }
+        yield { text: piece, token, stats, finishReason: null };
+        if (!more) break;
+      }
+      yield { text: text?.end() ?? "", token: null, stats: null, finishReason };
+      const { plan } = session.engine.parts;
+      const stats = this.#summarize(plan, batches, decoded);
+      return { promptTokens: promptTokens.length, tokens, finishReason, stats, plan };
+    } catch (error) {
+      this.#dropSession();
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Runs `work` with a fresh sequence of up to `contextTokens`, alone. For scoring, evaluation and recording.
+   */
+  async withSession<T>(
+    contextTokens: number,
+    work: (session: Session) => Promise<T>,
+    options: { onProgress?: OnProgress | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
+    const release = await this.#enter();
+    try {
+      const session = await this.#sessionFor(contextTokens, options.onProgress, options.signal);
+      session.reset();
+      return await work(session);
+    } catch (error) {
+      this.#dropSession();
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  /** Closes the file and releases the memory. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#turn;
+    this.#dropSession();
+    await this.parts.reader.close();
+    await this.parts.file.source.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Waits for the request in progress; returns what ends this one. */
+  async #enter(): Promise<() => void> {
+    if (this.#closed) throw new DisposedError("the model");
+    const before = this.#turn;
+    let release = () => {};
+    this.#turn = new Promise((resolve) => {
+      release = resolve;
+    });
+    await before;
+    if (this.#closed) {
+      release();
+      throw new DisposedError("the model");
+    }
+    return release;
+  }
+
+  /** The engine in use if it holds enough context, else a new one under a new plan. */
+  async #sessionFor(contextTokens: number, onProgress?: OnProgress, signal?: AbortSignal): Promise<Session> {
+    const held = this.#session?.engine.parts.plan;
+    // A plan for more context may have lower precision of keys and values: the same request must give the same bits.
+    if (held && held.contextTokens >= contextTokens && held.kvPrecision === this.plan(contextTokens).kvPrecision) {
+      return this.#session!;
+    }
+    this.#dropSession();
+    const report = onProgress ?? this.options.onProgress;
+    const plan = this.plan(contextTokens);
+    const engine = await Engine.create({
+      ...this.parts,
+      plan,
+      mode: this.mode,
+      policy: this.#policy,
+      threshold: this.options.threshold,
+      onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
+      signal,
+    });
+    this.#session = new Session(engine);
+    return this.#session;
+  }
+
+  #dropSession(): void {
+    this.#session?.engine.close();
+    this.#session = null;
+  }
+
+  #summarize(plan: MemoryPlan, prefill: readonly TokenStats[], decode: readonly TokenStats[]): RunStats {
+    const dramBytes: DramAccount = plan.dram;
+    const window = this.#policy.windowTokens;
+    return summarizeRun({
+      geometry: this.header.geometry,
+      weights: this.header.weights,
+      backend: this.parts.backend,
+      ioMode: this.parts.reader.mode,
+      mode: this.mode,
+      kvDType: plan.kvPrecision,
+      policy: `${this.#policy.policy}${window === null ? "" : ` ${window}`}`,
+      dramBytes,
+      prefill,
+      decode,
+    });
+  }
+}
+
+function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {
+  if (!POLICIES.includes(policy)) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `unknown cache policy ${JSON.stringify(policy)}, expected one of ${POLICIES.join(", ")}`,
+    );
+  }
+  if (windowTokens !== null && !(Number.isInteger(windowTokens) && windowTokens >= 1)) {
+    throw new InputError("INPUT_INVALID", `windowTokens is ${windowTokens}, expected an integer of at least 1`);
+  }
+}
+
+function checkPredictor({ predictor, file }: ModelParts): void {
+  const { geometry, fingerprint } = file.header;
+  if (!predictor) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `${file.source.name}: predicted mode needs a predictor; train one, or run dense`,
+    );
+  }
+  const foreign = foreignPredictor(predictor, fingerprint, file.source.name);
+  if (foreign) throw foreign;
+  if (geometry.activation !== "relu") {
+    throw new UnsupportedError(
+      "UNSUPPORTED_ACTIVATION",
+      `${file.source.name}: ${geometry.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
+    );
+  }
+}
+
+function foreignPredictor(predictor: Predictor, fingerprint: string, name: string): FlashwickError | null {
+  if (predictor.modelFingerprint === fingerprint) return null;
+  return new IntegrityError(
+    "INTEGRITY_FINGERPRINT",
+    `the predictor belongs to the model ${predictor.modelFingerprint.slice(0, 12)}…, but ${name} is ` +
+      `${fingerprint.slice(0, 12)}…; train one for this model, or run dense`,
+    { details: { expected: fingerprint, found: predictor.modelFingerprint } },
+  );
+}

@@ -1,0 +1,71 @@
+/**
+ * A table of which each token needs one row: token embeddings, learned positions. In DRAM where there is room, else the
+ * rows are read from flash (exact, `dModel` elements a token).
+ */
+import { bytesPerElement, paddedLength } from "@flashwick/core";
+import type { ModelFile } from "@flashwick/flash-format";
+import type { FlashReader, FlashRun } from "@flashwick/flash-io";
+import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import type { TokenMeter } from "./token-meter.js";
+
+export class RowTable {
+  readonly #file: ModelFile;
+  readonly #name: string;
+  readonly #resident: Matrix | null;
+  readonly #reader: FlashReader;
+
+  constructor(file: ModelFile, name: string, resident: Matrix | null, reader: FlashReader) {
+    this.#file = file;
+    this.#name = name;
+    this.#resident = resident;
+    this.#reader = reader;
+  }
+
+  /**
+   * out[i] = row `rows[i]` as f32.
+   *
+   * @param out     f32 `[rows.length, pad(cols)]`.
+   * @param staging Room for the raw rows, where they come from flash: `rows.length * rowBytes`.
+   */
+  async gather(
+    kernels: Kernels,
+    out: Ptr,
+    rows: readonly number[],
+    staging: Ptr,
+    meter: TokenMeter,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    meter.enter("other");
+    if (this.#resident) {
+      const stride = 4 * paddedLength(this.#resident.cols);
+      for (const [i, row] of rows.entries()) kernels.gatherRow(out + i * stride, this.#resident, row);
+      return;
+    }
+    const tensor = this.#file.header.tensors.get(this.#name)!;
+    const rowBytes = tensor.cols * bytesPerElement(tensor.dtype);
+    // Each row is followed by room for a whole group and, for int8, by its scale.
+    const slotBytes = (rowBytes + TAIL_BYTES + 15) & ~15;
+    const scaleAt = slotBytes - 16;
+    const runs: FlashRun[] = [];
+    for (const [i, row] of rows.entries()) {
+      const ptr = staging + i * slotBytes;
+      runs.push({ offset: tensor.offset + row * rowBytes, sizeBytes: rowBytes, pieces: [{ ptr, sizeBytes: rowBytes }] });
+      if (tensor.scales) {
+        const offset = tensor.scales.offset + 4 * row;
+        runs.push({ offset, sizeBytes: 4, pieces: [{ ptr: ptr + scaleAt, sizeBytes: 4 }] });
+      }
+    }
+    meter.enter("readWait");
+    this.#reader.start(kernels.arena.bytes, runs, signal);
+    const pending = this.#reader.wait();
+    if (pending) await pending;
+    meter.countReads(runs);
+    meter.enter("other");
+    const stride = 4 * paddedLength(tensor.cols);
+    for (let i = 0; i < rows.length; i++) {
+      const data = staging + i * slotBytes;
+      const scales = tensor.scales ? data + scaleAt : 0;
+      kernels.gatherRow(out + i * stride, { dtype: tensor.dtype, data, scales, rows: 1, cols: tensor.cols }, 0);
+    }
+  }
+}

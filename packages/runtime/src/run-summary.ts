@@ -1,0 +1,65 @@
+/** From the cost of each token to the statistics of a run. */
+import { type DramAccount, ffnBytes, type ModelGeometry, type PhaseMs, type RunStats, type TokenStats, type WeightLayout } from "@flashwick/core";
+
+export interface RunFacts {
+  readonly geometry: ModelGeometry;
+  readonly weights: WeightLayout;
+  readonly backend: string;
+  readonly ioMode: RunStats["ioMode"];
+  readonly mode: RunStats["mode"];
+  readonly kvDType: RunStats["kvDType"];
+  readonly policy: string;
+  readonly dramBytes: DramAccount;
+  readonly prefill: readonly TokenStats[];
+  readonly decode: readonly TokenStats[];
+}
+
+/** @returns Per-token figures over `decode` alone; all zero when nothing was decoded. */
+export function summarizeRun(facts: RunFacts): RunStats {
+  const { decode, prefill, geometry, weights } = facts;
+  const n = Math.max(decode.length, 1);
+  const total = (pick: (token: TokenStats) => number, tokens = decode) =>
+    tokens.reduce((sum, token) => sum + pick(token), 0);
+  const decodeMs = total((token) => token.ms);
+  const prefillMs = total((token) => token.ms, prefill);
+  const sorted = decode.map((token) => token.ms).sort((a, b) => a - b);
+  const phases: (keyof PhaseMs)[] = ["predict", "cache", "readWait", "attention", "ffn", "head", "other"];
+  const perPhase = phases.map((phase) => [phase, total((token) => token.phaseMs[phase]) / n]);
+  return {
+    backend: facts.backend,
+    ioMode: facts.ioMode,
+    mode: facts.mode,
+    kvDType: facts.kvDType,
+    policy: facts.policy,
+    prefillMs,
+    prefillFlashBytes: total((token) => token.flashBytes, prefill),
+    prefillFlashReads: total((token) => token.flashReads, prefill),
+    decodeMs,
+    tokensPerSec: decodeMs > 0 ? (1000 * decode.length) / decodeMs : 0,
+    timeToFirstTokenMs: prefillMs,
+    tokenMs: {
+      mean: decodeMs / n,
+      p50: percentile(sorted, 0.5),
+      p90: percentile(sorted, 0.9),
+      p99: percentile(sorted, 0.99),
+    },
+    flashBytes: total((token) => token.flashBytes),
+    flashReads: total((token) => token.flashReads),
+    flashBytesPerToken: total((token) => token.flashBytes) / n,
+    readsPerToken: total((token) => token.flashReads) / n,
+    naiveFlashBytesPerToken: ffnBytes(geometry, weights),
+    naiveReadsPerToken: geometry.nLayers * geometry.dFf * (weights.layout === "split" ? 2 : 1),
+    neuronsNamedPerToken: total((token) => token.neuronsNamed) / n,
+    neuronsLoadedPerToken: total((token) => token.neuronsLoaded) / n,
+    cacheHits: total((token) => token.cacheHits),
+    cacheMisses: total((token) => token.cacheMisses),
+    msPerToken: Object.fromEntries(perPhase) as unknown as PhaseMs,
+    dramBytes: facts.dramBytes,
+  };
+}
+
+/** Nearest-rank percentile of ascending values; 0 of none. */
+export function percentile(ascending: readonly number[], share: number): number {
+  if (ascending.length === 0) return 0;
+  return ascending[Math.min(ascending.length - 1, Math.max(0, Math.ceil(share * ascending.length) - 1))]!;
+}

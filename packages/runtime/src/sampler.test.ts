@@ -1,0 +1,54 @@
+import { describe, expect, it } from "vitest";
+import { argmax, createSampler, logSumExp } from "./sampler.js";
+
+const logits = Float32Array.of(1, 3, 2, 3, -5);
+
+/** How often each token is drawn. */
+function counts(sampler: (logits: Float32Array) => number, draws = 4000): number[] {
+  const seen = new Array(logits.length).fill(0);
+  for (let i = 0; i < draws; i++) seen[sampler(logits)]++;
+  return seen;
+}
+
+describe("createSampler", () => {
+  it("is greedy by default and takes the lower of equal tokens", () => {
+    expect(createSampler()(logits)).toBe(1);
+    expect(argmax(Float32Array.of(-1, -1))).toBe(0);
+  });
+  it("draws in proportion to exp(logit / temperature)", () => {
+    const seen = counts(createSampler({ temperature: 1, seed: 7 }));
+    const total = [...logits].reduce((sum, logit) => sum + Math.exp(logit), 0);
+    for (const [token, count] of seen.entries()) {
+      expect(Math.abs(count / 4000 - Math.exp(logits[token]!) / total)).toBeLessThan(0.03);
+    }
+  });
+  it("keeps the k largest", () => {
+    const seen = counts(createSampler({ temperature: 5, topK: 2 }));
+    expect(seen.map((count) => count > 0)).toEqual([false, true, false, true, false]);
+  });
+  it("keeps the fewest tokens that reach p", () => {
+    // p(1) = p(3) = 0.397, p(2) = 0.146, p(0) = 0.054
+    expect(counts(createSampler({ temperature: 1, topP: 0.5 })).map((n) => n > 0)).toEqual([false, true, false, true, false]);
+    expect(counts(createSampler({ temperature: 1, topP: 0.9 })).map((n) => n > 0)).toEqual([false, true, true, true, false]);
+  });
+  it("gives the same tokens for the same seed, others for another", () => {
+    const draw = (seed: number) => {
+      const sampler = createSampler({ temperature: 2, seed });
+      return Array.from({ length: 40 }, () => sampler(logits));
+    };
+    expect(draw(1)).toEqual(draw(1));
+    expect(draw(1)).not.toEqual(draw(2));
+  });
+  it.each([
+    [{ temperature: -1 }, /temperature is -1/],
+    [{ topP: 0 }, /topP is 0/],
+    [{ topK: 1.5 }, /topK is 1.5/],
+    [{ seed: Number.NaN }, /seed is NaN/],
+  ])("refuses %j", (options, message) => {
+    expect(() => createSampler(options)).toThrowError(message);
+  });
+});
+
+it("logSumExp does not overflow", () => {
+  expect(logSumExp(Float32Array.of(1000, 1000))).toBeCloseTo(1000 + Math.log(2), 9);
+});

@@ -1,0 +1,67 @@
+/**
+ * Tokens to text as they come. A character may span tokens and a stop text may span pieces, so text is held back while it
+ * could still change: nothing that was handed out is ever taken back.
+ */
+import type { TextTokenizer } from "./text-tokenizer.js";
+
+export class TextStream {
+  readonly #tokenizer: TextTokenizer;
+  readonly #stops: readonly string[];
+  /** Tokens whose text is not complete yet, after the ones that only give context. */
+  #context: number[] = [];
+  #pending: number[] = [];
+  #held = "";
+  #stopped = false;
+
+  /** @param stops Texts that end the generation; they are not handed out. */
+  constructor(tokenizer: TextTokenizer, stops: readonly string[] = []) {
+    this.#tokenizer = tokenizer;
+    this.#stops = stops.filter((stop) => stop !== "");
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** The text that token `token` completes; often one piece, sometimes none. */
+  push(token: number): string {
+    this.#pending.push(token);
+    const before = this.#tokenizer.decode(this.#context);
+    const text = this.#tokenizer.decode([...this.#context, ...this.#pending]);
+    // U+FFFD at the end: bytes of an unfinished character. Four tokens hold any character; more are truly invalid.
+    if (text.endsWith("\ufffd") && this.#pending.length < 4) return "";
+    this.#context = this.#pending;
+    this.#pending = [];
+    return this.#release(text.slice(before.length));
+  }
+
+  /** What is left when no more tokens come. */
+  end(): string {
+    if (this.#stopped) return "";
+    const before = this.#tokenizer.decode(this.#context);
+    const rest = this.#tokenizer.decode([...this.#context, ...this.#pending]).slice(before.length);
+    this.#pending = [];
+    const out = this.#release(rest) + (this.#stopped ? "" : this.#held);
+    this.#held = "";
+    return out;
+  }
+
+  #release(more: string): string {
+    const text = this.#held + more;
+    const hits = this.#stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+    if (hits.length > 0) {
+      this.#stopped = true;
+      this.#held = "";
+      return text.slice(0, Math.min(...hits));
+    }
+    const keep = Math.max(0, ...this.#stops.map((stop) => overlap(text, stop)));
+    this.#held = text.slice(text.length - keep);
+    return text.slice(0, text.length - keep);
+  }
+}
+
+/** Length of the longest end of `text` that begins `stop`. */
+function overlap(text: string, stop: string): number {
+  for (let n = Math.min(stop.length - 1, text.length); n > 0; n--) if (text.endsWith(stop.slice(0, n))) return n;
+  return 0;
+}

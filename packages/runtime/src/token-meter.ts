@@ -1,0 +1,66 @@
+/**
+ * Where the milliseconds and the bytes of a token go. One phase is open at a time; entering another closes it, so the
+ * phases add up to the whole.
+ */
+import type { PhaseMs, TokenStats } from "@flashwick/core";
+
+export type Phase = keyof PhaseMs;
+
+const noMs = (): PhaseMs => ({ predict: 0, cache: 0, readWait: 0, attention: 0, ffn: 0, head: 0, other: 0 });
+
+export class TokenMeter {
+  readonly #clock: () => number;
+  #phase: Phase = "other";
+  #since = 0;
+  #start = 0;
+  #ms = noMs();
+  counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
+
+  /** @param clock Milliseconds, monotonic. */
+  constructor(clock: () => number) {
+    this.#clock = clock;
+  }
+
+  /** Begins a token (or a prefill): clears everything. */
+  begin(): void {
+    this.#ms = noMs();
+    this.counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
+    this.#phase = "other";
+    this.#since = this.#start = this.#clock();
+  }
+
+  enter(phase: Phase): void {
+    const now = this.#clock();
+    this.#ms[this.#phase] += now - this.#since;
+    this.#since = now;
+    this.#phase = phase;
+  }
+
+  /** @param aside Reads that the method itself would not do (the oracle's look at the whole layer): counted apart. */
+  countReads(runs: readonly { readonly sizeBytes: number }[], aside = false): void {
+    let bytes = 0;
+    for (const run of runs) bytes += run.sizeBytes;
+    if (aside) {
+      this.counters.asideBytes += bytes;
+      this.counters.asideReads += runs.length;
+    } else {
+      this.counters.flashBytes += bytes;
+      this.counters.flashReads += runs.length;
+    }
+  }
+
+  /** Ends the token and says what it cost. */
+  end(): TokenStats {
+    this.enter("other");
+    return {
+      ms: this.#since - this.#start,
+      phaseMs: { ...this.#ms },
+      flashBytes: this.counters.flashBytes,
+      flashReads: this.counters.flashReads,
+      neuronsNamed: this.counters.named,
+      neuronsLoaded: this.counters.misses,
+      cacheHits: this.counters.hits,
+      cacheMisses: this.counters.misses,
+    };
+  }
+}
