@@ -51,6 +51,11 @@ export interface ContainerTensor {
   readonly sizeBytes: number;
 }
 
+/** A tensor with the CRC-32C that the header records for it. */
+export interface CheckedTensor extends ContainerTensor {
+  readonly crc32c: number;
+}
+
 /** Everything about a file of ours that follows from its metadata and tensor table alone. */
 export interface ContainerPlan {
   readonly metadata: ReadonlyMap<string, GgufValue>;
@@ -65,7 +70,7 @@ export interface ContainerPlan {
 export interface Container {
   readonly metadata: GgufMetadata;
   readonly values: ReadonlyMap<string, GgufValue>;
-  readonly tensors: ReadonlyMap<string, ContainerTensor & { readonly crc32c: number }>;
+  readonly tensors: ReadonlyMap<string, CheckedTensor>;
   readonly headerBytes: number;
   readonly dataOffset: number;
   readonly fileBytes: number;
@@ -267,7 +272,7 @@ function placeTensors(
   metadata: GgufMetadata,
 ): Container["tensors"] {
   const crcs = metadata.array(KEY_TENSOR_CRCS, "u32", decoded.tensors.length);
-  const placed = new Map<string, ContainerTensor & { readonly crc32c: number }>();
+  const placed = new Map<string, CheckedTensor>();
   let next = dataOffset;
   decoded.tensors.forEach((tensor, i) => {
     const sizeBytes = checkTensor(tensor, next - dataOffset, metadata);
@@ -296,6 +301,30 @@ function checkTensor(tensor: GgufTensor, expectedOffset: number, metadata: GgufM
     throw tensorError(where, `offset ${expectedOffset}, the next multiple of ${ALIGNMENT_BYTES}`, `${tensor.offset}`);
   }
   return sizeBytes;
+}
+
+/**
+ * A tensor that must be there.
+ *
+ * @param wanted Its name and shape (innermost first), and type unless any will do.
+ * @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the tensor.
+ */
+export function requireTensor(
+  container: Container,
+  wanted: Pick<ContainerTensor, "name" | "shape"> & Partial<Pick<ContainerTensor, "type">>,
+): CheckedTensor {
+  const { name, type } = wanted;
+  const found = container.tensors.get(name);
+  const where = `${container.metadata.fileName}: tensor "${name}"`;
+  if (found === undefined) {
+    throw new FormatError("FORMAT_MISSING", `${where} is missing; convert the checkpoint again`, {
+      details: { tensor: name },
+    });
+  }
+  const shape = wanted.shape.join(", ");
+  const foundShape = found.shape.join(", ");
+  if (shape === foundShape && (type === undefined || type === found.type)) return found;
+  throw tensorError(where, `${type ?? "elements"} [${shape}]`, `${found.type} [${foundShape}]`);
 }
 
 /** The error of a tensor that is not as it should be. */

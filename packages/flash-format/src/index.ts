@@ -1,8 +1,18 @@
+export { type ContainerKind, FORMAT_VERSION, readFileKind } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
 export type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+export { type PredictorHeader, readPredictorFile, readPredictorHeader, writePredictorFile } from "./predictor-file.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
-export { weightLayout } from "./record-layout.js";
-export { residentTensorsOf } from "./resident-tensors.js";
+export { autoStrideBytes, expectedPages, weightLayout } from "./record-layout.js";
+export { isVectorName, residentTensorsOf } from "./resident-tensors.js";
+export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
+export {
+  type BadBytes,
+  type VerifyOptions,
+  type VerifyResult,
+  verifyModelFile,
+  verifyPredictorFile,
+} from "./verify.js";
 export { createModelWriter } from "./write-model.js";

@@ -4,14 +4,14 @@
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with the type and shape that it asks
  * for, inside the file and apart from all others (container.ts).
  */
-import { DTYPES, FormatError, type ModelGeometry, type WeightLayout } from "@flashwick/core";
-import { type Container, type ContainerTensor, tensorError } from "./container.js";
+import { DTYPES, type ModelGeometry, type WeightLayout } from "@flashwick/core";
+import { type CheckedTensor, type Container, requireTensor } from "./container.js";
 import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
 import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
-import { modelTensors, type TensorDeclaration } from "./model-layout.js";
+import { modelTensors } from "./model-layout.js";
 import { isStride, recordBytes, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
 /** A stride beyond this could not be read in one piece. */
@@ -78,7 +78,7 @@ function locateTensors(
   weights: WeightLayout,
 ): Pick<ModelHeader, "tensors" | "records"> {
   const wanted = modelTensors(geometry, weights);
-  const found = wanted.tensors.map((declaration) => findTensor(container, declaration));
+  const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
     const { offset, sizeBytes, crc32c } = found[tensor]!;
@@ -93,24 +93,8 @@ function locateTensors(
   return { tensors, records: Object.freeze(records) };
 }
 
-function pick(tensor: ContainerTensor & { readonly crc32c: number }): NonNullable<ResidentTensor["scales"]> {
+function pick(tensor: CheckedTensor): NonNullable<ResidentTensor["scales"]> {
   return Object.freeze({ offset: tensor.offset, sizeBytes: tensor.sizeBytes, crc32c: tensor.crc32c });
-}
-
-function findTensor(container: Container, wanted: TensorDeclaration): ContainerTensor & { readonly crc32c: number } {
-  const found = container.tensors.get(wanted.name);
-  const where = `${container.metadata.fileName}: tensor "${wanted.name}"`;
-  if (found === undefined) {
-    throw new FormatError("FORMAT_MISSING", `${where} is missing; convert the checkpoint again`, {
-      details: { tensor: wanted.name },
-    });
-  }
-  if (found.type === wanted.type && found.shape.join() === wanted.shape.join()) return found;
-  throw tensorError(where, describeTensor(wanted), describeTensor(found));
-}
-
-function describeTensor(tensor: TensorDeclaration): string {
-  return `${tensor.type} [${tensor.shape.join(", ")}]`;
 }
 
 /** Metadata for people and JSON: big integers as numbers or text, long arrays and texts shortened. */

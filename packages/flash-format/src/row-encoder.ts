@@ -125,13 +125,18 @@ export class RowEncoder {
 
   #encodeInt8(row: Float32Array, at: number): number {
     let most = 0;
+    let mostAt = 0;
     for (let i = 0; i < row.length; i++) {
       const magnitude = Math.abs(row[i]!);
       // Written so that NaN fails it as well as infinity.
       if (!(magnitude < Number.POSITIVE_INFINITY)) return i;
-      if (magnitude > most) most = magnitude;
+      if (magnitude <= most) continue;
+      most = magnitude;
+      mostAt = i;
     }
     const scale = Math.fround(most / INT8_MOST);
+    // At the very end of f32's range a scale rounded up would make 127 · scale infinite.
+    if (Math.fround(INT8_MOST * scale) === Number.POSITIVE_INFINITY) return mostAt;
     this.scale = scale;
     for (let i = 0; i < row.length; i++) this.#i8[at + i] = scale === 0 ? 0 : quantise(row[i]! / scale);
     return -1;

@@ -1,16 +1,21 @@
 /**
- * Reads a file from front to back and compares every byte with what the header promises: records and tensors by their
- * checksums, padding by its being zero. So any one flipped bit of the file is found.
+ * Reads a file from front to back and compares every byte with what the header promises: header, tensors and records by
+ * their checksums, padding by its being zero. So any one flipped bit of the file is found.
  *
  * Memory: two read buffers, and eight bytes per neuron of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress } from "@flashwick/core";
-import { type Container, type ContainerKind, type ContainerTensor, readContainer } from "./container.js";
+import {
+  type CheckedTensor,
+  type Container,
+  type ContainerKind,
+  type ContainerTensor,
+  readContainer,
+} from "./container.js";
 import { crc32c } from "./crc32c.js";
 import type { ModelFile } from "./model-file.js";
 import { readRecordChecksums } from "./read-model.js";
-import { roundUp } from "./record-layout.js";
-import { readSequentially } from "./sequential-read.js";
+import { type Chunk, readSequentially } from "./sequential-read.js";
 
 /** Large sequential reads; at least one record. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -22,7 +27,7 @@ export interface BadBytes {
   readonly layer?: number;
   readonly neuron?: number;
   readonly tensor?: string;
-  /** Absolute, of the damaged piece's start. */
+  /** Absolute: where the damaged record, tensor, header or padding starts. */
   readonly offset: number;
 }
 
@@ -30,7 +35,7 @@ export interface VerifyResult {
   readonly ok: boolean;
   readonly recordsChecked: number;
   readonly bytesChecked: number;
-  /** In file order, the first thousand. */
+  /** The first thousand, in file order. */
   readonly bad: readonly BadBytes[];
   /** How many there are in all. */
   readonly badCount: number;
@@ -38,34 +43,156 @@ export interface VerifyResult {
 
 export interface VerifyOptions {
   readonly signal?: AbortSignal;
+  /** Phase "verify", in bytes. */
   readonly onProgress?: OnProgress;
 }
 
 /**
- * Checks every byte of a model file.
+ * Checks every byte of a model file. Damage is reported, not thrown.
  *
- * @throws {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened. The signal's reason.
+ * @throws {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened; the signal's reason.
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
-  return verify(file.source, "model", options, async (run) => {
-    for (const { layer } of file.header.records) {
-      run.expect(layer, file.header.weights.strideBytes, await checksumsOf(file, layer, options.signal));
-    }
-  });
+  return new Verification(file.source, file, options).run("model");
 }
 
 /** The same for a predictor file. */
 export async function verifyPredictorFile(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyResult> {
-  return verify(source, "predictor", options, async () => {});
+  return new Verification(source, null, options).run("predictor");
 }
 
-/** Null if the checksums themselves are damaged: they are found as a tensor, and say nothing about the records. */
-async function checksumsOf(file: ModelFile, layer: number, signal?: AbortSignal): Promise<Uint32Array | null> {
-  try {
-    return await readRecordChecksums(file, layer, signal);
-  } catch (error) {
-    if (isFlashwickError(error) && error.code === "INTEGRITY_TENSOR") return null;
-    throw error;
+/** Which layer's records a tensor holds, and whether a layer's slots are whole after it. */
+interface RecordsHere {
+  readonly layer: number;
+  readonly first: boolean;
+  readonly last: boolean;
+}
+
+class Verification {
+  readonly #source: ByteSource;
+  readonly #model: ModelFile | null;
+  readonly #options: VerifyOptions;
+  /** By absolute offset of the tensor. */
+  readonly #records = new Map<number, RecordsHere>();
+  readonly #bad: BadBytes[] = [];
+  #badCount = 0;
+  #recordsChecked = 0;
+  #bytesChecked = 0;
+  #totalBytes = 0;
+  /** CRC-32C of each slot of the current layer, as far as read. */
+  #slotCrcs = new Uint32Array(0);
+
+  constructor(source: ByteSource, model: ModelFile | null, options: VerifyOptions) {
+    this.#source = source;
+    this.#model = model;
+    this.#options = options;
+    for (const { layer, offset, downOffset } of model?.header.records ?? []) {
+      this.#records.set(offset, { layer, first: true, last: downOffset === null });
+      if (downOffset !== null) this.#records.set(downOffset, { layer, first: false, last: true });
+    }
+  }
+
+  async run(kind: ContainerKind): Promise<VerifyResult> {
+    const container = await this.#checkHeader(kind);
+    if (container !== null) await this.#checkData(container);
+    return {
+      ok: this.#badCount === 0,
+      recordsChecked: this.#recordsChecked,
+      bytesChecked: this.#bytesChecked,
+      bad: this.#bad,
+      badCount: this.#badCount,
+    };
+  }
+
+  /** Null if the header no longer holds: then nothing after it can be found. */
+  async #checkHeader(kind: ContainerKind): Promise<Container | null> {
+    try {
+      return await readContainer(this.#source, kind);
+    } catch (error) {
+      if (!isFlashwickError(error) || error.code === "FORMAT_TRUNCATED" || error.code === "IO_READ") throw error;
+      this.#report({ kind: "header", offset: 0 });
+      return null;
+    }
+  }
+
+  async #checkData(container: Container): Promise<void> {
+    this.#totalBytes = container.fileBytes;
+    this.#bytesChecked = container.headerBytes;
+    await this.#checkPadding(container.headerBytes, container.dataOffset);
+    const tensors = [...container.tensors.values()];
+    for (const [i, tensor] of tensors.entries()) {
+      const records = this.#records.get(tensor.offset);
+      if (records === undefined) await this.#checkTensor(tensor);
+      else await this.#checkRecords(tensor, records);
+      await this.#checkPadding(tensor.offset + tensor.sizeBytes, tensors[i + 1]?.offset ?? container.fileBytes);
+    }
+  }
+
+  async #checkTensor(tensor: CheckedTensor): Promise<void> {
+    let crc = 0;
+    for await (const { bytes } of this.#read(tensor.offset, tensor.sizeBytes, CHUNK_BYTES)) crc = crc32c(bytes, crc);
+    if (crc !== tensor.crc32c) this.#report({ kind: "tensor", tensor: tensor.name, offset: tensor.offset });
+  }
+
+  async #checkRecords(tensor: ContainerTensor, { layer, first, last }: RecordsHere): Promise<void> {
+    const { weights, geometry } = this.#model!.header;
+    const { strideBytes } = weights;
+    if (first) this.#slotCrcs = new Uint32Array(geometry.dFf);
+    const chunkBytes = Math.max(1, Math.floor(CHUNK_BYTES / strideBytes)) * strideBytes;
+    for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, chunkBytes)) {
+      const neuron = (offset - tensor.offset) / strideBytes;
+      for (let i = 0; i * strideBytes < bytes.length; i++) {
+        const record = bytes.subarray(i * strideBytes, (i + 1) * strideBytes);
+        this.#slotCrcs[neuron + i] = crc32c(record, this.#slotCrcs[neuron + i]!);
+      }
+    }
+    if (last) await this.#compareRecords(layer);
+  }
+
+  async #compareRecords(layer: number): Promise<void> {
+    const { records, weights } = this.#model!.header;
+    const expected = await this.#checksumsOf(layer);
+    if (expected === null) return;
+    this.#slotCrcs.forEach((crc, neuron) => {
+      if (crc === expected[neuron]) return;
+      this.#report({ kind: "record", layer, neuron, offset: records[layer]!.offset + neuron * weights.strideBytes });
+    });
+    this.#recordsChecked += expected.length;
+  }
+
+  /** Null if the checksums themselves are damaged: they are reported as a tensor, and say nothing about the records. */
+  async #checksumsOf(layer: number): Promise<Uint32Array | null> {
+    try {
+      return await readRecordChecksums(this.#model!, layer, this.#options.signal);
+    } catch (error) {
+      if (isFlashwickError(error) && error.code === "INTEGRITY_TENSOR") return null;
+      throw error;
+    }
+  }
+
+  async #checkPadding(begin: number, end: number): Promise<void> {
+    let zero = true;
+    for await (const { bytes } of this.#read(begin, end - begin, CHUNK_BYTES))
+      zero &&= bytes.every((byte) => byte === 0);
+    if (!zero) this.#report({ kind: "padding", offset: begin });
+  }
+
+  async *#read(offset: number, sizeBytes: number, chunkBytes: number): AsyncGenerator<Chunk, void, void> {
+    for await (const chunk of readSequentially(this.#source, offset, sizeBytes, chunkBytes, this.#options.signal)) {
+      yield chunk;
+      this.#bytesChecked += chunk.bytes.length;
+      this.#options.onProgress?.({
+        phase: "verify",
+        loaded: this.#bytesChecked,
+        total: this.#totalBytes,
+        unit: "bytes",
+      });
+    }
+  }
+
+  #report(bad: BadBytes): void {
+    this.#badCount++;
+    if (this.#bad.length < MAX_LISTED) this.#bad.push(bad);
   }
 }

@@ -8,7 +8,7 @@
  * - After any failure of the sink nothing is left behind; after a crash, what the journal tells of and the bytes bear out
  *   need not be written again.
  */
-import { assert, type ByteSink, FormatError } from "@flashwick/core";
+import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { modelFingerprint, sha256Hex } from "./fingerprint.js";
@@ -18,8 +18,8 @@ import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
 import type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
-import { RecordEncoder } from "./record-encoder.js";
-import { RowEncoder } from "./row-encoder.js";
+import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
+import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from "./write-journal.js";
 
 /** Bytes encoded and written at once, at least one row or record. */
@@ -116,7 +116,7 @@ class StreamingModelWriter implements ModelWriter {
       const end = Math.min(begin + batch, count);
       for (let r = begin; r < end; r++) {
         const stored = encoder.encode(rows.subarray(r * cols, (r + 1) * cols), (r - begin) * rowBytes);
-        if (!stored) throw this.#unstorable(name, part.rowsDone + r - begin, encoder.unstorable!);
+        if (!stored) throw this.#unstorableRow(part, part.rowsDone + r - begin, encoder.unstorable!);
         if (part.scales !== null) part.scales[part.rowsDone + r - begin] = encoder.scale;
       }
       await this.#writeRowBytes(part, encoder.bytes.subarray(0, (end - begin) * rowBytes), rowBytes);
@@ -140,8 +140,7 @@ class StreamingModelWriter implements ModelWriter {
       const ups = up.subarray(begin * dModel, end * dModel);
       const unstorable = encoder.encode(ups, down.subarray(begin * dModel, end * dModel), crcs);
       if (unstorable !== null) {
-        const neuron = part.neuronsDone + unstorable.neuron;
-        throw this.#unstorable(`blk.${layer}.ffn_${unstorable.matrix}.weight`, neuron, unstorable.element);
+        throw this.#unstorableWeight(part, unstorable);
       }
       await this.#writeRecords(part, encoder, end - begin);
     }
@@ -352,14 +351,28 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
-  #unstorable(tensor: string, row: number, element: { readonly column: number; readonly value: number }): FormatError {
-    const { dtype } = this.#spec;
+  #unstorableRow(part: ResidentPart, row: number, element: UnstorableValue): FormatError {
+    const { name } = part.plan.shape;
+    const where = `${name}, row ${row}, column ${element.column}`;
+    return this.#valueError(where, { tensor: name, row, column: element.column }, part.plan.dtype, element.value);
+  }
+
+  #unstorableWeight(part: RecordsPart, { matrix, neuron, element }: UnstorableWeight): FormatError {
     const { column, value } = element;
+    const tensor = `blk.${part.plan.layer}.ffn_${matrix}.weight`;
+    // The up projection holds a neuron as a row, the down projection as a column.
+    const index = part.neuronsDone + neuron;
+    const [row, col] = matrix === "up" ? [index, column] : [column, index];
+    const where = `${tensor}, row ${row}, column ${col}`;
+    return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
+  }
+
+  #valueError(where: string, details: Record<string, unknown>, dtype: DType, value: number): FormatError {
     const reason = Number.isFinite(value)
       ? `${value} is beyond the range of ${dtype}; convert with --dtype ${dtype === "f16" ? "bf16 or f32" : "f32"}`
       : `expected a finite number, found ${value}; the checkpoint is damaged`;
-    return new FormatError("CHECKPOINT_TENSOR_VALUE", `${tensor}, row ${row}, column ${column}: ${reason}`, {
-      details: { tensor, row, column, value: String(value), dtype },
+    return new FormatError("CHECKPOINT_TENSOR_VALUE", `${where}: ${reason}`, {
+      details: { ...details, value: String(value), dtype },
     });
   }
 }

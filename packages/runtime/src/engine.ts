@@ -170,7 +170,10 @@ export class Engine {
       });
       layers.push({ arena: arenaIndex, weights: layerWeights, kv: allocateKv(arena, parts), predictor, flash });
     }
-    return new Engine(parts, sizes, workshops, layers, globals, stages);
+    const engine = new Engine(parts, sizes, workshops, layers, globals, stages);
+    await engine.#embeddings.verify(parts.signal);
+    await engine.#positions?.verify(parts.signal);
+    return engine;
   }
 
   get batchTokens(): number {

@@ -2,11 +2,14 @@
  * A table of which each token needs one row: token embeddings, learned positions. In DRAM where there is room, else the
  * rows are read from flash (exact, `dModel` elements a token).
  */
-import { bytesPerElement, paddedLength } from "@flashwick/core";
-import type { ModelFile } from "@flashwick/flash-format";
+import { bytesPerElement, IntegrityError, paddedLength } from "@flashwick/core";
+import { crc32c, type ModelFile } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import type { TokenMeter } from "./token-meter.js";
+
+/** Small, since it comes on top of the budget for a moment. */
+const VERIFY_PIECE_BYTES = 256 * 1024;
 
 export class RowTable {
   readonly #file: ModelFile;
@@ -19,6 +22,35 @@ export class RowTable {
     this.#name = name;
     this.#resident = resident;
     this.#reader = reader;
+  }
+
+  /**
+   * Checks the checksum of a table that stays on flash, once, since single rows carry none.
+   *
+   * @throws {IntegrityError} `INTEGRITY_TENSOR`.
+   * Cost: reads the table once, in pieces.
+   */
+  async verify(signal?: AbortSignal): Promise<void> {
+    const tensor = this.#file.header.tensors.get(this.#name)!;
+    if (this.#resident) return;
+    const parts = [{ name: this.#name, ...tensor }, ...(tensor.scales ? [{ name: `${this.#name}.scale`, ...tensor.scales }] : [])];
+    for (const part of parts) {
+      const piece = new Uint8Array(Math.min(part.sizeBytes, VERIFY_PIECE_BYTES));
+      let found = 0;
+      for (let at = 0; at < part.sizeBytes; at += piece.length) {
+        const bytes = piece.subarray(0, Math.min(piece.length, part.sizeBytes - at));
+        await this.#file.source.read(bytes, part.offset + at, signal);
+        found = crc32c(bytes, found);
+      }
+      if (found >>> 0 !== part.crc32c >>> 0) {
+        throw new IntegrityError(
+          "INTEGRITY_TENSOR",
+          `${this.#file.source.name} @ ${part.offset}: tensor ${part.name} does not match its CRC-32C; the file is ` +
+            "damaged, fetch or convert it again",
+          { details: { tensor: part.name, offset: part.offset } },
+        );
+      }
+    }
   }
 
   /**

@@ -1,7 +1,7 @@
 /** config.json: which family a checkpoint is of, its geometry, and the element type its author trained or published. */
 import { type DType, FormatError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
-import { readDocument } from "./checkpoint-document.js";
+import { parseDocument, readText } from "./checkpoint-document.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
 import type { CheckpointFamily } from "./families/family.js";
 import { optFamily } from "./families/opt.js";
@@ -43,21 +43,32 @@ export async function readCheckpointConfig(folder: CheckpointFolder, signal?: Ab
       { details: { folder: folder.name, file: CONFIG_FILE } },
     );
   }
-  const config = await readDocument(commonConfig, folder, CONFIG_FILE, "CHECKPOINT_CONFIG", signal);
-  const family = findFamily(config);
+  return parseCheckpointConfig(await readText(folder, CONFIG_FILE, "CHECKPOINT_CONFIG", signal), CONFIG_FILE);
+}
+
+/**
+ * The same for a config.json by itself: what a model will need can be told before its weights are fetched.
+ *
+ * @param text  The document.
+ * @param where For messages: its name.
+ * @throws As {@link readCheckpointConfig}.
+ */
+export function parseCheckpointConfig(text: string, where: string): CheckpointConfig {
+  const config = parseDocument(commonConfig, text, where, "CHECKPOINT_CONFIG");
+  const family = findFamily(config, where);
   if (config.quantization_config !== undefined && config.quantization_config !== null) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",
-      `${CONFIG_FILE}: field quantization_config: expected none, found a quantized checkpoint; convert the original one (with dtype int8 if it should be small)`,
-      { details: { file: CONFIG_FILE, field: "quantization_config" } },
+      `${where}: field quantization_config: expected none, found a quantized checkpoint; convert the original one (with dtype int8 if it should be small)`,
+      { details: { file: where, field: "quantization_config" } },
     );
   }
-  const geometry = family.readGeometry(config, CONFIG_FILE);
+  const geometry = family.readGeometry(config, where);
   const dtype = config.dtype ?? config.torch_dtype ?? "";
   return { family, geometry, dtype: DTYPE_OF_TORCH[dtype.replace(/^torch\./, "")] ?? null };
 }
 
-function findFamily(config: CommonConfig): CheckpointFamily {
+function findFamily(config: CommonConfig, where: string): CheckpointFamily {
   const classes = config.architectures ?? [];
   const family = FAMILIES.find(
     (known) =>
@@ -67,7 +78,7 @@ function findFamily(config: CommonConfig): CheckpointFamily {
   if (family) return family;
   const found = `model_type ${JSON.stringify(config.model_type ?? null)}, architectures ${JSON.stringify(classes)}`;
   const known = FAMILIES.map((f) => `${f.modelType} (${f.architectures.join(", ")})`).join("; ");
-  throw new UnsupportedError("UNSUPPORTED_ARCHITECTURE", `${CONFIG_FILE}: expected one of: ${known}; found ${found}`, {
-    details: { file: CONFIG_FILE, modelType: config.model_type ?? null, architectures: classes },
+  throw new UnsupportedError("UNSUPPORTED_ARCHITECTURE", `${where}: expected one of: ${known}; found ${found}`, {
+    details: { file: where, modelType: config.model_type ?? null, architectures: classes },
   });
 }

@@ -1,3 +1,4 @@
+export { type CheckpointConfig, parseCheckpointConfig, readCheckpointConfig } from "./checkpoint-config.js";
 export { type CheckpointFolder, memoryFolder } from "./checkpoint-folder.js";
 export {
   type ConversionResult,
@@ -5,3 +6,4 @@ export {
   type CreateWriter,
   convertCheckpoint,
 } from "./convert-checkpoint.js";
+export type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";

@@ -5,8 +5,7 @@
  * weights files run code. This machine executes nothing: the ten-odd globals that `torch.save(state_dict)` writes are names in a table,
  * calling one builds a plain description, and every other global, call or instruction is an error. As in torch.load(weights_only=True).
  *
- * Invariants: work and memory are bounded by the length of the pickle, since each instruction consumes at least one byte and makes at
- * most one value; shared values stay shared, nothing is copied or visited recursively; counts inside are only compared, never allocated.
+ * Invariants: work and memory are bounded, since instructions are counted and each makes at most one value; shared values stay shared, nothing is copied or visited recursively; counts inside are only compared, never allocated.
  *
  * Why not the npm package pickleparser: its hooks can refuse globals, but it has no bounds, builds objects whose keys come from
  * the file, keeps tuples and lists apart from nothing, and reports no offsets.
@@ -67,6 +66,8 @@ const ADMITTED_GLOBALS: ReadonlySet<string> = new Set([
 ]);
 
 const MAX_GLOBAL_BYTES = 256;
+/** A tensor takes about 35, so this is 14 000 tensors a file; an empty dictionary takes one, and 200 bytes of memory. */
+const MAX_INSTRUCTIONS = 500_000;
 const MAX_RANK = 8;
 
 /**
@@ -140,7 +141,7 @@ class PickleMachine {
   }
 
   run(): Value {
-    for (;;) {
+    for (let executed = 0; executed < MAX_INSTRUCTIONS; executed++) {
       this.#instructionAt = this.#position;
       const opcode = this.view.getUint8(this.take(1));
       if (opcode === STOP) return this.pop();
@@ -148,6 +149,7 @@ class PickleMachine {
       if (!instruction) throw this.refuse(`instruction 0x${opcode.toString(16).padStart(2, "0")} is not admitted`);
       instruction(this);
     }
+    throw this.refuse(`expected at most ${MAX_INSTRUCTIONS} instructions`);
   }
 
   refuse(problem: string, details: Record<string, unknown> = {}): FormatError {

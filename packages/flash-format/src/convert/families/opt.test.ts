@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import { residentTensorsOf } from "../../resident-tensors.js";
+import { TINY_CONFIG } from "../checkpoint-fixture.js";
+import { optFamily } from "./opt.js";
+
+function geometry(change: Record<string, unknown> = {}) {
+  return optFamily.readGeometry({ ...TINY_CONFIG, ...change }, "config.json");
+}
+
+describe("optFamily.readGeometry", () => {
+  it("reads OPT-125M", () => {
+    const config = {
+      ...{ model_type: "opt", num_hidden_layers: 12, hidden_size: 768, ffn_dim: 3072, num_attention_heads: 12 },
+      ...{
+        vocab_size: 50272,
+        max_position_embeddings: 2048,
+        word_embed_proj_dim: 768,
+        bos_token_id: 2,
+        eos_token_id: 2,
+      },
+    };
+    expect(optFamily.readGeometry(config, "config.json")).toEqual({
+      ...{ architecture: "opt", nLayers: 12, dModel: 768, dFf: 3072, nHeads: 12, nKvHeads: 12, headDim: 64 },
+      ...{
+        vocabSize: 50272,
+        contextLength: 2048,
+        embeddingDim: 768,
+        activation: "relu",
+        normBefore: true,
+        finalNorm: true,
+      },
+      ...{ normAffine: true, normEpsilon: 1e-5, biases: true, tiedHead: true, positionOffset: 2 },
+      ...{ bosTokenId: 2, eosTokenId: 2 },
+    });
+  });
+
+  it("has no final norm in the post-norm form, nor where it was removed", () => {
+    expect(geometry({ do_layer_norm_before: false })).toMatchObject({ normBefore: false, finalNorm: false });
+    expect(geometry({ _remove_final_layer_norm: true })).toMatchObject({ normBefore: true, finalNorm: false });
+  });
+
+  it("reads the flags of the other forms", () => {
+    expect(geometry({ word_embed_proj_dim: 4 }).embeddingDim).toBe(4);
+    expect(geometry({ word_embed_proj_dim: null }).embeddingDim).toBe(8);
+    expect(geometry({ tie_word_embeddings: false }).tiedHead).toBe(false);
+    expect(geometry({ enable_bias: false }).biases).toBe(false);
+    expect(geometry({ layer_norm_elementwise_affine: false }).normAffine).toBe(false);
+    expect(geometry({ eos_token_id: [7, 2], bos_token_id: null })).toMatchObject({ eosTokenId: 7, bosTokenId: null });
+  });
+
+  it.each([
+    ["hidden_size", 0],
+    ["hidden_size", 2 ** 40],
+    ["hidden_size", "64"],
+    ["num_hidden_layers", 1e9],
+    ["num_hidden_layers", 1.5],
+    ["ffn_dim", -4],
+    ["ffn_dim", undefined],
+    ["vocab_size", null],
+    ["max_position_embeddings", Number.NaN],
+    ["num_attention_heads", 3],
+    ["word_embed_proj_dim", 0],
+    ["enable_bias", "yes"],
+    ["eos_token_id", -1],
+  ])("refuses %s = %j, naming the field", (field, value) => {
+    expect(() => geometry({ [field]: value })).toThrowError(
+      expect.objectContaining({
+        code: "CHECKPOINT_CONFIG",
+        message: expect.stringContaining(`config.json: field ${field}`),
+      }),
+    );
+  });
+
+  it.each(["gelu", "swish", "tanh"])("refuses the activation %s", (activation) => {
+    expect(() => geometry({ activation_function: activation })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_ACTIVATION", message: expect.stringContaining(`"${activation}"`) }),
+    );
+  });
+});
+
+describe("optFamily.residentSource", () => {
+  it.each([
+    ["as usual", {}],
+    [
+      "projected, post-norm, untied",
+      { word_embed_proj_dim: 4, do_layer_norm_before: false, tie_word_embeddings: false },
+    ],
+  ])("has a source of the same size for every tensor that the model file keeps: %s", (_what, change) => {
+    const g = geometry(change);
+    for (const tensor of residentTensorsOf(g)) {
+      const { names, shape } = optFamily.residentSource(tensor, g);
+      expect([tensor.name, shape.reduce((a, b) => a * b)]).toEqual([tensor.name, tensor.rows * tensor.cols]);
+      expect(names.length).toBeGreaterThan(0);
+    }
+  });
+});

@@ -1,0 +1,223 @@
+/**
+ * The predictor's sidecar file: a container (container.ts) of kind "predictor", with two matrices a layer and the
+ * fingerprint of the model that it belongs to. SPEC.md, "Predictor files".
+ */
+import {
+  assert,
+  type ByteSink,
+  type ByteSource,
+  type Predictor,
+  type PredictorLayer,
+  type PredictorMatrix,
+  type PredictorQuality,
+} from "@flashwick/core";
+import { readChecked } from "./checked-read.js";
+import {
+  type Container,
+  type ContainerTensor,
+  encodeContainerHeader,
+  planContainer,
+  readContainer,
+  requireTensor,
+  tensorError,
+} from "./container.js";
+import { crc32c } from "./crc32c.js";
+import { isFingerprint } from "./fingerprint.js";
+import type { GgufValue } from "./gguf.js";
+import { displayMetadata } from "./model-header.js";
+import { GGML_TYPE_OF_DTYPE, scaleName } from "./resident-tensors.js";
+
+const MAX_LAYERS = 4096;
+const MAX_WIDTH = 2 ** 20;
+
+/** Per-layer figures, each an f64 array of the metadata, in layer order. */
+const FIGURES = ["threshold", "trueActiveShare", "namedShare", "recall", "precision", "missedMass"] as const;
+const KEY_OF_FIGURE: Readonly<Record<(typeof FIGURES)[number], string>> = {
+  threshold: "flashwick.predictor.threshold",
+  trueActiveShare: "flashwick.predictor.true_active_share",
+  namedShare: "flashwick.predictor.named_share",
+  recall: "flashwick.predictor.recall",
+  precision: "flashwick.predictor.precision",
+  missedMass: "flashwick.predictor.missed_mass",
+};
+const KEY_FINGERPRINT = "flashwick.predictor.model_fingerprint";
+const KEY_LAYERS = "flashwick.predictor.block_count";
+const KEY_D_MODEL = "flashwick.predictor.embedding_length";
+const KEY_D_FF = "flashwick.predictor.feed_forward_length";
+const KEY_RANK = "flashwick.predictor.rank";
+const KEY_TRAINING = "flashwick.predictor.training";
+
+/** What a predictor file says about itself, without the weights. */
+export interface PredictorHeader {
+  readonly modelFingerprint: string;
+  readonly dModel: number;
+  readonly dFf: number;
+  readonly layers: readonly PredictorQuality[];
+  readonly training: Readonly<Record<string, unknown>>;
+  readonly fileBytes: number;
+  /** Bytes of the matrices and their scales: what it costs in DRAM. */
+  readonly weightBytes: number;
+  /** Plain metadata for display, long values shortened. */
+  readonly metadata: ReadonlyMap<string, unknown>;
+}
+
+/**
+ * Writes a predictor. On any failure the sink is abandoned.
+ *
+ * @throws {IoError} `IO_NO_SPACE`, `IO_WRITE`.
+ */
+export async function writePredictorFile(sink: ByteSink, predictor: Predictor): Promise<void> {
+  assert(isFingerprint(predictor.modelFingerprint), "a model fingerprint is 64 hex digits");
+  const pieces = predictor.layers.flatMap((layer, i) => {
+    assert(layer.layer === i, `predictor layers are ascending and complete: layer ${layer.layer} stands at ${i}`);
+    checkMatrix(layer.w1, layer.rank, predictor.dModel);
+    checkMatrix(layer.w2, predictor.dFf, layer.rank);
+    return [...matrixPieces(`blk.${i}.predictor_w1`, layer.w1), ...matrixPieces(`blk.${i}.predictor_w2`, layer.w2)];
+  });
+  const text = (value: string): GgufValue => ({ type: "string", value });
+  const general = new Map([
+    ["general.architecture", text("flashwick-predictor")],
+    ["general.type", text("predictor")],
+  ]);
+  const plan = planContainer("predictor", general, encodeFacts(predictor), pieces);
+  const crcs = Uint32Array.from(pieces, ({ bytes }) => crc32c(bytes));
+  try {
+    for (const [i, { bytes }] of pieces.entries()) await sink.write(bytes, plan.tensors[i]!.offset);
+    await sink.write(encodeContainerHeader(plan, crcs), 0);
+    await sink.commit(plan.fileBytes);
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+}
+
+/**
+ * Reads the header of a predictor file: ranks, thresholds, quality.
+ *
+ * @throws {FormatError} `FORMAT_…`; a model file is `FORMAT_INVALID`. {IntegrityError} `INTEGRITY_HEADER`.
+ */
+export async function readPredictorHeader(source: ByteSource): Promise<PredictorHeader> {
+  return decodeFacts(await readContainer(source, "predictor"));
+}
+
+/**
+ * Reads a predictor whole.
+ *
+ * @throws As {@link readPredictorHeader}; {FormatError} `FORMAT_MISSING` for a tensor that is not there; {IntegrityError} `INTEGRITY_TENSOR`.
+ * Cost: the weights, in memory.
+ */
+export async function readPredictorFile(source: ByteSource, signal?: AbortSignal): Promise<Predictor> {
+  const container = await readContainer(source, "predictor");
+  const { modelFingerprint, dModel, dFf, training, layers: qualities } = decodeFacts(container);
+  const layers: PredictorLayer[] = [];
+  for (const quality of qualities) {
+    const name = `blk.${quality.layer}.predictor`;
+    const w1 = await readMatrix(source, container, `${name}_w1`, quality.rank, dModel, signal);
+    const w2 = await readMatrix(source, container, `${name}_w2`, dFf, quality.rank, signal);
+    layers.push({ ...quality, w1, w2 });
+  }
+  return { modelFingerprint, dModel, dFf, layers, training };
+}
+
+function checkMatrix(matrix: PredictorMatrix, rows: number, cols: number): void {
+  assert(
+    matrix.rows === rows && matrix.cols === cols,
+    `a matrix [${matrix.rows}, ${matrix.cols}], not [${rows}, ${cols}]`,
+  );
+  assert((matrix.scales?.length ?? rows) === rows, "one scale a row");
+  assert((matrix.scales !== null) === (matrix.dtype === "int8"), "int8 has scales, and nothing else does");
+}
+
+type Piece = Pick<ContainerTensor, "name" | "type" | "shape"> & { readonly bytes: Uint8Array };
+
+function matrixPieces(name: string, { dtype, rows, cols, data, scales }: PredictorMatrix): Piece[] {
+  const elements: Piece = { name, type: GGML_TYPE_OF_DTYPE[dtype], shape: [cols, rows], bytes: data };
+  if (scales === null) return [elements];
+  const bytes = new Uint8Array(scales.buffer, scales.byteOffset, scales.byteLength);
+  return [elements, { name: scaleName(name), type: "F32", shape: [rows], bytes }];
+}
+
+function encodeFacts(predictor: Predictor): Map<string, GgufValue> {
+  const u32 = (value: number): GgufValue => ({ type: "u32", value });
+  const facts = new Map<string, GgufValue>([
+    [KEY_FINGERPRINT, { type: "string", value: predictor.modelFingerprint }],
+    [KEY_LAYERS, u32(predictor.layers.length)],
+    [KEY_D_MODEL, u32(predictor.dModel)],
+    [KEY_D_FF, u32(predictor.dFf)],
+    [KEY_RANK, { type: "array", of: "u32", value: Uint32Array.from(predictor.layers, ({ rank }) => rank) }],
+    [KEY_TRAINING, { type: "string", value: JSON.stringify(predictor.training) }],
+  ]);
+  for (const figure of FIGURES) {
+    const value = Float64Array.from(predictor.layers, (layer) => layer[figure]);
+    facts.set(KEY_OF_FIGURE[figure], { type: "array", of: "f64", value });
+  }
+  return facts;
+}
+
+function decodeFacts(container: Container): PredictorHeader {
+  const { metadata } = container;
+  const modelFingerprint = metadata.string(KEY_FINGERPRINT);
+  if (!isFingerprint(modelFingerprint)) throw metadata.invalid(KEY_FINGERPRINT, "64 hex digits", "something else");
+  const nLayers = metadata.integer(KEY_LAYERS, 1, MAX_LAYERS);
+  const ranks = metadata.array(KEY_RANK, "u32", nLayers);
+  const figures = new Map(FIGURES.map((figure) => [figure, metadata.array(KEY_OF_FIGURE[figure], "f64", nLayers)]));
+  if (figures.get("threshold")!.some(Number.isNaN)) {
+    throw metadata.invalid(KEY_OF_FIGURE.threshold, "numbers", "NaN");
+  }
+  const layers = Array.from(ranks, (rank, layer): PredictorQuality => {
+    if (rank < 1 || rank > MAX_WIDTH) throw metadata.invalid(KEY_RANK, `ranks from 1 to ${MAX_WIDTH}`, `${rank}`);
+    const own = Object.fromEntries(FIGURES.map((figure) => [figure, figures.get(figure)![layer]!]));
+    return { layer, rank, ...(own as Record<(typeof FIGURES)[number], number>) };
+  });
+  return {
+    modelFingerprint,
+    dModel: metadata.integer(KEY_D_MODEL, 1, MAX_WIDTH),
+    dFf: metadata.integer(KEY_D_FF, 1, MAX_WIDTH),
+    layers,
+    training: decodeTraining(container),
+    fileBytes: container.fileBytes,
+    weightBytes: Array.from(container.tensors.values()).reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
+    metadata: displayMetadata(container.values),
+  };
+}
+
+function decodeTraining({ metadata }: Container): Record<string, unknown> {
+  const text = metadata.string(KEY_TRAINING);
+  try {
+    const training: unknown = JSON.parse(text);
+    if (typeof training === "object" && training !== null && !Array.isArray(training)) {
+      return training as Record<string, unknown>;
+    }
+  } catch {
+    // Reported below, as any other text that is no object.
+  }
+  throw metadata.invalid(KEY_TRAINING, "a JSON object", JSON.stringify(text.slice(0, 80)));
+}
+
+const DTYPE_OF_GGML_TYPE = new Map<string, PredictorMatrix["dtype"]>([
+  ["F32", "f32"],
+  ["F16", "f16"],
+  ["I8", "int8"],
+]);
+
+async function readMatrix(
+  source: ByteSource,
+  container: Container,
+  name: string,
+  rows: number,
+  cols: number,
+  signal?: AbortSignal,
+): Promise<PredictorMatrix> {
+  const tensor = requireTensor(container, { name, shape: [cols, rows] });
+  const dtype = DTYPE_OF_GGML_TYPE.get(tensor.type);
+  if (dtype === undefined) {
+    throw tensorError(`${source.name}: tensor "${name}"`, "type F32, F16 or I8", tensor.type);
+  }
+  const data = new Uint8Array(tensor.sizeBytes);
+  await readChecked(source, name, tensor, data, signal);
+  if (dtype !== "int8") return { dtype, rows, cols, data, scales: null };
+  const scale = requireTensor(container, { name: scaleName(name), type: "F32", shape: [rows] });
+  const scales = new Float32Array(rows);
+  await readChecked(source, scale.name, scale, new Uint8Array(scales.buffer), signal);
+  return { dtype, rows, cols, data, scales };
+}

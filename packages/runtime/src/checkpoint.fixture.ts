@@ -1,0 +1,77 @@
+/** Test support: checkpoints of this repository, converted in memory and opened. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type DType, memorySource, type Predictor } from "@flashwick/core";
+import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
+import { convertCheckpoint } from "@flashwick/flash-format/convert";
+import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
+import { memoryReader } from "@flashwick/flash-io";
+import { type BackendName, kernelsOf } from "./node/open-model.js";
+import { Model, type ModelOptions } from "./model.js";
+
+const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
+const demoModels = fileURLToPath(new URL("../../demo-models/models/", import.meta.url));
+
+/** Logits and continuations of one checkpoint from an independent implementation. */
+export interface Golden {
+  readonly cases: readonly {
+    readonly tokens: readonly number[];
+    readonly text?: string;
+    readonly positions: readonly {
+      readonly logSumExp: number;
+      readonly top: readonly (readonly [number, number])[];
+      readonly probe: readonly (readonly [number, number])[];
+    }[];
+    readonly activePerLayer: readonly (readonly number[])[];
+    readonly greedy: readonly number[];
+    readonly greedyMargins: readonly number[];
+    readonly greedyText?: string;
+  }[];
+  readonly perplexity?: { readonly perplexity: number; readonly windows: number; readonly tokens: number };
+}
+
+export function readGolden(name: string): Golden {
+  return JSON.parse(readFileSync(`${fixtures}goldens/${name}.json`, "utf8"));
+}
+
+export interface FixtureOptions extends ModelOptions {
+  readonly dtype?: DType;
+  readonly layout?: "bundled" | "split";
+  readonly backend?: BackendName;
+  readonly predictor?: Predictor | null;
+  readonly maxArenaBytes?: number;
+}
+
+const converted = new Map<string, Promise<Uint8Array>>();
+
+/** The model file of a checkpoint as bytes; made once per test file. */
+export function modelBytes(name: string, dtype: DType, layout: "bundled" | "split" = "bundled"): Promise<Uint8Array> {
+  const key = `${name} ${dtype} ${layout}`;
+  const made = converted.get(key) ?? convert(name, dtype, layout);
+  converted.set(key, made);
+  return made;
+}
+
+async function convert(name: string, dtype: DType, layout: "bundled" | "split"): Promise<Uint8Array> {
+  const folder = await openCheckpointFolder(`${name.endsWith("-demo") ? demoModels : fixtures}${name}`);
+  const sink = memorySink(name);
+  await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype, layout });
+  return sink.committed!;
+}
+
+/** Opens a checkpoint of the fixtures as a model. */
+export async function openFixture(name: string, options: FixtureOptions = {}): Promise<Model> {
+  const bytes = await modelBytes(name, options.dtype ?? "f32", options.layout);
+  const file = await openModelFile(memorySource(bytes, name));
+  const { name: backend, kernels } = kernelsOf(options.backend ?? "wasm");
+  const parts = {
+    file,
+    reader: memoryReader(bytes, name),
+    kernels,
+    backend,
+    predictor: options.predictor ?? null,
+    clock: () => performance.now(),
+    ...(options.maxArenaBytes === undefined ? {} : { maxArenaBytes: options.maxArenaBytes }),
+  };
+  return new Model(parts, options);
+}

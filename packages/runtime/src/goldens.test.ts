@@ -1,0 +1,62 @@
+/** The engine against saved references of an independent implementation (float32, from the stored weights). */
+import { describe, expect, it } from "vitest";
+import { openFixture, readGolden } from "./checkpoint.fixture.js";
+import { scoreTokens } from "./score.js";
+
+/** float32 in another order of summation: about 1e-4 seen, 2e-3 is the bound. */
+const LOGIT_TOLERANCE = 2e-3;
+/** Below this distance of the best two logits a different choice is no error. */
+const MARGIN = 0.01;
+
+const checkpoints = ["opt-tiny-postnorm", "opt-tiny-sharded", "opt-demo"];
+
+for (const name of checkpoints) {
+  const golden = readGolden(name);
+  for (const dtype of ["f32", "f16"] as const) {
+    describe(`${name} as ${dtype}`, () => {
+      it(`gives the reference's logits within ${LOGIT_TOLERANCE}`, async () => {
+        const model = await openFixture(name, { dtype });
+        for (const { tokens, positions } of golden.cases) {
+          const probe = positions[0]!.probe.map(([token]) => token);
+          const scored = await scoreTokens(model, tokens, { top: 8, probe });
+          expect(scored.length).toBe(positions.length);
+          for (const [p, position] of positions.entries()) {
+            expect(Math.abs(scored[p]!.logSumExp - position.logSumExp)).toBeLessThan(LOGIT_TOLERANCE);
+            for (const [i, [, logit]] of position.probe.entries()) {
+              expect(Math.abs(scored[p]!.probe[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
+            }
+            for (const [i, [, logit]] of position.top.entries()) {
+              expect(Math.abs(scored[p]!.top[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
+            }
+          }
+        }
+        await model.close();
+      });
+
+      it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
+        const model = await openFixture(name, { dtype });
+        for (const { tokens, greedy, greedyMargins } of golden.cases) {
+          const generated: number[] = [];
+          for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
+            if (token !== null) generated.push(token);
+          }
+          const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
+          const certain = uncertain < 0 ? greedy.length : uncertain;
+          expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
+          expect(generated.length).toBe(greedy.length);
+        }
+        await model.close();
+      });
+    });
+  }
+}
+
+describe("opt-demo", () => {
+  it("tokenizes the reference's prompts to the same ids", async () => {
+    const model = await openFixture("opt-demo", { dtype: "f16" });
+    for (const { text, tokens } of readGolden("opt-demo").cases) {
+      expect(model.tokenizer.encode(text!, true)).toEqual(tokens);
+    }
+    await model.close();
+  });
+});

@@ -1,0 +1,38 @@
+// @ts-check
+/**
+ * The only arrows between packages (ARCHITECTURE.md shows them as a picture). A new arrow is a design decision: change it
+ * here, in the picture, and say why in docs/decisions.
+ */
+
+export const SCOPE = "@flashwick/";
+
+/** Folder name in packages/ -> the packages that its sources may import. */
+export const ARROWS = new Map([
+  ["core", []],
+  ["flash-format", ["core"]],
+  ["flash-io", ["core"]],
+  ["cost-model", ["core"]],
+  ["dram-cache", ["core"]],
+  ["kernels", ["core"]],
+  ["kernels-wasm", ["core", "kernels"]],
+  ["kernels-webgpu", ["core", "kernels"]],
+  ["predictor", ["core", "kernels"]],
+  [
+    "runtime",
+    [
+      "core",
+      "flash-format",
+      "flash-io",
+      "cost-model",
+      "dram-cache",
+      "kernels",
+      "kernels-wasm",
+      "kernels-webgpu",
+      "predictor",
+    ],
+  ],
+  ["demo-models", []],
+]);
+
+/** Packages that exist for Node alone, so that any of their files may import `node:` modules. */
+export const NODE_ONLY_PACKAGES = ["demo-models"];
