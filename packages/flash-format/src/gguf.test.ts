@@ -154,7 +154,11 @@ describe("hostile GGUF headers allocate nothing and are refused", () => {
     ["array length 2^63", start(0n, 1n).text("k").u32(9).u32(4).u64(HUGE), "FORMAT_LIMIT"],
     [
       "array length within the limit but beyond the bytes",
-      start(0n, 1n).text("k").u32(9).u32(8).u64(2n ** 24n),
+      start(0n, 1n)
+        .text("k")
+        .u32(9)
+        .u32(8)
+        .u64(2n ** 24n),
       "HeaderCutShort",
     ],
     [
@@ -180,11 +184,7 @@ describe("hostile GGUF headers allocate nothing and are refused", () => {
       "FORMAT_LIMIT",
     ],
     ["a tensor offset of 2^63", start(1n, 0n).text("t").u32(0).u32(0).u64(HUGE), "FORMAT_LIMIT"],
-    [
-      "a tensor twice",
-      start(2n, 0n).text("t").u32(0).u32(0).u64(0n).text("t").u32(0).u32(0).u64(0n),
-      "FORMAT_INVALID",
-    ],
+    ["a tensor twice", start(2n, 0n).text("t").u32(0).u32(0).u64(0n).text("t").u32(0).u32(0).u64(0n), "FORMAT_INVALID"],
     ["version 2", new HandMade().start(0n, 0n, 2), "FORMAT_VERSION"],
     ["a big-endian file", new HandMade().start(0n, 0n, 3 << 24), "FORMAT_VERSION"],
     ["another magic", new HandMade().u32(0x12345678), "FORMAT_NOT_GGUF"],

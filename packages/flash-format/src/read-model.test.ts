@@ -1,10 +1,16 @@
 import { type ByteSource, isFlashwickError, memorySource } from "@flashwick/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { MAX_HEADER_BYTES, type GgufValue } from "./gguf.js";
+import { type GgufValue, MAX_HEADER_BYTES } from "./gguf.js";
 import { decodeGgufHeader } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
 import { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
-import { type EditableHeader, openTinyModel, tinyModelBytes, tinySpec, withEditedHeader } from "./tiny-model.fixture.js";
+import {
+  type EditableHeader,
+  openTinyModel,
+  tinyModelBytes,
+  tinySpec,
+  withEditedHeader,
+} from "./tiny-model.fixture.js";
 
 interface Failure {
   readonly code: string;
@@ -98,7 +104,7 @@ describe("a flipped bit", () => {
     // The tiny header lies in the first read; the data after it is not looked at.
     const bytes = good.slice();
     for (let at = 0; at < headerBytes; at++) {
-      const bit = 1 << at % 8;
+      const bit = 1 << (at % 8);
       bytes[at]! ^= bit;
       const { code } = await failureOf(open(bytes));
       expect(code, `byte ${at}`).toMatch(/^(FORMAT_|INTEGRITY_HEADER)/);
@@ -247,14 +253,29 @@ describe("a header whose checksum is right, but not", () => {
 
   it.each<[string, (header: EditableHeader) => void, string, RegExp]>([
     ["a tensor missing", ({ tensors }) => void tensors.splice(5, 1), "FORMAT_INVALID", /flashwick\.tensor\.crc32c/],
-    ["a tensor renamed", (h) => edit(h, 5, { name: "blk.0.attn_x" }), "FORMAT_MISSING", /"blk\.0\.attn_q\.bias" is missing/],
-    ["a tensor transposed", (h) => edit(h, 0, { shape: [11, 20] }), "FORMAT_INVALID", /F16 \[20, 11\], found F16 \[11, 20\]/],
+    [
+      "a tensor renamed",
+      (h) => edit(h, 5, { name: "blk.0.attn_x" }),
+      "FORMAT_MISSING",
+      /"blk\.0\.attn_q\.bias" is missing/,
+    ],
+    [
+      "a tensor transposed",
+      (h) => edit(h, 0, { shape: [11, 20] }),
+      "FORMAT_INVALID",
+      /F16 \[20, 11\], found F16 \[11, 20\]/,
+    ],
     ["a tensor of another type", (h) => edit(h, 0, { type: "BF16" }), "FORMAT_INVALID", /"token_embd\.weight"/],
     ["a quantised tensor", (h) => edit(h, 0, { type: 12 }), "FORMAT_INVALID", /a known type/],
     ["an empty tensor", (h) => edit(h, 0, { shape: [0, 11] }), "FORMAT_INVALID", /positive dimensions/],
     ["a tensor without dimensions", (h) => edit(h, 0, { shape: [] }), "FORMAT_INVALID", /positive dimensions/],
     ["a huge tensor", (h) => edit(h, 0, { shape: [2 ** 24, 2 ** 24] }), "FORMAT_INVALID", /offset/],
-    ["an unaligned offset", (h) => edit(h, 3, { offset: 12289 }), "FORMAT_INVALID", /expected offset 12288, .* found 12289/],
+    [
+      "an unaligned offset",
+      (h) => edit(h, 3, { offset: 12289 }),
+      "FORMAT_INVALID",
+      /expected offset 12288, .* found 12289/,
+    ],
     ["overlapping tensors", (h) => edit(h, 3, { offset: 8192 }), "FORMAT_INVALID", /found 8192/],
     ["a tensor outside the file", (h) => edit(h, 3, { offset: 2 ** 40 }), "FORMAT_INVALID", /found 1099511627776/],
   ])("%s", async (_, change, code, message) => {

@@ -1,9 +1,9 @@
 /** A model of a few hundred weights, made up from a formula: what the tests of this package write and read. */
-import { type ByteSink, decodeBfloat16, decodeFloat16, memorySource, type ModelGeometry } from "@flashwick/core";
+import { type ByteSink, decodeBfloat16, decodeFloat16, type ModelGeometry, memorySource } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
+import type { GgufTensor, GgufValue } from "./gguf.js";
 import { type DecodedGgufHeader, decodeGgufHeader } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
-import type { GgufTensor, GgufValue } from "./gguf.js";
 import { memorySink } from "./memory-sink.js";
 import type { ModelFile, ModelHeader, ResidentTensor } from "./model-file.js";
 import type { ModelSpec, ModelWriter, ModelWriterOptions } from "./model-writer.js";
@@ -134,10 +134,10 @@ export function withEditedHeader(file: Uint8Array, edit: (header: EditableHeader
   const header = { metadata: new Map(decoded.metadata), tensors: [...decoded.tensors] };
   edit(header);
   const key = "flashwick.header.crc32c";
-  if (header.metadata.get(key)?.type === "u32") header.metadata.set(key, { type: "u32", value: 0 });
+  const sealable = header.metadata.get(key)?.type === "u32";
+  if (sealable) header.metadata.set(key, { type: "u32", value: 0 });
   const { bytes, valueOffsets } = encodeGgufHeader(header);
-  const at = valueOffsets.get(key);
-  if (at !== undefined) new DataView(bytes.buffer).setUint32(at, crc32c(bytes), true);
+  if (sealable) new DataView(bytes.buffer).setUint32(valueOffsets.get(key)!, crc32c(bytes), true);
   const result = file.slice();
   result.fill(0, 0, decoded.headerBytes);
   result.set(bytes);

@@ -238,7 +238,12 @@ describe("values that a dtype cannot hold", () => {
 
   it("norms and biases are f32 whatever the dtype", async () => {
     const { file } = await openTinyModel(tinySpec({ dtype: "int8" }));
-    expect(file.header.tensors.get("blk.0.ffn_up.bias")).toMatchObject({ dtype: "f32", rows: 1, cols: 7, scales: null });
+    expect(file.header.tensors.get("blk.0.ffn_up.bias")).toMatchObject({
+      dtype: "f32",
+      rows: 1,
+      cols: 7,
+      scales: null,
+    });
     const norm = await readNumbers(file, "blk.1.attn_norm.weight");
     expect(norm[3]).toBe(tinyWeight("blk.1.attn_norm.weight", 0, 3));
   });
@@ -289,18 +294,26 @@ function failingSink(code: "IO_NO_SPACE" | "IO_WRITE", failingWrite: number) {
 }
 
 describe("a full disk", () => {
-  it.each([0, 1, 7, 30, 60])("on write %i is an error, and the sink is abandoned and left alone", async (failingWrite) => {
-    const { sink, state, inner } = failingSink("IO_NO_SPACE", failingWrite);
-    const error = await errorOf(writeTinyModel(sink));
-    expect(error.code).toBe("IO_NO_SPACE");
-    expect(state).toEqual({ abandoned: 1, writesAfterFailure: 0 });
-    expect(inner.committed).toBeNull();
-  });
+  it.each([0, 1, 7, 30, 60])(
+    "on write %i is an error, and the sink is abandoned and left alone",
+    async (failingWrite) => {
+      const { sink, state, inner } = failingSink("IO_NO_SPACE", failingWrite);
+      const error = await errorOf(writeTinyModel(sink));
+      expect(error.code).toBe("IO_NO_SPACE");
+      expect(state).toEqual({ abandoned: 1, writesAfterFailure: 0 });
+      expect(inner.committed).toBeNull();
+    },
+  );
 });
 
 describe("an interrupted writing", () => {
   /** Stops after so many parts, as a killed process does. */
-  async function crashAfter(sink: ByteSink, journal: ReturnType<typeof memoryJournal>, parts: number, spec = tinySpec()) {
+  async function crashAfter(
+    sink: ByteSink,
+    journal: ReturnType<typeof memoryJournal>,
+    parts: number,
+    spec = tinySpec(),
+  ) {
     const writer = await createModelWriter(sink, spec, { journal, sourceIdentity: "a" });
     let left = parts;
     const dying: ModelWriter = {

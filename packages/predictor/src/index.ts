@@ -1,1 +1,16 @@
-export {};
+export {
+  type NamingScratch,
+  nameNeurons,
+  nameNeuronsOfBatch,
+  namingScratchBytes,
+  scoreNeurons,
+} from "./neuron-naming.js";
+export { type PlacedPredictor, placedPredictorBytes, placePredictor, predictorBytes } from "./placed-predictor.js";
+export { checkPredictor, type PredictedModel } from "./predictor-check.js";
+export {
+  checkPredictorMatrix,
+  dequantisePredictorMatrix,
+  type PredictorDType,
+  predictorMatrixBytes,
+  quantisePredictorMatrix,
+} from "./predictor-matrix.js";

@@ -5,10 +5,11 @@
  * weights files run code. This machine executes nothing: the ten-odd globals that `torch.save(state_dict)` writes are names in a table,
  * calling one builds a plain description, and every other global, call or instruction is an error. As in torch.load(weights_only=True).
  *
- * Invariants: work and memory are bounded, since instructions are counted and each makes at most one value; shared values stay shared, nothing is copied or visited recursively; counts inside are only compared, never allocated.
+ * Invariants: work and memory are bounded, since instructions are counted and each makes at most one value; shared values stay
+ * shared, nothing is copied or visited recursively; counts inside are only compared, never allocated.
  *
- * Why not the npm package pickleparser: its hooks can refuse globals, but it has no bounds, builds objects whose keys come from
- * the file, keeps tuples and lists apart from nothing, and reports no offsets.
+ * Why not the npm package pickleparser 0.2.1: it lets the caller resolve globals, but then calls and constructs what stands on its stack
+ * (REDUCE, OBJ, INST), copies keys from the file into objects (BUILD), and has neither bounds nor offsets in its errors.
  */
 import { FormatError } from "@flashwick/core";
 import { elementCount, type SourceDType } from "./checkpoint-tensor.js";

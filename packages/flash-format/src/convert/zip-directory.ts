@@ -2,8 +2,8 @@
  * The directory of a zip archive with random access: just what PyTorch's files need, that is, where the bytes of an uncompressed
  * entry are. APPNOTE 6.3.9, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14-16 (end records, ZIP64).
  *
- * Why not a library: the well-kept ones either need Node's own modules (yauzl) or hand out streams and hide the place of an
- * entry's bytes (zip.js), and both are larger than this file.
+ * Why not a library: yauzl 3 needs Node's own modules, and conversion runs in browsers too; zip.js 2 would do (it tells `dataOffset`), but
+ * brings compression, encryption and workers, none of which occurs here.
  */
 import { type ByteSource, FormatError, MiB } from "@flashwick/core";
 

@@ -3,7 +3,8 @@
  *
  * Invariants: everything goes to `<path>.partial`, and notes of what is done to `<path>.partial.journal`; `<path>` itself
  * appears, or changes, by a rename after its bytes are durable, and never otherwise. After `commit` or `abandon` neither
- * of the two is left. One writer at a time.
+ * of the two is left. What an earlier run left counts only for a caller that asks the journal before it writes. One
+ * writer at a time.
  */
 import { type FileHandle, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -64,6 +65,8 @@ class PartialFile implements FileSink {
   readonly #journalPath: string;
   readonly #handle: FileHandle;
   readonly #force: boolean;
+  /** Whether the bytes in the file are ours, or some that the caller has asked about: if not, the first write clears them. */
+  #known = false;
   #ended = false;
 
   constructor(path: string, handle: FileHandle, force: boolean) {
@@ -80,6 +83,7 @@ class PartialFile implements FileSink {
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
+    if (!this.#known) await this.#clear();
     await this.#translated(async () => {
       for (let done = 0; done < bytes.length; ) {
         const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, offset + done);
@@ -121,11 +125,13 @@ class PartialFile implements FileSink {
   }
 
   async #journalLines(): Promise<string[]> {
+    this.#known = true;
     const text = await readFile(this.#journalPath, "utf8").catch(() => "");
     return text.split("\n").filter((line) => line !== "");
   }
 
   async #clear(): Promise<void> {
+    this.#known = true;
     await this.#translated(async () => {
       await removeIfThere(this.#journalPath);
       await this.#handle.truncate(0);
