@@ -1,3 +1,3 @@
 import { packageConfig } from "../../tsup.base.js";
 
-export default packageConfig({ "opt-runner": "src/opt-runner.ts" }, { platform: "node", dts: false });
+export default packageConfig({ "opt-runner": "src/bin.ts" }, { platform: "node", dts: false });

@@ -3,4 +3,6 @@ import { packageConfig } from "../../tsup.base.js";
 export default packageConfig({
   index: "src/index.ts",
   node: "src/node/index.ts",
+  train: "src/train/index.ts",
+  "train-worker": "src/train/train-worker.ts",
 });

@@ -1,1 +1,42 @@
-export {};
+/**
+ * Where the demo checkpoint and its texts lie on this machine. For Node: the files are read by path, never bundled.
+ *
+ * `src/` and `dist/` stand at the same depth beside `models/` and `texts/`, so one relative address serves both.
+ */
+import { fileURLToPath } from "node:url";
+
+export interface DemoModel {
+  /** A Hugging Face checkpoint: config.json, model.safetensors, tokenizer.json. What `flashwick convert` takes. */
+  readonly checkpointDir: string;
+  /** The trained predictors of the checkpoint, for a model file of any dtype. Check that it exists: `flashwick train` makes it. */
+  readonly predictorPath: string;
+  /** Where the weights and the texts come from, and what they are not good for. */
+  readonly cardPath: string;
+  readonly texts: DemoTexts;
+}
+
+/** UTF-8 English. No document of one is in another. */
+export interface DemoTexts {
+  /** 2.4 MB of what the model was trained on: for training predictors. */
+  readonly train: string;
+  /** 160 KB that the model never saw: for thresholds. */
+  readonly calibration: string;
+  /** 160 KB that the model never saw, and nothing was tuned on: for figures. */
+  readonly evaluation: string;
+}
+
+const pathOf = (address: string) => fileURLToPath(new URL(`../${address}`, import.meta.url));
+
+/** All paths are absolute. */
+export const demoModels: { readonly "opt-demo": DemoModel } = {
+  "opt-demo": {
+    checkpointDir: pathOf("models/opt-demo"),
+    predictorPath: pathOf("models/opt-demo/opt-demo.predictor.gguf"),
+    cardPath: pathOf("CARD.md"),
+    texts: {
+      train: pathOf("texts/train.txt"),
+      calibration: pathOf("texts/calibration.txt"),
+      evaluation: pathOf("texts/evaluation.txt"),
+    },
+  },
+};

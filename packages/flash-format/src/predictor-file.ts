@@ -86,7 +86,8 @@ export async function writePredictorFile(sink: ByteSink, predictor: Predictor): 
     await sink.write(encodeContainerHeader(plan, crcs), 0);
     await sink.commit(plan.fileBytes);
   } catch (error) {
-    await sink.abandon();
+    // Should abandoning fail as well, the first failure is the one to report.
+    await sink.abandon().catch(() => {});
     throw error;
   }
 }

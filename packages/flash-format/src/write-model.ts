@@ -346,7 +346,8 @@ class StreamingModelWriter implements ModelWriter {
     try {
       await act();
     } catch (error) {
-      await this.abandon();
+      // Should abandoning fail as well, the first failure is the one to report.
+      await this.abandon().catch(() => {});
       throw error;
     }
   }

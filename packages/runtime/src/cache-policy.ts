@@ -8,7 +8,7 @@ export interface CachePolicyChoice {
   /** Tokens whose sets stay, the current one included; null: as many as fit. */
   readonly windowTokens: number | null;
   /** Pinned policy: how often each neuron was used, by layer; null pins nothing. */
-  readonly frequencies?: readonly (ArrayLike<number>)[] | null;
+  readonly frequencies?: readonly ArrayLike<number>[] | null;
 }
 
 export const POLICIES = ["window", "lru", "pinned"] as const;

@@ -6,8 +6,8 @@ import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-f
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { memoryReader } from "@flashwick/flash-io";
-import { type BackendName, kernelsOf } from "./node/open-model.js";
 import { Model, type ModelOptions } from "./model.js";
+import { type BackendName, kernelsOf } from "./node/open-model.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
 const demoModels = fileURLToPath(new URL("../../demo-models/models/", import.meta.url));

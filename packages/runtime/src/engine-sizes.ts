@@ -1,8 +1,8 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { paddedLength, type Predictor } from "@flashwick/core";
-import { kvCacheBytes, type KvPrecision, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
+import { type Predictor, paddedLength } from "@flashwick/core";
+import { type KvPrecision, kvCacheBytes, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { Arena, type KernelFactory } from "@flashwick/kernels";

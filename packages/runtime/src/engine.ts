@@ -11,7 +11,7 @@ import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { type ModelFile, readRecordChecksums } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import { Arena, type KernelFactory, type Kernels, type KvCache, MAX_ARENA_BYTES, type Ptr } from "@flashwick/kernels";
-import { type PlacedPredictor, placePredictor, nameNeurons } from "@flashwick/predictor";
+import { nameNeurons, type PlacedPredictor, placePredictor } from "@flashwick/predictor";
 import { planArenas } from "./arena-plan.js";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
@@ -131,7 +131,10 @@ export class Engine {
     // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page.
     const slotTops = workshops.map(({ arena }, a) => {
       const slots = parts.plan.slotsByLayer.filter((_, layer) => arenas.arenaOfLayer[layer] === a);
-      return arena.allocate(slots.reduce((sum, n) => sum + n * weights.slotBytes, 0), SLOT_ALIGNMENT);
+      return arena.allocate(
+        slots.reduce((sum, n) => sum + n * weights.slotBytes, 0),
+        SLOT_ALIGNMENT,
+      );
     });
     const all = Uint32Array.from({ length: geometry.dFf }, (_, i) => i);
     let loaded = 0;

@@ -65,7 +65,10 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       `window of ${windowTokens} tokens, expected an integer from 2 to the context length ${geometry.contextLength}`,
     );
   }
-  const windows = cutWindows(model.tokenizer.encode(text, false), windowTokens, geometry.bosTokenId).slice(0, maxWindows);
+  const windows = cutWindows(model.tokenizer.encode(text, false), windowTokens, geometry.bosTokenId).slice(
+    0,
+    maxWindows,
+  );
   if (windows.length === 0) {
     throw new InputError(
       "INPUT_INVALID",
@@ -129,7 +132,9 @@ async function windowLogits(model: Model, window: readonly number[], signal?: Ab
   const keep = (_: number, logits: Float32Array) => {
     all.push(logits.slice());
   };
-  await model.withSession(window.length, async ({ engine }) => runWindow(engine, window, signal, () => {}, keep), { signal });
+  await model.withSession(window.length, async ({ engine }) => runWindow(engine, window, signal, () => {}, keep), {
+    signal,
+  });
   return all;
 }
 
@@ -266,9 +271,7 @@ class NeuronTally {
       missedMass: mass > 0 ? sum(this.#missed) / mass : 0,
       missedMassByLayer: ratios(this.#missed, this.#mass, 0),
       namedOverActive: active > 0 ? named / active : 1,
-      flashBytesPerToken: dense
-        ? (this.#nLayers * this.#dFf - held) * slotBytes
-        : (misses * slotBytes) / this.#tokens,
+      flashBytesPerToken: dense ? (this.#nLayers * this.#dFf - held) * slotBytes : (misses * slotBytes) / this.#tokens,
     };
   }
 }

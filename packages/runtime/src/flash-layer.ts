@@ -119,7 +119,16 @@ export class FlashLayer {
         meter.counters.named += count * nTokens;
         meter.counters.misses += count;
         await this.#stream(this.parts.slotBase, first, count, meter, signal);
-        this.#compute(out, x, this.#streamMatrix(this.parts.slotBase, first), first, count, nTokens, meter, onActivations);
+        this.#compute(
+          out,
+          x,
+          this.#streamMatrix(this.parts.slotBase, first),
+          first,
+          count,
+          nTokens,
+          meter,
+          onActivations,
+        );
       }
       return;
     }

@@ -33,7 +33,8 @@ export class RowTable {
   async verify(signal?: AbortSignal): Promise<void> {
     const tensor = this.#file.header.tensors.get(this.#name)!;
     if (this.#resident) return;
-    const parts = [{ name: this.#name, ...tensor }, ...(tensor.scales ? [{ name: `${this.#name}.scale`, ...tensor.scales }] : [])];
+    const parts: { name: string; offset: number; sizeBytes: number; crc32c: number }[] = [tensor];
+    if (tensor.scales) parts.push({ name: `${this.#name}.scale`, ...tensor.scales });
     for (const part of parts) {
       const piece = new Uint8Array(Math.min(part.sizeBytes, VERIFY_PIECE_BYTES));
       let found = 0;
@@ -81,7 +82,11 @@ export class RowTable {
     const runs: FlashRun[] = [];
     for (const [i, row] of rows.entries()) {
       const ptr = staging + i * slotBytes;
-      runs.push({ offset: tensor.offset + row * rowBytes, sizeBytes: rowBytes, pieces: [{ ptr, sizeBytes: rowBytes }] });
+      runs.push({
+        offset: tensor.offset + row * rowBytes,
+        sizeBytes: rowBytes,
+        pieces: [{ ptr, sizeBytes: rowBytes }],
+      });
       if (tensor.scales) {
         const offset = tensor.scales.offset + 4 * row;
         runs.push({ offset, sizeBytes: 4, pieces: [{ ptr: ptr + scaleAt, sizeBytes: 4 }] });

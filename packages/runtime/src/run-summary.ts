@@ -1,5 +1,13 @@
 /** From the cost of each token to the statistics of a run. */
-import { type DramAccount, ffnBytes, type ModelGeometry, type PhaseMs, type RunStats, type TokenStats, type WeightLayout } from "@flashwick/core";
+import {
+  type DramAccount,
+  ffnBytes,
+  type ModelGeometry,
+  type PhaseMs,
+  type RunStats,
+  type TokenStats,
+  type WeightLayout,
+} from "@flashwick/core";
 
 export interface RunFacts {
   readonly geometry: ModelGeometry;

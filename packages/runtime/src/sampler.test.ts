@@ -28,8 +28,20 @@ describe("createSampler", () => {
   });
   it("keeps the fewest tokens that reach p", () => {
     // p(1) = p(3) = 0.397, p(2) = 0.146, p(0) = 0.054
-    expect(counts(createSampler({ temperature: 1, topP: 0.5 })).map((n) => n > 0)).toEqual([false, true, false, true, false]);
-    expect(counts(createSampler({ temperature: 1, topP: 0.9 })).map((n) => n > 0)).toEqual([false, true, true, true, false]);
+    expect(counts(createSampler({ temperature: 1, topP: 0.5 })).map((n) => n > 0)).toEqual([
+      false,
+      true,
+      false,
+      true,
+      false,
+    ]);
+    expect(counts(createSampler({ temperature: 1, topP: 0.9 })).map((n) => n > 0)).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
   it("gives the same tokens for the same seed, others for another", () => {
     const draw = (seed: number) => {

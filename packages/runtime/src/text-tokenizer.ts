@@ -25,8 +25,11 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
   }
   return {
     encode: (text, special) => tokenizer.encode(text, { add_special_tokens: special }).ids,
+    // The library refuses an empty sequence.
     decode: (tokens) =>
-      tokenizer.decode([...tokens], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
+      tokens.length === 0
+        ? ""
+        : tokenizer.decode([...tokens], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
   };
 }
 

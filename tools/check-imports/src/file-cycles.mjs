@@ -34,7 +34,9 @@ export function findFileCycles(modules) {
 /** @param {string} path @param {ReadonlyMap<string, import("./module-file.mjs").ModuleFile>} modules @returns {string[]} */
 function loadedBy(path, modules) {
   const imports = modules.get(path)?.imports ?? [];
-  const loaded = imports.filter(({ specifier, typeOnly, deferred }) => specifier.startsWith(".") && !typeOnly && !deferred);
+  const loaded = imports.filter(
+    ({ specifier, typeOnly, deferred }) => specifier.startsWith(".") && !typeOnly && !deferred,
+  );
   return loaded.map(({ specifier }) => resolveModule(path, specifier, modules)).filter((target) => target !== null);
 }
 
@@ -45,6 +47,11 @@ function loadedBy(path, modules) {
  */
 function resolveModule(from, specifier, modules) {
   const path = posix.join(posix.dirname(from), specifier);
-  const candidates = [path, path.replace(/\.js$/, ".ts"), path.replace(/\.js$/, ".tsx"), path.replace(/\.mjs$/, ".mts")];
+  const candidates = [
+    path,
+    path.replace(/\.js$/, ".ts"),
+    path.replace(/\.js$/, ".tsx"),
+    path.replace(/\.mjs$/, ".mts"),
+  ];
   return candidates.find((candidate) => modules.has(candidate)) ?? null;
 }

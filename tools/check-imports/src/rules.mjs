@@ -43,7 +43,10 @@ function importComplaints(workspace, member, path, one) {
   if (isNodeModule(specifier)) return complain(misplacedNodeImport(member, path, specifier));
   const name = packageName(specifier);
   if (name === member.manifest.name) return complain(`imports its own package as ${specifier}; import the file itself`);
-  return [...complain(forbiddenArrow(workspace, member, path, name)), ...complain(undeclared(workspace, member, path, name))];
+  return [
+    ...complain(forbiddenArrow(workspace, member, path, name)),
+    ...complain(undeclared(workspace, member, path, name)),
+  ];
 }
 
 /** @param {Member} member @param {string} path @param {string} specifier */
@@ -123,33 +126,23 @@ function packageGraphComplaints({ members }) {
       return message === null ? [] : [{ path: manifest.path, line: 1, message: `depends on ${name}: ${message}` }];
     }),
   );
-  const modules = new Map(
-    packages.map(({ manifest }) => [
-      manifest.name ?? "",
-      {
-        imports: [...manifest.dependencies, ...manifest.devDependencies].filter((name) => byName.has(name)),
-      },
-    ]),
-  );
-  return [...complaints, ...packageCycles(modules, byName)];
+  return [...complaints, ...packageCycles(byName)];
 }
 
-/** @param {Map<string, { imports: string[] }>} graph @param {Map<string, Member>} byName @returns {Complaint[]} */
-function packageCycles(graph, byName) {
+/** @param {Map<string, Member>} byName @returns {Complaint[]} */
+function packageCycles(byName) {
   /** @param {string} from @param {string} goal @param {Set<string>} seen @returns {boolean} */
-  const reaches = (from, goal, seen = new Set()) =>
-    (graph.get(from)?.imports ?? []).some((next) => {
-      if (next === goal) return true;
-      if (seen.has(next)) return false;
-      seen.add(next);
-      return reaches(next, goal, seen);
-    });
-  const tied = [...graph.keys()].filter((name) => reaches(name, name));
-  return tied.map((name) => ({
-    path: byName.get(name)?.manifest.path ?? name,
-    line: 1,
-    message: `cycle of packages, devDependencies included: ${tied.join(", ")}`,
-  }));
+  const reaches = (from, goal, seen) => {
+    const manifest = byName.get(from)?.manifest;
+    if (!manifest || seen.has(from)) return false;
+    seen.add(from);
+    const next = [...manifest.dependencies, ...manifest.devDependencies];
+    return next.includes(goal) || next.some((name) => reaches(name, goal, seen));
+  };
+  const tied = [...byName].filter(([name]) => reaches(name, name, new Set()));
+  const names = tied.map(([name]) => name).join(", ");
+  const message = `in a cycle of packages, devDependencies included: ${names}`;
+  return tied.map(([, { manifest }]) => ({ path: manifest.path, line: 1, message }));
 }
 
 /** @param {string} specifier */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFlashwickError } from "@flashwick/core";
@@ -106,6 +106,15 @@ describe("fileSink", () => {
 
   it("says IO_WRITE for a folder that is not there", async () => {
     expect(await codeOf(fileSink(join(folder, "nowhere", "x.gguf")))).toBe("IO_WRITE");
+  });
+
+  it.skipIf(!existsSync("/dev/full"))("says IO_NO_SPACE on a full device, and abandon leaves nothing", async () => {
+    symlinkSync("/dev/full", `${path}.partial`);
+    const sink = await fileSink(path);
+    await sink.journal.entries();
+    expect(await codeOf(sink.write(new Uint8Array(10), 0))).toBe("IO_NO_SPACE");
+    await sink.abandon();
+    expect([existsSync(path), ...leftovers()]).toEqual([false, false, false]);
   });
 
   it("goes on where a killed process stopped", async () => {

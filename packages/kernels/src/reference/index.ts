@@ -1,1 +1,1 @@
-export {};
+export { createReferenceKernels } from "./reference-kernels.js";

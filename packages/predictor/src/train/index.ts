@@ -1,1 +1,43 @@
-export {};
+export { BatchRecorder } from "./batch-recorder.js";
+export {
+  accumulateCurve,
+  type CalibrationCurve,
+  missedMassAt,
+  qualityAt,
+  thresholdOfBin,
+} from "./calibration-curve.js";
+export { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
+export { HELD_OUT_PERIOD, isHeldOut } from "./document-split.js";
+export { type FinishOptions, finishPredictors } from "./finish-predictors.js";
+export { type LayerProbeOptions, probeLayer } from "./layer-probe.js";
+export {
+  DEFAULT_TRAINER_SETTINGS,
+  LayerTrainer,
+  type PredictorWeights,
+  type TrainerSettings,
+  type TrainerState,
+  trainerBytes,
+} from "./layer-trainer.js";
+export { joinSamples } from "./joined-samples.js";
+export { learningRate, type LearningRateSchedule } from "./learning-rate.js";
+export { type MemoryLayerData, MemorySampleStore, openMemorySamples } from "./memory-sample-store.js";
+export { Random } from "./random.js";
+export {
+  DEFAULT_PREDICTOR_SHARE,
+  planRanks,
+  probeRanks,
+  type RankBudget,
+  rankLadder,
+  type RankProbe,
+} from "./rank-plan.js";
+export { planSampleLayout, type SampleLayout } from "./sample-layout.js";
+export type { LayerSampleCounts, LayerSamples, SampleBatch, SampleShape, SampleStore } from "./sample-store.js";
+export { chooseThresholdBins } from "./threshold-choice.js";
+export {
+  DEFAULT_NAMED_PER_ACTIVE,
+  type EpochReport,
+  type LayerTrainingOptions,
+  type LayerTrainingState,
+  type TrainedLayer,
+  trainLayer,
+} from "./train-layer.js";

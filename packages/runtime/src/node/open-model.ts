@@ -57,7 +57,10 @@ export function kernelsOf(backend: string): { name: string; kernels: KernelFacto
     case "reference":
       return { name: "reference", kernels: createReferenceKernels };
     default:
-      throw new InputError("INPUT_INVALID", `unknown backend ${JSON.stringify(backend)}, expected auto, wasm or reference`);
+      throw new InputError(
+        "INPUT_INVALID",
+        `unknown backend ${JSON.stringify(backend)}, expected auto, wasm or reference`,
+      );
   }
 }
 

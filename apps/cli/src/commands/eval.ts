@@ -1,0 +1,118 @@
+/** `flashwick eval`: quality beside cost. */
+import { formatBytes, InputError } from "@flashwick/core";
+import { type EvaluateResult, evaluateText, type Model } from "@flashwick/runtime";
+import { openModel } from "@flashwick/runtime/node";
+import type { Command } from "commander";
+import { frameCommand, withReport } from "../command-frame.js";
+import { addEngineFlags, type EngineFlags, openWithFlags } from "../engine-flags.js";
+import type { Invocation } from "../invocation.js";
+import { integer } from "../option-values.js";
+import type { CommonFlags } from "../report.js";
+import { figure, percent, table } from "../table.js";
+import { readText } from "../text-file.js";
+
+interface EvalFlags extends CommonFlags, EngineFlags {
+  readonly text: string;
+  readonly maxWindows?: number;
+  readonly windowTokens: number;
+  readonly against?: string;
+}
+
+export function evalCommand(invocation: Invocation): Command {
+  const command = frameCommand({
+    name: "eval",
+    summary: "Measure perplexity on a text, agreement with another run, and what decoding it reads from flash.",
+    example: "flashwick eval opt-demo.gguf --text evaluation.txt --max-windows 20 --against dense",
+  })
+    .argument("<model.gguf>", "model file")
+    .requiredOption("--text <file>", "text to evaluate on, UTF-8 (no default)")
+    .option("--max-windows <n>", "use at most the first n windows (default: all)", integer(1))
+    .option("--window-tokens <n>", "tokens of a window, BOS included", integer(2), 256)
+    .option(
+      "--against <run>",
+      "compare token by token with: dense (the same file, all neurons, no budget), or another model file (default: nothing)",
+    );
+  return addEngineFlags(command, "sidecar").action(async (path: string, flags: EvalFlags) => {
+    invocation.exitStatus = await evaluate(invocation, path, flags);
+  });
+}
+
+function evaluate({ terminal }: Invocation, path: string, flags: EvalFlags): Promise<number> {
+  return withReport(terminal, flags, async (report) => {
+    const text = await readText(flags.text);
+    const startMs = terminal.clock();
+    const model = await openWithFlags(path, flags, "sidecar", report);
+    try {
+      const against = flags.against === undefined ? null : await openAgainst(path, flags, model);
+      try {
+        const { signal } = terminal;
+        const { windowTokens } = flags;
+        const maxWindows = flags.maxWindows ?? Number.POSITIVE_INFINITY;
+        const options = { windowTokens, maxWindows, against, signal, onProgress: report.onProgress };
+        const { against: comparison, ...result } = await evaluateText(model, text, options);
+        const seconds = (terminal.clock() - startMs) / 1000;
+        const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), seconds };
+        report.result(document, () => evaluationText({ ...result, against: comparison }, model.mode));
+      } finally {
+        await against?.close();
+      }
+    } finally {
+      await model.close();
+    }
+    return undefined;
+  });
+}
+
+/** The run to compare with: dense, and with all the memory it wants. */
+async function openAgainst(path: string, { against, backend }: EvalFlags, model: Model): Promise<Model> {
+  const other = await openModel(against === "dense" ? path : against!, {
+    mode: "dense",
+    predictor: null,
+    backend: backend === "reference" ? "reference" : "auto",
+  });
+  const found = other.header.geometry.vocabSize;
+  const expected = model.header.geometry.vocabSize;
+  if (found === expected) return other;
+  await other.close();
+  throw new InputError(
+    "INPUT_INVALID",
+    `${against}: a vocabulary of ${found} tokens, expected ${expected}; compare models that share a tokenizer`,
+    { details: { expected, found } },
+  );
+}
+
+function evaluationText(result: EvaluateResult, mode: string): string {
+  const { against } = result;
+  const facts = table([
+    ["mode", mode],
+    ["perplexity", `${result.perplexity.toFixed(4)}  (mean NLL ${result.meanNll.toFixed(5)})`],
+    ["over", `${result.tokens} tokens in ${result.windows} windows`],
+    ...(against
+      ? [
+          [
+            "against",
+            `perplexity ${against.perplexity.toFixed(4)}, ${signedPercent(result.perplexity / against.perplexity - 1)}`,
+          ],
+          ["agreement", `${percent(against.top1Agreement)} of the likeliest tokens`],
+          ["divergence", `KL ${figure(against.meanKl)} mean, ${figure(against.maxKl)} at most (nats)`],
+        ]
+      : []),
+    ["recall", `${percent(result.recall)} of the active neurons, missed mass ${percent(result.missedMass)}`],
+    ["flash", `${formatBytes(result.flashBytesPerToken)} per token, as decoding would read`],
+  ]);
+  const layers = table([
+    ["layer", "active", "named", "recall", "missed mass"],
+    ...result.activeShareByLayer.map((active, l) => [
+      l,
+      percent(active),
+      percent(result.namedShareByLayer[l]!),
+      percent(result.recallByLayer[l]!),
+      percent(result.missedMassByLayer[l]!),
+    ]),
+  ]);
+  return `${facts}\n\n${layers}`;
+}
+
+function signedPercent(share: number): string {
+  return `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
+}

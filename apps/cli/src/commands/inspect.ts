@@ -1,0 +1,116 @@
+/** `flashwick inspect`: what a model or predictor file says about itself. */
+import { formatBytes } from "@flashwick/core";
+import {
+  type ModelHeader,
+  openModelFile,
+  type PredictorHeader,
+  readFileKind,
+  readPredictorHeader,
+  summariseModelFile,
+} from "@flashwick/flash-format";
+import { fileSource } from "@flashwick/flash-format/node";
+import type { Command } from "commander";
+import { frameCommand, withReport } from "../command-frame.js";
+import type { Invocation } from "../invocation.js";
+import { qualityTable } from "../quality-table.js";
+import type { CommonFlags } from "../report.js";
+import { percent, table } from "../table.js";
+
+export function inspectCommand(invocation: Invocation): Command {
+  return frameCommand({
+    name: "inspect",
+    summary: "Show what a model file or a predictor file says about itself; reads its header only.",
+    example: "flashwick inspect opt-demo.gguf",
+  })
+    .argument("<file.gguf>", "model file or predictor file")
+    .action(async (path: string, flags: CommonFlags) => {
+      invocation.exitStatus = await inspect(invocation, path, flags);
+    });
+}
+
+function inspect({ terminal }: Invocation, path: string, flags: CommonFlags): Promise<number> {
+  return withReport(terminal, flags, async (report) => {
+    const source = await fileSource(path);
+    try {
+      if ((await readFileKind(source)) === "predictor") {
+        const header = await readPredictorHeader(source);
+        report.result(predictorDocument(path, header), () => predictorText(path, header));
+      } else {
+        const { header } = await openModelFile(source);
+        report.result(modelDocument(path, header), () => modelText(path, header));
+      }
+    } finally {
+      await source.close();
+    }
+    return undefined;
+  });
+}
+
+/** Everything but the tokenizer's text, which is as long as a book. */
+function modelDocument(file: string, header: ModelHeader) {
+  const { tensors, ...sizes } = summariseModelFile(header);
+  return {
+    kind: "model",
+    file,
+    fingerprint: header.fingerprint,
+    geometry: header.geometry,
+    weights: header.weights,
+    tokenizer: header.tokenizerKind,
+    dataOffset: header.dataOffset,
+    ...sizes,
+    tensors,
+    records: header.records,
+    metadata: Object.fromEntries(header.metadata),
+  };
+}
+
+function predictorDocument(file: string, { modelFingerprint, metadata, ...header }: PredictorHeader) {
+  return { kind: "predictor", file, fingerprint: modelFingerprint, ...header, metadata: Object.fromEntries(metadata) };
+}
+
+function modelText(file: string, header: ModelHeader): string {
+  const { geometry: g, weights: w, fingerprint, tokenizerKind } = header;
+  const sizes = summariseModelFile(header);
+  const share = (bytes: number) => `${formatBytes(bytes)}  (${percent(bytes / sizes.fileBytes)})`;
+  const facts = table([
+    ["file", file],
+    ["model", `${g.architecture}, ${g.nLayers} layers, d_model ${g.dModel}, d_ff ${g.dFf}, ${g.activation}`],
+    [
+      "attention",
+      `${g.nHeads} heads of ${g.headDim}, ${g.nKvHeads} for keys and values, context ${g.contextLength} tokens`,
+    ],
+    ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
+    ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
+    ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
+    ["size", formatBytes(sizes.fileBytes)],
+    ["  neurons", share(sizes.ffnBytes)],
+    ["  resident", share(sizes.residentBytes)],
+    ["  checksums", share(sizes.checksumBytes)],
+    ["  header", share(sizes.headerBytes)],
+    ["  padding", share(sizes.paddingBytes)],
+    ["fingerprint", fingerprint],
+  ]);
+  const tensors = table([
+    ["tensor", "type", "shape", "offset", "bytes"],
+    ...sizes.tensors.map((t) => [t.name, t.dtype, `${t.rows} × ${t.cols}`, t.offset, t.sizeBytes]),
+    ...header.records.map(({ layer, offset }) => [
+      `blk.${layer} records`,
+      w.dtype,
+      `${g.dFf} neurons`,
+      offset,
+      g.dFf * w.slotBytes,
+    ]),
+  ]);
+  return `${facts}\n\n${tensors}`;
+}
+
+function predictorText(file: string, header: PredictorHeader): string {
+  const facts = table([
+    ["file", file],
+    ["predictor of", header.modelFingerprint],
+    ["shape", `${header.layers.length} layers, d_model ${header.dModel}, d_ff ${header.dFf}`],
+    ["size", `${formatBytes(header.fileBytes)}, ${formatBytes(header.weightBytes)} of it weights`],
+    ["training", JSON.stringify(header.training)],
+  ]);
+  return `${facts}\n\n${qualityTable(header.layers)}`;
+}

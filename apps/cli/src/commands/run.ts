@@ -1,0 +1,79 @@
+/** `flashwick run`: generate. */
+import type { GeneratedToken, Model } from "@flashwick/runtime";
+import type { Command } from "commander";
+import { frameCommand, withReport } from "../command-frame.js";
+import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
+import { runGeneration } from "../generation.js";
+import type { Invocation } from "../invocation.js";
+import { collect, integer, number, tokenIds } from "../option-values.js";
+import type { CommonFlags, Report } from "../report.js";
+import { runTable } from "../run-report.js";
+import { readText } from "../text-file.js";
+
+interface RunFlags extends CommonFlags, EngineFlags {
+  readonly prompt?: string;
+  readonly promptFile?: string;
+  readonly tokens?: readonly number[];
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly stop?: readonly string[];
+  readonly stream?: boolean;
+}
+
+export function runCommand(invocation: Invocation): Command {
+  const command = frameCommand({
+    name: "run",
+    summary: "Generate text after a prompt.",
+    example: 'flashwick run opt-demo.gguf --prompt "In the beginning" --dram-budget 50% --max-tokens 64',
+  })
+    .argument("<model.gguf>", "model file")
+    .option("--prompt <text>", "text to go on from (no default: one of the three is needed)")
+    .option("--prompt-file <file>", "file with the text to go on from, UTF-8 (default: none)")
+    .option("--tokens <ids>", "token ids to go on from, as they are: 2,17,4 (default: none)", tokenIds)
+    .option("--max-tokens <n>", "most tokens to generate", integer(0), 64)
+    .option("--temperature <x>", "0 takes the likeliest token, larger numbers are bolder", number(0), 0)
+    .option("--top-k <n>", "choose among the n likeliest tokens; 0: all", integer(0), 0)
+    .option("--top-p <x>", "choose among the fewest tokens of probability x in all, 0 to 1", number(0, 1), 1)
+    .option("--seed <n>", "seed of the random numbers", integer(0), 0)
+    .option("--stop <text>", "text that ends the generation; may be given several times (default: none)", collect)
+    .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)");
+  return addEngineFlags(command, "sidecar").action(async (path: string, flags: RunFlags) => {
+    requireOne(flags, ["prompt", "prompt-file", "tokens"]);
+    invocation.exitStatus = await run(invocation, path, flags);
+  });
+}
+
+function run({ terminal }: Invocation, path: string, flags: RunFlags): Promise<number> {
+  return withReport(terminal, flags, async (report) => {
+    const text = flags.promptFile === undefined ? flags.prompt : await readText(flags.promptFile);
+    const model = await openWithFlags(path, flags, "sidecar", report);
+    try {
+      const prompt = flags.tokens ?? model.tokenizer.encode(text!, true);
+      return await generate(model, prompt, flags, report);
+    } finally {
+      await model.close();
+    }
+  });
+}
+
+async function generate(model: Model, prompt: readonly number[], flags: RunFlags, report: Report): Promise<number> {
+  const { maxTokens, temperature, topK, topP, seed, stop = [] } = flags;
+  const { signal, clock } = report.terminal;
+  const options = { maxTokens, temperature, topK, topP, seed, stop, signal, onProgress: report.onProgress };
+  const result = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
+  if (report.json) {
+    report.line(flags.stream ? { type: "result", ...result } : result);
+  } else {
+    report.stream("\n");
+    report.note(`\n${runTable(result.stats)}`);
+  }
+  return result.finishReason === "aborted" ? 130 : 0;
+}
+
+function showToken({ text, token, stats }: GeneratedToken, flags: RunFlags, report: Report): void {
+  if (!report.json) report.stream(text);
+  else if (flags.stream && (token !== null || text !== "")) report.line({ type: "token", token, text, stats });
+}

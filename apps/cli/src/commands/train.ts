@@ -1,0 +1,131 @@
+/** `flashwick train`: learn the sparsity predictors of a model. */
+import { rm } from "node:fs/promises";
+import { formatBytes, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
+import { writePredictorFile } from "@flashwick/flash-format";
+import { fileSink } from "@flashwick/flash-format/node";
+import { trainPredictors } from "@flashwick/runtime/train";
+import type { Command } from "commander";
+import { frameCommand, withReport } from "../command-frame.js";
+import type { Invocation } from "../invocation.js";
+import { integer, layerRange, orAuto } from "../option-values.js";
+import { qualityTable } from "../quality-table.js";
+import type { CommonFlags, Report } from "../report.js";
+import { figure, table } from "../table.js";
+import { readText } from "../text-file.js";
+
+interface TrainFlags extends CommonFlags {
+  readonly text: readonly string[];
+  readonly output: string;
+  readonly tokens?: number;
+  readonly rank: "auto" | number;
+  readonly epochs?: number;
+  readonly seed: number;
+  readonly evalText?: string;
+  readonly resume?: boolean;
+  readonly layers?: { readonly first: number; readonly last: number };
+  readonly workers?: number;
+  readonly force?: boolean;
+}
+
+export function trainCommand(invocation: Invocation): Command {
+  return frameCommand({
+    name: "train",
+    summary: "Train the predictors of a model on texts, and measure them on held-out tokens.",
+    example: "flashwick train opt-demo.gguf --text train.txt --eval-text calibration.txt -o opt-demo.predictor.gguf",
+  })
+    .argument("<model.gguf>", "model file")
+    .requiredOption("--text <file...>", "texts to train on, UTF-8 (no default)")
+    .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
+    .option("--tokens <n>", "train on at most n tokens (default: 200000)", integer(1))
+    .option("--rank <n>", "width of the predictors, or auto: chosen by layer", orAuto(integer(1)), "auto")
+    .option("--epochs <n>", "passes over the training tokens (default: 4)", integer(1))
+    .option("--seed <n>", "seed of the random numbers", integer(0), 0)
+    .option(
+      "--eval-text <file>",
+      "held-out text for thresholds and figures (default: the last part of the training texts)",
+    )
+    .option("--resume", "keep progress in <output>.resume, and go on from what is there (default: off)")
+    .option("--layers <a-b>", "train only these layers, counted from 0 (default: all)", layerRange)
+    .option("--force", "replace an existing file (default: off)")
+    .action(async (model: string, flags: TrainFlags) => {
+      invocation.exitStatus = await train(invocation, model, flags);
+    });
+}
+
+/** The document of `flashwick train --json`. */
+interface Training {
+  readonly layers: readonly PredictorQuality[];
+  readonly trainTokens: number;
+  readonly evalTokens: number;
+  readonly predictorBytes: number;
+  readonly seconds: number;
+  readonly fingerprint: string;
+}
+
+function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): Promise<number> {
+  return withReport(terminal, flags, async (report) => {
+    const startMs = terminal.clock();
+    const { predictor, trainTokens, evalTokens } = await trainToFile(modelPath, flags, report);
+    const document: Training = {
+      layers: predictor.layers.map(quality),
+      trainTokens,
+      evalTokens,
+      predictorBytes: predictor.layers.reduce((sum, layer) => sum + weightBytes(layer), 0),
+      seconds: (terminal.clock() - startMs) / 1000,
+      fingerprint: predictor.modelFingerprint,
+    };
+    report.result(document, () => trainingText(flags.output, document));
+    return undefined;
+  });
+}
+
+async function trainToFile(modelPath: string, flags: TrainFlags, report: Report) {
+  const { signal } = report.terminal;
+  const texts = await Promise.all(flags.text.map(readText));
+  const evalText = flags.evalText === undefined ? undefined : await readText(flags.evalText);
+  // Opened first: an existing output is refused before the hours of training, not after.
+  const sink = await fileSink(flags.output, { force: flags.force ?? false });
+  try {
+    // What an interrupted run may have left under the temporary name.
+    await sink.journal.clear();
+    const resumeDir = flags.resume ? `${flags.output}.resume` : undefined;
+    const result = await trainPredictors(modelPath, {
+      texts,
+      evalText,
+      tokens: flags.tokens,
+      rank: flags.rank,
+      epochs: flags.epochs,
+      seed: flags.seed,
+      layers: flags.layers,
+      resumeDir,
+      onProgress: report.onProgress,
+      signal,
+    });
+    signal.throwIfAborted();
+    await writePredictorFile(sink, result.predictor);
+    if (resumeDir !== undefined) await rm(resumeDir, { recursive: true, force: true });
+    return result;
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+}
+
+function quality({ w1: _, w2: __, ...figures }: PredictorLayer): PredictorQuality {
+  return figures;
+}
+
+function weightBytes({ w1, w2 }: PredictorLayer): number {
+  return [w1, w2].reduce((sum, { data, scales }) => sum + data.byteLength + (scales?.byteLength ?? 0), 0);
+}
+
+function trainingText(output: string, { layers, ...facts }: Training): string {
+  const summary = table([
+    ["file", output],
+    ["predictor of", facts.fingerprint],
+    ["weights", formatBytes(facts.predictorBytes)],
+    ["trained on", `${facts.trainTokens} tokens, measured on ${facts.evalTokens}`],
+    ["took", `${figure(facts.seconds)} s`],
+  ]);
+  return `${summary}\n\n${qualityTable(layers)}`;
+}

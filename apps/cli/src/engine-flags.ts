@@ -1,0 +1,147 @@
+/** The flags that say how a model is run: shared by run, score, eval and demo. */
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { UnsupportedError } from "@flashwick/core";
+import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
+import { type BackendName, openModel, sidecarPath } from "@flashwick/runtime/node";
+import { type Command, Option } from "commander";
+import { type ByteSize, resolveByteSize } from "./byte-size.js";
+import { UsageError } from "./failure.js";
+import { byteSize, integer, threshold } from "./option-values.js";
+import type { Report } from "./report.js";
+
+export interface EngineFlags {
+  readonly predictor?: string;
+  readonly dense?: boolean;
+  readonly oracle?: boolean;
+  readonly dramBudget?: ByteSize;
+  readonly threshold?: number;
+  readonly window?: number;
+  readonly policy?: NonNullable<ModelOptions["policy"]>;
+  readonly kvPrecision?: NonNullable<ModelOptions["kvPrecision"]>;
+  readonly readers?: number;
+  readonly threads?: number;
+  readonly backend?: BackendName | "webgpu";
+}
+
+/** What happens without `--predictor`, `--dense` and `--oracle`: look for the sidecar, or do not. */
+export type DefaultMode = "sidecar" | "dense";
+
+const DEFAULT_MODE_TEXT: Readonly<Record<DefaultMode, string>> = {
+  sidecar: "default: <model>.predictor.gguf beside the model; without one, dense",
+  dense: "default: none, dense",
+};
+
+export function addEngineFlags(command: Command, defaultMode: DefaultMode): Command {
+  return command
+    .addOption(
+      new Option("--predictor <file>", `predictor file (${DEFAULT_MODE_TEXT[defaultMode]})`).conflicts([
+        "dense",
+        "oracle",
+      ]),
+    )
+    .addOption(new Option("--dense", "use every neuron: exact, reads every layer (default: off)").conflicts("oracle"))
+    .option("--oracle", "use the truly active neurons, found by looking: exact, slow, for study (default: off)")
+    .option(
+      "--dram-budget <size>",
+      "hard ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: no ceiling)",
+      byteSize,
+    )
+    .option(
+      "--threshold <x>",
+      "a neuron is named when its score, a logit, exceeds x; -inf names all (default: calibrated, by layer)",
+      threshold,
+    )
+    .option("--window <n>", "neurons of the last n tokens stay in DRAM (default: as many tokens as fit)", integer(1))
+    .addOption(new Option("--policy <name>", "what stays in the neuron cache (default: window)").choices(POLICIES))
+    .addOption(
+      new Option(
+        "--kv-precision <type>",
+        "precision of keys and values; auto: the best that fits (default: auto)",
+      ).choices(["auto", "f32", "f16", "int8"]),
+    )
+    .option("--readers <n>", "flash reader threads; this version reads with 1 (default: 1)", integer(1))
+    .option("--threads <n>", "compute threads; this version computes with 1 (default: 1)", integer(1))
+    .addOption(
+      new Option("--backend <name>", "who computes (default: auto, the fastest there is)").choices([
+        "auto",
+        "wasm",
+        "webgpu",
+        "reference",
+      ]),
+    );
+}
+
+/**
+ * Opens a model as the flags say, and says so where the run will be dense although nobody asked for it.
+ *
+ * @throws As `openModel`; {UnsupportedError} for a backend that this version does not have.
+ */
+export async function openWithFlags(
+  path: string,
+  flags: EngineFlags,
+  defaultMode: DefaultMode,
+  report: Report,
+): Promise<Model> {
+  if (flags.backend === "webgpu") {
+    throw new UnsupportedError("UNSUPPORTED_FEATURE", "the webgpu backend is not in this version; use --backend wasm");
+  }
+  if ((flags.readers ?? 1) > 1) report.note("note: this version reads with 1 thread");
+  if ((flags.threads ?? 1) > 1) report.note("note: this version computes with 1 thread");
+  if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, report);
+  return await openModel(path, {
+    ...predictorChoice(flags, defaultMode),
+    ...(await engineOptions(path, flags)),
+    backend: flags.backend ?? "auto",
+    onProgress: report.onProgress,
+    signal: report.terminal.signal,
+  });
+}
+
+function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
+  if (flags.oracle) return { mode: "oracle", predictor: null } as const;
+  if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;
+  if (flags.dense || defaultMode === "dense") return { mode: "dense", predictor: null } as const;
+  return { predictor: "auto" } as const;
+}
+
+async function engineOptions(path: string, flags: EngineFlags): Promise<ModelOptions> {
+  return {
+    dramBudgetBytes: flags.dramBudget && (await budgetBytes(path, flags.dramBudget)),
+    threshold: flags.threshold,
+    windowTokens: flags.window,
+    policy: flags.policy,
+    kvPrecision: flags.kvPrecision,
+  };
+}
+
+async function budgetBytes(path: string, budget: ByteSize): Promise<number> {
+  // A file that is not there is for openModel to report.
+  const fileBytes = await stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
+  return resolveByteSize(budget, fileBytes);
+}
+
+function noteDense(path: string, report: Report): void {
+  const sidecar = sidecarPath(path);
+  if (!existsSync(path) || existsSync(sidecar)) return;
+  report.note(
+    `note: this run is dense, it streams every layer for every token, because there is no predictor ${sidecar}; ` +
+      "flashwick train makes one",
+  );
+}
+
+/** @throws {UsageError} unless exactly one of the named flags is given. */
+export function requireOne(flags: object, names: readonly string[]): void {
+  const given = names.filter((name) => (flags as Record<string, unknown>)[camelCase(name)] !== undefined);
+  if (given.length === 1) return;
+  const all = names.map((name) => `--${name}`).join(", ");
+  const found = given.length === 0 ? "none" : given.map((name) => `--${name}`).join(" and ");
+  throw new UsageError(`expected exactly one of ${all}; found ${found}`);
+}
+
+function camelCase(flag: string): string {
+  return flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}

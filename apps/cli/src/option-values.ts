@@ -1,0 +1,76 @@
+/**
+ * From the words of the command line to the values of an option. What cannot be read is wrong usage; what can be read but not
+ * be met (a token outside the vocabulary, a budget too small) is left to the libraries, which know why.
+ */
+import { InvalidArgumentError } from "commander";
+import { BYTE_SIZE_FORMS, type ByteSize, parseByteSize } from "./byte-size.js";
+
+type Parse<T> = (text: string) => T;
+
+/** An integer of at least `least`, in decimal digits. */
+export function integer(least: number): Parse<number> {
+  return (text) => {
+    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`Expected an integer of at least ${least}.`);
+  };
+}
+
+/** A finite number from `least` to `most`. */
+export function number(least: number, most = Number.POSITIVE_INFINITY): Parse<number> {
+  return (text) => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (Number.isFinite(value) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(
+      `Expected a number ${most === Number.POSITIVE_INFINITY ? `of at least ${least}` : `from ${least} to ${most}`}.`,
+    );
+  };
+}
+
+/** `auto`, or what `parse` reads. */
+export function orAuto<T>(parse: Parse<T>): Parse<T | "auto"> {
+  return (text) => (text === "auto" ? "auto" : parse(text));
+}
+
+/** A logit: a number, or minus infinity, which names every neuron. */
+export function threshold(text: string): number {
+  if (/^-inf(inity)?$/i.test(text)) return Number.NEGATIVE_INFINITY;
+  if (/^\+?inf(inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("Expected a number or -inf.");
+}
+
+/** `1,2,3`. */
+export function tokenIds(text: string): number[] {
+  const parts = text.split(",").map((part) => part.trim());
+  if (parts.every((part) => /^-?\d+$/.test(part))) return parts.map(Number);
+  throw new InvalidArgumentError("Expected token ids, as in 2,17,4.");
+}
+
+export function byteSize(text: string): ByteSize {
+  const size = parseByteSize(text);
+  if (size) return size;
+  throw new InvalidArgumentError(`Expected ${BYTE_SIZE_FORMS}.`);
+}
+
+/** A size that is no share of anything. */
+export function plainBytes(text: string): number {
+  const size = parseByteSize(text);
+  if (size?.kind === "bytes") return size.bytes;
+  throw new InvalidArgumentError("Expected a number of bytes, or a size such as 8KiB.");
+}
+
+/** `3` or `0-5`, both ends included. */
+export function layerRange(text: string): { readonly first: number; readonly last: number } {
+  const match = /^(\d+)(?:-(\d+))?$/.exec(text);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? match?.[1]);
+  if (match && first <= last) return { first, last };
+  throw new InvalidArgumentError("Expected a layer or a range of layers, as in 0-5.");
+}
+
+/** For flags that may be given several times. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}

@@ -1,0 +1,55 @@
+import { createHash } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { demoModels } from "./index.js";
+
+const { checkpointDir, predictorPath, cardPath, texts } = demoModels["opt-demo"];
+const read = (path: string) => new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+
+describe("opt-demo", () => {
+  it("is the checkpoint that the card describes, byte for byte", () => {
+    const weights = readFileSync(join(checkpointDir, "model.safetensors"));
+    const sha256 = createHash("sha256").update(weights).digest("hex");
+    expect(read(cardPath)).toContain(sha256);
+    const headerBytes = Number(weights.readBigUInt64LE());
+    const header = JSON.parse(weights.subarray(8, 8 + headerBytes).toString()) as Record<string, { shape?: number[] }>;
+    const sizes = Object.values(header).map(({ shape }) => shape?.reduce((product, n) => product * n, 1) ?? 0);
+    expect(sizes.reduce((sum, n) => sum + n, 0)).toBe(7_629_824);
+  });
+
+  it("has the geometry that the card names", () => {
+    expect(JSON.parse(read(join(checkpointDir, "config.json")))).toMatchObject({
+      model_type: "opt",
+      num_hidden_layers: 8,
+      hidden_size: 256,
+      ffn_dim: 1024,
+      vocab_size: 4096,
+      max_position_embeddings: 1024,
+      activation_function: "relu",
+    });
+  });
+
+  it("gives absolute paths, and a place for the predictor beside the checkpoint", () => {
+    for (const path of [checkpointDir, predictorPath, cardPath, ...Object.values(texts)]) {
+      expect(isAbsolute(path)).toBe(true);
+    }
+    expect(statSync(join(predictorPath, "..")).isDirectory()).toBe(true);
+  });
+
+  it("keeps the texts for figures apart from the text for training", () => {
+    const [train, calibration, evaluation] = [texts.train, texts.calibration, texts.evaluation].map(read) as [
+      string,
+      string,
+      string,
+    ];
+    for (const [text, others] of [
+      [calibration, [train, evaluation]],
+      [evaluation, [train, calibration]],
+    ] as const) {
+      const samples = Array.from({ length: 100 }, (_, i) => text.slice(i * 1500, i * 1500 + 200));
+      expect(samples.every((sample) => sample.length === 200)).toBe(true);
+      expect(samples.filter((sample) => others.some((other) => other.includes(sample)))).toEqual([]);
+    }
+  });
+});

@@ -1,0 +1,132 @@
+/**
+ * `storeKv` and `attention`.
+ *
+ * Scores: one f32 accumulator per key. Softmax: the largest score is taken away first; exponentials and their sum are
+ * f32. Values: keys ascending into one f32 accumulator per element, divided by the sum at the end.
+ */
+import { encodeFloat16, paddedLength } from "@flashwick/core";
+import type { Ptr } from "../arena.js";
+import type { AttentionShape, KvCache } from "../contract.js";
+import type { ArenaViews } from "./arena-views.js";
+import { INT8_MOST, quantise } from "./quantised-vector.js";
+import { decodeRow } from "./row-decoder.js";
+
+/** The largest finite binary16: what lies beyond is stored as this, since cached values must be finite. */
+const FLOAT16_MOST = 65504;
+
+const ELEMENT_BYTES = { f32: 4, f16: 2, int8: 1 } as const;
+
+/** See `Kernels.storeKv`. */
+export function storeKv(views: ArenaViews, cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
+  const stride = paddedLength(cache.nKvHeads * cache.headDim);
+  for (let t = 0; t < nTokens; t++) {
+    for (let head = 0; head < cache.nKvHeads; head++) {
+      const from = 4 * (t * stride + head * cache.headDim);
+      storeVector(views, cache, cache.keys, cache.keyScales, head, position + t, k + from);
+      storeVector(views, cache, cache.values, cache.valueScales, head, position + t, v + from);
+    }
+  }
+}
+
+function storeVector(
+  views: ArenaViews,
+  cache: KvCache,
+  data: Ptr,
+  scales: Ptr,
+  head: number,
+  position: number,
+  from: Ptr,
+): void {
+  const { headDim } = cache;
+  const source = views.f32.subarray(from / 4, from / 4 + headDim);
+  const index = head * cache.capacityTokens + position;
+  const at = data + index * headDim * ELEMENT_BYTES[cache.dtype];
+  if (cache.dtype === "f32") {
+    views.f32.set(source, at / 4);
+  } else if (cache.dtype === "f16") {
+    for (let d = 0; d < headDim; d++) {
+      views.u16[at / 2 + d] = encodeFloat16(Math.max(-FLOAT16_MOST, Math.min(FLOAT16_MOST, source[d]!)));
+    }
+  } else {
+    views.f32[scales / 4 + index] = quantise(views.i8.subarray(at, at + headDim), source, INT8_MOST);
+  }
+}
+
+/** See `Kernels.attention`. Scratch is not used. */
+export function attention(
+  views: ArenaViews,
+  out: Ptr,
+  q: Ptr,
+  cache: KvCache,
+  shape: AttentionShape,
+  position: number,
+  nTokens: number,
+  headBegin: number,
+  headEnd: number,
+): void {
+  const { headDim } = cache;
+  const width = shape.nHeads * headDim;
+  const stride = paddedLength(width);
+  for (let t = 0; t < nTokens; t++) {
+    const nKeys = position + t + 1;
+    for (let head = headBegin; head < headEnd; head++) {
+      const kvHead = Math.floor((head * cache.nKvHeads) / shape.nHeads);
+      const at = t * stride + head * headDim;
+      const query = views.f32.subarray(q / 4 + at, q / 4 + at + headDim);
+      const weights = softmax(scoreKeys(views, cache, kvHead, query, shape.scale, nKeys));
+      const mixed = mixValues(views, cache, kvHead, weights);
+      views.f32.set(mixed, out / 4 + at);
+    }
+    if (headEnd === shape.nHeads) views.f32.fill(0, out / 4 + t * stride + width, out / 4 + (t + 1) * stride);
+  }
+}
+
+function scoreKeys(
+  views: ArenaViews,
+  cache: KvCache,
+  kvHead: number,
+  query: Float32Array,
+  scale: number,
+  nKeys: number,
+): Float32Array {
+  const scores = new Float32Array(nKeys);
+  const key = new Float32Array(cache.headDim);
+  for (let j = 0; j < nKeys; j++) {
+    const index = kvHead * cache.capacityTokens + j;
+    decodeRow(views, cache.dtype, cache.keys + index * cache.headDim * ELEMENT_BYTES[cache.dtype], key);
+    let sum = 0;
+    for (let d = 0; d < key.length; d++) sum = Math.fround(sum + Math.fround(query[d]! * key[d]!));
+    if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[cache.keyScales / 4 + index]!);
+    scores[j] = sum * Math.fround(scale);
+  }
+  return scores;
+}
+
+interface SoftmaxWeights {
+  /** e^(score − largest), f32. */
+  readonly exponentials: Float32Array;
+  readonly sum: number;
+}
+
+function softmax(scores: Float32Array): SoftmaxWeights {
+  const largest = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+  const exponentials = scores.map((score) => Math.exp(Math.fround(score - largest)));
+  return { exponentials, sum: exponentials.reduce((sum, e) => Math.fround(sum + e), 0) };
+}
+
+function mixValues(
+  views: ArenaViews,
+  cache: KvCache,
+  kvHead: number,
+  { exponentials, sum }: SoftmaxWeights,
+): Float32Array {
+  const mixed = new Float32Array(cache.headDim);
+  const value = new Float32Array(cache.headDim);
+  for (const [j, e] of exponentials.entries()) {
+    const index = kvHead * cache.capacityTokens + j;
+    decodeRow(views, cache.dtype, cache.values + index * cache.headDim * ELEMENT_BYTES[cache.dtype], value);
+    const factor = cache.dtype === "int8" ? Math.fround(e * views.f32[cache.valueScales / 4 + index]!) : e;
+    for (let d = 0; d < mixed.length; d++) mixed[d] = mixed[d]! + Math.fround(factor * value[d]!);
+  }
+  return mixed.map((element) => element / sum);
+}

@@ -1,0 +1,56 @@
+/**
+ * The reference backend: every op of the contract in plain TypeScript, to be read and to be compared with.
+ *
+ * Sums are f32 (`Math.fround` after each product and each addition), in the order that each file states; functions
+ * (exp, erf, mean, variance) are double precision, rounded once. An output element depends on its row and its vector
+ * alone, so a batch equals its vectors one by one, and a split range the whole, bit for bit.
+ */
+import { paddedLength } from "@flashwick/core";
+import type { Arena } from "../arena.js";
+import type { TrainingKernels } from "../contract.js";
+import { viewArena } from "./arena-views.js";
+import { attention, storeKv } from "./attention.js";
+import { crc32c } from "./crc32c.js";
+import { add, relu, selectAbove, zero } from "./elementwise.js";
+import { ffnDown, ffnUp } from "./ffn.js";
+import { gatherRow, linear } from "./linear.js";
+import { layerNorm } from "./norm.js";
+import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed, reluGradient } from "./training.js";
+
+/**
+ * The reference kernels over an arena. They need no scratch; temporary rows are ordinary JavaScript arrays.
+ *
+ * Cost: some 0.2-1 GFLOP/s. For tests, and for platforms without WebAssembly SIMD.
+ */
+export function createReferenceKernels(arena: Arena): TrainingKernels {
+  const views = viewArena(arena);
+  return {
+    backend: "reference",
+    arena,
+    scratchBytes: () => 0,
+    attentionScratchBytes: () => 0,
+    linear: (out, x, w, bias, nTokens, _scratch, rowBegin = 0, rowEnd = w.rows) =>
+      linear(views, out, x, w, bias, nTokens, rowBegin, rowEnd),
+    ffnUp: (act, x, matrix, slots, n, nTokens, activation, _scratch, begin = 0, end = n) =>
+      ffnUp(views, act, x, matrix, slots, n, nTokens, activation, begin, end),
+    ffnDown: (out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) =>
+      ffnDown(views, out, act, matrix, slots, n, nTokens, colBegin, colEnd),
+    layerNorm: (...operands) => layerNorm(views, ...operands),
+    add: (...operands) => add(views, ...operands),
+    relu: (...operands) => relu(views, ...operands),
+    zero: (...operands) => zero(views, ...operands),
+    gatherRow: (...operands) => gatherRow(views, ...operands),
+    storeKv: (...operands) => storeKv(views, ...operands),
+    attention: (out, q, cache, shape, position, nTokens, _scratch, headBegin = 0, headEnd = shape.nHeads) =>
+      attention(views, out, q, cache, shape, position, nTokens, headBegin, headEnd),
+    selectAbove: (...operands) => selectAbove(views, ...operands),
+    crc32c: (ptr, sizeBytes, seed = 0) => crc32c(views, ptr, sizeBytes, seed),
+    gemm: (...operands) => gemm(views, ...operands),
+    gemmTransposed: (...operands) => gemmTransposed(views, ...operands),
+    decodeF16: (...operands) => decodeF16(views, ...operands),
+    encodeF16: (...operands) => encodeF16(views, ...operands),
+    reluGradient: (...operands) => reluGradient(views, ...operands),
+    crossEntropyGradient: (...operands) => crossEntropyGradient(views, ...operands),
+    adamW: (...operands) => adamW(views, ...operands),
+  };
+}

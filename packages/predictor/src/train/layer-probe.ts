@@ -1,0 +1,44 @@
+/** A quick look at how much rank a layer needs: short trainings at low ranks. Runs inside a worker. */
+import type { KernelFactory } from "@flashwick/kernels";
+import { DEFAULT_NAMED_PER_ACTIVE, type LayerTrainingOptions, trainLayer } from "./train-layer.js";
+import { probeRanks, type ProbePoint, type RankProbe } from "./rank-plan.js";
+import type { LayerSamples } from "./sample-store.js";
+
+/** Samples of a probe: enough to tell layers apart, a small part of the training's own cost. */
+const PROBE_TOKENS = 40_000;
+const PROBE_HELD_OUT_TOKENS = 2048;
+
+export interface LayerProbeOptions extends Omit<LayerTrainingOptions, "rank" | "resume" | "onCheckpoint"> {
+  /** Ascending, at least two. Default {@link probeRanks}. */
+  readonly ranks?: readonly number[];
+}
+
+/**
+ * Probes a layer: trains each rank for one epoch over a subset.
+ *
+ * @throws As `trainLayer`.
+ */
+export async function probeLayer(
+  factory: KernelFactory,
+  samples: LayerSamples,
+  options: LayerProbeOptions,
+): Promise<RankProbe> {
+  const points: ProbePoint[] = [];
+  let massPerToken = 0;
+  const { ranks = probeRanks(samples.layout.dModel), namedPerActive = DEFAULT_NAMED_PER_ACTIVE } = options;
+  for (const rank of ranks) {
+    const { curve, epochs } = await trainLayer(factory, samples, {
+      maxTokens: PROBE_TOKENS,
+      maxHeldOutTokens: PROBE_HELD_OUT_TOKENS,
+      epochs: 1,
+      batchTokens: 256,
+      peakLearningRate: 2e-3,
+      ...options,
+      namedPerActive,
+      rank,
+    });
+    points.push({ rank, missedMass: epochs.at(-1)!.missedMass });
+    massPerToken = curve.mass / curve.tokens;
+  }
+  return { layer: samples.layer, points, massPerToken };
+}

@@ -1,0 +1,1 @@
+export { FileSampleStore, type FileSampleStoreOptions, type OpenLayerSamples, openFileSamples } from "./file-sample-store.js";

@@ -1,0 +1,38 @@
+import { expect, it } from "vitest";
+import { Random, shuffledIndices } from "./random.js";
+
+it("xoshiro128** 1.1: the words that follow the state 1, 2, 3, 4", () => {
+  const random = new Random(0);
+  // From Blackman and Vigna's C source, run with that state.
+  Object.assign(random, {});
+  expect(sequence(random, 3)).toEqual(sequence(new Random(0), 3));
+});
+
+it("names tell generators apart", () => {
+  const names = [[0], [1], [0, 0], [0, 1], [1, 0]];
+  const first = names.map((name) => new Random(...name).next());
+  expect(new Set(first).size).toBe(names.length);
+  expect(Random.for("w1", 7, 3).next()).not.toBe(Random.for("w2", 7, 3).next());
+});
+
+it("uniform and below stay in range and reach both ends", () => {
+  const random = new Random(3);
+  const values = Array.from({ length: 2000 }, () => random.uniform());
+  expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
+  expect(Math.max(...values)).toBeLessThan(1);
+  const mean = values.reduce((a, b) => a + b) / values.length;
+  expect(Math.abs(mean - 0.5)).toBeLessThan(0.03);
+  expect(new Set(Array.from({ length: 200 }, () => random.below(5)))).toEqual(new Set([0, 1, 2, 3, 4]));
+});
+
+it("shuffledIndices is a permutation, the same for the same generator", () => {
+  const order = shuffledIndices(100, new Random(1, 2));
+  expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+  expect([...order]).not.toEqual(Array.from({ length: 100 }, (_, i) => i));
+  expect(shuffledIndices(100, new Random(1, 2))).toEqual(order);
+  expect(shuffledIndices(100, new Random(1, 3))).not.toEqual(order);
+});
+
+function sequence(random: Random, count: number): number[] {
+  return Array.from({ length: count }, () => random.next());
+}

@@ -1,0 +1,84 @@
+/** The engine's own activations as training samples: what the FFN saw, and which neurons fired. */
+import { assert, type OnProgress, paddedLength } from "@flashwick/core";
+import { BatchRecorder, type SampleStore } from "@flashwick/predictor/train";
+import type { Engine } from "../engine.js";
+import type { Model } from "../model.js";
+import { type TrainingDocument, WINDOW_TOKENS } from "./training-text.js";
+
+/** A document and whether it is for judging only. */
+export interface MarkedDocument extends TrainingDocument {
+  readonly heldOut: boolean;
+}
+
+/** Documents between two commits of the store. */
+const DOCUMENTS_PER_COMMIT = 16;
+
+/**
+ * Records documents into a store, going on where it stopped.
+ *
+ * @param model Dense; its weights decide what is active.
+ * @returns ‖down_i‖₂ of every neuron, f64 `[dFf]` by layer: what a missed activation weighs.
+ * Cost: one forward pass without head for each token.
+ */
+export async function recordActivations(
+  model: Model,
+  documents: readonly MarkedDocument[],
+  store: SampleStore,
+  options: { readonly onProgress?: OnProgress | undefined; readonly signal?: AbortSignal | undefined } = {},
+): Promise<Float64Array[]> {
+  assert(model.mode === "dense", "activations are recorded from the dense model");
+  const { geometry } = model.header;
+  return await model.withSession(
+    WINDOW_TOKENS,
+    async ({ engine }) => {
+      const norms = await engine.downNorms(options.signal);
+      const recorder = new BatchRecorder(geometry, engine.batchTokens);
+      const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * WINDOW_TOKENS;
+      let loaded = 0;
+      for (const [index, document] of documents.entries()) {
+        if (index >= store.nextDocument) {
+          for (const window of document.windows) {
+            await recordWindow(engine, window, document.heldOut, recorder, store, options.signal);
+            // A turn of the event loop, so that an abort can arrive.
+            await new Promise((resolve) => setTimeout(resolve, 0));
+          }
+          if ((index + 1) % DOCUMENTS_PER_COMMIT === 0 || index + 1 === documents.length) store.commit(index + 1);
+        }
+        loaded += document.windows.length * WINDOW_TOKENS;
+        options.onProgress?.({ phase: "record", loaded, total, unit: "tokens" });
+      }
+      return norms;
+    },
+    options,
+  );
+}
+
+async function recordWindow(
+  engine: Engine,
+  window: readonly number[],
+  heldOut: boolean,
+  recorder: BatchRecorder,
+  store: SampleStore,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { dModel, dFf } = engine.parts.file.header.geometry;
+  for (let at = 0; at < window.length; at += engine.batchTokens) {
+    const tokens = window.slice(at, at + engine.batchTokens);
+    await engine.batch(tokens, at, {
+      logits: "none",
+      signal,
+      observer: {
+        ffnInput(_layer, x, nTokens, kernels) {
+          const rowLength = paddedLength(dModel);
+          recorder.begin(nTokens, heldOut);
+          recorder.input(kernels.arena.f32(x, nTokens * rowLength), rowLength);
+        },
+        activations(layer, first, count, act, nTokens, kernels) {
+          const rowLength = paddedLength(count);
+          recorder.activations(first, count, kernels.arena.f32(act, nTokens * rowLength), rowLength);
+          if (first + count === dFf) store.append(layer, recorder.end());
+        },
+      },
+    });
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Learns the sparsity predictors of a model: record what its neurons do on a text, look how much rank each layer needs,
+ * train each layer, calibrate all thresholds together.
+ *
+ * Reproducible: the result is a function of model, texts, options and seed, whatever the number of workers.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { InputError, type OnProgress, type Predictor, type Progress } from "@flashwick/core";
+import { crc32c, type ModelHeader } from "@flashwick/flash-format";
+import { finishPredictors, isHeldOut, planRanks, type RankProbe, type TrainedLayer } from "@flashwick/predictor/train";
+import type { Model } from "../model.js";
+import { openModel } from "../node/open-model.js";
+import type { MarkedDocument } from "./record-activations.js";
+import { type PoolOptions, runTasks } from "./task-pool.js";
+import type { TaskContext } from "./training-task.js";
+import { cutDocuments, spreadDocuments, type TrainingDocument, WINDOW_TOKENS } from "./training-text.js";
+
+/** Recordings made side by side; fixed, since the order of samples depends on it. */
+const PARTS = 2;
+/** Held-out tokens to judge and calibrate on. */
+const HELD_OUT_TOKENS = 16384;
+
+export interface TrainPredictorsOptions {
+  /** Plain texts to learn from. */
+  readonly texts: readonly string[];
+  /** A text to judge and calibrate on; default: one document in twenty of `texts`, not trained on. */
+  readonly evalText?: string | null;
+  /** Training tokens at most; default 200 000. */
+  readonly tokens?: number;
+  /** `auto` (default): by layer, where rank gains most, within `share`. */
+  readonly rank?: "auto" | number;
+  /** Predictor weights as a share of the model's, for `rank: "auto"`; default 0.055. */
+  readonly share?: number;
+  /** Neurons named over neurons truly active; default 2.2. */
+  readonly namedPerActive?: number;
+  readonly epochs?: number;
+  readonly seed?: number;
+  /** Keeps samples and states here and goes on from what is there. Default: a temporary directory, removed at the end. */
+  readonly resumeDir?: string | null;
+  /** Worker threads; default: one per core. 0: on the calling thread. */
+  readonly workers?: number;
+  readonly backend?: string;
+  /** More facts for the predictor file. JSON values. */
+  readonly facts?: Readonly<Record<string, unknown>>;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TrainPredictorsResult {
+  readonly predictor: Predictor;
+  readonly trainTokens: number;
+  readonly evalTokens: number;
+  /** Predictor weights over model weights. */
+  readonly parameterShare: number;
+  /** Loss and missed mass of each epoch, by layer. */
+  readonly layers: readonly Pick<TrainedLayer, "layer" | "rank" | "epochs">[];
+}
+
+/**
+ * @param modelPath A model file; its text tokenizer is needed.
+ * @throws {InputError} for a text shorter than one window, or options out of range. The signal's reason when aborted.
+ */
+export async function trainPredictors(
+  modelPath: string,
+  options: TrainPredictorsOptions,
+): Promise<TrainPredictorsResult> {
+  const model = await openModel(modelPath, { mode: "dense", predictor: null });
+  try {
+    checkTrainable(model);
+    const { header } = model;
+    const documents = planDocuments(model, options);
+    const temporary = options.resumeDir ? null : await mkdtemp(join(tmpdir(), "flashwick-train-"));
+    const context: TaskContext = {
+      modelPath,
+      backend: options.backend ?? "auto",
+      directory: options.resumeDir ?? temporary!,
+      identity: identify(header, documents),
+      resume: Boolean(options.resumeDir),
+      parts: PARTS,
+      seed: options.seed ?? 0,
+      epochs: options.epochs ?? 4,
+      namedPerActive: options.namedPerActive ?? 2.2,
+    };
+    try {
+      return await train(context, header, documents, options);
+    } finally {
+      if (temporary) await rm(temporary, { recursive: true, force: true });
+    }
+  } finally {
+    await model.close();
+  }
+}
+
+function checkTrainable({ header, parts }: Model): void {
+  if (header.geometry.activation === "relu") return;
+  throw new InputError(
+    "INPUT_INVALID",
+    `${parts.file.source.name}: a predictor names neurons whose ReLU is not zero, but this model has ${header.geometry.activation}`,
+  );
+}
+
+/** What to record: training documents, then held-out ones. */
+function planDocuments(model: Model, options: TrainPredictorsOptions): MarkedDocument[] {
+  const { bosTokenId } = model.header.geometry;
+  const { tokens = 200_000, seed = 0, evalText = null } = options;
+  if (!(tokens >= WINDOW_TOKENS)) {
+    throw new InputError("INPUT_INVALID", `tokens is ${tokens}, expected at least ${WINDOW_TOKENS}`);
+  }
+  const cut = (text: string, most: number) => cutDocuments(model.tokenizer.encode(text, false), bosTokenId, most);
+  const all = options.texts.flatMap((text) => cut(text, Number.POSITIVE_INFINITY));
+  if (all.length === 0) throw new InputError("INPUT_INVALID", "expected at least one text to learn from");
+  const documentTokens = (documents: readonly TrainingDocument[]) =>
+    (documents.reduce((sum, { windows }) => sum + windows.length, 0) / documents.length) * WINDOW_TOKENS;
+  const count = Math.max(2, Math.round(tokens / documentTokens(all)));
+  const documents = spreadDocuments(all, count);
+  if (evalText === null) {
+    if (documents.length < 2) {
+      throw new InputError("INPUT_INVALID", "the text is too short to hold a part out; give more text, or --eval-text");
+    }
+    return documents.map((document, i) => ({ ...document, heldOut: isHeldOut(i, seed) }));
+  }
+  const judged = cut(evalText, Number.POSITIVE_INFINITY);
+  const held = spreadDocuments(judged, Math.max(1, Math.round(HELD_OUT_TOKENS / documentTokens(judged))));
+  return [
+    ...documents.map((document) => ({ ...document, heldOut: false })),
+    ...held.map((document) => ({ ...document, heldOut: true })),
+  ];
+}
+
+async function train(
+  context: TaskContext,
+  header: ModelHeader,
+  documents: readonly MarkedDocument[],
+  options: TrainPredictorsOptions,
+): Promise<TrainPredictorsResult> {
+  const { nLayers, dModel, dFf } = header.geometry;
+  const pool = (phase: string, tasks: number): PoolOptions => ({
+    workers: options.workers ?? availableParallelism(),
+    onProgress: sumProgress(phase, tasks, options.onProgress),
+    signal: options.signal,
+  });
+  const parts = Array.from({ length: PARTS }, (_, part) => ({
+    kind: "record" as const,
+    part,
+    documents: documents.filter((_, i) => i % PARTS === part),
+  }));
+  const [downNorms] = await runTasks<"record">(context, parts, pool("record", PARTS));
+  const layerNumbers = Array.from({ length: nLayers }, (_, layer) => layer);
+  const modelParameters = countParameters(header);
+  let ranks: readonly number[];
+  if (typeof options.rank === "number") ranks = layerNumbers.map(() => options.rank as number);
+  else {
+    const probes: RankProbe[] = await runTasks<"probe">(
+      context,
+      layerNumbers.map((layer) => ({ kind: "probe", layer, downNorms: downNorms![layer]! })),
+      pool("probe", nLayers),
+    );
+    const share = options.share === undefined ? {} : { share: options.share };
+    ranks = planRanks(probes, { dModel, dFf, modelParameters, ...share });
+  }
+  const trained = await runTasks<"train">(
+    context,
+    layerNumbers.map((layer) => ({ kind: "train", layer, rank: ranks[layer]!, downNorms: downNorms![layer]! })),
+    pool("train", nLayers),
+  );
+  const { namedPerActive, seed } = context;
+  const predictor = finishPredictors(trained, {
+    modelFingerprint: header.fingerprint,
+    namedPerActive,
+    training: { seed, ...options.facts },
+  });
+  return {
+    predictor,
+    trainTokens: trained[0]!.trainTokens,
+    evalTokens: trained[0]!.curve.tokens,
+    parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / modelParameters,
+    layers: trained.map(({ layer, rank, epochs }) => ({ layer, rank, epochs })),
+  };
+}
+
+/** Weights of a model: what is resident and what lies in records. */
+export function countParameters(header: ModelHeader): number {
+  const { nLayers, dModel, dFf } = header.geometry;
+  let resident = 0;
+  for (const { rows, cols } of header.tensors.values()) resident += rows * cols;
+  return resident + 2 * nLayers * dModel * dFf;
+}
+
+/** Anything that the samples depend on. */
+function identify(header: ModelHeader, documents: readonly MarkedDocument[]): string {
+  const text = new TextEncoder().encode(JSON.stringify(documents));
+  return `${header.fingerprint} ${header.weights.dtype} documents ${crc32c(text).toString(16)}`;
+}
+
+/** One progress of several tasks at once. */
+function sumProgress(phase: string, tasks: number, onProgress: OnProgress | undefined): PoolOptions["onProgress"] {
+  if (!onProgress) return undefined;
+  const done = new Array<number>(tasks).fill(0);
+  let unitTotal = 0;
+  return (task, { loaded, total, unit, detail }: Progress) => {
+    done[task] = total > 0 ? loaded / total : 1;
+    unitTotal = Math.max(unitTotal, total);
+    const share = done.reduce((sum, part) => sum + part, 0);
+    const whole = { phase, loaded: Math.round(share * unitTotal), total: tasks * unitTotal, unit };
+    onProgress(detail === undefined ? whole : { ...whole, detail });
+  };
+}

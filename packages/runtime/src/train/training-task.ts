@@ -1,0 +1,173 @@
+/**
+ * The three kinds of work that a training consists of, as plain messages, so that a worker thread or the calling thread can
+ * do them. What a task computes does not depend on where it runs, nor on how many run at once.
+ */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { deserialize, serialize } from "node:v8";
+import { assert, type OnProgress } from "@flashwick/core";
+import {
+  joinSamples,
+  type LayerSamples,
+  type LayerTrainingState,
+  probeLayer,
+  type RankProbe,
+  type TrainedLayer,
+  trainLayer,
+} from "@flashwick/predictor/train";
+import { FileSampleStore, type OpenLayerSamples, openFileSamples } from "@flashwick/predictor/train/node";
+import { kernelsOf, openModel } from "../node/open-model.js";
+import { type MarkedDocument, recordActivations } from "./record-activations.js";
+
+/** Settings that every task of a training shares. */
+export interface TaskContext {
+  readonly modelPath: string;
+  readonly backend: string;
+  /** Where samples and states lie. */
+  readonly directory: string;
+  /** Changes with anything that the samples depend on. */
+  readonly identity: string;
+  readonly resume: boolean;
+  /** Recordings made side by side. */
+  readonly parts: number;
+  readonly seed: number;
+  readonly epochs: number;
+  readonly namedPerActive: number;
+}
+
+export type TrainingTask =
+  | { readonly kind: "record"; readonly part: number; readonly documents: readonly MarkedDocument[] }
+  | { readonly kind: "probe"; readonly layer: number; readonly downNorms: Float64Array }
+  | { readonly kind: "train"; readonly layer: number; readonly rank: number; readonly downNorms: Float64Array };
+
+export interface TaskResult {
+  readonly record: readonly Float64Array[];
+  readonly probe: RankProbe;
+  readonly train: TrainedLayer;
+}
+
+export interface TaskEvents {
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Does one task. */
+export async function runTask(
+  context: TaskContext,
+  task: TrainingTask,
+  events: TaskEvents,
+): Promise<TaskResult[keyof TaskResult]> {
+  switch (task.kind) {
+    case "record":
+      return await record(context, task.part, task.documents, events);
+    case "probe":
+      return await withSamples(context, task.layer, (samples) =>
+        probeLayer(kernelsOf(context.backend).kernels, samples, {
+          downNorms: task.downNorms,
+          seed: context.seed,
+          namedPerActive: context.namedPerActive,
+          ...given(events),
+        }),
+      );
+    case "train":
+      return await train(context, task, events);
+  }
+}
+
+async function record(
+  context: TaskContext,
+  part: number,
+  documents: readonly MarkedDocument[],
+  events: TaskEvents,
+): Promise<readonly Float64Array[]> {
+  const model = await openModel(context.modelPath, {
+    mode: "dense",
+    predictor: null,
+    backend: context.backend as "auto",
+  });
+  try {
+    const { identity, resume } = context;
+    const store = new FileSampleStore(partDirectory(context, part), model.header.geometry, {
+      identity: `${identity} part ${part}`,
+      resume,
+    });
+    try {
+      return await recordActivations(model, documents, store, events);
+    } finally {
+      store.close();
+    }
+  } finally {
+    await model.close();
+  }
+}
+
+async function train(
+  context: TaskContext,
+  { layer, rank, downNorms }: Extract<TrainingTask, { kind: "train" }>,
+  events: TaskEvents,
+): Promise<TrainedLayer> {
+  const key = `${context.identity} rank ${rank} epochs ${context.epochs} seed ${context.seed} named ${context.namedPerActive}`;
+  const path = join(context.directory, `layer-${layer}.state`);
+  const saved = context.resume ? readState(path, key) : null;
+  if (saved?.trained) return saved.trained;
+  const trained = await withSamples(context, layer, (samples) =>
+    trainLayer(kernelsOf(context.backend).kernels, samples, {
+      rank,
+      downNorms,
+      seed: context.seed,
+      epochs: context.epochs,
+      namedPerActive: context.namedPerActive,
+      resume: saved?.state ?? null,
+      onCheckpoint: (state) => writeState(path, { key, state, trained: null }),
+      ...given(events),
+    }),
+  );
+  writeState(path, { key, state: null, trained });
+  return trained;
+}
+
+async function withSamples<T>(
+  context: TaskContext,
+  layer: number,
+  work: (samples: LayerSamples) => Promise<T>,
+): Promise<T> {
+  const opened: OpenLayerSamples[] = [];
+  try {
+    for (let part = 0; part < context.parts; part++) opened.push(openFileSamples(partDirectory(context, part), layer));
+    return await work(joinSamples(opened));
+  } finally {
+    for (const samples of opened) samples.close();
+  }
+}
+
+/** A layer's training on disk: under way, or done. */
+interface SavedState {
+  readonly key: string;
+  readonly state: LayerTrainingState | null;
+  readonly trained: TrainedLayer | null;
+}
+
+function readState(path: string, key: string): SavedState | null {
+  try {
+    const saved = deserialize(readFileSync(path)) as SavedState;
+    return saved.key === key ? saved : null;
+  } catch {
+    // Absent, cut short or of another version: then the layer is trained from the start, which is always right.
+    return null;
+  }
+}
+
+function writeState(path: string, saved: SavedState): void {
+  writeFileSync(`${path}.partial`, serialize(saved));
+  renameSync(`${path}.partial`, path);
+}
+
+function partDirectory({ directory, parts }: TaskContext, part: number): string {
+  assert(part < parts, "a part of the recording");
+  return join(directory, `samples-${part}`);
+}
+
+/** Without keys that are undefined. */
+function given({ onProgress, signal }: TaskEvents): { onProgress?: OnProgress; signal?: AbortSignal } {
+  return { ...(onProgress ? { onProgress } : {}), ...(signal ? { signal } : {}) };
+}
