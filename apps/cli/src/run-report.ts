@@ -4,27 +4,20 @@ import { figure, percent, table } from "./table.js";
 
 /** Every figure that the method is about, beside what the naive reader would pay. */
 export function runTable(stats: RunStats): string {
+  const { tokenMs, dramBytes } = stats;
+  const { p50, p99 } = tokenMs;
   return table([
-    ["speed", `${figure(stats.tokensPerSec)} tokens/s`, `first token after ${figure(stats.timeToFirstTokenMs)} ms`],
+    ["speed", `${figure(stats.tokensPerSec)} tokens/s, first token after ${figure(stats.timeToFirstTokenMs)} ms`],
+    ["token", `${figure(tokenMs.mean)} ms on average, p50 ${figure(p50)}, p99 ${figure(p99)}: ${phases(stats)}`],
+    ["flash", `${formatBytes(stats.flashBytesPerToken)} per token, ${fewerBytes(stats)}`],
+    ["reads", `${figure(stats.readsPerToken)} per token, ${fewerReads(stats)}`],
     [
-      "token",
-      `${figure(stats.tokenMs.mean)} ms mean`,
-      `p50 ${figure(stats.tokenMs.p50)}, p99 ${figure(stats.tokenMs.p99)}`,
+      "neurons",
+      `${figure(stats.neuronsNamedPerToken)} named per token, ${percent(hitShare(stats))} of them in DRAM already`,
     ],
-    ["time", phases(stats), ""],
-    ["flash", `${formatBytes(stats.flashBytesPerToken)} per token`, fewerBytes(stats)],
-    ["reads", `${figure(stats.readsPerToken)} per token`, fewerReads(stats)],
-    ["neurons", `${figure(stats.neuronsNamedPerToken)} named per token`, hits(stats)],
-    [
-      "DRAM",
-      `${formatBytes(stats.dramBytes.total)} of ${formatBytes(stats.dramBytes.budget)}`,
-      dramByKind(stats.dramBytes),
-    ],
-    [
-      "mode",
-      `${stats.mode}, ${stats.policy}`,
-      `${stats.backend}, ${stats.ioMode} reads, ${stats.kvDType} keys and values`,
-    ],
+    ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
+    ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
+    ["machine", `${stats.backend} kernels, ${stats.ioMode} reads`],
   ]);
 }
 
@@ -43,13 +36,13 @@ function fewerReads({ readsPerToken, naiveReadsPerToken }: RunStats): string {
   return `naive ${naiveReadsPerToken}${timesFewer(naiveReadsPerToken, readsPerToken)}`;
 }
 
+/** Nothing where nothing is read, or nothing is gained. */
 function timesFewer(naive: number, ours: number): string {
-  return ours > 0 ? `, ${figure(naive / ours)}× fewer` : "";
+  return ours > 0 && naive > ours ? ` (${figure(naive / ours)}× fewer)` : "";
 }
 
-function hits({ cacheHits, cacheMisses }: RunStats): string {
-  const total = cacheHits + cacheMisses;
-  return total > 0 ? `${percent(cacheHits / total)} in DRAM already` : "";
+function hitShare({ cacheHits, cacheMisses }: RunStats): number {
+  return cacheHits / Math.max(1, cacheHits + cacheMisses);
 }
 
 function dramByKind({ budget: _, total: __, ...kinds }: DramAccount): string {

@@ -15,6 +15,7 @@ import { nameNeurons, type PlacedPredictor, placePredictor } from "@flashwick/pr
 import { planArenas } from "./arena-plan.js";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
+import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
 import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
@@ -86,6 +87,8 @@ export class Engine {
   readonly #embeddings: RowTable;
   /** Room for the oracle to look at whole layers aside of the cache; one per arena. */
   readonly #stages: readonly Ptr[];
+  /** When the event loop last had a turn. */
+  #lastTurnMs = 0;
 
   private constructor(
     parts: EngineParts,
@@ -289,6 +292,7 @@ export class Engine {
     await this.#embed(tokens, position, options.signal);
     let at = 0;
     for (const [index, layer] of this.#layers.entries()) {
+      if (this.parts.clock() - this.#lastTurnMs > EVENT_LOOP_WAIT_MS) await this.#turn();
       options.signal?.throwIfAborted();
       if (layer.arena !== at) {
         this.#carry(at, layer.arena, n);
@@ -319,6 +323,12 @@ export class Engine {
     this.meter.enter("head");
     if (options.logits !== "none") this.#head(n, options);
     return this.meter.end();
+  }
+
+  async #turn(): Promise<void> {
+    this.meter.enter("other");
+    await eventLoopTurn();
+    this.#lastTurnMs = this.parts.clock();
   }
 
   async #embed(tokens: readonly number[], position: number, signal?: AbortSignal): Promise<void> {

@@ -34,5 +34,5 @@ export const ARROWS = new Map([
   ["demo-models", []],
 ]);
 
-/** Packages that exist for Node alone, so that any of their files may import `node:` modules. */
-export const NODE_ONLY_PACKAGES = ["demo-models"];
+/** Subpaths that exist for Node alone beside the `node/` folders: files under these may import `node:` modules. */
+export const NODE_ONLY_PREFIXES = ["packages/demo-models/", "packages/runtime/src/train/"];

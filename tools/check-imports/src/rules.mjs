@@ -2,7 +2,7 @@
 /** The rules, as pure functions from what was read to complaints. ARCHITECTURE.md says why each exists. */
 import { builtinModules } from "node:module";
 import { posix } from "node:path";
-import { ARROWS, NODE_ONLY_PACKAGES, SCOPE } from "./arrows.mjs";
+import { ARROWS, NODE_ONLY_PREFIXES, SCOPE } from "./arrows.mjs";
 import { findFileCycles } from "./file-cycles.mjs";
 
 /** @typedef {{ path: string, line: number, message: string }} Complaint */
@@ -59,7 +59,7 @@ function leavingFolder(member, path, specifier) {
 
 /** @param {Member} member @param {string} path @param {string} specifier */
 function misplacedNodeImport(member, path, specifier) {
-  if (member.kind !== "packages" || NODE_ONLY_PACKAGES.includes(member.id)) return null;
+  if (member.kind !== "packages" || NODE_ONLY_PREFIXES.some((prefix) => path.startsWith(prefix))) return null;
   const inside = path.slice(member.folder.length + 1);
   if (NODE_FILE.test(inside) || DEVELOPMENT_FILE.test(inside) || CONFIG_FILE.test(inside)) return null;
   return `imports ${specifier}, which browsers do not have; move it behind a ./node subpath, or take it as an argument`;

@@ -1,9 +1,11 @@
 /** `flashwick train`: learn the sparsity predictors of a model. */
-import { rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { formatBytes, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
 import { writePredictorFile } from "@flashwick/flash-format";
 import { fileSink } from "@flashwick/flash-format/node";
-import { trainPredictors } from "@flashwick/runtime/train";
+import { type TrainPredictorsResult, trainPredictors } from "@flashwick/runtime/train";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
@@ -42,9 +44,10 @@ export function trainCommand(invocation: Invocation): Command {
     .option("--seed <n>", "seed of the random numbers", integer(0), 0)
     .option(
       "--eval-text <file>",
-      "held-out text for thresholds and figures (default: the last part of the training texts)",
+      "held-out text for thresholds and figures (default: a twentieth of the training texts)",
     )
-    .option("--resume", "keep progress in <output>.resume, and go on from what is there (default: off)")
+    .option("--resume", "go on from where an interrupted training of the same output stopped (default: off)")
+    .option("--workers <n>", "worker threads; 0 uses none (default: one per core)", integer(0))
     .option("--layers <a-b>", "train only these layers, counted from 0 (default: all)", layerRange)
     .option("--force", "replace an existing file (default: off)")
     .action(async (model: string, flags: TrainFlags) => {
@@ -79,36 +82,40 @@ function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): 
   });
 }
 
-async function trainToFile(modelPath: string, flags: TrainFlags, report: Report) {
+async function trainToFile(modelPath: string, flags: TrainFlags, report: Report): Promise<TrainPredictorsResult> {
   const { signal } = report.terminal;
+  const { tokens, rank, epochs, seed, workers } = flags;
   const texts = await Promise.all(flags.text.map(readText));
-  const evalText = flags.evalText === undefined ? undefined : await readText(flags.evalText);
+  const evalText = flags.evalText === undefined ? null : await readText(flags.evalText);
   // Opened first: an existing output is refused before the hours of training, not after.
   const sink = await fileSink(flags.output, { force: flags.force ?? false });
   try {
     // What an interrupted run may have left under the temporary name.
     await sink.journal.clear();
-    const resumeDir = flags.resume ? `${flags.output}.resume` : undefined;
-    const result = await trainPredictors(modelPath, {
-      texts,
-      evalText,
-      tokens: flags.tokens,
-      rank: flags.rank,
-      epochs: flags.epochs,
-      seed: flags.seed,
-      layers: flags.layers,
-      resumeDir,
-      onProgress: report.onProgress,
-      signal,
-    });
+    const progressDir = await progressFolder(flags);
+    const wish = { texts, evalText, tokens, rank, epochs, seed, workers, resumeDir: progressDir };
+    const result = await trainPredictors(modelPath, { ...wish, onProgress: report.onProgress, signal }).catch(
+      (error) => {
+        if (existsSync(progressDir)) report.note(`note: progress is kept in ${progressDir}; --resume goes on from it`);
+        throw error;
+      },
+    );
     signal.throwIfAborted();
     await writePredictorFile(sink, result.predictor);
-    if (resumeDir !== undefined) await rm(resumeDir, { recursive: true, force: true });
+    await rm(progressDir, { recursive: true, force: true });
     return result;
   } catch (error) {
     await sink.abandon();
     throw error;
   }
+}
+
+/** Samples and states of a training under way lie beside its output, on the same device: they are large. */
+async function progressFolder({ output, resume = false }: TrainFlags): Promise<string> {
+  const folder = join(dirname(output), `.${basename(output)}.training`);
+  if (!resume) await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  return folder;
 }
 
 function quality({ w1: _, w2: __, ...figures }: PredictorLayer): PredictorQuality {

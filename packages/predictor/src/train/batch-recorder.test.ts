@@ -9,7 +9,10 @@ const LAYOUT = planSampleLayout(SHAPE.dModel, SHAPE.dFf);
 /** Two tokens; rows are longer than their contents, as padded activations are. */
 function record(recorder: BatchRecorder, heldOut: boolean) {
   recorder.begin(2, heldOut);
-  recorder.input(Float32Array.from({ length: 32 }, (_, i) => (i === 16 ? 1e6 : i / 4)), 16);
+  recorder.input(
+    Float32Array.from({ length: 32 }, (_, i) => (i === 16 ? 1e6 : i / 4)),
+    16,
+  );
   // Neurons 0 … 8, then 9 … 11.
   recorder.activations(0, 9, Float32Array.of(0, 1, 0, -1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0), 9);
   recorder.activations(9, 3, Float32Array.of(0, 0, 3, 99, 4, 0, 0, 99), 4);

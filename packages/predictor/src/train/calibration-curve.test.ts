@@ -10,7 +10,11 @@ import {
 } from "./calibration-curve.js";
 
 /** A curve from scores given by hand: [score, mass], mass 0 for inactive neurons. */
-export function curveOf(tokens: number, dFf: number, neurons: readonly (readonly [number, number])[]): CalibrationCurve {
+export function curveOf(
+  tokens: number,
+  dFf: number,
+  neurons: readonly (readonly [number, number])[],
+): CalibrationCurve {
   const sums = {
     counts: new Float64Array(CURVE_BINS),
     hits: new Float64Array(CURVE_BINS),
@@ -85,8 +89,16 @@ it("quality is counted, at a bin's threshold", () => {
 });
 
 it("a layer that is never active misses nothing", () => {
-  const silent = curveOf(1, 2, [[-1, 0], [-2, 0]]);
-  expect(qualityAt(silent, CURVE_BINS - 1, 0, 8)).toMatchObject({ recall: 1, precision: 1, missedMass: 0, namedShare: 0 });
+  const silent = curveOf(1, 2, [
+    [-1, 0],
+    [-2, 0],
+  ]);
+  expect(qualityAt(silent, CURVE_BINS - 1, 0, 8)).toMatchObject({
+    recall: 1,
+    precision: 1,
+    missedMass: 0,
+    namedShare: 0,
+  });
   expect(missedMassAt(silent, 2)).toBe(0);
 });
 

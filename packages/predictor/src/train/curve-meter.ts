@@ -2,7 +2,7 @@
  * Measures calibration curves: runs a predictor, as it will be stored and by the kernels that will run it, over a layer's
  * held-out samples.
  */
-import { assert, InputError, paddedLength, type PredictorLayer } from "@flashwick/core";
+import { assert, InputError, type PredictorLayer, paddedLength } from "@flashwick/core";
 import { Arena, type KernelFactory, type Ptr, type TrainingKernels } from "@flashwick/kernels";
 import { type NamingScratch, namingScratchBytes, scoreNeurons } from "../neuron-naming.js";
 import { placedPredictorBytes, placePredictor } from "../placed-predictor.js";

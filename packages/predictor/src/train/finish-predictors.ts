@@ -55,9 +55,13 @@ function checkLayers(layers: readonly TrainedLayer[], namedPerActive: number): v
   if (layers.length === 0) throw new InputError("INPUT_INVALID", "predictor: expected at least one trained layer");
   for (const [i, { layer }] of layers.entries()) {
     if (layer === i) continue;
-    throw new InputError("INPUT_INVALID", `predictor: expected layer ${i} next, found layer ${layer}; train every layer`, {
-      details: { expected: i, found: layer },
-    });
+    throw new InputError(
+      "INPUT_INVALID",
+      `predictor: expected layer ${i} next, found layer ${layer}; train every layer`,
+      {
+        details: { expected: i, found: layer },
+      },
+    );
   }
   if (!(namedPerActive > 0)) {
     throw new InputError("INPUT_INVALID", `predictor: named per active is ${namedPerActive}, expected above 0`);

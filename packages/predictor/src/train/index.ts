@@ -9,8 +9,10 @@ export {
 export { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
 export { HELD_OUT_PERIOD, isHeldOut } from "./document-split.js";
 export { type FinishOptions, finishPredictors } from "./finish-predictors.js";
+export { joinSamples } from "./joined-samples.js";
 export { type LayerProbeOptions, probeLayer } from "./layer-probe.js";
 export {
+  autoLearningRate,
   DEFAULT_TRAINER_SETTINGS,
   LayerTrainer,
   type PredictorWeights,
@@ -18,8 +20,7 @@ export {
   type TrainerState,
   trainerBytes,
 } from "./layer-trainer.js";
-export { joinSamples } from "./joined-samples.js";
-export { learningRate, type LearningRateSchedule } from "./learning-rate.js";
+export { type LearningRateSchedule, learningRate } from "./learning-rate.js";
 export { type MemoryLayerData, MemorySampleStore, openMemorySamples } from "./memory-sample-store.js";
 export { Random } from "./random.js";
 export {
@@ -27,8 +28,8 @@ export {
   planRanks,
   probeRanks,
   type RankBudget,
-  rankLadder,
   type RankProbe,
+  rankLadder,
 } from "./rank-plan.js";
 export { planSampleLayout, type SampleLayout } from "./sample-layout.js";
 export type { LayerSampleCounts, LayerSamples, SampleBatch, SampleShape, SampleStore } from "./sample-store.js";

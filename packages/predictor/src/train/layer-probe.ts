@@ -1,8 +1,8 @@
 /** A quick look at how much rank a layer needs: short trainings at low ranks. Runs inside a worker. */
 import type { KernelFactory } from "@flashwick/kernels";
-import { DEFAULT_NAMED_PER_ACTIVE, type LayerTrainingOptions, trainLayer } from "./train-layer.js";
-import { probeRanks, type ProbePoint, type RankProbe } from "./rank-plan.js";
+import { type ProbePoint, probeRanks, type RankProbe } from "./rank-plan.js";
 import type { LayerSamples } from "./sample-store.js";
+import { DEFAULT_NAMED_PER_ACTIVE, type LayerTrainingOptions, trainLayer } from "./train-layer.js";
 
 /** Samples of a probe: enough to tell layers apart, a small part of the training's own cost. */
 const PROBE_TOKENS = 40_000;
@@ -31,8 +31,6 @@ export async function probeLayer(
       maxTokens: PROBE_TOKENS,
       maxHeldOutTokens: PROBE_HELD_OUT_TOKENS,
       epochs: 1,
-      batchTokens: 256,
-      peakLearningRate: 2e-3,
       ...options,
       namedPerActive,
       rank,

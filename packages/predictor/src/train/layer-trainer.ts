@@ -10,7 +10,7 @@
  */
 import { assert, InputError } from "@flashwick/core";
 import { Arena, type KernelFactory, type Ptr, type TrainingKernels } from "@flashwick/kernels";
-import { learningRate, type LearningRateSchedule } from "./learning-rate.js";
+import { type LearningRateSchedule, learningRate } from "./learning-rate.js";
 import { Random, shuffledIndices } from "./random.js";
 import type { SampleLayout } from "./sample-layout.js";
 import type { LayerSamples } from "./sample-store.js";
@@ -18,7 +18,8 @@ import type { LayerSamples } from "./sample-store.js";
 /** Tokens whose scores lie in the arena at once: their scores (512 KiB at dFf 1024) stay in the second-level cache. */
 const MICRO_BATCH_TOKENS = 128;
 const BETA1 = 0.9;
-const BETA2 = 0.999;
+/** Shorter than the usual 0.999: trainings are a few thousand steps (-13 % missed mass on the OPT demo, rank 32). */
+const BETA2 = 0.99;
 const EPSILON = 1e-8;
 
 /** How a layer is trained. */
@@ -28,7 +29,8 @@ export interface TrainerSettings {
   readonly epochs: number;
   /** Tokens of one step of the optimiser. */
   readonly batchTokens: number;
-  readonly peakLearningRate: number;
+  /** `auto`: {@link autoLearningRate}. */
+  readonly peakLearningRate: number | "auto";
   readonly floorLearningRate: number;
   /** Steps of linear warm-up; at most a tenth of all steps are used for it. */
   readonly warmupSteps: number;
@@ -40,10 +42,14 @@ export interface TrainerSettings {
   readonly maxTokens: number;
 }
 
+/**
+ * Small batches and high rates: measured on the OPT demo (layer 4, rank 32, 200 k tokens, 4 epochs, naming twice as many as
+ * are active), 512 tokens at 1e-3 miss 4.2 % of the output mass, 512 at 3e-3 1.7 %, 128 at 3e-3 1.2 %.
+ */
 export const DEFAULT_TRAINER_SETTINGS: Omit<TrainerSettings, "rank"> = {
   epochs: 4,
-  batchTokens: 512,
-  peakLearningRate: 1e-3,
+  batchTokens: 128,
+  peakLearningRate: "auto",
   floorLearningRate: 1e-5,
   warmupSteps: 50,
   weightDecay: 0.01,
@@ -51,6 +57,11 @@ export const DEFAULT_TRAINER_SETTINGS: Omit<TrainerSettings, "rank"> = {
   seed: 0,
   maxTokens: Number.POSITIVE_INFINITY,
 };
+
+/** 3e-3 up to dModel 256, falling with its square root to the 1e-3 that others use for large models. */
+export function autoLearningRate(dModel: number): number {
+  return Math.max(1e-3, 3e-3 * Math.min(1, Math.sqrt(256 / dModel)));
+}
 
 /** f32 weights: W1 `[rank, dModel]` and W2 `[dFf, rank]`, row-major. */
 export interface PredictorWeights {
@@ -129,7 +140,7 @@ export class LayerTrainer {
     this.stepsPerEpoch = Math.floor(this.#subset.length / this.#batchTokens);
     this.totalSteps = this.stepsPerEpoch * settings.epochs;
     this.#schedule = {
-      peak: settings.peakLearningRate,
+      peak: peakLearningRate(settings, layout.dModel),
       floor: settings.floorLearningRate,
       warmupSteps: Math.min(settings.warmupSteps, Math.floor(this.totalSteps / 10)),
       totalSteps: this.totalSteps,
@@ -256,17 +267,7 @@ export class LayerTrainer {
     const labels = records + activeOffset;
     // Gradients are summed over neurons and averaged over tokens: far above AdamW's epsilon, whatever dFf is.
     const scale = 1 / this.#batchTokens;
-    const loss = k.crossEntropyGradient(
-      scores,
-      dFf,
-      labels,
-      recordBytes,
-      nTokens,
-      dFf,
-      1,
-      this.#negativeWeight,
-      scale,
-    );
+    const loss = k.crossEntropyGradient(scores, dFf, labels, recordBytes, nTokens, dFf, 1, this.#negativeWeight, scale);
     k.gemm(w2.gradient, rank, scores, 1, dFf, hidden, rank, dFf, rank, nTokens);
     k.zero(hiddenGradient, nTokens * rank);
     k.gemm(hiddenGradient, rank, scores, dFf, 1, w2.value, rank, nTokens, rank, dFf);
@@ -280,21 +281,13 @@ export class LayerTrainer {
     this.#step++;
     const { weightDecay } = this.settings;
     for (const { value, gradient, mean, square, count } of [this.#buffers.w1, this.#buffers.w2]) {
-      this.#kernels.adamW(
-        value,
-        gradient,
-        mean,
-        square,
-        count,
-        this.#step,
-        rate,
-        BETA1,
-        BETA2,
-        EPSILON,
-        weightDecay,
-      );
+      this.#kernels.adamW(value, gradient, mean, square, count, this.#step, rate, BETA1, BETA2, EPSILON, weightDecay);
     }
   }
+}
+
+function peakLearningRate({ peakLearningRate: peak }: TrainerSettings, dModel: number): number {
+  return peak === "auto" ? autoLearningRate(dModel) : peak;
 }
 
 function allocateBuffers(arena: Arena, { dModel, dFf, recordBytes }: SampleLayout, rank: number): Buffers {
@@ -322,18 +315,20 @@ function chooseSubset({ counts, layer }: LayerSamples, { seed, maxTokens }: Trai
   return shuffledIndices(counts.trainTokens, Random.for("subset", seed, layer)).slice(0, maxTokens);
 }
 
-function checkSettings({ counts, layer }: LayerSamples, settings: TrainerSettings): void {
+function checkSettings({ counts, layer, layout }: LayerSamples, settings: TrainerSettings): void {
   const require = (fits: boolean, what: string, expected: string, found: number | string) => {
     if (fits) return;
     throw new InputError("INPUT_INVALID", `training layer ${layer}: expected ${what} ${expected}, found ${found}`, {
       details: { layer, what, expected, found },
     });
   };
-  const { rank, epochs, batchTokens, maxTokens, peakLearningRate, floorLearningRate } = settings;
+  const { rank, epochs, batchTokens, maxTokens, floorLearningRate } = settings;
+  const peak = peakLearningRate(settings, layout.dModel);
   require(Number.isInteger(rank) && rank >= 4 && rank % 4 === 0, "rank", "a multiple of 4", rank);
   require(Number.isInteger(epochs) && epochs >= 1, "epochs", "a positive integer", epochs);
   require(Number.isInteger(batchTokens) && batchTokens >= 1, "batch tokens", "a positive integer", batchTokens);
   require(maxTokens >= 1, "training tokens", "at least 1", maxTokens);
-  require(peakLearningRate >= floorLearningRate && floorLearningRate >= 0, "learning rates", "peak ≥ floor ≥ 0", `${peakLearningRate} and ${floorLearningRate}`);
+  const falls = peak >= floorLearningRate && floorLearningRate >= 0;
+  require(falls, "learning rates", "peak ≥ floor ≥ 0", `${peak} and ${floorLearningRate}`);
   require(counts.trainTokens > 0, "training samples", "at least 1 (record more text)", 0);
 }

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { MemorySampleStore, openMemorySamples } from "./memory-sample-store.js";
-import { fixtureSamples } from "./samples.fixture.js";
 import { planSampleLayout } from "./sample-layout.js";
+import { fixtureSamples } from "./samples.fixture.js";
 
 it("gives back every record, across chunks", () => {
   // 2560 bytes a record, hence 1638 records a chunk; 2000 records in batches of 700.
@@ -13,7 +13,11 @@ it("gives back every record, across chunks", () => {
     for (let i = 0; i < count; i++) records.fill((first + i) % 251, i * recordBytes, (i + 1) * recordBytes);
     return records;
   };
-  for (const [first, count] of [[0, 700], [700, 700], [1400, 600]] as const) {
+  for (const [first, count] of [
+    [0, 700],
+    [700, 700],
+    [1400, 600],
+  ] as const) {
     const records = numbered(first, count);
     store.append(0, { heldOut: false, nTokens: count, records, magnitudes: new Float32Array(0), active: 3 * count });
   }
@@ -44,8 +48,8 @@ it("reads held-out records and magnitudes from anywhere", () => {
 
 it("a layer's data can be cloned and opened elsewhere", () => {
   const store = fixtureSamples(5);
-  const here = new Uint8Array(64 * 2);
-  const there = new Uint8Array(64 * 2);
+  const here = new Uint8Array(2 * store.layer(0).layout.recordBytes);
+  const there = new Uint8Array(here.length);
   store.layer(0).readTrain(Uint32Array.of(3, 99), here);
   openMemorySamples(structuredClone(store.layerData(0))).readTrain(Uint32Array.of(3, 99), there);
   expect(there).toEqual(here);
@@ -54,6 +58,12 @@ it("a layer's data can be cloned and opened elsewhere", () => {
 
 it("shared chunks are shared memory", () => {
   const store = new MemorySampleStore({ nLayers: 1, dModel: 8, dFf: 8 }, true);
-  store.append(0, { heldOut: false, nTokens: 1, records: new Uint8Array(32), magnitudes: new Float32Array(0), active: 0 });
+  store.append(0, {
+    heldOut: false,
+    nTokens: 1,
+    records: new Uint8Array(32),
+    magnitudes: new Float32Array(0),
+    active: 0,
+  });
   expect(store.layerData(0).train.chunks[0]!.buffer).toBeInstanceOf(SharedArrayBuffer);
 });

@@ -23,6 +23,13 @@ export class Random {
     if (this.#state.every((word) => word === 0)) this.#state[0] = 1;
   }
 
+  /** A generator in a given state, not all zero: for checking the algorithm against its source. */
+  static fromState(state: readonly [number, number, number, number]): Random {
+    const random = new Random();
+    random.#state.set(state);
+    return random;
+  }
+
   /** The generator of one purpose; `more` tells its instances apart (layer, epoch). */
   static for(purpose: RandomPurpose, seed: number, ...more: readonly number[]): Random {
     return new Random(seed, PURPOSE_CODES[purpose], ...more);

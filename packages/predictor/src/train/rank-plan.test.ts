@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { expectedMiss, planRanks, probeRanks, rankLadder, type RankProbe } from "./rank-plan.js";
+import { expectedMiss, planRanks, probeRanks, type RankProbe, rankLadder } from "./rank-plan.js";
 
 const probe = (layer: number, at16: number, at32: number, massPerToken = 1): RankProbe => ({
   layer,
@@ -33,7 +33,10 @@ describe("planRanks", () => {
   });
 
   it("like layers differ by one rung at most", () => {
-    const ranks = planRanks(Array.from({ length: 8 }, (_, l) => probe(l, 0.2, 0.1)), BUDGET);
+    const ranks = planRanks(
+      Array.from({ length: 8 }, (_, l) => probe(l, 0.2, 0.1)),
+      BUDGET,
+    );
     expect(Math.max(...ranks) - Math.min(...ranks)).toBeLessThanOrEqual(8);
   });
 
@@ -42,7 +45,9 @@ describe("planRanks", () => {
   });
 
   it("refuses a budget below the lowest rank everywhere, naming what would do", () => {
-    expect(() => planRanks([probe(0, 0.2, 0.1)], { ...BUDGET, share: 0.001 })).toThrow("0.1 % of the model, more than the 0.1 % allowed");
+    expect(() => planRanks([probe(0, 0.2, 0.1)], { ...BUDGET, share: 0.001 })).toThrow(
+      "0.1 % of the model, more than the 0.1 % allowed",
+    );
   });
 });
 

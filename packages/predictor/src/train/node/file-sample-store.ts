@@ -30,8 +30,8 @@ import {
   type LayerSampleCounts,
   type LayerSamples,
   NO_SAMPLES,
-  type Rows,
   RowSamples,
+  type Rows,
   type SampleBatch,
   type SampleShape,
   type SampleStore,
@@ -290,9 +290,13 @@ function guard<T>(path: string, action: "read" | "write", operate: () => T): T {
 function ioError(path: string, action: "read" | "write", cause: unknown): IoError {
   const { code, message } = cause as NodeJS.ErrnoException;
   const details = { path, errno: code };
-  if (code === "ENOENT") return new IoError("IO_NOT_FOUND", `${path}: not found; record samples first`, { details, cause });
+  if (code === "ENOENT")
+    return new IoError("IO_NOT_FOUND", `${path}: not found; record samples first`, { details, cause });
   if (code === "ENOSPC") {
-    return new IoError("IO_NO_SPACE", `${path}: the device is full; free space or record fewer tokens`, { details, cause });
+    return new IoError("IO_NO_SPACE", `${path}: the device is full; free space or record fewer tokens`, {
+      details,
+      cause,
+    });
   }
   return new IoError(action === "read" ? "IO_READ" : "IO_WRITE", `${path}: cannot ${action}: ${message}`, {
     details,

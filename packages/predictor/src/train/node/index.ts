@@ -1,1 +1,6 @@
-export { FileSampleStore, type FileSampleStoreOptions, type OpenLayerSamples, openFileSamples } from "./file-sample-store.js";
+export {
+  FileSampleStore,
+  type FileSampleStoreOptions,
+  type OpenLayerSamples,
+  openFileSamples,
+} from "./file-sample-store.js";
