@@ -1,5 +1,6 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { demoModels } from "@flashwick/demo-models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flashwick, flashwickJson, makeWorkplace, TINY } from "./tiny-checkpoint.fixture.js";
 import { writeTinyPredictor } from "./tiny-predictor.fixture.js";
@@ -274,6 +275,64 @@ describe("demo", () => {
     const second = await flashwick(["demo", "--dir", models, "--max-tokens", "3", "--budget", "90%"]);
     expect(second.err).not.toContain("Converting");
     expect(second.out).toContain("In the beginning");
-    expect(second.out).toMatch(/^flash +[\d.]+ \w+ per token +naive/m);
+    expect(second.out).toMatch(/^flash +[\d.]+ \w+ per token, naive/m);
+  });
+});
+
+describe("train", () => {
+  it("refuses an existing file before it trains", async () => {
+    const argv = ["train", model, "--text", join(dir, "text.txt"), "-o", predictor];
+    const { status, document } = await flashwickJson(argv);
+    expect([status, document.error.code]).toEqual([1, "IO_EXISTS"]);
+  });
+  it("refuses a text that is not there, and leaves nothing", async () => {
+    const before = readdirSync(dir).sort();
+    const argv = ["train", model, "--text", join(dir, "none.txt"), "-o", join(dir, "new.gguf")];
+    const { status, document } = await flashwickJson(argv);
+    expect([status, document.error.code]).toEqual([1, "IO_NOT_FOUND"]);
+    expect(readdirSync(dir).sort()).toEqual(before);
+  });
+  it("trains chosen layers of the demo model into a file that it can run with", async () => {
+    const trainee = join(dir, "trainee.gguf");
+    const { checkpointDir, texts } = demoModels["opt-demo"];
+    await flashwick(["convert", checkpointDir, "-o", trainee]);
+    const sidecar = join(dir, "trainee.predictor.gguf");
+    const trained = await flashwickJson([
+      "train",
+      trainee,
+      "--text",
+      texts.calibration,
+      "-o",
+      sidecar,
+      "--tokens",
+      "4096",
+      "--epochs",
+      "1",
+      "--rank",
+      "8",
+      "--layers",
+      "2-3",
+      "--workers",
+      "0",
+      "--quiet",
+    ]);
+    expect(trained).toMatchObject({ status: 0, err: "" });
+    const { document } = trained;
+    expect(document.layers.map(({ layer, rank }: { layer: number; rank: number }) => [layer, rank])).toEqual([
+      [2, 8],
+      [3, 8],
+    ]);
+    expect(Object.keys(document.layers[0])).toEqual(
+      expect.arrayContaining(["threshold", "trueActiveShare", "namedShare", "recall", "precision", "missedMass"]),
+    );
+    const header = await flashwickJson(["inspect", sidecar]);
+    expect(header.document).toMatchObject({ kind: "predictor", fingerprint: document.fingerprint });
+    expect(header.document.layers[2].recall).toBe(document.layers[0].recall);
+    expect((await flashwickJson(["verify", sidecar])).document.ok).toBe(true);
+    const { stats } = (await flashwickJson(["run", trainee, "--tokens", "2,263", "--max-tokens", "3"])).document;
+    expect(stats.mode).toBe("predicted");
+    expect(stats.neuronsNamedPerToken).toBeGreaterThanOrEqual(6 * 1024);
+    expect(stats.neuronsNamedPerToken).toBeLessThan(8 * 1024);
+    expect(readdirSync(dir).filter((name) => name.includes("training"))).toEqual([]);
   });
 });

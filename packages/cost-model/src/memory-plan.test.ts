@@ -73,7 +73,7 @@ describe("planMemory", () => {
         const plan = planMemory({ ...asked, budgetBytes: smallestBudgetBytes + extra });
         expect(plan.dram.total).toBeLessThanOrEqual(plan.dram.budget);
         for (const slots of plan.slotsByLayer) {
-          expect(slots).toBeGreaterThanOrEqual(16);
+          expect(slots).toBeGreaterThanOrEqual(8);
           expect(slots).toBeLessThanOrEqual(256);
         }
       }),

@@ -18,7 +18,7 @@ import { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
 import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 
 /** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
-export const MIN_SLOTS_PER_LAYER = 16;
+export const MIN_SLOTS_PER_LAYER = 8;
 
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];

@@ -3,7 +3,10 @@
  * first `moves` (copy slot to slot), then `loads` (flash into slots), then the FFN over `slots`.
  */
 
-/** One wave: a contiguous ascending segment of the named set that fits the slots at once. Usually there is only one. */
+/**
+ * One wave: a contiguous ascending segment of the named set that fits the slots at once. Usually there is only one.
+ * Its arrays belong to the cache and are valid until its next call.
+ */
 export interface CacheWave {
   /** The neurons of this wave, ascending. */
   readonly neurons: Uint32Array;
@@ -31,6 +34,8 @@ export interface CacheCounters {
   moves: number;
   /** Waves beyond the first of a token and layer. */
   extraWaves: number;
+  /** Neurons loaded by `seed`; not among the misses. */
+  seeded: number;
 }
 
 /** One layer's cache. */
@@ -40,6 +45,8 @@ export interface NeuronCache {
   readonly pointer: Uint32Array;
   /** Slots in use: always the first `numUsed`. */
   readonly numUsed: number;
+  /** Number of the last token that used the neuron in each slot; tokens count from 1. */
+  readonly lastKActive: Uint32Array;
   readonly counters: Readonly<CacheCounters>;
   /**
    * Decides one token: which of `named` are resident, which to load and where, what to evict.
@@ -49,6 +56,13 @@ export interface NeuronCache {
    * @param named Neurons of this token, ascending, distinct, each < dFf. Not kept.
    */
   admit(named: Uint32Array): Iterable<CacheWave>;
+  /**
+   * Starts anew as if the last tokens' sets had just been admitted: one plan of loads that makes as many as possible of them
+   * resident, the newest first. For the time after a prefill, which streams layers past the cache.
+   *
+   * @param sets Oldest first; each ascending and distinct.
+   */
+  seed(sets: readonly Uint32Array[]): CacheWave;
   /** Slot of a resident neuron, or -1. */
   slotOf(neuron: number): number;
   /** Forgets everything (not the counters). */

@@ -1,30 +1,29 @@
 /** The user's words for a cache policy, and the policy of dram-cache that they mean. */
 import { InputError } from "@flashwick/core";
-import type { CachePolicy } from "@flashwick/dram-cache";
+import { type CachePolicy, frequencyPinnedPolicy, lruPolicy, windowPolicy } from "@flashwick/dram-cache";
 
 export interface CachePolicyChoice {
-  /** `window`: the paper's; `lru`: whatever fits, oldest out first; `pinned`: the most frequent stay, a window for the rest. */
+  /** `window`: the paper's; `lru`: whatever fits, oldest out first; `pinned`: what most tokens use stays, a window for the rest. */
   readonly policy: "window" | "lru" | "pinned";
   /** Tokens whose sets stay, the current one included; null: as many as fit. */
   readonly windowTokens: number | null;
-  /** Pinned policy: how often each neuron was used, by layer; null pins nothing. */
-  readonly frequencies?: readonly ArrayLike<number>[] | null;
 }
 
 export const POLICIES = ["window", "lru", "pinned"] as const;
 
-export function cachePolicy(choice: CachePolicyChoice): CachePolicy {
+/** The pinned policy pins neurons that more than this share of the tokens used. */
+const PINNED_SHARE = 0.5;
+
+/** The policy of one layer of `dFf` neurons; policies that count keep a state of their own. */
+export function cachePolicy(choice: CachePolicyChoice, dFf: number): CachePolicy {
   const windowTokens = choice.windowTokens ?? Number.POSITIVE_INFINITY;
-  if (!(windowTokens >= 1)) {
-    throw new InputError("INPUT_INVALID", `window is ${windowTokens} tokens, expected at least 1`);
-  }
   switch (choice.policy) {
     case "window":
-      return { kind: "window", windowTokens };
+      return windowPolicy(windowTokens);
     case "lru":
-      return { kind: "lru" };
+      return lruPolicy();
     case "pinned":
-      return { kind: "pinned", windowTokens, pinned: [] } as CachePolicy;
+      return frequencyPinnedPolicy(dFf, PINNED_SHARE, windowTokens);
     default:
       throw new InputError(
         "INPUT_INVALID",

@@ -167,7 +167,7 @@ export class Engine {
         dModel: geometry.dModel,
         dFf: geometry.dFf,
         activation: geometry.activation,
-        cache: createNeuronCache({ dFf: geometry.dFf, slotCount, policy: cachePolicy(parts.policy) }),
+        cache: createNeuronCache({ dFf: geometry.dFf, slotCount, policy: cachePolicy(parts.policy, geometry.dFf) }),
         slotBase,
         all,
         slotBias: layerWeights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
@@ -246,7 +246,8 @@ export class Engine {
       x,
       { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch },
       workspace.named,
-      this.parts.threshold,
+      // A layer that names every neuron has no scores that a threshold could be held against.
+      predictor.threshold === Number.NEGATIVE_INFINITY ? undefined : this.parts.threshold,
     );
     return kernels.arena.u32(workspace.named, count);
   }

@@ -215,7 +215,7 @@ class NeuronTally {
     this.#norms = await engine.downNorms(signal);
     const { plan, policy } = engine.parts;
     this.#caches = plan.slotsByLayer.map((slotCount) =>
-      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(policy) }),
+      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(policy, this.#dFf) }),
     );
   }
 

@@ -48,7 +48,11 @@ export function trainCommand(invocation: Invocation): Command {
     )
     .option("--resume", "go on from where an interrupted training of the same output stopped (default: off)")
     .option("--workers <n>", "worker threads; 0 uses none (default: one per core)", integer(0))
-    .option("--layers <a-b>", "train only these layers, counted from 0 (default: all)", layerRange)
+    .option(
+      "--layers <a-b>",
+      "train only these layers, counted from 0; the others name every neuron (default: all)",
+      layerRange,
+    )
     .option("--force", "replace an existing file (default: off)")
     .action(async (model: string, flags: TrainFlags) => {
       invocation.exitStatus = await train(invocation, model, flags);
@@ -70,7 +74,7 @@ function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): 
     const startMs = terminal.clock();
     const { predictor, trainTokens, evalTokens } = await trainToFile(modelPath, flags, report);
     const document: Training = {
-      layers: predictor.layers.map(quality),
+      layers: predictor.layers.filter((layer) => isTrained(layer, flags)).map(quality),
       trainTokens,
       evalTokens,
       predictorBytes: predictor.layers.reduce((sum, layer) => sum + weightBytes(layer), 0),
@@ -84,7 +88,7 @@ function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): 
 
 async function trainToFile(modelPath: string, flags: TrainFlags, report: Report): Promise<TrainPredictorsResult> {
   const { signal } = report.terminal;
-  const { tokens, rank, epochs, seed, workers } = flags;
+  const { tokens, rank, epochs, seed, layers, workers } = flags;
   const texts = await Promise.all(flags.text.map(readText));
   const evalText = flags.evalText === undefined ? null : await readText(flags.evalText);
   // Opened first: an existing output is refused before the hours of training, not after.
@@ -93,7 +97,7 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
     // What an interrupted run may have left under the temporary name.
     await sink.journal.clear();
     const progressDir = await progressFolder(flags);
-    const wish = { texts, evalText, tokens, rank, epochs, seed, workers, resumeDir: progressDir };
+    const wish = { texts, evalText, tokens, rank, epochs, seed, layers, workers, resumeDir: progressDir };
     const result = await trainPredictors(modelPath, { ...wish, onProgress: report.onProgress, signal }).catch(
       (error) => {
         if (existsSync(progressDir)) report.note(`note: progress is kept in ${progressDir}; --resume goes on from it`);
@@ -116,6 +120,10 @@ async function progressFolder({ output, resume = false }: TrainFlags): Promise<s
   if (!resume) await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   return folder;
+}
+
+function isTrained({ layer }: PredictorLayer, { layers }: TrainFlags): boolean {
+  return layers === undefined || (layer >= layers.first && layer <= layers.last);
 }
 
 function quality({ w1: _, w2: __, ...figures }: PredictorLayer): PredictorQuality {

@@ -9,13 +9,14 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { InputError, type OnProgress, type Predictor, type Progress } from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
-import { finishPredictors, isHeldOut, planRanks, type RankProbe, type TrainedLayer } from "@flashwick/predictor/train";
+import { DEFAULT_PREDICTOR_SHARE, finishPredictors, isHeldOut, planRanks, type RankProbe, type TrainedLayer } from "@flashwick/predictor/train";
 import type { Model } from "../model.js";
 import { openModel } from "../node/open-model.js";
 import type { MarkedDocument } from "./record-activations.js";
 import { type PoolOptions, runTasks } from "./task-pool.js";
 import type { TaskContext } from "./training-task.js";
 import { cutDocuments, spreadDocuments, type TrainingDocument, WINDOW_TOKENS } from "./training-text.js";
+import { spreadLayers } from "./untrained-layer.js";
 
 /** Recordings made side by side; fixed, since the order of samples depends on it. */
 const PARTS = 2;
@@ -37,6 +38,8 @@ export interface TrainPredictorsOptions {
   readonly namedPerActive?: number;
   readonly epochs?: number;
   readonly seed?: number;
+  /** Layers to train, both ends included; the others name every neuron. Default: all. */
+  readonly layers?: { readonly first: number; readonly last: number } | undefined;
   /** Keeps samples and states here and goes on from what is there. Default: a temporary directory, removed at the end. */
   readonly resumeDir?: string | null;
   /** Worker threads; default: one per core. 0: on the calling thread. */
@@ -70,6 +73,7 @@ export async function trainPredictors(
   try {
     checkTrainable(model);
     const { header } = model;
+    const layers = chosenLayers(header.geometry.nLayers, options);
     const documents = planDocuments(model, options);
     const temporary = options.resumeDir ? null : await mkdtemp(join(tmpdir(), "flashwick-train-"));
     const context: TaskContext = {
@@ -84,7 +88,7 @@ export async function trainPredictors(
       namedPerActive: options.namedPerActive ?? 2.2,
     };
     try {
-      return await train(context, header, documents, options);
+      return await train(context, header, documents, layers, options);
     } finally {
       if (temporary) await rm(temporary, { recursive: true, force: true });
     }
@@ -99,6 +103,16 @@ function checkTrainable({ header, parts }: Model): void {
     "INPUT_INVALID",
     `${parts.file.source.name}: a predictor names neurons whose ReLU is not zero, but this model has ${header.geometry.activation}`,
   );
+}
+
+function chosenLayers(nLayers: number, { layers }: TrainPredictorsOptions): number[] {
+  const { first, last } = layers ?? { first: 0, last: nLayers - 1 };
+  if (Number.isInteger(first) && Number.isInteger(last) && 0 <= first && first <= last && last < nLayers) {
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  }
+  throw new InputError("INPUT_INVALID", `layers ${first} to ${last}, expected a range within 0 to ${nLayers - 1}`, {
+    details: { first, last, nLayers },
+  });
 }
 
 /** What to record: training documents, then held-out ones. */
@@ -133,6 +147,7 @@ async function train(
   context: TaskContext,
   header: ModelHeader,
   documents: readonly MarkedDocument[],
+  layerNumbers: readonly number[],
   options: TrainPredictorsOptions,
 ): Promise<TrainPredictorsResult> {
   const { nLayers, dModel, dFf } = header.geometry;
@@ -147,7 +162,6 @@ async function train(
     documents: documents.filter((_, i) => i % PARTS === part),
   }));
   const [downNorms] = await runTasks<"record">(context, parts, pool("record", PARTS));
-  const layerNumbers = Array.from({ length: nLayers }, (_, layer) => layer);
   const modelParameters = countParameters(header);
   let ranks: readonly number[];
   if (typeof options.rank === "number") ranks = layerNumbers.map(() => options.rank as number);
@@ -155,24 +169,26 @@ async function train(
     const probes: RankProbe[] = await runTasks<"probe">(
       context,
       layerNumbers.map((layer) => ({ kind: "probe", layer, downNorms: downNorms![layer]! })),
-      pool("probe", nLayers),
+      pool("probe", layerNumbers.length),
     );
-    const share = options.share === undefined ? {} : { share: options.share };
-    ranks = planRanks(probes, { dModel, dFf, modelParameters, ...share });
+    // Some layers get their part of what all of them would.
+    const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
+    ranks = planRanks(probes, { dModel, dFf, modelParameters, share });
   }
   const trained = await runTasks<"train">(
     context,
-    layerNumbers.map((layer) => ({ kind: "train", layer, rank: ranks[layer]!, downNorms: downNorms![layer]! })),
-    pool("train", nLayers),
+    layerNumbers.map((layer, i) => ({ kind: "train", layer, rank: ranks[i]!, downNorms: downNorms![layer]! })),
+    pool("train", layerNumbers.length),
   );
   const { namedPerActive, seed } = context;
-  const predictor = finishPredictors(trained, {
+  const numbered = trained.map((layer, i) => ({ ...layer, layer: i }));
+  const some = finishPredictors(numbered, {
     modelFingerprint: header.fingerprint,
     namedPerActive,
     training: { seed, ...options.facts },
   });
   return {
-    predictor,
+    predictor: spreadLayers(some, layerNumbers, nLayers),
     trainTokens: trained[0]!.trainTokens,
     evalTokens: trained[0]!.curve.tokens,
     parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / modelParameters,
