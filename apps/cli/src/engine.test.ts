@@ -1,4 +1,4 @@
-import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { demoModels } from "@flashwick/demo-models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -292,33 +292,27 @@ describe("train", () => {
     expect([status, document.error.code]).toEqual([1, "IO_NOT_FOUND"]);
     expect(readdirSync(dir).sort()).toEqual(before);
   });
-  it("trains chosen layers of the demo model into a file that it can run with", async () => {
+  it("trains chosen layers into a file that it can run with; interrupted and resumed, into the same bytes", async () => {
     const trainee = join(dir, "trainee.gguf");
+    const sidecar = join(dir, "trainee.predictor.gguf");
     const { checkpointDir, texts } = demoModels["opt-demo"];
     await flashwick(["convert", checkpointDir, "-o", trainee]);
-    const sidecar = join(dir, "trainee.predictor.gguf");
-    const trained = await flashwickJson([
+    const wish = ["--tokens", "4096", "--epochs", "1", "--rank", "8", "--layers", "2-3", "--workers", "0"];
+    const train = (output: string, ...more: string[]) => [
       "train",
       trainee,
       "--text",
       texts.calibration,
       "-o",
-      sidecar,
-      "--tokens",
-      "4096",
-      "--epochs",
-      "1",
-      "--rank",
-      "8",
-      "--layers",
-      "2-3",
-      "--workers",
-      "0",
-      "--quiet",
-    ]);
-    expect(trained).toMatchObject({ status: 0, err: "" });
-    const { document } = trained;
-    expect(document.layers.map(({ layer, rank }: { layer: number; rank: number }) => [layer, rank])).toEqual([
+      output,
+      ...wish,
+      ...more,
+    ];
+
+    const { status, err, document } = await flashwickJson(train(sidecar, "--quiet"));
+    expect([status, err, document.error]).toEqual([0, "", undefined]);
+    type Layer = { layer: number; rank: number };
+    expect(document.layers.map(({ layer, rank }: Layer) => [layer, rank])).toEqual([
       [2, 8],
       [3, 8],
     ]);
@@ -329,10 +323,21 @@ describe("train", () => {
     expect(header.document).toMatchObject({ kind: "predictor", fingerprint: document.fingerprint });
     expect(header.document.layers[2].recall).toBe(document.layers[0].recall);
     expect((await flashwickJson(["verify", sidecar])).document.ok).toBe(true);
+
     const { stats } = (await flashwickJson(["run", trainee, "--tokens", "2,263", "--max-tokens", "3"])).document;
     expect(stats.mode).toBe("predicted");
     expect(stats.neuronsNamedPerToken).toBeGreaterThanOrEqual(6 * 1024);
     expect(stats.neuronsNamedPerToken).toBeLessThan(8 * 1024);
-    expect(readdirSync(dir).filter((name) => name.includes("training"))).toEqual([]);
+
+    const again = join(dir, "again.gguf");
+    const interrupt = new AbortController();
+    const onErr = (text: string) => text.includes("record") && interrupt.abort();
+    const stopped = await flashwick(train(again), { signal: interrupt.signal, isTty: true, onErr });
+    expect(stopped.status).toBe(130);
+    expect(stopped.err).toContain("--resume");
+    expect(existsSync(again)).toBe(false);
+    expect((await flashwick(train(again, "--resume"))).status).toBe(0);
+    expect(readFileSync(again).equals(readFileSync(sidecar))).toBe(true);
+    expect(readdirSync(dir).filter((name) => /training|partial/.test(name))).toEqual([]);
   });
 });

@@ -81,6 +81,8 @@ export interface TerminalOptions {
   readonly env?: Terminal["env"];
   /** Called with everything written to standard output. */
   readonly onOut?: (text: string) => void;
+  /** The same for standard error. */
+  readonly onErr?: (text: string) => void;
 }
 
 /** Runs one command line in this process. */
@@ -102,6 +104,7 @@ export async function flashwick(argv: readonly string[], options: TerminalOption
       columns: 100,
       write: (text) => {
         err += text;
+        options.onErr?.(text);
       },
     },
     env,

@@ -1,1 +1,2 @@
-export {};
+export { createReadLoop, createWasmKernels } from "./wasm-kernels.js";
+export { compileWasmKernels } from "./wasm-module.js";

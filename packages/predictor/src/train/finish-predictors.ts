@@ -8,11 +8,6 @@ export interface FinishOptions {
   readonly modelFingerprint: string;
   /** Neurons named in the whole model, as a multiple of those truly active. Default {@link DEFAULT_NAMED_PER_ACTIVE}. */
   readonly namedPerActive?: number;
-  /**
-   * What a layer's missed mass costs: `output`, the same everywhere, since every layer adds to one residual stream; or
-   * `share`, relative to the layer's own output.
-   */
-  readonly weighting?: "output" | "share";
   /** Facts for the file's reader: tokens, seed, command. JSON values. */
   readonly training?: Readonly<Record<string, unknown>>;
 }
@@ -26,11 +21,10 @@ export interface FinishOptions {
  * @throws {InputError} `INPUT_INVALID` if a layer is missing or the ratio is not positive.
  */
 export function finishPredictors(layers: readonly TrainedLayer[], options: FinishOptions): Predictor {
-  const { modelFingerprint, namedPerActive = DEFAULT_NAMED_PER_ACTIVE, weighting = "output" } = options;
+  const { modelFingerprint, namedPerActive = DEFAULT_NAMED_PER_ACTIVE } = options;
   checkLayers(layers, namedPerActive);
   const curves = layers.map(({ curve }) => curve);
-  const weights = curves.map(({ mass }) => (weighting === "output" || mass === 0 ? 1 : 1 / mass));
-  const bins = chooseThresholdBins(curves, namedPerActive, weights);
+  const bins = chooseThresholdBins(curves, namedPerActive);
   const { dModel, dFf } = layers[0]!;
   return {
     modelFingerprint,
@@ -42,7 +36,6 @@ export function finishPredictors(layers: readonly TrainedLayer[], options: Finis
     }),
     training: {
       namedPerActive,
-      weighting,
       trainTokens: layers[0]!.trainTokens,
       heldOutTokens: curves[0]!.tokens,
       epochs: layers.map(({ epochs }) => epochs.length),

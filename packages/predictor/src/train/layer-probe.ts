@@ -4,9 +4,14 @@ import { type ProbePoint, probeRanks, type RankProbe } from "./rank-plan.js";
 import type { LayerSamples } from "./sample-store.js";
 import { DEFAULT_NAMED_PER_ACTIVE, type LayerTrainingOptions, trainLayer } from "./train-layer.js";
 
-/** Samples of a probe: enough to tell layers apart, a small part of the training's own cost. */
-const PROBE_TOKENS = 40_000;
-const PROBE_HELD_OUT_TOKENS = 2048;
+/**
+ * A probe is about a sixth of the training's own cost. It needs steps more than samples: with 40 k tokens, one epoch and
+ * batches of 128 it ranked the OPT demo's layers wrongly.
+ */
+const PROBE_TOKENS = 60_000;
+const PROBE_EPOCHS = 2;
+const PROBE_BATCH_TOKENS = 64;
+const PROBE_HELD_OUT_TOKENS = 4096;
 
 export interface LayerProbeOptions extends Omit<LayerTrainingOptions, "rank" | "resume" | "onCheckpoint"> {
   /** Ascending, at least two. Default {@link probeRanks}. */
@@ -14,7 +19,7 @@ export interface LayerProbeOptions extends Omit<LayerTrainingOptions, "rank" | "
 }
 
 /**
- * Probes a layer: trains each rank for one epoch over a subset.
+ * Probes a layer: trains each rank for a few epochs over a subset.
  *
  * @throws As `trainLayer`.
  */
@@ -30,7 +35,8 @@ export async function probeLayer(
     const { curve, epochs } = await trainLayer(factory, samples, {
       maxTokens: PROBE_TOKENS,
       maxHeldOutTokens: PROBE_HELD_OUT_TOKENS,
-      epochs: 1,
+      epochs: PROBE_EPOCHS,
+      batchTokens: PROBE_BATCH_TOKENS,
       ...options,
       namedPerActive,
       rank,

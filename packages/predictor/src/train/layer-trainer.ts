@@ -164,6 +164,12 @@ export class LayerTrainer {
     return this.#step;
   }
 
+  /** Floating-point operations of a step's matrix products. */
+  get flopPerStep(): number {
+    const { dModel, dFf } = this.samples.layout;
+    return 2 * this.settings.rank * (2 * dModel + 3 * dFf) * this.#batchTokens;
+  }
+
   get isEpochEnd(): boolean {
     return this.#step === this.#epoch * this.stepsPerEpoch;
   }
@@ -172,7 +178,7 @@ export class LayerTrainer {
    * One step of the optimiser.
    *
    * @returns The mean loss per neuron and token over the step's batch.
-   * Cost: `2 · rank · (2 · dModel + 3 · dFf)` FLOP a token, and one sigmoid a neuron and token.
+   * Cost: {@link flopPerStep}, and one sigmoid a neuron and token.
    */
   trainStep(): number {
     assert(this.#step < this.totalSteps, "a step that is left to do");

@@ -41,26 +41,25 @@ describe("chooseThresholdBins", () => {
   it("wherever a price per neuron says how many to name, names no more and misses no more than by that price", () => {
     fc.assert(
       fc.property(fc.tuple(layer, layer, layer), fc.double({ min: 0.01, max: 9, noNaN: true }), (curves, price) => {
-        const weights = [1, 2, 0.5];
         // With a price, layers are independent: brute force takes each layer's cheapest point.
-        const best = curves.map((c, l) => {
-          const cost = (p: { named: number; missed: number }) => weights[l]! * p.missed + price * p.named;
+        const best = curves.map((c) => {
+          const cost = (p: { named: number; missed: number }) => p.missed + price * p.named;
           return pointsOf(c, GRID).reduce((a, b) => (cost(b) < cost(a) ? b : a));
         });
         const named = best.reduce((sum, p) => sum + p.named, 0);
-        const missed = best.reduce((sum, p, l) => sum + weights[l]! * p.missed, 0);
+        const missed = best.reduce((sum, p) => sum + p.missed, 0);
         const active = curves.reduce((sum, c) => sum + c.active, 0);
         fc.pre(active > 0);
-        const bins = chooseThresholdBins(curves, (named + 0.5) / active, weights);
+        const bins = chooseThresholdBins(curves, (named + 0.5) / active);
         const chosen = curves.map((c, l) => pointsOf(c, [bins[l]!])[0]!);
         expect(chosen.reduce((sum, p) => sum + p.named, 0)).toBeLessThanOrEqual(named);
-        expect(chosen.reduce((sum, p, l) => sum + weights[l]! * p.missed, 0)).toBeLessThanOrEqual(missed + 1e-9);
+        expect(chosen.reduce((sum, p) => sum + p.missed, 0)).toBeLessThanOrEqual(missed + 1e-9);
       }),
       { numRuns: 100 },
     );
   });
 
-  it("spends where a neuron saves most, and the weights count", () => {
+  it("spends where a neuron saves most, whichever layer it is in", () => {
     const rich = curve([
       { score: 2, mass: 8 },
       { score: 1, mass: 6 },
@@ -71,13 +70,12 @@ describe("chooseThresholdBins", () => {
       { score: 1, mass: 2 },
       { score: 0, mass: 1 },
     ]);
-    const named = (ratio: number, weights: number[]) => {
-      const bins = chooseThresholdBins([rich, poor], ratio, weights);
+    const named = (ratio: number) => {
+      const bins = chooseThresholdBins([rich, poor], ratio);
       return bins.map((bin, l) => accumulateCurve([rich, poor][l]!).named[bin]);
     };
-    expect(named(2 / 6, [1, 1])).toEqual([2, 0]);
-    expect(named(4 / 6, [1, 1])).toEqual([2, 2]);
-    expect(named(2 / 6, [1, 10])).toEqual([0, 2]);
+    expect(named(2 / 6)).toEqual([2, 0]);
+    expect(named(4 / 6)).toEqual([2, 2]);
   });
 
   it("spends what is left in the layer whose turn it is", () => {
@@ -87,7 +85,7 @@ describe("chooseThresholdBins", () => {
       { score: 1, mass: 0 },
       { score: 0, mass: 9 },
     ]);
-    const [bin] = chooseThresholdBins([only], 1.5, [1]);
+    const [bin] = chooseThresholdBins([only], 1.5);
     expect(accumulateCurve(only).named[bin!]).toBe(3);
   });
 
@@ -98,6 +96,6 @@ describe("chooseThresholdBins", () => {
         { score: 1, mass: 0 },
       ]),
     ];
-    expect(chooseThresholdBins(curves, 2, [1])).toEqual([0]);
+    expect(chooseThresholdBins(curves, 2)).toEqual([0]);
   });
 });

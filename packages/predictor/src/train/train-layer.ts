@@ -17,11 +17,12 @@ import {
 import type { LayerSamples } from "./sample-store.js";
 
 /** Named ÷ active at which trainings are compared and thresholds are set, unless told otherwise. */
-export const DEFAULT_NAMED_PER_ACTIVE = 2.2;
+export const DEFAULT_NAMED_PER_ACTIVE = 2;
 /** Held-out tokens that a curve is measured on at most: several hundred thousand active neurons. */
 const DEFAULT_HELD_OUT_TOKENS = 16384;
-/** Steps between two turns of the event loop, in which an abort can arrive: some tens of milliseconds. */
-const STEPS_PER_TURN = 8;
+/** Work between two turns of the event loop, in which an abort can arrive: at most so many steps, or a tenth of a second. */
+const STEPS_PER_TURN = 16;
+const FLOP_PER_TURN = 1e9;
 
 export interface LayerTrainingOptions extends Partial<TrainerSettings> {
   readonly rank: number;
@@ -156,6 +157,7 @@ async function trainEpoch(
   layer: number,
   { signal, onProgress }: LayerTrainingOptions,
 ): Promise<number> {
+  const stepsPerTurn = Math.max(1, Math.min(STEPS_PER_TURN, Math.floor(FLOP_PER_TURN / trainer.flopPerStep)));
   let sum = 0;
   let steps = 0;
   do {
@@ -163,7 +165,7 @@ async function trainEpoch(
     const loss = trainer.trainStep();
     sum += loss;
     steps++;
-    if (trainer.step % STEPS_PER_TURN !== 0 && !trainer.isEpochEnd) continue;
+    if (trainer.step % stepsPerTurn !== 0 && !trainer.isEpochEnd) continue;
     const detail = `layer ${layer}, loss ${loss.toFixed(4)}`;
     onProgress?.({ phase: "train", loaded: trainer.step, total: trainer.totalSteps, unit: "steps", detail });
     await eventLoopTurn();
@@ -172,9 +174,10 @@ async function trainEpoch(
   return sum / steps;
 }
 
-/** Lets messages and timers in: a promise alone would not. */
+/** Lets messages and timers in: a promise alone would not. Node's timers take a millisecond at least, `setImmediate` does not. */
 function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => void };
+  return new Promise((resolve) => (setImmediate ? setImmediate(resolve) : setTimeout(resolve, 0)));
 }
 
 /** So that an option that is given as undefined does not hide its default. */

@@ -1,0 +1,88 @@
+/**
+ * Stored elements as f32.
+ *
+ * A type parameter T names the element: `f32`, `Half` (binary16), `Brain` (bfloat16), `i8`. A half is turned into the
+ * f32 of its value times 2^-112 by moving its bits: sign and fraction fall into place, and the exponent keeps its own bias of
+ * 15 where f32 has 127. This is exact for normal and subnormal halves; infinities and NaN do not occur in stored
+ * weights. The factor is taken back by scaling the other operand, see `Half` in each kernel.
+ */
+
+/** binary16. An alias, so that the size and signedness of T select the code at compile time. */
+export type Half = i16;
+/** bfloat16. */
+export type Brain = u16;
+
+/** What a decoded `Half` must be multiplied with: 2^112. */
+export const HALF_FACTOR: f32 = reinterpret<f32>(0x77800000);
+/** Sign, exponent and fraction of a half, once shifted into place. */
+export const HALF_MASK: i32 = 0x8fffe000;
+const BRAIN_MASK: i32 = 0xffff0000;
+
+/** Codes of DType in src/wasm-kernels.ts. */
+export const F32: i32 = 0;
+export const F16: i32 = 1;
+export const BF16: i32 = 2;
+export const INT8: i32 = 3;
+
+/** Four consecutive elements. */
+@inline
+export function load4<T>(p: usize): v128 {
+  if (isFloat<T>()) return v128.load(p);
+  if (sizeof<T>() == 1) {
+    return f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(v128.load32_zero(p))));
+  }
+  if (isSigned<T>()) return v128.and(i32x4.shl(v128.load16x4_s(p), 13), i32x4.splat(HALF_MASK));
+  return i32x4.shl(v128.load16x4_u(p), 16);
+}
+
+/** One element. */
+@inline
+export function load1<T>(p: usize): f32 {
+  if (isFloat<T>()) return load<f32>(p);
+  if (sizeof<T>() == 1) return <f32>(<i32>load<i8>(p));
+  if (isSigned<T>()) return reinterpret<f32>(((<i32>load<i16>(p)) << 13) & HALF_MASK);
+  return reinterpret<f32>((<i32>load<u16>(p)) << 16);
+}
+
+/** One to three elements, zeros behind them; nothing beyond is read. */
+@inline
+export function loadTail<T>(p: usize, count: usize): v128 {
+  let v = f32x4.replace_lane(f32x4.splat(0), 0, load1<T>(p));
+  if (count > 1) v = f32x4.replace_lane(v, 1, load1<T>(p + sizeof<T>()));
+  if (count > 2) v = f32x4.replace_lane(v, 2, load1<T>(p + 2 * sizeof<T>()));
+  return v;
+}
+
+/**
+ * Eight consecutive elements in two halves, `first8` and `second8`: for f32 the lower and the upper four, for the
+ * 16-bit types the even and the odd ones, because a 32-bit lane holds one of each and shifting is cheaper than shuffling.
+ * Vectors that meet them are put in the same order first (vector.ts).
+ */
+@inline
+export function first8<T>(loaded: v128): v128 {
+  if (isFloat<T>()) return loaded;
+  if (isSigned<T>()) return v128.and(i32x4.shr_s(i32x4.shl(loaded, 16), 3), i32x4.splat(HALF_MASK));
+  return i32x4.shl(loaded, 16);
+}
+
+/** @param p Where `loaded` came from. */
+@inline
+export function second8<T>(loaded: v128, p: usize): v128 {
+  if (isFloat<T>()) return v128.load(p, 16);
+  if (isSigned<T>()) return v128.and(i32x4.shr_s(loaded, 3), i32x4.splat(HALF_MASK));
+  return v128.and(loaded, i32x4.splat(BRAIN_MASK));
+}
+
+/** (l0 + l2) + (l1 + l3): how every f32 sum of this module ends. */
+@inline
+export function sumLanes(v: v128): f32 {
+  return (
+    f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 2) + (f32x4.extract_lane(v, 1) + f32x4.extract_lane(v, 3))
+  );
+}
+
+/** sum + a · b, two roundings. */
+@inline
+export function addProduct(sum: v128, a: v128, b: v128): v128 {
+  return f32x4.add(sum, f32x4.mul(a, b));
+}

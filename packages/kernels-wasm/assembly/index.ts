@@ -1,0 +1,23 @@
+/** The module's exports; src/wasm-module.ts declares their types for TypeScript. */
+import { fillTables } from "./crc32c";
+
+export { attention, attentionScratchBytes } from "./attention";
+export { crc32c } from "./crc32c";
+export { add, relu, selectAbove, zero } from "./elementwise";
+export { ffnDown } from "./ffn-down";
+export { ffnUp } from "./ffn-up";
+export { decodeF16, encodeF16 } from "./float16";
+export { gemm, gemmTransposed } from "./gemm";
+export { storeKv } from "./kv-cache";
+export { gatherRow, linear } from "./linear";
+export { layerNorm } from "./norm";
+export { readLoop } from "./read-loop";
+export { adamW, crossEntropyGradient, reluGradient } from "./training";
+export { scratchBytes } from "./vector";
+
+/** Bytes at the bottom of the memory that this module uses. */
+export function reservedBytes(): usize {
+  return __heap_base;
+}
+
+fillTables();

@@ -1,0 +1,101 @@
+/**
+ * Products of int8 rows with a batch of 12-bit integer vectors.
+ *
+ * The sum is exact, so its order is free: i32 in each lane (at most 16512 columns: cols/4 · 127 · 4095 < 2^31), i64 over
+ * the lanes, rounded once to f32. The caller multiplies with the scales. Rows come from four parts of the range, as in
+ * row-product.ts.
+ */
+import { rowPointer } from "./row-product";
+
+/** out[t, i] = f32(row(i) · q[t]) for i in [begin, end). q: i16, `qStride` bytes apart; cols a multiple of 16. */
+export function rowProductsInt8(
+  out: usize, outStride: usize, q: usize, qStride: usize, nTokens: usize,
+  base: usize, stride: usize, slots: usize, begin: usize, end: usize, cols: usize,
+): void {
+  const part = (end - begin) / 4;
+  const blocked = nTokens & ~3;
+  for (let i = begin; i < begin + part; i++) {
+    const p0 = rowPointer(base, stride, slots, i);
+    const p1 = rowPointer(base, stride, slots, i + part);
+    const p2 = rowPointer(base, stride, slots, i + 2 * part);
+    const p3 = rowPointer(base, stride, slots, i + 3 * part);
+    for (let t: usize = 0; t < blocked; t += 4) {
+      const at = out + t * outStride + 4 * i;
+      tile2x4(at, 4 * part, outStride, q + t * qStride, qStride, p0, p1, cols);
+      tile2x4(at + 8 * part, 4 * part, outStride, q + t * qStride, qStride, p2, p3, cols);
+    }
+    for (let t = blocked; t < nTokens; t++) {
+      tile4x1(out + t * outStride + 4 * i, 4 * part, q + t * qStride, p0, p1, p2, p3, cols);
+    }
+  }
+  for (let i = begin + 4 * part; i < end; i++) {
+    const p = rowPointer(base, stride, slots, i);
+    for (let t: usize = 0; t < nTokens; t++) tile1x1(out + t * outStride + 4 * i, q + t * qStride, p, cols);
+  }
+}
+
+/** sum + the pairwise products of eight int8 at `p` with eight int16. */
+@inline
+function addDot(sum: v128, p: usize, x: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(v128.load8x8_s(p), x));
+}
+
+@inline
+function storeSum(out: usize, a: v128): void {
+  const sum =
+    <i64>i32x4.extract_lane(a, 0) + <i64>i32x4.extract_lane(a, 1) +
+    (<i64>i32x4.extract_lane(a, 2) + <i64>i32x4.extract_lane(a, 3));
+  store<f32>(out, <f32>sum);
+}
+
+function tile4x1(out: usize, gap: usize, q: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+  const end = q + 2 * cols;
+  for (; q < end; q += 32) {
+    const u = v128.load(q), v = v128.load(q, 16);
+    a0 = addDot(addDot(a0, p0, u), p0 + 8, v);
+    a1 = addDot(addDot(a1, p1, u), p1 + 8, v);
+    a2 = addDot(addDot(a2, p2, u), p2 + 8, v);
+    a3 = addDot(addDot(a3, p3, u), p3 + 8, v);
+    p0 += 16; p1 += 16; p2 += 16; p3 += 16;
+  }
+  storeSum(out, a0);
+  storeSum(out + gap, a1);
+  storeSum(out + 2 * gap, a2);
+  storeSum(out + 3 * gap, a3);
+}
+
+function tile1x1(out: usize, q: usize, p: usize, cols: usize): void {
+  let a = i32x4.splat(0), b = a;
+  const end = q + 2 * cols;
+  for (; q < end; q += 32) {
+    a = addDot(a, p, v128.load(q));
+    b = addDot(b, p + 8, v128.load(q, 16));
+    p += 16;
+  }
+  storeSum(out, i32x4.add(a, b));
+}
+
+function tile2x4(
+  out: usize, gap: usize, outStride: usize, q: usize, qStride: usize, p0: usize, p1: usize, cols: usize,
+): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  const end = q + 2 * cols;
+  let q1 = q + qStride, q2 = q1 + qStride, q3 = q2 + qStride;
+  for (; q < end; q += 16) {
+    const w = v128.load8x8_s(p0), z = v128.load8x8_s(p1);
+    let u = v128.load(q);
+    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w, u)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(z, u));
+    u = v128.load(q1);
+    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w, u)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(z, u));
+    u = v128.load(q2);
+    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w, u)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(z, u));
+    u = v128.load(q3);
+    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w, u)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(z, u));
+    p0 += 8; p1 += 8; q1 += 16; q2 += 16; q3 += 16;
+  }
+  storeSum(out, a0); storeSum(out + gap, b0);
+  storeSum(out + outStride, a1); storeSum(out + outStride + gap, b1);
+  storeSum(out + 2 * outStride, a2); storeSum(out + 2 * outStride + gap, b2);
+  storeSum(out + 3 * outStride, a3); storeSum(out + 3 * outStride + gap, b3);
+}

@@ -1,0 +1,134 @@
+/** What the module exports (assembly/index.ts). Pointers and counts are i32 there; JavaScript numbers wrap to the same bits. */
+
+type Ptr = number;
+
+export interface WasmExports {
+  scratchBytes(cols: number, nTokens: number): number;
+  attentionScratchBytes(capacityTokens: number): number;
+  reservedBytes(): number;
+  linear(
+    out: Ptr,
+    x: Ptr,
+    dtype: number,
+    data: Ptr,
+    scales: Ptr,
+    rows: number,
+    cols: number,
+    bias: Ptr,
+    nTokens: number,
+    scratch: Ptr,
+    rowBegin: number,
+    rowEnd: number,
+  ): void;
+  ffnUp(
+    act: Ptr,
+    x: Ptr,
+    dtype: number,
+    base: Ptr,
+    strideBytes: number,
+    scalesOffsetBytes: number,
+    dModel: number,
+    bias: Ptr,
+    slots: Ptr,
+    n: number,
+    nTokens: number,
+    gelu: number,
+    scratch: Ptr,
+    begin: number,
+    end: number,
+  ): void;
+  ffnDown(
+    out: Ptr,
+    act: Ptr,
+    dtype: number,
+    base: Ptr,
+    strideBytes: number,
+    downOffsetBytes: number,
+    scalesOffsetBytes: number,
+    dModel: number,
+    slots: Ptr,
+    n: number,
+    nTokens: number,
+    colBegin: number,
+    colEnd: number,
+  ): void;
+  layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void;
+  add(out: Ptr, x: Ptr, count: number): void;
+  relu(x: Ptr, count: number): void;
+  zero(out: Ptr, count: number): void;
+  gatherRow(out: Ptr, dtype: number, data: Ptr, scales: Ptr, cols: number, row: number): void;
+  storeKv(
+    dtype: number,
+    data: Ptr,
+    scales: Ptr,
+    capacityTokens: number,
+    nKvHeads: number,
+    headDim: number,
+    from: Ptr,
+    position: number,
+    nTokens: number,
+  ): void;
+  attention(
+    out: Ptr,
+    q: Ptr,
+    dtype: number,
+    keys: Ptr,
+    values: Ptr,
+    keyScales: Ptr,
+    valueScales: Ptr,
+    capacityTokens: number,
+    nKvHeads: number,
+    headDim: number,
+    nHeads: number,
+    scale: number,
+    position: number,
+    nTokens: number,
+    scratch: Ptr,
+    headBegin: number,
+    headEnd: number,
+  ): void;
+  selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number;
+  crc32c(ptr: Ptr, sizeBytes: number, seed: number): number;
+  gemm(
+    c: Ptr,
+    ldc: number,
+    a: Ptr,
+    aRowStride: number,
+    aColStride: number,
+    b: Ptr,
+    ldb: number,
+    m: number,
+    n: number,
+    k: number,
+  ): void;
+  gemmTransposed(c: Ptr, ldc: number, a: Ptr, lda: number, b: Ptr, ldb: number, m: number, n: number, k: number): void;
+  decodeF16(dst: Ptr, src: Ptr, count: number): void;
+  encodeF16(dst: Ptr, src: Ptr, count: number): void;
+  reluGradient(x: Ptr, gate: Ptr, count: number): void;
+  crossEntropyGradient(
+    z: Ptr,
+    ldz: number,
+    labels: Ptr,
+    labelStrideBytes: number,
+    m: number,
+    n: number,
+    positiveWeight: number,
+    negativeWeight: number,
+    scale: number,
+  ): number;
+  adamW(
+    w: Ptr,
+    g: Ptr,
+    m: Ptr,
+    v: Ptr,
+    count: number,
+    correction1: number,
+    correction2: number,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    epsilon: number,
+    decay: number,
+  ): void;
+  readLoop(ptr: Ptr, sizeBytes: number): number;
+}

@@ -1,0 +1,113 @@
+/**
+ * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
+ * nothing else happens on this side of the boundary.
+ */
+import { assert, type DType, paddedLength } from "@flashwick/core";
+import { ARENA_RESERVED_BYTES, type Arena, type KvDType, type TrainingKernels } from "@flashwick/kernels";
+import type { WasmExports } from "./wasm-exports.js";
+import { wasmModule } from "./wasm-module.js";
+
+/** As in assembly/element.ts. */
+const DTYPE_CODE: Readonly<Record<DType | KvDType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
+
+/** int8 sums stay in 32 bits per lane: cols/4 · 127 · 4095 < 2^31. */
+const MAX_INT8_COLS = 16512;
+
+/**
+ * The SIMD kernels over an arena, shared or not. Each thread makes its own over the same arena.
+ *
+ * The module keeps its tables in the bottom {@link ARENA_RESERVED_BYTES} of the arena and touches nothing else unasked.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` if the platform lacks WebAssembly SIMD, or refuses to compile
+ *   synchronously and `compileWasmKernels` was not awaited.
+ */
+export function createWasmKernels(arena: Arena): TrainingKernels {
+  const wasm = instantiate(arena);
+  return {
+    backend: "wasm",
+    arena,
+    scratchBytes: (cols, nTokens) => wasm.scratchBytes(cols, nTokens) >>> 0,
+    attentionScratchBytes: (capacityTokens) => wasm.attentionScratchBytes(capacityTokens) >>> 0,
+    linear(out, x, w, bias, nTokens, scratch, rowBegin = 0, rowEnd = w.rows) {
+      const { dtype, data, scales, rows, cols } = w;
+      assert(dtype !== "int8" || cols <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
+      const code = DTYPE_CODE[dtype];
+      wasm.linear(out, x, code, data, scales, rows, cols, bias, nTokens, scratch, rowBegin, rowEnd);
+    },
+    ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
+      const { base, strideBytes, scalesOffsetBytes, dModel, bias } = matrix;
+      assert(matrix.dtype !== "int8" || dModel <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
+      const code = DTYPE_CODE[matrix.dtype];
+      const gelu = activation === "gelu" ? 1 : 0;
+      // biome-ignore format: one line a group of operands
+      wasm.ffnUp(
+        act, x, code, base, strideBytes, scalesOffsetBytes, dModel, bias,
+        slots, n, nTokens, gelu, scratch, begin, end,
+      );
+    },
+    ffnDown(out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) {
+      const { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel } = matrix;
+      const code = DTYPE_CODE[matrix.dtype];
+      // biome-ignore format: one line a group of operands
+      wasm.ffnDown(
+        out, act, code, base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel,
+        slots, n, nTokens, colBegin, colEnd,
+      );
+    },
+    layerNorm: (out, x, weight, bias, n, nTokens, epsilon) => wasm.layerNorm(out, x, weight, bias, n, nTokens, epsilon),
+    add: (out, x, count) => wasm.add(out, x, count),
+    relu: (x, count) => wasm.relu(x, count),
+    zero: (out, count) => wasm.zero(out, count),
+    gatherRow: (out, w, row) => wasm.gatherRow(out, DTYPE_CODE[w.dtype], w.data, w.scales, w.cols, row),
+    storeKv(cache, k, v, position, nTokens) {
+      const { keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
+      const code = DTYPE_CODE[cache.dtype];
+      wasm.storeKv(code, keys, keyScales, capacityTokens, nKvHeads, headDim, k, position, nTokens);
+      wasm.storeKv(code, values, valueScales, capacityTokens, nKvHeads, headDim, v, position, nTokens);
+    },
+    attention(out, q, cache, shape, position, nTokens, scratch, headBegin = 0, headEnd = shape.nHeads) {
+      const { keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
+      const code = DTYPE_CODE[cache.dtype];
+      // biome-ignore format: one line a group of operands
+      wasm.attention(
+        out, q, code, keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim,
+        shape.nHeads, shape.scale, position, nTokens, scratch, headBegin, headEnd,
+      );
+    },
+    selectAbove: (out, scores, n, threshold) => wasm.selectAbove(out, scores, n, threshold) >>> 0,
+    crc32c: (ptr, sizeBytes, seed = 0) => wasm.crc32c(ptr, sizeBytes, seed) >>> 0,
+    gemm: (c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k) =>
+      wasm.gemm(c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k),
+    gemmTransposed: (c, ldc, a, lda, b, ldb, m, n, k) => wasm.gemmTransposed(c, ldc, a, lda, b, ldb, m, n, k),
+    decodeF16: (dst, src, count) => wasm.decodeF16(dst, src, count),
+    encodeF16: (dst, src, count) => wasm.encodeF16(dst, src, count),
+    reluGradient: (x, gate, count) => wasm.reluGradient(x, gate, count),
+    crossEntropyGradient: (z, ldz, labels, labelStride, m, n, positiveWeight, negativeWeight, scale) =>
+      wasm.crossEntropyGradient(z, ldz, labels, labelStride, m, n, positiveWeight, negativeWeight, scale),
+    adamW(w, g, m, v, count, step, lr, beta1, beta2, epsilon, decay) {
+      const correction1 = 1 - beta1 ** step;
+      const correction2 = 1 - beta2 ** step;
+      wasm.adamW(w, g, m, v, count, correction1, correction2, lr, beta1, beta2, epsilon, decay);
+    },
+  };
+}
+
+/**
+ * A loop that only reads: `(ptr, sizeBytes)`, sizeBytes a multiple of 64. What a kernel's bytes per second are held
+ * against, as a matrix-vector product can be no faster than reading the matrix.
+ */
+export function createReadLoop(arena: Arena): (ptr: number, sizeBytes: number) => void {
+  const wasm = instantiate(arena);
+  return (ptr, sizeBytes) => {
+    wasm.readLoop(ptr, sizeBytes);
+  };
+}
+
+function instantiate(arena: Arena): WasmExports {
+  const { memory } = arena;
+  const shared = typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer;
+  const instance = new WebAssembly.Instance(wasmModule(shared), { env: { memory } });
+  const wasm = instance.exports as unknown as WasmExports;
+  assert(wasm.reservedBytes() <= ARENA_RESERVED_BYTES, "the module's static data exceeds the arena's reserved bytes");
+  return wasm;
+}

@@ -1,0 +1,54 @@
+/**
+ * The compiled module: one for ordinary memories, one for shared ones, each compiled at most once and kept.
+ *
+ * Both come from the same bytes; the flag of the memory import is all that tells them apart. Compiling takes a few
+ * milliseconds. A page's main thread may refuse to compile synchronously: {@link compileWasmKernels} first, then
+ * `createWasmKernels` finds the module ready.
+ */
+import { UnsupportedError } from "@flashwick/core";
+import { LIMITS_FLAG_OFFSET, MODULE_BASE64, SHARED_LIMITS_FLAG } from "./generated/module.js";
+
+const compiled = new Map<boolean, WebAssembly.Module>();
+
+/**
+ * Compiles the kernels without blocking. Needed only where synchronous compilation is refused; calling it again costs nothing.
+ *
+ * @param shared For arenas in shared memory.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` if the platform lacks WebAssembly SIMD (or threads, if shared).
+ */
+export async function compileWasmKernels(shared = false): Promise<void> {
+  if (compiled.has(shared)) return;
+  try {
+    compiled.set(shared, await WebAssembly.compile(moduleBytes(shared)));
+  } catch (cause) {
+    throw unsupported(cause);
+  }
+}
+
+/** The module, compiled now if it has not been yet. */
+export function wasmModule(shared: boolean): WebAssembly.Module {
+  let module = compiled.get(shared);
+  if (module === undefined) {
+    try {
+      module = new WebAssembly.Module(moduleBytes(shared));
+    } catch (cause) {
+      throw unsupported(cause);
+    }
+    compiled.set(shared, module);
+  }
+  return module;
+}
+
+function moduleBytes(shared: boolean): Uint8Array<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(MODULE_BASE64), (character) => character.charCodeAt(0));
+  if (shared) bytes[LIMITS_FLAG_OFFSET] = SHARED_LIMITS_FLAG;
+  return bytes;
+}
+
+function unsupported(cause: unknown): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "the platform does not compile WebAssembly SIMD here; call compileWasmKernels() first, or use the reference backend",
+    { cause },
+  );
+}
