@@ -4,8 +4,8 @@
  */
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { bench, describe, expect } from "vitest";
-import { fixtureSamples } from "../src/train/samples.fixture.js";
 import { qualityAt } from "../src/train/calibration-curve.js";
+import { fixtureSamples } from "../src/train/samples.fixture.js";
 import { chooseThresholdBins } from "../src/train/threshold-choice.js";
 import { trainLayer } from "../src/train/train-layer.js";
 

@@ -216,7 +216,7 @@ describe("predictors", () => {
   it("of another model are refused", async () => {
     const error = await failure(openFixture("opt-tiny-sharded", { predictor: foreign }));
     expect(isFlashwickError(error) && error.code).toBe("INTEGRITY_FINGERPRINT");
-    expect(error.message).toMatch(/the predictor belongs to the model 000000000000…/);
+    expect(error.message).toMatch(/it belongs to the model 000000000000…, but this model is/);
   });
   it("must be there for the predicted mode", async () => {
     expect((await failure(openFixture("opt-tiny-sharded", { mode: "predicted" }))).message).toMatch(

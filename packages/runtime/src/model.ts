@@ -5,9 +5,7 @@
 import {
   DisposedError,
   type DramAccount,
-  type FlashwickError,
   InputError,
-  IntegrityError,
   type OnProgress,
   type Predictor,
   type RunStats,
@@ -18,6 +16,7 @@ import { type KvPrecision, type MemoryPlan, planMemory } from "@flashwick/cost-m
 import type { ModelFile, ModelHeader } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { KernelFactory } from "@flashwick/kernels";
+import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { Engine, type NeuronMode } from "./engine.js";
 import { memoryRequest } from "./engine-sizes.js";
@@ -110,7 +109,7 @@ export class Model {
     this.mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
     this.#policy = { policy: options.policy ?? "window", windowTokens: options.windowTokens ?? null };
     checkPolicy(this.#policy);
-    if (this.mode === "predicted") checkPredictor(parts);
+    if (this.mode === "predicted") checkPredicted(parts);
     this.plan(1);
   }
 
@@ -315,30 +314,19 @@ function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {
   }
 }
 
-function checkPredictor({ predictor, file }: ModelParts): void {
-  const { geometry, fingerprint } = file.header;
+function checkPredicted({ predictor, file }: ModelParts): void {
+  const { geometry } = file.header;
   if (!predictor) {
     throw new InputError(
       "INPUT_INVALID",
       `${file.source.name}: predicted mode needs a predictor; train one, or run dense`,
     );
   }
-  const foreign = foreignPredictor(predictor, fingerprint, file.source.name);
-  if (foreign) throw foreign;
+  checkPredictor(predictor, file.header);
   if (geometry.activation !== "relu") {
     throw new UnsupportedError(
       "UNSUPPORTED_ACTIVATION",
       `${file.source.name}: ${geometry.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
     );
   }
-}
-
-function foreignPredictor(predictor: Predictor, fingerprint: string, name: string): FlashwickError | null {
-  if (predictor.modelFingerprint === fingerprint) return null;
-  return new IntegrityError(
-    "INTEGRITY_FINGERPRINT",
-    `the predictor belongs to the model ${predictor.modelFingerprint.slice(0, 12)}…, but ${name} is ` +
-      `${fingerprint.slice(0, 12)}…; train one for this model, or run dense`,
-    { details: { expected: fingerprint, found: predictor.modelFingerprint } },
-  );
 }

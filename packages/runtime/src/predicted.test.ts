@@ -2,10 +2,10 @@
 import type { Predictor } from "@flashwick/core";
 import { type NeuronTrace, replayTrace } from "@flashwick/dram-cache/simulate";
 import { quantisePredictorMatrix } from "@flashwick/predictor";
-import { Random } from "@flashwick/predictor/train";
 import { describe, expect, it } from "vitest";
 import { cachePolicy } from "./cache-policy.js";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
+import { Random } from "./random.js";
 import { forEachLogits } from "./score.js";
 
 const NAME = "opt-tiny-sharded";
@@ -14,9 +14,14 @@ const SHAPE = { nLayers: 3, dModel: 64, dFf: 256, rank: 8 };
 
 /** A predictor of noise: it names about half of the neurons, and misses many. */
 function noisePredictor(modelFingerprint: string, dtype: "f16" | "int8"): Predictor {
-  const random = Random.for("noise", 7);
+  const random = new Random(7);
   const matrix = (rows: number, cols: number) =>
-    quantisePredictorMatrix(Float32Array.from({ length: rows * cols }, () => random.uniform() - 0.5), rows, cols, dtype);
+    quantisePredictorMatrix(
+      Float32Array.from({ length: rows * cols }, () => random.uniform() - 0.5),
+      rows,
+      cols,
+      dtype,
+    );
   const quality = { trueActiveShare: 0.5, namedShare: 0.5, recall: 0.5, precision: 0.5, missedMass: 0.5 };
   return {
     modelFingerprint,
@@ -99,21 +104,24 @@ for (const dtype of ["f32", "f16", "int8"] as const) {
 }
 
 describe("counters", () => {
-  it.each(["window", "lru", "pinned"] as const)("a replayed trace gives exactly the engine's hits and misses: %s", async (policy) => {
-    const probe = await openPredicted();
-    const { smallestBudgetBytes } = probe.plan(PROMPT.length);
-    await probe.close();
-    for (const more of [0, 60_000, 200_000]) {
-      const options = { policy, windowTokens: 2, dramBudgetBytes: smallestBudgetBytes + more };
-      const { trace, counted, slotBytes } = await decodeAll(options);
-      const replayed = replayTrace(trace, {
-        slots: counted.slots,
-        policy: () => cachePolicy({ policy, windowTokens: 2 }, SHAPE.dFf),
-        slotBytes,
-      });
-      expect(replayed.total).toMatchObject({ hits: counted.hits, misses: counted.misses });
-      const rowBytes = counted.rowTables ? 0 : PROMPT.length * SHAPE.dModel * 4;
-      expect(replayed.flashBytes + rowBytes).toBe(counted.bytes);
-    }
-  });
+  it.each(["window", "lru", "pinned"] as const)(
+    "a replayed trace gives exactly the engine's hits and misses: %s",
+    async (policy) => {
+      const probe = await openPredicted();
+      const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+      await probe.close();
+      for (const more of [0, 60_000, 200_000]) {
+        const options = { policy, windowTokens: 2, dramBudgetBytes: smallestBudgetBytes + more };
+        const { trace, counted, slotBytes } = await decodeAll(options);
+        const replayed = replayTrace(trace, {
+          slots: counted.slots,
+          policy: () => cachePolicy({ policy, windowTokens: 2 }, SHAPE.dFf),
+          slotBytes,
+        });
+        expect(replayed.total).toMatchObject({ hits: counted.hits, misses: counted.misses });
+        const rowBytes = counted.rowTables ? 0 : PROMPT.length * SHAPE.dModel * 4;
+        expect(replayed.flashBytes + rowBytes).toBe(counted.bytes);
+      }
+    },
+  );
 });

@@ -137,7 +137,8 @@ class RowPile {
   }
 }
 
-function chunkReader({ rowBytes, rowsPerChunk, chunks }: ChunkedRows): Rows {
+/** Reads rows from chunks. */
+export function chunkReader({ rowBytes, rowsPerChunk, chunks }: ChunkedRows): Rows {
   return {
     read(first, count, out) {
       for (let done = 0; done < count; ) {

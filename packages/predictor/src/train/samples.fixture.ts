@@ -13,7 +13,7 @@ const DOCUMENT_TOKENS = 50;
 /** x varies in this many directions only: the rank that a predictor needs. */
 const DIRECTIONS = 4;
 
-/** The documents `from … to − 1`, appended and committed one by one. */
+/** The documents `from … to − 1`, appended and then committed. */
 export function recordDocuments(store: SampleStore, from: number, to: number, isHeld = held): void {
   const { dModel, dFf, nLayers } = store.shape;
   const recorder = new BatchRecorder(store.shape, DOCUMENT_TOKENS);
@@ -27,8 +27,8 @@ export function recordDocuments(store: SampleStore, from: number, to: number, is
       recorder.activations(dFf / 2, dFf / 2, act.subarray(dFf / 2), dFf);
       store.append(layer, recorder.end());
     }
-    store.commit(document + 1);
   }
+  store.commit(to);
 }
 
 export function fixtureSamples(documents: number, shape = FIXTURE_SHAPE): MemorySampleStore {

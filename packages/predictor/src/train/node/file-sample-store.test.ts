@@ -40,10 +40,10 @@ function contents(samples: LayerSamples) {
 }
 
 /** Compares every layer on disk with a recording in memory. */
-function expectDocuments(documents: number): void {
+function expectDocuments(documents: number, preloadBytes?: number): void {
   const memory = fixtureSamples(documents);
   for (let layer = 0; layer < FIXTURE_SHAPE.nLayers; layer++) {
-    const file = openFileSamples(directory, layer);
+    const file = openFileSamples(directory, layer, preloadBytes);
     expect(contents(file)).toEqual(contents(memory.layer(layer)));
     file.close();
   }
@@ -63,6 +63,11 @@ describe("FileSampleStore", () => {
   it("gives back what a memory store gives back", () => {
     record(0, 12, false);
     expectDocuments(12);
+  });
+
+  it("does so without preloading, too", () => {
+    record(0, 12, false);
+    expectDocuments(12, 0);
   });
 
   it("resumes after the last committed document; what came after it is dropped", () => {
