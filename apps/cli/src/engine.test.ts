@@ -285,11 +285,14 @@ describe("train", () => {
     const { status, document } = await flashwickJson(argv);
     expect([status, document.error.code]).toEqual([1, "IO_EXISTS"]);
   });
-  it("refuses a text that is not there, and leaves nothing", async () => {
+  it.each([
+    ["a text that is not there", "none.txt", "IO_NOT_FOUND"],
+    ["a text that is too short", "text.txt", "INPUT_INVALID"],
+  ])("refuses %s, and leaves nothing", async (_, text, code) => {
     const before = readdirSync(dir).sort();
-    const argv = ["train", model, "--text", join(dir, "none.txt"), "-o", join(dir, "new.gguf")];
-    const { status, document } = await flashwickJson(argv);
-    expect([status, document.error.code]).toEqual([1, "IO_NOT_FOUND"]);
+    const argv = ["train", model, "--text", join(dir, text), "-o", join(dir, "new.gguf")];
+    const { status, document, err } = await flashwickJson(argv);
+    expect([status, document.error.code, err]).toEqual([1, code, ""]);
     expect(readdirSync(dir).sort()).toEqual(before);
   });
   it("trains chosen layers into a file that it can run with; interrupted and resumed, into the same bytes", async () => {
@@ -297,7 +300,7 @@ describe("train", () => {
     const sidecar = join(dir, "trainee.predictor.gguf");
     const { checkpointDir, texts } = demoModels["opt-demo"];
     await flashwick(["convert", checkpointDir, "-o", trainee]);
-    const wish = ["--tokens", "4096", "--epochs", "1", "--rank", "8", "--layers", "2-3", "--workers", "0"];
+    const wish = ["--tokens", "2048", "--epochs", "1", "--rank", "8", "--layers", "2-3", "--workers", "0"];
     const train = (output: string, ...more: string[]) => [
       "train",
       trainee,

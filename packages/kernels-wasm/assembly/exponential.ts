@@ -14,6 +14,7 @@ const LN2_LOW: f32 = -2.12194440e-4;
 const LEAST: f32 = -87.3365;
 const MOST: f32 = 88.3762;
 
+@inline
 export function exp4(x: v128): v128 {
   const clamped = f32x4.min(f32x4.max(x, f32x4.splat(LEAST)), f32x4.splat(MOST));
   const n = f32x4.nearest(f32x4.mul(clamped, f32x4.splat(LOG2_E)));
@@ -54,6 +55,7 @@ export function gelu4(x: v128): v128 {
 }
 
 /** log(1 + e) for 0 ≤ e ≤ 1: 2 · atanh(s), s = e / (2 + e) ≤ 1/3, seven terms. */
+@inline
 export function log1p4(e: v128): v128 {
   const s = f32x4.div(e, f32x4.add(e, f32x4.splat(2)));
   const s2 = f32x4.mul(s, s);

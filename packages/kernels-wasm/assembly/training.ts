@@ -46,13 +46,13 @@ function gradientOfRow(z: usize, labels: usize, n: usize, positiveWeight: f32, n
   return sumLanes(sum);
 }
 
-/** `correction1`, `correction2`: 1 − β^step. */
+/** `correction`: 1 − β^step; `rest`: 1 − β, made in double precision, as 1 − f32(0.999) is off by 1e-5 of itself. */
 export function adamW(
   w: usize, g: usize, m: usize, v: usize, count: usize, correction1: f32, correction2: f32, lr: f32,
-  beta1: f32, beta2: f32, epsilon: f32, decay: f32,
+  beta1: f32, beta2: f32, rest1: f32, rest2: f32, epsilon: f32, decay: f32,
 ): void {
   const b1 = f32x4.splat(beta1), b2 = f32x4.splat(beta2);
-  const r1 = f32x4.splat(<f32>1 - beta1), r2 = f32x4.splat(<f32>1 - beta2);
+  const r1 = f32x4.splat(rest1), r2 = f32x4.splat(rest2);
   const c1 = f32x4.splat(correction1), c2 = f32x4.splat(correction2);
   for (let i: usize = 0; i < 4 * count; i += 16) {
     const gradient = v128.load(g + i);

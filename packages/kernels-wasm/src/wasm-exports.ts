@@ -127,6 +127,8 @@ export interface WasmExports {
     lr: number,
     beta1: number,
     beta2: number,
+    rest1: number,
+    rest2: number,
     epsilon: number,
     decay: number,
   ): void;

@@ -87,7 +87,11 @@ export function createWasmKernels(arena: Arena): TrainingKernels {
     adamW(w, g, m, v, count, step, lr, beta1, beta2, epsilon, decay) {
       const correction1 = 1 - beta1 ** step;
       const correction2 = 1 - beta2 ** step;
-      wasm.adamW(w, g, m, v, count, correction1, correction2, lr, beta1, beta2, epsilon, decay);
+      // biome-ignore format: one line a group of operands
+      wasm.adamW(
+        w, g, m, v, count, correction1, correction2, lr,
+        beta1, beta2, 1 - beta1, 1 - beta2, epsilon, decay,
+      );
     },
   };
 }

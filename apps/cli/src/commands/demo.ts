@@ -58,11 +58,12 @@ function demo({ terminal }: Invocation, flags: DemoFlags): Promise<number> {
     try {
       const { prompt, maxTokens, temperature, seed } = flags;
       const sampling = { maxTokens, temperature, seed, topK: 40, signal, onProgress };
-      if (!report.json) report.stream(`${heading(report, modelPath, fileBytes, dramBudgetBytes)}\n\n`);
-      if (!report.json) report.stream(dim(terminal, out, prompt));
+      // The prompt waits for the first token: a progress bar on the same line would wipe it out.
+      let opening = `${heading(report, modelPath, fileBytes, dramBudgetBytes)}\n\n${dim(terminal, out, prompt)}`;
       const tokens = model.tokenizer.encode(prompt, true);
       const result = await runGeneration(model, tokens, sampling, clock, ({ text }) => {
-        if (!report.json) report.stream(text);
+        if (!report.json) report.stream(opening + text);
+        opening = "";
       });
       const document = { model: modelPath, predictor: predictorPath, fileBytes, prompt, ...result };
       report.result(document, () => `\n\n${runTable(result.stats)}`);

@@ -1,6 +1,5 @@
 /** `flashwick train`: learn the sparsity predictors of a model. */
-import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { formatBytes, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
 import { writePredictorFile } from "@flashwick/flash-format";
@@ -9,7 +8,7 @@ import { type TrainPredictorsResult, trainPredictors } from "@flashwick/runtime/
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
-import { integer, layerRange, orAuto } from "../option-values.js";
+import { integer, layerRange, number, orAuto } from "../option-values.js";
 import { qualityTable } from "../quality-table.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, table } from "../table.js";
@@ -20,6 +19,8 @@ interface TrainFlags extends CommonFlags {
   readonly output: string;
   readonly tokens?: number;
   readonly rank: "auto" | number;
+  readonly share?: number;
+  readonly namedPerActive?: number;
   readonly epochs?: number;
   readonly seed: number;
   readonly evalText?: string;
@@ -40,6 +41,8 @@ export function trainCommand(invocation: Invocation): Command {
     .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
     .option("--tokens <n>", "train on at most n tokens (default: 200000)", integer(1))
     .option("--rank <n>", "width of the predictors, or auto: chosen by layer", orAuto(integer(1)), "auto")
+    .option("--share <x>", "with rank auto: predictor weights as a share of the model's (default: 0.055)", number(0, 1))
+    .option("--named-per-active <x>", "neurons named over neurons truly active (default: 2.2)", number(0))
     .option("--epochs <n>", "passes over the training tokens (default: 4)", integer(1))
     .option("--seed <n>", "seed of the random numbers", integer(0), 0)
     .option(
@@ -88,7 +91,7 @@ function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): 
 
 async function trainToFile(modelPath: string, flags: TrainFlags, report: Report): Promise<TrainPredictorsResult> {
   const { signal } = report.terminal;
-  const { tokens, rank, epochs, seed, layers, workers } = flags;
+  const { tokens, rank, share, namedPerActive, epochs, seed, layers, workers } = flags;
   const texts = await Promise.all(flags.text.map(readText));
   const evalText = flags.evalText === undefined ? null : await readText(flags.evalText);
   // Opened first: an existing output is refused before the hours of training, not after.
@@ -96,17 +99,17 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
   try {
     // What an interrupted run may have left under the temporary name.
     await sink.journal.clear();
-    const progressDir = await progressFolder(flags);
-    const wish = { texts, evalText, tokens, rank, epochs, seed, layers, workers, resumeDir: progressDir };
+    const resumeDir = await progressFolder(flags);
+    const wish = { texts, evalText, tokens, rank, share, namedPerActive, epochs, seed, layers, workers, resumeDir };
     const result = await trainPredictors(modelPath, { ...wish, onProgress: report.onProgress, signal }).catch(
-      (error) => {
-        if (existsSync(progressDir)) report.note(`note: progress is kept in ${progressDir}; --resume goes on from it`);
+      async (error) => {
+        await noteProgress(resumeDir, report);
         throw error;
       },
     );
     signal.throwIfAborted();
     await writePredictorFile(sink, result.predictor);
-    await rm(progressDir, { recursive: true, force: true });
+    await rm(resumeDir, { recursive: true, force: true });
     return result;
   } catch (error) {
     await sink.abandon();
@@ -120,6 +123,15 @@ async function progressFolder({ output, resume = false }: TrainFlags): Promise<s
   if (!resume) await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   return folder;
+}
+
+async function noteProgress(folder: string, report: Report): Promise<void> {
+  // Nothing was done yet if it is empty; a folder that is not empty cannot be removed this way.
+  const isEmpty = await rmdir(folder).then(
+    () => true,
+    () => false,
+  );
+  if (!isEmpty) report.note(`note: progress is kept in ${folder}; --resume goes on from it`);
 }
 
 function isTrained({ layer }: PredictorLayer, { layers }: TrainFlags): boolean {

@@ -1,25 +1,25 @@
 /** A quick look at how much rank a layer needs: short trainings at low ranks. Runs inside a worker. */
 import type { KernelFactory } from "@flashwick/kernels";
-import { type ProbePoint, probeRanks, type RankProbe } from "./rank-plan.js";
+import type { ProbePoint, RankProbe } from "./rank-plan.js";
 import type { LayerSamples } from "./sample-store.js";
 import { DEFAULT_NAMED_PER_ACTIVE, type LayerTrainingOptions, trainLayer } from "./train-layer.js";
 
 /**
- * A probe is about a sixth of the training's own cost. It needs steps more than samples: with 40 k tokens, one epoch and
- * batches of 128 it ranked the OPT demo's layers wrongly.
+ * A probe is a fifth of the training's own cost. It needs many samples and many steps: with 40 k tokens and batches of 128 it
+ * ranked the OPT demo's layers wrongly, with 60 k seen twice it misjudged the sparsest.
  */
-const PROBE_TOKENS = 60_000;
-const PROBE_EPOCHS = 2;
+const PROBE_TOKENS = 150_000;
+const PROBE_EPOCHS = 1;
 const PROBE_BATCH_TOKENS = 64;
 const PROBE_HELD_OUT_TOKENS = 4096;
 
 export interface LayerProbeOptions extends Omit<LayerTrainingOptions, "rank" | "resume" | "onCheckpoint"> {
-  /** Ascending, at least two. Default {@link probeRanks}. */
-  readonly ranks?: readonly number[];
+  /** Ascending, at least two: `probeRanks`. */
+  readonly ranks: readonly number[];
 }
 
 /**
- * Probes a layer: trains each rank for a few epochs over a subset.
+ * Probes a layer: trains each rank for one epoch over a subset.
  *
  * @throws As `trainLayer`.
  */
@@ -30,8 +30,8 @@ export async function probeLayer(
 ): Promise<RankProbe> {
   const points: ProbePoint[] = [];
   let massPerToken = 0;
-  const { ranks = probeRanks(samples.layout.dModel), namedPerActive = DEFAULT_NAMED_PER_ACTIVE } = options;
-  for (const rank of ranks) {
+  const { namedPerActive = DEFAULT_NAMED_PER_ACTIVE } = options;
+  for (const rank of options.ranks) {
     const { curve, epochs } = await trainLayer(factory, samples, {
       maxTokens: PROBE_TOKENS,
       maxHeldOutTokens: PROBE_HELD_OUT_TOKENS,

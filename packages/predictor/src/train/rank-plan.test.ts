@@ -60,13 +60,24 @@ it("expectedMiss goes through the probe's points and falls", () => {
   expect(expectedMiss(probe(0, 0.1, 0.2), 64)).toBeLessThan(0.1);
 });
 
-it("ladders are ascending multiples of 8, and probes stand on them", () => {
+it("ladders are ascending multiples of 8", () => {
   for (const dModel of [64, 128, 256, 768, 4096]) {
     const ladder = rankLadder(dModel);
     expect(ladder).toEqual([...new Set(ladder)].sort((a, b) => a - b));
     expect(ladder.every((rank) => rank % 8 === 0)).toBe(true);
-    expect(probeRanks(dModel).every((rank) => ladder.includes(rank))).toBe(true);
-    expect(probeRanks(dModel).length).toBe(2);
   }
   expect(rankLadder(4096)[0]).toBe(128);
+});
+
+describe("probeRanks", () => {
+  it("lie around the mean of the budget", () => {
+    expect(probeRanks(8, BUDGET)).toEqual([32, 48]);
+    expect(probeRanks(8, { ...BUDGET, share: 0.09 })).toEqual([48, 80]);
+  });
+
+  it("are two rungs of the ladder however small or large the budget", () => {
+    expect(probeRanks(8, { ...BUDGET, share: 0.001 })).toEqual([8, 16]);
+    expect(probeRanks(8, { ...BUDGET, share: 0.9 })).toEqual([96, 128]);
+    expect(probeRanks(8, { ...BUDGET, ladder: [16, 24] })).toEqual([16, 24]);
+  });
 });

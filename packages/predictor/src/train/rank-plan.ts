@@ -42,10 +42,24 @@ export function rankLadder(dModel: number): number[] {
   return [...new Set(ranks)];
 }
 
-/** The ranks that a probe trains: low ones, where training is cheap. */
-export function probeRanks(dModel: number): number[] {
-  const ladder = rankLadder(dModel);
-  return ladder.length < 4 ? ladder.slice(0, 2) : [ladder[1]!, ladder[3]!];
+/** Ranks that the budget can give to all layers alike: the mean of what {@link planRanks} spends. */
+function meanRank(
+  nLayers: number,
+  { dModel, dFf, modelParameters, share = DEFAULT_PREDICTOR_SHARE }: RankBudget,
+): number {
+  // A layer's predictor has rank · (dModel + dFf) weights, so the budget is one of rank.
+  return (share * modelParameters) / ((dModel + dFf) * nLayers);
+}
+
+/** The two ranks that a probe trains: rungs below and above what the budget gives on average, where the decisions fall. */
+export function probeRanks(nLayers: number, budget: RankBudget): [number, number] {
+  const { ladder = rankLadder(budget.dModel) } = budget;
+  const mean = meanRank(nLayers, budget);
+  const below = ladder.findLastIndex((rank) => rank <= 0.8 * mean);
+  const low = Math.max(0, Math.min(below, ladder.length - 2));
+  const above = ladder.findIndex((rank) => rank >= 1.15 * mean);
+  const high = above < 0 ? ladder.length - 1 : Math.max(above, low + 1);
+  return [ladder[low]!, ladder[high]!];
 }
 
 /**
@@ -58,9 +72,7 @@ export function probeRanks(dModel: number): number[] {
  */
 export function planRanks(probes: readonly RankProbe[], budget: RankBudget): number[] {
   const { dModel, dFf, modelParameters, share = DEFAULT_PREDICTOR_SHARE, ladder = rankLadder(dModel) } = budget;
-  // A layer's predictor has rank · (dModel + dFf) weights, so the budget is one of total rank.
-  const totalRank = Math.floor((share * modelParameters) / (dModel + dFf));
-  let left = totalRank - probes.length * ladder[0]!;
+  let left = Math.floor(meanRank(probes.length, budget) * probes.length) - probes.length * ladder[0]!;
   if (left < 0) {
     const smallestShare = (probes.length * ladder[0]! * (dModel + dFf)) / modelParameters;
     throw new InputError(

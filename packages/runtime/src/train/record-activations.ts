@@ -3,7 +3,7 @@ import { assert, type OnProgress, paddedLength } from "@flashwick/core";
 import { BatchRecorder, type SampleStore } from "@flashwick/predictor/train";
 import type { Engine } from "../engine.js";
 import type { Model } from "../model.js";
-import { type TrainingDocument, WINDOW_TOKENS } from "./training-text.js";
+import { type TrainingDocument, trainingWindowTokens } from "./training-text.js";
 
 /** A document and whether it is for judging only. */
 export interface MarkedDocument extends TrainingDocument {
@@ -28,12 +28,13 @@ export async function recordActivations(
 ): Promise<Float64Array[]> {
   assert(model.mode === "dense", "activations are recorded from the dense model");
   const { geometry } = model.header;
+  const windowTokens = trainingWindowTokens(geometry.contextLength);
   return await model.withSession(
-    WINDOW_TOKENS,
+    windowTokens,
     async ({ engine }) => {
       const norms = await engine.downNorms(options.signal);
       const recorder = new BatchRecorder(geometry, engine.batchTokens);
-      const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * WINDOW_TOKENS;
+      const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * windowTokens;
       let loaded = 0;
       for (const [index, document] of documents.entries()) {
         if (index >= store.nextDocument) {
@@ -44,7 +45,7 @@ export async function recordActivations(
           }
           if ((index + 1) % DOCUMENTS_PER_COMMIT === 0 || index + 1 === documents.length) store.commit(index + 1);
         }
-        loaded += document.windows.length * WINDOW_TOKENS;
+        loaded += document.windows.length * windowTokens;
         options.onProgress?.({ phase: "record", loaded, total, unit: "tokens" });
       }
       return norms;

@@ -9,13 +9,22 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { InputError, type OnProgress, type Predictor, type Progress } from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
-import { DEFAULT_PREDICTOR_SHARE, finishPredictors, isHeldOut, planRanks, type RankProbe, type TrainedLayer } from "@flashwick/predictor/train";
+import {
+  DEFAULT_PREDICTOR_SHARE,
+  finishPredictors,
+  isHeldOut,
+  planRanks,
+  probeRanks,
+  type RankBudget,
+  type RankProbe,
+  type TrainedLayer,
+} from "@flashwick/predictor/train";
 import type { Model } from "../model.js";
 import { openModel } from "../node/open-model.js";
 import type { MarkedDocument } from "./record-activations.js";
 import { type PoolOptions, runTasks } from "./task-pool.js";
 import type { TaskContext } from "./training-task.js";
-import { cutDocuments, spreadDocuments, type TrainingDocument, WINDOW_TOKENS } from "./training-text.js";
+import { cutDocuments, spreadDocuments, type TrainingDocument, trainingWindowTokens } from "./training-text.js";
 import { spreadLayers } from "./untrained-layer.js";
 
 /** Recordings made side by side; fixed, since the order of samples depends on it. */
@@ -33,9 +42,9 @@ export interface TrainPredictorsOptions {
   /** `auto` (default): by layer, where rank gains most, within `share`. */
   readonly rank?: "auto" | number;
   /** Predictor weights as a share of the model's, for `rank: "auto"`; default 0.055. */
-  readonly share?: number;
+  readonly share?: number | undefined;
   /** Neurons named over neurons truly active; default 2.2. */
-  readonly namedPerActive?: number;
+  readonly namedPerActive?: number | undefined;
   readonly epochs?: number;
   readonly seed?: number;
   /** Layers to train, both ends included; the others name every neuron. Default: all. */
@@ -117,16 +126,17 @@ function chosenLayers(nLayers: number, { layers }: TrainPredictorsOptions): numb
 
 /** What to record: training documents, then held-out ones. */
 function planDocuments(model: Model, options: TrainPredictorsOptions): MarkedDocument[] {
-  const { bosTokenId } = model.header.geometry;
+  const { bosTokenId, contextLength } = model.header.geometry;
+  const windowTokens = trainingWindowTokens(contextLength);
   const { tokens = 200_000, seed = 0, evalText = null } = options;
-  if (!(tokens >= WINDOW_TOKENS)) {
-    throw new InputError("INPUT_INVALID", `tokens is ${tokens}, expected at least ${WINDOW_TOKENS}`);
+  if (!(tokens >= windowTokens)) {
+    throw new InputError("INPUT_INVALID", `tokens is ${tokens}, expected at least ${windowTokens}`);
   }
-  const cut = (text: string, most: number) => cutDocuments(model.tokenizer.encode(text, false), bosTokenId, most);
-  const all = options.texts.flatMap((text) => cut(text, Number.POSITIVE_INFINITY));
+  const cut = (text: string) => cutDocuments(model.tokenizer.encode(text, false), bosTokenId, windowTokens);
+  const all = options.texts.flatMap((text) => cut(text));
   if (all.length === 0) throw new InputError("INPUT_INVALID", "expected at least one text to learn from");
   const documentTokens = (documents: readonly TrainingDocument[]) =>
-    (documents.reduce((sum, { windows }) => sum + windows.length, 0) / documents.length) * WINDOW_TOKENS;
+    (documents.reduce((sum, { windows }) => sum + windows.length, 0) / documents.length) * windowTokens;
   const count = Math.max(2, Math.round(tokens / documentTokens(all)));
   const documents = spreadDocuments(all, count);
   if (evalText === null) {
@@ -135,7 +145,7 @@ function planDocuments(model: Model, options: TrainPredictorsOptions): MarkedDoc
     }
     return documents.map((document, i) => ({ ...document, heldOut: isHeldOut(i, seed) }));
   }
-  const judged = cut(evalText, Number.POSITIVE_INFINITY);
+  const judged = cut(evalText);
   const held = spreadDocuments(judged, Math.max(1, Math.round(HELD_OUT_TOKENS / documentTokens(judged))));
   return [
     ...documents.map((document) => ({ ...document, heldOut: false })),
@@ -163,17 +173,19 @@ async function train(
   }));
   const [downNorms] = await runTasks<"record">(context, parts, pool("record", PARTS));
   const modelParameters = countParameters(header);
+  // Some layers get their part of what all of them would.
+  const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
+  const budget: RankBudget = { dModel, dFf, modelParameters, share };
   let ranks: readonly number[];
   if (typeof options.rank === "number") ranks = layerNumbers.map(() => options.rank as number);
   else {
+    const probed = probeRanks(layerNumbers.length, budget);
     const probes: RankProbe[] = await runTasks<"probe">(
       context,
-      layerNumbers.map((layer) => ({ kind: "probe", layer, downNorms: downNorms![layer]! })),
+      layerNumbers.map((layer) => ({ kind: "probe", layer, ranks: probed, downNorms: downNorms![layer]! })),
       pool("probe", layerNumbers.length),
     );
-    // Some layers get their part of what all of them would.
-    const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
-    ranks = planRanks(probes, { dModel, dFf, modelParameters, share });
+    ranks = planRanks(probes, budget);
   }
   const trained = await runTasks<"train">(
     context,
@@ -215,7 +227,9 @@ function sumProgress(phase: string, tasks: number, onProgress: OnProgress | unde
   if (!onProgress) return undefined;
   const done = new Array<number>(tasks).fill(0);
   let unitTotal = 0;
-  return (task, { loaded, total, unit, detail }: Progress) => {
+  return (task, { phase: part, loaded, total, unit, detail }: Progress) => {
+    // Loading weights is counted in bytes, the work itself in tokens or steps.
+    if (part === "load") return;
     done[task] = total > 0 ? loaded / total : 1;
     unitTotal = Math.max(unitTotal, total);
     const share = done.reduce((sum, part) => sum + part, 0);

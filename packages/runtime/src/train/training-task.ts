@@ -37,7 +37,12 @@ export interface TaskContext {
 
 export type TrainingTask =
   | { readonly kind: "record"; readonly part: number; readonly documents: readonly MarkedDocument[] }
-  | { readonly kind: "probe"; readonly layer: number; readonly downNorms: Float64Array }
+  | {
+      readonly kind: "probe";
+      readonly layer: number;
+      readonly ranks: readonly number[];
+      readonly downNorms: Float64Array;
+    }
   | { readonly kind: "train"; readonly layer: number; readonly rank: number; readonly downNorms: Float64Array };
 
 export interface TaskResult {
@@ -63,6 +68,7 @@ export async function runTask(
     case "probe":
       return await withSamples(context, task.layer, (samples) =>
         probeLayer(kernelsOf(context.backend).kernels, samples, {
+          ranks: task.ranks,
           downNorms: task.downNorms,
           seed: context.seed,
           namedPerActive: context.namedPerActive,

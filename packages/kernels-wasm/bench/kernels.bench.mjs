@@ -1,0 +1,201 @@
+/**
+ * Check, then time: every kernel runs the conformance table first; without it there is no number.
+ *
+ *   node bench/kernels.bench.mjs [--mib 192] [--csv]        (after a build)
+ *
+ * One thread. Weights are streamed from DRAM: each pass touches `--mib` MiB. GB/s counts weight bytes only; the share is of a
+ * loop that only reads, measured beside each row. gemm, crc32c and the optimiser work on operands that stay in the cache.
+ */
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { Arena } from "@flashwick/kernels";
+import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase, titleOf } from "@flashwick/kernels/conformance";
+import { createReadLoop, createWasmKernels } from "../dist/index.js";
+
+const { values: options } = parseArgs({
+  options: { mib: { type: "string", default: "192" }, csv: { type: "boolean", default: false } },
+});
+const MiB = 1024 * 1024;
+const WEIGHT_BYTES = Number(options.mib) * MiB;
+const ELEMENT_BYTES = { f32: 4, f16: 2, bf16: 2, int8: 1 };
+const REPEATS = 7;
+
+const arena = new Arena(WEIGHT_BYTES + 64 * MiB + CONFORMANCE_ARENA_BYTES);
+const kernels = createWasmKernels(arena);
+const readLoop = createReadLoop(arena);
+
+checkEverything();
+const weights = arena.allocate(WEIGHT_BYTES + 64, 4096);
+fillWeights();
+printHead();
+for (const cols of [256, 1024, 4096, 8192]) for (const dtype of Object.keys(ELEMENT_BYTES)) benchLinear(dtype, cols, 1);
+for (const nTokens of [4, 64]) for (const dtype of Object.keys(ELEMENT_BYTES)) benchLinear(dtype, 4096, nTokens);
+for (const dtype of Object.keys(ELEMENT_BYTES)) benchFfn(dtype, 4096);
+for (const k of [32, 64, 128, 256]) benchGemm(512, 1024, k);
+benchAttention("f32", 2048);
+benchAttention("f16", 2048);
+benchAttention("int8", 2048);
+benchChecksum();
+benchTraining();
+
+function checkEverything() {
+  for (const c of conformanceCases) {
+    try {
+      runConformanceCase(kernels, c);
+    } catch (cause) {
+      throw new Error(`no numbers: "${titleOf(c)}" fails`, { cause });
+    }
+  }
+}
+
+/** Small numbers of either sign that are normal in every dtype. */
+function fillWeights() {
+  const words = arena.u32(weights, WEIGHT_BYTES / 4);
+  let state = 1;
+  for (let i = 0; i < words.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    words[i] = (state & 0x83ff83ff) | 0x38003800;
+  }
+}
+
+function printHead() {
+  const machine = `${cpus()[0]?.model ?? "?"}, Node ${process.version}, ${options.mib} MiB of weights a pass`;
+  if (options.csv) console.log("kernel,shape,ms,gb_per_s,share_of_read_loop,gflop_per_s");
+  else console.log(`${conformanceCases.length} conformance cases pass\n${machine}\n`);
+}
+
+/** Best of several runs, in milliseconds. */
+function time(run) {
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < REPEATS; i++) {
+    const start = performance.now();
+    run();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+/** @param {{ kernel: string, shape: string, ms: number, bytes?: number, flop?: number, readBytes?: number }} row */
+function report({ kernel, shape, ms, bytes, flop, readBytes }) {
+  const gbPerSec = bytes === undefined ? "" : (bytes / ms / 1e6).toFixed(1);
+  const ceiling = readBytes === undefined ? 0 : readBytes / time(() => readLoop(weights, readBytes)) / 1e6;
+  const share = ceiling ? `${((100 * Number(gbPerSec)) / ceiling).toFixed(0)} %` : "";
+  const gflop = flop === undefined ? "" : (flop / ms / 1e6).toFixed(1);
+  if (options.csv) console.log([kernel, `"${shape}"`, ms.toFixed(3), gbPerSec, share.replace(" %", ""), gflop].join(","));
+  else {
+    const columns = [kernel.padEnd(22), shape.padEnd(30), `${ms.toFixed(2)} ms`.padStart(11)];
+    if (gbPerSec) columns.push(`${gbPerSec} GB/s`.padStart(11));
+    if (share) columns.push(`${share} of ${ceiling.toFixed(1)}`.padStart(14));
+    if (gflop) columns.push(`${gflop} GFLOP/s`.padStart(15));
+    console.log(columns.join(" "));
+  }
+}
+
+function benchLinear(dtype, cols, nTokens) {
+  const mark = arena.mark();
+  // Batches do more work for each byte, so they get fewer bytes.
+  const budget = nTokens === 1 ? WEIGHT_BYTES : WEIGHT_BYTES / 8;
+  const rows = Math.floor(budget / cols / ELEMENT_BYTES[dtype] / 32) * 32;
+  const scales = dtype === "int8" ? arena.allocate(4 * rows) : 0;
+  const x = arena.allocate(4 * cols * nTokens);
+  arena.f32(x, cols * nTokens).fill(0.5);
+  const out = arena.allocate(4 * rows * nTokens);
+  const scratch = arena.allocate(kernels.scratchBytes(cols, nTokens));
+  const matrix = { dtype, data: weights, scales, rows, cols };
+  const bytes = rows * cols * ELEMENT_BYTES[dtype];
+  const ms = time(() => kernels.linear(out, x, matrix, 0, nTokens, scratch));
+  const readBytes = nTokens === 1 ? bytes - (bytes % 64) : undefined;
+  const shape = `[${rows}, ${cols}] x ${nTokens}`;
+  report({ kernel: `linear ${dtype}`, shape, ms, bytes, flop: 2 * rows * cols * nTokens, readBytes });
+  arena.rewind(mark);
+}
+
+/** A twentieth of the neurons, scattered; then all of them. */
+function benchFfn(dtype, dModel) {
+  const mark = arena.mark();
+  const rowBytes = dModel * ELEMENT_BYTES[dtype];
+  const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
+  const slotCount = Math.floor(WEIGHT_BYTES / strideBytes);
+  const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
+  const matrix = { dtype, base: weights, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: 0 };
+  const x = arena.allocate(4 * dModel);
+  arena.f32(x, dModel).fill(0.5);
+  const out = arena.allocate(4 * dModel);
+  const act = arena.allocate(4 * slotCount + 64);
+  const slots = arena.allocate(4 * slotCount + 64);
+  const scratch = arena.allocate(kernels.scratchBytes(dModel, 1));
+  for (const step of [20, 1]) {
+    const n = Math.floor(slotCount / step);
+    arena.u32(slots, n).set(Uint32Array.from({ length: n }, (_, i) => i * step));
+    const bytes = n * rowBytes;
+    const shape = `${step === 1 ? "all" : "5 %"} of ${slotCount}, d ${dModel}`;
+    const upMs = time(() => kernels.ffnUp(act, x, matrix, slots, n, 1, "relu", scratch));
+    report({ kernel: `ffnUp ${dtype}`, shape, ms: upMs, bytes, readBytes: WEIGHT_BYTES });
+    arena.f32(act, n).fill(0.5);
+    const downMs = time(() => kernels.ffnDown(out, act, matrix, slots, n, 1));
+    report({ kernel: `ffnDown ${dtype}`, shape, ms: downMs, bytes, readBytes: WEIGHT_BYTES });
+  }
+  arena.rewind(mark);
+}
+
+function benchGemm(m, n, k) {
+  const mark = arena.mark();
+  const [a, b, c] = [4 * m * k, 4 * n * k, 4 * m * n].map((bytes) => arena.allocate(bytes));
+  const flop = 2 * m * n * k;
+  const shape = `m ${m}, n ${n}, k ${k}`;
+  report({ kernel: "gemm A·B", shape, ms: time(() => kernels.gemm(c, n, a, k, 1, b, n, m, n, k)), flop });
+  report({ kernel: "gemm Aᵀ·B", shape, ms: time(() => kernels.gemm(c, n, a, 1, m, b, n, m, n, k)), flop });
+  report({ kernel: "gemm A·Bᵀ", shape, ms: time(() => kernels.gemmTransposed(c, n, a, k, b, k, m, n, k)), flop });
+  arena.rewind(mark);
+}
+
+function benchAttention(dtype, nKeys) {
+  const mark = arena.mark();
+  const [nHeads, headDim, nTokens] = [16, 64, 16];
+  const bytes = nHeads * nKeys * headDim * (dtype === "int8" ? 1 : ELEMENT_BYTES[dtype]);
+  const scaleBytes = dtype === "int8" ? 4 * nHeads * nKeys : 0;
+  const cache = {
+    dtype,
+    keys: arena.allocate(bytes),
+    values: arena.allocate(bytes),
+    keyScales: scaleBytes && arena.allocate(scaleBytes),
+    valueScales: scaleBytes && arena.allocate(scaleBytes),
+    capacityTokens: nKeys,
+    nKvHeads: nHeads,
+    headDim,
+  };
+  const q = arena.allocate(4 * nHeads * headDim * nTokens);
+  arena.f32(q, nHeads * headDim * nTokens).fill(0.5);
+  const out = arena.allocate(4 * nHeads * headDim * nTokens);
+  const scratch = arena.allocate(kernels.attentionScratchBytes(nKeys));
+  const shape = { nHeads, scale: 0.125 };
+  for (const count of [1, nTokens]) {
+    const ms = time(() => kernels.attention(out, q, cache, shape, nKeys - count, count, scratch));
+    const flop = 4 * nHeads * headDim * nKeys * count;
+    report({ kernel: `attention ${dtype}`, shape: `16 heads of 64, ${nKeys} keys x ${count}`, ms, bytes: 2 * bytes, flop });
+  }
+  arena.rewind(mark);
+}
+
+function benchChecksum() {
+  for (const sizeBytes of [4096, 16384, MiB]) {
+    const repeats = (8 * MiB) / sizeBytes;
+    const ms = time(() => {
+      for (let i = 0; i < repeats; i++) kernels.crc32c(weights, sizeBytes);
+    });
+    report({ kernel: "crc32c", shape: `${sizeBytes} bytes`, ms: ms / repeats, bytes: sizeBytes });
+  }
+}
+
+function benchTraining() {
+  const mark = arena.mark();
+  const [m, n] = [256, 1024];
+  const [w, g, mean, square] = [0, 1, 2, 3].map(() => arena.allocate(4 * m * n));
+  const labels = arena.allocate((m * n) / 8);
+  const bytes = 4 * m * n;
+  const loss = time(() => kernels.crossEntropyGradient(g, n, labels, n / 8, m, n, 1, 0.1, 1));
+  report({ kernel: "crossEntropyGradient", shape: `[${m}, ${n}]`, ms: loss, bytes });
+  const step = time(() => kernels.adamW(w, g, mean, square, m * n, 1, 1e-3, 0.9, 0.999, 1e-8, 0.01));
+  report({ kernel: "adamW", shape: `${m * n} parameters`, ms: step, bytes: 4 * bytes });
+  arena.rewind(mark);
+}

@@ -1,0 +1,196 @@
+/** `storeKv` and `attention`, over what the cache really holds. */
+import { decodeFloat16, paddedLength } from "@flashwick/core";
+import type { Ptr } from "../arena.js";
+import type { KvCache, KvDType } from "../contract.js";
+import { dot, EXP_ERROR, magnitude, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
+import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
+import type { Vectors, Workbench } from "./workbench.js";
+
+export interface AttentionCase {
+  readonly op: "attention";
+  /** `close`: to exact attention over the stored keys and values. Bit for bit: `batch` = token by token; `ranges` of heads = all. */
+  readonly check: "close" | "batch" | "ranges";
+  readonly dtype: KvDType;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  /** Tokens that are in the cache before. */
+  readonly position: number;
+  readonly nTokens: number;
+}
+
+const STORED: Readonly<Record<KvDType, string>> = {
+  f32: "stored exactly",
+  f16: "stored to nearest",
+  int8: "stored within scale/2",
+};
+
+export function attentionTitle(c: AttentionCase): string {
+  const heads = c.nHeads === c.nKvHeads ? `${c.nHeads} heads` : `${c.nHeads} heads on ${c.nKvHeads}`;
+  const shape = `attention ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
+  if (c.check === "batch") return `${shape}: a sequence at once equals token by token, bit for bit`;
+  if (c.check === "ranges") return `${shape}: head ranges equal the whole, bit for bit`;
+  return `${shape}: ${STORED[c.dtype]}, out within max|v|·(2·score error + (keys+8)·2^-23)`;
+}
+
+interface Attention {
+  readonly bench: Workbench;
+  readonly c: AttentionCase;
+  readonly cache: KvCache;
+  readonly q: Vectors;
+  readonly scratch: Ptr;
+  readonly scale: number;
+}
+
+export function runAttention(bench: Workbench, c: AttentionCase): void {
+  const total = c.position + c.nTokens;
+  const cache = makeCache(bench, c, total + 3);
+  const k = bench.vectors(total, c.nKvHeads * c.headDim);
+  const v = bench.vectors(total, c.nKvHeads * c.headDim);
+  const q = bench.vectors(c.nTokens, c.nHeads * c.headDim);
+  const scratch = bench.scratch(bench.kernels.attentionScratchBytes(cache.capacityTokens));
+  const attention: Attention = { bench, c, cache, q, scratch, scale: Math.fround(1 / Math.sqrt(c.headDim)) };
+  const stride = 4 * paddedLength(c.nKvHeads * c.headDim);
+  bench.kernels.storeKv(cache, k.ptr, v.ptr, 0, c.position);
+  bench.kernels.storeKv(cache, k.ptr + c.position * stride, v.ptr + c.position * stride, c.position, c.nTokens);
+  const out = attend(attention, c.nTokens);
+  if (c.check === "close") {
+    compareStored(attention, k, v);
+    compareWithExact(attention, out);
+  } else if (c.check === "batch") {
+    compareTokenByToken(attention, k, v, out);
+  } else {
+    expectSameBits("out", attend(attention, c.nTokens, [1, c.nHeads - 1]), out);
+  }
+}
+
+function makeCache(bench: Workbench, c: AttentionCase, capacityTokens: number): KvCache {
+  const { nKvHeads, headDim, dtype } = c;
+  const elementBytes = dtype === "f32" ? 4 : dtype === "f16" ? 2 : 1;
+  const bytes = nKvHeads * capacityTokens * headDim * elementBytes;
+  const scaleBytes = dtype === "int8" ? 4 * nKvHeads * capacityTokens : 0;
+  return {
+    dtype,
+    keys: bench.arena.allocate(bytes),
+    values: bench.arena.allocate(bytes),
+    keyScales: scaleBytes ? bench.arena.allocate(scaleBytes) : 0,
+    valueScales: scaleBytes ? bench.arena.allocate(scaleBytes) : 0,
+    capacityTokens,
+    nKvHeads,
+    headDim,
+  };
+}
+
+function attend(
+  { bench, c, cache, q, scratch, scale }: Attention,
+  nTokens: number,
+  cuts: readonly number[] = [],
+): Float32Array {
+  const count = nTokens * paddedLength(c.nHeads * c.headDim);
+  const out = bench.output(count);
+  const bounds = [0, ...cuts, c.nHeads];
+  for (let i = 1; i < bounds.length; i++) {
+    const [begin, end] = [bounds[i - 1]!, bounds[i]!];
+    const shape = { nHeads: c.nHeads, scale };
+    bench.kernels.attention(out, q.ptr, cache, shape, c.position, nTokens, scratch, begin, end);
+  }
+  return bench.snapshot(out, count);
+}
+
+/** One stored key or value, dequantised. */
+function storedVector(
+  { bench, cache }: Attention,
+  data: Ptr,
+  scales: Ptr,
+  kvHead: number,
+  position: number,
+): Float64Array {
+  const index = kvHead * cache.capacityTokens + position;
+  const { buffer } = bench.arena.memory;
+  const n = cache.headDim;
+  if (cache.dtype === "f32") return Float64Array.from(bench.arena.f32(data + 4 * index * n, n));
+  if (cache.dtype === "f16") return Float64Array.from(new Uint16Array(buffer, data + 2 * index * n, n), decodeFloat16);
+  const scale = bench.arena.f32(scales + 4 * index, 1)[0]!;
+  return Float64Array.from(new Int8Array(buffer, data + index * n, n), (q) => q * scale);
+}
+
+function compareStored(attention: Attention, k: Vectors, v: Vectors): void {
+  const { cache, c } = attention;
+  for (let position = 0; position < c.position + c.nTokens; position++) {
+    for (let head = 0; head < c.nKvHeads; head++) {
+      const range = [head * c.headDim, (head + 1) * c.headDim] as const;
+      const key = storedVector(attention, cache.keys, cache.keyScales, head, position);
+      const value = storedVector(attention, cache.values, cache.valueScales, head, position);
+      compareVector(c.dtype, `key[${head}, ${position}]`, key, k.values[position]!.subarray(...range));
+      compareVector(c.dtype, `value[${head}, ${position}]`, value, v.values[position]!.subarray(...range));
+    }
+  }
+}
+
+function compareVector(dtype: KvDType, what: string, stored: Float64Array, wanted: Float64Array): void {
+  const largest = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  for (const [d, x] of wanted.entries()) {
+    const bound = dtype === "f32" ? 0 : dtype === "f16" ? Math.abs(x) * 2 ** -11 + 2 ** -25 : (largest / 127) * 0.50001;
+    expectClose(`${what}[${d}]`, stored[d]!, x, bound);
+  }
+}
+
+function compareWithExact(attention: Attention, out: Float32Array): void {
+  const { c, q } = attention;
+  const stride = paddedLength(c.nHeads * c.headDim);
+  for (let t = 0; t < c.nTokens; t++) {
+    for (let head = 0; head < c.nHeads; head++) {
+      const from = head * c.headDim;
+      const query = q.values[t]!.subarray(from, from + c.headDim);
+      compareHead(attention, `out[${t}, ${head}]`, query, head, c.position + t + 1, out.subarray(t * stride + from));
+    }
+    expectZeros(`padding of out[${t}]`, out.subarray(t * stride + c.nHeads * c.headDim, (t + 1) * stride));
+  }
+}
+
+function compareHead(
+  attention: Attention,
+  what: string,
+  query: Float64Array,
+  head: number,
+  nKeys: number,
+  out: Float32Array,
+): void {
+  const { c, cache, scale } = attention;
+  const kvHead = Math.floor(head / (c.nHeads / c.nKvHeads));
+  const positions = Array.from({ length: nKeys }, (_, j) => j);
+  const keys = positions.map((j) => storedVector(attention, cache.keys, cache.keyScales, kvHead, j));
+  const values = positions.map((j) => storedVector(attention, cache.values, cache.valueScales, kvHead, j));
+  const scores = keys.map((key) => scale * dot(query, key));
+  const most = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - most));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  // Score: the product's bound, and three more roundings (scales, subtraction of the largest).
+  const scoreError = Math.max(...keys.map((key) => sumBound(c.headDim + 3, scale * magnitude(query, key))));
+  const largest = Math.max(...values.flatMap((value) => Array.from(value, Math.abs)));
+  const relative = 2 * (2 * scoreError + EXP_ERROR) + 2 * (nKeys + 4) * UNIT_ROUNDOFF;
+  for (let d = 0; d < c.headDim; d++) {
+    const expected = values.reduce((sum, value, j) => sum + (weights[j]! / total) * value[d]!, 0);
+    expectClose(`${what}[${d}]`, out[d]!, expected, largest * relative);
+  }
+}
+
+/** Forgets the new tokens, then stores and attends one at a time; what was stored beyond may be anything, even NaN. */
+function compareTokenByToken(attention: Attention, k: Vectors, v: Vectors, out: Float32Array): void {
+  const { bench, c, cache, q } = attention;
+  const [kvStride, stride] = [4 * paddedLength(c.nKvHeads * c.headDim), 4 * paddedLength(c.nHeads * c.headDim)];
+  if (c.dtype === "f32") {
+    for (const data of [cache.keys, cache.values]) {
+      for (let head = 0; head < c.nKvHeads; head++) {
+        const begin = data + 4 * c.headDim * (head * cache.capacityTokens + c.position);
+        bench.arena.f32(begin, c.headDim * (cache.capacityTokens - c.position)).fill(Number.NaN);
+      }
+    }
+  }
+  for (let t = 0; t < c.nTokens; t++) {
+    const position = c.position + t;
+    bench.kernels.storeKv(cache, k.ptr + position * kvStride, v.ptr + position * kvStride, position, 1);
+    const alone = { ...attention, c: { ...c, position }, q: { ...q, ptr: q.ptr + t * stride } };
+    expectSameBits(`out[${t}]`, attend(alone, 1), out.slice((t * stride) / 4, ((t + 1) * stride) / 4));
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * The case table that every pointer-based backend runs: data only. Sizes are chosen to be awkward: widths that are no
+ * multiple of 64 or of 16, odd heads, prime row counts, batches around the tile sizes of any sensible kernel.
+ */
+import { DTYPES } from "@flashwick/core";
+import type { KvDType } from "../contract.js";
+import { type AttentionCase, attentionTitle } from "./attention-cases.js";
+import { type FfnCase, type FfnExtremesCase, ffnExtremesTitle, ffnTitle } from "./ffn-cases.js";
+import { type LinearCase, linearTitle } from "./linear-cases.js";
+import {
+  type CrossEntropyCase,
+  crossEntropyTitle,
+  type Float16Case,
+  float16Title,
+  type GemmCase,
+  gemmTitle,
+  type OptimiserCase,
+  optimiserTitle,
+} from "./training-cases.js";
+import {
+  type Crc32cCase,
+  crc32cTitle,
+  type ElementwiseCase,
+  elementwiseTitle,
+  type LayerNormCase,
+  layerNormTitle,
+  type SelectAboveCase,
+  selectAboveTitle,
+} from "./vector-cases.js";
+
+export type ConformanceCase =
+  | LinearCase
+  | FfnCase
+  | FfnExtremesCase
+  | AttentionCase
+  | LayerNormCase
+  | ElementwiseCase
+  | SelectAboveCase
+  | Crc32cCase
+  | GemmCase
+  | Float16Case
+  | CrossEntropyCase
+  | OptimiserCase;
+
+/** What a test is called: shape, and the tolerance or the exactness that is asked for. */
+export function titleOf(c: ConformanceCase): string {
+  switch (c.op) {
+    case "linear":
+      return linearTitle(c);
+    case "ffn":
+      return ffnTitle(c);
+    case "ffn-extremes":
+      return ffnExtremesTitle(c);
+    case "attention":
+      return attentionTitle(c);
+    case "layerNorm":
+      return layerNormTitle(c);
+    case "elementwise":
+      return elementwiseTitle(c);
+    case "selectAbove":
+      return selectAboveTitle(c);
+    case "crc32c":
+      return crc32cTitle(c);
+    case "gemm":
+      return gemmTitle(c);
+    case "float16":
+      return float16Title(c);
+    case "crossEntropy":
+      return crossEntropyTitle(c);
+    case "adamW":
+      return optimiserTitle(c);
+  }
+}
+
+const KV_DTYPES: readonly KvDType[] = ["f32", "f16", "int8"];
+
+const linearCases: LinearCase[] = DTYPES.flatMap((dtype) => [
+  ...[
+    [96, 96, 1, true],
+    [80, 80, 2, false],
+    [72, 72, 3, true],
+    [200, 96, 5, true],
+    [1003, 80, 1, false],
+    [1003, 72, 8, false],
+    [3, 16, 17, true],
+    [1, 1, 1, true],
+    [37, 4104, 2, false],
+  ].map(([rows, cols, nTokens, bias]) => ({
+    op: "linear" as const,
+    check: "close" as const,
+    dtype,
+    rows: Number(rows),
+    cols: Number(cols),
+    nTokens: Number(nTokens),
+    bias: bias === true,
+  })),
+  { op: "linear", check: "batch", dtype, rows: 101, cols: 72, nTokens: 17, bias: true },
+  { op: "linear", check: "batch", dtype, rows: 33, cols: 96, nTokens: 3, bias: false },
+  { op: "linear", check: "batch", dtype, rows: 19, cols: 4104, nTokens: 5, bias: false },
+  { op: "linear", check: "ranges", dtype, rows: 101, cols: 72, nTokens: 1, bias: true },
+  { op: "linear", check: "ranges", dtype, rows: 101, cols: 80, nTokens: 6, bias: true },
+  { op: "linear", check: "ranges", dtype, rows: 43, cols: 4104, nTokens: 1, bias: false },
+]);
+
+const ffnCases: FfnCase[] = DTYPES.flatMap((dtype) => {
+  const base = {
+    op: "ffn",
+    dtype,
+    activation: "relu",
+    dModel: 96,
+    slotCount: 200,
+    n: 61,
+    nTokens: 1,
+    bias: true,
+  } as const;
+  return [
+    { ...base, check: "close" },
+    { ...base, check: "close", n: 200, nTokens: 8, dModel: 72 },
+    { ...base, check: "close", activation: "gelu", dModel: 80, bias: false, nTokens: 3 },
+    { ...base, check: "close", n: 0, nTokens: 2 },
+    { ...base, check: "close", n: 1, nTokens: 5, bias: false },
+    { ...base, check: "batch", n: 200, nTokens: 17 },
+    { ...base, check: "batch", activation: "gelu", nTokens: 5, dModel: 72 },
+    { ...base, check: "ranges" },
+    { ...base, check: "ranges", nTokens: 6, activation: "gelu", dModel: 80 },
+    { ...base, check: "waves", n: 199 },
+    { ...base, check: "waves", nTokens: 3, activation: "gelu" },
+    { ...base, check: "zeros", n: 200, dModel: 80 },
+  ] satisfies FfnCase[];
+});
+
+const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
+  const base = { op: "attention", dtype, nHeads: 6, nKvHeads: 6, headDim: 16, position: 0, nTokens: 1 } as const;
+  return [
+    { ...base, check: "close" },
+    { ...base, check: "close", position: 21, nTokens: 5 },
+    { ...base, check: "close", headDim: 20, nKvHeads: 2, position: 7, nTokens: 8 },
+    { ...base, check: "close", headDim: 64, nKvHeads: 1, nTokens: 17 },
+    { ...base, check: "close", headDim: 9, position: 3, nTokens: 4 },
+    { ...base, check: "batch", position: 5, nTokens: 17, nKvHeads: 3 },
+    { ...base, check: "batch", headDim: 15, nTokens: 8 },
+    { ...base, check: "batch", headDim: 80, nTokens: 3, position: 2 },
+    { ...base, check: "ranges", nTokens: 5, position: 9, nKvHeads: 2 },
+  ] satisfies AttentionCase[];
+});
+
+const vectorCases: ConformanceCase[] = [
+  { op: "layerNorm", n: 96, nTokens: 3, affine: true },
+  { op: "layerNorm", n: 72, nTokens: 2, affine: false },
+  { op: "layerNorm", n: 75, nTokens: 5, affine: true },
+  { op: "elementwise", count: 0 },
+  { op: "elementwise", count: 4 },
+  { op: "elementwise", count: 200 },
+  { op: "selectAbove", n: 0, threshold: 0 },
+  { op: "selectAbove", n: 5, threshold: 0.25 },
+  { op: "selectAbove", n: 200, threshold: 0.3 },
+  { op: "selectAbove", n: 1003, threshold: Number.NEGATIVE_INFINITY },
+  { op: "selectAbove", n: 64, threshold: Number.POSITIVE_INFINITY },
+  { op: "crc32c", text: "", expected: 0 },
+  { op: "crc32c", text: "123456789", expected: 0xe3069283 },
+  // RFC 3720, appendix B.4.
+  { op: "crc32c", text: "\0".repeat(32), expected: 0x8a9136aa },
+  { op: "crc32c", text: "\xff".repeat(32), expected: 0x62a8ab43 },
+  { op: "crc32c", text: String.fromCharCode(...Array(32).keys()), expected: 0x46dd794e },
+];
+
+const trainingCases: ConformanceCase[] = [
+  ...(["A·B", "Aᵀ·B", "A·Bᵀ"] as const).flatMap((form): GemmCase[] => [
+    { op: "gemm", form, m: 5, n: 16, k: 8 },
+    { op: "gemm", form, m: 67, n: 516, k: 36 },
+    { op: "gemm", form, m: 1, n: 4, k: 4 },
+  ]),
+  { op: "gemm", form: "A·B", m: 3, n: 12, k: 7 },
+  { op: "float16" },
+  { op: "crossEntropy", m: 3, n: 64 },
+  { op: "crossEntropy", m: 5, n: 201 },
+  { op: "adamW", count: 20, steps: 1 },
+  { op: "adamW", count: 64, steps: 50 },
+];
+
+/** Every case. A backend conforms if {@link runConformanceCase} returns for each of them. */
+export const conformanceCases: readonly ConformanceCase[] = [
+  ...linearCases,
+  ...ffnCases,
+  ...DTYPES.map((dtype): FfnExtremesCase => ({ op: "ffn-extremes", dtype })),
+  ...attentionCases,
+  ...vectorCases,
+  ...trainingCases,
+];

@@ -1,0 +1,224 @@
+/** `ffnUp` and `ffnDown` over neurons in slots. */
+import { type Activation, type DType, paddedLength } from "@flashwick/core";
+import type { Ptr } from "../arena.js";
+import { erf } from "../reference/activation.js";
+import { dot, GELU_ERROR, productBound, productTolerance, sumBound } from "./tolerance.js";
+import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
+import type { StoredNeurons, Vectors, Workbench } from "./workbench.js";
+
+export interface FfnCase {
+  readonly op: "ffn";
+  /**
+   * `close`: to exact arithmetic. Bit for bit: `batch` = its vectors one by one; `ranges` (of neurons going up, of columns
+   * coming down) = the whole; `waves` (consecutive segments of the neurons) = all at once; `zeros`: neurons whose
+   * activation is zero left out = all.
+   */
+  readonly check: "close" | "batch" | "ranges" | "waves" | "zeros";
+  readonly dtype: DType;
+  readonly activation: Activation;
+  readonly dModel: number;
+  readonly slotCount: number;
+  /** Active neurons. */
+  readonly n: number;
+  readonly nTokens: number;
+  readonly bias: boolean;
+}
+
+const MEANING: Readonly<Record<Exclude<FfnCase["check"], "close">, string>> = {
+  batch: "a batch equals its vectors one by one",
+  ranges: "neuron and column ranges equal the whole",
+  waves: "segments one after the other equal all neurons at once",
+  zeros: "leaving out zero activations changes nothing",
+};
+
+export function ffnTitle(c: FfnCase): string {
+  const shape = `ffn ${c.dtype} ${c.activation} [${c.n} of ${c.slotCount}, ${c.dModel}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
+  if (c.check !== "close") return `${shape}: ${MEANING[c.check]}, bit for bit`;
+  const gelu = c.activation === "gelu" ? " + |x|·2^-20" : "";
+  return `${shape}: up within ${productTolerance(c.dtype)}${gelu}, down within (n+3)·2^-24·Σ|act·w|`;
+}
+
+/** One case's operands. */
+interface Ffn {
+  readonly bench: Workbench;
+  readonly c: FfnCase;
+  readonly neurons: StoredNeurons;
+  readonly x: Vectors;
+  readonly slots: readonly number[];
+  readonly scratch: Ptr;
+}
+
+export function runFfn(bench: Workbench, c: FfnCase): void {
+  const neurons = bench.neurons(c.dtype, c.dModel, c.slotCount, c.bias);
+  const x = bench.vectors(c.nTokens, c.dModel);
+  const scratch = bench.scratch(bench.kernels.scratchBytes(c.dModel, c.nTokens));
+  const ffn: Ffn = { bench, c, neurons, x, slots: shuffledSlots(bench, c), scratch };
+  const act = up(ffn, ffn.slots);
+  const out = down(ffn, ffn.slots, act.slice());
+  if (c.check === "close") compareWithExact(ffn, act, out);
+  else if (c.check === "batch") compareOneByOne(ffn, act, out);
+  else if (c.check === "ranges") compareRanges(ffn, act, out);
+  else if (c.check === "waves") compareWaves(ffn, out);
+  else compareWithoutZeros(ffn, act, out);
+}
+
+/** Distinct slots in no order, as a cache leaves them. */
+function shuffledSlots(bench: Workbench, c: FfnCase): number[] {
+  const slots = Array.from({ length: c.slotCount }, (_, i) => i);
+  for (let i = slots.length - 1; i > 0; i--) {
+    const j = bench.random.below(i + 1);
+    [slots[i], slots[j]] = [slots[j]!, slots[i]!];
+  }
+  return slots.slice(0, c.n);
+}
+
+/** Activations of the neurons in `slots`, `[nTokens, pad(slots.length)]`. */
+function up(
+  { bench, c, neurons, x, scratch }: Ffn,
+  slots: readonly number[],
+  cuts: readonly number[] = [],
+): Float32Array {
+  const n = slots.length;
+  const count = c.nTokens * paddedLength(n);
+  const act = bench.output(count);
+  const slotPtr = bench.indices(slots);
+  const bounds = [0, ...cuts, n];
+  for (let i = 1; i < bounds.length; i++) {
+    const [begin, end] = [bounds[i - 1]!, bounds[i]!];
+    bench.kernels.ffnUp(act, x.ptr, neurons.matrix, slotPtr, n, c.nTokens, c.activation, scratch, begin, end);
+  }
+  return bench.snapshot(act, count);
+}
+
+/** What the neurons add to `start` (zeros, if not given), `[nTokens, pad(dModel)]`. */
+function down(
+  { bench, c, neurons }: Ffn,
+  slots: readonly number[],
+  act: Float32Array,
+  start = new Float32Array(c.nTokens * paddedLength(c.dModel)),
+  cuts: readonly number[] = [],
+): Float32Array {
+  const out = bench.output(start.length);
+  bench.arena.f32(out, start.length).set(start);
+  const actPtr = bench.output(act.length);
+  bench.arena.f32(actPtr, act.length).set(act);
+  const slotPtr = bench.indices(slots);
+  const bounds = [0, ...cuts, paddedLength(c.dModel)];
+  for (let i = 1; i < bounds.length; i++) {
+    const [begin, end] = [bounds[i - 1]!, bounds[i]!];
+    bench.kernels.ffnDown(out, actPtr, neurons.matrix, slotPtr, slots.length, c.nTokens, begin, end);
+  }
+  return bench.snapshot(out, start.length);
+}
+
+function compareWithExact({ c, neurons, x, slots }: Ffn, act: Float32Array, out: Float32Array): void {
+  const [actStride, outStride] = [paddedLength(c.n), paddedLength(c.dModel)];
+  for (const [t, vector] of x.values.entries()) {
+    for (const [i, slot] of slots.entries()) {
+      const sum = dot(neurons.up[slot]!, vector) + neurons.bias[slot]!;
+      const bound = productBound(c.dtype, neurons.up[slot]!, vector, neurons.bias[slot]!);
+      const found = act[t * actStride + i]!;
+      if (c.activation === "relu") expectClose(`act[${t}, ${i}]`, found, Math.max(sum, 0), bound);
+      // The steepest slope of gelu is 1.13.
+      else expectClose(`act[${t}, ${i}]`, found, gelu(sum), 1.13 * bound + Math.abs(sum) * GELU_ERROR);
+    }
+    expectZeros(`padding of act[${t}]`, act.subarray(t * actStride + c.n, (t + 1) * actStride));
+    const found = act.subarray(t * actStride, t * actStride + c.n);
+    compareDown(c, neurons, slots, found, out.subarray(t * outStride, (t + 1) * outStride), t);
+  }
+}
+
+function compareDown(
+  c: FfnCase,
+  neurons: StoredNeurons,
+  slots: readonly number[],
+  act: Float32Array,
+  out: Float32Array,
+  t: number,
+): void {
+  for (let j = 0; j < c.dModel; j++) {
+    const terms = slots.map((slot, i) => act[i]! * neurons.down[slot]![j]!);
+    const expected = terms.reduce((sum, term) => sum + term, 0);
+    const magnitude = terms.reduce((sum, term) => sum + Math.abs(term), 0);
+    expectClose(`out[${t}, ${j}]`, out[j]!, expected, sumBound(c.n + 1, magnitude));
+  }
+  expectZeros(`padding of out[${t}]`, out.subarray(c.dModel));
+}
+
+function gelu(x: number): number {
+  return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
+}
+
+function compareOneByOne(ffn: Ffn, act: Float32Array, out: Float32Array): void {
+  const [actStride, outStride] = [paddedLength(ffn.c.n), paddedLength(ffn.c.dModel)];
+  for (let t = 0; t < ffn.c.nTokens; t++) {
+    const x = { ...ffn.x, ptr: ffn.x.ptr + 4 * t * outStride };
+    const single = { ...ffn, x, c: { ...ffn.c, nTokens: 1 } };
+    const actAlone = up(single, ffn.slots);
+    expectSameBits(`act[${t}]`, actAlone, act.slice(t * actStride, (t + 1) * actStride));
+    expectSameBits(`out[${t}]`, down(single, ffn.slots, actAlone), out.slice(t * outStride, (t + 1) * outStride));
+  }
+}
+
+function compareRanges(ffn: Ffn, act: Float32Array, out: Float32Array): void {
+  const { n, dModel } = ffn.c;
+  const neuronCuts = [0, 1, Math.floor(n / 2), n].map((cut) => Math.min(cut, n));
+  expectSameBits("act", up(ffn, ffn.slots, neuronCuts), act);
+  const columnCuts = [16, 16, 48].filter((cut) => cut <= dModel);
+  expectSameBits("out", down(ffn, ffn.slots, act, undefined, columnCuts), out);
+}
+
+function compareWaves(ffn: Ffn, out: Float32Array): void {
+  let sum = new Float32Array(out.length);
+  const cuts = [0, 3, 4, Math.floor(ffn.c.n / 2), ffn.c.n].map((cut) => Math.min(cut, ffn.c.n));
+  for (let i = 1; i < cuts.length; i++) {
+    const slots = ffn.slots.slice(cuts[i - 1]!, Math.max(cuts[i - 1]!, cuts[i]!));
+    sum = Float32Array.from(down(ffn, slots, up(ffn, slots), sum));
+  }
+  expectSameBits("out", sum, out);
+}
+
+/** One token: the neurons with activation zero are left out of the list. */
+function compareWithoutZeros(ffn: Ffn, act: Float32Array, out: Float32Array): void {
+  const active = [...ffn.slots.keys()].filter((i) => act[i] !== 0);
+  const slots = active.map((i) => ffn.slots[i]!);
+  const fewer = new Float32Array(paddedLength(slots.length));
+  fewer.set(active.map((i) => act[i]!));
+  expectSameBits("out", down(ffn, slots, fewer), out);
+}
+
+/** NaN in the vector reaches every activation; a NaN or huge activation reaches the output and nothing else is disturbed. */
+export interface FfnExtremesCase {
+  readonly op: "ffn-extremes";
+  readonly dtype: DType;
+}
+
+export function ffnExtremesTitle(c: FfnExtremesCase): string {
+  return `ffn ${c.dtype}: NaN is kept, activations beyond 65504 are exact`;
+}
+
+export function runFfnExtremes(bench: Workbench, { dtype }: FfnExtremesCase): void {
+  const c: FfnCase = {
+    op: "ffn",
+    check: "close",
+    dtype,
+    activation: "relu",
+    dModel: 32,
+    slotCount: 9,
+    n: 9,
+    nTokens: 1,
+    bias: false,
+  };
+  const neurons = bench.neurons(dtype, c.dModel, c.slotCount, false);
+  const x = bench.vectors(1, c.dModel);
+  const scratch = bench.scratch(bench.kernels.scratchBytes(c.dModel, 1));
+  const slots = Array.from({ length: c.n }, (_, i) => i);
+  const ffn: Ffn = { bench, c, neurons, x, slots, scratch };
+  const act = Float32Array.from({ length: 16 }, (_, i) => (i < c.n ? (i === 4 ? 3e5 : 0.25 * i) : 0));
+  compareDown(c, neurons, slots, act.subarray(0, c.n), down(ffn, slots, act), 0);
+  act[4] = Number.NaN;
+  for (const value of down(ffn, slots, act).subarray(0, c.dModel))
+    expectClose("is NaN", Number(Number.isNaN(value)), 1, 0);
+  bench.arena.f32(x.ptr, c.dModel)[7] = Number.NaN;
+  for (const value of up(ffn, slots).subarray(0, c.n)) expectClose("is NaN", Number(Number.isNaN(value)), 1, 0);
+}

@@ -1,0 +1,99 @@
+/** `linear` and `gatherRow` against a double loop. */
+import { type DType, paddedLength } from "@flashwick/core";
+import { dot, productBound, productTolerance } from "./tolerance.js";
+import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
+import { SENTINEL, type StoredMatrix, type Vectors, type Workbench } from "./workbench.js";
+
+export interface LinearCase {
+  readonly op: "linear";
+  /** `close`: to the exact product; `batch`: to its vectors one by one, bit for bit; `ranges`: parts to the whole, bit for bit. */
+  readonly check: "close" | "batch" | "ranges";
+  readonly dtype: DType;
+  readonly rows: number;
+  readonly cols: number;
+  readonly nTokens: number;
+  readonly bias: boolean;
+}
+
+export function linearTitle(c: LinearCase): string {
+  const shape = `linear ${c.dtype} [${c.rows}, ${c.cols}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
+  if (c.check === "batch") return `${shape}: a batch equals its vectors one by one, bit for bit`;
+  if (c.check === "ranges") return `${shape}: row ranges equal the whole, bit for bit`;
+  return `${shape}: within ${productTolerance(c.dtype)}`;
+}
+
+export function runLinear(bench: Workbench, c: LinearCase): void {
+  const w = bench.matrix(c.dtype, c.rows, c.cols);
+  const x = bench.vectors(c.nTokens, c.cols);
+  const bias = c.bias ? bench.floats(c.rows) : { ptr: 0, values: new Float64Array(c.rows) };
+  const scratch = bench.scratch(bench.kernels.scratchBytes(c.cols, c.nTokens));
+  const count = c.nTokens * paddedLength(c.rows);
+  const out = bench.output(count);
+  bench.kernels.linear(out, x.ptr, w.matrix, bias.ptr, c.nTokens, scratch);
+  const whole = bench.snapshot(out, count);
+  if (c.check === "close") {
+    compareWithExact(whole, w, x, bias.values);
+    compareGatheredRow(bench, w);
+  } else {
+    bench.arena.f32(out, count).fill(SENTINEL);
+    if (c.check === "batch") oneByOne(bench, c, out, x, w, bias.ptr, scratch);
+    else inRanges(bench, c, out, x, w, bias.ptr, scratch);
+    expectSameBits("out", bench.snapshot(out, count), whole);
+  }
+}
+
+function compareWithExact(out: Float32Array, w: StoredMatrix, x: Vectors, bias: Float64Array): void {
+  const { rows, dtype } = w.matrix;
+  const stride = paddedLength(rows);
+  for (const [t, vector] of x.values.entries()) {
+    for (const [r, row] of w.rows.entries()) {
+      const expected = dot(row, vector) + bias[r]!;
+      expectClose(`out[${t}, ${r}]`, out[t * stride + r]!, expected, productBound(dtype, row, vector, bias[r]!));
+    }
+    expectZeros(`padding of out[${t}]`, out.subarray(t * stride + rows, (t + 1) * stride));
+  }
+}
+
+function oneByOne(
+  bench: Workbench,
+  c: LinearCase,
+  out: number,
+  x: Vectors,
+  w: StoredMatrix,
+  bias: number,
+  scratch: number,
+): void {
+  for (let t = 0; t < c.nTokens; t++) {
+    const [to, from] = [out + 4 * t * paddedLength(c.rows), x.ptr + 4 * t * paddedLength(c.cols)];
+    bench.kernels.linear(to, from, w.matrix, bias, 1, scratch);
+  }
+}
+
+function inRanges(
+  bench: Workbench,
+  c: LinearCase,
+  out: number,
+  x: Vectors,
+  w: StoredMatrix,
+  bias: number,
+  scratch: number,
+): void {
+  const cuts = [0, 0, 1, Math.floor(c.rows / 3), Math.floor(c.rows / 3) + 5, c.rows].map((cut) =>
+    Math.min(cut, c.rows),
+  );
+  for (let i = 1; i < cuts.length; i++) {
+    bench.kernels.linear(out, x.ptr, w.matrix, bias, c.nTokens, scratch, cuts[i - 1]!, cuts[i]!);
+    if (cuts[i]! < c.rows) expectEqual("first row behind the range", bench.arena.f32(out, c.rows)[cuts[i]!], SENTINEL);
+  }
+}
+
+/** Dequantised rows: one rounding, of the scale. */
+function compareGatheredRow(bench: Workbench, w: StoredMatrix): void {
+  const { cols } = w.matrix;
+  const index = w.rows.length - 1;
+  const out = bench.output(paddedLength(cols));
+  bench.kernels.gatherRow(out, w.matrix, index);
+  const row = bench.arena.f32(out, paddedLength(cols));
+  for (let k = 0; k < cols; k++) expectEqual(`gathered[${k}]`, row[k]! + 0, Math.fround(w.rows[index]![k]!) + 0);
+  expectZeros("padding of the gathered row", row.subarray(cols));
+}

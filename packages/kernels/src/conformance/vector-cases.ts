@@ -1,0 +1,115 @@
+/** `layerNorm`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`. */
+import { paddedLength } from "@flashwick/core";
+import { UNIT_ROUNDOFF } from "./tolerance.js";
+import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
+import { SENTINEL, type Workbench } from "./workbench.js";
+
+export interface LayerNormCase {
+  readonly op: "layerNorm";
+  readonly n: number;
+  readonly nTokens: number;
+  readonly affine: boolean;
+}
+
+export function layerNormTitle(c: LayerNormCase): string {
+  return `layerNorm [${c.nTokens}, ${c.n}]${c.affine ? " affine" : ""}: within (n+8)·2^-23·max|x|/σ·|weight|, a batch equals its vectors bit for bit`;
+}
+
+export function runLayerNorm(bench: Workbench, c: LayerNormCase): void {
+  const epsilon = 1e-5;
+  const x = bench.vectors(c.nTokens, c.n);
+  const weight = c.affine ? bench.floats(c.n) : { ptr: 0, values: new Float64Array(c.n).fill(1) };
+  const bias = c.affine ? bench.floats(c.n) : { ptr: 0, values: new Float64Array(c.n) };
+  const stride = paddedLength(c.n);
+  const out = bench.output(c.nTokens * stride);
+  bench.kernels.layerNorm(out, x.ptr, weight.ptr, bias.ptr, c.n, c.nTokens, epsilon);
+  const found = bench.snapshot(out, c.nTokens * stride);
+  for (const [t, vector] of x.values.entries()) {
+    const mean = vector.reduce((sum, value) => sum + value, 0) / c.n;
+    const sigma = Math.sqrt(vector.reduce((sum, value) => sum + (value - mean) ** 2, 0) / c.n + epsilon);
+    for (const [i, value] of vector.entries()) {
+      const expected = ((value - mean) / sigma) * weight.values[i]! + bias.values[i]!;
+      const bound = (c.n + 8) * 2 * UNIT_ROUNDOFF * (Math.abs(weight.values[i]!) / sigma + Math.abs(bias.values[i]!));
+      expectClose(`out[${t}, ${i}]`, found[t * stride + i]!, expected, bound);
+    }
+    expectZeros(`padding of out[${t}]`, found.subarray(t * stride + c.n, (t + 1) * stride));
+  }
+  // In place, one vector at a time.
+  for (let t = 0; t < c.nTokens; t++) {
+    const at = x.ptr + 4 * t * stride;
+    bench.kernels.layerNorm(at, at, weight.ptr, bias.ptr, c.n, 1, epsilon);
+  }
+  expectSameBits("in place", bench.snapshot(x.ptr, c.nTokens * stride), found);
+}
+
+export interface ElementwiseCase {
+  readonly op: "elementwise";
+  readonly count: number;
+}
+
+export function elementwiseTitle(c: ElementwiseCase): string {
+  return `add, relu, zero over ${c.count}: exact, NaN kept, nothing beyond touched`;
+}
+
+export function runElementwise(bench: Workbench, { count }: ElementwiseCase): void {
+  const { kernels, arena } = bench;
+  const a = bench.output(count + 4);
+  const b = bench.output(count + 4);
+  const left = Float32Array.from({ length: count }, () => bench.random.signed());
+  const right = Float32Array.from({ length: count }, () => bench.random.signed());
+  if (count > 0) [left[0], left[1]] = [Number.NaN, -0];
+  arena.f32(a, count).set(left);
+  arena.f32(b, count).set(right);
+  kernels.add(a, b, count);
+  for (let i = 0; i < count; i++) expectEqual(`sum[${i}]`, arena.f32(a, count)[i], Math.fround(left[i]! + right[i]!));
+  arena.f32(a, count).set(left);
+  kernels.relu(a, count);
+  for (let i = 0; i < count; i++) expectEqual(`relu[${i}]`, arena.f32(a, count)[i], Math.max(left[i]!, 0));
+  kernels.zero(a, count);
+  expectZeros("zeroed", arena.f32(a, count));
+  for (const beyond of arena.f32(a + 4 * count, 4)) expectEqual("beyond", beyond, SENTINEL);
+}
+
+export interface SelectAboveCase {
+  readonly op: "selectAbove";
+  readonly n: number;
+  readonly threshold: number;
+}
+
+export function selectAboveTitle(c: SelectAboveCase): string {
+  return `selectAbove ${c.n} scores, threshold ${c.threshold}: ascending, strictly above, NaN never`;
+}
+
+export function runSelectAbove(bench: Workbench, { n, threshold }: SelectAboveCase): void {
+  const scores = bench.vectors(1, n);
+  const values = bench.arena.f32(scores.ptr, n);
+  for (let i = 3; i < n; i += 7) values[i] = i % 2 ? Number.NaN : threshold;
+  const out = bench.indices(new Array(n + 1).fill(0xffffffff));
+  const count = bench.kernels.selectAbove(out, scores.ptr, n, threshold);
+  const expected = [...values.keys()].filter((i) => values[i]! > Math.fround(threshold));
+  expectEqual("indices", bench.arena.u32(out, count).join(), expected.join());
+  expectEqual("behind the last", bench.arena.u32(out, n + 1)[n], 0xffffffff);
+}
+
+export interface Crc32cCase {
+  readonly op: "crc32c";
+  readonly text: string;
+  readonly expected: number;
+}
+
+export function crc32cTitle(c: Crc32cCase): string {
+  const shown = c.text.length > 20 ? `${c.text.length} bytes` : JSON.stringify(c.text);
+  return `crc32c of ${shown} is 0x${c.expected.toString(16)}, at any offset and in any two parts`;
+}
+
+export function runCrc32c(bench: Workbench, { text, expected }: Crc32cCase): void {
+  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  for (let offset = 0; offset < 16; offset++) {
+    const ptr = bench.arena.allocate(bytes.length + 16) + offset;
+    bench.arena.u8(ptr, bytes.length).set(bytes);
+    expectEqual(`crc at offset ${offset}`, bench.kernels.crc32c(ptr, bytes.length), expected);
+    const cut = Math.floor((bytes.length * offset) / 16);
+    const first = bench.kernels.crc32c(ptr, cut, 0);
+    expectEqual(`crc cut at ${cut}`, bench.kernels.crc32c(ptr + cut, bytes.length - cut, first), expected);
+  }
+}

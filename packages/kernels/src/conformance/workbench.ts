@@ -1,0 +1,162 @@
+/**
+ * Operands in an arena beside their true values in double precision.
+ *
+ * Outputs start out as a sentinel, so that an element that is not written, or written beyond the range, shows.
+ */
+import {
+  bytesPerElement,
+  type DType,
+  decodeBfloat16,
+  decodeFloat16,
+  encodeBfloat16,
+  encodeFloat16,
+  paddedLength,
+} from "@flashwick/core";
+import type { Arena, Ptr } from "../arena.js";
+import { type Matrix, type SlotMatrix, TAIL_BYTES, type TrainingKernels } from "../contract.js";
+import { RandomNumbers } from "./random.js";
+
+export const SENTINEL = 12345.5;
+
+/** A batch of vectors, `values[t]` without padding. */
+export interface Vectors {
+  readonly ptr: Ptr;
+  readonly n: number;
+  readonly values: readonly Float64Array[];
+}
+
+export interface StoredMatrix {
+  readonly matrix: Matrix;
+  /** Dequantised. */
+  readonly rows: readonly Float64Array[];
+}
+
+export interface StoredNeurons {
+  readonly matrix: SlotMatrix;
+  readonly up: readonly Float64Array[];
+  readonly down: readonly Float64Array[];
+  readonly bias: Float64Array;
+}
+
+interface StoredRow {
+  readonly values: Float64Array;
+  readonly scale: number;
+}
+
+export class Workbench {
+  readonly arena: Arena;
+  readonly random: RandomNumbers;
+
+  constructor(
+    readonly kernels: TrainingKernels,
+    seed: number,
+  ) {
+    this.arena = kernels.arena;
+    this.random = new RandomNumbers(seed);
+  }
+
+  /** Random f32 in [-1, 1), not padded, followed by zeros. */
+  floats(n: number): { ptr: Ptr; values: Float64Array } {
+    const ptr = this.arena.allocate(4 * n + TAIL_BYTES);
+    const values = Float64Array.from({ length: n }, () => this.random.signed());
+    this.arena.f32(ptr, n).set(values);
+    return { ptr, values };
+  }
+
+  vectors(nTokens: number, n: number): Vectors {
+    const stride = paddedLength(n);
+    const ptr = this.arena.allocate(4 * stride * nTokens);
+    const values = Array.from({ length: nTokens }, (_, t) => {
+      const vector = Float64Array.from({ length: n }, () => this.random.signed());
+      this.arena.f32(ptr + 4 * stride * t, n).set(vector);
+      return vector;
+    });
+    return { ptr, n, values };
+  }
+
+  /** Room for `count` f32, all {@link SENTINEL}. */
+  output(count: number): Ptr {
+    const ptr = this.arena.allocate(4 * count);
+    this.arena.f32(ptr, count).fill(SENTINEL);
+    return ptr;
+  }
+
+  scratch(sizeBytes: number): Ptr {
+    return this.arena.allocate(sizeBytes);
+  }
+
+  indices(values: readonly number[]): Ptr {
+    const ptr = this.arena.allocate(4 * values.length + TAIL_BYTES);
+    this.arena.u32(ptr, values.length).set(values);
+    return ptr;
+  }
+
+  /** A copy of `count` f32, to be compared later. */
+  snapshot(ptr: Ptr, count: number): Float32Array {
+    return this.arena.f32(ptr, count).slice();
+  }
+
+  matrix(dtype: DType, rows: number, cols: number): StoredMatrix {
+    const rowBytes = cols * bytesPerElement(dtype);
+    const data = this.arena.allocate(rows * rowBytes + TAIL_BYTES);
+    const scales = dtype === "int8" ? this.arena.allocate(4 * rows + TAIL_BYTES) : 0;
+    const stored = Array.from({ length: rows }, (_, r) => {
+      const row = this.#storeRow(dtype, data + r * rowBytes, cols);
+      if (scales) this.arena.f32(scales, rows)[r] = row.scale;
+      return row.values;
+    });
+    return { matrix: { dtype, data, scales, rows, cols }, rows: stored };
+  }
+
+  /** Records as flash-format lays them out: bundled, or in two halves of one slot. */
+  neurons(dtype: DType, dModel: number, slotCount: number, hasBias: boolean): StoredNeurons {
+    const rowBytes = paddedLength(dModel) * bytesPerElement(dtype);
+    const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
+    const base = this.arena.allocate(slotCount * strideBytes + TAIL_BYTES, 512);
+    const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
+    const up: Float64Array[] = [];
+    const down: Float64Array[] = [];
+    for (let slot = 0; slot < slotCount; slot++) {
+      const record = base + slot * strideBytes;
+      const upRow = this.#storeRow(dtype, record, dModel);
+      const downRow = this.#storeRow(dtype, record + rowBytes, dModel);
+      if (scalesOffsetBytes) this.arena.f32(record + scalesOffsetBytes, 2).set([upRow.scale, downRow.scale]);
+      up.push(upRow.values);
+      down.push(downRow.values);
+    }
+    const bias = hasBias ? this.floats(slotCount) : { ptr: 0, values: new Float64Array(slotCount) };
+    return {
+      matrix: { dtype, base, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: bias.ptr },
+      up,
+      down,
+      bias: bias.values,
+    };
+  }
+
+  /** Random elements of one row; a few are very small, so that subnormal halves occur. */
+  #storeRow(dtype: DType, ptr: Ptr, cols: number): StoredRow {
+    const { arena, random } = this;
+    const wanted = Float64Array.from({ length: cols }, (_, k) => random.signed() * (k % 13 === 5 ? 2 ** -16 : 1));
+    switch (dtype) {
+      case "f32":
+        arena.f32(ptr, cols).set(wanted);
+        return { values: wanted.map(Math.fround), scale: 1 };
+      case "f16": {
+        const bits = new Uint16Array(arena.memory.buffer, ptr, cols);
+        bits.set(Array.from(wanted, encodeFloat16));
+        return { values: Float64Array.from(bits, decodeFloat16), scale: 1 };
+      }
+      case "bf16": {
+        const bits = new Uint16Array(arena.memory.buffer, ptr, cols);
+        bits.set(Array.from(wanted, encodeBfloat16));
+        return { values: Float64Array.from(bits, decodeBfloat16), scale: 1 };
+      }
+      case "int8": {
+        const scale = Math.fround(wanted.reduce((most, w) => Math.max(most, Math.abs(w)), 0) / 127);
+        const q = Int8Array.from(wanted, (w) => Math.round(w / scale));
+        new Int8Array(arena.memory.buffer, ptr, cols).set(q);
+        return { values: Float64Array.from(q, (integer) => integer * scale), scale };
+      }
+    }
+  }
+}
