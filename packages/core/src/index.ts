@@ -26,4 +26,5 @@ export {
 } from "./geometry.js";
 export type { Predictor, PredictorLayer, PredictorMatrix, PredictorQuality } from "./predictor.js";
 export type { OnProgress, Progress } from "./progress.js";
+export { Random } from "./random.js";
 export type { PhaseMs, RunStats, TokenStats } from "./stats.js";

@@ -1,7 +1,8 @@
 /** A small predictor with arbitrary weights, for tests. */
+
 import type { Predictor, PredictorLayer } from "@flashwick/core";
+import { Random } from "@flashwick/core";
 import { type PredictorDType, quantisePredictorMatrix } from "./predictor-matrix.js";
-import { Random } from "./train/random.js";
 
 export interface FixtureShape {
   readonly dModel: number;

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
+import { Random } from "@flashwick/core";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { expect, it } from "vitest";
 import { BatchRecorder, finishPredictors, isHeldOut, MemorySampleStore, trainLayer } from "./train/index.js";
-import { Random } from "./train/random.js";
 
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 const modelFingerprint = "ab".repeat(32);

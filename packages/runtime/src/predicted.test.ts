@@ -1,11 +1,10 @@
 /** The sparse path with a predictor: the same whether decoded or scored, exact at threshold -Infinity, counted truly. */
-import type { Predictor } from "@flashwick/core";
+import { type Predictor, Random } from "@flashwick/core";
 import { type NeuronTrace, replayTrace } from "@flashwick/dram-cache/simulate";
 import { quantisePredictorMatrix } from "@flashwick/predictor";
 import { describe, expect, it } from "vitest";
 import { cachePolicy } from "./cache-policy.js";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
-import { Random } from "./random.js";
 import { forEachLogits } from "./score.js";
 
 const NAME = "opt-tiny-sharded";

@@ -1,6 +1,5 @@
 /** From logits to the next token: greedy, or temperature, top-k and nucleus (top-p) sampling, reproducible by seed. */
-import { InputError } from "@flashwick/core";
-import { Random } from "./random.js";
+import { InputError, Random } from "@flashwick/core";
 
 export interface SamplingOptions {
   /** 0 (default): the largest logit. */

@@ -2,7 +2,7 @@
  * Which documents are held out. Split by document, never by token: neighbouring tokens share most of their active neurons,
  * so a split by token would measure memory.
  */
-import { Random } from "./random.js";
+import { trainerRandom } from "./random.js";
 
 /** One document in twenty is held out (lessons: 95/5). */
 export const HELD_OUT_PERIOD = 20;
@@ -16,6 +16,6 @@ export const HELD_OUT_PERIOD = 20;
  */
 export function isHeldOut(document: number, seed: number, period = HELD_OUT_PERIOD): boolean {
   const group = Math.floor(document / period);
-  const chosen = group === 0 ? 0 : Random.for("split", seed, group).below(period);
+  const chosen = group === 0 ? 0 : trainerRandom("split", seed, group).below(period);
   return document % period === chosen;
 }

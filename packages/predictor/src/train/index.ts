@@ -22,7 +22,6 @@ export {
 } from "./layer-trainer.js";
 export { type LearningRateSchedule, learningRate } from "./learning-rate.js";
 export { type MemoryLayerData, MemorySampleStore, openMemorySamples } from "./memory-sample-store.js";
-export { Random } from "./random.js";
 export {
   DEFAULT_PREDICTOR_SHARE,
   planRanks,

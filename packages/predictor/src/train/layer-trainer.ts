@@ -11,7 +11,7 @@
 import { assert, InputError } from "@flashwick/core";
 import { Arena, type KernelFactory, type Ptr, type TrainingKernels } from "@flashwick/kernels";
 import { type LearningRateSchedule, learningRate } from "./learning-rate.js";
-import { Random, shuffledIndices } from "./random.js";
+import { shuffledIndices, trainerRandom } from "./random.js";
 import type { SampleLayout } from "./sample-layout.js";
 import type { LayerSamples } from "./sample-store.js";
 
@@ -184,7 +184,7 @@ export class LayerTrainer {
     assert(this.#step < this.totalSteps, "a step that is left to do");
     this.#order ??= shuffledIndices(
       this.#subset.length,
-      Random.for("shuffle", this.settings.seed, this.samples.layer, this.#epoch),
+      trainerRandom("shuffle", this.settings.seed, this.samples.layer, this.#epoch),
     );
     const from = (this.#step - this.#epoch * this.stepsPerEpoch) * this.#batchTokens;
     let loss = 0;
@@ -224,7 +224,7 @@ export class LayerTrainer {
   #initialise(layer: number): void {
     const fill = (purpose: "w1" | "w2", inputs: number) => {
       const { value, count } = this.#buffers[purpose];
-      const random = Random.for(purpose, this.settings.seed, layer);
+      const random = trainerRandom(purpose, this.settings.seed, layer);
       const weights = this.#kernels.arena.f32(value, count);
       for (let i = 0; i < count; i++) weights[i] = (2 * random.uniform() - 1) / Math.sqrt(inputs);
     };
@@ -318,7 +318,7 @@ function allocateBuffers(arena: Arena, { dModel, dFf, recordBytes }: SampleLayou
 
 function chooseSubset({ counts, layer }: LayerSamples, { seed, maxTokens }: TrainerSettings): Uint32Array {
   if (counts.trainTokens <= maxTokens) return Uint32Array.from({ length: counts.trainTokens }, (_, i) => i);
-  return shuffledIndices(counts.trainTokens, Random.for("subset", seed, layer)).slice(0, maxTokens);
+  return shuffledIndices(counts.trainTokens, trainerRandom("subset", seed, layer)).slice(0, maxTokens);
 }
 
 function checkSettings({ counts, layer, layout }: LayerSamples, settings: TrainerSettings): void {

@@ -1,63 +1,17 @@
 /**
- * The trainer's random numbers: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear pseudorandom number generators",
- * 2021), seeded by splitmix32, so that a seed gives the same predictor on every platform.
- *
- * Everything random is drawn from a generator of its own, named by (seed, purpose, …): shuffling epoch 3 needs no
- * memory of epoch 2, which is what makes a resumed training equal an uninterrupted one.
+ * The trainer's random numbers. Everything random is drawn from a generator of its own, named by (seed, purpose, …):
+ * shuffling epoch 3 needs no memory of epoch 2, which is what makes a resumed training equal an uninterrupted one.
  */
+import { Random } from "@flashwick/core";
 
 /** What a generator is for; part of its name. */
 export type RandomPurpose = "w1" | "w2" | "shuffle" | "split" | "subset";
 
 const PURPOSE_CODES: Readonly<Record<RandomPurpose, number>> = { w1: 1, w2: 2, shuffle: 3, split: 4, subset: 5 };
 
-export class Random {
-  readonly #state = new Uint32Array(4);
-
-  /** @param words The generator's name: integers of which the low 32 bits count. */
-  constructor(...words: readonly number[]) {
-    let mixed = 0;
-    for (const word of words) mixed = splitmix32((mixed + word) | 0);
-    for (let i = 0; i < 4; i++) this.#state[i] = mixed = splitmix32((mixed + 0x9e3779b9) | 0);
-    // The all-zero state is the one that xoshiro never leaves.
-    if (this.#state.every((word) => word === 0)) this.#state[0] = 1;
-  }
-
-  /** A generator in a given state, not all zero: for checking the algorithm against its source. */
-  static fromState(state: readonly [number, number, number, number]): Random {
-    const random = new Random();
-    random.#state.set(state);
-    return random;
-  }
-
-  /** The generator of one purpose; `more` tells its instances apart (layer, epoch). */
-  static for(purpose: RandomPurpose, seed: number, ...more: readonly number[]): Random {
-    return new Random(seed, PURPOSE_CODES[purpose], ...more);
-  }
-
-  /** A word in [0, 2^32). */
-  next(): number {
-    const s = this.#state;
-    const result = Math.imul(rotateLeft(Math.imul(s[1]!, 5), 7), 9) >>> 0;
-    const t = s[1]! << 9;
-    s[2]! ^= s[0]!;
-    s[3]! ^= s[1]!;
-    s[1]! ^= s[2]!;
-    s[0]! ^= s[3]!;
-    s[2]! ^= t;
-    s[3] = rotateLeft(s[3]!, 11);
-    return result;
-  }
-
-  /** Uniform in [0, 1), 24 bits. */
-  uniform(): number {
-    return (this.next() >>> 8) / 2 ** 24;
-  }
-
-  /** Uniform in 0 … count − 1. The bias of at most count / 2^32 is of no consequence to shuffling. */
-  below(count: number): number {
-    return Math.floor((this.next() / 2 ** 32) * count);
-  }
+/** The generator of one purpose; `more` tells its instances apart (layer, epoch). */
+export function trainerRandom(purpose: RandomPurpose, seed: number, ...more: readonly number[]): Random {
+  return new Random(seed, PURPOSE_CODES[purpose], ...more);
 }
 
 /** The integers 0 … count − 1 in random order (Fisher and Yates). */
@@ -70,15 +24,4 @@ export function shuffledIndices(count: number, random: Random): Uint32Array {
     order[i] = other;
   }
   return order;
-}
-
-function rotateLeft(x: number, bits: number): number {
-  return (x << bits) | (x >>> (32 - bits));
-}
-
-function splitmix32(x: number): number {
-  x = (x + 0x9e3779b9) | 0;
-  x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
-  x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
-  return x ^ (x >>> 15);
 }

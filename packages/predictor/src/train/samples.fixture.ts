@@ -2,10 +2,10 @@
  * Synthetic samples for tests: a planted layer whose neurons fire on known directions of x, so that a low-rank predictor can
  * learn all of it. x[0] is 1, as the mean of a normed activation is in effect, and stands in for a bias.
  */
+import { Random } from "@flashwick/core";
 import { BatchRecorder } from "./batch-recorder.js";
 import { isHeldOut } from "./document-split.js";
 import { MemorySampleStore } from "./memory-sample-store.js";
-import { Random } from "./random.js";
 import type { SampleShape, SampleStore } from "./sample-store.js";
 
 export const FIXTURE_SHAPE: SampleShape = { nLayers: 2, dModel: 16, dFf: 32 };
