@@ -35,6 +35,26 @@ export function load4<T>(p: usize): v128 {
   return i32x4.shl(v128.load16x4_u(p), 16);
 }
 
+/**
+ * Eight consecutive elements in their own order: `loadEight`, then `lower4` and `upper4` of what it gave. One load and one
+ * widening for int8, where two load4 would be two.
+ */
+@inline
+export function loadEight<T>(p: usize): v128 {
+  return sizeof<T>() == 1 ? v128.load8x8_s(p) : load4<T>(p);
+}
+
+@inline
+export function lower4<T>(eight: v128): v128 {
+  return sizeof<T>() == 1 ? f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(eight)) : eight;
+}
+
+/** @param p Where the eight came from. */
+@inline
+export function upper4<T>(eight: v128, p: usize): v128 {
+  return sizeof<T>() == 1 ? f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(eight)) : load4<T>(p + 4 * sizeof<T>());
+}
+
 /** One element. */
 @inline
 export function load1<T>(p: usize): f32 {

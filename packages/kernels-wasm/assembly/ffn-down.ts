@@ -8,7 +8,7 @@
  * Half: the factor is scaled by 2^112, which is exact for |act| < 2^15; larger ones scale the weights instead. Either way
  * the product is that of the true values, rounded once.
  */
-import { BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, load4 } from "./element";
+import { BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, load4, loadEight, lower4, upper4 } from "./element";
 import { rowPointer } from "./row-product";
 import { padded } from "./vector";
 
@@ -94,14 +94,18 @@ function addFour<T>(
   const a0 = f32x4.splat(f0), a1 = f32x4.splat(f1), a2 = f32x4.splat(f2), a3 = f32x4.splat(f3);
   for (const end = out + 4 * cols; out < end; out += 32) {
     let u = v128.load(out), v = v128.load(out, 16);
-    u = f32x4.add(u, f32x4.mul(a0, load4<T>(p0)));
-    v = f32x4.add(v, f32x4.mul(a0, load4<T>(p0 + 4 * sizeof<T>())));
-    u = f32x4.add(u, f32x4.mul(a1, load4<T>(p1)));
-    v = f32x4.add(v, f32x4.mul(a1, load4<T>(p1 + 4 * sizeof<T>())));
-    u = f32x4.add(u, f32x4.mul(a2, load4<T>(p2)));
-    v = f32x4.add(v, f32x4.mul(a2, load4<T>(p2 + 4 * sizeof<T>())));
-    u = f32x4.add(u, f32x4.mul(a3, load4<T>(p3)));
-    v = f32x4.add(v, f32x4.mul(a3, load4<T>(p3 + 4 * sizeof<T>())));
+    let w = loadEight<T>(p0);
+    u = f32x4.add(u, f32x4.mul(a0, lower4<T>(w)));
+    v = f32x4.add(v, f32x4.mul(a0, upper4<T>(w, p0)));
+    w = loadEight<T>(p1);
+    u = f32x4.add(u, f32x4.mul(a1, lower4<T>(w)));
+    v = f32x4.add(v, f32x4.mul(a1, upper4<T>(w, p1)));
+    w = loadEight<T>(p2);
+    u = f32x4.add(u, f32x4.mul(a2, lower4<T>(w)));
+    v = f32x4.add(v, f32x4.mul(a2, upper4<T>(w, p2)));
+    w = loadEight<T>(p3);
+    u = f32x4.add(u, f32x4.mul(a3, lower4<T>(w)));
+    v = f32x4.add(v, f32x4.mul(a3, upper4<T>(w, p3)));
     v128.store(out, u);
     v128.store(out, v, 16);
     p0 += 8 * sizeof<T>(); p1 += 8 * sizeof<T>(); p2 += 8 * sizeof<T>(); p3 += 8 * sizeof<T>();

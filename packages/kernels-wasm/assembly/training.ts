@@ -38,7 +38,7 @@ function gradientOfRow(z: usize, labels: usize, n: usize, positiveWeight: f32, n
     // σ(z), and log(1 + e^z) = max(z, 0) + log(1 + e^-|z|); for a positive the loss is log(1 + e^-z).
     const sigmoid = v128.bitselect(f32x4.mul(e, inverse), inverse, f32x4.lt(logit, none));
     const toward = v128.bitselect(f32x4.neg(logit), logit, positive);
-    const softplus = f32x4.add(f32x4.max(toward, none), log1p4(e));
+    const softplus = f32x4.add(f32x4.pmax(toward, none), log1p4(e));
     sum = f32x4.add(sum, v128.and(f32x4.mul(weight, softplus), used));
     const gradient = f32x4.mul(f32x4.mul(f32x4.splat(scale), weight), f32x4.sub(sigmoid, v128.and(one, positive)));
     v128.store(z + 4 * j, v128.bitselect(gradient, logit, used));

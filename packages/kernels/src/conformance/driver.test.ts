@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { Arena } from "../arena.js";
+import type { TrainingKernels } from "../contract.js";
+import { createReferenceKernels } from "../reference/index.js";
+import { type ConformanceCase, conformanceCases } from "./case-table.js";
+import { CONFORMANCE_ARENA_BYTES, runConformanceCase } from "./driver.js";
+import { ConformanceFailure } from "./verdict.js";
+
+const correct = createReferenceKernels(new Arena(CONFORMANCE_ARENA_BYTES));
+
+/** The reference with something wrong in it, and a kind of case that must notice. */
+const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c: ConformanceCase) => boolean }[] = [
+  {
+    what: "linear without its bias",
+    broken: { linear: (out, x, w, _bias, ...rest) => correct.linear(out, x, w, 0, ...rest) },
+    noticedBy: (c) => c.op === "linear" && c.check === "close" && c.bias,
+  },
+  {
+    what: "linear that ignores its range",
+    broken: { linear: (out, x, w, bias, nTokens, scratch) => correct.linear(out, x, w, bias, nTokens, scratch) },
+    noticedBy: (c) => c.op === "linear" && c.check === "ranges",
+  },
+  {
+    what: "a batch that is summed otherwise than one vector",
+    broken: {
+      linear(out, x, w, bias, nTokens, ...rest) {
+        correct.linear(out, x, w, bias, nTokens, ...rest);
+        const first = correct.arena.u32(out, 1);
+        if (nTokens > 1) first[0] = first[0]! ^ 1;
+      },
+    },
+    noticedBy: (c) => c.op === "linear" && c.check === "batch",
+  },
+  {
+    what: "ffnUp without activation function",
+    broken: {
+      ffnUp(act, x, matrix, slots, n, nTokens, _activation, ...rest) {
+        correct.ffnUp(act, x, matrix, slots, n, nTokens, "gelu", ...rest);
+      },
+    },
+    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.activation === "relu" && c.n > 1,
+  },
+  {
+    what: "ffnDown that overwrites instead of adding",
+    broken: {
+      ffnDown(out, act, matrix, slots, n, nTokens, ...rest) {
+        correct.zero(out, nTokens * 16 * Math.ceil(matrix.dModel / 16));
+        correct.ffnDown(out, act, matrix, slots, n, nTokens, ...rest);
+      },
+    },
+    noticedBy: (c) => c.op === "ffn" && c.check === "waves",
+  },
+  {
+    what: "attention that sees one key too many",
+    broken: {
+      attention: (out, q, cache, shape, position, ...rest) =>
+        correct.attention(out, q, cache, shape, position + 1, ...rest),
+    },
+    noticedBy: (c) => c.op === "attention" && c.check === "close",
+  },
+  {
+    what: "selectAbove that takes equal scores",
+    broken: { selectAbove: (out, scores, n, limit) => correct.selectAbove(out, scores, n, limit - 1e-6) },
+    noticedBy: (c) => c.op === "selectAbove" && c.n === 200,
+  },
+  {
+    what: "crc32c that forgets its seed",
+    broken: { crc32c: (ptr, sizeBytes) => correct.crc32c(ptr, sizeBytes) },
+    noticedBy: (c) => c.op === "crc32c" && c.text.length > 0,
+  },
+];
+
+describe("the conformance cases", () => {
+  for (const { what, broken, noticedBy } of mistakes) {
+    it(`notice ${what}`, () => {
+      const cases = conformanceCases.filter(noticedBy);
+      expect(cases.length).toBeGreaterThan(0);
+      for (const c of cases) {
+        expect(() => runConformanceCase({ ...correct, ...broken }, c)).toThrow(ConformanceFailure);
+      }
+    });
+  }
+
+  it("leave the arena as they found it", () => {
+    const before = correct.arena.mark();
+    runConformanceCase(correct, conformanceCases[0]!);
+    expect(correct.arena.mark()).toBe(before);
+    expect(correct.arena.u8(before, CONFORMANCE_ARENA_BYTES).every((byte) => byte === 0)).toBe(true);
+  });
+});
