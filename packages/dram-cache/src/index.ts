@@ -1,10 +1,6 @@
-export {
-  type CachePolicy,
-  frequencyPinnedPolicy,
-  lruPolicy,
-  mostFrequent,
-  pinnedPolicy,
-  windowPolicy,
-} from "./cache-policy.js";
+export type { CachePolicy, WindowTokens } from "./cache-policy.js";
+export { lruPolicy } from "./lru-policy.js";
+export { frequencyPinnedPolicy, mostFrequent, pinnedPolicy } from "./pinned-policy.js";
 export type { CacheCounters, CacheWave, NeuronCache } from "./plan.js";
 export { cacheBookkeepingBytes, createNeuronCache, type NeuronCacheOptions } from "./slot-cache.js";
+export { windowPolicy } from "./window-policy.js";

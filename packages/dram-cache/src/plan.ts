@@ -5,7 +5,9 @@
 
 /**
  * One wave: a contiguous ascending segment of the named set that fits the slots at once. Usually there is only one.
- * Its arrays belong to the cache and are valid until its next call.
+ *
+ * Its arrays are views of buffers that the cache uses again (`neurons`: of the caller's set): valid until the next wave is asked for,
+ * or any other method that changes the cache is called.
  */
 export interface CacheWave {
   /** The neurons of this wave, ascending. */
@@ -22,8 +24,12 @@ export interface CacheWave {
   readonly evicted: number;
 }
 
-/** Counters over everything a cache has decided; a replayed trace must give exactly these. */
+/**
+ * Counters over everything a cache has decided; a replayed trace must give exactly these. Always, once a token's waves have all
+ * been asked for: `hits + misses = named`; and unless `clear` was called, `misses + seeded − evicted = numUsed`.
+ */
 export interface CacheCounters {
+  /** Tokens admitted. Those that only seeded are not among them. */
   tokens: number;
   /** Neurons named, summed over tokens and layers. */
   named: number;
@@ -47,20 +53,29 @@ export interface NeuronCache {
   readonly numUsed: number;
   /** Number of the last token that used the neuron in each slot; tokens count from 1. */
   readonly lastKActive: Uint32Array;
+  /**
+   * How many of the last tokens, the current one included, have lost none of their neurons to pressure: the window that the
+   * slots really hold. At most the policy's own, and 0 where the current token alone exceeds the slots.
+   */
+  readonly effectiveWindowTokens: number;
   readonly counters: Readonly<CacheCounters>;
   /**
    * Decides one token: which of `named` are resident, which to load and where, what to evict.
    * Waves are produced lazily, since a wave's evictions follow the wave before; each must be executed before the next
-   * is asked for.
+   * is asked for, and nothing at all is decided before the first is. Where a wave cannot be executed, `clear`.
    *
-   * @param named Neurons of this token, ascending, distinct, each < dFf. Not kept.
+   * @param named Neurons of this token, ascending, distinct, each < dFf. Not kept, but must stay unchanged until the last wave.
+   * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
+   * Cost: O(named + evicted), whatever the cache holds.
    */
   admit(named: Uint32Array): Iterable<CacheWave>;
   /**
-   * Starts anew as if the last tokens' sets had just been admitted: one plan of loads that makes as many as possible of them
-   * resident, the newest first. For the time after a prefill, which streams layers past the cache.
+   * Starts anew as if the last tokens' sets had just been admitted: one plan of moves and loads that makes as many as possible
+   * of them resident, the newest first. For the time after a prefill, which streams layers past the cache. Neurons that are
+   * resident already are hits.
    *
    * @param sets Oldest first; each ascending and distinct.
+   * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
    */
   seed(sets: readonly Uint32Array[]): CacheWave;
   /** Slot of a resident neuron, or -1. */

@@ -1,8 +1,13 @@
-/** Belady's optimum, for study: under pressure the neuron that is needed again last leaves first. It knows the future. */
 import type { CachePolicy } from "../cache-policy.js";
 import type { NeuronTrace } from "./neuron-trace.js";
 
-/** The clairvoyant policy of one layer of a trace. It may be asked about the trace's own tokens only, in order. */
+/**
+ * Belady's optimum, for study: under pressure the neuron that is needed again last leaves first. It knows the future, so it may be asked
+ * about the trace's own tokens only, in order, and by a cache that was made for it.
+ *
+ * No policy misses less where every token fits the slots. Where tokens pass in waves it is a good policy, not an optimum.
+ * Cost: eight bytes and more for each neuron of each set; each decision under pressure sorts what is resident.
+ */
 export function clairvoyantPolicy(trace: NeuronTrace, layer: number): CachePolicy {
   /** Tokens (counted from 1) that use each neuron, ascending. */
   const uses: number[][] = Array.from({ length: trace.dFf }, () => []);

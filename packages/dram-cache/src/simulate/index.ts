@@ -1,3 +1,4 @@
 export { clairvoyantPolicy } from "./clairvoyant.js";
-export { decodeTrace, encodeTrace, type NeuronTrace } from "./neuron-trace.js";
+export type { NeuronTrace } from "./neuron-trace.js";
 export { type ReplayOptions, type ReplayResult, replayTrace } from "./replay.js";
+export { decodeTrace, encodeTrace } from "./trace-file.js";

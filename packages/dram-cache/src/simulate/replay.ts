@@ -1,8 +1,9 @@
 /** Replaying a trace: the same class that the engine asks, hence exactly the engine's own hits, misses and bytes. */
+import { InputError } from "@flashwick/core";
 import type { CachePolicy } from "../cache-policy.js";
 import type { CacheCounters } from "../plan.js";
 import { createNeuronCache } from "../slot-cache.js";
-import type { NeuronTrace } from "./neuron-trace.js";
+import { checkTrace, type NeuronTrace } from "./neuron-trace.js";
 
 export interface ReplayOptions {
   /** Slots of each layer, or of every layer. */
@@ -14,23 +15,50 @@ export interface ReplayOptions {
 }
 
 export interface ReplayResult {
+  /** Counters by layer. */
   readonly layers: readonly Readonly<CacheCounters>[];
+  /** Their sum; a token counts once a layer. */
   readonly total: Readonly<CacheCounters>;
-  /** Bytes that the misses read. */
+  /** Bytes that the misses read, by layer and in all. */
+  readonly flashBytesByLayer: readonly number[];
   readonly flashBytes: number;
+  /** By layer: `effectiveWindowTokens` after each token, on average. */
+  readonly meanWindowTokens: readonly number[];
 }
 
-/** @returns Counters by layer and in all; `total.tokens` counts a token once a layer. */
-export function replayTrace(trace: NeuronTrace, options: ReplayOptions): ReplayResult {
-  const layers = Array.from({ length: trace.nLayers }, (_, layer) => {
-    const slotCount = typeof options.slots === "number" ? options.slots : options.slots[layer]!;
-    const cache = createNeuronCache({ dFf: trace.dFf, slotCount, policy: options.policy(layer) });
-    for (const token of trace.tokens) for (const _ of cache.admit(token[layer]!));
-    return cache.counters;
-  });
-  const total = layers.reduce((sum, counters) => {
-    const keys = Object.keys(sum) as (keyof CacheCounters)[];
-    return Object.fromEntries(keys.map((key) => [key, sum[key] + counters[key]])) as unknown as CacheCounters;
-  });
-  return { layers, total, flashBytes: total.misses * options.slotBytes };
+/** @throws {InputError} `INPUT_INVALID` if the trace is not as its type says, or `slots` are not one for each layer. */
+export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes }: ReplayOptions): ReplayResult {
+  checkTrace(trace);
+  const slotsByLayer = typeof slots === "number" ? new Array<number>(trace.nLayers).fill(slots) : slots;
+  if (slotsByLayer.length !== trace.nLayers) {
+    const message = `slots of ${slotsByLayer.length} layers, expected the trace's ${trace.nLayers}, or one number for all`;
+    throw new InputError("INPUT_INVALID", message);
+  }
+  const replays = slotsByLayer.map((slotCount, layer) => replayLayer(trace, layer, slotCount, policy(layer)));
+  const layers = replays.map(({ counters }) => counters);
+  const flashBytesByLayer = layers.map(({ misses }) => misses * slotBytes);
+  return {
+    layers,
+    total: sumCounters(layers),
+    flashBytesByLayer,
+    flashBytes: flashBytesByLayer.reduce((sum, bytes) => sum + bytes, 0),
+    meanWindowTokens: replays.map(({ meanWindowTokens }) => meanWindowTokens),
+  };
+}
+
+function replayLayer({ dFf, tokens }: NeuronTrace, layer: number, slotCount: number, policy: CachePolicy) {
+  const cache = createNeuronCache({ dFf, slotCount, policy });
+  let windows = 0;
+  for (const sets of tokens) {
+    for (const _ of cache.admit(sets[layer]!));
+    windows += cache.effectiveWindowTokens;
+  }
+  return { counters: cache.counters, meanWindowTokens: windows / Math.max(1, tokens.length) };
+}
+
+function sumCounters(layers: readonly Readonly<CacheCounters>[]): CacheCounters {
+  const sum = { tokens: 0, named: 0, hits: 0, misses: 0, evicted: 0, moves: 0, extraWaves: 0, seeded: 0 };
+  for (const counters of layers)
+    for (const key of Object.keys(sum) as (keyof CacheCounters)[]) sum[key] += counters[key];
+  return sum;
 }

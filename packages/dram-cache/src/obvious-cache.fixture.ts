@@ -1,0 +1,95 @@
+/** The cache as a slow, obvious model: sets, maps and sorts, nothing kept in order, no slots. What a test believes in. */
+import type { CachePolicy } from "./cache-policy.js";
+
+export interface ObviousWave {
+  readonly neurons: readonly number[];
+  readonly misses: readonly number[];
+  readonly evicted: readonly number[];
+}
+
+export class ObviousCache {
+  /** Resident neurons, and the last token that used each. */
+  readonly resident = new Map<number, number>();
+  /** The last token that lost a neuron for want of room. */
+  brokenToken = 0;
+  token = 0;
+
+  constructor(
+    readonly slotCount: number,
+    readonly policy: CachePolicy,
+  ) {}
+
+  get neurons(): number[] {
+    return [...this.resident.keys()].sort((a, b) => a - b);
+  }
+
+  admit(named: readonly number[]): ObviousWave[] {
+    this.token++;
+    this.policy.observe?.(Uint32Array.from(named));
+    for (const neuron of named) if (this.resident.has(neuron)) this.resident.set(neuron, this.token);
+    const expired = this.#drop(
+      this.neurons.filter((neuron) => {
+        const age = this.token - this.resident.get(neuron)!;
+        return age >= this.policy.windowTokens && !this.#isPinned(neuron);
+      }),
+    );
+    const waves: ObviousWave[] = [];
+    for (let begin = 0; begin === 0 || begin < named.length; ) {
+      const wave = this.#segment(named.slice(begin));
+      waves.push(this.#load(named, wave, waves.length === 0 ? expired : []));
+      begin += Math.max(1, wave.length);
+    }
+    return waves;
+  }
+
+  #load(named: readonly number[], wave: readonly number[], expired: readonly number[]): ObviousWave {
+    const misses = wave.filter((neuron) => !this.resident.has(neuron));
+    const tooMany = this.resident.size + misses.length - this.slotCount;
+    const victims = tooMany > 0 ? this.#order(named, wave).slice(0, tooMany) : [];
+    for (const neuron of victims) this.brokenToken = Math.max(this.brokenToken, this.resident.get(neuron)!);
+    this.#drop(victims);
+    for (const neuron of wave) this.resident.set(neuron, this.token);
+    return { neurons: wave, misses, evicted: [...expired, ...victims] };
+  }
+
+  /** As much of `rest` as the slots that pinned neurons leave, and at least a quarter of the slots, can hold. */
+  #segment(rest: readonly number[]): readonly number[] {
+    const pinned = this.neurons.filter((neuron) => this.#isPinned(neuron)).length;
+    const room = Math.max(this.slotCount - pinned, Math.ceil(this.slotCount / 4));
+    const takesRoom = (neuron: number) => !(this.resident.has(neuron) && this.#isPinned(neuron));
+    let length = 0;
+    while (
+      length < Math.min(rest.length, this.slotCount) &&
+      rest.slice(0, length + 1).filter(takesRoom).length <= room
+    ) {
+      length++;
+    }
+    return this.policy.isPinned ? rest.slice(0, length) : rest.slice(0, this.slotCount);
+  }
+
+  /** All that may leave for a wave, in the order in which it leaves. */
+  #order(named: readonly number[], wave: readonly number[]): number[] {
+    const last = wave.at(-1) ?? -1;
+    // 0: not named by this token; 1: computed already; 2: still to be computed.
+    const kind = (neuron: number) => (!named.includes(neuron) ? 0 : neuron <= last ? 1 : 2);
+    const rank = (neuron: number) => this.policy.evictionRank?.(neuron, this.token) ?? 0;
+    return this.neurons
+      .filter((neuron) => !wave.includes(neuron))
+      .sort((a, b) => {
+        const first = Number(this.#isPinned(a)) - Number(this.#isPinned(b)) || kind(a) - kind(b);
+        if (first !== 0) return first;
+        if (kind(a) === 2) return b - a;
+        const byRank = kind(a) === 1 || rank(a) === rank(b) ? 0 : rank(a) < rank(b) ? 1 : -1;
+        return byRank || this.resident.get(a)! - this.resident.get(b)! || a - b;
+      });
+  }
+
+  #isPinned(neuron: number): boolean {
+    return this.policy.isPinned?.(neuron) ?? false;
+  }
+
+  #drop(neurons: readonly number[]): readonly number[] {
+    for (const neuron of neurons) this.resident.delete(neuron);
+    return neurons;
+  }
+}

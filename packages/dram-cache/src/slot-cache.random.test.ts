@@ -1,0 +1,227 @@
+/** Random traces, against the obvious model and against each policy's own definition. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CachePolicy } from "./cache-policy.js";
+import { lruPolicy } from "./lru-policy.js";
+import { ObviousCache } from "./obvious-cache.fixture.js";
+import { frequencyPinnedPolicy, pinnedPolicy } from "./pinned-policy.js";
+import type { CacheWave, NeuronCache } from "./plan.js";
+import { createNeuronCache } from "./slot-cache.js";
+import { SlotMemory } from "./slot-memory.fixture.js";
+import { windowPolicy } from "./window-policy.js";
+
+const D_FF = 24;
+const setOf = (maxLength: number) =>
+  fc.uniqueArray(fc.nat(D_FF - 1), { maxLength }).map((set) => Uint32Array.from(set).sort());
+const traceOf = (maxSet: number) => fc.array(setOf(maxSet), { maxLength: 25 });
+const slotCounts = fc.oneof(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: D_FF + 3 }));
+
+/** Makes the same policy again and again: some have a state. */
+type MakePolicy = () => CachePolicy;
+const windows = fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constant("auto" as const));
+const pinnedSets = fc.uniqueArray(fc.nat(D_FF - 1), { maxLength: D_FF });
+/** Any ranking will do, if it has ties and changes. */
+const ranked: MakePolicy = () => ({ ...lruPolicy(), evictionRank: (neuron, token) => (neuron * 7 + token) % 5 });
+const policies: fc.Arbitrary<MakePolicy> = fc.oneof(
+  windows.map((k) => () => windowPolicy(k)),
+  fc.constant(lruPolicy),
+  fc.tuple(pinnedSets, windows).map(
+    ([pinned, k]) =>
+      () =>
+        pinnedPolicy(pinned, k),
+  ),
+  windows.map((k) => () => frequencyPinnedPolicy(D_FF, 0.4, k)),
+  fc.constant(ranked),
+);
+
+const residents = (cache: NeuronCache) => [...cache.pointer.subarray(0, cache.numUsed)].sort((a, b) => a - b);
+const unionOf = (sets: readonly Uint32Array[]) => [...new Set(sets.flatMap((set) => [...set]))].sort((a, b) => a - b);
+const stampsOf = (cache: NeuronCache) =>
+  new Map(residents(cache).map((neuron) => [neuron, cache.lastKActive[cache.slotOf(neuron)]!]));
+
+/** Admits a token, without executing it. */
+function admit(cache: NeuronCache, set: Uint32Array): void {
+  for (const _ of cache.admit(set));
+}
+
+describe("random traces", () => {
+  it("agree with the obvious model wave by wave, whatever the policy and however few the slots", () => {
+    fc.assert(
+      fc.property(policies, slotCounts, traceOf(D_FF), (makePolicy, slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
+        for (const set of trace) {
+          const before = residents(cache);
+          const waves = Array.from(cache.admit(set), ({ neurons, misses, evicted }) => ({
+            neurons: [...neurons],
+            misses: Array.from(misses, (i) => neurons[i]),
+            evicted,
+          }));
+          const expected = model.admit([...set]).map((wave) => ({ ...wave, evicted: wave.evicted.length }));
+          expect(waves, `from ${before}`).toEqual(expected);
+          expect(residents(cache)).toEqual(model.neurons);
+          expect(stampsOf(cache)).toEqual(new Map(model.neurons.map((neuron) => [neuron, model.resident.get(neuron)])));
+        }
+        const window = Math.min(model.policy.windowTokens, model.token - model.brokenToken);
+        expect(cache.effectiveWindowTokens).toBe(window);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("executed on a memory, leave in every slot what pointer says, and keep the counters' promises", () => {
+    const step = fc.oneof(
+      { weight: 12, arbitrary: setOf(D_FF) },
+      { weight: 2, arbitrary: fc.array(setOf(8), { maxLength: 4 }) },
+      { weight: 1, arbitrary: fc.constant("clear" as const) },
+    );
+    fc.assert(
+      fc.property(policies, slotCounts, fc.array(step, { maxLength: 25 }), (makePolicy, slotCount, steps) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const memory = new SlotMemory(cache.slotCount);
+        const execute = (wave: CacheWave) => {
+          memory.execute(wave);
+          memory.expectToHold(cache, D_FF);
+          return [...wave.neurons];
+        };
+        let cleared = 0;
+        for (const step of steps) {
+          if (step === "clear") {
+            cleared += cache.numUsed;
+            cache.clear();
+          } else if (Array.isArray(step)) execute(cache.seed(step));
+          else expect(Array.from(cache.admit(step), execute).flat()).toEqual([...step]);
+          memory.expectToHold(cache, D_FF);
+          const { hits, misses, named, seeded, evicted } = cache.counters;
+          expect(hits + misses).toBe(named);
+          expect(misses + seeded - evicted - cleared).toBe(cache.numUsed);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("go on after a token whose waves were not all asked for", () => {
+    fc.assert(
+      fc.property(policies, slotCounts, setOf(D_FF), traceOf(D_FF), (makePolicy, slotCount, first, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const memory = new SlotMemory(cache.slotCount);
+        for (const set of [first, ...trace]) {
+          for (const wave of cache.admit(set)) {
+            memory.execute(wave);
+            if (set === first) break;
+          }
+          memory.expectToHold(cache, D_FF);
+        }
+      }),
+    );
+  });
+});
+
+describe("by definition", () => {
+  it("a window holds the union of the last k tokens' sets, the current one included, where that fits", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5 }), traceOf(10), (k, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount: D_FF, policy: windowPolicy(k) });
+        for (const [t, set] of trace.entries()) {
+          admit(cache, set);
+          expect(residents(cache)).toEqual(unionOf(trace.slice(Math.max(0, t + 1 - k), t + 1)));
+          expect(cache.effectiveWindowTokens).toBe(Math.min(k, t + 1));
+        }
+      }),
+    );
+  });
+
+  it("the effective window is resident, whatever the policy", () => {
+    fc.assert(
+      fc.property(policies, slotCounts, traceOf(10), (makePolicy, slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        for (const [t, set] of trace.entries()) {
+          admit(cache, set);
+          const union = unionOf(trace.slice(t + 1 - cache.effectiveWindowTokens, t + 1));
+          expect(residents(cache)).toEqual(expect.arrayContaining(union));
+        }
+      }),
+    );
+  });
+
+  it("LRU holds the last neurons of a list to whose end every used neuron goes", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 10, max: D_FF }), traceOf(10), (slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: lruPolicy() });
+        let list: number[] = [];
+        for (const set of trace) {
+          admit(cache, set);
+          list = [...list.filter((neuron) => !set.includes(neuron)), ...set].slice(-slotCount);
+          expect(residents(cache)).toEqual([...list].sort((a, b) => a - b));
+        }
+      }),
+    );
+  });
+
+  it("pinned neurons never leave while they take at most three quarters of the slots", () => {
+    const pinnedSets = fc.uniqueArray(fc.nat(D_FF - 1), { maxLength: 6 });
+    fc.assert(
+      fc.property(pinnedSets, fc.integer({ min: 8, max: 12 }), traceOf(D_FF), (pinned, slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: pinnedPolicy(pinned, 1) });
+        const entered = new Set<number>();
+        for (const set of trace) {
+          for (const neuron of set) if (pinned.includes(neuron)) entered.add(neuron);
+          for (const _ of cache.admit(set));
+          expect(residents(cache)).toEqual(expect.arrayContaining([...entered]));
+        }
+      }),
+    );
+  });
+});
+
+describe("seed", () => {
+  it("leaves LRU as if the sets had been admitted: the same neurons, stamps and future", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 6, max: D_FF }), traceOf(6), traceOf(6), (slotCount, sets, future) => {
+        const seeded = createNeuronCache({ dFf: D_FF, slotCount, policy: lruPolicy() });
+        const admitted = createNeuronCache({ dFf: D_FF, slotCount, policy: lruPolicy() });
+        seeded.seed(sets);
+        for (const set of sets) admit(admitted, set);
+        for (const set of [new Uint32Array(0), ...future]) {
+          expect(stampsOf(seeded)).toEqual(stampsOf(admitted));
+          for (const cache of [seeded, admitted]) admit(cache, set);
+        }
+        expect(seeded.effectiveWindowTokens).toBe(admitted.effectiveWindowTokens);
+        expect(seeded.counters.seeded + seeded.counters.misses).toBeLessThanOrEqual(admitted.counters.misses);
+      }),
+    );
+  });
+
+  it("leaves a window, pinned neurons too, as if the sets had been admitted, where they fit", () => {
+    fc.assert(
+      fc.property(pinnedSets, windows, traceOf(8), traceOf(8), (pinned, k, sets, future) => {
+        const policy = () => pinnedPolicy(pinned, k);
+        const seeded = createNeuronCache({ dFf: D_FF, slotCount: D_FF, policy: policy() });
+        const admitted = createNeuronCache({ dFf: D_FF, slotCount: D_FF, policy: policy() });
+        seeded.seed(sets);
+        for (const set of sets) admit(admitted, set);
+        for (const set of [null, ...future]) {
+          if (set) for (const cache of [seeded, admitted]) admit(cache, set);
+          expect(stampsOf(seeded)).toEqual(stampsOf(admitted));
+          expect(seeded.effectiveWindowTokens).toBe(admitted.effectiveWindowTokens);
+        }
+      }),
+    );
+  });
+
+  it("fills the slots with the newest sets' neurons, as many as there are", () => {
+    fc.assert(
+      fc.property(slotCounts, windows, fc.array(setOf(D_FF), { maxLength: 5 }), (slotCount, k, sets) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: windowPolicy(k) });
+        cache.seed(sets);
+        const window = sets.slice(Math.max(0, sets.length - (k === "auto" ? sets.length : k)));
+        expect(cache.numUsed).toBe(Math.min(cache.slotCount, unionOf(window).length));
+        for (let n = 1; n <= window.length; n++) {
+          const newest = unionOf(window.slice(-n));
+          if (newest.length <= cache.slotCount) expect(residents(cache)).toEqual(expect.arrayContaining(newest));
+        }
+      }),
+    );
+  });
+});
