@@ -9,7 +9,7 @@ describe("the file form of a trace", () => {
   it("has these bytes", () => {
     const hex = Buffer.from(encodeTrace(oneLayer(300, [0, 1, 200], []))).toString("hex");
     const header = "46575452" + "01000000" + "01000000" + "2c010000" + "02000000";
-    expect(hex).toBe(header + "030000c601" + "00" + "2d438fbc");
+    expect(hex).toBe(`${header}030000c601002d438fbc`);
   });
   it("gives back what was recorded", () => {
     fc.assert(
