@@ -66,7 +66,7 @@ export interface NeuronCache {
    *
    * @param named Neurons of this token, ascending, distinct, each < dFf. Not kept, but must stay unchanged until the last wave.
    * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
-   * Cost: O(named + evicted), whatever the cache holds.
+   * Cost: O(named + evicted), whatever the cache holds; a policy that pins adds a look at the slots in use, one that ranks sorts them.
    */
   admit(named: Uint32Array): Iterable<CacheWave>;
   /**

@@ -176,8 +176,7 @@ class SlotCache implements NeuronCache {
     let least = 0;
     for (let i = 0; i < set.length; i++) {
       const neuron = set[i]!;
-      if (neuron < least || neuron >= this.#dFf)
-        throw notASet(what, i, neuron, i === 0 ? null : set[i - 1]!, this.#dFf);
+      if (neuron < least || neuron >= this.#dFf) throw notASet(what, set, i, this.#dFf);
       least = neuron + 1;
     }
   }
@@ -454,9 +453,9 @@ class SlotCache implements NeuronCache {
   }
 }
 
-function notASet(what: string, index: number, neuron: number, before: number | null, dFf: number): InputError {
-  const expected = before === null ? `a neuron below ${dFf}` : `a neuron above ${before} and below ${dFf}`;
-  return new InputError("INPUT_INVALID", `${what}[${index}] is ${neuron}, expected ${expected}; sort the set`, {
-    details: { what, index, neuron, dFf },
+function notASet(what: string, set: Uint32Array, index: number, dFf: number): InputError {
+  const expected = index === 0 ? `a neuron below ${dFf}` : `a neuron above ${set[index - 1]} and below ${dFf}`;
+  return new InputError("INPUT_INVALID", `${what}[${index}] is ${set[index]}, expected ${expected}; sort the set`, {
+    details: { what, index, found: set[index], dFf },
   });
 }
