@@ -258,14 +258,14 @@ export class Model {
 
   /** The engine in use if it holds enough context, else a new one under a new plan. */
   async #sessionFor(contextTokens: number, onProgress?: OnProgress, signal?: AbortSignal): Promise<Session> {
+    const plan = this.plan(contextTokens);
     const held = this.#session?.engine.parts.plan;
     // A plan for more context may have lower precision of keys and values: the same request must give the same bits.
-    if (held && held.contextTokens >= contextTokens && held.kvPrecision === this.plan(contextTokens).kvPrecision) {
+    if (held && held.contextTokens >= contextTokens && held.kvPrecision === plan.kvPrecision) {
       return this.#session!;
     }
     this.#dropSession();
     const report = onProgress ?? this.options.onProgress;
-    const plan = this.plan(contextTokens);
     const engine = await Engine.create({
       ...this.parts,
       plan,

@@ -40,8 +40,6 @@ export async function recordActivations(
         if (index >= store.nextDocument) {
           for (const window of document.windows) {
             await recordWindow(engine, window, document.heldOut, recorder, store, options.signal);
-            // A turn of the event loop, so that an abort can arrive.
-            await new Promise((resolve) => setTimeout(resolve, 0));
           }
           if ((index + 1) % DOCUMENTS_PER_COMMIT === 0 || index + 1 === documents.length) store.commit(index + 1);
         }
