@@ -74,10 +74,11 @@ export interface NeuronCache {
    * of them resident, the newest first. For the time after a prefill, which streams layers past the cache. Neurons that are
    * resident already are hits.
    *
-   * @param sets Oldest first; each ascending and distinct.
+   * @param sets       Oldest first; each ascending and distinct.
+   * @param maxNeurons At most so many become resident; into an empty cache, they take the lowest slots. Default: all slots.
    * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
    */
-  seed(sets: readonly Uint32Array[]): CacheWave;
+  seed(sets: readonly Uint32Array[], maxNeurons?: number): CacheWave;
   /** Slot of a resident neuron, or -1. */
   slotOf(neuron: number): number;
   /** Forgets everything (not the counters). */

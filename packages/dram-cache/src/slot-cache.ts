@@ -151,7 +151,7 @@ class SlotCache implements NeuronCache {
     } while (begin < named.length);
   }
 
-  seed(sets: readonly Uint32Array[]): CacheWave {
+  seed(sets: readonly Uint32Array[], maxNeurons = this.slotCount): CacheWave {
     for (const [i, set] of sets.entries()) this.#check(set, `sets[${i}]`);
     const tokenBefore = this.#token;
     this.#token += sets.length;
@@ -159,7 +159,7 @@ class SlotCache implements NeuronCache {
     this.#recency.clear();
     // Stamp 0, no token's, marks what nothing has asked for.
     this.lastKActive.fill(0, 0, this.#numUsed);
-    const neurons = this.#seeds.subarray(0, this.#chooseSeeds(sets)).sort();
+    const neurons = this.#seeds.subarray(0, this.#chooseSeeds(sets, maxNeurons)).sort();
     this.#holeCount = 0;
     for (let slot = 0; slot < this.#numUsed; slot++) {
       if (this.lastKActive[slot]! > 0) continue;
@@ -411,11 +411,11 @@ class SlotCache implements NeuronCache {
    * Chooses what `seed` makes resident, into `#seeds` in no order: the newest set, then pinned neurons of the others, then
    * the others of the window, newest first. Of a set that does not fit, the lower neurons are left out, as eviction would.
    */
-  #chooseSeeds(sets: readonly Uint32Array[]): number {
+  #chooseSeeds(sets: readonly Uint32Array[], maxNeurons: number): number {
     const { windowTokens, isPinned } = this.#policy;
     let count = 0;
     const want = (set: Uint32Array, only: ((neuron: number) => boolean) | null) => {
-      for (let i = set.length - 1; i >= 0 && count < this.slotCount; i--) {
+      for (let i = set.length - 1; i >= 0 && count < Math.min(this.slotCount, maxNeurons); i--) {
         if ((only === null || only(set[i]!)) && this.#want(set[i]!)) this.#seeds[count++] = set[i]!;
       }
     };

@@ -7,7 +7,11 @@ export function memoryReader(file: Uint8Array, name = "memory"): FlashReader {
   return {
     name,
     mode: "memory",
+    fallback: null,
     alignmentBytes: 1,
+    readers: 0,
+    mergeGapBytes: 0,
+    needsSharedMemory: false,
     start(memory, runs, signal) {
       signal?.throwIfAborted();
       for (const run of runs) {
@@ -22,6 +26,7 @@ export function memoryReader(file: Uint8Array, name = "memory"): FlashReader {
       }
     },
     wait() {},
+    release() {},
     async close() {},
   };
 }

@@ -1,9 +1,9 @@
 /**
- * How neuron records get from flash into an arena.
+ * How bytes of a model file get from flash into an arena.
  *
  * A plan (pure, run-plan.ts) lists contiguous runs; a reader executes it. `start` returns at once where the reader has
- * threads of its own; `wait` gives a promise only where it must, so that the decode loop over a synchronous reader never
- * touches the event loop.
+ * threads of its own, so that the caller computes while reads fly; `wait` gives a promise only where it must, so that the
+ * decode loop normally never touches the event loop.
  */
 import type { FlashRun } from "./run-plan.js";
 
@@ -11,21 +11,35 @@ export interface FlashReader {
   /** For messages: the file's path or address. */
   readonly name: string;
   readonly mode: "direct" | "buffered" | "memory";
-  /** Offsets, sizes and landing places must be multiples of this. */
-  readonly alignmentBytes: number;
+  /** Why reads are buffered although direct ones were wanted; null where nothing was given up. */
+  readonly fallback: string | null;
   /**
-   * Begins to read `runs` into `memory`. One batch at a time: `wait` comes before the next `start`.
+   * What the device asks of direct reads: offsets, sizes and landing places that are multiples of it land without a copy;
+   * others are widened and go through a bounce buffer of the reader's own.
+   */
+  readonly alignmentBytes: number;
+  /** Threads that read; 0 where `start` reads on the calling thread. */
+  readonly readers: number;
+  /** Up to this many unneeded bytes between two runs are cheaper to read than another operation; 0: never. */
+  readonly mergeGapBytes: number;
+  /** Whether `memory` must be a view of shared memory. */
+  readonly needsSharedMemory: boolean;
+  /**
+   * Begins to read `runs`, in order. One batch at a time: `wait()` for all of it comes before the next `start`.
    *
    * @param memory All bytes of the arena; the runs' pointers index it.
    */
   start(memory: Uint8Array, runs: readonly FlashRun[], signal?: AbortSignal): void;
   /**
-   * Returns when every run of the batch has landed.
+   * Returns when the first `runCount` runs of the batch have landed; by default all.
    *
    * @throws {IoError} `IO_READ` naming file and offset. {FormatError} `FORMAT_TRUNCATED` if the file ends first.
-   *   The signal's own reason when aborted: then no read is in flight any more.
+   *   {IntegrityError} if the file is no longer the one that was opened. The signal's own reason when aborted.
+   *   Whatever is thrown: no read is in flight any more.
    */
-  wait(): void | Promise<void>;
-  /** Ends reads in flight, closes the file. Safe to call twice. */
+  wait(runCount?: number): void | Promise<void>;
+  /** Forgets a memory that no further batch will use, so that it can be freed. No batch may be in flight. */
+  release(memory: Uint8Array): void;
+  /** Drains reads in flight, ends the threads, closes the file. Safe to call twice. */
   close(): Promise<void>;
 }

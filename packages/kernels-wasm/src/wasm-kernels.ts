@@ -76,6 +76,10 @@ export function createWasmKernels(arena: Arena): TrainingKernels {
     },
     selectAbove: (out, scores, n, threshold) => wasm.selectAbove(out, scores, n, threshold) >>> 0,
     crc32c: (ptr, sizeBytes, seed = 0) => wasm.crc32c(ptr, sizeBytes, seed) >>> 0,
+    crc32cSlots(out, base, strideBytes, sizeBytes, slots, n, begin = 0, end = n) {
+      const [sums, numbers] = [arena.u32(out, n), arena.u32(slots, n)];
+      for (let i = begin; i < end; i++) sums[i] = wasm.crc32c(base + numbers[i]! * strideBytes, sizeBytes, 0);
+    },
     gemm: (c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k) =>
       wasm.gemm(c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k),
     gemmTransposed: (c, ldc, a, lda, b, ldb, m, n, k) => wasm.gemmTransposed(c, ldc, a, lda, b, ldb, m, n, k),

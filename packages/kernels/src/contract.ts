@@ -176,6 +176,23 @@ export interface Kernels {
 
   /** CRC-32C (Castagnoli) of `sizeBytes` bytes at `ptr`, continuing from `seed` (0 at first). */
   crc32c(ptr: Ptr, sizeBytes: number, seed?: number): number;
+
+  /**
+   * out[i] = CRC-32C of the `sizeBytes` bytes at `base + slots[i] · strideBytes`, for i in [begin, end).
+   *
+   * @param out   u32 `[n]`. Must not overlap the bytes.
+   * @param slots u32 `[n]`.
+   */
+  crc32cSlots(
+    out: Ptr,
+    base: Ptr,
+    strideBytes: number,
+    sizeBytes: number,
+    slots: Ptr,
+    n: number,
+    begin?: number,
+    end?: number,
+  ): void;
 }
 
 /** Ops of predictor training, all f32; matrices here are row-major with explicit row lengths (multiples of 4) in elements. */

@@ -5,12 +5,14 @@ import { type Predictor, paddedLength } from "@flashwick/core";
 import { type KvPrecision, kvCacheBytes, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
-import { Arena, type KernelFactory } from "@flashwick/kernels";
+import { Arena } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
-import type { NeuronMode } from "./engine.js";
+import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine.js";
 import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
+/** The widest prefill batch that is planned. */
+const MOST_BATCH_TOKENS = 128;
 /** Neurons that the oracle looks at in one go. */
 const STAGE_SLOTS = 64;
 /** Slots begin on a page, so that direct reads may land in them. */
@@ -18,17 +20,23 @@ export const SLOT_ALIGNMENT = 4096;
 /** Alignment losses of one layer's small allocations (biases, keys, values, scales), at most. */
 const LAYER_SLACK_BYTES = 128;
 
+/** What of the platform the sizes depend on. */
+type Place = Pick<EngineParts, "kernels" | "reader" | "maxArenaBytes" | "mergeGapBytes">;
+
 export interface EngineSizes {
   readonly workspace: WorkspaceShape;
-  readonly workspaceBytes: number;
   /** Room for the oracle's look at whole layers; 0 in other modes. */
   readonly stageBytes: number;
   readonly stageSlots: number;
+  /** Room for bytes between runs that are read over; 0 for none. */
+  readonly gapBytes: number;
+  /** What each arena needs apart from layers and globals. */
+  readonly perArenaBytes: number;
+  /** At most so many arenas. */
+  readonly arenas: number;
   /** Everything that belongs to a layer and lies in its arena. */
   readonly layerBytes: readonly number[];
   readonly globalBytes: number;
-  /** Bytes to load from the file at start. */
-  readonly residentFileBytes: number;
   /** One activation vector of dModel, padded. */
   readonly vectorBytes: number;
   readonly logitsStrideBytes: number;
@@ -39,7 +47,7 @@ export function memoryRequest(
   header: ModelHeader,
   predictor: Predictor | null,
   mode: NeuronMode,
-  kernels: KernelFactory,
+  place: Place,
   wish: {
     readonly budgetBytes: number | null;
     readonly contextTokens: number;
@@ -48,25 +56,37 @@ export function memoryRequest(
 ): MemoryRequest {
   const { geometry, weights } = header;
   const resident = residentSizes(header);
-  const probe = kernels(new Arena(0));
+  const probe = place.kernels(new Arena(0));
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
   const { fixedBytes, slotBytes } = cacheBookkeepingBytes(geometry.dFf);
+  const residentBytes =
+    resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) +
+    resident.globalBytes +
+    4 * geometry.dFf * geometry.nLayers;
+  const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
+  const activationBytes = (batchTokens: number) =>
+    workspaceBytes(workspaceShape(header, predictor, mode, batchTokens, wish.contextTokens), probe);
+  const everything =
+    residentBytes +
+    resident.rowTableBytes +
+    predictorBytes +
+    geometry.nLayers * geometry.dFf * weights.slotBytes +
+    kvCacheBytes(geometry, "f32", wish.contextTokens);
+  const shared = stageBytes(header, mode) + gapBytes(place);
+  const arenas = arenaCount(header, wish.budgetBytes ?? everything, activationBytes(MOST_BATCH_TOKENS) + shared, place);
   return {
     ...wish,
     geometry,
     weights,
-    residentBytes:
-      resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) +
-      resident.globalBytes +
-      4 * geometry.dFf * geometry.nLayers,
+    residentBytes,
     rowTableBytes: resident.rowTableBytes,
-    predictorBytes: layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0),
+    predictorBytes,
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
-    activationBytes: (batchTokens) =>
-      workspaceBytes(workspaceShape(header, predictor, mode, batchTokens, wish.contextTokens), probe),
+    activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: (geometry.biases ? 4 : 0) + slotBytes,
-    cacheFixedBytes: geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) + SLOT_ALIGNMENT + 4 * geometry.dFf,
-    readBufferBytes: stageBytes(header, mode),
+    cacheFixedBytes:
+      geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) + arenas * SLOT_ALIGNMENT + 8 * geometry.dFf,
+    readBufferBytes: arenas * shared,
   };
 }
 
@@ -75,17 +95,22 @@ export function engineSizes(
   predictor: Predictor | null,
   plan: MemoryPlan,
   mode: NeuronMode,
-  kernels: KernelFactory,
+  place: Place,
 ): EngineSizes {
   const { geometry, weights } = header;
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan.batchTokens, plan.contextTokens);
   const kvBytes = kvCacheBytes(geometry, plan.kvPrecision, plan.contextTokens) / geometry.nLayers;
+  const stage = stageBytes(header, mode);
+  const gap = gapBytes(place);
+  const perArenaBytes = workspaceBytes(workspace, place.kernels(new Arena(0))) + stage + gap + SLOT_ALIGNMENT;
   return {
     workspace,
-    workspaceBytes: workspaceBytes(workspace, kernels(new Arena(0))),
-    stageBytes: stageBytes(header, mode),
+    stageBytes: stage,
     stageSlots: STAGE_SLOTS,
+    gapBytes: gap,
+    perArenaBytes,
+    arenas: arenaCount(header, plan.dram.budget, perArenaBytes, place),
     layerBytes: resident.layerBytes.map((bytes, layer) => {
       const predictorLayer = mode === "predicted" ? predictor?.layers[layer] : undefined;
       return (
@@ -97,14 +122,30 @@ export function engineSizes(
       );
     }),
     globalBytes: resident.globalBytes + (plan.rowTablesResident ? resident.rowTableBytes : 0),
-    residentFileBytes: plan.dram.resident - 4 * geometry.dFf * geometry.nLayers,
     vectorBytes: 4 * paddedLength(geometry.dModel),
     logitsStrideBytes: 4 * paddedLength(geometry.vocabSize),
   };
 }
 
+/**
+ * How many arenas `totalBytes` may come to, at most: a layer is never cut, so each arena but the last may be left with
+ * nearly a layer's worth of room.
+ */
+function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: number, place: Place): number {
+  const most = largestArena(place);
+  if (totalBytes <= most) return 1;
+  const { geometry, weights } = header;
+  const layer = Math.max(...residentSizes(header).layerBytes) + geometry.dFf * weights.slotBytes;
+  return Math.ceil(totalBytes / Math.max(most / 2, most - perArenaBytes - layer));
+}
+
 function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
+}
+
+function gapBytes(place: Place): number {
+  const bytes = mergeGapBytes(place);
+  return bytes === 0 ? 0 : Math.ceil(bytes / SLOT_ALIGNMENT) * SLOT_ALIGNMENT + SLOT_ALIGNMENT;
 }
 
 function workspaceShape(

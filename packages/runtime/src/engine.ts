@@ -17,6 +17,7 @@ import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
+import { StreamAhead } from "./layer-stream.js";
 import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
 import { TokenMeter } from "./token-meter.js";
@@ -37,6 +38,14 @@ export interface EngineParts {
   readonly threshold?: number | undefined;
   readonly clock: () => number;
   readonly maxArenaBytes?: number | undefined;
+  /** Arenas in shared memory: for compute threads, or a reader with threads. */
+  readonly sharedMemory?: boolean | undefined;
+  /** Tells whoever computes that an arena will not be used any more. */
+  readonly releaseArena?: ((arena: Arena) => void) | undefined;
+  /** Unneeded bytes between two runs that are rather read than skipped; default: as the reader says. */
+  readonly mergeGapBytes?: number | undefined;
+  /** Default true. False waits for every read before computing anything, for comparison. */
+  readonly overlap?: boolean | undefined;
   readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -87,6 +96,8 @@ export class Engine {
   readonly #embeddings: RowTable;
   /** Room for the oracle to look at whole layers aside of the cache; one per arena. */
   readonly #stages: readonly Ptr[];
+  readonly #loader: ResidentLoader;
+  readonly #ahead: StreamAhead;
   /** When the event loop last had a turn. */
   #lastTurnMs = 0;
 
@@ -97,6 +108,7 @@ export class Engine {
     layers: readonly EngineLayer[],
     globals: GlobalWeights,
     stages: readonly Ptr[],
+    loader: ResidentLoader,
   ) {
     this.parts = parts;
     this.#sizes = sizes;
@@ -104,6 +116,11 @@ export class Engine {
     this.#layers = layers;
     this.#globals = globals;
     this.#stages = stages;
+    this.#loader = loader;
+    this.#ahead = new StreamAhead(
+      layers.map(({ flash }) => flash),
+      parts.overlap ?? true,
+    );
     this.meter = new TokenMeter(parts.clock);
     const { file, reader } = parts;
     this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
@@ -114,44 +131,53 @@ export class Engine {
 
   /** Allocates what the plan says, and loads the resident weights. */
   static async create(parts: EngineParts): Promise<Engine> {
+    const sizes = engineSizes(parts.file.header, parts.predictor, parts.plan, parts.mode, parts);
+    const arenas = planArenas(sizes.layerBytes, sizes.globalBytes, sizes.perArenaBytes, largestArena(parts));
+    assert(arenas.bytesByArena.length <= sizes.arenas, "the memory plan accounts for every arena");
+    const shared = parts.sharedMemory || parts.reader.needsSharedMemory;
+    const workshops: Workshop[] = [];
+    try {
+      for (const bytes of arenas.bytesByArena) {
+        const arena = new Arena(bytes, shared);
+        const kernels = parts.kernels(arena);
+        workshops.push({ arena, kernels, workspace: allocateWorkspace(arena, sizes.workspace, kernels) });
+      }
+      return await Engine.#load(parts, sizes, arenas.arenaOfLayer, workshops);
+    } catch (error) {
+      releaseArenas(parts, workshops);
+      throw error;
+    }
+  }
+
+  static async #load(
+    parts: EngineParts,
+    sizes: EngineSizes,
+    arenaOfLayer: readonly number[],
+    workshops: readonly Workshop[],
+  ): Promise<Engine> {
     const { header } = parts.file;
     const { geometry, weights } = header;
-    const sizes = engineSizes(header, parts.predictor, parts.plan, parts.mode, parts.kernels);
-    const arenas = planArenas(
-      sizes.layerBytes,
-      sizes.globalBytes,
-      sizes.workspaceBytes + sizes.stageBytes + SLOT_ALIGNMENT,
-      parts.maxArenaBytes ?? MAX_ARENA_BYTES - 65536,
-    );
-    const workshops = arenas.bytesByArena.map((bytes) => {
-      const arena = new Arena(bytes);
-      const kernels = parts.kernels(arena);
-      return { arena, kernels, workspace: allocateWorkspace(arena, sizes.workspace, kernels) };
-    });
-    const stages = workshops.map(({ arena }) =>
-      sizes.stageBytes === 0 ? 0 : arena.allocate(sizes.stageBytes - SLOT_ALIGNMENT, SLOT_ALIGNMENT),
-    );
+    const pages = (bytes: number) =>
+      workshops.map(({ arena }) => (bytes === 0 ? 0 : arena.allocate(bytes - SLOT_ALIGNMENT, SLOT_ALIGNMENT)));
+    const stages = pages(sizes.stageBytes);
+    const gaps = pages(sizes.gapBytes);
     // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page.
     const slotTops = workshops.map(({ arena }, a) => {
-      const slots = parts.plan.slotsByLayer.filter((_, layer) => arenas.arenaOfLayer[layer] === a);
+      const slots = parts.plan.slotsByLayer.filter((_, layer) => arenaOfLayer[layer] === a);
       return arena.allocate(
         slots.reduce((sum, n) => sum + n * weights.slotBytes, 0),
         SLOT_ALIGNMENT,
       );
     });
     const all = Uint32Array.from({ length: geometry.dFf }, (_, i) => i);
-    let loaded = 0;
-    const loader = new ResidentLoader(
-      parts.file,
-      (bytes) => parts.onLoaded?.((loaded += bytes), sizes.residentFileBytes),
-      parts.signal,
-    );
-    const globals = await loader.globals(workshops[0]!.arena, parts.plan.rowTablesResident);
+    const reordered = new Float32Array(geometry.dFf);
+    const loader = new ResidentLoader(parts.file);
+    const globals = loader.globals(workshops[0]!.arena, parts.plan.rowTablesResident);
     const layers: EngineLayer[] = [];
     for (let layer = 0; layer < geometry.nLayers; layer++) {
-      const arenaIndex = arenas.arenaOfLayer[layer]!;
+      const arenaIndex = arenaOfLayer[layer]!;
       const { arena, kernels, workspace } = workshops[arenaIndex]!;
-      const layerWeights = await loader.layer(arena, layer);
+      const layerWeights = loader.layer(arena, layer);
       const predictorLayer = parts.mode === "predicted" ? parts.predictor?.layers[layer] : undefined;
       const predictor = predictorLayer ? placePredictor(arena, predictorLayer) : null;
       const slotCount = parts.plan.slotsByLayer[layer]!;
@@ -173,13 +199,36 @@ export class Engine {
         slotBias: layerWeights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
         upBias: layerWeights.upBias,
         checksums: await readRecordChecksums(parts.file, layer, parts.signal),
+        reordered,
+        gap: { maxGapBytes: mergeGapBytes(parts), gapPtr: gaps[arenaIndex]! },
+        overlap: parts.overlap ?? true,
       });
       layers.push({ arena: arenaIndex, weights: layerWeights, kv: allocateKv(arena, parts), predictor, flash });
     }
-    const engine = new Engine(parts, sizes, workshops, layers, globals, stages);
+    const engine = new Engine(parts, sizes, workshops, layers, globals, stages, loader);
+    await engine.loadResident(parts.signal);
     await engine.#embeddings.verify(parts.signal);
     await engine.#positions?.verify(parts.signal);
     return engine;
+  }
+
+  /**
+   * Reads the resident weights, again if they are there already: what a reader that keeps nothing does for every token.
+   *
+   * @returns What was read.
+   */
+  async loadResident(signal?: AbortSignal): Promise<{ readonly bytes: number; readonly reads: number }> {
+    const { reader, onLoaded } = this.parts;
+    const { totalBytes } = this.#loader;
+    let loaded = 0;
+    const kernelsOf = (arena: Arena) => this.#workshops.find((workshop) => workshop.arena === arena)!.kernels;
+    onLoaded?.(0, totalBytes);
+    return await this.#loader.load(
+      kernelsOf,
+      reader,
+      (bytes) => onLoaded?.((loaded += bytes), totalBytes),
+      signal,
+    );
   }
 
   get batchTokens(): number {
@@ -212,10 +261,12 @@ export class Engine {
         ? (l: number, first: number, count: number, act: Ptr, n: number) =>
             observer.activations!(l, first, count, act, n, kernels)
         : undefined;
-      await flash.dense(workspace.blockOut, workspace.normed, tokens.length, this.meter, onActivations, options.signal);
-      if (options.seedTokens && this.parts.mode === "predicted") {
-        await flash.seed(this.#lastSets(layer, tokens.length, options.seedTokens), this.meter, options.signal);
-      }
+      const wanted = this.parts.mode === "predicted" ? (options.seedTokens ?? 0) : 0;
+      const last = wanted > 0 ? this.#lastSets(layer, tokens.length, wanted) : [];
+      const { blockOut, normed } = workspace;
+      const { signal } = options;
+      await flash.dense(blockOut, normed, tokens.length, this.#ahead, this.meter, onActivations, last, signal);
+      if (last.length > 0) await flash.seed(last, this.#ahead, this.meter, signal);
     });
   }
 
@@ -225,7 +276,8 @@ export class Engine {
     return await this.#forward([token], position, options, async (layer, { kernels, workspace }, flash, arena) => {
       options.observer?.ffnInput?.(layer, workspace.normed, 1, kernels);
       if (this.parts.mode === "dense") {
-        await flash.dense(workspace.blockOut, workspace.normed, 1, this.meter, undefined, options.signal);
+        const { blockOut, normed } = workspace;
+        await flash.dense(blockOut, normed, 1, this.#ahead, this.meter, undefined, [], options.signal);
         return;
       }
       const named = await this.#name(layer, workspace.normed, arena, options.signal);
@@ -262,6 +314,7 @@ export class Engine {
   /** Releases everything; the arenas go when nothing refers to them any more. */
   close(): void {
     for (const { flash } of this.#layers) flash.parts.cache.clear();
+    releaseArenas(this.parts, this.#workshops);
   }
 
   async #name(layer: number, x: Ptr, arena: number, signal?: AbortSignal): Promise<Uint32Array> {
@@ -283,6 +336,20 @@ export class Engine {
   }
 
   async #forward(
+    tokens: readonly number[],
+    position: number,
+    options: ForwardOptions,
+    ffn: (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>,
+  ): Promise<TokenStats> {
+    try {
+      return await this.#forwardLayers(tokens, position, options, ffn);
+    } catch (error) {
+      await this.#ahead.drop();
+      throw error;
+    }
+  }
+
+  async #forwardLayers(
     tokens: readonly number[],
     position: number,
     options: ForwardOptions,
@@ -407,6 +474,23 @@ export class Engine {
     const bytes = n * this.#sizes.vectorBytes;
     const { hidden } = source.workspace;
     target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
+  }
+}
+
+/** Largest arena in use, bytes. */
+export function largestArena(parts: Pick<EngineParts, "maxArenaBytes">): number {
+  return parts.maxArenaBytes ?? MAX_ARENA_BYTES - 65536;
+}
+
+/** What runs may bridge, bytes. */
+export function mergeGapBytes(parts: Pick<EngineParts, "mergeGapBytes" | "reader">): number {
+  return parts.mergeGapBytes ?? parts.reader.mergeGapBytes;
+}
+
+function releaseArenas({ reader, releaseArena }: EngineParts, workshops: readonly Workshop[]): void {
+  for (const { arena } of workshops) {
+    reader.release(arena.bytes);
+    releaseArena?.(arena);
   }
 }
 

@@ -4,17 +4,26 @@
  * Invariants. Sums run in ascending neuron order whatever is resident, and however the set is cut into waves, so the
  * result is the same bit for bit. Every record is checked against its CRC-32C when it arrives, before it is used. When
  * anything fails half-way the cache forgets all it holds: a slot never claims a neuron that did not arrive whole.
+ *
+ * What overlaps. A neuron's activation depends on no other neuron, so resident neurons are multiplied while the missing
+ * ones fly, and these as they land; only the sum over all of them, whose order is fixed, waits for the last.
  */
-import { type Activation, IntegrityError, type WeightLayout } from "@flashwick/core";
+import { type Activation, assert, IntegrityError, type WeightLayout } from "@flashwick/core";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
-import { type FlashReader, type FlashRun, planRuns, type RecordPlaces } from "@flashwick/flash-io";
+import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
 import type { Kernels, Ptr, SlotMatrix } from "@flashwick/kernels";
+import { planStream, type StreamAhead, type StreamChunk, type StreamedLayer, type StreamPlan } from "./layer-stream.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
-/** Longest single read of records. */
+/** Longest single read of chosen records. */
 const MAX_READ_BYTES = 8 * 2 ** 20;
+/** Longest single read of a stream: enough for the device's bandwidth, and short enough that several readers share a chunk. */
+const STREAM_READ_BYTES = 2 ** 20;
+/** Landed neurons are computed in so many groups, of at least so many neurons. */
+const LANDING_GROUPS = 8;
+const LEAST_GROUP_NEURONS = 32;
 
 export interface FlashLayerParts {
   readonly layer: number;
@@ -37,15 +46,32 @@ export interface FlashLayerParts {
   readonly all: Uint32Array;
   /** CRC-32C of each neuron's slot bytes, `[dFf]`. */
   readonly checksums: Uint32Array;
+  /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
+  readonly reordered: Float32Array;
+  /** Gaps that are read over. */
+  readonly gap: Pick<RunLimits, "maxGapBytes" | "gapPtr">;
+  /** False: every read is waited for before anything is computed. */
+  readonly overlap: boolean;
 }
 
 /** Called for each stretch of neurons whose activations were computed for a batch, before the down projection. */
 export type OnActivations = (layer: number, firstNeuron: number, count: number, act: Ptr, nTokens: number) => void;
 
-export class FlashLayer {
+/** Neurons that stay when a layer is streamed, and how many of them have passed. */
+interface KeptNeurons {
+  readonly wave: CacheWave;
+  next: number;
+}
+
+export class FlashLayer implements StreamedLayer {
   readonly parts: FlashLayerParts;
   readonly #matrix: SlotMatrix;
   readonly #places: readonly RecordPlaces[];
+  readonly #stream: StreamPlan;
+  readonly #limits: RunLimits;
+  /** What the chunk in flight, and the one that landed last, are read with. */
+  #chunkRuns: readonly FlashRun[] = [];
+  #landedRuns: readonly FlashRun[] = [];
 
   constructor(parts: FlashLayerParts) {
     this.parts = parts;
@@ -67,6 +93,8 @@ export class FlashLayer {
             { ...half, fileOffset: records.offset, slotBase },
             { ...half, fileOffset: records.downOffset, slotBase: slotBase + weights.downOffsetBytes },
           ];
+    this.#stream = planStream(parts.dFf, parts.cache.slotCount, weights.slotBytes);
+    this.#limits = { maxReadBytes: MAX_READ_BYTES, ...parts.gap };
   }
 
   /**
@@ -76,19 +104,16 @@ export class FlashLayer {
    * @param named Ascending neurons.
    */
   async sparse(out: Ptr, x: Ptr, named: Uint32Array, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
-    const { kernels, workspace, cache, activation } = this.parts;
+    const { kernels, workspace, cache } = this.parts;
     try {
       const waves = cache.admit(named)[Symbol.iterator]();
       for (;;) {
         meter.enter("cache");
         const next = waves.next();
         if (next.done) break;
-        await this.#settle(next.value, meter, signal);
+        await this.#activate(next.value, x, meter, signal);
         meter.enter("ffn");
-        const n = next.value.slots.length;
-        kernels.arena.u32(workspace.slots, n).set(next.value.slots);
-        kernels.ffnUp(workspace.act, x, this.#matrix, workspace.slots, n, 1, activation, workspace.scratch);
-        kernels.ffnDown(out, workspace.act, this.#matrix, workspace.slots, n, 1);
+        kernels.ffnDown(out, workspace.act, this.#matrix, workspace.slots, next.value.slots.length, 1);
       }
     } catch (error) {
       cache.clear();
@@ -98,46 +123,47 @@ export class FlashLayer {
 
   /**
    * The same over all neurons, for a batch of tokens: the layer is streamed in order with large reads, or used in place
-   * where all of it is resident. Afterwards the cache is empty (streamed) or holds everything.
+   * where all of it is resident. Afterwards the cache holds everything, where that fits, or else what `keep` names.
    *
    * @param out           f32 `[nTokens, pad(dModel)]`, accumulated into.
    * @param onActivations May change activations in place, for instance mask them: a zero takes a neuron out.
+   * @param keep          Named sets of the last tokens, oldest first: what decoding will want next.
    */
   async dense(
     out: Ptr,
     x: Ptr,
     nTokens: number,
+    ahead: StreamAhead,
     meter: TokenMeter,
     onActivations?: OnActivations,
+    keep: readonly Uint32Array[] = [],
     signal?: AbortSignal,
   ): Promise<void> {
-    const { cache, dFf } = this.parts;
-    if (cache.slotCount < dFf) {
-      cache.clear();
-      for (let first = 0; first < dFf; first += cache.slotCount) {
-        const count = Math.min(cache.slotCount, dFf - first);
-        meter.counters.named += count * nTokens;
-        meter.counters.misses += count;
-        await this.#stream(this.parts.slotBase, first, count, meter, signal);
-        this.#compute(
-          out,
-          x,
-          this.#streamMatrix(this.parts.slotBase, first),
-          first,
-          count,
-          nTokens,
-          meter,
-          onActivations,
-        );
-      }
-      return;
-    }
+    const { cache, dFf, workspace, kernels } = this.parts;
+    const chunks = this.streamChunks();
     try {
-      for (const wave of cache.admit(this.parts.all)) {
-        await this.#settle(wave, meter, signal);
-        this.parts.kernels.arena.u32(this.parts.workspace.slots, dFf).set(wave.slots);
-        this.#compute(out, x, this.#matrix, 0, dFf, nTokens, meter, onActivations, false);
+      if (chunks.length === 0) {
+        await this.#fillGaps(ahead, meter, signal);
+        const slots = kernels.arena.u32(workspace.slots, dFf);
+        for (let neuron = 0; neuron < dFf; neuron++) slots[neuron] = cache.slotOf(neuron);
+        this.#compute(out, x, this.#matrix, 0, dFf, nTokens, meter, onActivations);
+        return;
       }
+      let kept: KeptNeurons | null = null;
+      for (const [index, chunk] of chunks.entries()) {
+        meter.enter("readWait");
+        await ahead.take(this, chunks, index, signal);
+        meter.enter("cache");
+        // Not before the first chunk is taken: starting it empties the cache.
+        if (index === 0) kept = this.#planKept(keep);
+        const base = this.parts.slotBase + chunk.slot * this.parts.weights.slotBytes;
+        this.#countChunk(chunk, nTokens, meter);
+        this.#identity(chunk.count);
+        this.#check(chunk.count, (i) => chunk.first + i, base);
+        if (kept) this.#keep(kept, chunk, base);
+        this.#compute(out, x, this.#streamMatrix(base, chunk.first), chunk.first, chunk.count, nTokens, meter, onActivations);
+      }
+      if (this.#stream.keptSlots === dFf) this.#own();
     } catch (error) {
       cache.clear();
       throw error;
@@ -145,19 +171,44 @@ export class FlashLayer {
   }
 
   /**
-   * Fills the cache from the named sets of the last tokens, after the layer was streamed.
+   * Fills the cache from the named sets of the last tokens by reading them, where `dense` could not keep them.
    *
    * @param sets Oldest first.
    */
-  async seed(sets: readonly Uint32Array[], meter: TokenMeter, signal?: AbortSignal): Promise<void> {
-    if (this.parts.cache.slotCount >= this.parts.dFf) return;
+  async seed(
+    sets: readonly Uint32Array[],
+    ahead: StreamAhead,
+    meter: TokenMeter,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (this.#stream.keptSlots > 0) return;
     try {
+      meter.enter("readWait");
+      await ahead.settle();
       meter.enter("cache");
-      await this.#settle(this.parts.cache.seed(sets), meter, signal, false);
+      await this.#read(this.parts.cache.seed(sets), meter, signal);
     } catch (error) {
       this.parts.cache.clear();
       throw error;
     }
+  }
+
+  streamChunks(): readonly StreamChunk[] {
+    const { cache, dFf } = this.parts;
+    return cache.slotCount >= dFf && cache.numUsed > 0 ? [] : this.#stream.chunks;
+  }
+
+  startChunk(chunk: StreamChunk, signal?: AbortSignal): void {
+    const { cache, slotBase, weights } = this.parts;
+    // The slots are about to be overwritten; those below the streamed ones are given up with them.
+    if (cache.slotCount < this.parts.dFf && chunk.first === 0) cache.clear();
+    this.#chunkRuns = this.#planStretch(slotBase + chunk.slot * weights.slotBytes, chunk.first, chunk.count);
+    this.parts.reader.start(this.parts.kernels.arena.bytes, this.#chunkRuns, signal);
+  }
+
+  landChunk(): void | Promise<void> {
+    this.#landedRuns = this.#chunkRuns;
+    return this.parts.reader.wait();
   }
 
   /**
@@ -178,8 +229,7 @@ export class FlashLayer {
     let found = 0;
     for (let first = 0; first < dFf; first += stageSlots) {
       const count = Math.min(stageSlots, dFf - first);
-      await this.#stream(stage, first, count, meter, signal, true);
-      this.#identity(count);
+      await this.#readStretch(stage, first, count, meter, signal);
       const matrix = this.#streamMatrix(stage, first);
       kernels.ffnUp(workspace.act, x, matrix, workspace.slots, count, 1, activation, workspace.scratch);
       const act = kernels.arena.f32(workspace.act, count);
@@ -199,7 +249,7 @@ export class FlashLayer {
     cache.clear();
     for (let first = 0; first < dFf; first += cache.slotCount) {
       const count = Math.min(cache.slotCount, dFf - first);
-      await this.#stream(slotBase, first, count, meter, signal, true);
+      await this.#readStretch(slotBase, first, count, meter, signal);
       for (let i = 0; i < count; i++) {
         const slot = slotBase + i * weights.slotBytes;
         const scales = weights.scalesOffsetBytes === null ? 0 : slot + weights.scalesOffsetBytes + 4;
@@ -218,6 +268,7 @@ export class FlashLayer {
     for (let i = 0; i < count; i++) slots[i] = i;
   }
 
+  /** Activations of neurons in `workspace.slots`, then their sum. */
   #compute(
     out: Ptr,
     x: Ptr,
@@ -227,15 +278,88 @@ export class FlashLayer {
     nTokens: number,
     meter: TokenMeter,
     onActivations: OnActivations | undefined,
-    identity = true,
   ): void {
     const { kernels, workspace, activation, layer } = this.parts;
     meter.enter("ffn");
-    if (identity) this.#identity(count);
     const { act, slots, scratch } = workspace;
     kernels.ffnUp(act, x, matrix, slots, count, nTokens, activation, scratch);
     onActivations?.(layer, first, count, act, nTokens);
     kernels.ffnDown(out, act, matrix, slots, count, nTokens);
+  }
+
+  /**
+   * Executes a wave up to its activations, which end up in `workspace.act` in ascending neuron order, with the slots in
+   * `workspace.slots`.
+   */
+  async #activate(wave: CacheWave, x: Ptr, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { kernels, workspace, activation, overlap, reader } = this.parts;
+    const n = wave.neurons.length;
+    this.#move(wave);
+    this.#countWave(wave, meter);
+    const runs = this.#planWave(wave);
+    if (runs.length > 0) reader.start(kernels.arena.bytes, runs, signal);
+    // In order of arrival: what is there already, then the missing ones.
+    const slots = kernels.arena.u32(workspace.slots, n);
+    const hits = wave.hits.length;
+    for (let i = 0; i < hits; i++) slots[i] = wave.slots[wave.hits[i]!]!;
+    for (let i = hits; i < n; i++) slots[i] = wave.slots[wave.misses[i - hits]!]!;
+    const up = (begin: number, end: number) => {
+      meter.enter("ffn");
+      kernels.ffnUp(workspace.act, x, this.#matrix, workspace.slots, n, 1, activation, workspace.scratch, begin, end);
+    };
+    if (overlap) up(0, hits);
+    let landed = 0;
+    for (const { runCount, picks } of this.#landingGroups(runs, n - hits)) {
+      meter.enter("readWait");
+      const pending = reader.wait(runCount);
+      if (pending) await pending;
+      meter.enter("cache");
+      this.#arrive(wave, landed, picks, hits);
+      if (overlap) up(hits + landed, hits + picks);
+      landed = picks;
+    }
+    meter.countReads(runs);
+    if (!overlap) up(0, n);
+    if (hits > 0 && hits < n) this.#ascend(wave);
+  }
+
+  /** From the order of arrival to that of neurons. */
+  #ascend(wave: CacheWave): void {
+    const { kernels, workspace, reordered } = this.parts;
+    const n = wave.neurons.length;
+    const hits = wave.hits.length;
+    const act = kernels.arena.f32(workspace.act, n);
+    for (let i = 0; i < hits; i++) reordered[wave.hits[i]!] = act[i]!;
+    for (let i = hits; i < n; i++) reordered[wave.misses[i - hits]!] = act[i]!;
+    act.set(reordered.subarray(0, n));
+    kernels.arena.u32(workspace.slots, n).set(wave.slots);
+  }
+
+  /** After how many runs to look, and how many misses are there then. Split halves arrive one after the other: one group. */
+  #landingGroups(runs: readonly FlashRun[], misses: number): { readonly runCount: number; readonly picks: number }[] {
+    if (runs.length === 0) return [];
+    if (!this.parts.overlap || this.#places.length > 1) return [{ runCount: runs.length, picks: misses }];
+    const least = Math.max(LEAST_GROUP_NEURONS, Math.ceil(misses / LANDING_GROUPS));
+    const groups: { readonly runCount: number; readonly picks: number }[] = [];
+    let picks = 0;
+    let before = 0;
+    for (const [index, run] of runs.entries()) {
+      picks += run.picks;
+      if (picks - before < least && index + 1 < runs.length) continue;
+      groups.push({ runCount: index + 1, picks });
+      before = picks;
+    }
+    return groups;
+  }
+
+  /** Misses [begin, end) of a wave are in their slots, and these stand in `workspace.slots` behind the hits: checks them, sets their biases. */
+  #arrive(wave: CacheWave, begin: number, end: number, hits: number): void {
+    const { kernels, slotBase, slotBias, upBias, cache, dFf } = this.parts;
+    this.#check(end - begin, (i) => wave.neurons[wave.misses[begin + i]!]!, slotBase, hits + begin);
+    if (slotBias === 0) return;
+    const bias = kernels.arena.f32(slotBias, cache.slotCount);
+    const upBiases = kernels.arena.f32(upBias, dFf);
+    for (let i = begin; i < end; i++) bias[wave.slots[wave.misses[i]!]!] = upBiases[wave.neurons[wave.misses[i]!]!]!;
   }
 
   /** Slots 0 … n−1 hold neurons `first` …, so their biases stand in order in `upBias`. */
@@ -244,68 +368,152 @@ export class FlashLayer {
     return { ...this.#matrix, base, bias: upBias === 0 ? 0 : upBias + 4 * first };
   }
 
-  /** Reads neurons `first` … in order to consecutive slots at `base`. */
-  async #stream(base: Ptr, first: number, count: number, meter: TokenMeter, signal?: AbortSignal, aside = false) {
-    const { weights, kernels, reader } = this.parts;
-    meter.enter("readWait");
+  #planStretch(base: Ptr, first: number, count: number): FlashRun[] {
     const neurons = this.parts.all.subarray(first, first + count);
     const slots = this.parts.all.subarray(0, count);
+    const limits = { maxReadBytes: STREAM_READ_BYTES, maxGapBytes: 0, gapPtr: 0 };
     const runs: FlashRun[] = [];
     for (const places of this.#places) {
       const slotBase = base + (places.slotBase - this.parts.slotBase);
-      planRuns({ ...places, slotBase }, neurons, slots, slots, MAX_READ_BYTES, runs);
+      planRuns({ ...places, slotBase }, neurons, slots, slots, limits, runs);
     }
+    return runs;
+  }
+
+  #planWave(wave: CacheWave): FlashRun[] {
+    const runs: FlashRun[] = [];
+    for (const places of this.#places) {
+      planRuns(places, wave.neurons, wave.slots, wave.misses, this.#limits, runs);
+    }
+    return runs;
+  }
+
+  #countChunk(chunk: StreamChunk, nTokens: number, meter: TokenMeter): void {
+    meter.counters.named += chunk.count * nTokens;
+    meter.counters.misses += chunk.count;
+    meter.countReads(this.#landedRuns);
+  }
+
+  #countWave(wave: CacheWave, meter: TokenMeter): void {
+    meter.counters.named += wave.neurons.length;
+    meter.counters.hits += wave.hits.length;
+    meter.counters.misses += wave.misses.length;
+  }
+
+  /** Reads neurons `first` … in order to consecutive slots at `base`, aside of the cache, and waits for them. */
+  async #readStretch(base: Ptr, first: number, count: number, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { kernels, reader } = this.parts;
+    meter.enter("readWait");
+    const runs = this.#planStretch(base, first, count);
     reader.start(kernels.arena.bytes, runs, signal);
     const pending = reader.wait();
     if (pending) await pending;
-    meter.countReads(runs, aside);
-    for (let i = 0; i < count; i++) this.#check(first + i, base + i * weights.slotBytes);
+    meter.countReads(runs, true);
+    this.#identity(count);
+    this.#check(count, (i) => first + i, base);
   }
 
-  /** Executes a wave's plan: moves, loads, biases, checks. */
-  async #settle(wave: CacheWave, meter: TokenMeter, signal?: AbortSignal, counted = true): Promise<void> {
-    const { kernels, reader, weights, slotBase, slotBias, upBias } = this.parts;
+  /** Slot copies that a wave asks for before its loads. */
+  #move(wave: CacheWave): void {
+    if (wave.moves.length === 0) return;
+    const { kernels, weights, slotBase, slotBias, cache } = this.parts;
     const { arena } = kernels;
     const { slotBytes } = weights;
-    const bias = slotBias === 0 ? null : arena.f32(slotBias, this.parts.cache.slotCount);
+    const bias = slotBias === 0 ? null : arena.f32(slotBias, cache.slotCount);
     for (let i = 0; i < wave.moves.length; i += 2) {
       const from = wave.moves[i]!;
       const to = wave.moves[i + 1]!;
       arena.bytes.copyWithin(slotBase + to * slotBytes, slotBase + from * slotBytes, slotBase + (from + 1) * slotBytes);
       if (bias) bias[to] = bias[from]!;
     }
-    if (counted) {
-      meter.counters.named += wave.neurons.length;
-      meter.counters.hits += wave.hits.length;
-      meter.counters.misses += wave.misses.length;
-    }
-    if (wave.misses.length === 0) return;
-    const runs: FlashRun[] = [];
-    for (const places of this.#places) {
-      planRuns(places, wave.neurons, wave.slots, wave.misses, MAX_READ_BYTES, runs);
-    }
+  }
+
+  /** Executes a wave's moves and loads, and waits for them. */
+  async #read(wave: CacheWave, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { kernels, workspace, reader } = this.parts;
+    this.#move(wave);
+    const runs = this.#planWave(wave);
+    if (runs.length === 0) return;
     meter.enter("readWait");
-    reader.start(arena.bytes, runs, signal);
+    reader.start(kernels.arena.bytes, runs, signal);
     const pending = reader.wait();
     if (pending) await pending;
     meter.countReads(runs);
     meter.enter("cache");
-    const upBiases = upBias === 0 ? null : arena.f32(upBias, this.parts.dFf);
-    for (const miss of wave.misses) {
-      const neuron = wave.neurons[miss]!;
-      const slot = wave.slots[miss]!;
-      this.#check(neuron, slotBase + slot * slotBytes);
+    const slots = kernels.arena.u32(workspace.slots, wave.misses.length);
+    for (let i = 0; i < wave.misses.length; i++) slots[i] = wave.slots[wave.misses[i]!]!;
+    this.#arrive(wave, 0, wave.misses.length, 0);
+  }
+
+  /** A layer with a slot for every neuron, some of which decoding has loaded: reads the others. */
+  async #fillGaps(ahead: StreamAhead, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { cache, all } = this.parts;
+    meter.enter("cache");
+    for (const wave of cache.admit(all)) {
+      this.#countWave(wave, meter);
+      if (wave.misses.length > 0) {
+        meter.enter("readWait");
+        await ahead.settle();
+      }
+      await this.#read(wave, meter, signal);
+    }
+  }
+
+  /** A layer that was streamed in place is resident: tells the cache so. Neuron i lies in slot i. */
+  #own(): void {
+    const { cache, all, kernels, slotBias, upBias, dFf } = this.parts;
+    const wave = cache.seed([all]);
+    assert(wave.slots.every((slot, neuron) => slot === neuron), "an empty cache fills in order");
+    if (slotBias !== 0) kernels.arena.f32(slotBias, dFf).set(kernels.arena.f32(upBias, dFf));
+  }
+
+  /** What of `sets` is kept as the layer passes; null if nothing. The cache is empty, and claims it from now on. */
+  #planKept(sets: readonly Uint32Array[]): KeptNeurons | null {
+    const { keptSlots } = this.#stream;
+    const { cache, dFf } = this.parts;
+    if (sets.length === 0 || keptSlots === 0 || keptSlots === dFf) return null;
+    cache.clear();
+    return { wave: cache.seed(sets, keptSlots), next: 0 };
+  }
+
+  /** Copies what is to be kept of a chunk to its slots. */
+  #keep(kept: KeptNeurons, chunk: StreamChunk, base: Ptr): void {
+    const { kernels, weights, slotBase, slotBias, upBias, cache, dFf } = this.parts;
+    const { slotBytes } = weights;
+    const { neurons, slots } = kept.wave;
+    const bias = slotBias === 0 ? null : kernels.arena.f32(slotBias, cache.slotCount);
+    const upBiases = upBias === 0 ? null : kernels.arena.f32(upBias, dFf);
+    for (; kept.next < neurons.length && neurons[kept.next]! < chunk.first + chunk.count; kept.next++) {
+      const neuron = neurons[kept.next]!;
+      const slot = slots[kept.next]!;
+      const from = base + (neuron - chunk.first) * slotBytes;
+      kernels.arena.bytes.copyWithin(slotBase + slot * slotBytes, from, from + slotBytes);
       if (bias && upBiases) bias[slot] = upBiases[neuron]!;
     }
   }
 
-  #check(neuron: number, ptr: Ptr): void {
-    const { kernels, weights, checksums, records, layer, reader } = this.parts;
-    const found = kernels.crc32c(ptr, weights.slotBytes) >>> 0;
+  /**
+   * Checks `count` records that lie in the slots listed in `workspace.slots` from entry `at` on. Their checksums pass through
+   * `workspace.act`, which nothing else uses yet for these neurons.
+   *
+   * @param base Of slot 0.
+   */
+  #check(count: number, neuronOf: (index: number) => number, base: Ptr, at = 0): void {
+    const { kernels, workspace, weights, checksums } = this.parts;
+    const { slotBytes } = weights;
+    kernels.crc32cSlots(workspace.act, base, slotBytes, slotBytes, workspace.slots, at + count, at, at + count);
+    const found = kernels.arena.u32(workspace.act, at + count);
+    for (let i = 0; i < count; i++) {
+      const neuron = neuronOf(i);
+      if (found[at + i] !== checksums[neuron]! >>> 0) throw this.#damaged(neuron, found[at + i]!);
+    }
+  }
+
+  #damaged(neuron: number, found: number): IntegrityError {
+    const { weights, checksums, records, layer, reader } = this.parts;
     const expected = checksums[neuron]! >>> 0;
-    if (found === expected) return;
     const offset = records.offset + neuron * weights.strideBytes;
-    throw new IntegrityError(
+    return new IntegrityError(
       "INTEGRITY_RECORD",
       `${reader.name} @ ${offset}: record of layer ${layer}, neuron ${neuron} has CRC-32C ${hex(found)}, expected ` +
         `${hex(expected)}; the file is damaged, fetch or convert it again`,

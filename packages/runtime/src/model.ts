@@ -15,7 +15,7 @@ import {
 import { type KvPrecision, type MemoryPlan, planMemory } from "@flashwick/cost-model";
 import type { ModelFile, ModelHeader } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
-import type { KernelFactory } from "@flashwick/kernels";
+import type { Arena, KernelFactory } from "@flashwick/kernels";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { Engine, type NeuronMode } from "./engine.js";
@@ -39,6 +39,10 @@ export interface ModelOptions {
   readonly windowTokens?: number | undefined;
   /** Precision of keys and values; `auto` (default): the best that fits the budget. */
   readonly kvPrecision?: KvPrecision | "auto" | undefined;
+  /** Unneeded bytes between two flash reads up to which they become one; default: what the device is best with. */
+  readonly mergeGapBytes?: number | undefined;
+  /** Default true. False waits for every read before computing anything, for comparison; gives the same bits. */
+  readonly overlap?: boolean | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -53,6 +57,12 @@ export interface ModelParts {
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
   readonly maxArenaBytes?: number;
+  /** Arenas in shared memory: compute threads need it. */
+  readonly sharedMemory?: boolean;
+  /** Tells whoever computes that an arena will not be used any more. */
+  readonly releaseArena?: (arena: Arena) => void;
+  /** Ends what belongs to the model beside its reader and its file. */
+  readonly onClose?: () => Promise<void>;
 }
 
 export interface GenerateOptions extends SamplingOptions {
@@ -133,7 +143,8 @@ export class Model {
   plan(contextTokens: number, kvPrecision = this.options.kvPrecision ?? "auto"): MemoryPlan {
     const budgetBytes = this.options.dramBudgetBytes ?? null;
     const wish = { budgetBytes, contextTokens, kvPrecision };
-    return planMemory(memoryRequest(this.header, this.parts.predictor, this.mode, this.parts.kernels, wish));
+    const place = { ...this.parts, mergeGapBytes: this.options.mergeGapBytes };
+    return planMemory(memoryRequest(this.header, this.parts.predictor, this.mode, place, wish));
   }
 
   /**
@@ -233,6 +244,7 @@ export class Model {
     await this.#turn;
     this.#dropSession();
     await this.parts.reader.close();
+    await this.parts.onClose?.();
     await this.parts.file.source.close();
   }
 
@@ -272,6 +284,8 @@ export class Model {
       mode: this.mode,
       policy: this.#policy,
       threshold: this.options.threshold,
+      mergeGapBytes: this.options.mergeGapBytes,
+      overlap: this.options.overlap,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
     });

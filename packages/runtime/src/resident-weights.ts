@@ -1,9 +1,10 @@
 /**
  * Loading the weights that stay in DRAM: straight from the file into arena memory, checksum verified, no parsing.
  */
-import { bytesPerElement, FormatError, type ModelGeometry } from "@flashwick/core";
-import { type ModelFile, type ModelHeader, type ResidentTensor, readResidentTensor } from "@flashwick/flash-format";
-import { type Arena, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import { bytesPerElement, FormatError, IntegrityError, type ModelGeometry } from "@flashwick/core";
+import type { ModelFile, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import type { FlashReader, FlashRun } from "@flashwick/flash-io";
+import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 
 /** A linear layer: a matrix, and f32 biases or 0. */
 export interface Linear {
@@ -41,12 +42,23 @@ export interface GlobalWeights {
 }
 
 const ALIGNMENT = 16;
-const aligned = (bytes: number) => (bytes + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+/** Where large tensors begin, so that direct reads land in place; what this wastes does not matter beside them. */
+const LARGE_ALIGNMENT = 4096;
+const LARGE_BYTES = 2 ** 20;
+/** One read of a tensor. */
+const LOAD_READ_BYTES = 2 ** 20;
 
-/** Arena bytes of one tensor: elements, tail and, for int8, scales. */
+const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+const alignmentOf = (sizeBytes: number) => (sizeBytes >= LARGE_BYTES ? LARGE_ALIGNMENT : ALIGNMENT);
+
+/** Arena bytes of elements or scales, with tail and what alignment may cost. */
+function placedBytes(sizeBytes: number): number {
+  return aligned(sizeBytes + TAIL_BYTES) + (alignmentOf(sizeBytes) - ALIGNMENT);
+}
+
+/** Arena bytes of one tensor: elements and, for int8, scales. */
 function tensorBytes(tensor: ResidentTensor): number {
-  const scales = tensor.scales ? aligned(tensor.scales.sizeBytes + TAIL_BYTES) : 0;
-  return aligned(tensor.sizeBytes + TAIL_BYTES) + scales;
+  return placedBytes(tensor.sizeBytes) + (tensor.scales ? placedBytes(tensor.scales.sizeBytes) : 0);
 }
 
 /** Names of the tables of which a token needs one row only: they may stay on flash. */
@@ -81,86 +93,157 @@ export function residentSizes(header: ModelHeader): ResidentSizes {
   return { layerBytes, globalBytes, rowTableBytes, rowBytes };
 }
 
-/** Loads tensors by name into arenas; counts bytes for progress. */
+/** One stretch of the file, where it goes, and what its checksum must be. */
+interface ResidentRead {
+  readonly tensor: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+  readonly crc32c: number;
+  readonly ptr: Ptr;
+}
+
+/**
+ * Places tensors in arenas, by name, and then reads them all: in the order of the file, with large reads in parallel straight
+ * to their places, each tensor checked while the next ones fly.
+ */
 export class ResidentLoader {
   readonly #file: ModelFile;
-  readonly #onBytes: (bytes: number) => void;
-  readonly #signal: AbortSignal | undefined;
+  readonly #reads = new Map<Arena, ResidentRead[]>();
 
-  constructor(file: ModelFile, onBytes: (bytes: number) => void, signal?: AbortSignal) {
+  constructor(file: ModelFile) {
     this.#file = file;
-    this.#onBytes = onBytes;
-    this.#signal = signal;
   }
 
-  async layer(arena: Arena, layer: number): Promise<LayerWeights> {
+  /** Of everything placed so far. */
+  get totalBytes(): number {
+    return [...this.#reads.values()].flat().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  }
+
+  layer(arena: Arena, layer: number): LayerWeights {
     const prefix = `blk.${layer}.`;
     return {
-      attnNorm: await this.#norm(arena, `${prefix}attn_norm`),
-      query: await this.#linear(arena, `${prefix}attn_q`),
-      key: await this.#linear(arena, `${prefix}attn_k`),
-      value: await this.#linear(arena, `${prefix}attn_v`),
-      attnOutput: await this.#linear(arena, `${prefix}attn_output`),
-      ffnNorm: await this.#norm(arena, `${prefix}ffn_norm`),
-      upBias: await this.#vector(arena, `${prefix}ffn_up.bias`),
-      downBias: await this.#vector(arena, `${prefix}ffn_down.bias`),
+      attnNorm: this.#norm(arena, `${prefix}attn_norm`),
+      query: this.#linear(arena, `${prefix}attn_q`),
+      key: this.#linear(arena, `${prefix}attn_k`),
+      value: this.#linear(arena, `${prefix}attn_v`),
+      attnOutput: this.#linear(arena, `${prefix}attn_output`),
+      ffnNorm: this.#norm(arena, `${prefix}ffn_norm`),
+      upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
+      downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
     };
   }
 
   /** @param rowTables Whether tables that are read by row are loaded, too. */
-  async globals(arena: Arena, rowTables: boolean): Promise<GlobalWeights> {
+  globals(arena: Arena, rowTables: boolean): GlobalWeights {
     const { geometry } = this.#file.header;
     const byRow = rowTableNames(geometry);
-    const table = async (name: string) =>
-      byRow.includes(name) && !rowTables ? null : await this.#optionalMatrix(arena, name);
-    const embeddings = await table("token_embd.weight");
-    const head = geometry.tiedHead ? embeddings : await this.#matrix(arena, "output.weight");
+    const table = (name: string) => (byRow.includes(name) && !rowTables ? null : this.#optionalMatrix(arena, name));
+    const embeddings = table("token_embd.weight");
+    const head = geometry.tiedHead ? embeddings : this.#matrix(arena, "output.weight");
     return {
       embeddings,
       head: head!,
-      positions: await table("position_embd.weight"),
-      projectIn: await this.#optionalMatrix(arena, "project_in.weight"),
-      projectOut: await this.#optionalMatrix(arena, "project_out.weight"),
-      finalNorm: geometry.finalNorm ? await this.#norm(arena, "output_norm") : null,
+      positions: table("position_embd.weight"),
+      projectIn: this.#optionalMatrix(arena, "project_in.weight"),
+      projectOut: this.#optionalMatrix(arena, "project_out.weight"),
+      finalNorm: geometry.finalNorm ? this.#norm(arena, "output_norm") : null,
     };
   }
 
-  async #linear(arena: Arena, name: string): Promise<Linear> {
-    return { weight: await this.#matrix(arena, `${name}.weight`), bias: await this.#vector(arena, `${name}.bias`) };
+  /**
+   * Reads everything that was placed. May be called again: it reads again.
+   *
+   * @param onBytes Called with the size of each tensor that has come and passed.
+   * @returns What was read.
+   * @throws {IntegrityError} `INTEGRITY_TENSOR`. As `FlashReader.wait`.
+   * Cost: the time to read these bytes in sequence, while the checksums keep up (some 2 GB/s).
+   */
+  async load(
+    kernelsOf: (arena: Arena) => Kernels,
+    reader: FlashReader,
+    onBytes: (bytes: number) => void,
+    signal?: AbortSignal,
+  ): Promise<{ readonly bytes: number; readonly reads: number }> {
+    let bytes = 0;
+    let count = 0;
+    for (const [arena, reads] of this.#reads) {
+      const kernels = kernelsOf(arena);
+      reads.sort((a, b) => a.offset - b.offset);
+      const runs = reads.map(runsOf);
+      reader.start(arena.bytes, runs.flat(), signal);
+      let landed = 0;
+      for (const [i, read] of reads.entries()) {
+        const pending = reader.wait((landed += runs[i]!.length));
+        if (pending) await pending;
+        try {
+          this.#check(kernels, read);
+        } catch (error) {
+          // Whatever is thrown, nothing flies on; another failure does not matter any more.
+          await Promise.resolve(reader.wait()).catch(() => {});
+          throw error;
+        }
+        onBytes(read.sizeBytes);
+        bytes += read.sizeBytes;
+      }
+      count += landed;
+    }
+    return { bytes, reads: count };
   }
 
-  async #norm(arena: Arena, name: string): Promise<Norm> {
-    return { weight: await this.#vector(arena, `${name}.weight`), bias: await this.#vector(arena, `${name}.bias`) };
+  #check(kernels: Kernels, { tensor, offset, sizeBytes, crc32c, ptr }: ResidentRead): void {
+    if (kernels.crc32c(ptr, sizeBytes) >>> 0 === crc32c >>> 0) return;
+    throw new IntegrityError(
+      "INTEGRITY_TENSOR",
+      `${this.#file.source.name} @ ${offset}: tensor ${tensor} does not match its CRC-32C; the file is damaged, fetch ` +
+        "or convert it again",
+      { details: { tensor, offset } },
+    );
   }
 
-  async #vector(arena: Arena, name: string): Promise<Ptr> {
+  #linear(arena: Arena, name: string): Linear {
+    return { weight: this.#matrix(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
+  }
+
+  #norm(arena: Arena, name: string): Norm {
+    return { weight: this.#vector(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
+  }
+
+  #vector(arena: Arena, name: string): Ptr {
     const tensor = this.#file.header.tensors.get(name);
-    return tensor ? (await this.#load(arena, tensor)).data : 0;
+    return tensor ? this.#place(arena, tensor).data : 0;
   }
 
-  async #matrix(arena: Arena, name: string): Promise<Matrix> {
-    const matrix = await this.#optionalMatrix(arena, name);
+  #matrix(arena: Arena, name: string): Matrix {
+    const matrix = this.#optionalMatrix(arena, name);
     if (matrix) return matrix;
     throw new FormatError("FORMAT_MISSING", `${this.#file.source.name}: tensor ${name} is missing; convert again`, {
       details: { tensor: name },
     });
   }
 
-  async #optionalMatrix(arena: Arena, name: string): Promise<Matrix | null> {
+  #optionalMatrix(arena: Arena, name: string): Matrix | null {
     const tensor = this.#file.header.tensors.get(name);
-    return tensor ? await this.#load(arena, tensor) : null;
+    return tensor ? this.#place(arena, tensor) : null;
   }
 
-  async #load(arena: Arena, tensor: ResidentTensor): Promise<Matrix> {
-    const data = arena.allocate(aligned(tensor.sizeBytes + TAIL_BYTES), ALIGNMENT);
-    let scales = 0;
-    let scalesTarget: Uint8Array | undefined;
-    if (tensor.scales) {
-      scales = arena.allocate(aligned(tensor.scales.sizeBytes + TAIL_BYTES), ALIGNMENT);
-      scalesTarget = arena.u8(scales, tensor.scales.sizeBytes);
-    }
-    await readResidentTensor(this.#file, tensor, arena.u8(data, tensor.sizeBytes), scalesTarget, this.#signal);
-    this.#onBytes(tensor.sizeBytes);
+  #place(arena: Arena, tensor: ResidentTensor): Matrix {
+    const reads = this.#reads.get(arena) ?? [];
+    this.#reads.set(arena, reads);
+    const place = (name: string, part: { offset: number; sizeBytes: number; crc32c: number }): Ptr => {
+      const ptr = arena.allocate(aligned(part.sizeBytes + TAIL_BYTES), alignmentOf(part.sizeBytes));
+      reads.push({ tensor: name, offset: part.offset, sizeBytes: part.sizeBytes, crc32c: part.crc32c, ptr });
+      return ptr;
+    };
+    const data = place(tensor.name, tensor);
+    const scales = tensor.scales ? place(`${tensor.name}.scale`, tensor.scales) : 0;
     return { dtype: tensor.dtype, data, scales, rows: tensor.rows, cols: tensor.cols };
   }
+}
+
+function runsOf({ offset, sizeBytes, ptr }: ResidentRead): FlashRun[] {
+  return Array.from({ length: Math.ceil(sizeBytes / LOAD_READ_BYTES) }, (_, i) => {
+    const at = i * LOAD_READ_BYTES;
+    const size = Math.min(LOAD_READ_BYTES, sizeBytes - at);
+    return { offset: offset + at, sizeBytes: size, pieces: [{ ptr: ptr + at, sizeBytes: size }], picks: 0 };
+  });
 }

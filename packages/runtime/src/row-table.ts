@@ -86,10 +86,11 @@ export class RowTable {
         offset: tensor.offset + row * rowBytes,
         sizeBytes: rowBytes,
         pieces: [{ ptr, sizeBytes: rowBytes }],
+        picks: 0,
       });
       if (tensor.scales) {
         const offset = tensor.scales.offset + 4 * row;
-        runs.push({ offset, sizeBytes: 4, pieces: [{ ptr: ptr + scaleAt, sizeBytes: 4 }] });
+        runs.push({ offset, sizeBytes: 4, pieces: [{ ptr: ptr + scaleAt, sizeBytes: 4 }], picks: 0 });
       }
     }
     meter.enter("readWait");

@@ -24,6 +24,7 @@ const scattered: FlashRun = {
     { ptr: 12, sizeBytes: 4 },
     { ptr: 0, sizeBytes: 4 },
   ],
+  picks: 2,
 };
 
 /** A device that obeys, except in what the test overrides. */
@@ -52,7 +53,7 @@ describe("openFileReader", () => {
   });
   it("names file and offset when the file ends inside a run", () => {
     const reader = openFileReader(path);
-    const run: FlashRun = { offset: 250, sizeBytes: 16, pieces: [{ ptr: 0, sizeBytes: 16 }] };
+    const run: FlashRun = { offset: 250, sizeBytes: 16, pieces: [{ ptr: 0, sizeBytes: 16 }], picks: 1 };
     expect(() => reader.start(new Uint8Array(32), [run])).toThrowError(
       expect.objectContaining({ code: "FORMAT_TRUNCATED", message: expect.stringContaining("file.bin @ 250") }),
     );

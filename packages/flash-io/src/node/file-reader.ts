@@ -47,7 +47,11 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
   return {
     name: path,
     mode: "buffered",
+    fallback: null,
     alignmentBytes: 1,
+    readers: 0,
+    mergeGapBytes: 0,
+    needsSharedMemory: false,
     start(memory, runs, signal) {
       if (closed) throw new DisposedError(path);
       for (const run of runs) {
@@ -56,6 +60,7 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
       }
     },
     wait() {},
+    release() {},
     async close() {
       if (closed) return;
       closed = true;

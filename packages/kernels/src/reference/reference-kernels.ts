@@ -45,6 +45,10 @@ export function createReferenceKernels(arena: Arena): TrainingKernels {
       attention(views, out, q, cache, shape, position, nTokens, headBegin, headEnd),
     selectAbove: (...operands) => selectAbove(views, ...operands),
     crc32c: (ptr, sizeBytes, seed = 0) => crc32c(views, ptr, sizeBytes, seed),
+    crc32cSlots(out, base, strideBytes, sizeBytes, slots, n, begin = 0, end = n) {
+      const [sums, numbers] = [arena.u32(out, n), arena.u32(slots, n)];
+      for (let i = begin; i < end; i++) sums[i] = crc32c(views, base + numbers[i]! * strideBytes, sizeBytes, 0);
+    },
     gemm: (...operands) => gemm(views, ...operands),
     gemmTransposed: (...operands) => gemmTransposed(views, ...operands),
     decodeF16: (...operands) => decodeF16(views, ...operands),
