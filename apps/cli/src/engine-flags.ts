@@ -21,6 +21,8 @@ export interface EngineFlags {
   readonly kvPrecision?: NonNullable<ModelOptions["kvPrecision"]>;
   readonly readers?: number;
   readonly threads?: number;
+  readonly mergeGap?: ByteSize;
+  readonly io?: "auto" | "buffered";
   readonly backend?: BackendName | "webgpu";
 }
 
@@ -60,8 +62,23 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
         "precision of keys and values; auto: the best that fits (default: auto)",
       ).choices(["auto", "f32", "f16", "int8"]),
     )
-    .option("--readers <n>", "flash reader threads; this version reads with 1 (default: 1)", integer(1))
-    .option("--threads <n>", "compute threads; this version computes with 1 (default: 1)", integer(1))
+    .option(
+      "--readers <n>",
+      "flash reader threads, past the page cache; 0: none, through it (default: what suits the device; 0 under 64 MiB)",
+      integer(0),
+    )
+    .option("--threads <n>", "compute threads (default: one a core; 1 under 64 MiB)", integer(1))
+    .option(
+      "--merge-gap <size>",
+      "unneeded bytes between two reads up to which they become one (default: what suits the device)",
+      byteSize,
+    )
+    .addOption(
+      new Option("--io <mode>", "auto: past the page cache where possible (default: auto)").choices([
+        "auto",
+        "buffered",
+      ]),
+    )
     .addOption(
       new Option("--backend <name>", "who computes (default: auto, the fastest there is)").choices([
         "auto",
@@ -86,16 +103,20 @@ export async function openWithFlags(
   if (flags.backend === "webgpu") {
     throw new UnsupportedError("UNSUPPORTED_FEATURE", "the webgpu backend is not in this version; use --backend wasm");
   }
-  if ((flags.readers ?? 1) > 1) report.note("note: this version reads with 1 thread");
-  if ((flags.threads ?? 1) > 1) report.note("note: this version computes with 1 thread");
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, report);
-  return await openModel(path, {
+  const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
     ...(await engineOptions(path, flags)),
     backend: flags.backend ?? "auto",
+    readers: flags.readers ?? "auto",
+    threads: flags.threads ?? "auto",
+    io: flags.io ?? "auto",
     onProgress: report.onProgress,
     signal: report.terminal.signal,
   });
+  const { fallback } = model.parts.reader;
+  if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
+  return model;
 }
 
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
@@ -112,6 +133,7 @@ async function engineOptions(path: string, flags: EngineFlags): Promise<ModelOpt
     windowTokens: flags.window,
     policy: flags.policy,
     kvPrecision: flags.kvPrecision,
+    mergeGapBytes: flags.mergeGap && resolveByteSize(flags.mergeGap, 0),
   };
 }
 

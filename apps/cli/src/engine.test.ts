@@ -25,7 +25,7 @@ const STATS = [
   "msPerToken",
   "dramBytes",
 ];
-const PHASES = ["predict", "cache", "readWait", "attention", "ffn", "head", "other"];
+const PHASES = ["predict", "cache", "check", "readWait", "attention", "ffn", "head", "other"];
 const DRAM = ["budget", "resident", "predictor", "neuronCache", "kvCache", "activations", "readBuffers", "total"];
 
 let dir: string;

@@ -69,6 +69,7 @@ function abortedStats(model: Model, tokens: number, decode: readonly TokenStats[
     mode: model.mode,
     kvDType: plan.kvPrecision,
     policy: model.options.policy ?? "window",
+    ...model.threading,
     dramBytes: plan.dram,
     prefill: [],
     decode,

@@ -1,6 +1,7 @@
 /** The command tree. */
 import { Command } from "commander";
 import { version } from "../package.json";
+import { benchCommand } from "./commands/bench.js";
 import { convertCommand } from "./commands/convert.js";
 import { demoCommand } from "./commands/demo.js";
 import { evalCommand } from "./commands/eval.js";
@@ -20,6 +21,7 @@ const COMMANDS = [
   runCommand,
   scoreCommand,
   evalCommand,
+  benchCommand,
 ];
 
 /** The whole program for one call. The parser never exits and never prints errors itself: it throws. */
@@ -32,7 +34,8 @@ export function createProgram(invocation: Invocation): Command {
     .helpCommand(false)
     .addHelpText("after", "\nExample:\n  flashwick demo\n\nflashwick <command> --help says more.");
   for (const command of COMMANDS) program.addCommand(command(invocation));
-  for (const command of [program, ...program.commands]) {
+  const all = [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
+  for (const command of all) {
     command.exitOverride().configureOutput({
       writeOut: (text) => out.write(text),
       // Help that nobody asked for; errors are printed by main.

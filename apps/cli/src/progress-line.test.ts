@@ -56,8 +56,10 @@ describe("progress", () => {
   ])("writes plain lines now and then to %s", (_, isTty, env) => {
     const log = progress(isTty, env);
     expect(log.at(0, 1)).toBe("");
-    expect(log.at(4999, 2)).toBe("");
-    expect(log.at(5000, 1024 * 1024)).toBe(" 25 % verify: 1.00 MiB of 4.00 MiB, blk.0.attn_q.weight\n");
+    expect(log.at(299, 2)).toBe("");
+    expect(log.at(300, 3)).toBe("  0 % verify: 3 B of 4.00 MiB, blk.0.attn_q.weight\n");
+    expect(log.at(5299, 4)).toBe("");
+    expect(log.at(5300, 1024 * 1024)).toBe(" 25 % verify: 1.00 MiB of 4.00 MiB, blk.0.attn_q.weight\n");
     log.line.clear();
     expect(log.text).not.toContain("\x1b");
   });

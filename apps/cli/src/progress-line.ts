@@ -6,7 +6,8 @@ import { formatBytes, type OnProgress, type Progress } from "@flashwick/core";
 import type { Terminal } from "./terminal.js";
 
 const REDRAW_MS = 80;
-/** A log should say that something is alive, not how it moves. */
+/** A log should say soon that something is alive, and then not how it moves. */
+const FIRST_LOG_MS = 300;
 const LOG_MS = 5000;
 const BAR_CHARACTERS = 24;
 const CLEAR_LINE = "\r\x1b[2K";
@@ -21,15 +22,17 @@ export function progressLine({ err, env, clock }: Terminal): ProgressLine {
   const isBar = err.isTty && env.TERM !== "dumb";
   let phase = "";
   let lastMs = clock();
+  let intervalMs = isBar ? REDRAW_MS : FIRST_LOG_MS;
   let drawn = false;
   return {
     onProgress(progress) {
       const now = clock();
       const isNew = progress.phase !== phase;
-      const isDue = now - lastMs >= (isBar ? REDRAW_MS : LOG_MS);
+      const isDue = now - lastMs >= intervalMs;
       if (!(isDue || (isBar && (isNew || progress.loaded >= progress.total)))) return;
       phase = progress.phase;
       lastMs = now;
+      if (!isBar) intervalMs = LOG_MS;
       const text = describe(progress);
       if (isBar) err.write(`${CLEAR_LINE}${`${bar(progress)} ${text}`.slice(0, err.columns - 1)}`);
       else err.write(`${text}\n`);

@@ -17,8 +17,17 @@ export function runTable(stats: RunStats): string {
     ],
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
-    ["machine", `${stats.backend} kernels, ${stats.ioMode} reads`],
+    ["machine", `${stats.backend} kernels on ${counted(stats.threads, "thread")}, ${reading(stats)}`],
   ]);
+}
+
+function reading({ ioMode, readers, mergeGapBytes }: RunStats): string {
+  const by = readers === 0 ? "" : ` by ${counted(readers, "reader")}`;
+  return `${ioMode} reads${by}${mergeGapBytes > 0 ? `, over gaps of up to ${formatBytes(mergeGapBytes)}` : ""}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function phases({ msPerToken }: RunStats): string {

@@ -23,6 +23,7 @@ describe("help", () => {
       "run",
       "score",
       "eval",
+      "bench",
     ]);
   });
   it.each(commands.map((command) => command.name()))("of %s shows usage, flags and an example", async (name) => {
@@ -87,6 +88,8 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["a score of two things", ["score", "m.gguf", "--text", "x", "--tokens", "1"]],
   ["an evaluation without text", ["eval", "m.gguf"]],
   ["a window of one token", ["eval", "m.gguf", "--text", "t", "--window-tokens", "1"]],
+  ["a measurement of nothing", ["bench"]],
+  ["a ladder without model", ["bench", "ladder"]],
   ["a demo with an unreadable budget", ["demo", "--budget", "half"]],
 ];
 

@@ -24,7 +24,15 @@ export {
   paddedLength,
   type WeightLayout,
 } from "./geometry.js";
-export type { Predictor, PredictorLayer, PredictorMatrix, PredictorQuality } from "./predictor.js";
+export type {
+  Predictor,
+  PredictorLayer,
+  PredictorLayerShape,
+  PredictorMatrix,
+  PredictorMatrixShape,
+  PredictorQuality,
+  PredictorSource,
+} from "./predictor.js";
 export type { OnProgress, Progress } from "./progress.js";
 export { Random } from "./random.js";
 export type { PhaseMs, RunStats, TokenStats } from "./stats.js";

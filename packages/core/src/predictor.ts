@@ -24,10 +24,13 @@ export interface PredictorLayer extends PredictorQuality {
   readonly w2: PredictorMatrix;
 }
 
-export interface PredictorMatrix {
+export interface PredictorMatrixShape {
   readonly dtype: "f32" | "f16" | "int8";
   readonly rows: number;
   readonly cols: number;
+}
+
+export interface PredictorMatrix extends PredictorMatrixShape {
   /** `rows * cols` elements of `dtype`, little-endian. */
   readonly data: Uint8Array;
   /** f32 per row; int8 only. */
@@ -43,4 +46,20 @@ export interface Predictor {
   readonly layers: readonly PredictorLayer[];
   /** Free facts about the training: tokens, epochs, seed, command. JSON values. */
   readonly training: Readonly<Record<string, unknown>>;
+}
+
+/** A layer of a predictor before its weights are read. */
+export interface PredictorLayerShape extends PredictorQuality {
+  readonly w1: PredictorMatrixShape;
+  readonly w2: PredictorMatrixShape;
+}
+
+/** A predictor whose weights are read when they are wanted, a layer at a time: nothing of them stays behind. */
+export interface PredictorSource {
+  readonly modelFingerprint: string;
+  readonly dModel: number;
+  readonly dFf: number;
+  readonly layers: readonly PredictorLayerShape[];
+  /** @throws {IntegrityError} `INTEGRITY_TENSOR`. */
+  readLayer(layer: number, signal?: AbortSignal): Promise<PredictorLayer>;
 }

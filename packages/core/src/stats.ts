@@ -4,7 +4,10 @@ import type { DramAccount } from "./budget.js";
 /** Milliseconds of one token by phase, measured on the orchestrating thread. */
 export interface PhaseMs {
   predict: number;
+  /** Memory management: what to evict, which slots to fill, what to read. */
   cache: number;
+  /** Checksums of what came from flash. */
+  check: number;
   /** Time in which the orchestrating thread waits for flash. */
   readWait: number;
   attention: number;
@@ -24,6 +27,11 @@ export interface TokenStats {
   readonly neuronsLoaded: number;
   readonly cacheHits: number;
   readonly cacheMisses: number;
+  /**
+   * Time in which reads were in flight, as far as the orchestrating thread can tell: it sees that they have landed only when it
+   * looks, so where compute outlasts them this is too long, never too short.
+   */
+  readonly flashMs: number;
 }
 
 /** The `stats` of `flashwick run --json`. */
@@ -52,5 +60,11 @@ export interface RunStats {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly msPerToken: Readonly<PhaseMs>;
+  /** Time in which reads were in flight, per token. */
+  readonly flashMsPerToken: number;
+  /** Threads that compute and threads that read; 0 readers: the calling thread reads. */
+  readonly threads: number;
+  readonly readers: number;
+  readonly mergeGapBytes: number;
   readonly dramBytes: DramAccount;
 }

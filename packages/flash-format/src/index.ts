@@ -3,7 +3,13 @@ export { crc32c } from "./crc32c.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
 export type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
-export { type PredictorHeader, readPredictorFile, readPredictorHeader, writePredictorFile } from "./predictor-file.js";
+export {
+  openPredictorFile,
+  type PredictorHeader,
+  readPredictorFile,
+  readPredictorHeader,
+  writePredictorFile,
+} from "./predictor-file.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { autoStrideBytes, expectedPages, weightLayout } from "./record-layout.js";
 export { isVectorName, residentTensorsOf } from "./resident-tensors.js";

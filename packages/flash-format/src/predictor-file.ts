@@ -9,10 +9,13 @@ import {
   type Predictor,
   type PredictorLayer,
   type PredictorMatrix,
+  type PredictorMatrixShape,
   type PredictorQuality,
+  type PredictorSource,
 } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import {
+  type CheckedTensor,
   type Container,
   type ContainerTensor,
   encodeContainerHeader,
@@ -102,21 +105,42 @@ export async function readPredictorHeader(source: ByteSource): Promise<Predictor
 }
 
 /**
+ * Opens a predictor file: reads its header; a layer's weights are read when asked for. Does not take ownership of `source`.
+ *
+ * @throws As {@link readPredictorHeader}; {FormatError} `FORMAT_MISSING` for a tensor that is not there.
+ */
+export async function openPredictorFile(source: ByteSource): Promise<PredictorSource> {
+  const container = await readContainer(source, "predictor");
+  const { modelFingerprint, dModel, dFf, layers: qualities } = decodeFacts(container);
+  const layers = qualities.map((quality) => {
+    const name = `blk.${quality.layer}.predictor`;
+    const w1 = matrixTensors(source, container, `${name}_w1`, quality.rank, dModel);
+    const w2 = matrixTensors(source, container, `${name}_w2`, dFf, quality.rank);
+    return { ...quality, w1, w2 };
+  });
+  return {
+    modelFingerprint,
+    dModel,
+    dFf,
+    layers,
+    async readLayer(index, signal) {
+      const { w1, w2, ...quality } = layers[index]!;
+      return { ...quality, w1: await readMatrix(source, w1, signal), w2: await readMatrix(source, w2, signal) };
+    },
+  };
+}
+
+/**
  * Reads a predictor whole.
  *
- * @throws As {@link readPredictorHeader}; {FormatError} `FORMAT_MISSING` for a tensor that is not there; {IntegrityError} `INTEGRITY_TENSOR`.
+ * @throws As {@link openPredictorFile}; {IntegrityError} `INTEGRITY_TENSOR`.
  * Cost: the weights, in memory.
  */
 export async function readPredictorFile(source: ByteSource, signal?: AbortSignal): Promise<Predictor> {
-  const container = await readContainer(source, "predictor");
-  const { modelFingerprint, dModel, dFf, training, layers: qualities } = decodeFacts(container);
+  const { training } = await readPredictorHeader(source);
+  const { modelFingerprint, dModel, dFf, layers: shapes, readLayer } = await openPredictorFile(source);
   const layers: PredictorLayer[] = [];
-  for (const quality of qualities) {
-    const name = `blk.${quality.layer}.predictor`;
-    const w1 = await readMatrix(source, container, `${name}_w1`, quality.rank, dModel, signal);
-    const w2 = await readMatrix(source, container, `${name}_w2`, dFf, quality.rank, signal);
-    layers.push({ ...quality, w1, w2 });
-  }
+  for (const { layer } of shapes) layers.push(await readLayer(layer, signal));
   return { modelFingerprint, dModel, dFf, layers, training };
 }
 
@@ -201,23 +225,37 @@ const DTYPE_OF_GGML_TYPE = new Map<string, PredictorMatrix["dtype"]>([
   ["I8", "int8"],
 ]);
 
-async function readMatrix(
+/** A matrix in a predictor file: elements and, for int8, scales. */
+interface MatrixTensors extends PredictorMatrixShape {
+  readonly elements: CheckedTensor;
+  readonly scale: CheckedTensor | null;
+}
+
+function matrixTensors(
   source: ByteSource,
   container: Container,
   name: string,
   rows: number,
   cols: number,
+): MatrixTensors {
+  const elements = requireTensor(container, { name, shape: [cols, rows] });
+  const dtype = DTYPE_OF_GGML_TYPE.get(elements.type);
+  if (dtype === undefined) {
+    throw tensorError(`${source.name}: tensor "${name}"`, "type F32, F16 or I8", elements.type);
+  }
+  const isInt8 = dtype === "int8";
+  const scale = isInt8 ? requireTensor(container, { name: scaleName(name), type: "F32", shape: [rows] }) : null;
+  return { dtype, rows, cols, elements, scale };
+}
+
+async function readMatrix(
+  source: ByteSource,
+  { dtype, rows, cols, elements, scale }: MatrixTensors,
   signal?: AbortSignal,
 ): Promise<PredictorMatrix> {
-  const tensor = requireTensor(container, { name, shape: [cols, rows] });
-  const dtype = DTYPE_OF_GGML_TYPE.get(tensor.type);
-  if (dtype === undefined) {
-    throw tensorError(`${source.name}: tensor "${name}"`, "type F32, F16 or I8", tensor.type);
-  }
-  const data = new Uint8Array(tensor.sizeBytes);
-  await readChecked(source, name, tensor, data, signal);
-  if (dtype !== "int8") return { dtype, rows, cols, data, scales: null };
-  const scale = requireTensor(container, { name: scaleName(name), type: "F32", shape: [rows] });
+  const data = new Uint8Array(elements.sizeBytes);
+  await readChecked(source, elements.name, elements, data, signal);
+  if (scale === null) return { dtype, rows, cols, data, scales: null };
   const scales = new Float32Array(rows);
   await readChecked(source, scale.name, scale, new Uint8Array(scales.buffer), signal);
   return { dtype, rows, cols, data, scales };

@@ -1,5 +1,12 @@
 /** Whether a predictor belongs to a model: fingerprint first, since a foreign predictor gives fluent wrong text. */
-import { FormatError, IntegrityError, type Predictor, type PredictorLayer } from "@flashwick/core";
+import {
+  FormatError,
+  IntegrityError,
+  type Predictor,
+  type PredictorLayer,
+  type PredictorLayerShape,
+  type PredictorSource,
+} from "@flashwick/core";
 import { checkPredictorMatrix } from "./predictor-matrix.js";
 
 /** What a predictor is held against; a model header has it. */
@@ -14,7 +21,10 @@ export interface PredictedModel {
  * @throws {IntegrityError} `INTEGRITY_FINGERPRINT` for a predictor of another model.
  *   {FormatError} `FORMAT_INVALID` for widths, layers, ranks, thresholds or matrices that do not fit.
  */
-export function checkPredictor(predictor: Predictor, { fingerprint, geometry }: PredictedModel): void {
+export function checkPredictor(
+  predictor: Predictor | PredictorSource,
+  { fingerprint, geometry }: PredictedModel,
+): void {
   if (predictor.modelFingerprint !== fingerprint) {
     throw new IntegrityError(
       "INTEGRITY_FINGERPRINT",
@@ -29,7 +39,11 @@ export function checkPredictor(predictor: Predictor, { fingerprint, geometry }: 
   for (const [index, layer] of predictor.layers.entries()) checkLayer(layer, index, predictor);
 }
 
-function checkLayer(layer: PredictorLayer, index: number, { dModel, dFf }: Predictor): void {
+function checkLayer(
+  layer: PredictorLayer | PredictorLayerShape,
+  index: number,
+  { dModel, dFf }: Pick<Predictor, "dModel" | "dFf">,
+): void {
   expectNumber(`at place ${index} layer`, index, layer.layer);
   if (!Number.isInteger(layer.rank) || layer.rank < 1) {
     throw invalid(`layer ${index} rank`, "a positive integer", layer.rank);

@@ -12,6 +12,7 @@ import {
   FormatError,
   InputError,
   type PredictorMatrix,
+  type PredictorMatrixShape,
 } from "@flashwick/core";
 
 export type PredictorDType = PredictorMatrix["dtype"];
@@ -58,12 +59,17 @@ export function dequantisePredictorMatrix({ dtype, rows, cols, data, scales }: P
 }
 
 /**
- * Checks that a matrix is what its fields say.
+ * Checks that a matrix is what its fields say; of one that is not read yet, its shape.
  *
  * @param where For the message: "layer 3 W1".
  * @throws {FormatError} `FORMAT_INVALID`.
  */
-export function checkPredictorMatrix(matrix: PredictorMatrix, rows: number, cols: number, where: string): void {
+export function checkPredictorMatrix(
+  matrix: PredictorMatrix | PredictorMatrixShape,
+  rows: number,
+  cols: number,
+  where: string,
+): void {
   const expect = (what: string, expected: number | string, found: number | string) => {
     if (expected === found) return;
     throw new FormatError(
@@ -74,6 +80,7 @@ export function checkPredictorMatrix(matrix: PredictorMatrix, rows: number, cols
   };
   expect("rows", rows, matrix.rows);
   expect("columns", cols, matrix.cols);
+  if (!("data" in matrix)) return;
   expect("data bytes", rows * cols * bytesPerElement(matrix.dtype), matrix.data.byteLength);
   expect("scales", matrix.dtype === "int8" ? rows : "none", matrix.scales?.length ?? "none");
 }

@@ -1,7 +1,7 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { type Predictor, paddedLength } from "@flashwick/core";
+import { type Predictor, type PredictorSource, paddedLength } from "@flashwick/core";
 import { type KvPrecision, kvCacheBytes, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
@@ -45,7 +45,7 @@ export interface EngineSizes {
 /** What the plan must know of a model; `budgetBytes`, `contextTokens` and `kvPrecision` are the user's. */
 export function memoryRequest(
   header: ModelHeader,
-  predictor: Predictor | null,
+  predictor: Predictor | PredictorSource | null,
   mode: NeuronMode,
   place: Place,
   wish: {
@@ -84,15 +84,14 @@ export function memoryRequest(
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: (geometry.biases ? 4 : 0) + slotBytes,
-    cacheFixedBytes:
-      geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) + arenas * SLOT_ALIGNMENT + 8 * geometry.dFf,
+    cacheFixedBytes: geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) + arenas * SLOT_ALIGNMENT + 8 * geometry.dFf,
     readBufferBytes: arenas * shared,
   };
 }
 
 export function engineSizes(
   header: ModelHeader,
-  predictor: Predictor | null,
+  predictor: Predictor | PredictorSource | null,
   plan: MemoryPlan,
   mode: NeuronMode,
   place: Place,
@@ -150,7 +149,7 @@ function gapBytes(place: Place): number {
 
 function workspaceShape(
   header: ModelHeader,
-  predictor: Predictor | null,
+  predictor: Predictor | PredictorSource | null,
   mode: NeuronMode,
   batchTokens: number,
   contextTokens: number,

@@ -5,7 +5,7 @@
  * fills slots, sparse FFN, residual add -> final norm -> head. A batch of tokens (prefill, scoring) streams whole layers
  * and multiplies matrices; it gives the same bits as its tokens one by one.
  */
-import { assert, type Predictor, type TokenStats } from "@flashwick/core";
+import { assert, type Predictor, type PredictorLayer, type PredictorSource, type TokenStats } from "@flashwick/core";
 import type { MemoryPlan } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { type ModelFile, readRecordChecksums } from "@flashwick/flash-format";
@@ -30,7 +30,7 @@ export interface EngineParts {
   readonly file: ModelFile;
   readonly reader: FlashReader;
   readonly kernels: KernelFactory;
-  readonly predictor: Predictor | null;
+  readonly predictor: Predictor | PredictorSource | null;
   readonly plan: MemoryPlan;
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
@@ -117,11 +117,12 @@ export class Engine {
     this.#globals = globals;
     this.#stages = stages;
     this.#loader = loader;
+    this.meter = new TokenMeter(parts.clock);
     this.#ahead = new StreamAhead(
       layers.map(({ flash }) => flash),
       parts.overlap ?? true,
+      this.meter,
     );
-    this.meter = new TokenMeter(parts.clock);
     const { file, reader } = parts;
     this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
     this.#positions = file.header.tensors.has("position_embd.weight")
@@ -178,8 +179,10 @@ export class Engine {
       const arenaIndex = arenaOfLayer[layer]!;
       const { arena, kernels, workspace } = workshops[arenaIndex]!;
       const layerWeights = loader.layer(arena, layer);
-      const predictorLayer = parts.mode === "predicted" ? parts.predictor?.layers[layer] : undefined;
-      const predictor = predictorLayer ? placePredictor(arena, predictorLayer) : null;
+      const predictor =
+        parts.mode === "predicted"
+          ? placePredictor(arena, await readPredictorLayer(parts.predictor!, layer, parts))
+          : null;
       const slotCount = parts.plan.slotsByLayer[layer]!;
       const slotBase = slotTops[arenaIndex]!;
       slotTops[arenaIndex] = slotBase + slotCount * weights.slotBytes;
@@ -223,12 +226,7 @@ export class Engine {
     let loaded = 0;
     const kernelsOf = (arena: Arena) => this.#workshops.find((workshop) => workshop.arena === arena)!.kernels;
     onLoaded?.(0, totalBytes);
-    return await this.#loader.load(
-      kernelsOf,
-      reader,
-      (bytes) => onLoaded?.((loaded += bytes), totalBytes),
-      signal,
-    );
+    return await this.#loader.load(kernelsOf, reader, (bytes) => onLoaded?.((loaded += bytes), totalBytes), signal);
   }
 
   get batchTokens(): number {
@@ -475,6 +473,14 @@ export class Engine {
     const { hidden } = source.workspace;
     target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
   }
+}
+
+async function readPredictorLayer(
+  predictor: Predictor | PredictorSource,
+  layer: number,
+  { signal }: EngineParts,
+): Promise<PredictorLayer> {
+  return "readLayer" in predictor ? await predictor.readLayer(layer, signal) : predictor.layers[layer]!;
 }
 
 /** Largest arena in use, bytes. */

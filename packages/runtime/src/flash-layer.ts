@@ -159,9 +159,18 @@ export class FlashLayer implements StreamedLayer {
         const base = this.parts.slotBase + chunk.slot * this.parts.weights.slotBytes;
         this.#countChunk(chunk, nTokens, meter);
         this.#identity(chunk.count);
-        this.#check(chunk.count, (i) => chunk.first + i, base);
+        this.#check(chunk.count, (i) => chunk.first + i, base, meter);
         if (kept) this.#keep(kept, chunk, base);
-        this.#compute(out, x, this.#streamMatrix(base, chunk.first), chunk.first, chunk.count, nTokens, meter, onActivations);
+        this.#compute(
+          out,
+          x,
+          this.#streamMatrix(base, chunk.first),
+          chunk.first,
+          chunk.count,
+          nTokens,
+          meter,
+          onActivations,
+        );
       }
       if (this.#stream.keptSlots === dFf) this.#own();
     } catch (error) {
@@ -175,12 +184,7 @@ export class FlashLayer implements StreamedLayer {
    *
    * @param sets Oldest first.
    */
-  async seed(
-    sets: readonly Uint32Array[],
-    ahead: StreamAhead,
-    meter: TokenMeter,
-    signal?: AbortSignal,
-  ): Promise<void> {
+  async seed(sets: readonly Uint32Array[], ahead: StreamAhead, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
     if (this.#stream.keptSlots > 0) return;
     try {
       meter.enter("readWait");
@@ -297,7 +301,13 @@ export class FlashLayer implements StreamedLayer {
     this.#move(wave);
     this.#countWave(wave, meter);
     const runs = this.#planWave(wave);
-    if (runs.length > 0) reader.start(kernels.arena.bytes, runs, signal);
+    if (runs.length > 0) {
+      // A reader without threads reads here and now.
+      meter.enter("readWait");
+      meter.takeOff();
+      reader.start(kernels.arena.bytes, runs, signal);
+      meter.enter("cache");
+    }
     // In order of arrival: what is there already, then the missing ones.
     const slots = kernels.arena.u32(workspace.slots, n);
     const hits = wave.hits.length;
@@ -313,8 +323,9 @@ export class FlashLayer implements StreamedLayer {
       meter.enter("readWait");
       const pending = reader.wait(runCount);
       if (pending) await pending;
+      if (runCount === runs.length) meter.land();
       meter.enter("cache");
-      this.#arrive(wave, landed, picks, hits);
+      this.#arrive(wave, landed, picks, hits, meter);
       if (overlap) up(hits + landed, hits + picks);
       landed = picks;
     }
@@ -353,9 +364,9 @@ export class FlashLayer implements StreamedLayer {
   }
 
   /** Misses [begin, end) of a wave are in their slots, and these stand in `workspace.slots` behind the hits: checks them, sets their biases. */
-  #arrive(wave: CacheWave, begin: number, end: number, hits: number): void {
+  #arrive(wave: CacheWave, begin: number, end: number, hits: number, meter: TokenMeter): void {
     const { kernels, slotBase, slotBias, upBias, cache, dFf } = this.parts;
-    this.#check(end - begin, (i) => wave.neurons[wave.misses[begin + i]!]!, slotBase, hits + begin);
+    this.#check(end - begin, (i) => wave.neurons[wave.misses[begin + i]!]!, slotBase, meter, hits + begin);
     if (slotBias === 0) return;
     const bias = kernels.arena.f32(slotBias, cache.slotCount);
     const upBiases = kernels.arena.f32(upBias, dFf);
@@ -410,7 +421,7 @@ export class FlashLayer implements StreamedLayer {
     if (pending) await pending;
     meter.countReads(runs, true);
     this.#identity(count);
-    this.#check(count, (i) => first + i, base);
+    this.#check(count, (i) => first + i, base, meter);
   }
 
   /** Slot copies that a wave asks for before its loads. */
@@ -435,14 +446,16 @@ export class FlashLayer implements StreamedLayer {
     const runs = this.#planWave(wave);
     if (runs.length === 0) return;
     meter.enter("readWait");
+    meter.takeOff();
     reader.start(kernels.arena.bytes, runs, signal);
     const pending = reader.wait();
     if (pending) await pending;
+    meter.land();
     meter.countReads(runs);
     meter.enter("cache");
     const slots = kernels.arena.u32(workspace.slots, wave.misses.length);
     for (let i = 0; i < wave.misses.length; i++) slots[i] = wave.slots[wave.misses[i]!]!;
-    this.#arrive(wave, 0, wave.misses.length, 0);
+    this.#arrive(wave, 0, wave.misses.length, 0, meter);
   }
 
   /** A layer with a slot for every neuron, some of which decoding has loaded: reads the others. */
@@ -463,7 +476,10 @@ export class FlashLayer implements StreamedLayer {
   #own(): void {
     const { cache, all, kernels, slotBias, upBias, dFf } = this.parts;
     const wave = cache.seed([all]);
-    assert(wave.slots.every((slot, neuron) => slot === neuron), "an empty cache fills in order");
+    assert(
+      wave.slots.every((slot, neuron) => slot === neuron),
+      "an empty cache fills in order",
+    );
     if (slotBias !== 0) kernels.arena.f32(slotBias, dFf).set(kernels.arena.f32(upBias, dFf));
   }
 
@@ -498,7 +514,8 @@ export class FlashLayer implements StreamedLayer {
    *
    * @param base Of slot 0.
    */
-  #check(count: number, neuronOf: (index: number) => number, base: Ptr, at = 0): void {
+  #check(count: number, neuronOf: (index: number) => number, base: Ptr, meter: TokenMeter, at = 0): void {
+    meter.enter("check");
     const { kernels, workspace, weights, checksums } = this.parts;
     const { slotBytes } = weights;
     kernels.crc32cSlots(workspace.act, base, slotBytes, slotBytes, workspace.slots, at + count, at, at + count);
@@ -507,6 +524,7 @@ export class FlashLayer implements StreamedLayer {
       const neuron = neuronOf(i);
       if (found[at + i] !== checksums[neuron]! >>> 0) throw this.#damaged(neuron, found[at + i]!);
     }
+    meter.enter("cache");
   }
 
   #damaged(neuron: number, found: number): IntegrityError {

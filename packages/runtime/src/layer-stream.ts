@@ -55,6 +55,12 @@ export interface StreamedLayer {
   landChunk(chunk: StreamChunk): void | Promise<void>;
 }
 
+/** What counts the time of reads. */
+export interface FlightMeter {
+  takeOff(): void;
+  land(): void;
+}
+
 interface Flight {
   readonly layer: StreamedLayer;
   readonly chunk: StreamChunk;
@@ -65,15 +71,17 @@ interface Flight {
 export class StreamAhead {
   readonly #layers: readonly StreamedLayer[];
   readonly #ahead: boolean;
+  readonly #meter: FlightMeter;
   #flight: Flight | null = null;
 
   /**
    * @param layers In the order in which they are computed.
    * @param ahead  False: each chunk is read when it is asked for, for comparison.
    */
-  constructor(layers: readonly StreamedLayer[], ahead: boolean) {
+  constructor(layers: readonly StreamedLayer[], ahead: boolean, meter: FlightMeter) {
     this.#layers = layers;
     this.#ahead = ahead;
+    this.#meter = meter;
   }
 
   /** Returns when chunk `index` of `chunks`, a layer's own, has landed; the next one is on its way then. */
@@ -97,6 +105,7 @@ export class StreamAhead {
     try {
       const pending = layer.landChunk(chunk);
       if (pending) await pending;
+      this.#meter.land();
       this.#flight.landed = true;
     } catch (error) {
       this.#flight = null;
@@ -111,14 +120,14 @@ export class StreamAhead {
   }
 
   #start(layer: StreamedLayer, chunk: StreamChunk, signal?: AbortSignal): void {
+    this.#meter.takeOff();
     layer.startChunk(chunk, signal);
     this.#flight = { layer, chunk, landed: false };
   }
 
   #startLayerAfter(layer: StreamedLayer, signal?: AbortSignal): void {
-    for (let i = this.#layers.indexOf(layer) + 1; i < this.#layers.length; i++) {
-      const [first] = this.#layers[i]!.streamChunks();
-      if (first) return this.#start(this.#layers[i]!, first, signal);
-    }
+    const later = this.#layers.slice(this.#layers.indexOf(layer) + 1);
+    const next = later.find((candidate) => candidate.streamChunks().length > 0);
+    if (next) this.#start(next, next.streamChunks()[0]!, signal);
   }
 }

@@ -8,6 +8,7 @@ import {
   InputError,
   type OnProgress,
   type Predictor,
+  type PredictorSource,
   type RunStats,
   type TokenStats,
   UnsupportedError,
@@ -53,12 +54,14 @@ export interface ModelParts {
   readonly reader: FlashReader;
   readonly kernels: KernelFactory;
   readonly backend: string;
-  readonly predictor: Predictor | null;
+  readonly predictor: Predictor | PredictorSource | null;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
   readonly maxArenaBytes?: number;
   /** Arenas in shared memory: compute threads need it. */
   readonly sharedMemory?: boolean;
+  /** Threads that compute; default 1. For reports. */
+  readonly threads?: number;
   /** Tells whoever computes that an arena will not be used any more. */
   readonly releaseArena?: (arena: Arena) => void;
   /** Ends what belongs to the model beside its reader and its file. */
@@ -125,6 +128,12 @@ export class Model {
 
   get header(): ModelHeader {
     return this.parts.file.header;
+  }
+
+  /** Who computes and who reads, for reports. */
+  get threading(): { readonly threads: number; readonly readers: number; readonly mergeGapBytes: number } {
+    const { threads = 1, reader } = this.parts;
+    return { threads, readers: reader.readers, mergeGapBytes: this.options.mergeGapBytes ?? reader.mergeGapBytes };
   }
 
   /** @throws {InputError} `INPUT_NO_TOKENIZER` if the file carries none. */
@@ -309,6 +318,7 @@ export class Model {
       mode: this.mode,
       kvDType: plan.kvPrecision,
       policy: `${this.#policy.policy}${window === null ? "" : ` ${window}`}`,
+      ...this.threading,
       dramBytes,
       prefill,
       decode,

@@ -17,6 +17,9 @@ export interface RunFacts {
   readonly mode: RunStats["mode"];
   readonly kvDType: RunStats["kvDType"];
   readonly policy: string;
+  readonly threads: number;
+  readonly readers: number;
+  readonly mergeGapBytes: number;
   readonly dramBytes: DramAccount;
   readonly prefill: readonly TokenStats[];
   readonly decode: readonly TokenStats[];
@@ -31,7 +34,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
   const decodeMs = total((token) => token.ms);
   const prefillMs = total((token) => token.ms, prefill);
   const sorted = decode.map((token) => token.ms).sort((a, b) => a - b);
-  const phases: (keyof PhaseMs)[] = ["predict", "cache", "readWait", "attention", "ffn", "head", "other"];
+  const phases: (keyof PhaseMs)[] = ["predict", "cache", "check", "readWait", "attention", "ffn", "head", "other"];
   const perPhase = phases.map((phase) => [phase, total((token) => token.phaseMs[phase]) / n]);
   return {
     backend: facts.backend,
@@ -39,6 +42,9 @@ export function summarizeRun(facts: RunFacts): RunStats {
     mode: facts.mode,
     kvDType: facts.kvDType,
     policy: facts.policy,
+    threads: facts.threads,
+    readers: facts.readers,
+    mergeGapBytes: facts.mergeGapBytes,
     prefillMs,
     prefillFlashBytes: total((token) => token.flashBytes, prefill),
     prefillFlashReads: total((token) => token.flashReads, prefill),
@@ -62,6 +68,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
     cacheHits: total((token) => token.cacheHits),
     cacheMisses: total((token) => token.cacheMisses),
     msPerToken: Object.fromEntries(perPhase) as unknown as PhaseMs,
+    flashMsPerToken: total((token) => token.flashMs) / n,
     dramBytes: facts.dramBytes,
   };
 }

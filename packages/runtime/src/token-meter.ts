@@ -6,7 +6,7 @@ import type { PhaseMs, TokenStats } from "@flashwick/core";
 
 export type Phase = keyof PhaseMs;
 
-const noMs = (): PhaseMs => ({ predict: 0, cache: 0, readWait: 0, attention: 0, ffn: 0, head: 0, other: 0 });
+const noMs = (): PhaseMs => ({ predict: 0, cache: 0, check: 0, readWait: 0, attention: 0, ffn: 0, head: 0, other: 0 });
 
 export class TokenMeter {
   readonly #clock: () => number;
@@ -15,6 +15,9 @@ export class TokenMeter {
   #start = 0;
   #ms = noMs();
   counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
+
+  #flightSince = 0;
+  #flightMs = 0;
 
   /** @param clock Milliseconds, monotonic. */
   constructor(clock: () => number) {
@@ -26,7 +29,19 @@ export class TokenMeter {
     this.#ms = noMs();
     this.counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
     this.#phase = "other";
-    this.#since = this.#start = this.#clock();
+    this.#flightMs = 0;
+    // What was begun ahead, before this token, counts from now on.
+    this.#since = this.#start = this.#flightSince = this.#clock();
+  }
+
+  /** A batch of reads has begun. */
+  takeOff(): void {
+    this.#flightSince = this.#clock();
+  }
+
+  /** All of it has landed. */
+  land(): void {
+    this.#flightMs += this.#clock() - this.#flightSince;
   }
 
   enter(phase: Phase): void {
@@ -61,6 +76,7 @@ export class TokenMeter {
       neuronsLoaded: this.counters.misses,
       cacheHits: this.counters.hits,
       cacheMisses: this.counters.misses,
+      flashMs: this.#flightMs,
     };
   }
 }

@@ -1,10 +1,13 @@
 /** Opening a model from a path in Node: file, sidecar predictor, kernels and reader, assembled. */
 import { existsSync } from "node:fs";
-import { InputError, type Predictor } from "@flashwick/core";
-import { openModelFile, readPredictorFile } from "@flashwick/flash-format";
+import { stat } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
+import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
-import { openFileReader } from "@flashwick/flash-io/node";
-import type { KernelFactory } from "@flashwick/kernels";
+import type { FlashReader } from "@flashwick/flash-io";
+import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
+import type { Arena, KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { Model, type ModelOptions } from "../model.js";
@@ -16,7 +19,23 @@ export interface OpenModelOptions extends ModelOptions {
   readonly predictor?: string | "auto" | null;
   /** Default `auto`: WebAssembly SIMD. `reference` is plain TypeScript: slow, for comparison. */
   readonly backend?: BackendName;
+  /**
+   * Threads that read flash, past the page cache where the file system allows. `auto` (default): what suits the device; 0: the
+   * calling thread reads through the page cache, which is what `auto` means for files under 64 MiB.
+   */
+  readonly readers?: number | "auto";
+  /** Threads that compute, the calling one included. `auto` (default): one a core, for files under 64 MiB just one. */
+  readonly threads?: number | "auto";
+  /** `buffered` reads through the page cache even where direct reads are possible. Default `auto`: direct. */
+  readonly io?: "auto" | "buffered";
+  /** For tests: makes every read of a reader thread wait for up to so many microseconds first. */
+  readonly jitterUs?: number;
 }
+
+/** A model file below this is in the page cache anyway, and its matrices are too small to be shared out. */
+const SMALL_FILE_BYTES = 64 * 2 ** 20;
+/** More threads than this are rarely worth their hand-offs. */
+const MOST_AUTO_THREADS = 8;
 
 /** `dir/opt-demo.gguf` -> `dir/opt-demo.predictor.gguf`. */
 export function sidecarPath(modelPath: string): string {
@@ -29,23 +48,85 @@ export function sidecarPath(modelPath: string): string {
  * @throws {FormatError} {IntegrityError} {BudgetError} {IoError} as the file, the predictor or the budget deserve.
  */
 export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
-  const { name, kernels } = kernelsOf(options.backend ?? "auto");
-  const source = await fileSource(path);
+  // What has been opened so far, to be closed in reverse.
+  const opened: (() => Promise<void>)[] = [];
   try {
+    const source = await fileSource(path);
+    opened.push(() => source.close());
     const file = await openModelFile(source);
-    const predictor = await openPredictor(path, options);
-    const reader = openFileReader(path);
-    try {
-      const parts = { file, reader, kernels, backend: name, predictor, clock: () => performance.now() };
-      return new Model(parts, options);
-    } catch (error) {
-      await reader.close();
-      throw error;
-    }
+    const { size } = await stat(path);
+    const sidecar = await openPredictor(path, options);
+    if (sidecar) opened.push(() => sidecar.source.close());
+    const reader = await openReader(path, size, options);
+    opened.push(() => reader.close());
+    const compute = await openCompute(size, options);
+    opened.push(compute.close);
+    const parts = {
+      file,
+      reader,
+      kernels: compute.kernels,
+      backend: compute.name,
+      predictor: sidecar?.predictor ?? null,
+      clock: () => performance.now(),
+      sharedMemory: compute.threads > 1,
+      threads: compute.threads,
+      releaseArena: compute.release,
+      onClose: async () => {
+        await compute.close();
+        await sidecar?.source.close();
+      },
+    };
+    return new Model(parts, options);
   } catch (error) {
-    await source.close();
+    // The first failure is the one to report.
+    for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
   }
+}
+
+async function openReader(path: string, fileBytes: number, options: OpenModelOptions): Promise<FlashReader> {
+  const { readers = "auto", mergeGapBytes, io, jitterUs } = options;
+  checkCount("readers", readers, 0);
+  if (readers === 0 || (readers === "auto" && fileBytes < SMALL_FILE_BYTES)) return openFileReader(path);
+  return await openFlashReader(path, {
+    readers,
+    mergeGapBytes: mergeGapBytes ?? "auto",
+    direct: io === "buffered" ? false : "auto",
+    ...(jitterUs === undefined ? {} : { jitterUs }),
+  });
+}
+
+/** Who computes. */
+interface Compute {
+  readonly name: string;
+  readonly threads: number;
+  readonly kernels: KernelFactory;
+  release(arena: Arena): void;
+  close(): Promise<void>;
+}
+
+async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<Compute> {
+  const { name, kernels } = kernelsOf(options.backend ?? "auto");
+  const { threads: wanted = "auto" } = options;
+  checkCount("threads", wanted, 1);
+  const cores = Math.min(availableParallelism(), MOST_AUTO_THREADS);
+  const threads = wanted !== "auto" ? wanted : fileBytes < SMALL_FILE_BYTES ? 1 : cores;
+  if (threads === 1 || name !== "wasm") return { name, threads: 1, kernels, release() {}, async close() {} };
+  // Loaded only where threads are used: a single one needs no workers.
+  const { createComputePool } = await import("@flashwick/kernels-wasm/node");
+  const pool = await createComputePool({ threads });
+  return {
+    name,
+    threads,
+    kernels: (arena) => pool.kernels(arena),
+    release: (arena) => pool.release(arena),
+    close: () => pool.close(),
+  };
+}
+
+function checkCount(what: string, count: number | "auto", least: number): void {
+  if (count === "auto" || (Number.isInteger(count) && count >= least && count <= 256)) return;
+  throw new InputError("INPUT_INVALID", `${what} is ${count}, expected an integer from ${least} to 256, or auto`);
 }
 
 /** The kernels that a backend's name stands for. */
@@ -64,15 +145,20 @@ export function kernelsOf(backend: string): { name: string; kernels: KernelFacto
   }
 }
 
-async function openPredictor(modelPath: string, options: OpenModelOptions): Promise<Predictor | null> {
+/** The predictor's source stays open: its weights are read by each engine anew, so that they lie in the arena only. */
+async function openPredictor(
+  modelPath: string,
+  options: OpenModelOptions,
+): Promise<{ readonly predictor: PredictorSource; readonly source: ByteSource } | null> {
   const wanted = options.predictor === undefined ? "auto" : options.predictor;
   if (wanted === null || options.mode === "dense" || options.mode === "oracle") return null;
   const path = wanted === "auto" ? sidecarPath(modelPath) : wanted;
   if (wanted === "auto" && !existsSync(path)) return null;
   const source = await fileSource(path);
   try {
-    return await readPredictorFile(source);
-  } finally {
+    return { predictor: await openPredictorFile(source), source };
+  } catch (error) {
     await source.close();
+    throw error;
   }
 }

@@ -1,0 +1,141 @@
+/** Runs one rung of the ladder and takes its measure. */
+import type { DramAccount, OnProgress, TokenStats } from "@flashwick/core";
+import { createSampler, type Session, summarizeRun } from "@flashwick/runtime";
+import { openModel } from "@flashwick/runtime/node";
+import type { Rung } from "./rung.js";
+
+/** Figures of one decoded token, averaged over the measured ones; milliseconds unless the name says otherwise. */
+export interface RungMeasure {
+  readonly id: string;
+  readonly title: string;
+  readonly tokens: readonly number[];
+  readonly bytes: number;
+  readonly reads: number;
+  /** Reads in flight. Where compute goes on meanwhile, the thread that looks may find out late: then this is too long. */
+  readonly ioMs: number;
+  /** Of it, what nothing was computed in. */
+  readonly exposedMs: number;
+  readonly gbPerSec: number;
+  /** Memory management: deciding what to keep, to evict and to read, and moving slots. */
+  readonly manageMs: number;
+  readonly checkMs: number;
+  /** Predictor, attention, FFN, head. */
+  readonly computeMs: number;
+  readonly totalMs: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly firstTokenMs: number;
+  readonly hitShare: number;
+  readonly namedShare: number;
+  readonly ioMode: string;
+  readonly readers: number;
+  readonly threads: number;
+  readonly mergeGapBytes: number;
+  readonly dramBytes: DramAccount;
+}
+
+export interface Climb {
+  readonly path: string;
+  readonly prompt: readonly number[];
+  readonly clock: () => number;
+  readonly onProgress: OnProgress;
+  readonly signal: AbortSignal;
+}
+
+/** Prefills the prompt, decodes greedily, and averages over the tokens after the warm-up. */
+export async function climb(rung: Rung, { path, prompt, clock, onProgress, signal }: Climb): Promise<RungMeasure> {
+  const model = await openModel(path, { ...rung.options, onProgress, signal });
+  try {
+    const context = prompt.length + rung.warmUpTokens + rung.tokens;
+    return await model.withSession(
+      context,
+      async (session) => {
+        const { engine } = session;
+        const greedy = createSampler({});
+        const { logits: first, batches } = await session.prefill(prompt, signal);
+        const tokens = [greedy(first)];
+        const decoded: TokenStats[] = [];
+        for (let i = 0; i < rung.warmUpTokens + rung.tokens; i++) {
+          const reload = await between(rung, session, clock, signal);
+          const { logits, stats } = await session.decode(tokens.at(-1)!, signal);
+          tokens.push(greedy(logits));
+          if (i >= rung.warmUpTokens) decoded.push(withReload(stats, reload));
+          onProgress({ phase: rung.title, loaded: i + 1, total: rung.warmUpTokens + rung.tokens, unit: "tokens" });
+        }
+        const { geometry, weights } = model.header;
+        const run = summarizeRun({
+          geometry,
+          weights,
+          backend: model.parts.backend,
+          ioMode: model.parts.reader.mode,
+          mode: model.mode,
+          kvDType: engine.parts.plan.kvPrecision,
+          policy: rung.options.policy ?? "window",
+          ...model.threading,
+          dramBytes: engine.parts.plan.dram,
+          prefill: batches,
+          decode: decoded,
+        });
+        const ms = run.msPerToken;
+        return {
+          id: rung.id,
+          title: rung.title,
+          tokens,
+          bytes: run.flashBytesPerToken,
+          reads: run.readsPerToken,
+          ioMs: run.flashMsPerToken,
+          exposedMs: ms.readWait,
+          gbPerSec: run.flashBytesPerToken / Math.max(run.flashMsPerToken, 1e-9) / 1e6,
+          manageMs: ms.cache,
+          checkMs: ms.check,
+          computeMs: ms.predict + ms.attention + ms.ffn + ms.head,
+          totalMs: run.tokenMs.mean,
+          p50Ms: run.tokenMs.p50,
+          p99Ms: run.tokenMs.p99,
+          firstTokenMs: run.timeToFirstTokenMs,
+          hitShare: run.cacheHits / Math.max(1, run.cacheHits + run.cacheMisses),
+          namedShare: run.neuronsNamedPerToken / (geometry.nLayers * geometry.dFf),
+          ioMode: run.ioMode,
+          readers: run.readers,
+          threads: run.threads,
+          mergeGapBytes: run.mergeGapBytes,
+          dramBytes: run.dramBytes,
+        };
+      },
+      { onProgress, signal },
+    );
+  } finally {
+    await model.close();
+  }
+}
+
+/** What reading the resident weights again has cost. */
+interface Reload {
+  readonly bytes: number;
+  readonly reads: number;
+  readonly ms: number;
+}
+
+async function between(
+  { between: what }: Rung,
+  { engine }: Session,
+  clock: () => number,
+  signal: AbortSignal,
+): Promise<Reload> {
+  if (what === "forget") for (const cache of engine.caches) cache.clear();
+  if (what !== "reload") return { bytes: 0, reads: 0, ms: 0 };
+  const start = clock();
+  const { bytes, reads } = await engine.loadResident(signal);
+  return { bytes, reads, ms: clock() - start };
+}
+
+function withReload(stats: TokenStats, { bytes, reads, ms }: Reload): TokenStats {
+  return {
+    ...stats,
+    ms: stats.ms + ms,
+    flashMs: stats.flashMs + ms,
+    flashBytes: stats.flashBytes + bytes,
+    flashReads: stats.flashReads + reads,
+    phaseMs: { ...stats.phaseMs, readWait: stats.phaseMs.readWait + ms },
+  };
+}
