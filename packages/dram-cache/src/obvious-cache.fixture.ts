@@ -10,6 +10,8 @@ export interface ObviousWave {
 export class ObviousCache {
   /** Resident neurons, and the last token that used each. */
   readonly resident = new Map<number, number>();
+  /** Those that were anticipated and that no token has used, next victim first. */
+  unused: number[] = [];
   /** The last token that lost a neuron for want of room. */
   brokenToken = 0;
   token = 0;
@@ -27,6 +29,7 @@ export class ObviousCache {
     this.token++;
     this.policy.observe?.(Uint32Array.from(named));
     for (const neuron of named) if (this.resident.has(neuron)) this.resident.set(neuron, this.token);
+    this.unused = this.unused.filter((neuron) => !named.includes(neuron));
     const expired = this.#drop(
       this.neurons.filter((neuron) => {
         const age = this.token - this.resident.get(neuron)!;
@@ -40,6 +43,28 @@ export class ObviousCache {
       begin += Math.max(1, wave.length);
     }
     return waves;
+  }
+
+  anticipate(guess: readonly number[], maxNeurons: number): readonly number[] {
+    const absent = guess.filter((neuron) => !this.resident.has(neuron)).slice(0, Math.min(maxNeurons, this.slotCount));
+    const tooMany = Math.max(0, this.resident.size + absent.length - this.slotCount);
+    const victims = this.neurons
+      .filter((neuron) => !guess.includes(neuron) && !this.#isPinned(neuron))
+      .sort((a, b) => this.#byAge(a, b))
+      .slice(0, tooMany);
+    for (const neuron of victims) this.brokenToken = Math.max(this.brokenToken, this.resident.get(neuron)!);
+    this.#drop(victims);
+    const taken = absent.slice(0, this.slotCount - this.resident.size);
+    for (const neuron of taken) this.resident.set(neuron, 0);
+    this.unused = [...taken, ...this.unused];
+    return taken;
+  }
+
+  /** By last use, then by neuron; what was never used goes first. */
+  #byAge(a: number, b: number): number {
+    const place = (neuron: number) => this.unused.indexOf(neuron);
+    if (place(a) >= 0 && place(b) >= 0) return place(a) - place(b);
+    return this.resident.get(a)! - this.resident.get(b)! || a - b;
   }
 
   #load(named: readonly number[], wave: readonly number[], expired: readonly number[]): ObviousWave {
@@ -80,7 +105,7 @@ export class ObviousCache {
         if (first !== 0) return first;
         if (kind(a) === 2) return b - a;
         const byRank = kind(a) === 1 || rank(a) === rank(b) ? 0 : rank(a) < rank(b) ? 1 : -1;
-        return byRank || this.resident.get(a)! - this.resident.get(b)! || a - b;
+        return byRank || this.#byAge(a, b);
       });
   }
 
@@ -90,6 +115,7 @@ export class ObviousCache {
 
   #drop(neurons: readonly number[]): readonly number[] {
     for (const neuron of neurons) this.resident.delete(neuron);
+    this.unused = this.unused.filter((neuron) => !neurons.includes(neuron));
     return neurons;
   }
 }

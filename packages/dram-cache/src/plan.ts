@@ -26,7 +26,7 @@ export interface CacheWave {
 
 /**
  * Counters over everything a cache has decided; a replayed trace must give exactly these. Always, once a token's waves have all
- * been asked for: `hits + misses = named`; and unless `clear` was called, `misses + seeded − evicted = numUsed`.
+ * been asked for: `hits + misses = named`; and unless `clear` was called, `misses + seeded + anticipated − evicted = numUsed`.
  */
 export interface CacheCounters {
   /** Tokens admitted. Those that only seeded are not among them. */
@@ -42,6 +42,8 @@ export interface CacheCounters {
   extraWaves: number;
   /** Neurons loaded by `seed`; not among the misses. */
   seeded: number;
+  /** Neurons loaded by `anticipate`; not among the misses. Those that the token then names are hits. */
+  anticipated: number;
 }
 
 /** One layer's cache. */
@@ -79,6 +81,17 @@ export interface NeuronCache {
    * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
    */
   seed(sets: readonly Uint32Array[], maxNeurons?: number): CacheWave;
+  /**
+   * Makes room for neurons that the next token will probably name, so that they can be read before it is known. They count as used by
+   * no token yet: unless the next `admit` names them, they are the first to go. What `guess` names is not evicted for it.
+   *
+   * @param guess      Ascending, distinct neurons, each < dFf. Not kept.
+   * @param maxNeurons At most so many are taken in: the lowest absent ones.
+   * @returns A wave of misses alone, without moves.
+   * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
+   * Cost: O(guess + evicted).
+   */
+  anticipate(guess: Uint32Array, maxNeurons: number): CacheWave;
   /** Slot of a resident neuron, or -1. */
   slotOf(neuron: number): number;
   /** Forgets everything (not the counters). */

@@ -10,14 +10,22 @@ function toArray(list: RecencyList): number[] {
   return slots;
 }
 
-it("is in the order of an array that slots are appended to, removed from and replaced in", () => {
-  const step = fc.record({ slot: fc.nat(SLOTS - 1), other: fc.nat(SLOTS - 1), clear: fc.boolean() });
+it("is in the order of an array that slots are appended and prepended to, removed from and replaced in", () => {
+  const step = fc.record({
+    slot: fc.nat(SLOTS - 1),
+    other: fc.nat(SLOTS - 1),
+    clear: fc.boolean(),
+    front: fc.boolean(),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const list = new RecencyList(SLOTS);
       let model: number[] = [];
-      for (const { slot, other, clear } of steps) {
-        if (!model.includes(slot)) {
+      for (const { slot, other, clear, front } of steps) {
+        if (!model.includes(slot) && front) {
+          list.prepend(slot);
+          model.unshift(slot);
+        } else if (!model.includes(slot)) {
           list.append(slot);
           model.push(slot);
         } else if (!model.includes(other)) {

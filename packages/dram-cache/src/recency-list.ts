@@ -44,6 +44,15 @@ export class RecencyList {
     this.#previous[this.#end] = slot;
   }
 
+  /** Puts a slot that is not in the list before all others: the least recently used. */
+  prepend(slot: number): void {
+    const first = this.#next[this.#end]!;
+    this.#previous[first] = slot;
+    this.#next[slot] = first;
+    this.#previous[slot] = this.#end;
+    this.#next[this.#end] = slot;
+  }
+
   remove(slot: number): void {
     const before = this.#previous[slot]!;
     const after = this.#next[slot]!;

@@ -69,10 +69,34 @@ describe("random traces", () => {
     );
   });
 
+  it("agree with the obvious model when tokens are anticipated, rightly or wrongly", () => {
+    const tokens = fc.array(fc.tuple(setOf(D_FF), fc.nat(D_FF), setOf(D_FF)), { maxLength: 25 });
+    fc.assert(
+      fc.property(policies, slotCounts, tokens, (makePolicy, slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
+        for (const [guess, most, set] of trace) {
+          const { neurons, misses, moves } = cache.anticipate(guess, most);
+          expect([[...neurons], misses.length, moves.length]).toEqual([
+            model.anticipate([...guess], most),
+            neurons.length,
+            0,
+          ]);
+          expect(residents(cache)).toEqual(model.neurons);
+          const waves = Array.from(cache.admit(set), (wave) => Array.from(wave.misses, (i) => wave.neurons[i]));
+          expect(waves).toEqual(model.admit([...set]).map((wave) => wave.misses));
+          expect(stampsOf(cache)).toEqual(new Map(model.neurons.map((neuron) => [neuron, model.resident.get(neuron)])));
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it("executed on a memory, leave in every slot what pointer says, and keep the counters' promises", () => {
     const step = fc.oneof(
       { weight: 12, arbitrary: setOf(D_FF) },
       { weight: 2, arbitrary: fc.array(setOf(8), { maxLength: 4 }) },
+      { weight: 4, arbitrary: fc.record({ guess: setOf(D_FF), most: fc.nat(D_FF) }) },
       { weight: 1, arbitrary: fc.constant("clear" as const) },
     );
     fc.assert(
@@ -90,11 +114,12 @@ describe("random traces", () => {
             cleared += cache.numUsed;
             cache.clear();
           } else if (Array.isArray(step)) execute(cache.seed(step));
+          else if ("guess" in step) execute(cache.anticipate(step.guess, step.most));
           else expect(Array.from(cache.admit(step), execute).flat()).toEqual([...step]);
           memory.expectToHold(cache, D_FF);
-          const { hits, misses, named, seeded, evicted } = cache.counters;
+          const { hits, misses, named, seeded, anticipated, evicted } = cache.counters;
           expect(hits + misses).toBe(named);
-          expect(misses + seeded - evicted - cleared).toBe(cache.numUsed);
+          expect(misses + seeded + anticipated - evicted - cleared).toBe(cache.numUsed);
         }
       }),
       { numRuns: 200 },

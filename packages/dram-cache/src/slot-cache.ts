@@ -73,6 +73,7 @@ class SlotCache implements NeuronCache {
     moves: 0,
     extraWaves: 0,
     seeded: 0,
+    anticipated: 0,
   };
   readonly #dFf: number;
   readonly #policy: CachePolicy;
@@ -170,6 +171,30 @@ class SlotCache implements NeuronCache {
     this.counters.seeded += wave.misses.length;
     this.#stampSeeds(sets, tokenBefore);
     return wave;
+  }
+
+  anticipate(guess: Uint32Array, maxNeurons: number): CacheWave {
+    this.#check(guess, "guess");
+    let absent = 0;
+    for (let i = 0; i < guess.length && absent < Math.min(maxNeurons, this.slotCount); i++) {
+      if (this.#slotOf[guess[i]!] === ABSENT) this.#seeds[absent++] = guess[i]!;
+    }
+    const free = this.slotCount - this.#numUsed;
+    this.#holeCount = 0;
+    this.#evictUnguessed(absent - free, guess);
+    const neurons = this.#seeds.subarray(0, Math.min(absent, free + this.#holeCount));
+    const wave = this.#settle(neurons, false);
+    this.counters.anticipated += neurons.length;
+    return wave;
+  }
+
+  /** Evicts the oldest that are neither guessed nor pinned, at most `holes`. */
+  #evictUnguessed(holes: number, guess: Uint32Array): void {
+    for (let slot = this.#recency.first, after = 0; slot !== NO_SLOT && this.#holeCount < holes; slot = after) {
+      after = this.#recency.after(slot);
+      const neuron = this.pointer[slot]!;
+      if (!this.#isPinned(neuron) && !isMember(guess, neuron)) this.#evict(slot);
+    }
   }
 
   #check(set: Uint32Array, what: string): void {
@@ -307,8 +332,12 @@ class SlotCache implements NeuronCache {
     this.#holes[this.#holeCount++] = slot;
   }
 
-  /** Gives the neurons of a wave their slots, stamps them, closes what holes are left, and tells the wave. */
-  #settle(neurons: Uint32Array): CacheWave {
+  /**
+   * Gives the neurons of a wave their slots, stamps them, closes what holes are left, and tells the wave.
+   *
+   * @param used False: by no token yet.
+   */
+  #settle(neurons: Uint32Array, used = true): CacheWave {
     const misses = this.#findSlots(neurons);
     const vacant = this.#vacantSlots(misses.length);
     const usedAfter = this.#numUsed - vacant.length + misses.length;
@@ -317,7 +346,8 @@ class SlotCache implements NeuronCache {
     while (below > 0 && vacant[below - 1]! >= usedAfter) below--;
     planLanding(neurons, misses, vacant.subarray(0, below), this.#slots);
     this.#land(neurons, misses);
-    this.#stamp(neurons);
+    if (used) this.#stamp(neurons);
+    else this.#stampUnused(neurons);
     const moves = this.#closeHoles(vacant, below, usedAfter);
     // A move may have carried a hit to another slot.
     if (moves > 0) for (let i = 0; i < neurons.length; i++) this.#slots[i] = this.#slotOf[neurons[i]!]!;
@@ -373,6 +403,15 @@ class SlotCache implements NeuronCache {
       const slot = slots[i]!;
       lastKActive[slot] = token;
       recency.append(slot);
+    }
+  }
+
+  /** Stamp 0 is no token's; the lowest neuron goes first. */
+  #stampUnused(neurons: Uint32Array): void {
+    for (let i = neurons.length - 1; i >= 0; i--) {
+      const slot = this.#slots[i]!;
+      this.lastKActive[slot] = 0;
+      this.#recency.prepend(slot);
     }
   }
 
@@ -451,6 +490,18 @@ class SlotCache implements NeuronCache {
       }
     }
   }
+}
+
+/** Binary search in an ascending set. */
+function isMember(set: Uint32Array, neuron: number): boolean {
+  let low = 0;
+  let high = set.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (set[middle]! < neuron) low = middle + 1;
+    else high = middle;
+  }
+  return set[low] === neuron;
 }
 
 function notASet(what: string, set: Uint32Array, index: number, dFf: number): InputError {

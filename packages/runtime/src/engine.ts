@@ -46,6 +46,11 @@ export interface EngineParts {
   readonly mergeGapBytes?: number | undefined;
   /** Default true. False waits for every read before computing anything, for comparison. */
   readonly overlap?: boolean | undefined;
+  /**
+   * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
+   * output, so that reads fly during attention. Default: where the reader has threads. Costs the predictor's time again.
+   */
+  readonly lookahead?: boolean | undefined;
   readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -84,6 +89,9 @@ interface Workshop {
   readonly kernels: Kernels;
   readonly workspace: Workspace;
 }
+
+/** One layer's FFN. */
+type LayerWork = (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>;
 
 export class Engine {
   readonly parts: EngineParts;
@@ -271,7 +279,12 @@ export class Engine {
   /** Decodes one token through the neuron cache, in the engine's mode. */
   async decode(token: number, position: number, options: ForwardOptions): Promise<TokenStats> {
     this.meter.begin();
-    return await this.#forward([token], position, options, async (layer, { kernels, workspace }, flash, arena) => {
+    const lookahead = this.parts.mode === "predicted" && (this.parts.lookahead ?? this.parts.reader.readers > 0);
+    const guess = lookahead
+      ? (layer: number, workshop: Workshop, flash: FlashLayer) =>
+          this.#anticipate(layer, workshop, flash, options.signal)
+      : undefined;
+    const ffn: LayerWork = async (layer, { kernels, workspace }, flash, arena) => {
       options.observer?.ffnInput?.(layer, workspace.normed, 1, kernels);
       if (this.parts.mode === "dense") {
         const { blockOut, normed } = workspace;
@@ -281,7 +294,18 @@ export class Engine {
       const named = await this.#name(layer, workspace.normed, arena, options.signal);
       options.observer?.named?.(layer, named);
       await flash.sparse(workspace.blockOut, workspace.normed, named, this.meter, options.signal);
-    });
+    };
+    return await this.#forward([token], position, options, ffn, guess);
+  }
+
+  /** Guesses from a layer's input, in `hidden`, what its FFN will need, and begins to read that. */
+  #anticipate(layer: number, { kernels, workspace: w }: Workshop, flash: FlashLayer, signal?: AbortSignal): void {
+    const { dModel, normBefore, normEpsilon } = this.parts.file.header.geometry;
+    const { ffnNorm } = this.#layers[layer]!.weights;
+    this.meter.enter("predict");
+    if (normBefore) kernels.layerNorm(w.normed, w.hidden, ffnNorm.weight, ffnNorm.bias, dModel, 1, normEpsilon);
+    else kernels.arena.bytes.copyWithin(w.normed, w.hidden, w.hidden + this.#sizes.vectorBytes);
+    flash.anticipate(this.predictedSet(layer, 0), this.meter, signal);
   }
 
   /** The predictor's set for vector `token` of the batch in the workspace. */
@@ -337,12 +361,15 @@ export class Engine {
     tokens: readonly number[],
     position: number,
     options: ForwardOptions,
-    ffn: (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>,
+    ffn: LayerWork,
+    beforeAttention?: (layer: number, workshop: Workshop, flash: FlashLayer) => void,
   ): Promise<TokenStats> {
     try {
-      return await this.#forwardLayers(tokens, position, options, ffn);
+      return await this.#forwardLayers(tokens, position, options, ffn, beforeAttention);
     } catch (error) {
+      // Nothing flies on after a failure.
       await this.#ahead.drop();
+      for (const { flash } of this.#layers) await flash.abandon();
       throw error;
     }
   }
@@ -351,7 +378,8 @@ export class Engine {
     tokens: readonly number[],
     position: number,
     options: ForwardOptions,
-    ffn: (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>,
+    ffn: LayerWork,
+    beforeAttention?: (layer: number, workshop: Workshop, flash: FlashLayer) => void,
   ): Promise<TokenStats> {
     const { geometry } = this.parts.file.header;
     const n = tokens.length;
@@ -367,6 +395,7 @@ export class Engine {
       const workshop = this.#workshops[at]!;
       const { kernels, workspace: w } = workshop;
       const vectors = (n * this.#sizes.vectorBytes) / 4;
+      beforeAttention?.(index, workshop, layer.flash);
       this.meter.enter("attention");
       this.#attention(workshop, layer, position, n);
       const { ffnNorm, downBias } = layer.weights;

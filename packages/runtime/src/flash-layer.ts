@@ -24,6 +24,8 @@ const STREAM_READ_BYTES = 2 ** 20;
 /** Landed neurons are computed in so many groups, of at least so many neurons. */
 const LANDING_GROUPS = 8;
 const LEAST_GROUP_NEURONS = 32;
+/** Of the slots, what guesses may take: a guess must not push out what it takes for granted. */
+const MOST_ANTICIPATED_SHARE = 1 / 2;
 
 export interface FlashLayerParts {
   readonly layer: number;
@@ -57,6 +59,12 @@ export interface FlashLayerParts {
 /** Called for each stretch of neurons whose activations were computed for a batch, before the down projection. */
 export type OnActivations = (layer: number, firstNeuron: number, count: number, act: Ptr, nTokens: number) => void;
 
+/** Neurons that were read before they were named. */
+interface Anticipated {
+  readonly neurons: Uint32Array;
+  readonly runs: readonly FlashRun[];
+}
+
 /** Neurons that stay when a layer is streamed, and how many of them have passed. */
 interface KeptNeurons {
   readonly wave: CacheWave;
@@ -72,6 +80,8 @@ export class FlashLayer implements StreamedLayer {
   /** What the chunk in flight, and the one that landed last, are read with. */
   #chunkRuns: readonly FlashRun[] = [];
   #landedRuns: readonly FlashRun[] = [];
+  /** Neurons on their way, or just arrived, that the next token will probably name; null if none. */
+  #anticipated: Anticipated | null = null;
 
   constructor(parts: FlashLayerParts) {
     this.parts = parts;
@@ -98,6 +108,36 @@ export class FlashLayer implements StreamedLayer {
   }
 
   /**
+   * Begins to read what `guess` names and the cache lacks, and returns at once; the next `sparse` waits for it. A wrong guess
+   * costs reads and slots, never a result.
+   *
+   * @param guess Ascending neurons.
+   */
+  anticipate(guess: Uint32Array, meter: TokenMeter, signal?: AbortSignal): void {
+    const { cache, kernels, reader, slotBias, upBias, dFf } = this.parts;
+    meter.enter("cache");
+    const wave = cache.anticipate(guess, Math.floor(cache.slotCount * MOST_ANTICIPATED_SHARE));
+    if (wave.neurons.length === 0) return;
+    const runs = this.#planWave(wave);
+    this.#anticipated = { neurons: wave.neurons.slice(), runs };
+    if (slotBias !== 0) {
+      const bias = kernels.arena.f32(slotBias, cache.slotCount);
+      const upBiases = kernels.arena.f32(upBias, dFf);
+      for (const [i, neuron] of wave.neurons.entries()) bias[wave.slots[i]!] = upBiases[neuron]!;
+    }
+    meter.takeOff();
+    reader.start(kernels.arena.bytes, runs, signal);
+  }
+
+  /** After a failure elsewhere: waits for what is in flight, and forgets it with all else. */
+  async abandon(): Promise<void> {
+    if (!this.#anticipated) return;
+    this.#anticipated = null;
+    this.parts.cache.clear();
+    await Promise.resolve(this.parts.reader.wait()).catch(() => {});
+  }
+
+  /**
    * out += Σ over `named` of relu(up · x + bias) · down, for one token, through the cache.
    *
    * @param out   f32 `[dModel]`.
@@ -106,6 +146,7 @@ export class FlashLayer implements StreamedLayer {
   async sparse(out: Ptr, x: Ptr, named: Uint32Array, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
     const { kernels, workspace, cache } = this.parts;
     try {
+      await this.#landAnticipated(meter);
       const waves = cache.admit(named)[Symbol.iterator]();
       for (;;) {
         meter.enter("cache");
@@ -301,6 +342,8 @@ export class FlashLayer implements StreamedLayer {
     this.#move(wave);
     this.#countWave(wave, meter);
     const runs = this.#planWave(wave);
+    const anticipated = this.#anticipated;
+    this.#anticipated = null;
     if (runs.length > 0) {
       // A reader without threads reads here and now.
       meter.enter("readWait");
@@ -308,6 +351,7 @@ export class FlashLayer implements StreamedLayer {
       reader.start(kernels.arena.bytes, runs, signal);
       meter.enter("cache");
     }
+    if (anticipated) this.#arriveAnticipated(anticipated.neurons, meter);
     // In order of arrival: what is there already, then the missing ones.
     const slots = kernels.arena.u32(workspace.slots, n);
     const hits = wave.hits.length;
@@ -332,6 +376,38 @@ export class FlashLayer implements StreamedLayer {
     meter.countReads(runs);
     if (!overlap) up(0, n);
     if (hits > 0 && hits < n) this.#ascend(wave);
+  }
+
+  /** Waits for what was anticipated: a reader does one batch at a time. */
+  async #landAnticipated(meter: TokenMeter): Promise<void> {
+    if (!this.#anticipated) return;
+    meter.enter("readWait");
+    const { runs } = this.#anticipated;
+    try {
+      const pending = this.parts.reader.wait();
+      if (pending) await pending;
+    } catch (error) {
+      this.#anticipated = null;
+      throw error;
+    }
+    meter.land();
+    meter.countReads(runs);
+  }
+
+  /**
+   * Checks what was anticipated and still has a slot, wherever it has been moved to. Of what the token names, the first wave has
+   * made hits: they are counted as what they are, neurons that had to be read.
+   */
+  #arriveAnticipated(neurons: Uint32Array, meter: TokenMeter): void {
+    const { kernels, workspace, cache, slotBase } = this.parts;
+    const held = neurons.filter((neuron) => cache.slotOf(neuron) >= 0);
+    const slots = kernels.arena.u32(workspace.slots, held.length);
+    for (let i = 0; i < held.length; i++) slots[i] = cache.slotOf(held[i]!);
+    this.#check(held.length, (i) => held[i]!, slotBase, meter);
+    const used = held.filter((neuron) => cache.lastKActive[cache.slotOf(neuron)]! > 0).length;
+    meter.counters.loaded += neurons.length;
+    meter.counters.hits -= used;
+    meter.counters.misses += used;
   }
 
   /** From the order of arrival to that of neurons. */
@@ -402,6 +478,7 @@ export class FlashLayer implements StreamedLayer {
   #countChunk(chunk: StreamChunk, nTokens: number, meter: TokenMeter): void {
     meter.counters.named += chunk.count * nTokens;
     meter.counters.misses += chunk.count;
+    meter.counters.loaded += chunk.count;
     meter.countReads(this.#landedRuns);
   }
 
@@ -409,6 +486,7 @@ export class FlashLayer implements StreamedLayer {
     meter.counters.named += wave.neurons.length;
     meter.counters.hits += wave.hits.length;
     meter.counters.misses += wave.misses.length;
+    meter.counters.loaded += wave.misses.length;
   }
 
   /** Reads neurons `first` … in order to consecutive slots at `base`, aside of the cache, and waits for them. */

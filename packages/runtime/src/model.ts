@@ -44,6 +44,8 @@ export interface ModelOptions {
   readonly mergeGapBytes?: number | undefined;
   /** Default true. False waits for every read before computing anything, for comparison; gives the same bits. */
   readonly overlap?: boolean | undefined;
+  /** Guess and read ahead of each layer's attention; default: where the reader has threads. Gives the same bits. */
+  readonly lookahead?: boolean | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -295,6 +297,7 @@ export class Model {
       threshold: this.options.threshold,
       mergeGapBytes: this.options.mergeGapBytes,
       overlap: this.options.overlap,
+      lookahead: this.options.lookahead,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
     });

@@ -93,6 +93,18 @@ for (const dtype of ["f32", "f16", "int8"] as const) {
         }
       }
     });
+    it("looking ahead changes no bit, however little room there is", async () => {
+      const scored = await scoreAll({ dtype });
+      const probe = await openPredicted({ dtype });
+      const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+      await probe.close();
+      for (const more of [0, 40_000, 100_000, 300_000]) {
+        for (const windowTokens of [1, 3]) {
+          const options = { dtype, dramBudgetBytes: smallestBudgetBytes + more, windowTokens, lookahead: true };
+          expect((await decodeAll(options)).logits).toEqual(scored);
+        }
+      }
+    });
     it("threshold -Infinity equals dense bit for bit, and the noise does not", async () => {
       const dense = await scoreAll({ dtype, mode: "dense" });
       expect(await scoreAll({ dtype, threshold: Number.NEGATIVE_INFINITY })).toEqual(dense);
@@ -103,6 +115,17 @@ for (const dtype of ["f32", "f16", "int8"] as const) {
 }
 
 describe("counters", () => {
+  it("looking ahead reads more, and says so", async () => {
+    const probe = await openPredicted();
+    const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+    await probe.close();
+    const dramBudgetBytes = smallestBudgetBytes + 100_000;
+    const plain = await decodeAll({ dramBudgetBytes });
+    const ahead = await decodeAll({ dramBudgetBytes, lookahead: true });
+    expect(ahead.counted.bytes).toBeGreaterThan(plain.counted.bytes);
+    expect(ahead.counted.hits + ahead.counted.misses).toBe(plain.counted.hits + plain.counted.misses);
+  });
+
   it.each(["window", "lru", "pinned"] as const)(
     "a replayed trace gives exactly the engine's hits and misses: %s",
     async (policy) => {

@@ -14,7 +14,7 @@ export class TokenMeter {
   #since = 0;
   #start = 0;
   #ms = noMs();
-  counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
+  counters = { named: 0, hits: 0, misses: 0, loaded: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
 
   #flightSince = 0;
   #flightMs = 0;
@@ -27,7 +27,16 @@ export class TokenMeter {
   /** Begins a token (or a prefill): clears everything. */
   begin(): void {
     this.#ms = noMs();
-    this.counters = { named: 0, hits: 0, misses: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
+    this.counters = {
+      named: 0,
+      hits: 0,
+      misses: 0,
+      loaded: 0,
+      flashBytes: 0,
+      flashReads: 0,
+      asideBytes: 0,
+      asideReads: 0,
+    };
     this.#phase = "other";
     this.#flightMs = 0;
     // What was begun ahead, before this token, counts from now on.
@@ -73,7 +82,7 @@ export class TokenMeter {
       flashBytes: this.counters.flashBytes,
       flashReads: this.counters.flashReads,
       neuronsNamed: this.counters.named,
-      neuronsLoaded: this.counters.misses,
+      neuronsLoaded: this.counters.loaded,
       cacheHits: this.counters.hits,
       cacheMisses: this.counters.misses,
       flashMs: this.#flightMs,

@@ -57,7 +57,17 @@ function replayLayer({ dFf, tokens }: NeuronTrace, layer: number, slotCount: num
 }
 
 function sumCounters(layers: readonly Readonly<CacheCounters>[]): CacheCounters {
-  const sum = { tokens: 0, named: 0, hits: 0, misses: 0, evicted: 0, moves: 0, extraWaves: 0, seeded: 0 };
+  const sum = {
+    tokens: 0,
+    named: 0,
+    hits: 0,
+    misses: 0,
+    evicted: 0,
+    moves: 0,
+    extraWaves: 0,
+    seeded: 0,
+    anticipated: 0,
+  };
   for (const counters of layers)
     for (const key of Object.keys(sum) as (keyof CacheCounters)[]) sum[key] += counters[key];
   return sum;
