@@ -7,7 +7,7 @@ import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { Arena } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
-import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine.js";
+import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine-parts.js";
 import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 

@@ -6,14 +6,13 @@
  * and multiplies matrices; it gives the same bits as its tokens one by one.
  */
 import { assert, type Predictor, type PredictorLayer, type PredictorSource, type TokenStats } from "@flashwick/core";
-import type { MemoryPlan } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
-import { type ModelFile, readRecordChecksums } from "@flashwick/flash-format";
-import type { FlashReader } from "@flashwick/flash-io";
-import { Arena, type KernelFactory, type Kernels, type KvCache, MAX_ARENA_BYTES, type Ptr } from "@flashwick/kernels";
+import { readRecordChecksums } from "@flashwick/flash-format";
+import { Arena, type Kernels, type KvCache, type Ptr } from "@flashwick/kernels";
 import { nameNeurons, type PlacedPredictor, placePredictor } from "@flashwick/predictor";
 import { planArenas } from "./arena-plan.js";
-import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
+import { cachePolicy } from "./cache-policy.js";
+import { type EngineParts, largestArena, mergeGapBytes } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
@@ -22,38 +21,6 @@ import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./residen
 import { RowTable } from "./row-table.js";
 import { TokenMeter } from "./token-meter.js";
 import { allocateWorkspace, logitsBatch, type Workspace } from "./workspace.js";
-
-/** How the FFN chooses its neurons while decoding. */
-export type NeuronMode = "dense" | "predicted" | "oracle";
-
-export interface EngineParts {
-  readonly file: ModelFile;
-  readonly reader: FlashReader;
-  readonly kernels: KernelFactory;
-  readonly predictor: Predictor | PredictorSource | null;
-  readonly plan: MemoryPlan;
-  readonly mode: NeuronMode;
-  readonly policy: CachePolicyChoice;
-  /** Overrides the predictor's own thresholds. */
-  readonly threshold?: number | undefined;
-  readonly clock: () => number;
-  readonly maxArenaBytes?: number | undefined;
-  /** Arenas in shared memory: for compute threads, or a reader with threads. */
-  readonly sharedMemory?: boolean | undefined;
-  /** Tells whoever computes that an arena will not be used any more. */
-  readonly releaseArena?: ((arena: Arena) => void) | undefined;
-  /** Unneeded bytes between two runs that are rather read than skipped; default: as the reader says. */
-  readonly mergeGapBytes?: number | undefined;
-  /** Default true. False waits for every read before computing anything, for comparison. */
-  readonly overlap?: boolean | undefined;
-  /**
-   * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
-   * output, so that reads fly during attention. Default: where the reader has threads. Costs the predictor's time again.
-   */
-  readonly lookahead?: boolean | undefined;
-  readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** Looks into a forward pass; everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
 export interface ForwardObserver {
@@ -510,16 +477,6 @@ async function readPredictorLayer(
   { signal }: EngineParts,
 ): Promise<PredictorLayer> {
   return "readLayer" in predictor ? await predictor.readLayer(layer, signal) : predictor.layers[layer]!;
-}
-
-/** Largest arena in use, bytes. */
-export function largestArena(parts: Pick<EngineParts, "maxArenaBytes">): number {
-  return parts.maxArenaBytes ?? MAX_ARENA_BYTES - 65536;
-}
-
-/** What runs may bridge, bytes. */
-export function mergeGapBytes(parts: Pick<EngineParts, "mergeGapBytes" | "reader">): number {
-  return parts.mergeGapBytes ?? parts.reader.mergeGapBytes;
 }
 
 function releaseArenas({ reader, releaseArena }: EngineParts, workshops: readonly Workshop[]): void {

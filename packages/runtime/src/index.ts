@@ -1,5 +1,6 @@
 export { POLICIES } from "./cache-policy.js";
-export { Engine, type ForwardObserver, type ForwardOptions, type NeuronMode } from "./engine.js";
+export { Engine, type ForwardObserver, type ForwardOptions } from "./engine.js";
+export type { EngineParts, NeuronMode } from "./engine-parts.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
 export {
   type FinishReason,

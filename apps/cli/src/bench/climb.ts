@@ -8,6 +8,7 @@ import type { Rung } from "./rung.js";
 export interface RungMeasure {
   readonly id: string;
   readonly title: string;
+  /** The likeliest token after the prompt, and after each token of the text. */
   readonly tokens: readonly number[];
   readonly bytes: number;
   readonly reads: number;
@@ -36,14 +37,21 @@ export interface RungMeasure {
 
 export interface Climb {
   readonly path: string;
+  /** Read at once. */
   readonly prompt: readonly number[];
+  /** Decoded one by one; as long as the rung's tokens at least. */
+  readonly text: readonly number[];
   readonly clock: () => number;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
 }
 
-/** Prefills the prompt, decodes greedily, and averages over the tokens after the warm-up. */
-export async function climb(rung: Rung, { path, prompt, clock, onProgress, signal }: Climb): Promise<RungMeasure> {
+/**
+ * Prefills the prompt, decodes the text, and averages over the tokens after the warm-up. The text is given, since what a model says
+ * greedily repeats itself, and a cache would look better than it is.
+ */
+export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
+  const { path, prompt, text, clock, onProgress, signal } = climb;
   const model = await openModel(path, { ...rung.options, onProgress, signal });
   try {
     const context = prompt.length + rung.warmUpTokens + rung.tokens;
@@ -57,7 +65,7 @@ export async function climb(rung: Rung, { path, prompt, clock, onProgress, signa
         const decoded: TokenStats[] = [];
         for (let i = 0; i < rung.warmUpTokens + rung.tokens; i++) {
           const reload = await between(rung, session, clock, signal);
-          const { logits, stats } = await session.decode(tokens.at(-1)!, signal);
+          const { logits, stats } = await session.decode(text[i]!, signal);
           tokens.push(greedy(logits));
           if (i >= rung.warmUpTokens) decoded.push(withReload(stats, reload));
           onProgress({ phase: rung.title, loaded: i + 1, total: rung.warmUpTokens + rung.tokens, unit: "tokens" });

@@ -42,16 +42,17 @@ export interface LadderPlan {
 const PAPER_WINDOW_TOKENS = 5;
 /** Dense tokens cost seconds each, and all cost the same. */
 const DENSE_TOKENS = 3;
-const WARM_UP_TOKENS = 8;
+const WARM_UP_TOKENS = 16;
 
 /** All rungs that can be climbed with these files, lowest first. */
 export function planLadder(plan: LadderPlan): Rung[] {
   const { threads, readers } = plan;
-  const plain = { threads, readers, overlap: false, mergeGapBytes: 0, dramBudgetBytes: plan.dramBudgetBytes } as const;
+  const one = { threads, readers, dramBudgetBytes: plan.dramBudgetBytes };
+  const merged = { ...one, overlap: false, lookahead: false } as const;
+  const plain = { ...merged, mergeGapBytes: 0 } as const;
   const dense = { ...plain, mode: "dense", predictor: null } as const;
   const window = { policy: "window", windowTokens: PAPER_WINDOW_TOKENS } as const;
-  const merged = { threads, readers, overlap: false, dramBudgetBytes: plan.dramBudgetBytes } as const;
-  const ours = { threads, readers, dramBudgetBytes: plan.dramBudgetBytes } as const;
+  const ours = one;
   const slow = { warmUpTokens: 1, tokens: DENSE_TOKENS };
   const fast = { warmUpTokens: WARM_UP_TOKENS, tokens: plan.tokens };
   const rungs: Rung[] = [
@@ -62,7 +63,8 @@ export function planLadder(plan: LadderPlan): Rung[] {
     rung("bundling", "+ bundling", "bundled", { ...plain, ...window }, null, fast, [87, 2.25]),
     rung("merging", "+ merging", "bundled", { ...merged, ...window }, null, fast, null),
     rung("policy", "+ all slots used", "bundled", { ...merged, policy: "window" }, null, fast, null),
-    rung("overlap", "+ overlap", "bundled", ours, null, fast, null),
+    rung("overlap", "+ overlap", "bundled", { ...ours, lookahead: false }, null, fast, null),
+    rung("lookahead", "+ lookahead", "bundled", ours, null, fast, null),
     rung("int8", "+ int8, half of its own file", "int8", int8(ours, plan.int8BudgetBytes), null, fast, null),
     rung("int8-same", "+ int8, the same DRAM", "int8", int8(ours, plan.dramBudgetBytes), null, fast, null),
   ];
@@ -82,6 +84,7 @@ export function counterpartOf(rung: Rung): Rung {
     threads: 1,
     readers: 0,
     overlap: false,
+    lookahead: false,
     mergeGapBytes: 0,
   };
   // Both layouts and all rungs of one dtype and mode share a counterpart.

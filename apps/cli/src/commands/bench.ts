@@ -2,15 +2,22 @@
 import { stat } from "node:fs/promises";
 import { cpus } from "node:os";
 import { FlashwickError, formatBytes, InputError } from "@flashwick/core";
+import { demoModels } from "@flashwick/demo-models";
+import { openModel } from "@flashwick/runtime/node";
 import type { Command } from "commander";
 import { climb, type RungMeasure } from "../bench/climb.js";
 import { counterpartOf, type LadderFiles, planLadder, type Rung } from "../bench/rung.js";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
-import { byteSize, integer, tokenIds } from "../option-values.js";
+import { byteSize, integer } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
+import { readText } from "../text-file.js";
+
+/** More than any context holds. */
+const TEXT_CHARACTERS = 20_000;
+const TEXTS = demoModels["opt-demo"].texts;
 
 export function benchCommand(invocation: Invocation): Command {
   const bench = frameCommand({
@@ -26,22 +33,20 @@ interface LadderFlags extends CommonFlags {
   readonly split?: string;
   readonly int8?: string;
   readonly dramBudget: ByteSize;
-  readonly prompt: readonly number[];
-  readonly generate: number;
+  readonly text: string;
+  readonly promptTokens: number;
+  readonly decode: number;
   readonly checkTokens: number;
   readonly readers?: number;
   readonly threads?: number;
   readonly only?: string;
 }
 
-/** "In the beginning" and some more, in the ids of the demo's tokenizer; any ids will do. */
-const DEFAULT_PROMPT = "2,90,262,1075,11,262,428,286,262,640,373,257,1263,530,290,262";
-
 function ladderCommand(invocation: Invocation): Command {
   return frameCommand({
     name: "ladder",
     summary: "From the naive reader to ours, one idea a rung, on one model and one device.",
-    example: "flashwick bench ladder model.gguf --int8 model-int8.gguf --generate 32",
+    example: "flashwick bench ladder model.gguf --int8 model-int8.gguf --decode 32",
   })
     .argument("<model.gguf>", "16-bit model file, bundled layout, with its predictor beside it")
     .option("--split <file>", "the same in split layout, for the rungs before bundling (default: they are left out)")
@@ -55,8 +60,9 @@ function ladderCommand(invocation: Invocation): Command {
         percent: 50,
       } satisfies ByteSize,
     )
-    .option("--prompt <ids>", "token ids to go on from (default: 16 of them)", tokenIds, tokenIds(DEFAULT_PROMPT))
-    .option("--generate <n>", "measured tokens of each rung, after a warm-up of 8; dense rungs take 3", integer(1), 32)
+    .option("--text <file>", "UTF-8 text to decode (default: the demo's evaluation text)", TEXTS.evaluation)
+    .option("--prompt-tokens <n>", "tokens of the text that are read at once, first", integer(1), 16)
+    .option("--decode <n>", "measured tokens of each rung, after a warm-up of 16; dense rungs take 3", integer(1), 48)
     .option("--check-tokens <n>", "tokens that each rung must share with its plain counterpart", integer(1), 4)
     .option("--readers <n>", "flash reader threads (default: what suits the device)", integer(1))
     .option("--threads <n>", "compute threads (default: one a core)", integer(1))
@@ -86,15 +92,16 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
     int8BudgetBytes: int8 === undefined ? 0 : await budgetOf(int8),
     threads: flags.threads ?? "auto",
     readers: flags.readers ?? "auto",
-    tokens: flags.generate,
+    tokens: flags.decode,
   }).filter(({ id }) => flags.only === undefined || flags.only.split(",").includes(id));
   if (rungs.length === 0)
     throw new InputError("INPUT_INVALID", `--only ${flags.only}: no such rung; leave it out to see all`);
+  const words = await textTokens(path, flags);
   const counterparts = new Map<string, readonly number[]>();
   const climbed: ClimbedRung[] = [];
   for (const rung of rungs) {
-    const expected = await counterpartTokens(rung, files, flags, counterparts, report);
-    const measure = await climb(rung, climbOf(rung, files, flags, report));
+    const expected = await counterpartTokens(rung, files, words, flags, counterparts, report);
+    const measure = await climb(rung, climbOf(rung, files, words, report));
     checkTokens(rung, expected, measure.tokens);
     const naive = climbed[0] ?? { ...measure, paper: rung.paper };
     climbed.push({
@@ -111,14 +118,33 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
   return undefined;
 }
 
-function climbOf(rung: Rung, files: LadderFiles, flags: LadderFlags, { terminal, onProgress }: Report) {
+/** What is read at once, and what is decoded. */
+interface Words {
+  readonly prompt: readonly number[];
+  readonly text: readonly number[];
+}
+
+async function textTokens(path: string, flags: LadderFlags): Promise<Words> {
+  const text = await readText(flags.text);
+  const model = await openModel(path, { predictor: null, readers: 0, threads: 1 });
+  try {
+    const tokens = model.tokenizer.encode(text.slice(0, TEXT_CHARACTERS), true);
+    const { promptTokens } = flags;
+    return { prompt: tokens.slice(0, promptTokens), text: tokens.slice(promptTokens) };
+  } finally {
+    await model.close();
+  }
+}
+
+function climbOf(rung: Rung, files: LadderFiles, words: Words, { terminal, onProgress }: Report) {
   const { clock, signal } = terminal;
-  return { path: files[rung.file]!, prompt: flags.prompt, clock, signal, onProgress };
+  return { path: files[rung.file]!, ...words, clock, signal, onProgress };
 }
 
 async function counterpartTokens(
   rung: Rung,
   files: LadderFiles,
+  words: Words,
   flags: LadderFlags,
   known: Map<string, readonly number[]>,
   report: Report,
@@ -126,7 +152,7 @@ async function counterpartTokens(
   const plain = { ...counterpartOf(rung), warmUpTokens: 0, tokens: flags.checkTokens - 1 };
   const before = known.get(plain.id);
   if (before) return before;
-  const { tokens } = await climb(plain, climbOf(plain, files, flags, report));
+  const { tokens } = await climb(plain, climbOf(plain, files, words, report));
   known.set(plain.id, tokens);
   return tokens;
 }

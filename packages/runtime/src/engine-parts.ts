@@ -1,0 +1,49 @@
+/** What an engine is made of, and how it is told to work. */
+import type { Predictor, PredictorSource } from "@flashwick/core";
+import type { MemoryPlan } from "@flashwick/cost-model";
+import type { ModelFile } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import { type Arena, type KernelFactory, MAX_ARENA_BYTES } from "@flashwick/kernels";
+import type { CachePolicyChoice } from "./cache-policy.js";
+
+/** How the FFN chooses its neurons while decoding. */
+export type NeuronMode = "dense" | "predicted" | "oracle";
+
+export interface EngineParts {
+  readonly file: ModelFile;
+  readonly reader: FlashReader;
+  readonly kernels: KernelFactory;
+  readonly predictor: Predictor | PredictorSource | null;
+  readonly plan: MemoryPlan;
+  readonly mode: NeuronMode;
+  readonly policy: CachePolicyChoice;
+  /** Overrides the predictor's own thresholds. */
+  readonly threshold?: number | undefined;
+  readonly clock: () => number;
+  readonly maxArenaBytes?: number | undefined;
+  /** Arenas in shared memory: for compute threads, or a reader with threads. */
+  readonly sharedMemory?: boolean | undefined;
+  /** Tells whoever computes that an arena will not be used any more. */
+  readonly releaseArena?: ((arena: Arena) => void) | undefined;
+  /** Unneeded bytes between two runs that are rather read than skipped; default: as the reader says. */
+  readonly mergeGapBytes?: number | undefined;
+  /** Default true. False waits for every read before computing anything, for comparison. */
+  readonly overlap?: boolean | undefined;
+  /**
+   * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
+   * output, so that reads fly during attention. Default: where the reader has threads. Costs the predictor's time again.
+   */
+  readonly lookahead?: boolean | undefined;
+  readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Largest arena in use, bytes. */
+export function largestArena(parts: Pick<EngineParts, "maxArenaBytes">): number {
+  return parts.maxArenaBytes ?? MAX_ARENA_BYTES - 65536;
+}
+
+/** What runs may bridge, bytes. */
+export function mergeGapBytes(parts: Pick<EngineParts, "mergeGapBytes" | "reader">): number {
+  return parts.mergeGapBytes ?? parts.reader.mergeGapBytes;
+}

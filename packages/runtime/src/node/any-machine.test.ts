@@ -1,0 +1,116 @@
+/**
+ * Design, invariant 1, with real files, threads and direct reads: the same logits bit for bit, however many threads compute,
+ * however many read, whatever is merged, and however late a read comes. And the device has read what we say it has.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { KiB, MiB } from "@flashwick/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { modelBytes } from "../checkpoint.fixture.js";
+import { type OpenModelOptions, openModel } from "./open-model.js";
+
+const PREDICTOR = fileURLToPath(
+  new URL("../../../demo-models/models/opt-demo/opt-demo.predictor.gguf", import.meta.url),
+);
+const TOKENS = [2, 300, 45, 7, 499, 12, 64, 640, 3, 210, 1111, 17];
+const PROMPT_TOKENS = 5;
+/** Three quarters of the file: neurons come and go. */
+const BUDGET = 11 * MiB;
+
+let dir: string;
+let path: string;
+beforeAll(async () => {
+  // Beside this file, since a temporary folder may be memory, where nothing can be read directly.
+  dir = mkdtempSync(join(fileURLToPath(new URL(".", import.meta.url)), "any-machine-"));
+  path = join(dir, "opt-demo.gguf");
+  writeFileSync(path, await modelBytes("opt-demo", "f16"));
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+interface Decoded {
+  readonly logits: readonly Float32Array[];
+  readonly flashBytes: number;
+  readonly deviceBytes: number;
+  readonly ioMode: string;
+}
+
+/** Bytes that this process has caused the device to be read; null where nobody counts. */
+function deviceBytesRead(): number | null {
+  try {
+    return Number(/^read_bytes: (\d+)$/m.exec(readFileSync("/proc/self/io", "utf8"))![1]);
+  } catch {
+    return null;
+  }
+}
+
+async function decode(options: OpenModelOptions): Promise<Decoded> {
+  const model = await openModel(path, {
+    predictor: PREDICTOR,
+    dramBudgetBytes: BUDGET,
+    kvPrecision: "f16",
+    ...options,
+  });
+  try {
+    return await model.withSession(TOKENS.length, async (session) => {
+      const logits = [(await session.prefill(TOKENS.slice(0, PROMPT_TOKENS))).logits];
+      let flashBytes = 0;
+      const before = deviceBytesRead();
+      for (const token of TOKENS.slice(PROMPT_TOKENS)) {
+        const step = await session.decode(token);
+        logits.push(step.logits.slice() as Float32Array<ArrayBuffer>);
+        flashBytes += step.stats.flashBytes;
+      }
+      const after = deviceBytesRead();
+      const deviceBytes = before === null || after === null ? Number.NaN : after - before;
+      return { logits, flashBytes, deviceBytes, ioMode: model.parts.reader.mode };
+    });
+  } finally {
+    await model.close();
+  }
+}
+
+describe("opt-demo, logits bit for bit", () => {
+  let plain: Decoded;
+  beforeAll(async () => {
+    plain = await decode({ threads: 1, readers: 0, overlap: false, lookahead: false, mergeGapBytes: 0 });
+  });
+
+  for (const threads of [1, 2, 4]) {
+    for (const readers of [1, 8, 32]) {
+      it.each([
+        ["no gap", 0],
+        ["the device's gap", undefined],
+        ["any gap", MiB],
+      ])(`${threads} compute threads, ${readers} late readers, %s`, async (_, mergeGapBytes) => {
+        const { logits } = await decode({ threads, readers, mergeGapBytes, jitterUs: 200 });
+        expect(logits).toEqual(plain.logits);
+      });
+    }
+  }
+
+  it("dense, streamed ahead by threads, equals dense at once", async () => {
+    const dense = { mode: "dense", predictor: null } as const;
+    const expected = await decode({ ...dense, threads: 1, readers: 0, overlap: false });
+    const { logits } = await decode({ ...dense, threads: 2, readers: 8, jitterUs: 200 });
+    expect(logits).toEqual(expected.logits);
+  });
+
+  it("over gaps with nothing kept, one read brings many neurons", async () => {
+    const options = { readers: 4, windowTokens: 1, lookahead: false };
+    const apart = await decode({ ...options, mergeGapBytes: 0 });
+    const merged = await decode({ ...options, mergeGapBytes: 64 * KiB });
+    expect(merged.flashBytes).toBeGreaterThan(apart.flashBytes);
+    expect(merged.logits).toEqual(apart.logits);
+  });
+});
+
+describe("bytes read from the device", () => {
+  it("equal the engine's own count within 1 %", async ({ skip }) => {
+    const { flashBytes, deviceBytes, ioMode } = await decode({ readers: 4, mergeGapBytes: 0 });
+    if (ioMode !== "direct") skip(`no direct reads in ${tmpdir()}`);
+    if (Number.isNaN(deviceBytes)) skip("this system does not count a process's reads");
+    expect(Math.abs(deviceBytes / flashBytes - 1)).toBeLessThan(0.01);
+  });
+});

@@ -1,0 +1,149 @@
+/** The command `scale-model`: options, one JSON document on standard output, exit status 0, 1 for a failure, 2 for wrong usage. */
+import { parseArgs } from "node:util";
+import { DTYPES, type DType, isDType, isFlashwickError, type OnProgress } from "@flashwick/core";
+import { demoModels } from "@flashwick/demo-models";
+import { PRESETS, type TargetSize } from "./geometry-scale.js";
+import { type ScaleOptions, scaleCheckpoint } from "./scale-checkpoint.js";
+
+const HELP = `Usage: scale-model (--preset 1.3b|6.7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
+
+Makes, from a small trained OPT checkpoint and its predictor, a model file of a larger geometry that computes the
+same function, and its predictor beside it (<out>.predictor.gguf).
+
+  --preset NAME         1.3b: 24 layers of 2048, 32 heads, d_ff 8192; 6.7b: 32 layers of 4096, 32 heads, d_ff 16384
+  --d-model, --d-ff, --layers, --heads N
+                        a size of your own, or a change of the preset; whole multiples of the checkpoint's widths
+  -o, --out FILE        the model file
+  --dtype TYPE          ${DTYPES.join(", ")}; default f16
+  --layout LAYOUT       bundled (default) or split
+  --checkpoint DIR      default: the demo checkpoint
+  --predictor FILE      the checkpoint's predictor, or "none"; default: the demo's for the demo checkpoint, else none
+  --rank-factor N       copies of each hidden unit of the predictor; default: as makes it 2.4 % of the layers' weights
+  --seed N              of the order of neurons; default 0
+  --force               replace existing files
+  --help
+`;
+
+/** What the command needs of its process. */
+export interface Terminal {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
+}
+
+class UsageError extends Error {}
+
+/** @returns The exit status. */
+export async function main(args: readonly string[], { stdout, stderr }: Terminal): Promise<number> {
+  try {
+    const options = parseOptions(args);
+    if (options === null) {
+      stdout.write(HELP);
+      return 0;
+    }
+    const startMs = performance.now();
+    const result = await scaleCheckpoint(stderr.isTTY ? { ...options, onProgress: progressLine(stderr) } : options);
+    const seconds = Number(((performance.now() - startMs) / 1000).toFixed(1));
+    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+    stdout.write(`${JSON.stringify({ ...result, seconds, peakRssBytes })}\n`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError) && !isFlashwickError(error)) throw error;
+    stderr.write(`scale-model: ${error.message}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/**
+ * @returns Null if help is asked for.
+ * @throws {UsageError}
+ */
+function parseOptions(args: readonly string[]): ScaleOptions | null {
+  const values = parseValues(args);
+  if (values.help) return null;
+  if (values.out === undefined) throw new UsageError("-o <out.gguf> is missing; see --help");
+  return {
+    checkpointDir: values.checkpoint ?? demoModels["opt-demo"].checkpointDir,
+    predictorPath: predictorPath(values.predictor, values.checkpoint),
+    size: targetSize(values),
+    dtype: dtypeOf(values.dtype ?? "f16"),
+    layout: layoutOf(values.layout ?? "bundled"),
+    outPath: values.out,
+    rankFactor: values["rank-factor"] === undefined ? null : integer("rank-factor", values["rank-factor"], 1),
+    seed: integer("seed", values.seed ?? "0", 0),
+    force: values.force ?? false,
+  };
+}
+
+type Values = ReturnType<typeof parseValues>;
+
+function parseValues(args: readonly string[]) {
+  const string = { type: "string" } as const;
+  const options = {
+    preset: string,
+    "d-model": string,
+    "d-ff": string,
+    layers: string,
+    heads: string,
+    out: { type: "string", short: "o" },
+    dtype: string,
+    layout: string,
+    checkpoint: string,
+    predictor: string,
+    "rank-factor": string,
+    seed: string,
+    force: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
+  } as const;
+  try {
+    return parseArgs({ args: [...args], options }).values;
+  } catch (cause) {
+    throw new UsageError(`${(cause as Error).message}; see --help`);
+  }
+}
+
+function targetSize(values: Values): TargetSize {
+  const preset = values.preset === undefined ? undefined : PRESETS.get(values.preset);
+  if (values.preset !== undefined && preset === undefined) {
+    throw new UsageError(`--preset: expected ${[...PRESETS.keys()].join(" or ")}, found ${values.preset}`);
+  }
+  const size = (name: "d-model" | "d-ff" | "layers" | "heads", standard: number | undefined) => {
+    const value = values[name];
+    if (value !== undefined) return integer(name, value, 1);
+    if (standard !== undefined) return standard;
+    throw new UsageError(`--${name} is missing: give --preset, or all of --d-model, --d-ff, --layers and --heads`);
+  };
+  return {
+    dModel: size("d-model", preset?.dModel),
+    dFf: size("d-ff", preset?.dFf),
+    nLayers: size("layers", preset?.nLayers),
+    nHeads: size("heads", preset?.nHeads),
+  };
+}
+
+function predictorPath(given: string | undefined, checkpoint: string | undefined): string | null {
+  if (given === "none") return null;
+  if (given !== undefined) return given;
+  return checkpoint === undefined ? demoModels["opt-demo"].predictorPath : null;
+}
+
+function dtypeOf(value: string): DType {
+  if (isDType(value)) return value;
+  throw new UsageError(`--dtype: expected one of ${DTYPES.join(", ")}, found ${value}`);
+}
+
+function layoutOf(value: string): "bundled" | "split" {
+  if (value === "bundled" || value === "split") return value;
+  throw new UsageError(`--layout: expected bundled or split, found ${value}`);
+}
+
+function integer(name: string, value: string, least: number): number {
+  const number = Number(value);
+  if (/^\d+$/.test(value) && Number.isSafeInteger(number) && number >= least) return number;
+  throw new UsageError(`--${name}: expected an integer of at least ${least}, found ${value}`);
+}
+
+function progressLine(stderr: Terminal["stderr"]): OnProgress {
+  return ({ loaded, total, detail }) => {
+    stderr.write(`\r\x1b[2K${loaded === total ? "" : `${loaded}/${total} ${detail}`}`);
+  };
+}

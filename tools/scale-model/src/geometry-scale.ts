@@ -1,0 +1,120 @@
+/**
+ * From a small geometry to a large one: how many copies of what. Pure.
+ *
+ * Invariant of a plan: every width of the target is a whole number of copies of the source's, every source layer has at
+ * least one target layer, and of the target layers of one source layer exactly the first attends and the last has an FFN;
+ * the others do the same work and add nothing.
+ */
+import { InputError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+
+/** What is chosen of the target; all else is the source's. */
+export interface TargetSize {
+  readonly dModel: number;
+  readonly dFf: number;
+  readonly nLayers: number;
+  readonly nHeads: number;
+}
+
+/** The two OPT geometries of interest: sizes of opt-1.3b and opt-6.7b (Zhang et al., "OPT", 2022, table 1). */
+export const PRESETS: ReadonlyMap<string, TargetSize> = new Map([
+  ["1.3b", { dModel: 2048, dFf: 8192, nLayers: 24, nHeads: 32 }],
+  ["6.7b", { dModel: 4096, dFf: 16384, nLayers: 32, nHeads: 32 }],
+]);
+
+/** A layer of the target. */
+export interface SubLayer {
+  readonly sourceLayer: number;
+  /** Its attention is the source layer's; else it is worked out in full, and cancels. */
+  readonly attends: boolean;
+  /** The same for its FFN. */
+  readonly hasFfn: boolean;
+}
+
+export interface GeometryScale {
+  readonly source: ModelGeometry;
+  readonly target: ModelGeometry;
+  /** Copies of the residual stream. */
+  readonly widthCopies: number;
+  /** Copies of each head's dimensions inside one target head. */
+  readonly headWidthCopies: number;
+  /** Copies of each neuron in a layer. */
+  readonly neuronCopies: number;
+  /** `[target.nLayers]` */
+  readonly layers: readonly SubLayer[];
+}
+
+/**
+ * Plans the scaling of a geometry.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a source that is not a pre-norm OPT with affine norms and biases.
+ *   {InputError} `INPUT_INVALID` for a size that is not made of whole copies.
+ */
+export function planScale(source: ModelGeometry, size: TargetSize): GeometryScale {
+  checkSource(source);
+  checkPositive(size);
+  const widthCopies = copies("d-model", size.dModel, source.dModel);
+  const neuronCopies = copies("d-ff", size.dFf, source.dFf);
+  copies("heads", size.nHeads, source.nHeads);
+  const headDim = size.dModel / size.nHeads;
+  const headWidthCopies = copies("d-model / heads", headDim, source.headDim);
+  if (size.nLayers < source.nLayers) {
+    throw invalid("layers", `at least ${source.nLayers}, the source's`, size.nLayers);
+  }
+  if (size.nLayers > source.nLayers && (widthCopies === 1 || neuronCopies === 1)) {
+    throw invalid(
+      "layers",
+      `${source.nLayers}, unless d-model and d-ff grow too: idle layers cancel in copies`,
+      size.nLayers,
+    );
+  }
+  const target = { ...source, ...size, embeddingDim: size.dModel, nKvHeads: size.nHeads, headDim };
+  const layers = spreadLayers(source.nLayers, size.nLayers);
+  return { source, target, widthCopies, headWidthCopies, neuronCopies, layers };
+}
+
+/** Source layers in order, each for as many target layers as the next: the first ones for one more if it does not divide. */
+export function spreadLayers(sourceLayers: number, targetLayers: number): SubLayer[] {
+  const base = Math.floor(targetLayers / sourceLayers);
+  const longer = targetLayers % sourceLayers;
+  return Array.from({ length: sourceLayers }, (_, sourceLayer) => {
+    const length = base + (sourceLayer < longer ? 1 : 0);
+    return Array.from({ length }, (_, i) => ({ sourceLayer, attends: i === 0, hasFfn: i === length - 1 }));
+  }).flat();
+}
+
+/** Weights of attention and FFN in all layers. */
+export function layerWeights({ nLayers, dModel, dFf }: ModelGeometry): number {
+  return nLayers * (4 * dModel * dModel + 2 * dModel * dFf);
+}
+
+/** Nearest power of two: what may be taken out of a weight and put into another without rounding. */
+export function nearestPowerOfTwo(value: number): number {
+  return 2 ** Math.round(Math.log2(value));
+}
+
+function copies(name: string, target: number, source: number): number {
+  const ratio = target / source;
+  if (Number.isInteger(ratio)) return ratio;
+  throw invalid(name, `a multiple of the source's ${source}`, target);
+}
+
+function checkPositive(size: TargetSize): void {
+  for (const [name, value] of Object.entries(size)) {
+    if (!Number.isInteger(value) || value < 1) throw invalid(name, "a positive integer", value);
+  }
+}
+
+function checkSource(source: ModelGeometry): void {
+  const { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel } = source;
+  const isPlain = normBefore && finalNorm && normAffine && biases && tiedHead && embeddingDim === dModel;
+  if (architecture === "opt" && isPlain && source.activation === "relu") return;
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "scaling expects an OPT checkpoint with ReLU, norms before attention and FFN and at the end, biases, and a tied head of full width; found another form",
+    { details: { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel } },
+  );
+}
+
+function invalid(name: string, expected: string, found: number): InputError {
+  return new InputError("INPUT_INVALID", `${name}: expected ${expected}, found ${found}`, { details: { name, found } });
+}

@@ -1,0 +1,162 @@
+/**
+ * Which expansion makes each tensor of the target. Pure. README.md, "Why it is the same function", derives the factors.
+ *
+ * With m copies of the residual stream, f of each neuron, r of a head's dimensions inside a head, and p the power of two
+ * nearest to m, the factors are
+ *
+ *     attention norm 1/(m·p)   q p/√r   k p   v 1   out p/m      biases of q 1/√r, of k 1, of v 1/p
+ *     FFN norm       1/(m·f)   up 1     down 1                   bias of up 1/f
+ *     final norm     1/m       head 1 (the tied embedding)
+ *
+ * Invariant: norms and biases, which are f32, take every factor that is not a power of two, save √r and (where m is no
+ * power of two) p/m: so the matrices are the source's bits times a power of two.
+ */
+import { UnsupportedError } from "@flashwick/core";
+import type { TensorRole } from "@flashwick/flash-format";
+import {
+  type Copies,
+  cancellingFactors,
+  type Expansion,
+  mapped,
+  matrixOf,
+  tiled,
+  vectorOf,
+  weighted,
+} from "./expansion.js";
+import { type GeometryScale, nearestPowerOfTwo } from "./geometry-scale.js";
+
+/** A tensor of the target: what it is made from, and how. */
+export interface TensorPlan {
+  /** Name of the source's tensor. */
+  readonly source: string;
+  readonly expansion: Expansion;
+}
+
+/**
+ * How a resident tensor of the target comes about.
+ *
+ * @param name  GGUF name in the target.
+ * @param order Of the neurons of its layer ({@link neuronOrder}).
+ */
+export function planTensor(name: string, scale: GeometryScale, order: (layer: number) => Uint32Array): TensorPlan {
+  const inLayer = /^blk\.(\d+)\.(.+)$/.exec(name);
+  if (inLayer === null) return { source: name, expansion: modelTensor(name as TensorRole, scale) };
+  const layer = Number(inLayer[1]);
+  const role = inLayer[2] as TensorRole;
+  const source = `blk.${scale.layers[layer]!.sourceLayer}.${role}`;
+  return { source, expansion: layerTensor(role, scale, layer, order) };
+}
+
+/**
+ * How a layer's neurons come about: both the up rows and the down columns, each as a matrix `[dFf, dModel]` of the source.
+ * In a layer without FFN the down columns of a neuron's copies cancel.
+ */
+export function planNeurons(
+  scale: GeometryScale,
+  layer: number,
+  order: Uint32Array,
+): { up: Expansion; down: Expansion } {
+  const { dFf } = scale.source;
+  const width = widthOf(scale);
+  const neurons = neuronsOf(scale, order);
+  const up = matrixOf(neurons, width);
+  if (scale.layers[layer]!.hasFfn) return { up, down: up };
+  const signs = cancellingFactors(scale.neuronCopies);
+  return {
+    up,
+    down: matrixOf(
+      weighted(neurons, (i) => signs[Math.floor(order[i]! / dFf)]!),
+      width,
+    ),
+  };
+}
+
+function modelTensor(role: TensorRole, scale: GeometryScale): Expansion {
+  const { vocabSize, contextLength, positionOffset } = scale.source;
+  switch (role) {
+    case "token_embd.weight":
+      return matrixOf(tiled(vocabSize, 1), widthOf(scale));
+    case "position_embd.weight":
+      return matrixOf(tiled(contextLength + positionOffset, 1), widthOf(scale));
+    case "output_norm.weight":
+    case "output_norm.bias":
+      return vectorOf(widthOf(scale, 1 / scale.widthCopies));
+    default:
+      throw new UnsupportedError("UNSUPPORTED_FEATURE", `scaling knows no tensor ${role}`);
+  }
+}
+
+function layerTensor(
+  role: TensorRole,
+  scale: GeometryScale,
+  layer: number,
+  order: (layer: number) => Uint32Array,
+): Expansion {
+  const { widthCopies: m, neuronCopies: f, headWidthCopies: r } = scale;
+  const p = nearestPowerOfTwo(m);
+  switch (role) {
+    case "attn_norm.weight":
+    case "attn_norm.bias":
+      return vectorOf(widthOf(scale, 1 / (m * p)));
+    case "attn_q.weight":
+      return matrixOf(headsOf(scale, p / Math.sqrt(r)), widthOf(scale));
+    case "attn_q.bias":
+      return vectorOf(headsOf(scale, 1 / Math.sqrt(r)));
+    case "attn_k.weight":
+      return matrixOf(headsOf(scale, p), widthOf(scale));
+    case "attn_k.bias":
+      return vectorOf(headsOf(scale));
+    case "attn_v.weight":
+      return matrixOf(headsOf(scale), widthOf(scale));
+    case "attn_v.bias":
+      return vectorOf(headsOf(scale, 1 / p));
+    case "attn_output.weight":
+      return matrixOf(widthOf(scale), attentionOutput(scale, layer, p / m));
+    case "attn_output.bias":
+      return vectorOf(widthOf(scale, scale.layers[layer]!.attends ? 1 : 0));
+    case "ffn_norm.weight":
+    case "ffn_norm.bias":
+      return vectorOf(widthOf(scale, 1 / (m * f)));
+    case "ffn_up.bias":
+      return vectorOf(neuronsOf(scale, order(layer), 1 / f));
+    case "ffn_down.bias":
+      return vectorOf(widthOf(scale, scale.layers[layer]!.hasFfn ? 1 : 0));
+    default:
+      throw new UnsupportedError("UNSUPPORTED_FEATURE", `scaling knows no tensor ${role}`);
+  }
+}
+
+/** The residual stream: the source's, m times. */
+function widthOf(scale: GeometryScale, factor = 1): Copies {
+  return tiled(scale.source.dModel, scale.widthCopies, factor);
+}
+
+/** The target's neurons in their order. */
+function neuronsOf({ source, target }: GeometryScale, order: Uint32Array, factor = 1): Copies {
+  return mapped(target.dFf, (i) => order[i]! % source.dFf, factor);
+}
+
+/** All heads side by side: the source's heads again and again, inside each its dimensions r times. */
+function headsOf({ source, target }: GeometryScale, factor = 1): Copies {
+  return mapped(
+    target.dModel,
+    (i) => {
+      const head = Math.floor(i / target.headDim) % source.nHeads;
+      return head * source.headDim + (i % source.headDim);
+    },
+    factor,
+  );
+}
+
+/** Input columns of the output projection; in a layer that does not attend, copies of a dimension cancel. */
+function attentionOutput(scale: GeometryScale, layer: number, factor: number): Copies {
+  const heads = headsOf(scale, factor);
+  if (scale.layers[layer]!.attends) return heads;
+  const { source, target, headWidthCopies: r } = scale;
+  const signs = cancellingFactors(scale.widthCopies);
+  const copyOf = (i: number) => {
+    const repeat = Math.floor(Math.floor(i / target.headDim) / source.nHeads);
+    return repeat * r + Math.floor((i % target.headDim) / source.headDim);
+  };
+  return weighted(heads, (i) => signs[copyOf(i)]!);
+}
