@@ -136,7 +136,13 @@ export class Model {
   /** Who computes and who reads, for reports. */
   get threading(): { readonly threads: number; readonly readers: number; readonly mergeGapBytes: number } {
     const { threads = 1, reader } = this.parts;
-    return { threads, readers: reader.readers, mergeGapBytes: this.options.mergeGapBytes ?? reader.mergeGapBytes };
+    return { threads, readers: reader.readers, mergeGapBytes: this.#mergeGapBytes };
+  }
+
+  /** By hand, or as the device has it, while the room that gaps land in stays a thousandth of the budget. */
+  get #mergeGapBytes(): number {
+    const { mergeGapBytes, dramBudgetBytes = Number.POSITIVE_INFINITY } = this.options;
+    return mergeGapBytes ?? Math.min(this.parts.reader.mergeGapBytes, Math.floor(dramBudgetBytes / 1024));
   }
 
   /** @throws {InputError} `INPUT_NO_TOKENIZER` if the file carries none. */
@@ -155,7 +161,7 @@ export class Model {
   plan(contextTokens: number, kvPrecision = this.options.kvPrecision ?? "auto"): MemoryPlan {
     const budgetBytes = this.options.dramBudgetBytes ?? null;
     const wish = { budgetBytes, contextTokens, kvPrecision };
-    const place = { ...this.parts, mergeGapBytes: this.options.mergeGapBytes };
+    const place = { ...this.parts, mergeGapBytes: this.#mergeGapBytes };
     return planMemory(memoryRequest(this.header, this.parts.predictor, this.mode, place, wish));
   }
 
@@ -296,7 +302,7 @@ export class Model {
       mode: this.mode,
       policy: this.#policy,
       threshold: this.options.threshold,
-      mergeGapBytes: this.options.mergeGapBytes,
+      mergeGapBytes: this.#mergeGapBytes,
       overlap: this.options.overlap,
       lookahead: this.options.lookahead,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
