@@ -16,7 +16,27 @@ export type Brain = u16;
 export const HALF_FACTOR: f32 = reinterpret<f32>(0x77800000);
 /** Sign, exponent and fraction of a half, once shifted into place. */
 export const HALF_MASK: i32 = 0x8fffe000;
-const BRAIN_MASK: i32 = 0xffff0000;
+
+/*
+ * Constants of inner loops lie in memory and are loaded before the loop: a constant in the code is made anew at each use by V8 13
+ * (three instructions, measured in Node 24: f16 products took 1.8 times as long).
+ */
+const HALF_MASK_AT: usize = memory.data<i32>([0x8fffe000]);
+const BRAIN_MASK_AT: usize = memory.data<i32>([0xffff0000]);
+const HALF_LIFT_AT: usize = memory.data<i32>([8192]);
+const BYTE_LIFT_AT: usize = memory.data<i32>([1]);
+
+/** What `first8` and `second8` leave of a lane; 16-bit types. */
+@inline
+export function weightMask<T>(): v128 {
+  return v128.load32_splat(isSigned<T>() ? HALF_MASK_AT : BRAIN_MASK_AT);
+}
+
+/** Factors of the even (2^13 for halves, 1 for int8) and the odd one (0) in a lane, two i16. */
+@inline
+export function weightLift<T>(): v128 {
+  return v128.load32_splat(sizeof<T>() == 1 ? BYTE_LIFT_AT : HALF_LIFT_AT);
+}
 
 /** Codes of DType in src/wasm-kernels.ts. */
 export const F32: i32 = 0;
@@ -33,26 +53,6 @@ export function load4<T>(p: usize): v128 {
   }
   if (isSigned<T>()) return v128.and(i32x4.shl(v128.load16x4_s(p), 13), i32x4.splat(HALF_MASK));
   return i32x4.shl(v128.load16x4_u(p), 16);
-}
-
-/**
- * Eight consecutive elements in their own order: `loadEight`, then `lower4` and `upper4` of what it gave. One load and one
- * widening for int8, where two load4 would be two.
- */
-@inline
-export function loadEight<T>(p: usize): v128 {
-  return sizeof<T>() == 1 ? v128.load8x8_s(p) : load4<T>(p);
-}
-
-@inline
-export function lower4<T>(eight: v128): v128 {
-  return sizeof<T>() == 1 ? f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(eight)) : eight;
-}
-
-/** @param p Where the eight came from. */
-@inline
-export function upper4<T>(eight: v128, p: usize): v128 {
-  return sizeof<T>() == 1 ? f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(eight)) : load4<T>(p + 4 * sizeof<T>());
 }
 
 /** One element. */
@@ -74,23 +74,36 @@ export function loadTail<T>(p: usize, count: usize): v128 {
 }
 
 /**
- * Eight consecutive elements in two halves, `first8` and `second8`: for f32 the lower and the upper four, for the
- * 16-bit types the even and the odd ones, because a 32-bit lane holds one of each and shifting is cheaper than shuffling.
- * Vectors that meet them are put in the same order first (vector.ts).
+ * Eight consecutive elements in two halves: `loadEight`, then `first8` and `second8` of what it gave. For f32 they are the lower
+ * and the upper four, for all others the even and the odd ones, because a 32-bit lane holds one of each, and shifting is cheaper
+ * than shuffling. Vectors that meet them are put in the same order first (vector.ts).
  */
 @inline
-export function first8<T>(loaded: v128): v128 {
+export function loadEight<T>(p: usize): v128 {
+  return sizeof<T>() == 1 ? v128.load8x8_s(p) : v128.load(p);
+}
+
+/**
+ * @param mask {@link weightMask}; @param lift {@link weightLift}: loop invariants.
+ *
+ * The product with `lift` takes the even ones, shifted and with their sign, in one instruction where x86 has no other
+ * than two shifts on busier ports: f16 runs at 24 instead of 20 GB/s from the cache.
+ */
+@inline
+export function first8<T>(loaded: v128, mask: v128, lift: v128): v128 {
   if (isFloat<T>()) return loaded;
-  if (isSigned<T>()) return v128.and(i32x4.shr_s(i32x4.shl(loaded, 16), 3), i32x4.splat(HALF_MASK));
+  if (sizeof<T>() == 1) return f32x4.convert_i32x4_s(i32x4.dot_i16x8_s(loaded, lift));
+  if (isSigned<T>()) return v128.and(i32x4.dot_i16x8_s(loaded, lift), mask);
   return i32x4.shl(loaded, 16);
 }
 
 /** @param p Where `loaded` came from. */
 @inline
-export function second8<T>(loaded: v128, p: usize): v128 {
+export function second8<T>(loaded: v128, p: usize, mask: v128): v128 {
   if (isFloat<T>()) return v128.load(p, 16);
-  if (isSigned<T>()) return v128.and(i32x4.shr_s(loaded, 3), i32x4.splat(HALF_MASK));
-  return v128.and(loaded, i32x4.splat(BRAIN_MASK));
+  if (sizeof<T>() == 1) return f32x4.convert_i32x4_s(i32x4.shr_s(loaded, 16));
+  if (isSigned<T>()) return v128.and(i32x4.shr_s(loaded, 3), mask);
+  return v128.and(loaded, mask);
 }
 
 /** (l0 + l2) + (l1 + l3): how every f32 sum of this module ends. */

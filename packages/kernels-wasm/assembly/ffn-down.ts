@@ -5,16 +5,22 @@
  * together. Neurons with activation zero are passed over. For many tokens the neurons are taken in blocks that stay in
  * the cache while all tokens use them.
  *
+ * While it is added to, `out` lies in the order of first8/second8, and only in the end in its own: so a column is widened
+ * without shuffles. Slots are scattered, and the prefetcher sees a column only once it is being read: the first line of a
+ * later one, and its scale, are touched ahead.
+ *
  * Half: the factor is scaled by 2^112, which is exact for |act| < 2^15; larger ones scale the weights instead. Either way
  * the product is that of the true values, rounded once.
  */
-import { BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, load4, loadEight, lower4, upper4 } from "./element";
-import { rowPointer } from "./row-product";
-import { padded } from "./vector";
+import { BF16, Brain, F16, F32, HALF_FACTOR, Half, first8, loadEight, second8, weightLift, weightMask } from "./element";
+import { rowPointer, touch } from "./row-product";
+import { joinEvenOdd, padded, splitEvenOdd } from "./vector";
 
 /** Down columns that one block of neurons may take of the cache. */
 const BLOCK_BYTES: usize = 256 * 1024;
 const HALF_ACT_LIMIT: f32 = 32768;
+/** Neurons from the one that is added to the one that is touched. */
+const TOUCH_AHEAD: usize = 8;
 
 export function ffnDown(
   out: usize, act: usize, dtype: i32, base: usize, stride: usize, downOffset: usize, scalesOffset: usize, dModel: usize,
@@ -22,6 +28,7 @@ export function ffnDown(
 ): void {
   const at = out + 4 * colBegin;
   const outStride = padded(dModel) * 4;
+  if (colBegin >= colEnd) return;
   const cols = colEnd - colBegin;
   const down = base + downOffset;
   const scales = base + scalesOffset + 4;
@@ -36,6 +43,7 @@ function tokens<T>(
   slots: usize, n: usize, nTokens: usize, cols: usize,
 ): void {
   const actStride = padded(n) * 4;
+  if (!isFloat<T>()) for (let t: usize = 0; t < nTokens; t++) splitEvenOdd(out + t * outStride, 16, out + t * outStride, cols, 1);
   const block = nTokens == 1 ? max<usize>(n, 1) : max<usize>(4, BLOCK_BYTES / (cols * sizeof<T>() + 1));
   for (let begin: usize = 0; begin < n; begin += block) {
     const end = min<usize>(n, begin + block);
@@ -43,6 +51,7 @@ function tokens<T>(
       neurons<T>(out + t * outStride, act + t * actStride, down, stride, scales, slots, begin, end, cols);
     }
   }
+  if (!isFloat<T>()) for (let t: usize = 0; t < nTokens; t++) joinEvenOdd(out + t * outStride, cols);
 }
 
 /** Neurons [begin, end) of one token: gathers the next four active ones, adds them, and so on. */
@@ -53,6 +62,9 @@ function neurons<T>(
   let f0: f32 = 0, f1: f32 = 0, f2: f32 = 0;
   let held: i32 = 0;
   for (let i = begin; i < end; i++) {
+    const later = min<usize>(i + TOUCH_AHEAD, end - 1);
+    touch(rowPointer(down, stride, slots, later));
+    if (sizeof<T>() == 1) touch(rowPointer(scales, stride, slots, later));
     const a = load<f32>(act + 4 * i);
     if (a == 0) continue;
     const p = rowPointer(down, stride, slots, i);
@@ -92,34 +104,45 @@ function addFour<T>(
     f0 *= HALF_FACTOR; f1 *= HALF_FACTOR; f2 *= HALF_FACTOR; f3 *= HALF_FACTOR;
   }
   const a0 = f32x4.splat(f0), a1 = f32x4.splat(f1), a2 = f32x4.splat(f2), a3 = f32x4.splat(f3);
-  for (const end = out + 4 * cols; out < end; out += 32) {
+  const mask = weightMask<T>(), lift = weightLift<T>();
+  const end = out + 4 * cols;
+  do {
     let u = v128.load(out), v = v128.load(out, 16);
     let w = loadEight<T>(p0);
-    u = f32x4.add(u, f32x4.mul(a0, lower4<T>(w)));
-    v = f32x4.add(v, f32x4.mul(a0, upper4<T>(w, p0)));
+    u = f32x4.add(u, f32x4.mul(a0, first8<T>(w, mask, lift)));
+    v = f32x4.add(v, f32x4.mul(a0, second8<T>(w, p0, mask)));
     w = loadEight<T>(p1);
-    u = f32x4.add(u, f32x4.mul(a1, lower4<T>(w)));
-    v = f32x4.add(v, f32x4.mul(a1, upper4<T>(w, p1)));
+    u = f32x4.add(u, f32x4.mul(a1, first8<T>(w, mask, lift)));
+    v = f32x4.add(v, f32x4.mul(a1, second8<T>(w, p1, mask)));
     w = loadEight<T>(p2);
-    u = f32x4.add(u, f32x4.mul(a2, lower4<T>(w)));
-    v = f32x4.add(v, f32x4.mul(a2, upper4<T>(w, p2)));
+    u = f32x4.add(u, f32x4.mul(a2, first8<T>(w, mask, lift)));
+    v = f32x4.add(v, f32x4.mul(a2, second8<T>(w, p2, mask)));
     w = loadEight<T>(p3);
-    u = f32x4.add(u, f32x4.mul(a3, lower4<T>(w)));
-    v = f32x4.add(v, f32x4.mul(a3, upper4<T>(w, p3)));
+    u = f32x4.add(u, f32x4.mul(a3, first8<T>(w, mask, lift)));
+    v = f32x4.add(v, f32x4.mul(a3, second8<T>(w, p3, mask)));
     v128.store(out, u);
     v128.store(out, v, 16);
     p0 += 8 * sizeof<T>(); p1 += 8 * sizeof<T>(); p2 += 8 * sizeof<T>(); p3 += 8 * sizeof<T>();
-  }
+    out += 32;
+  } while (out != end);
 }
 
 function addOne<T>(out: usize, cols: usize, p: usize, f: f32): void {
   const large = isHalf<T>() && !isSmall(f);
   const a = f32x4.splat(isHalf<T>() && !large ? f * HALF_FACTOR : f);
-  const weightFactor = f32x4.splat(HALF_FACTOR);
-  for (const end = out + 4 * cols; out < end; out += 16) {
-    let w = load4<T>(p);
-    if (large) w = f32x4.mul(w, weightFactor);
+  const weightFactor = f32x4.splat(large ? HALF_FACTOR : 1);
+  const mask = weightMask<T>(), lift = weightLift<T>();
+  const end = out + 4 * cols;
+  do {
+    const h = loadEight<T>(p);
+    let w = first8<T>(h, mask, lift), z = second8<T>(h, p, mask);
+    if (isHalf<T>()) {
+      w = f32x4.mul(w, weightFactor);
+      z = f32x4.mul(z, weightFactor);
+    }
     v128.store(out, f32x4.add(v128.load(out), f32x4.mul(a, w)));
-    p += 4 * sizeof<T>();
-  }
+    v128.store(out, f32x4.add(v128.load(out, 16), f32x4.mul(a, z)), 16);
+    p += 8 * sizeof<T>();
+    out += 32;
+  } while (out != end);
 }

@@ -2,7 +2,7 @@
 import { fillTables } from "./crc32c";
 
 export { attention, attentionScratchBytes } from "./attention";
-export { crc32c } from "./crc32c";
+export { crc32c, crc32cSlots } from "./crc32c";
 export { add, relu, selectAbove, zero } from "./elementwise";
 export { ffnDown } from "./ffn-down";
 export { ffnUp } from "./ffn-up";

@@ -1,25 +1,44 @@
 /** `linear` and `gatherRow`: matrices that stay in DRAM. */
+import { rowProductsBatch } from "./batch-product";
 import { BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, load1 } from "./element";
 import { rowProducts } from "./row-product";
 import { rowProductsInt8 } from "./row-product-int8";
-import { HALF_SUM_FACTOR, padded, prepareVectors, vectorScale, vectorStride } from "./vector";
+import { HALF_SUM_FACTOR, inBlocks, isBatch, padded, prepareVectors, vectorScale } from "./vector";
 
 @inline
 export function elementBytes(dtype: i32): usize {
   return dtype == F32 ? 4 : dtype == INT8 ? 1 : 2;
 }
 
-/** Row products of any dtype; sums are still to be scaled (f16, int8). */
+/**
+ * Row products of any dtype with vectors from prepareVectors; sums are still to be scaled (f16, int8).
+ *
+ * @param vectors Its result, in the scratch of these vectors.
+ */
 export function products(
   dtype: i32, out: usize, outStride: usize, vectors: usize, nTokens: usize,
   base: usize, stride: usize, slots: usize, begin: usize, end: usize, cols: usize,
 ): void {
-  const vStride = vectorStride(dtype, cols);
+  if (dtype == F32) productsOf<f32>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+  else if (dtype == F16) productsOf<Half>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+  else if (dtype == BF16) productsOf<Brain>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+  else productsOf<i8>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+}
+
+function productsOf<T>(
+  out: usize, outStride: usize, vectors: usize, nTokens: usize,
+  base: usize, stride: usize, slots: usize, begin: usize, end: usize, cols: usize,
+): void {
   const width = padded(cols);
-  if (dtype == F32) rowProducts<f32>(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
-  else if (dtype == F16) rowProducts<Half>(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
-  else if (dtype == BF16) rowProducts<Brain>(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
-  else rowProductsInt8(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
+  const vStride = width * (sizeof<T>() == 1 ? 2 : 4);
+  if (isBatch(nTokens)) {
+    const workspace = vectors + inBlocks(nTokens) * vStride;
+    rowProductsBatch<T>(out, outStride, vectors, vStride, nTokens, workspace, base, stride, slots, begin, end, width);
+  } else if (sizeof<T>() == 1) {
+    rowProductsInt8(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
+  } else {
+    rowProducts<T>(out, outStride, vectors, vStride, nTokens, base, stride, slots, begin, end, width);
+  }
 }
 
 export function linear(

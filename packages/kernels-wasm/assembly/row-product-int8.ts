@@ -1,11 +1,11 @@
 /**
- * Products of int8 rows with a batch of 12-bit integer vectors.
+ * Products of int8 rows with one or a few 12-bit integer vectors; batch-product.ts has those of many.
  *
  * The sum is exact, so its order is free: i32 in each lane (at most 16512 columns: cols/4 · 127 · 4095 < 2^31), i64 over
  * the lanes, rounded once to f32. The caller multiplies with the scales. Rows come from four parts of the range, as in
  * row-product.ts.
  */
-import { rowPointer } from "./row-product";
+import { rowPointer, touchFour } from "./row-product";
 
 /** Lengths of gapless rows at which two streams beat four for one vector: 92 against 84 % of the read loop at 4096 columns. */
 const TWO_STREAMS_ABOVE: usize = 2048;
@@ -26,6 +26,7 @@ export function rowProductsInt8(
     const p1 = rowPointer(base, stride, slots, i + part);
     const p2 = rowPointer(base, stride, slots, i + 2 * part);
     const p3 = rowPointer(base, stride, slots, i + 3 * part);
+    if (slots) touchFour(base, stride, slots, min<usize>(i + 1, begin + part - 1), part);
     for (let t: usize = 0; t < blocked; t += 4) {
       const at = out + t * outStride + 4 * i;
       tile2x4(at, 4 * part, outStride, q + t * qStride, qStride, p0, p1, cols);
@@ -60,7 +61,7 @@ function addDot(sum: v128, p: usize, x: v128): v128 {
 }
 
 @inline
-function storeSum(out: usize, a: v128): void {
+export function storeSum(out: usize, a: v128): void {
   const sum =
     <i64>i32x4.extract_lane(a, 0) + <i64>i32x4.extract_lane(a, 1) +
     (<i64>i32x4.extract_lane(a, 2) + <i64>i32x4.extract_lane(a, 3));

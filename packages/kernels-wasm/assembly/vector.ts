@@ -1,7 +1,11 @@
 /**
  * Activation vectors, made ready for rows of one dtype, in a thread's own scratch:
  * f32 as they are; f16 and bf16 in even/odd order, f16 also times 2^64; int8 as 12-bit integers, scales in front.
+ *
+ * A few vectors lie one behind the other, f32 not even copied. More are a batch: blocks of four, 16 bytes of each in turn,
+ * zeros where the last block is not full; batch-product.ts has its workspace behind them.
  */
+import { batchWorkspaceBytes } from "./batch-product";
 import { BF16, F16, F32 } from "./element";
 
 /**
@@ -26,30 +30,45 @@ function scaleBytes(nTokens: usize): usize {
   return (4 * nTokens + 15) & ~15;
 }
 
-/** See `Kernels.scratchBytes`. */
-export function scratchBytes(cols: usize, nTokens: usize): usize {
-  return scaleBytes(nTokens) + 4 * padded(cols) * nTokens;
+/** Whether rows are widened first (batch-product.ts). Below, reading them from DRAM and multiplying had better overlap. */
+@inline
+export function isBatch(nTokens: usize): bool {
+  return nTokens >= 16;
 }
 
-/** Prepares `nTokens` vectors and returns where they are, {@link vectorStride} apart. */
+/** The vectors of a batch, with those that fill its last block. */
+@inline
+export function inBlocks(nTokens: usize): usize {
+  return (nTokens + 3) & ~3;
+}
+
+/** See `Kernels.scratchBytes`. Grows with either argument. */
+export function scratchBytes(cols: usize, nTokens: usize): usize {
+  const width = padded(cols);
+  const fixed = scaleBytes(nTokens);
+  return isBatch(nTokens) ? fixed + 4 * width * inBlocks(nTokens) + batchWorkspaceBytes(width) : fixed + 4 * width * nTokens;
+}
+
+/** Prepares `nTokens` vectors and returns where they are. */
 export function prepareVectors(scratch: usize, x: usize, dtype: i32, cols: usize, nTokens: usize): usize {
-  if (dtype == F32) return x;
+  const batch = isBatch(nTokens);
+  if (dtype == F32 && !batch) return x;
   const width = padded(cols);
   const vectors = scratch + scaleBytes(nTokens);
-  if (dtype == F16 || dtype == BF16) {
-    splitEvenOdd(vectors, x, width * nTokens, dtype == F16 ? HALF_VECTOR_FACTOR : 1);
-    return vectors;
-  }
+  const vStride = width * (dtype > BF16 ? 2 : 4);
+  const step: usize = batch ? 64 : 16;
   for (let t: usize = 0; t < nTokens; t++) {
-    const scale = quantise<i16>(vectors + 2 * width * t, x + 4 * width * t, width, ACTIVATION_MOST);
-    store<f32>(scratch + 4 * t, scale);
+    const at = vectors + (batch ? (t & ~3) * vStride + 16 * (t & 3) : t * vStride);
+    const from = x + 4 * width * t;
+    if (dtype == F32) spread(at, step, from, width);
+    else if (dtype == F16) splitEvenOdd(at, step, from, width, HALF_VECTOR_FACTOR);
+    else if (dtype == BF16) splitEvenOdd(at, step, from, width, 1);
+    else store<f32>(scratch + 4 * t, quantise(at, step, from, width));
+  }
+  if (batch) for (let t = nTokens; t < inBlocks(nTokens); t++) {
+    clear(vectors + (t & ~3) * vStride + 16 * (t & 3), step, vStride);
   }
   return vectors;
-}
-
-@inline
-export function vectorStride(dtype: i32, cols: usize): usize {
-  return padded(cols) * (dtype > BF16 ? 2 : 4);
 }
 
 /** Scale of vector t; int8. */
@@ -58,43 +77,71 @@ export function vectorScale(scratch: usize, t: usize): f32 {
   return load<f32>(scratch + 4 * t);
 }
 
-/** Every eight elements as 0 2 4 6 1 3 5 7, times a power of two. */
-function splitEvenOdd(out: usize, x: usize, count: usize, factor: f32): void {
+/** f32 as they are, sixteen bytes every `step`, as in all that follow. */
+function spread(out: usize, step: usize, x: usize, count: usize): void {
+  for (const end = x + 4 * count; x < end; x += 16) {
+    v128.store(out, v128.load(x));
+    out += step;
+  }
+}
+
+function clear(out: usize, step: usize, sizeBytes: usize): void {
+  for (let k: usize = 0; k < sizeBytes; k += 16) {
+    v128.store(out, f32x4.splat(0));
+    out += step;
+  }
+}
+
+/** Every eight elements as 0 2 4 6 1 3 5 7, times a power of two. `out` may be x. */
+export function splitEvenOdd(out: usize, step: usize, x: usize, count: usize, factor: f32): void {
   const f = f32x4.splat(factor);
   const end = x + 4 * count;
   for (; x < end; x += 32) {
     const a = v128.load(x), b = v128.load(x, 16);
     v128.store(out, f32x4.mul(v128.shuffle<f32>(a, b, 0, 2, 4, 6), f));
-    v128.store(out, f32x4.mul(v128.shuffle<f32>(a, b, 1, 3, 5, 7), f), 16);
-    out += 32;
+    v128.store(out + step, f32x4.mul(v128.shuffle<f32>(a, b, 1, 3, 5, 7), f));
+    out += 2 * step;
+  }
+}
+
+/** The way back of {@link splitEvenOdd}, in place. */
+export function joinEvenOdd(x: usize, count: usize): void {
+  for (const end = x + 4 * count; x < end; x += 32) {
+    const even = v128.load(x), odd = v128.load(x, 16);
+    v128.store(x, v128.shuffle<f32>(even, odd, 0, 4, 1, 5));
+    v128.store(x, v128.shuffle<f32>(even, odd, 2, 6, 3, 7), 16);
   }
 }
 
 /**
- * q = x / scale to the nearest integer, ties to even, within ±most; scale = fl(max|x| / most), which is returned.
+ * q = x / scale to the nearest integer, ties to even, within ±4095; scale = fl(max|x| / 4095), which is returned.
  * If the scale is zero or not finite, q is zero: a NaN or infinity then shows through the scale.
  *
- * @param q Integers T, `count` of them; @param count A multiple of 4.
+ * @param q i16, `count` of them; @param count A multiple of 8.
  */
-export function quantise<T>(q: usize, x: usize, count: usize, most: f32): f32 {
-  const scale = largestMagnitude(x, count) / most;
+function quantise(q: usize, step: usize, x: usize, count: usize): f32 {
+  const scale = largestMagnitude(x, count) / ACTIVATION_MOST;
   if (!(scale > 0 && scale < Infinity)) {
-    memory.fill(q, 0, count * sizeof<T>());
+    clear(q, step, 2 * count);
     return scale;
   }
-  const s = f32x4.splat(scale), high = f32x4.splat(most), low = f32x4.splat(-most);
-  for (let k: usize = 0; k < count; k += 4) {
-    const r = f32x4.nearest(f32x4.div(v128.load(x + 4 * k), s));
-    const i = i32x4.trunc_sat_f32x4_s(f32x4.max(f32x4.min(r, high), low));
-    const words = i16x8.narrow_i32x4_s(i, i);
-    if (sizeof<T>() == 2) v128.store64_lane(q + 2 * k, words, 0);
-    else v128.store32_lane(q + k, i8x16.narrow_i16x8_s(words, words), 0);
+  const s = f32x4.splat(scale);
+  for (const end = x + 4 * count; x < end; x += 32) {
+    v128.store(q, i16x8.narrow_i32x4_s(quantise4(v128.load(x), s), quantise4(v128.load(x, 16), s)));
+    q += step;
   }
   return scale;
 }
 
+@inline
+function quantise4(x: v128, scale: v128): v128 {
+  const r = f32x4.nearest(f32x4.div(x, scale));
+  const most = f32x4.splat(ACTIVATION_MOST);
+  return i32x4.trunc_sat_f32x4_s(f32x4.max(f32x4.min(r, most), f32x4.neg(most)));
+}
+
 /** max |x[k]|; NaN if any is. */
-export function largestMagnitude(x: usize, count: usize): f32 {
+function largestMagnitude(x: usize, count: usize): f32 {
   let m = f32x4.splat(0);
   for (const end = x + 4 * count; x < end; x += 16) m = f32x4.max(m, f32x4.abs(v128.load(x)));
   return max<f32>(

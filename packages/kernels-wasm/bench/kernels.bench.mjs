@@ -4,7 +4,8 @@
  *   node bench/kernels.bench.mjs [--mib 192] [--csv]        (after a build)
  *
  * One thread. Weights are streamed from DRAM: each pass touches `--mib` MiB. GB/s counts weight bytes only; the share is of a
- * loop that only reads, measured beside each row. gemm, crc32c and the optimiser work on operands that stay in the cache.
+ * loop that only reads the same bytes, in sequence, measured beside each row; for scattered slots a row of its own says what the
+ * same loop reaches slot by slot. Batches, gemm, crc32c and the optimiser work on operands that stay in the cache, and GFLOP/s count there.
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
@@ -31,9 +32,11 @@ const weights = arena.allocate(WEIGHT_BYTES + 64, 4096);
 fillWeights();
 await warmUp();
 printHead();
-for (const cols of [256, 1024, 4096, 8192]) for (const dtype of Object.keys(ELEMENT_BYTES)) benchLinear(dtype, cols, 1);
-for (const nTokens of [4, 64]) for (const dtype of Object.keys(ELEMENT_BYTES)) benchLinear(dtype, 4096, nTokens);
-for (const dtype of Object.keys(ELEMENT_BYTES)) benchFfn(dtype, 4096);
+const DTYPES = Object.keys(ELEMENT_BYTES);
+for (const cols of [256, 1024, 2048, 4096, 8192]) for (const dtype of DTYPES) benchLinear(dtype, cols, 1);
+for (const nTokens of [4, 16, 128]) for (const dtype of DTYPES) benchLinear(dtype, 4096, nTokens);
+for (const dModel of [2048, 4096]) for (const dtype of DTYPES) benchFfn(dtype, dModel);
+for (const dtype of DTYPES) benchFfnBatch(dtype, 4096, 128);
 for (const k of [32, 64, 128, 256]) benchGemm(512, 1024, k);
 benchAttention("f32", 2048);
 benchAttention("f16", 2048);
@@ -55,7 +58,7 @@ function checkEverything() {
 async function warmUp() {
   const silent = { ...console };
   console.log = () => {};
-  for (const dtype of Object.keys(ELEMENT_BYTES)) for (const nTokens of [1, 4]) benchLinear(dtype, 4096, nTokens);
+  for (const dtype of Object.keys(ELEMENT_BYTES)) for (const nTokens of [1, 4, 16]) benchLinear(dtype, 4096, nTokens);
   console.log = silent.log;
   await new Promise((resolve) => setTimeout(resolve, 500));
 }
@@ -78,20 +81,32 @@ function printHead() {
 
 /** Best of many runs, in milliseconds. */
 function time(run) {
+  return timeEach([run])[0];
+}
+
+/** Best of many runs of each, in turns, so that a noisy neighbour meets them all. */
+function timeEach(runs) {
   const begin = performance.now();
-  let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < REPEATS || performance.now() - begin < LEAST_MS; i++) {
-    const start = performance.now();
-    run(i);
-    best = Math.min(best, performance.now() - start);
+  const best = runs.map(() => Number.POSITIVE_INFINITY);
+  for (let i = 0; i < REPEATS || performance.now() - begin < LEAST_MS * runs.length; i++) {
+    for (const [which, run] of runs.entries()) {
+      const start = performance.now();
+      run(i);
+      best[which] = Math.min(best[which], performance.now() - start);
+    }
   }
   return best;
 }
 
-/** @param {{ kernel: string, shape: string, ms: number, bytes?: number, flop?: number, readBytes?: number }} row */
-function report({ kernel, shape, ms, bytes, flop, readBytes }) {
+/** A run beside the loop that only reads `readBytes`; none for 0. */
+function timeAndRead(run, readBytes) {
+  const [ms, readMs] = timeEach(readBytes ? [run, () => readLoop(weights, readBytes)] : [run]);
+  return { ms, ceiling: readBytes ? readBytes / readMs / 1e6 : 0 };
+}
+
+/** @param {{ kernel: string, shape: string, ms: number, bytes?: number, flop?: number, ceiling?: number }} row ceiling: GB/s of the read loop. */
+function report({ kernel, shape, ms, bytes, flop, ceiling = 0 }) {
   const gbPerSec = bytes === undefined ? "" : (bytes / ms / 1e6).toFixed(1);
-  const ceiling = readBytes === undefined ? 0 : readBytes / time(() => readLoop(weights, readBytes)) / 1e6;
   const share = ceiling ? `${((100 * Number(gbPerSec)) / ceiling).toFixed(0)} %` : "";
   const gflop = flop === undefined ? "" : (flop / ms / 1e6).toFixed(1);
   if (options.csv)
@@ -117,10 +132,10 @@ function benchLinear(dtype, cols, nTokens) {
   const scratch = arena.allocate(kernels.scratchBytes(cols, nTokens));
   const matrix = { dtype, data: weights, scales, rows, cols };
   const bytes = rows * cols * ELEMENT_BYTES[dtype];
-  const ms = time(() => kernels.linear(out, x, matrix, 0, nTokens, scratch));
-  const readBytes = nTokens === 1 ? bytes - (bytes % 64) : undefined;
+  const readBytes = nTokens === 1 ? bytes - (bytes % 64) : 0;
+  const { ms, ceiling } = timeAndRead(() => kernels.linear(out, x, matrix, 0, nTokens, scratch), readBytes);
   const shape = `[${rows}, ${cols}] x ${nTokens}`;
-  report({ kernel: `linear ${dtype}`, shape, ms, bytes, flop: 2 * rows * cols * nTokens, readBytes });
+  report({ kernel: `linear ${dtype}`, shape, ms, bytes, flop: 2 * rows * cols * nTokens, ceiling });
   arena.rewind(mark);
 }
 
@@ -146,18 +161,52 @@ function benchFfn(dtype, dModel) {
     const choose = (run) => arena.u32(slots, n).set(choices[run % step]);
     const bytes = n * rowBytes;
     const shape = `${step === 1 ? "all" : "5 %"} of ${slotCount}, d ${dModel}`;
-    const upMs = time((run) => {
+    if (step > 1) {
+      const read = timeAndRead((run) => {
+        for (const slot of choices[run % step]) readLoop(weights + slot * strideBytes, rowBytes);
+      }, WEIGHT_BYTES);
+      report({ kernel: `read loop, ${rowBytes} B`, shape, bytes, ...read });
+    }
+    const up = timeAndRead((run) => {
       choose(run);
       kernels.ffnUp(act, x, matrix, slots, n, 1, "relu", scratch);
-    });
-    report({ kernel: `ffnUp ${dtype}`, shape, ms: upMs, bytes, readBytes: WEIGHT_BYTES });
+    }, WEIGHT_BYTES);
+    report({ kernel: `ffnUp ${dtype}`, shape, bytes, ...up });
     arena.f32(act, n).fill(0.5);
-    const downMs = time((run) => {
+    const down = timeAndRead((run) => {
       choose(run);
       kernels.ffnDown(out, act, matrix, slots, n, 1);
-    });
-    report({ kernel: `ffnDown ${dtype}`, shape, ms: downMs, bytes, readBytes: WEIGHT_BYTES });
+    }, WEIGHT_BYTES);
+    report({ kernel: `ffnDown ${dtype}`, shape, bytes, ...down });
   }
+  arena.rewind(mark);
+}
+
+/** All neurons of a few slots with a batch, as in prefill; every activation counts. */
+function benchFfnBatch(dtype, dModel, nTokens) {
+  const mark = arena.mark();
+  const n = 256;
+  const rowBytes = dModel * ELEMENT_BYTES[dtype];
+  const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
+  const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
+  const matrix = { dtype, base: weights, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: 0 };
+  const [x, out] = [arena.allocate(4 * dModel * nTokens), arena.allocate(4 * dModel * nTokens)];
+  arena.f32(x, dModel * nTokens).fill(0.5);
+  const act = arena.allocate(4 * n * nTokens);
+  const slots = arena.allocate(4 * n);
+  arena.u32(slots, n).set(Array.from({ length: n }, (_, i) => i));
+  const scratch = arena.allocate(kernels.scratchBytes(dModel, nTokens));
+  const shape = `${n} neurons, d ${dModel} x ${nTokens}`;
+  const flop = 2 * n * dModel * nTokens;
+  const upMs = time(() => kernels.ffnUp(act, x, matrix, slots, n, nTokens, "relu", scratch));
+  report({ kernel: `ffnUp ${dtype}`, shape, ms: upMs, flop });
+  arena.f32(act, n * nTokens).fill(0.5);
+  report({
+    kernel: `ffnDown ${dtype}`,
+    shape,
+    ms: time(() => kernels.ffnDown(out, act, matrix, slots, n, nTokens)),
+    flop,
+  });
   arena.rewind(mark);
 }
 
@@ -207,7 +256,15 @@ function benchAttention(dtype, nKeys) {
 }
 
 function benchChecksum() {
-  for (const sizeBytes of [4096, 16384, MiB]) {
+  const mark = arena.mark();
+  const [n, slotBytes] = [512, 16384];
+  const slots = arena.allocate(4 * n);
+  arena.u32(slots, n).set(Array.from({ length: n }, (_, i) => i));
+  const sums = arena.allocate(4 * n);
+  const slotsMs = time(() => kernels.crc32cSlots(sums, weights, slotBytes, slotBytes, slots, n));
+  report({ kernel: "crc32cSlots", shape: `${n} of ${slotBytes} bytes`, ms: slotsMs, bytes: n * slotBytes });
+  arena.rewind(mark);
+  for (const sizeBytes of [512, 4096, 16384, MiB]) {
     const repeats = (8 * MiB) / sizeBytes;
     const ms = time(() => {
       for (let i = 0; i < repeats; i++) kernels.crc32c(weights, sizeBytes);

@@ -89,6 +89,15 @@ export interface WasmExports {
   ): void;
   selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number;
   crc32c(ptr: Ptr, sizeBytes: number, seed: number): number;
+  crc32cSlots(
+    out: Ptr,
+    base: Ptr,
+    strideBytes: number,
+    sizeBytes: number,
+    slots: Ptr,
+    begin: number,
+    end: number,
+  ): void;
   gemm(
     c: Ptr,
     ldc: number,

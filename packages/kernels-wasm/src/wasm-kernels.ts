@@ -22,7 +22,11 @@ const MAX_INT8_COLS = 16512;
  *   synchronously and `compileWasmKernels` was not awaited.
  */
 export function createWasmKernels(arena: Arena): TrainingKernels {
-  const wasm = instantiate(arena);
+  return kernelsOver(arena, instantiate(arena));
+}
+
+/** The contract over any implementation of the module's exports: the module itself, or threads that share it out. */
+export function kernelsOver(arena: Arena, wasm: WasmExports): TrainingKernels {
   return {
     backend: "wasm",
     arena,
@@ -77,8 +81,7 @@ export function createWasmKernels(arena: Arena): TrainingKernels {
     selectAbove: (out, scores, n, threshold) => wasm.selectAbove(out, scores, n, threshold) >>> 0,
     crc32c: (ptr, sizeBytes, seed = 0) => wasm.crc32c(ptr, sizeBytes, seed) >>> 0,
     crc32cSlots(out, base, strideBytes, sizeBytes, slots, n, begin = 0, end = n) {
-      const [sums, numbers] = [arena.u32(out, n), arena.u32(slots, n)];
-      for (let i = begin; i < end; i++) sums[i] = wasm.crc32c(base + numbers[i]! * strideBytes, sizeBytes, 0);
+      wasm.crc32cSlots(out, base, strideBytes, sizeBytes, slots, begin, end);
     },
     gemm: (c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k) =>
       wasm.gemm(c, ldc, a, aRowStride, aColStride, b, ldb, m, n, k),
@@ -111,10 +114,15 @@ export function createReadLoop(arena: Arena): (ptr: number, sizeBytes: number) =
   };
 }
 
-function instantiate(arena: Arena): WasmExports {
+/** True if threads can share the arena's memory. */
+export function isShared({ memory }: Arena): boolean {
+  return typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer;
+}
+
+/** The module over an arena. */
+export function instantiate(arena: Arena): WasmExports {
   const { memory } = arena;
-  const shared = typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer;
-  const instance = new WebAssembly.Instance(wasmModule(shared), { env: { memory } });
+  const instance = new WebAssembly.Instance(wasmModule(isShared(arena)), { env: { memory } });
   const wasm = instance.exports as unknown as WasmExports;
   assert(wasm.reservedBytes() <= ARENA_RESERVED_BYTES, "the module's static data exceeds the arena's reserved bytes");
   return wasm;

@@ -19,6 +19,8 @@ import {
 } from "./training-cases.js";
 import {
   type Crc32cCase,
+  type Crc32cSlotsCase,
+  crc32cSlotsTitle,
   crc32cTitle,
   type ElementwiseCase,
   elementwiseTitle,
@@ -37,6 +39,7 @@ export type ConformanceCase =
   | ElementwiseCase
   | SelectAboveCase
   | Crc32cCase
+  | Crc32cSlotsCase
   | GemmCase
   | Float16Case
   | CrossEntropyCase
@@ -61,6 +64,8 @@ export function titleOf(c: ConformanceCase): string {
       return selectAboveTitle(c);
     case "crc32c":
       return crc32cTitle(c);
+    case "crc32cSlots":
+      return crc32cSlotsTitle(c);
     case "gemm":
       return gemmTitle(c);
     case "float16":
@@ -162,6 +167,9 @@ const vectorCases: ConformanceCase[] = [
   { op: "crc32c", text: "\0".repeat(32), expected: 0x8a9136aa },
   { op: "crc32c", text: "\xff".repeat(32), expected: 0x62a8ab43 },
   { op: "crc32c", text: String.fromCharCode(...Array(32).keys()), expected: 0x46dd794e },
+  { op: "crc32cSlots", strideBytes: 512, sizeBytes: 500, slotCount: 40, n: 37 },
+  { op: "crc32cSlots", strideBytes: 1536, sizeBytes: 1536, slotCount: 5, n: 4 },
+  { op: "crc32cSlots", strideBytes: 512, sizeBytes: 3, slotCount: 3, n: 0 },
 ];
 
 const trainingCases: ConformanceCase[] = [

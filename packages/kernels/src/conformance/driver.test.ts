@@ -68,6 +68,13 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
     broken: { crc32c: (ptr, sizeBytes) => correct.crc32c(ptr, sizeBytes) },
     noticedBy: (c) => c.op === "crc32c" && c.text.length > 0,
   },
+  {
+    what: "crc32cSlots that ignores its range",
+    broken: {
+      crc32cSlots: (...[out, base, stride, size, slots, n]) => correct.crc32cSlots(out, base, stride, size, slots, n),
+    },
+    noticedBy: (c) => c.op === "crc32cSlots" && c.n > 0,
+  },
 ];
 
 describe("the conformance cases", () => {

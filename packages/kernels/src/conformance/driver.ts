@@ -5,7 +5,7 @@ import type { ConformanceCase } from "./case-table.js";
 import { runFfn, runFfnExtremes } from "./ffn-cases.js";
 import { runLinear } from "./linear-cases.js";
 import { runCrossEntropy, runFloat16, runGemm, runOptimiser } from "./training-cases.js";
-import { runCrc32c, runElementwise, runLayerNorm, runSelectAbove } from "./vector-cases.js";
+import { runCrc32c, runCrc32cSlots, runElementwise, runLayerNorm, runSelectAbove } from "./vector-cases.js";
 import { Workbench } from "./workbench.js";
 
 /** What the largest case needs of an arena. */
@@ -52,6 +52,9 @@ function run(bench: Workbench, c: ConformanceCase): void {
       break;
     case "crc32c":
       runCrc32c(bench, c);
+      break;
+    case "crc32cSlots":
+      runCrc32cSlots(bench, c);
       break;
     case "gemm":
       runGemm(bench, c);

@@ -1,4 +1,4 @@
-/** `layerNorm`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`. */
+/** `layerNorm`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
 import { paddedLength } from "@flashwick/core";
 import { UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
@@ -112,4 +112,51 @@ export function runCrc32c(bench: Workbench, { text, expected }: Crc32cCase): voi
     const first = bench.kernels.crc32c(ptr, cut, 0);
     expectEqual(`crc cut at ${cut}`, bench.kernels.crc32c(ptr + cut, bytes.length - cut, first), expected);
   }
+}
+
+export interface Crc32cSlotsCase {
+  readonly op: "crc32cSlots";
+  readonly strideBytes: number;
+  readonly sizeBytes: number;
+  readonly slotCount: number;
+  /** Slots whose checksums are wanted. */
+  readonly n: number;
+}
+
+export function crc32cSlotsTitle(c: Crc32cSlotsCase): string {
+  return `crc32cSlots ${c.n} of ${c.slotCount} slots, ${c.sizeBytes} of ${c.strideBytes} bytes: each equals a CRC-32C bit by bit, ranges write nothing else`;
+}
+
+export function runCrc32cSlots(bench: Workbench, c: Crc32cSlotsCase): void {
+  const base = bench.arena.allocate(c.slotCount * c.strideBytes);
+  const bytes = bench.arena.u8(base, c.slotCount * c.strideBytes);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 128 * (1 + bench.random.signed());
+  const wanted = Array.from({ length: c.n }, (_, i) => (i * 7 + 3) % c.slotCount);
+  const slots = bench.indices(wanted);
+  const out = bench.indices(new Array(c.n).fill(UNTOUCHED));
+  const cuts = [1, 1, Math.floor(c.n / 3), c.n - 1].filter((cut) => cut >= 1 && cut < c.n);
+  const expected = wanted.map((slot) =>
+    crc32cBitwise(bytes.subarray(slot * c.strideBytes, slot * c.strideBytes + c.sizeBytes)),
+  );
+  let begin = Math.min(1, c.n);
+  for (const end of [...cuts, c.n]) {
+    bench.kernels.crc32cSlots(out, base, c.strideBytes, c.sizeBytes, slots, c.n, begin, end);
+    const found = bench.arena.u32(out, c.n);
+    for (let i = 0; i < c.n; i++) expectEqual(`crc ${i}`, found[i], i >= 1 && i < end ? expected[i] : UNTOUCHED);
+    begin = end;
+  }
+  bench.kernels.crc32cSlots(out, base, c.strideBytes, c.sizeBytes, slots, c.n);
+  for (let i = 0; i < c.n; i++) expectEqual(`crc ${i}`, bench.arena.u32(out, c.n)[i], expected[i]);
+}
+
+const UNTOUCHED = 0x5e47ab1e;
+
+/** By the definition: one bit of the reflected polynomial 0x82F63B78 after the other. */
+function crc32cBitwise(bytes: Uint8Array): number {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
+  }
+  return ~crc >>> 0;
 }
