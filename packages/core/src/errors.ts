@@ -38,10 +38,12 @@ export type ErrorCode =
   | "INPUT_NO_TOKENIZER"
   | "INPUT_INVALID"
   | "IO_EXISTS"
+  | "IO_FILE_CHANGED"
   | "IO_NOT_FOUND"
   | "IO_NO_SPACE"
   | "IO_READ"
   | "IO_WRITE"
+  | "THREAD_FAILED"
   | "DISPOSED"
   | "SHAPE";
 
