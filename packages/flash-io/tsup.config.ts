@@ -1,6 +1,8 @@
 import { packageConfig } from "../../tsup.base.js";
 
-export default packageConfig({
-  index: "src/index.ts",
-  node: "src/node/index.ts",
-});
+const entry = { index: "src/index.ts", node: "src/node/index.ts" };
+export default packageConfig(
+  // The worker is plain JavaScript that Node runs as it stands, see src/node/reader-threads.ts.
+  { ...entry, "flash-reader-worker": "src/node/flash-reader-worker.js" },
+  { dts: { entry } },
+);

@@ -1,1 +1,14 @@
+export {
+  type DepthRate,
+  type DeviceTuning,
+  type MeasureDeviceOptions,
+  measureDevice,
+  type SizeRate,
+} from "./device-tuning.js";
 export { openFileReader, type PositionalReads } from "./file-reader.js";
+export type { FioEngine } from "./fio.js";
+export type { DirectMode } from "./flash-file.js";
+export { type FlashReaderOptions, openFlashReader } from "./flash-reader.js";
+export { cacheFolder, keepTuning, readKeptTuning, type TuningPlace } from "./kept-tuning.js";
+export { type BestRow, bestRows, type MeasureReadsOptions, measureReads, type ReadRow } from "./read-measurement.js";
+export { ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";

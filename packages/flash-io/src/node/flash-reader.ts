@@ -1,0 +1,72 @@
+/** Opening a model file for reading its records: which access, how many threads, which gaps. */
+import { InputError } from "@flashwick/core";
+import { measureDevice } from "./device-tuning.js";
+import { type DirectMode, type FlashFile, openFlashFile } from "./flash-file.js";
+import { keepTuning, readKeptTuning } from "./kept-tuning.js";
+import { MAX_READERS, ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";
+
+export interface FlashReaderOptions extends ThreadedReaderOptions {
+  /** Threads, that is reads in flight; 1 … 256. Default `auto`: as the device's tuning says. */
+  readonly readers?: number | "auto";
+  /** Unneeded bytes that are rather read than skipped. Default `auto`, likewise. */
+  readonly mergeGapBytes?: number | "auto";
+  /** Past the page cache. Default `auto`: where the file system allows. */
+  readonly direct?: DirectMode;
+  readonly signal?: AbortSignal;
+}
+
+/** What a reader is opened with. */
+interface Settings {
+  readonly readers: number;
+  readonly mergeGapBytes: number;
+}
+
+/** Where nothing is known of the device: most SSDs are near their best with 16 reads in flight; a page cache needs fewer threads. */
+const DIRECT_DEFAULTS: Settings = { readers: 16, mergeGapBytes: 0 };
+const BUFFERED_DEFAULTS: Settings = { readers: 4, mergeGapBytes: 0 };
+/** Opening a smaller file is not worth a measurement, nor is a small file a fair sample of its device. */
+const MEASURED_FILE_BYTES = 256 * 2 ** 20;
+
+/**
+ * Opens `path` for reading records by threads of its own.
+ *
+ * Returns before the threads are up: reading begins with those that are. With `auto`, the first opening of a file of at least
+ * 256 MiB on a device measures it (about a second) and keeps the result in the user's cache folder (kept-tuning.ts).
+ *
+ * @throws {IoError} `IO_NOT_FOUND` or `IO_READ` when the file cannot be opened. {UnsupportedError} `direct: true` where direct
+ *   reads are refused. {InputError} for numbers out of range. The signal's own reason.
+ */
+export async function openFlashReader(path: string, options: FlashReaderOptions = {}): Promise<ThreadedReader> {
+  const { readers = "auto", mergeGapBytes = "auto", signal } = options;
+  signal?.throwIfAborted();
+  checkRange("readers", readers, 1, MAX_READERS);
+  checkRange("mergeGapBytes", mergeGapBytes, 0, 2 ** 30);
+  const file = openFlashFile(path, options.direct ?? "auto");
+  try {
+    const auto = readers === "auto" || mergeGapBytes === "auto" ? await autoSettings(file, signal) : DIRECT_DEFAULTS;
+    return new ThreadedReader(
+      file,
+      readers === "auto" ? auto.readers : readers,
+      mergeGapBytes === "auto" ? auto.mergeGapBytes : mergeGapBytes,
+      options,
+    );
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+async function autoSettings(file: FlashFile, signal: AbortSignal | undefined): Promise<Settings> {
+  if (!file.access.direct) return BUFFERED_DEFAULTS;
+  const kept = readKeptTuning({ device: file.device });
+  if (kept) return kept;
+  if (file.sizeBytes < MEASURED_FILE_BYTES) return DIRECT_DEFAULTS;
+  const tuning = await measureDevice(file.path, { signal });
+  keepTuning({ device: file.device }, tuning, new Date());
+  return tuning;
+}
+
+function checkRange(what: string, value: number | "auto", least: number, most: number): void {
+  if (value === "auto" || (Number.isInteger(value) && value >= least && value <= most)) return;
+  throw new InputError("INPUT_INVALID", `${what} is ${value}, expected an integer from ${least} to ${most}, or "auto"`);
+}
