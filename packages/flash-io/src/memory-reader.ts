@@ -10,6 +10,7 @@ export function memoryReader(file: Uint8Array, name = "memory"): FlashReader {
     fallback: null,
     alignmentBytes: 1,
     readers: 0,
+    leavesCores: false,
     mergeGapBytes: 0,
     needsSharedMemory: false,
     start(memory, runs, signal) {

@@ -18,8 +18,10 @@ export interface FlashReader {
    * others are widened and go through a bounce buffer of the reader's own.
    */
   readonly alignmentBytes: number;
-  /** Threads that read; 0 where `start` reads on the calling thread. */
+  /** Reads in flight at once; 0 where `start` reads on the calling thread. */
   readonly readers: number;
+  /** Whether reads in flight need no core: computing meanwhile does not hold them up. */
+  readonly leavesCores: boolean;
   /** Up to this many unneeded bytes between two runs are cheaper to read than another operation; 0: never. */
   readonly mergeGapBytes: number;
   /** Whether `memory` must be a view of shared memory. */

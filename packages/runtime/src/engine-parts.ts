@@ -27,11 +27,13 @@ export interface EngineParts {
   readonly releaseArena?: ((arena: Arena) => void) | undefined;
   /** Unneeded bytes between two runs that are rather read than skipped; default: as the reader says. */
   readonly mergeGapBytes?: number | undefined;
-  /** Default true. False waits for every read before computing anything, for comparison. */
+  /** Default true. Missing neurons fly while resident ones are computed; false waits for them first. */
   readonly overlap?: boolean | undefined;
+  /** Default true. Streamed layers are read one chunk ahead of the compute. */
+  readonly readAhead?: boolean | undefined;
   /**
    * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
-   * output, so that reads fly during attention. Default: where the reader has threads. Costs the predictor's time again.
+   * output, so that reads fly during attention. Default: with overlap, where the reader has threads. Costs the predictor's time again.
    */
   readonly lookahead?: boolean | undefined;
   readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;

@@ -95,7 +95,7 @@ export class Engine {
     this.meter = new TokenMeter(parts.clock);
     this.#ahead = new StreamAhead(
       layers.map(({ flash }) => flash),
-      parts.overlap ?? true,
+      parts.readAhead ?? true,
       this.meter,
     );
     const { file, reader } = parts;
@@ -246,7 +246,8 @@ export class Engine {
   /** Decodes one token through the neuron cache, in the engine's mode. */
   async decode(token: number, position: number, options: ForwardOptions): Promise<TokenStats> {
     this.meter.begin();
-    const lookahead = this.parts.mode === "predicted" && (this.parts.lookahead ?? this.parts.reader.readers > 0);
+    const { mode, overlap = true, reader, lookahead: wanted = overlap && reader.readers > 0 } = this.parts;
+    const lookahead = mode === "predicted" && wanted;
     const guess = lookahead
       ? (layer: number, workshop: Workshop, flash: FlashLayer) =>
           this.#anticipate(layer, workshop, flash, options.signal)

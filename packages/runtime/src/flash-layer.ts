@@ -22,7 +22,7 @@ const MAX_READ_BYTES = 8 * 2 ** 20;
 /** Longest single read of a stream: enough for the device's bandwidth, and short enough that several readers share a chunk. */
 const STREAM_READ_BYTES = 2 ** 20;
 /** Landed neurons are computed in so many groups, of at least so many neurons. */
-const LANDING_GROUPS = 8;
+const LANDING_GROUPS = 4;
 const LEAST_GROUP_NEURONS = 32;
 /** Of the slots, what guesses may take: a guess must not push out what it takes for granted. */
 const MOST_ANTICIPATED_SHARE = 1 / 2;

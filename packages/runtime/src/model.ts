@@ -43,7 +43,10 @@ export interface ModelOptions {
   readonly kvPrecision?: KvPrecision | "auto" | undefined;
   /** Unneeded bytes between two flash reads up to which they become one; default: what the device is best with. */
   readonly mergeGapBytes?: number | undefined;
-  /** Default true. False waits for every read before computing anything, for comparison; gives the same bits. */
+  /**
+   * Compute while reads fly. Default: as the platform found worth while. False waits for every read before computing anything. Either
+   * way gives the same bits.
+   */
   readonly overlap?: boolean | undefined;
   /** Guess and read ahead of each layer's attention; default: where the reader has threads. Gives the same bits. */
   readonly lookahead?: boolean | undefined;
@@ -63,6 +66,8 @@ export interface ModelParts {
   readonly maxArenaBytes?: number;
   /** Arenas in shared memory: compute threads need it. */
   readonly sharedMemory?: boolean;
+  /** Whether computing while single neurons are read pays here; default true. */
+  readonly overlap?: boolean;
   /** Threads that compute; default 1. For reports. */
   readonly threads?: number;
   /** Tells whoever computes that an arena will not be used any more. */
@@ -303,7 +308,8 @@ export class Model {
       policy: this.#policy,
       threshold: this.options.threshold,
       mergeGapBytes: this.#mergeGapBytes,
-      overlap: this.options.overlap,
+      overlap: this.options.overlap ?? this.parts.overlap,
+      readAhead: this.options.overlap,
       lookahead: this.options.lookahead,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,

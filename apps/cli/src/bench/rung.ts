@@ -58,15 +58,16 @@ export function planLadder(plan: LadderPlan): Rung[] {
   const rungs: Rung[] = [
     rung("naive", "naive: every weight from flash", "bundled", dense, "reload", slow, [2196, 6.1]),
     rung("half", "half resident", "bundled", dense, null, slow, [1090, 6.1]),
+    rung("half-ahead", "half resident, read ahead", "bundled", { ...dense, overlap: true }, null, slow, null),
     rung("predictor", "+ predictor", "split", plain, "forget", fast, [738, 1.25]),
     rung("window", "+ window", "split", { ...plain, ...window }, null, fast, [164, 1.25]),
     rung("bundling", "+ bundling", "bundled", { ...plain, ...window }, null, fast, [87, 2.25]),
     rung("merging", "+ merging", "bundled", { ...merged, ...window }, null, fast, null),
     rung("policy", "+ all slots used", "bundled", { ...merged, policy: "window" }, null, fast, null),
-    rung("overlap", "+ overlap", "bundled", { ...ours, lookahead: false }, null, fast, null),
-    rung("lookahead", "+ lookahead", "bundled", ours, null, fast, null),
-    rung("int8", "+ int8, half of its own file", "int8", int8(ours, plan.int8BudgetBytes), null, fast, null),
-    rung("int8-same", "+ int8, the same DRAM", "int8", int8(ours, plan.dramBudgetBytes), null, fast, null),
+    rung("overlap", "… overlapped", "bundled", { ...ours, overlap: true, lookahead: false }, null, fast, null),
+    rung("lookahead", "… and looking ahead", "bundled", { ...ours, overlap: true, lookahead: true }, null, fast, null),
+    rung("int8", "int8, half of its own file", "int8", int8(ours, plan.int8BudgetBytes), null, fast, null),
+    rung("int8-same", "int8, the same DRAM", "int8", int8(ours, plan.dramBudgetBytes), null, fast, null),
   ];
   return rungs.filter(({ file }) => plan.files[file] !== undefined);
 }

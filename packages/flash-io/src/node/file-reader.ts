@@ -50,6 +50,7 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
     fallback: null,
     alignmentBytes: 1,
     readers: 0,
+    leavesCores: false,
     mergeGapBytes: 0,
     needsSharedMemory: false,
     start(memory, runs, signal) {

@@ -9,13 +9,13 @@
  * thread's own bounce buffer, and is copied. Bounce buffers are WebAssembly memories: the others are not page-aligned, and
  * direct reads into them fail with EINVAL.
  */
-import { readSync, readvSync } from "node:fs";
+import { read, readSync, readv, readvSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 
 /** @type {import("./reader-threads.js").ThreadSetup} */
-const { table, fd, thread, alignmentBytes, jitterUs } = workerData;
+const { table, fd, thread, alignmentBytes, jitterUs, ring } = workerData;
 const { words: W, columns, runCapacity, pieceCapacity } = table;
 
 /** `readSync` takes lengths below 2^31 only; a multiple of every alignment. */
@@ -51,21 +51,106 @@ let endsAt = 0;
 
 class Truncated extends Error {}
 
+/** Reads one entry after another, blocking in each; returns when the thread shall end. */
 function run() {
+  for (;;) {
+    const bell = awaitTurn();
+    if (bell === null) return;
+    Atomics.store(words, busy, 1);
+    readAll();
+    Atomics.store(words, busy, 0);
+    if (Atomics.load(words, W.doorbell) === bell) sleep(bell);
+  }
+}
+
+/** Takes messages, and sleeps while this thread is not wanted; the doorbell as it was before, or null when the thread shall end. */
+function awaitTurn() {
   for (;;) {
     const bell = Atomics.load(words, W.doorbell);
     if (Atomics.load(words, W.messages) !== messagesSeen) takeMessages();
     // In this order: what stops also changes `active`, so that nobody sleeps through it.
     const active = Atomics.load(words, W.active);
-    if (Atomics.load(words, W.stopping) !== 0) return;
-    if (thread >= active) {
-      Atomics.wait(words, W.active, active);
-      continue;
-    }
+    if (Atomics.load(words, W.stopping) !== 0) return null;
+    if (thread < active) return bell;
+    Atomics.wait(words, W.active, active);
+  }
+}
+
+/** Reads that the ring has and that have not come back. */
+let inFlight = 0;
+
+/**
+ * The same through the kernel's submission ring, which libuv offers where the process was started with UV_USE_IO_URING=1: one thread
+ * keeps `depth` reads in flight and is needed for none of them, so that the cores are left to computing. Sleeps only while
+ * nothing is in flight; otherwise returns to the event loop, and goes on when a read comes back.
+ */
+function serveRing() {
+  for (;;) {
+    const bell = awaitTurn();
+    if (bell === null) return;
     Atomics.store(words, busy, 1);
-    readAll();
+    fillRing();
+    if (inFlight > 0) return;
     Atomics.store(words, busy, 0);
     if (Atomics.load(words, W.doorbell) === bell) sleep(bell);
+  }
+}
+
+function fillRing() {
+  while (inFlight < Atomics.load(words, W.depth)) {
+    const place = takeEntry();
+    if (place < 0) return;
+    if (jitterUs > 0) dawdle();
+    if (Atomics.load(words, W.messages) !== messagesSeen) takeMessages();
+    if (!submit(place)) finish(place);
+  }
+}
+
+/**
+ * Hands an entry to the ring; false if it is one for the bounce buffer, which is not worth it.
+ *
+ * @param {number} place
+ */
+function submit(place) {
+  const count = entryPieceCount[place];
+  const first = entryFirstPiece[place];
+  const offset = entryOffset[place];
+  if (!isAligned(offset) || entryBytes[place] > MAX_READ_BYTES || !arePiecesAligned(first, count)) return false;
+  const memory = /** @type {Uint8Array} */ (memories[entryMemory[place]]);
+  /** @type {(error: Error | null, got: number) => void} */
+  const onEnd = (error, got) => comeBack(place, error, got);
+  inFlight++;
+  if (count === 1) read(fd, memory, piecePtr[first], pieceBytes[first], offset, onEnd);
+  else readv(fd, viewsOf(memory, first, count), offset, onEnd);
+  return true;
+}
+
+/**
+ * @param {number} place
+ * @param {Error | null} error
+ * @param {number} got
+ */
+function comeBack(place, error, got) {
+  inFlight--;
+  if (error !== null) fail(place, error);
+  else if (got === entryBytes[place]) land(place);
+  else finish(place);
+  fillRing();
+  // Not from here: what is on the stack would keep a released memory alive while this thread sleeps.
+  if (inFlight === 0) setImmediate(serveRing);
+}
+
+/**
+ * Reads an entry here and now: a bounced one, or the rest of a short read.
+ *
+ * @param {number} place
+ */
+function finish(place) {
+  try {
+    readEntry(place);
+    land(place);
+  } catch (error) {
+    fail(place, error);
   }
 }
 
@@ -77,17 +162,9 @@ function sleep(bell) {
   if (Atomics.wait(words, W.doorbell, bell) !== "ok") Atomics.sub(words, W.sleepers, 1);
 }
 
-/** Reads entries until there are none. */
+/** Reads entries until there are none, or one fails. */
 function readAll() {
-  for (;;) {
-    const ticket = Atomics.load(words, W.ticket);
-    const left = (Atomics.load(words, W.published) - ticket) | 0;
-    if (left <= 0) return;
-    if (Atomics.compareExchange(words, W.ticket, ticket, (ticket + 1) | 0) !== ticket) continue;
-    if (left > 1 && Atomics.load(words, W.sleepers) > 0) {
-      Atomics.sub(words, W.sleepers, Atomics.notify(words, W.doorbell, 1));
-    }
-    const place = ticket & runMask;
+  for (let place = takeEntry(); place >= 0; place = takeEntry()) {
     try {
       if (jitterUs > 0) dawdle();
       if (Atomics.load(words, W.messages) !== messagesSeen) takeMessages();
@@ -96,9 +173,28 @@ function readAll() {
       fail(place, error);
       return;
     }
-    Atomics.store(entryLanded, place, 1);
-    end();
+    land(place);
   }
+}
+
+/** The place of the next entry, which is this thread's now; -1 if there is none. Wakes another thread if there are more. */
+function takeEntry() {
+  for (;;) {
+    const ticket = Atomics.load(words, W.ticket);
+    const left = (Atomics.load(words, W.published) - ticket) | 0;
+    if (left <= 0) return -1;
+    if (Atomics.compareExchange(words, W.ticket, ticket, (ticket + 1) | 0) !== ticket) continue;
+    if (left > 1 && Atomics.load(words, W.sleepers) > 0) {
+      Atomics.sub(words, W.sleepers, Atomics.notify(words, W.doorbell, 1));
+    }
+    return ticket & runMask;
+  }
+}
+
+/** @param {number} place */
+function land(place) {
+  Atomics.store(entryLanded, place, 1);
+  end();
 }
 
 /** Counts one read as ended, and wakes the owner if that is what it sleeps for. */
@@ -165,12 +261,21 @@ function arePiecesAligned(first, count) {
  * @param {number} place
  */
 function readScattered(memory, first, count, place) {
+  return readvSync(fd, viewsOf(memory, first, count), entryOffset[place]) === entryBytes[place];
+}
+
+/**
+ * @param {Uint8Array} memory
+ * @param {number} first
+ * @param {number} count
+ */
+function viewsOf(memory, first, count) {
   const views = new Array(count);
   for (let i = 0; i < count; i++) {
     const piece = (first + i) & pieceMask;
     views[i] = memory.subarray(piecePtr[piece], piecePtr[piece] + pieceBytes[piece]);
   }
-  return readvSync(fd, views, entryOffset[place]) === entryBytes[place];
+  return views;
 }
 
 /**
@@ -358,4 +463,5 @@ function dawdle() {
 
 // Last, for it returns only when the thread shall end.
 Atomics.add(words, W.ready, 1);
-run();
+if (ring) serveRing();
+else run();

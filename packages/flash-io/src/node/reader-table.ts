@@ -47,6 +47,8 @@ export const WORDS = {
   ready: 83,
   /** 1 while a thread changes a flag of V8, which is the process's. */
   flagLock: 84,
+  /** Reads that a thread with a ring keeps in flight. */
+  depth: 85,
   /** First of one word a thread. */
   busy: 96,
 } as const;
@@ -238,6 +240,11 @@ export class ReaderTable {
       endsAt: endsAt!,
       text: new TextDecoder().decode(Uint8Array.from(textBytes)),
     };
+  }
+
+  /** How many reads a thread with a ring keeps in flight. */
+  setDepth(depth: number): void {
+    Atomics.store(this.#words, WORDS.depth, depth);
   }
 
   /** Tells the threads that messages about memories wait for them. */

@@ -15,6 +15,8 @@ export interface ThreadSetup {
   readonly thread: number;
   readonly alignmentBytes: number;
   readonly jitterUs: number;
+  /** It keeps many reads in flight through the kernel's ring; else it blocks in one after another. */
+  readonly ring: boolean;
 }
 
 /** What threads are told about memory `index`: its bytes, or null when they must let go of it. */
@@ -60,9 +62,21 @@ export class ReaderThreads {
     private readonly createWorker: CreateWorker = createReaderWorker,
   ) {}
 
-  /** Starts threads until there are `count`. Returns before they are up; they begin to read when they are. */
-  grow(count: number): void {
-    this.table.activate(count);
+  /** Threads for `readers` reads in flight: as many, or one with a ring. */
+  countFor(readers: number): number {
+    return this.setup.ring ? 1 : readers;
+  }
+
+  /** From now on `readers` reads are in flight at most; there are threads for them already. */
+  limit(readers: number): void {
+    this.table.setDepth(readers);
+    this.table.activate(this.countFor(readers));
+  }
+
+  /** Starts threads until there are enough. Returns before they are up; they begin to read when they are. */
+  grow(readers: number): void {
+    const count = this.countFor(readers);
+    this.limit(readers);
     for (let thread = this.#workers.length; thread < count; thread++) {
       const worker = this.createWorker({ ...this.setup, table: this.table.layout, thread });
       this.#workers.push(worker);

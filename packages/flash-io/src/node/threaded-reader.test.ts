@@ -233,7 +233,7 @@ describe("failures end a batch at once and leave no thread", () => {
     const { reader, workers, close } = open(4, slow);
     await reader.grow(4);
     reader.start(sharedMemory(), manyRuns(2000));
-    const error = await failure(reader, () => workers[1]!.terminate());
+    const error = await failure(reader, () => workers.at(-1)!.terminate());
     expect(error).toMatchObject({ code: "IO_READ", message: expect.stringContaining("reader thread ended") });
     expect(() => reader.start(sharedMemory(), manyRuns(1))).toThrowError(/reader thread ended/);
     await close();

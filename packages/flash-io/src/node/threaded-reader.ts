@@ -17,6 +17,11 @@ import { ReaderTable, type ReadFailure } from "./reader-table.js";
 import { type CreateWorker, ReaderThreads } from "./reader-threads.js";
 
 export interface ThreadedReaderOptions {
+  /**
+   * One thread with the kernel's submission ring instead of a thread a read. Default: where Node offers it ({@link hasRing}) and reads
+   * are direct.
+   */
+  readonly ring?: boolean;
   /** For tests: every read first sleeps a pseudo-random time up to this. Default 0. */
   readonly jitterUs?: number;
   /** For tests: how threads are made. */
@@ -47,6 +52,7 @@ export class ThreadedReader implements FlashReader {
   readonly fallback: string | null;
   readonly alignmentBytes: number;
   readonly needsSharedMemory = true;
+  readonly leavesCores: boolean;
 
   readonly #file: FlashFile;
   readonly #table: ReaderTable;
@@ -75,7 +81,9 @@ export class ThreadedReader implements FlashReader {
     const { runCapacity = RUN_CAPACITY, pieceCapacity = PIECE_CAPACITY, jitterUs = 0 } = options;
     this.#table = new ReaderTable({ runCapacity, pieceCapacity, threads: MAX_READERS });
     const { fd, alignmentBytes } = file.access;
-    this.#threads = new ReaderThreads(this.#table, { fd, alignmentBytes, jitterUs }, options.createWorker);
+    const { ring = hasRing() && file.access.direct } = options;
+    this.leavesCores = ring;
+    this.#threads = new ReaderThreads(this.#table, { fd, alignmentBytes, jitterUs, ring }, options.createWorker);
     this.#threads.grow(readers);
   }
 
@@ -139,14 +147,15 @@ export class ThreadedReader implements FlashReader {
   async grow(readers: number): Promise<void> {
     this.#readers = Math.max(this.#readers, readers);
     this.#threads.grow(this.#readers);
-    while (this.#table.readyThreads < this.#readers && this.#threads.failure === null) await turn();
+    const threads = this.#threads.countFor(this.#readers);
+    while (this.#table.readyThreads < threads && this.#threads.failure === null) await turn();
     if (this.#threads.failure) throw this.#threadError(this.#threads.failure);
   }
 
   /** Lets only the first `readers` threads read, from the next batch on. For measuring, likewise. */
   limit(readers: number): void {
     this.#readers = readers;
-    this.#table.activate(readers);
+    this.#threads.limit(readers);
   }
 
   #hasLanded(runCount: number): boolean {
@@ -223,6 +232,17 @@ export class ThreadedReader implements FlashReader {
     this.#file.checkUnchanged();
     this.#checkedAt = now;
   }
+}
+
+/**
+ * Whether Node reads through io_uring here: where libuv does so when the process was started with UV_USE_IO_URING=1. Node 20 ships
+ * such a libuv and leaves it off unless asked, since a process that gives up privileges keeps a ring's (CVE-2024-22017); later
+ * ones want another flag, which Node does not set. To be looked at again when Node has a way to ask for it.
+ */
+export function hasRing(): boolean {
+  const [major = 0, minor = 0] = (process.versions.uv ?? "").split(".").map(Number);
+  const offers = process.platform === "linux" && major === 1 && minor >= 45 && minor <= 48;
+  return offers && process.env.UV_USE_IO_URING === "1";
 }
 
 function readError(path: string, { kind, offset, sizeBytes, endsAt, text }: ReadFailure): Error {

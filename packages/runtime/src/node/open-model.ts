@@ -68,6 +68,8 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
       backend: compute.name,
       predictor: sidecar?.predictor ?? null,
       clock: () => performance.now(),
+      // Reader threads must come by a core for every read: where computing takes all, each waits for the other (docs/decisions/0009).
+      overlap: reader.leavesCores || availableParallelism() > compute.threads,
       sharedMemory: compute.threads > 1,
       threads: compute.threads,
       releaseArena: compute.release,
