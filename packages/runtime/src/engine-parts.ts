@@ -38,6 +38,8 @@ export interface EngineParts {
   readonly lookahead?: boolean | undefined;
   readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Aborted when the model is closed: whatever runs ends within a layer, with the signal's reason. */
+  readonly closing?: AbortSignal | undefined;
 }
 
 /** Largest arena in use, bytes. */

@@ -16,6 +16,7 @@ import { type EngineParts, largestArena, mergeGapBytes } from "./engine-parts.js
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
+import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";
 import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
@@ -200,8 +201,12 @@ export class Engine {
     const { totalBytes } = this.#loader;
     let loaded = 0;
     const kernelsOf = (arena: Arena) => this.#workshops.find((workshop) => workshop.arena === arena)!.kernels;
+    const onBytes = async (bytes: number) => {
+      onLoaded?.((loaded += bytes), totalBytes);
+      await this.#giveWay(signal);
+    };
     onLoaded?.(0, totalBytes);
-    return await this.#loader.load(kernelsOf, reader, (bytes) => onLoaded?.((loaded += bytes), totalBytes), signal);
+    return await this.#loader.load(kernelsOf, reader, onBytes, signal);
   }
 
   get batchTokens(): number {
@@ -335,9 +340,10 @@ export class Engine {
     try {
       return await this.#forwardLayers(tokens, position, options, ffn, beforeAttention);
     } catch (error) {
-      // Nothing flies on after a failure.
+      // Nothing flies on after a failure, whoever began it.
+      await landAll(this.parts.reader);
       await this.#ahead.drop();
-      for (const { flash } of this.#layers) await flash.abandon();
+      for (const { flash } of this.#layers) flash.abandon();
       throw error;
     }
   }
@@ -351,11 +357,12 @@ export class Engine {
   ): Promise<TokenStats> {
     const { geometry } = this.parts.file.header;
     const n = tokens.length;
+    // Also before the first layer: arenas and reader are gone when the model is closed.
+    this.parts.closing?.throwIfAborted();
     await this.#embed(tokens, position, options.signal);
     let at = 0;
     for (const [index, layer] of this.#layers.entries()) {
-      if (this.parts.clock() - this.#lastTurnMs > EVENT_LOOP_WAIT_MS) await this.#turn();
-      options.signal?.throwIfAborted();
+      await this.#giveWay(options.signal);
       if (layer.arena !== at) {
         this.#carry(at, layer.arena, n);
         at = layer.arena;
@@ -388,10 +395,15 @@ export class Engine {
     return this.meter.end();
   }
 
-  async #turn(): Promise<void> {
-    this.meter.enter("other");
-    await eventLoopTurn();
-    this.#lastTurnMs = this.parts.clock();
+  /** Lets the event loop have its turn now and then, and throws if the work is not wanted any more. */
+  async #giveWay(signal: AbortSignal | undefined): Promise<void> {
+    if (this.parts.clock() - this.#lastTurnMs > EVENT_LOOP_WAIT_MS) {
+      this.meter.enter("other");
+      await eventLoopTurn();
+      this.#lastTurnMs = this.parts.clock();
+    }
+    signal?.throwIfAborted();
+    this.parts.closing?.throwIfAborted();
   }
 
   async #embed(tokens: readonly number[], position: number, signal?: AbortSignal): Promise<void> {

@@ -129,12 +129,11 @@ export class FlashLayer implements StreamedLayer {
     reader.start(kernels.arena.bytes, runs, signal);
   }
 
-  /** After a failure elsewhere: waits for what is in flight, and forgets it with all else. */
-  async abandon(): Promise<void> {
+  /** After a failure elsewhere, when nothing is in flight: forgets what was anticipated, with all else. */
+  abandon(): void {
     if (!this.#anticipated) return;
     this.#anticipated = null;
     this.parts.cache.clear();
-    await Promise.resolve(this.parts.reader.wait()).catch(() => {});
   }
 
   /**

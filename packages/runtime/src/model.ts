@@ -116,7 +116,10 @@ export class Model {
   #session: Session | null = null;
   /** Resolves when the request in progress has ended. */
   #turn: Promise<void> = Promise.resolve();
-  #closed = false;
+  /** Ends the turn of a request that waits for its caller to take a token; null while it works. */
+  #endIdleTurn: (() => void) | null = null;
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | null = null;
 
   /**
    * Checks that the parts belong together and that the budget holds at least one token.
@@ -213,7 +216,7 @@ export class Model {
         const piece = text?.push(token) ?? "";
         if (text?.stopped) {
           finishReason = "stop";
-          yield { text: piece, token, stats: null, finishReason: null };
+          yield this.#handOver({ text: piece, token, stats: null, finishReason: null }, release);
           break;
         }
         // The last token of all needs no logits after it, nor does one at the end of the context.
@@ -224,10 +227,11 @@ export class Model {
           logits = step.logits as Float32Array<ArrayBuffer>;
           decoded.push((stats = step.stats));
         }
-        yield { text: piece, token, stats, finishReason: null };
+        yield this.#handOver({ text: piece, token, stats, finishReason: null }, release);
+        this.#takeBack();
         if (!more) break;
       }
-      yield { text: text?.end() ?? "", token: null, stats: null, finishReason };
+      yield this.#handOver({ text: text?.end() ?? "", token: null, stats: null, finishReason }, release);
       const { plan } = session.engine.parts;
       const stats = this.#summarize(plan, batches, decoded);
       return { promptTokens: promptTokens.length, tokens, finishReason, stats, plan };
@@ -235,6 +239,7 @@ export class Model {
       this.#dropSession();
       throw error;
     } finally {
+      this.#endIdleTurn = null;
       release();
     }
   }
@@ -260,34 +265,61 @@ export class Model {
     }
   }
 
-  /** Closes the file and releases the memory. Safe to call twice. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await this.#turn;
-    this.#dropSession();
-    await this.parts.reader.close();
-    await this.parts.onClose?.();
-    await this.parts.file.source.close();
+  /**
+   * Ends the request in progress within a layer (it throws a {@link DisposedError}, as do those that wait for their turn), closes
+   * the file and releases the memory. Safe to call twice, and from within a `generate` loop; not from the work of `withSession`,
+   * whose end it waits for.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
+  async #end(): Promise<void> {
+    this.#closing.abort(new DisposedError("the model"));
+    this.#endIdleTurn?.();
+    await this.#turn;
+    const { reader, onClose, file } = this.parts;
+    const ends = [() => this.#dropSession(), () => reader.close(), () => onClose?.(), () => file.source.close()];
+    const failures: unknown[] = [];
+    // Whatever fails, all else is closed.
+    for (const end of ends) {
+      try {
+        await end();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** While a request waits for its caller, the model may be closed. */
+  #handOver(item: GeneratedToken, release: () => void): GeneratedToken {
+    this.#endIdleTurn = release;
+    return item;
+  }
+
+  /** @throws {DisposedError} if the model was closed meanwhile. */
+  #takeBack(): void {
+    this.#endIdleTurn = null;
+    this.#closing.signal.throwIfAborted();
+  }
+
   /** Waits for the request in progress; returns what ends this one. */
   async #enter(): Promise<() => void> {
-    if (this.#closed) throw new DisposedError("the model");
+    this.#closing.signal.throwIfAborted();
     const before = this.#turn;
     let release = () => {};
     this.#turn = new Promise((resolve) => {
       release = resolve;
     });
     await before;
-    if (this.#closed) {
-      release();
-      throw new DisposedError("the model");
-    }
+    if (this.#closing.signal.aborted) release();
+    this.#closing.signal.throwIfAborted();
     return release;
   }
 
@@ -313,14 +345,16 @@ export class Model {
       lookahead: this.options.lookahead,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
+      closing: this.#closing.signal,
     });
     this.#session = new Session(engine);
     return this.#session;
   }
 
   #dropSession(): void {
-    this.#session?.engine.close();
+    const dropped = this.#session;
     this.#session = null;
+    dropped?.engine.close();
   }
 
   #summarize(plan: MemoryPlan, prefill: readonly TokenStats[], decode: readonly TokenStats[]): RunStats {

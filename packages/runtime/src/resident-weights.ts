@@ -5,6 +5,7 @@ import { bytesPerElement, FormatError, IntegrityError, type ModelGeometry } from
 import type { ModelFile, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import { landAll } from "./landing.js";
 
 /** A linear layer: a matrix, and f32 biases or 0. */
 export interface Linear {
@@ -153,7 +154,7 @@ export class ResidentLoader {
   /**
    * Reads everything that was placed. May be called again: it reads again.
    *
-   * @param onBytes Called with the size of each tensor that has come and passed.
+   * @param onBytes Called with the size of each tensor that has come and passed; may wait, and may throw to end the loading.
    * @returns What was read.
    * @throws {IntegrityError} `INTEGRITY_TENSOR`. As `FlashReader.wait`.
    * Cost: the time to read these bytes in sequence, while the checksums keep up (some 2 GB/s).
@@ -161,33 +162,51 @@ export class ResidentLoader {
   async load(
     kernelsOf: (arena: Arena) => Kernels,
     reader: FlashReader,
-    onBytes: (bytes: number) => void,
+    onBytes: (bytes: number) => void | Promise<void>,
     signal?: AbortSignal,
   ): Promise<{ readonly bytes: number; readonly reads: number }> {
     let bytes = 0;
     let count = 0;
     for (const [arena, reads] of this.#reads) {
-      const kernels = kernelsOf(arena);
       reads.sort((a, b) => a.offset - b.offset);
-      const runs = reads.map(runsOf);
-      reader.start(arena.bytes, runs.flat(), signal);
+      count += await this.#loadArena(arena, reads, kernelsOf(arena), reader, onBytes, signal);
+      bytes += reads.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    }
+    return { bytes, reads: count };
+  }
+
+  /** Returns how many reads it took. */
+  async #loadArena(
+    arena: Arena,
+    reads: readonly ResidentRead[],
+    kernels: Kernels,
+    reader: FlashReader,
+    onBytes: (bytes: number) => void | Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const runs = reads.map(runsOf);
+    // The batch is gigabytes: what ends it for any reason takes back the reads that have not begun.
+    const unwanted = new AbortController();
+    const onAbort = () => unwanted.abort(signal!.reason);
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", onAbort);
+    try {
+      reader.start(arena.bytes, runs.flat(), unwanted.signal);
       let landed = 0;
       for (const [i, read] of reads.entries()) {
         const pending = reader.wait((landed += runs[i]!.length));
         if (pending) await pending;
-        try {
-          this.#check(kernels, read);
-        } catch (error) {
-          // Whatever is thrown, nothing flies on; another failure does not matter any more.
-          await Promise.resolve(reader.wait()).catch(() => {});
-          throw error;
-        }
-        onBytes(read.sizeBytes);
-        bytes += read.sizeBytes;
+        this.#check(kernels, read);
+        await onBytes(read.sizeBytes);
       }
-      count += landed;
+      return landed;
+    } catch (error) {
+      unwanted.abort(error);
+      await landAll(reader);
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
     }
-    return { bytes, reads: count };
   }
 
   #check(kernels: Kernels, { tensor, offset, sizeBytes, crc32c, ptr }: ResidentRead): void {
