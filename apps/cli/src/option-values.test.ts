@@ -1,11 +1,12 @@
 import { InvalidArgumentError } from "commander";
 import { describe, expect, it } from "vitest";
-import { integer, layerRange, number, orAuto, plainBytes, threshold, tokenIds } from "./option-values.js";
+import { integer, integers, layerRange, number, orAuto, plainBytes, threshold, tokenIds } from "./option-values.js";
 
 describe("option values", () => {
   it("reads what is well formed", () => {
     expect(integer(0)("12")).toBe(12);
     expect(integer(-5)("-3")).toBe(-3);
+    expect(integers(1, 8)("8, 1,4")).toEqual([8, 1, 4]);
     expect(number(0, 1)("0.25")).toBe(0.25);
     expect(orAuto(integer(1))("auto")).toBe("auto");
     expect(orAuto(integer(1))("7")).toBe(7);
@@ -24,6 +25,8 @@ describe("option values", () => {
     ["a fraction as an integer", () => integer(0)("1.5")],
     ["an integer below the least", () => integer(1)("0")],
     ["hexadecimal", () => integer(0)("0x10")],
+    ["an integer above the most in a list", () => integers(1, 8)("4,9")],
+    ["a hole in a list of integers", () => integers(0, 8)("4,,8")],
     ["nothing as a number", () => number(0)("")],
     ["a number above the most", () => number(0, 1)("1.01")],
     ["NaN as a threshold", () => threshold("nan")],

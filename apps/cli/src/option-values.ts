@@ -10,10 +10,25 @@ type Parse<T> = (text: string) => T;
 /** An integer of at least `least`, in decimal digits. */
 export function integer(least: number): Parse<number> {
   return (text) => {
-    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (Number.isSafeInteger(value) && value >= least) return value;
+    const value = decimal(text);
+    if (value >= least) return value;
     throw new InvalidArgumentError(`Expected an integer of at least ${least}.`);
   };
+}
+
+/** `4,8,16`: integers from `least` to `most`, at least one. */
+export function integers(least: number, most: number): Parse<number[]> {
+  return (text) => {
+    const values = text.split(",").map((part) => decimal(part.trim()));
+    if (values.every((value) => value >= least && value <= most)) return values;
+    throw new InvalidArgumentError(`Expected integers from ${least} to ${most}, separated by commas.`);
+  };
+}
+
+/** NaN for what is no integer in decimal digits. */
+function decimal(text: string): number {
+  const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(value) ? value : Number.NaN;
 }
 
 /** A finite number from `least` to `most`. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { figure, percent, table } from "./table.js";
+import { figure, percent, table, wholePercent } from "./table.js";
 
 describe("table", () => {
   it("puts texts left and columns with numbers right, without trailing spaces", () => {
@@ -21,5 +21,6 @@ describe("table", () => {
       "-Infinity",
     ]);
     expect(percent(0.12345)).toBe("12.35 %");
+    expect(wholePercent(0.996)).toBe("100 %");
   });
 });

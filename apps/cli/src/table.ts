@@ -20,6 +20,11 @@ export function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
 }
 
+/** A measured share: more digits than these would be noise. */
+export function wholePercent(share: number): string {
+  return `${Math.round(100 * share)} %`;
+}
+
 /** A number with as many digits as say something. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return `${value}`;

@@ -11,6 +11,11 @@ const terminal = {
   peakRssBytes: () => 0,
 };
 const commands = createProgram({ terminal, exitStatus: 0 }).commands;
+/** Every command, and those within commands, with the words that name it. */
+const pages = commands.flatMap((command) => [
+  { words: [command.name()], command },
+  ...command.commands.map((inner) => ({ words: [command.name(), inner.name()], command: inner })),
+]);
 
 describe("help", () => {
   it("lists every command of the contract", () => {
@@ -26,18 +31,24 @@ describe("help", () => {
       "bench",
     ]);
   });
-  it.each(commands.map((command) => command.name()))("of %s shows usage, flags and an example", async (name) => {
-    const { status, out, err } = await flashwick([name, "--help"]);
-    expect([status, err]).toEqual([0, ""]);
-    expect(out).toContain(`Usage: flashwick ${name}`);
-    expect(out).toContain(`Example:\n  flashwick ${name}`);
-    expect(out).toContain("--json");
+  it("lists every measurement of bench", () => {
+    expect(commands.at(-1)?.commands.map((command) => command.name())).toEqual(["ladder", "read", "kernels"]);
   });
+  it.each(pages.map(({ words }) => [words.join(" "), words] as const))(
+    "of %s shows usage, flags and an example",
+    async (name, words) => {
+      const { status, out, err } = await flashwick([...words, "--help"]);
+      expect([status, err]).toEqual([0, ""]);
+      expect(out).toContain(`Usage: flashwick ${name}`);
+      expect(out).toContain(`Example:\n  flashwick ${name}`);
+      expect(out).toContain("--json");
+    },
+  );
   it.each(
-    commands.flatMap((command) =>
+    pages.flatMap(({ words, command }) =>
       command.options
         .filter(({ long }) => long !== "--version")
-        .map((option) => [`${command.name()} ${option.flags}`, option] as const),
+        .map((option) => [`${words.join(" ")} ${option.flags}`, option] as const),
     ),
   )("says the default of %s", (_, option) => {
     expect(option.defaultValue !== undefined || /\b(no )?default\b/.test(option.description)).toBe(true);
@@ -90,6 +101,15 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["a window of one token", ["eval", "m.gguf", "--text", "t", "--window-tokens", "1"]],
   ["a measurement of nothing", ["bench"]],
   ["a ladder without model", ["bench", "ladder"]],
+  ["reads of no file", ["bench", "read"]],
+  ["reads of no size", ["bench", "read", "f", "--sizes", "4,,8"]],
+  ["a size with its unit, where KiB are understood", ["bench", "read", "f", "--sizes", "4KiB"]],
+  ["more reads in flight than there are threads for", ["bench", "read", "f", "--depths", "8,512"]],
+  ["a turn of no time", ["bench", "read", "f", "--seconds", "0"]],
+  ["no turns", ["bench", "read", "f", "--turns", "0"]],
+  ["kernels on no thread", ["bench", "kernels", "--threads", "0"]],
+  ["kernels over no weights", ["bench", "kernels", "--mib", "0"]],
+  ["kernels of a file", ["bench", "kernels", "m.gguf"]],
   ["a demo with an unreadable budget", ["demo", "--budget", "half"]],
 ];
 

@@ -29,7 +29,7 @@ export interface EngineParts {
   readonly mergeGapBytes?: number | undefined;
   /** Default true. Missing neurons fly while resident ones are computed; false waits for them first. */
   readonly overlap?: boolean | undefined;
-  /** Default true. Streamed layers are read one chunk ahead of the compute. */
+  /** Streamed layers are read one chunk ahead of the compute. Default: for batches, whose compute is long; for single tokens as `overlap`. */
   readonly readAhead?: boolean | undefined;
   /**
    * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's

@@ -357,6 +357,8 @@ export class Engine {
   ): Promise<TokenStats> {
     const { geometry } = this.parts.file.header;
     const n = tokens.length;
+    const { overlap = true, readAhead = n > 1 || overlap } = this.parts;
+    this.#ahead.ahead = readAhead;
     // Also before the first layer: arenas and reader are gone when the model is closed.
     this.parts.closing?.throwIfAborted();
     await this.#embed(tokens, position, options.signal);

@@ -70,17 +70,18 @@ interface Flight {
 /** Keeps one chunk in flight ahead of the one that is computed. At most one batch of the reader is its. */
 export class StreamAhead {
   readonly #layers: readonly StreamedLayer[];
-  readonly #ahead: boolean;
+  /** False: each chunk is read when it is asked for. What is in flight already is not wasted. */
+  ahead: boolean;
   readonly #meter: FlightMeter;
   #flight: Flight | null = null;
 
   /**
    * @param layers In the order in which they are computed.
-   * @param ahead  False: each chunk is read when it is asked for, for comparison.
+   * @param ahead  See {@link ahead}.
    */
   constructor(layers: readonly StreamedLayer[], ahead: boolean, meter: FlightMeter) {
     this.#layers = layers;
-    this.#ahead = ahead;
+    this.ahead = ahead;
     this.#meter = meter;
   }
 
@@ -93,7 +94,7 @@ export class StreamAhead {
     }
     await this.settle();
     this.#flight = null;
-    if (!this.#ahead) return;
+    if (!this.ahead) return;
     if (index + 1 < chunks.length) this.#start(layer, chunks[index + 1]!, signal);
     else this.#startLayerAfter(layer, signal);
   }

@@ -37,7 +37,7 @@ describe("tuningOf", () => {
     const tuning = tuningOf(depths, device(1e-5, 2e9));
     expect(tuning.operationUs).toBeCloseTo(10, 6);
     expect(tuning.bandwidthBytesPerSec).toBeCloseTo(2e9, 0);
-    expect(tuning.mergeGapBytes).toBe(Math.floor(20_000 / 512) * 512);
+    expect(tuning.mergeGapBytes).toBe(Math.floor(20_000 / 4 / 512) * 512);
   });
   it("merges nothing on a device that is bound by bytes at every size", () => {
     expect(tuningOf(depths, device(1e-5, 20e9, 1e8)).mergeGapBytes).toBe(0);
@@ -98,7 +98,7 @@ describe("openFlashReader", () => {
       await fresh.close();
       keepTuning({ device: file.device }, tuningOf(depths, device(1e-5, 2e9)), new Date(0));
       const tuned = await openFlashReader(path, { readers: 2 });
-      expect([tuned.readers, tuned.mergeGapBytes]).toEqual([2, 19968]);
+      expect([tuned.readers, tuned.mergeGapBytes]).toEqual([2, 4608]);
       await tuned.close();
     },
   );
