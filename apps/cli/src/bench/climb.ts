@@ -130,7 +130,7 @@ async function between(
   clock: () => number,
   signal: AbortSignal,
 ): Promise<Reload> {
-  if (what === "forget") for (const cache of engine.caches) cache.clear();
+  if (what !== null) for (const cache of engine.caches) cache.clear();
   if (what !== "reload") return { bytes: 0, reads: 0, ms: 0 };
   const start = clock();
   const { bytes, reads } = await engine.loadResident(signal);

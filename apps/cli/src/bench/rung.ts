@@ -13,8 +13,8 @@ export interface Rung {
   readonly file: RungFile;
   readonly options: OpenModelOptions;
   /**
-   * Between tokens: `reload` reads all resident weights again, as who keeps nothing must; `forget` empties the neuron cache,
-   * as who has none; null keeps everything.
+   * Between tokens: `forget` empties the neuron cache, as who has none; `reload` does that and reads all resident weights again,
+   * as who keeps nothing must; null keeps everything.
    */
   readonly between: "reload" | "forget" | null;
   /** Tokens that run before the measured ones, and these. */

@@ -11,4 +11,4 @@ export type { DirectMode } from "./flash-file.js";
 export { type FlashReaderOptions, openFlashReader } from "./flash-reader.js";
 export { cacheFolder, keepTuning, readKeptTuning, type TuningPlace } from "./kept-tuning.js";
 export { type BestRow, bestRows, type MeasureReadsOptions, measureReads, type ReadRow } from "./read-measurement.js";
-export { ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";
+export { hasRing, ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";
