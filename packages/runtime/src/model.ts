@@ -333,6 +333,8 @@ export class Model {
     }
     this.#dropSession();
     const report = onProgress ?? this.options.onProgress;
+    // At once: predictors are read before the weights that are counted.
+    report?.({ phase: "load", loaded: 0, total: plan.dram.resident, unit: "bytes" });
     const engine = await Engine.create({
       ...this.parts,
       plan,
