@@ -6,6 +6,8 @@ import type { DType } from "./dtype.js";
 
 export type Architecture = "opt" | "falcon";
 export type Activation = "relu" | "gelu";
+/** How positions enter: a learned row added to the embedding, queries and keys rotated, or a bias on attention's scores. */
+export type PositionEncoding = "learned" | "rotary" | "alibi";
 
 export interface ModelGeometry {
   readonly architecture: Architecture;
@@ -35,7 +37,14 @@ export interface ModelGeometry {
   readonly biases: boolean;
   /** The head is the token embedding. */
   readonly tiedHead: boolean;
-  /** Row of the position table that belongs to position 0 (2 for OPT). */
+  readonly positions: PositionEncoding;
+  /** Base of the rotary frequencies; null where nothing is rotated. */
+  readonly ropeTheta: number | null;
+  /** Attention and FFN read the same input, and both are added to it (Falcon); false: the FFN reads what attention has changed. */
+  readonly parallelBlock: boolean;
+  /** The FFN has a layer norm of its own; false: it reads what attention's norm gives (Falcon 7B). */
+  readonly ffnNorm: boolean;
+  /** Row of the position table that belongs to position 0 (2 for OPT); 0 without a table. */
   readonly positionOffset: number;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;

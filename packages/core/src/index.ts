@@ -21,6 +21,7 @@ export {
   type Architecture,
   ffnBytes,
   type ModelGeometry,
+  type PositionEncoding,
   paddedLength,
   type WeightLayout,
 } from "./geometry.js";

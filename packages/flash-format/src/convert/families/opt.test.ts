@@ -30,6 +30,7 @@ describe("optFamily.readGeometry", () => {
         finalNorm: true,
       },
       ...{ normAffine: true, normEpsilon: 1e-5, biases: true, tiedHead: true, positionOffset: 2 },
+      ...{ positions: "learned", ropeTheta: null, parallelBlock: false, ffnNorm: true },
       ...{ bosTokenId: 2, eosTokenId: 2 },
     });
   });
