@@ -1,4 +1,31 @@
+export type {
+  BatchRate,
+  DeviceProfile,
+  FlashProfile,
+  KernelOp,
+  KernelRate,
+  ManagementProfile,
+  ReadRatePoint,
+} from "./device-profile.js";
 export { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
+export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
+export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
+export { type PrefillCost, prefillCost } from "./prefill-cost.js";
+export { batchReadMs, readBytesPerSec } from "./read-time.js";
+export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";
 export { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
+export {
+  type CacheUse,
+  checkSparsity,
+  denseSparsity,
+  type LayerSparsity,
+  missShare,
+  powerLawLayer,
+  type SparsityStatistics,
+  tokensHeld,
+  UNION_TOKENS,
+  unionShare,
+} from "./sparsity.js";
+export { type EngineSettings, type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
 export { type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

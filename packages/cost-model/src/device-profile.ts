@@ -1,0 +1,81 @@
+/**
+ * What a machine can do: the figures that predictions stand on. Data only; who measures them is another package's business, and a
+ * published device is written down in the same form (device-presets.ts).
+ */
+import type { DType } from "@flashwick/core";
+
+/** Random reads of one size with so many in flight. */
+export interface ReadRatePoint {
+  readonly sizeBytes: number;
+  readonly depth: number;
+  readonly bytesPerSec: number;
+  /** (max − min) / mean over repeated turns; null where it was not repeated. */
+  readonly spread: number | null;
+}
+
+/** `neurons`: up and down projection of chosen slots, bytes of both; `checksum`: CRC-32C; `attention`: keys and values at one query. */
+export type KernelOp = "linear" | "neurons" | "checksum" | "attention";
+
+/** Weight bytes a second of one op on vectors (one token). */
+export interface KernelRate {
+  readonly op: KernelOp;
+  /** Null for ops that know no type (`checksum`). */
+  readonly dtype: DType | null;
+  readonly threads: number;
+  /** Bytes that the measurement passed over again and again: what fits a cache is faster than what does not. */
+  readonly workingSetBytes: number;
+  readonly bytesPerSec: number;
+}
+
+/** Matrix times matrix: multiplications and additions a second. */
+export interface BatchRate {
+  readonly dtype: DType;
+  readonly threads: number;
+  readonly flopPerSec: number;
+}
+
+export interface FlashProfile {
+  readonly mode: "direct" | "buffered";
+  readonly alignmentBytes: number;
+  /** Large reads, in parallel. */
+  readonly sequentialBytesPerSec: number;
+  readonly reads: readonly ReadRatePoint[];
+  /** Of a batch of reads beside them: from the call to the first read, and from the last one's end to the caller's going on. */
+  readonly batchUs: number;
+  /** Of each further piece of memory that a read is scattered to. */
+  readonly pieceUs: number;
+  /** Share of read throughput that is left while every core computes; null if unknown. */
+  readonly shareUnderCompute: number | null;
+  /** Share of compute speed that is left while reads fly at full depth; null if unknown. */
+  readonly computeShareUnderReads: number | null;
+  /** Reads through the page cache on the calling thread, of what is in it; null where that is not done. */
+  readonly pageCache: { readonly operationUs: number; readonly bytesPerSec: number } | null;
+}
+
+/** The cost of deciding what stays, and of putting it there. */
+export interface ManagementProfile {
+  readonly nsPerNamed: number;
+  /** Of a neuron that is read, its eviction and its share of a run included. */
+  readonly nsPerLoaded: number;
+  /** Of looking at a layer's scores, a neuron. */
+  readonly nsPerScore: number;
+  /** Loaded bytes that are moved again in DRAM, a second; null where reads land in place. */
+  readonly copyBytesPerSec: number | null;
+}
+
+export interface DeviceProfile {
+  readonly schemaVersion: 1;
+  readonly name: string;
+  /** Where the figures come from: a citation, or machine, runtime, path and date of the measurement. */
+  readonly source: string;
+  readonly cores: number;
+  readonly flash: FlashProfile;
+  /** A loop that only reads, on all cores. */
+  readonly dramBytesPerSec: number;
+  readonly kernels: readonly KernelRate[];
+  readonly batch: readonly BatchRate[];
+  /** Splitting one op over all threads, and a small op's fixed cost. */
+  readonly handOffUs: number;
+  readonly opUs: number;
+  readonly management: ManagementProfile;
+}

@@ -1,0 +1,64 @@
+/** How long arithmetic takes: bytes of weights over the rate that the profile has for them. */
+import type { DType } from "@flashwick/core";
+import type { DeviceProfile, KernelOp, KernelRate } from "./device-profile.js";
+
+export interface KernelUse {
+  readonly op: KernelOp;
+  readonly dtype: DType | null;
+  readonly threads: number;
+  /** All that a token passes over, this op's bytes among it: decides what stays in the processor's caches. */
+  readonly workingSetBytes: number;
+}
+
+/**
+ * Weight bytes a second of an op. Where the profile lacks a number of threads, the nearest below is taken; where it lacks a type, the
+ * type that is nearest in width; where it lacks the op, `linear`; at last DRAM's own rate.
+ */
+export function kernelBytesPerSec(profile: DeviceProfile, use: KernelUse): number {
+  const ofOp = profile.kernels.filter((rate) => rate.op === use.op);
+  const known = ofOp.length > 0 ? ofOp : profile.kernels.filter((rate) => rate.op === "linear");
+  if (known.length === 0) return profile.dramBytesPerSec;
+  const typed = nearestType(known, use.dtype);
+  const threads = Math.max(
+    ...typed.map((rate) => rate.threads).filter((n) => n <= use.threads),
+    Math.min(...typed.map((rate) => rate.threads)),
+  );
+  const points = typed.filter((rate) => rate.threads === threads).sort((a, b) => a.workingSetBytes - b.workingSetBytes);
+  return interpolateBySize(points, use.workingSetBytes);
+}
+
+const WIDTH: Readonly<Record<DType, number>> = { f32: 4, bf16: 2.1, f16: 2, int8: 1 };
+
+function nearestType(rates: readonly KernelRate[], dtype: DType | null): KernelRate[] {
+  if (dtype === null) return [...rates];
+  const distance = (rate: KernelRate) => (rate.dtype === null ? 0 : Math.abs(WIDTH[rate.dtype] - WIDTH[dtype]));
+  const least = Math.min(...rates.map(distance));
+  return rates.filter((rate) => distance(rate) === least);
+}
+
+function interpolateBySize(points: readonly KernelRate[], bytes: number): number {
+  const next = points.findIndex((point) => point.workingSetBytes >= bytes);
+  if (next < 0) return points.at(-1)!.bytesPerSec;
+  if (next === 0) return points[0]!.bytesPerSec;
+  const [a, b] = [points[next - 1]!, points[next]!];
+  const share = Math.log(bytes / a.workingSetBytes) / Math.log(b.workingSetBytes / a.workingSetBytes);
+  return a.bytesPerSec * (b.bytesPerSec / a.bytesPerSec) ** share;
+}
+
+/** Milliseconds that `bytes` of weights take. */
+export function kernelMs(profile: DeviceProfile, use: KernelUse, bytes: number): number {
+  return (1000 * bytes) / kernelBytesPerSec(profile, use);
+}
+
+/** Multiplications and additions a second of matrix times matrix; as {@link kernelBytesPerSec} where something is missing. */
+export function batchFlopPerSec(profile: DeviceProfile, dtype: DType, threads: number): number {
+  const { batch } = profile;
+  if (batch.length === 0) {
+    const use = { op: "linear", dtype, threads, workingSetBytes: Number.POSITIVE_INFINITY } as const;
+    return (2 * kernelBytesPerSec(profile, use)) / WIDTH[dtype];
+  }
+  const least = Math.min(...batch.map((rate) => Math.abs(WIDTH[rate.dtype] - WIDTH[dtype])));
+  const typed = batch.filter((rate) => Math.abs(WIDTH[rate.dtype] - WIDTH[dtype]) === least);
+  const fitting = typed.filter((rate) => rate.threads <= threads);
+  return Math.max(...(fitting.length > 0 ? fitting : typed).map((rate) => rate.flopPerSec));
+}

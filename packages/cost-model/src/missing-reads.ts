@@ -1,0 +1,43 @@
+/** From missing neurons to reads: how many, how long, and what they bring that nobody wanted. Expectations, no lists. */
+import type { ModelShape } from "./model-shape.js";
+
+export interface MissingReads {
+  /** Reads of one token and layer. */
+  readonly count: number;
+  /** Of one read, on average. */
+  readonly sizeBytes: number;
+  /** All bytes, gaps included. */
+  readonly bytes: number;
+  /** Pieces of memory beyond one a read. */
+  readonly extraPieces: number;
+}
+
+/**
+ * The reads for `missing` of a layer's neurons, wherever in the layer they lie, when gaps of up to `maxGapBytes` are read over.
+ *
+ * With p the share that is missing and q the probability that a missing neuron's next neighbour is missing as well, a run goes on
+ * after it with probability q, or after a gap of g with (1 − q)(1 − p)^(g−1) p.
+ *
+ * @param meanRunNeurons Named neurons over their runs; null: neighbours are independent, q = p.
+ */
+export function missingReads(
+  shape: ModelShape,
+  missing: number,
+  maxGapBytes: number,
+  meanRunNeurons: number | null,
+): MissingReads {
+  if (missing <= 0) return { count: 0, sizeBytes: shape.strideBytes, bytes: 0, extraPieces: 0 };
+  const p = Math.min(1, missing / shape.dFf);
+  const q = meanRunNeurons === null ? p : Math.max(p, 1 - 1 / meanRunNeurons);
+  const gap = Math.floor(maxGapBytes / shape.strideBytes);
+  // P(gap <= G) and E[gap; gap <= G], G a whole number of neurons, of a geometric distribution.
+  const within = 1 - (1 - p) ** gap;
+  const gapNeurons = p > 0 ? ((1 - q) * (1 - (1 + gap * p) * (1 - p) ** gap)) / p : 0;
+  const ends = Math.max((1 - q) * (1 - within), 1 / missing);
+  const runs = Math.min(missing, Math.max(Math.min(1, missing), missing * ends));
+  const neurons = missing * (1 + gapNeurons);
+  const { readsPerNeuron, strideBytes } = shape;
+  const bytes = neurons * strideBytes * readsPerNeuron;
+  const count = runs * readsPerNeuron;
+  return { count, sizeBytes: bytes / count, bytes, extraPieces: neurons * readsPerNeuron - count };
+}

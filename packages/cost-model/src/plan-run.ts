@@ -1,0 +1,155 @@
+/**
+ * Choosing: every setting that the engine knows, priced, and the cheapest taken. Beside it the best of those that differ in one thing,
+ * and what they lose by.
+ *
+ * Candidates stand in the order of preference; a later one must be faster by {@link WORTH_MS_SHARE}: fewer threads, fewer readers and no gap
+ * are taken where more gain nothing.
+ */
+import { BudgetError, isFlashwickError } from "@flashwick/core";
+import type { MemoryPlan } from "./memory-plan.js";
+import { knownDepths } from "./read-time.js";
+import { type RunCost, type RunLength, runCost } from "./run-cost.js";
+import { denseSparsity, type SparsityStatistics } from "./sparsity.js";
+import type { EngineSettings, TokenCost, TokenRequest } from "./token-cost.js";
+
+export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
+  /** Null where there is no predictor: only dense runs can be planned. */
+  readonly sparsity: SparsityStatistics | null;
+  readonly length: Omit<RunLength, "batchTokens">;
+  /** Settings that are not to be chosen. */
+  readonly fixed?: Partial<EngineSettings>;
+  /** What goes into DRAM for these settings. @throws {BudgetError} */
+  readonly memory: (settings: EngineSettings) => MemoryPlan;
+}
+
+export interface Alternative {
+  /** What is different. */
+  readonly change: Partial<EngineSettings>;
+  readonly totalMs: number;
+  /** Milliseconds a token that it costs more, by what it loses most on. */
+  readonly losesBy: { readonly phase: keyof TokenCost; readonly ms: number };
+}
+
+export interface RunPlan {
+  readonly settings: EngineSettings;
+  readonly memory: MemoryPlan;
+  readonly cost: RunCost;
+  /** Nearest first. */
+  readonly alternatives: readonly Alternative[];
+}
+
+/** A later candidate must be faster by this share. */
+const WORTH_MS_SHARE = 0.005;
+/** Gaps that are tried, in records. */
+const GAP_RECORDS = [0, 1, 2, 4, 8];
+const MOST_GAP_BYTES = 256 * 1024;
+
+/**
+ * Plans a run.
+ *
+ * @throws {BudgetError} `BUDGET_TOO_SMALL` with the smallest budget that would do, if nothing fits.
+ * Cost: some hundred predictions, a few ten milliseconds.
+ */
+export function planRun(request: PlanRequest): RunPlan {
+  let refusal: unknown = null;
+  const priced: Priced[] = [];
+  for (const settings of candidates(request)) {
+    try {
+      priced.push(price(request, settings));
+    } catch (error) {
+      if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
+      refusal = smaller(refusal, error);
+    }
+  }
+  if (priced.length === 0) throw refusal;
+  const best = priced.reduce((a, b) => (b.ms < a.ms * (1 - WORTH_MS_SHARE) ? b : a));
+  return { settings: best.settings, memory: best.memory, cost: best.cost, alternatives: runnersUp(priced, best) };
+}
+
+interface Priced {
+  readonly settings: EngineSettings;
+  readonly memory: MemoryPlan;
+  readonly cost: RunCost;
+  readonly ms: number;
+}
+
+/** Expected cost of a run with given settings. @throws {BudgetError} as the memory plan does. */
+export function price(request: PlanRequest, settings: EngineSettings): Priced {
+  const memory = request.memory(settings);
+  const sparsity = settings.mode === "dense" ? denseSparsity(request.shape.nLayers) : request.sparsity!;
+  const { slotsByLayer, kvPrecision, batchTokens } = memory;
+  const { shape, profile } = request;
+  const cost = runCost(
+    { shape, profile, sparsity, settings, slotsByLayer, kvPrecision },
+    { ...request.length, batchTokens },
+  );
+  return { settings, memory, cost, ms: cost.token.totalMs };
+}
+
+function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): EngineSettings[] {
+  const { flash, cores } = profile;
+  const modes =
+    sparsity === null || shape.predictor === null ? (["dense"] as const) : (["predicted", "dense"] as const);
+  const gaps = GAP_RECORDS.map((records) => records * shape.strideBytes).filter((bytes) => bytes <= MOST_GAP_BYTES);
+  const all = {
+    mode: fixed.mode === undefined ? modes : [fixed.mode],
+    windowTokens: [fixed.windowTokens ?? Number.POSITIVE_INFINITY],
+    threads: fixed.threads === undefined ? threadCounts(cores) : [fixed.threads],
+    readers: fixed.readers === undefined ? knownDepths(flash) : [fixed.readers],
+    mergeGapBytes: fixed.mergeGapBytes === undefined ? gaps : [fixed.mergeGapBytes],
+    overlap: fixed.overlap === undefined ? [false, true] : [fixed.overlap],
+  };
+  return all.mode.flatMap((mode) =>
+    all.windowTokens.flatMap((windowTokens) =>
+      all.threads.flatMap((threads) =>
+        all.readers.flatMap((readers) =>
+          // A stream has no gaps.
+          (mode === "dense" ? all.mergeGapBytes.slice(0, 1) : all.mergeGapBytes).flatMap((mergeGapBytes) =>
+            all.overlap.map((overlap) => ({ mode, windowTokens, threads, readers, mergeGapBytes, overlap })),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** 1, 2, 4 … and all of them. */
+function threadCounts(cores: number): number[] {
+  const counts: number[] = [];
+  for (let n = 1; n < cores; n *= 2) counts.push(n);
+  return [...counts, cores];
+}
+
+/** For each setting the best of those that differ from the chosen one in it alone. */
+function runnersUp(priced: readonly Priced[], best: Priced): Alternative[] {
+  const keys = Object.keys(best.settings) as (keyof EngineSettings)[];
+  const alternatives = keys.flatMap((key) => {
+    const differing = priced.filter(({ settings }) =>
+      keys.every((k) => (settings[k] === best.settings[k]) === (k !== key)),
+    );
+    if (differing.length === 0) return [];
+    const next = differing.reduce((a, b) => (b.ms < a.ms ? b : a));
+    return [
+      {
+        change: { [key]: next.settings[key] },
+        totalMs: next.ms,
+        losesBy: worstPhase(next.cost.token, best.cost.token),
+      },
+    ];
+  });
+  return alternatives.sort((a, b) => a.totalMs - b.totalMs);
+}
+
+const PHASES = ["exposedReadMs", "predictMs", "cacheMs", "checkMs", "attentionMs", "ffnMs", "headMs"] as const;
+
+function worstPhase(loser: TokenCost, winner: TokenCost): Alternative["losesBy"] {
+  const losses = PHASES.map((phase) => ({ phase, ms: loser[phase] - winner[phase] }));
+  return losses.reduce((a, b) => (b.ms > a.ms ? b : a));
+}
+
+/** Of two refusals the one with the smaller budget that would do. */
+function smaller(a: unknown, b: unknown): unknown {
+  const least = (error: unknown) =>
+    error instanceof BudgetError ? (error.details.smallestBudgetBytes as number) : Number.POSITIVE_INFINITY;
+  return a === null || least(b) < least(a) ? b : a;
+}

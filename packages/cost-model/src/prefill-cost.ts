@@ -1,0 +1,31 @@
+/** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
+import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
+import { denseBytes } from "./model-shape.js";
+import type { TokenRequest } from "./token-cost.js";
+
+export interface PrefillCost {
+  readonly flashBytes: number;
+  readonly readMs: number;
+  readonly computeMs: number;
+  /** The larger of the two, batch by batch, and the checks. */
+  readonly totalMs: number;
+}
+
+/** Expected cost of `promptTokens`, in batches of `batchTokens`. */
+export function prefillCost(request: TokenRequest, promptTokens: number, batchTokens: number): PrefillCost {
+  const { shape, profile, slotsByLayer, settings } = request;
+  const batches = Math.ceil(promptTokens / batchTokens);
+  // The first batch reads what will be resident as well.
+  const layerBytes = shape.dFf * shape.strideBytes * shape.readsPerNeuron;
+  const streamed = slotsByLayer.filter((slots) => slots < shape.dFf).length;
+  const flashBytes = layerBytes * (shape.nLayers + streamed * Math.max(0, batches - 1));
+  const readMs = (1000 * flashBytes) / profile.flash.sequentialBytesPerSec;
+  const flopPerToken = (2 * denseBytes(shape)) / ELEMENT_BYTES[shape.dtype];
+  const computeMs = (1000 * flopPerToken * promptTokens) / batchFlopPerSec(profile, shape.dtype, settings.threads);
+  const check = { op: "checksum", dtype: null, threads: settings.threads, workingSetBytes: flashBytes } as const;
+  const checked = profile.kernels.some((rate) => rate.op === "checksum");
+  const checkMs = checked ? kernelMs(profile, check, flashBytes) : 0;
+  return { flashBytes, readMs, computeMs, totalMs: Math.max(readMs, computeMs + checkMs) };
+}
+
+const ELEMENT_BYTES = { f32: 4, f16: 2, bf16: 2, int8: 1 } as const;

@@ -1,0 +1,91 @@
+/**
+ * T[size, depth]: how long reads take, from the rates that a profile lists. Between its points rates follow power laws in size and in
+ * depth; beyond them the nearest point holds.
+ */
+import type { FlashProfile } from "./device-profile.js";
+
+/**
+ * Bytes a second of random reads of `sizeBytes` with `depth` in flight. Sizes beyond the table's: time goes on as between its last two
+ * sizes, at most as fast as large reads in sequence.
+ */
+export function readBytesPerSec(flash: FlashProfile, sizeBytes: number, depth: number): number {
+  const curve = tableOf(flash).map(({ at, points }) => ({
+    at,
+    rate: rateOfSize(points, sizeBytes, flash.sequentialBytesPerSec),
+  }));
+  // What fewer reads in flight reach, more of them reach as well: some of them wait.
+  for (let i = 1; i < curve.length; i++) curve[i]!.rate = Math.max(curve[i]!.rate, curve[i - 1]!.rate * NEARLY);
+  return interpolate(curve, depth);
+}
+
+/** A little less, so that a deeper queue that gains nothing is not taken for as good. */
+const NEARLY = 1 - 1e-9;
+
+/** The points of one depth, by size. */
+interface DepthRow {
+  readonly at: number;
+  readonly points: readonly Point[];
+}
+
+/** Sorted once for each profile: planning asks some ten thousand times. */
+const tables = new WeakMap<FlashProfile, readonly DepthRow[]>();
+
+function tableOf(flash: FlashProfile): readonly DepthRow[] {
+  const known = tables.get(flash);
+  if (known) return known;
+  const table = knownDepths(flash).map((depth) => ({
+    at: depth,
+    points: flash.reads
+      .filter((point) => point.depth === depth)
+      .map((point) => ({ at: point.sizeBytes, rate: point.bytesPerSec }))
+      .sort((a, b) => a.at - b.at),
+  }));
+  tables.set(flash, table);
+  return table;
+}
+
+/** The depths that a profile knows, ascending. */
+export function knownDepths(flash: FlashProfile): number[] {
+  return [...new Set(flash.reads.map((point) => point.depth))].sort((a, b) => a - b);
+}
+
+/**
+ * Milliseconds of one batch of equal reads: their bytes at the rate of as many reads as can be in flight, a last read that nothing
+ * overlaps, on average half, and the batch's own start and end.
+ *
+ * @param count May be a mean, and less than 1: then the batch is there only now and then.
+ */
+export function batchReadMs(flash: FlashProfile, count: number, sizeBytes: number, depth: number): number {
+  if (count <= 0) return 0;
+  const inFlight = Math.max(1, Math.min(depth, count));
+  const rate = readBytesPerSec(flash, sizeBytes, inFlight);
+  const oneReadSec = (inFlight * sizeBytes) / rate;
+  const steadySec = (count * sizeBytes) / rate;
+  return 1000 * (steadySec + (count > inFlight ? oneReadSec / 2 : 0)) + (Math.min(1, count) * flash.batchUs) / 1000;
+}
+
+type Point = { readonly at: number; rate: number };
+
+/** Time per read is linear in size between two sizes: an operation, and its bytes. */
+function rateOfSize(points: readonly Point[], at: number, most: number): number {
+  if (points.length === 1) return points[0]!.rate;
+  let i = 1;
+  while (i < points.length - 1 && points[i]!.at < at) i++;
+  const [a, b] = [points[i - 1]!, points[i]!];
+  const [secondsA, secondsB] = [a.at / a.rate, b.at / b.rate];
+  const slope = Math.max(0, secondsB - secondsA) / (b.at - a.at);
+  if (at > b.at) return Math.max(b.rate, Math.min(most, at / (secondsB + slope * (at - b.at))));
+  // A smaller read than any that was measured takes at least half as long as the smallest.
+  if (at < a.at) return at / Math.max(secondsA / 2, secondsA - slope * (a.at - at));
+  return at / (secondsA + ((secondsB - secondsA) * (at - a.at)) / (b.at - a.at));
+}
+
+/** A power law between the two nearest; beyond the ends the last, below the first in proportion. */
+function interpolate(points: readonly Point[], at: number): number {
+  const first = points[0]!;
+  if (at <= first.at) return (first.rate * at) / first.at;
+  const next = points.findIndex((point) => point.at >= at);
+  if (next < 0) return points.at(-1)!.rate;
+  const [a, b] = [points[next - 1]!, points[next]!];
+  return a.rate * (b.rate / a.rate) ** (Math.log(at / a.at) / Math.log(b.at / a.at));
+}

@@ -1,0 +1,115 @@
+/** What a run costs: its tokens one after the other, while the cache fills and keys and values grow; then what binds it. */
+import { kernelBytesPerSec } from "./kernel-time.js";
+import { denseBytes } from "./model-shape.js";
+import { type PrefillCost, prefillCost } from "./prefill-cost.js";
+import type { SparsityStatistics } from "./sparsity.js";
+import { type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
+import { type TokenLimits, tokenLimits } from "./token-limits.js";
+
+export interface RunLength {
+  readonly promptTokens: number;
+  readonly decodeTokens: number;
+  /** Decoded tokens that are not counted: while they pass, the cache warms up. Default 0. */
+  readonly warmUpTokens?: number;
+  readonly batchTokens: number;
+}
+
+/** What a token's time goes to most: `cpu` is deciding, checking and calling; `compute` arithmetic that memory could feed faster. */
+export type Bound = "flash" | "dram" | "compute" | "cpu";
+
+export interface RunCost {
+  /** The mean over the decoded tokens. */
+  readonly token: TokenCost;
+  readonly tokensPerSec: number;
+  /** Milliseconds of a token that names as many neurons as one in two, nine in ten, 99 in a hundred do; null if not known. */
+  readonly percentilesMs: { readonly p50: number; readonly p90: number; readonly p99: number } | null;
+  readonly prefill: PrefillCost;
+  readonly limits: TokenLimits;
+  readonly bound: Bound;
+}
+
+/** Positions at which a run is looked at; it changes slowly. */
+const LOOKS = 6;
+/** A kernel that reaches this share of the read loop is held up by DRAM. */
+const DRAM_BOUND_SHARE = 0.7;
+
+type RunRequest = Omit<TokenRequest, "position" | "seenTokens">;
+
+/** Expected cost of a run. */
+export function runCost(request: RunRequest, length: RunLength): RunCost {
+  const at = positions(length);
+  const token = meanCost(at.map((position) => tokenCost({ ...request, position, seenTokens: position })));
+  const last = { ...request, position: at.at(-1)!, seenTokens: at.at(-1)! };
+  return {
+    token,
+    tokensPerSec: 1000 / token.totalMs,
+    percentilesMs: percentiles(last, token.totalMs),
+    prefill: prefillCost(last, length.promptTokens, length.batchTokens),
+    limits: limitsOf(last, token),
+    bound: boundOf(last, token),
+  };
+}
+
+function positions({ promptTokens, decodeTokens, warmUpTokens = 0 }: RunLength): number[] {
+  const first = Math.max(1, promptTokens + warmUpTokens);
+  const looks = Math.max(1, Math.min(LOOKS, decodeTokens));
+  return Array.from({ length: looks }, (_, i) => Math.round(first + ((i + 0.5) / looks) * decodeTokens - 0.5));
+}
+
+function meanCost(costs: readonly TokenCost[]): TokenCost {
+  const keys = Object.keys(costs[0]!) as (keyof TokenCost)[];
+  const mean = (key: keyof TokenCost) => costs.reduce((sum, cost) => sum + cost[key], 0) / costs.length;
+  return Object.fromEntries(keys.map((key) => [key, mean(key)])) as unknown as TokenCost;
+}
+
+/** A token that names twice as much loads twice as much: what it names decides how long it takes. */
+function percentiles(request: TokenRequest, meanMs: number): RunCost["percentilesMs"] {
+  const { namedQuantiles } = request.sparsity;
+  if (namedQuantiles === null) return null;
+  const plain = tokenCost(request).totalMs;
+  const at = (factor: number) =>
+    (meanMs * tokenCost({ ...request, sparsity: scaled(request.sparsity, factor) }).totalMs) / plain;
+  return { p50: at(namedQuantiles.p50), p90: at(namedQuantiles.p90), p99: at(namedQuantiles.p99) };
+}
+
+function scaled(statistics: SparsityStatistics, factor: number): SparsityStatistics {
+  const scale = (shares: readonly number[]) => shares.map((share) => Math.min(1, share * factor));
+  return {
+    ...statistics,
+    layers: statistics.layers.map((layer) => ({
+      activeShare: layer.activeShare,
+      // What the slots hold is what the tokens before have named: only this token's own set is larger.
+      unionShare: [
+        scale(layer.unionShare)[0]!,
+        ...layer.unionShare.slice(1).map((s) => Math.max(s, scale(layer.unionShare)[0]!)),
+      ],
+      freshShare: scale(layer.freshShare),
+    })),
+  };
+}
+
+function limitsOf({ shape, profile, settings }: TokenRequest, token: TokenCost): TokenLimits {
+  const predictors = settings.mode === "predicted" ? (shape.predictor?.bytesByLayer ?? []) : [];
+  const resident = shape.nLayers * shape.attentionBytes + shape.headBytes + predictors.reduce((a, b) => a + b, 0);
+  return tokenLimits({
+    dramBytes: resident + token.neuronsNamed * shape.recordBytes,
+    dramBytesPerSec: profile.dramBytesPerSec,
+    flashBytes: token.flashBytes,
+    flashBytesPerSec: token.readMs > 0 ? (1000 * token.flashBytes) / token.readMs : profile.flash.sequentialBytesPerSec,
+  });
+}
+
+function boundOf({ shape, profile, settings }: TokenRequest, token: TokenCost): Bound {
+  const arithmetic = token.attentionMs + token.ffnMs + token.predictMs + token.headMs;
+  const deciding = token.cacheMs + token.checkMs;
+  if (token.exposedReadMs >= Math.max(arithmetic, deciding)) return "flash";
+  if (deciding > arithmetic) return "cpu";
+  const { threads } = settings;
+  const rate = kernelBytesPerSec(profile, {
+    op: "linear",
+    dtype: shape.dtype,
+    threads,
+    workingSetBytes: denseBytes(shape),
+  });
+  return rate >= DRAM_BOUND_SHARE * profile.dramBytesPerSec ? "dram" : "compute";
+}
