@@ -20,7 +20,7 @@ export async function writeTinyPredictor(path: string, modelFingerprint: string)
     w1: matrix(RANK, dModel, layer),
     w2: matrix(dFf, RANK, layer + 10),
   }));
-  const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, training: { tokens: 0 } };
+  const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: { tokens: 0 } };
   await writePredictorFile(await fileSink(path), predictor);
 }
 

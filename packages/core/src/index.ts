@@ -36,4 +36,5 @@ export type {
 } from "./predictor.js";
 export type { OnProgress, Progress } from "./progress.js";
 export { Random } from "./random.js";
+export { findSparsityFault, type LayerSparsity, type SparsityFault, type SparsityStatistics } from "./sparsity.js";
 export type { PhaseMs, RunStats, TokenStats } from "./stats.js";

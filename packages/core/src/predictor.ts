@@ -1,4 +1,5 @@
 /** What a trained sparsity predictor is: data that the trainer makes, the sidecar file carries and the engine runs. */
+import type { SparsityStatistics } from "./sparsity.js";
 
 /** How good one layer's predictor is, on held-out tokens. Shares are of `dFf`. */
 export interface PredictorQuality {
@@ -44,6 +45,8 @@ export interface Predictor {
   readonly dFf: number;
   /** One entry a layer, ascending and complete. */
   readonly layers: readonly PredictorLayer[];
+  /** What it names of a held-out text, token after token; null where that was not looked at. */
+  readonly sparsity: SparsityStatistics | null;
   /** Free facts about the training: tokens, epochs, seed, command. JSON values. */
   readonly training: Readonly<Record<string, unknown>>;
 }
@@ -60,6 +63,7 @@ export interface PredictorSource {
   readonly dModel: number;
   readonly dFf: number;
   readonly layers: readonly PredictorLayerShape[];
+  readonly sparsity: SparsityStatistics | null;
   /** @throws {IntegrityError} `INTEGRITY_TENSOR`. */
   readLayer(layer: number, signal?: AbortSignal): Promise<PredictorLayer>;
 }

@@ -5,11 +5,11 @@
  * Candidates stand in the order of preference; a later one must be faster by {@link WORTH_MS_SHARE}: fewer threads, fewer readers and no gap
  * are taken where more gain nothing.
  */
-import { BudgetError, isFlashwickError } from "@flashwick/core";
+import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
 import type { MemoryPlan } from "./memory-plan.js";
 import { knownDepths } from "./read-time.js";
 import { type RunCost, type RunLength, runCost } from "./run-cost.js";
-import { denseSparsity, type SparsityStatistics } from "./sparsity.js";
+import { denseSparsity } from "./sparsity.js";
 import type { EngineSettings, TokenCost, TokenRequest } from "./token-cost.js";
 
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {

@@ -1,8 +1,8 @@
 /** What a run costs: its tokens one after the other, while the cache fills and keys and values grow; then what binds it. */
+import type { SparsityStatistics } from "@flashwick/core";
 import { kernelBytesPerSec } from "./kernel-time.js";
 import { denseBytes } from "./model-shape.js";
 import { type PrefillCost, prefillCost } from "./prefill-cost.js";
-import type { SparsityStatistics } from "./sparsity.js";
 import { type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
 import { type TokenLimits, tokenLimits } from "./token-limits.js";
 

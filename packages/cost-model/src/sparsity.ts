@@ -5,28 +5,7 @@
  * judged: a cache that holds s_agg(k) loads s_agg(k+1) − s_agg(k) for the next token (LLM in a flash, 3.1; the derivative of the
  * working set, P. J. Denning and S. C. Schwartz, "Properties of the working-set model", CACM 15(3), 1972).
  */
-import { InputError } from "@flashwick/core";
-
-export interface LayerSparsity {
-  /** Truly active neurons of a token; shares are of `dFf`. Null if unknown. */
-  readonly activeShare: number | null;
-  /** s_agg at each of {@link SparsityStatistics.unionTokens}, not shrinking. The first is what one token names. */
-  readonly unionShare: readonly number[];
-  /** s_agg(k + 1) − s_agg(k) there: what a token names and none of the k before it has. Not growing. */
-  readonly freshShare: readonly number[];
-}
-
-export interface SparsityStatistics {
-  /** Where the figures come from. */
-  readonly source: string;
-  /** Ascending from 1. */
-  readonly unionTokens: readonly number[];
-  readonly layers: readonly LayerSparsity[];
-  /** Named neurons of a token over runs of neighbours among them. Null: as chance has it. */
-  readonly meanRunNeurons: number | null;
-  /** Neurons that a token names in all layers, over the mean: quantiles. Null if unknown. */
-  readonly namedQuantiles: { readonly p50: number; readonly p90: number; readonly p99: number } | null;
-}
+import { findSparsityFault, InputError, type LayerSparsity, type SparsityStatistics } from "@flashwick/core";
 
 /** Where unions are looked at: enough points that a power law between them is as good as the curve. */
 export const UNION_TOKENS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192] as const;
@@ -123,26 +102,11 @@ export function missShare(statistics: SparsityStatistics, layer: number, use: Ca
   return named - k * (named - Math.min(named, freshShare(statistics, layer, 1)));
 }
 
-/**
- * @throws {InputError} `INPUT_INVALID` naming the field: shares outside (0, 1], unions that shrink, lists of different lengths.
- */
+/** @throws {InputError} `INPUT_INVALID` naming the field. */
 export function checkSparsity(statistics: SparsityStatistics, nLayers: number): void {
-  const { unionTokens, layers } = statistics;
-  const fail = (field: string, expected: string, found: unknown) => {
-    const message = `sparsity (${statistics.source}): ${field} is ${JSON.stringify(found)}, expected ${expected}`;
-    return new InputError("INPUT_INVALID", message, { details: { field } });
-  };
-  if (layers.length !== nLayers) throw fail("layers", `${nLayers} entries, one a layer of the model`, layers.length);
-  const ascending = unionTokens[0] === 1 && unionTokens.every((k, i) => i === 0 || k > unionTokens[i - 1]!);
-  if (!ascending) throw fail("unionTokens", "ascending numbers from 1", unionTokens);
-  for (const [l, { unionShare: unions, freshShare: fresh }] of layers.entries()) {
-    const isUnion = (share: number, i: number) => share > 0 && share <= 1 && (i === 0 || share >= unions[i - 1]!);
-    const isFresh = (share: number, i: number) => share >= 0 && share <= 1 && (i === 0 || share <= fresh[i - 1]!);
-    if (unions.length !== unionTokens.length || !unions.every(isUnion)) {
-      throw fail(`layers[${l}].unionShare`, `${unionTokens.length} shares in (0, 1] that do not shrink`, unions);
-    }
-    if (fresh.length !== unionTokens.length || !fresh.every(isFresh)) {
-      throw fail(`layers[${l}].freshShare`, `${unionTokens.length} shares in [0, 1] that do not grow`, fresh);
-    }
-  }
+  const fault = findSparsityFault(statistics, nLayers);
+  if (fault === null) return;
+  const { field, expected, found } = fault;
+  const message = `sparsity (${statistics.source}): ${field} is ${JSON.stringify(found)}, expected ${expected}`;
+  throw new InputError("INPUT_INVALID", message, { details: { field } });
 }

@@ -6,14 +6,14 @@
  * exposed() is the whole of the reads, or where they overlap what of them outlasts the arithmetic that can be done meanwhile (resident
  * neurons; in a parallel block attention as well), both slowed by each other as the profile says.
  */
-import type { DType } from "@flashwick/core";
+import type { DType, SparsityStatistics } from "@flashwick/core";
 import type { DeviceProfile } from "./device-profile.js";
 import { type KernelUse, kernelMs } from "./kernel-time.js";
 import type { KvPrecision } from "./kv-bytes.js";
 import { missingReads } from "./missing-reads.js";
 import type { ModelShape } from "./model-shape.js";
 import { batchReadMs } from "./read-time.js";
-import { missShare, namedShare, type SparsityStatistics } from "./sparsity.js";
+import { missShare, namedShare } from "./sparsity.js";
 
 /** What the engine can be told. */
 export interface EngineSettings {

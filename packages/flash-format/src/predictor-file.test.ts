@@ -37,6 +37,7 @@ function makePredictor(dtypes: readonly PredictorMatrix["dtype"][]): Predictor {
     dModel: 20,
     dFf: 7,
     layers,
+    sparsity: null,
     training: { tokens: 1000, seed: 1, note: "é" },
   };
 }

@@ -6,12 +6,14 @@ import {
   assert,
   type ByteSink,
   type ByteSource,
+  findSparsityFault,
   type Predictor,
   type PredictorLayer,
   type PredictorMatrix,
   type PredictorMatrixShape,
   type PredictorQuality,
   type PredictorSource,
+  type SparsityStatistics,
 } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import {
@@ -48,6 +50,7 @@ const KEY_LAYERS = "flashwick.predictor.block_count";
 const KEY_D_MODEL = "flashwick.predictor.embedding_length";
 const KEY_D_FF = "flashwick.predictor.feed_forward_length";
 const KEY_RANK = "flashwick.predictor.rank";
+const KEY_SPARSITY = "flashwick.predictor.sparsity";
 const KEY_TRAINING = "flashwick.predictor.training";
 
 /** What a predictor file says about itself, without the weights. */
@@ -56,6 +59,8 @@ export interface PredictorHeader {
   readonly dModel: number;
   readonly dFf: number;
   readonly layers: readonly PredictorQuality[];
+  /** Null in files that were written without. */
+  readonly sparsity: SparsityStatistics | null;
   readonly training: Readonly<Record<string, unknown>>;
   readonly fileBytes: number;
   /** Bytes of the matrices and their scales: what it costs in DRAM. */
@@ -111,7 +116,7 @@ export async function readPredictorHeader(source: ByteSource): Promise<Predictor
  */
 export async function openPredictorFile(source: ByteSource): Promise<PredictorSource> {
   const container = await readContainer(source, "predictor");
-  const { modelFingerprint, dModel, dFf, layers: qualities } = decodeFacts(container);
+  const { modelFingerprint, dModel, dFf, sparsity, layers: qualities } = decodeFacts(container);
   const layers = qualities.map((quality) => {
     const name = `blk.${quality.layer}.predictor`;
     const w1 = matrixTensors(source, container, `${name}_w1`, quality.rank, dModel);
@@ -123,6 +128,7 @@ export async function openPredictorFile(source: ByteSource): Promise<PredictorSo
     dModel,
     dFf,
     layers,
+    sparsity,
     async readLayer(index, signal) {
       const { w1, w2, ...quality } = layers[index]!;
       return { ...quality, w1: await readMatrix(source, w1, signal), w2: await readMatrix(source, w2, signal) };
@@ -137,11 +143,11 @@ export async function openPredictorFile(source: ByteSource): Promise<PredictorSo
  * Cost: the weights, in memory.
  */
 export async function readPredictorFile(source: ByteSource, signal?: AbortSignal): Promise<Predictor> {
-  const { training } = await readPredictorHeader(source);
+  const { training, sparsity } = await readPredictorHeader(source);
   const { modelFingerprint, dModel, dFf, layers: shapes, readLayer } = await openPredictorFile(source);
   const layers: PredictorLayer[] = [];
   for (const { layer } of shapes) layers.push(await readLayer(layer, signal));
-  return { modelFingerprint, dModel, dFf, layers, training };
+  return { modelFingerprint, dModel, dFf, layers, sparsity, training };
 }
 
 function checkMatrix(matrix: PredictorMatrix, rows: number, cols: number): void {
@@ -172,6 +178,7 @@ function encodeFacts(predictor: Predictor): Map<string, GgufValue> {
     [KEY_RANK, { type: "array", of: "u32", value: Uint32Array.from(predictor.layers, ({ rank }) => rank) }],
     [KEY_TRAINING, { type: "string", value: JSON.stringify(predictor.training) }],
   ]);
+  if (predictor.sparsity) facts.set(KEY_SPARSITY, { type: "string", value: JSON.stringify(predictor.sparsity) });
   for (const figure of FIGURES) {
     const value = Float64Array.from(predictor.layers, (layer) => layer[figure]);
     facts.set(KEY_OF_FIGURE[figure], { type: "array", of: "f64", value });
@@ -199,6 +206,7 @@ function decodeFacts(container: Container): PredictorHeader {
     dModel: metadata.integer(KEY_D_MODEL, 1, MAX_WIDTH),
     dFf: metadata.integer(KEY_D_FF, 1, MAX_WIDTH),
     layers,
+    sparsity: decodeSparsity(container, nLayers),
     training: decodeTraining(container),
     fileBytes: container.fileBytes,
     weightBytes: Array.from(container.tensors.values()).reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
@@ -206,17 +214,52 @@ function decodeFacts(container: Container): PredictorHeader {
   };
 }
 
-function decodeTraining({ metadata }: Container): Record<string, unknown> {
-  const text = metadata.string(KEY_TRAINING);
+function decodeTraining(container: Container): Record<string, unknown> {
+  return decodeObject(container, KEY_TRAINING);
+}
+
+/** Absent in older files. */
+function decodeSparsity(container: Container, nLayers: number): SparsityStatistics | null {
+  const { metadata } = container;
+  if (metadata.optionalString(KEY_SPARSITY) === null) return null;
+  const found = decodeObject(container, KEY_SPARSITY) as unknown as SparsityStatistics;
+  if (!isShapedLikeSparsity(found)) {
+    throw metadata.invalid(KEY_SPARSITY, "statistics with unionTokens and layers", "another object");
+  }
+  const fault = findSparsityFault(found, nLayers);
+  if (fault) throw metadata.invalid(`${KEY_SPARSITY}: ${fault.field}`, fault.expected, JSON.stringify(fault.found));
+  return found;
+}
+
+function isShapedLikeSparsity({
+  source,
+  unionTokens,
+  layers,
+  meanRunNeurons,
+  namedQuantiles,
+}: SparsityStatistics): boolean {
+  const areNumbers = (value: unknown) => Array.isArray(value) && value.every((number) => typeof number === "number");
+  return (
+    typeof source === "string" &&
+    areNumbers(unionTokens) &&
+    Array.isArray(layers) &&
+    layers.every((layer) => areNumbers(layer?.unionShare) && areNumbers(layer?.freshShare)) &&
+    (meanRunNeurons === null || typeof meanRunNeurons === "number") &&
+    (namedQuantiles === null || areNumbers([namedQuantiles?.p50, namedQuantiles?.p90, namedQuantiles?.p99]))
+  );
+}
+
+function decodeObject({ metadata }: Container, key: string): Record<string, unknown> {
+  const text = metadata.string(key);
   try {
-    const training: unknown = JSON.parse(text);
-    if (typeof training === "object" && training !== null && !Array.isArray(training)) {
-      return training as Record<string, unknown>;
+    const object: unknown = JSON.parse(text);
+    if (typeof object === "object" && object !== null && !Array.isArray(object)) {
+      return object as Record<string, unknown>;
     }
   } catch {
     // Reported below, as any other text that is no object.
   }
-  throw metadata.invalid(KEY_TRAINING, "a JSON object", JSON.stringify(text.slice(0, 80)));
+  throw metadata.invalid(key, "a JSON object", JSON.stringify(text.slice(0, 80)));
 }
 
 const DTYPE_OF_GGML_TYPE = new Map<string, PredictorMatrix["dtype"]>([

@@ -14,3 +14,4 @@ export {
   predictorMatrixBytes,
   quantisePredictorMatrix,
 } from "./predictor-matrix.js";
+export { SparsityTally } from "./sparsity-tally.js";

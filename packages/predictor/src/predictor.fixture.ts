@@ -38,6 +38,7 @@ export function fixturePredictor(shape: FixtureShape, nLayers: number): Predicto
     dModel: shape.dModel,
     dFf: shape.dFf,
     layers: Array.from({ length: nLayers }, (_, layer) => fixtureLayer(shape, layer)),
+    sparsity: null,
     training: {},
   };
 }

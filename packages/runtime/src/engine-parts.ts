@@ -48,6 +48,8 @@ export function largestArena(parts: Pick<EngineParts, "maxArenaBytes">): number 
 }
 
 /** What runs may bridge, bytes. */
-export function mergeGapBytes(parts: Pick<EngineParts, "mergeGapBytes" | "reader">): number {
+export function mergeGapBytes(
+  parts: Pick<EngineParts, "mergeGapBytes"> & { readonly reader: { readonly mergeGapBytes: number } },
+): number {
   return parts.mergeGapBytes ?? parts.reader.mergeGapBytes;
 }

@@ -1,7 +1,7 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { type Predictor, type PredictorSource, paddedLength } from "@flashwick/core";
+import { type PredictorLayerShape, paddedLength } from "@flashwick/core";
 import { type KvPrecision, kvCacheBytes, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
@@ -21,7 +21,12 @@ export const SLOT_ALIGNMENT = 4096;
 const LAYER_SLACK_BYTES = 128;
 
 /** What of the platform the sizes depend on. */
-type Place = Pick<EngineParts, "kernels" | "reader" | "maxArenaBytes" | "mergeGapBytes">;
+type Place = Pick<EngineParts, "kernels" | "maxArenaBytes" | "mergeGapBytes"> & {
+  readonly reader: { readonly mergeGapBytes: number };
+};
+
+/** Shapes are enough to know sizes. */
+type PredictorSizes = { readonly layers: readonly PredictorLayerShape[] };
 
 export interface EngineSizes {
   readonly workspace: WorkspaceShape;
@@ -45,7 +50,7 @@ export interface EngineSizes {
 /** What the plan must know of a model; `budgetBytes`, `contextTokens` and `kvPrecision` are the user's. */
 export function memoryRequest(
   header: ModelHeader,
-  predictor: Predictor | PredictorSource | null,
+  predictor: PredictorSizes | null,
   mode: NeuronMode,
   place: Place,
   wish: {
@@ -91,7 +96,7 @@ export function memoryRequest(
 
 export function engineSizes(
   header: ModelHeader,
-  predictor: Predictor | PredictorSource | null,
+  predictor: PredictorSizes | null,
   plan: MemoryPlan,
   mode: NeuronMode,
   place: Place,
@@ -149,7 +154,7 @@ function gapBytes(place: Place): number {
 
 function workspaceShape(
   header: ModelHeader,
-  predictor: Predictor | PredictorSource | null,
+  predictor: PredictorSizes | null,
   mode: NeuronMode,
   batchTokens: number,
   contextTokens: number,

@@ -2,8 +2,10 @@
  * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
  * misses, and the flash bytes that decoding this text would have read.
  */
-import { InputError, type OnProgress } from "@flashwick/core";
+import { InputError, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
+import { SparsityTally } from "@flashwick/predictor";
 import { maskingObserver, type OnStretch } from "./batch-mask.js";
 import { cachePolicy } from "./cache-policy.js";
 import type { Engine } from "./engine.js";
@@ -46,6 +48,8 @@ export interface EvaluateResult {
   readonly missedMassByLayer: readonly number[];
   /** Named neurons over truly active ones. */
   readonly namedOverActive: number;
+  /** What is named token after token (dense: what is active), for the cost model. */
+  readonly sparsity: SparsityStatistics;
   /** What decoding these windows token by token through the neuron cache reads, per token. */
   readonly flashBytesPerToken: number;
 }
@@ -84,11 +88,11 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       windowTokens,
       async ({ engine }) => {
         await tally.prepare(engine, options.signal);
+        tally.beginWindow();
         await runWindow(engine, window, options.signal, tally.onStretch, (position, logits) => {
           const target = window[position + 1];
           if (target !== undefined) quality.add(logits, target, other ? other[position]! : null);
         });
-        tally.endWindow();
       },
       options,
     );
@@ -202,9 +206,11 @@ class NeuronTally {
   #caches: NeuronCache[] = [];
   /** Sets of the batch in progress: by layer, by token, gathered stretch by stretch. */
   #sets: number[][] = [];
+  readonly #sparsity: SparsityTally;
 
   constructor(nLayers: number, dFf: number) {
     this.#nLayers = nLayers;
+    this.#sparsity = new SparsityTally(nLayers, dFf);
     this.#dFf = dFf;
     const zeros = () => new Float64Array(nLayers);
     [this.#active, this.#named, this.#hit, this.#mass, this.#missed] = [zeros(), zeros(), zeros(), zeros(), zeros()];
@@ -241,14 +247,22 @@ class NeuronTally {
     if (first + count === this.#dFf) {
       for (const set of this.#sets) {
         this.#named[layer]! += set.length;
+        this.#sparsity.add(layer, set);
         for (const _ of this.#caches[layer]!.admit(Uint32Array.from(set)));
       }
     }
   };
 
   /** Nothing carries over between windows but what the caches hold. */
-  endWindow(): void {
+  beginWindow(): void {
     this.#sets = [];
+    this.#sparsity.begin();
+  }
+
+  #statistics(perLayer: number): SparsityStatistics {
+    const statistics = this.#sparsity.statistics(`${this.#tokens} tokens of text`, UNION_TOKENS);
+    const layers = statistics.layers.map((layer, l) => ({ ...layer, activeShare: this.#active[l]! / perLayer }));
+    return { ...statistics, layers };
   }
 
   /** @param dense Every neuron is named and read, whatever is active. */
@@ -271,6 +285,7 @@ class NeuronTally {
       missedMass: mass > 0 ? sum(this.#missed) / mass : 0,
       missedMassByLayer: ratios(this.#missed, this.#mass, 0),
       namedOverActive: active > 0 ? named / active : 1,
+      sparsity: this.#statistics(perLayer),
       flashBytesPerToken: dense ? (this.#nLayers * this.#dFf - held) * slotBytes : (misses * slotBytes) / this.#tokens,
     };
   }

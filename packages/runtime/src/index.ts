@@ -1,7 +1,9 @@
 export { POLICIES } from "./cache-policy.js";
 export { Engine, type ForwardObserver, type ForwardOptions } from "./engine.js";
 export type { EngineParts, NeuronMode } from "./engine-parts.js";
+export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
+export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
 export {
   type FinishReason,
   type GeneratedToken,

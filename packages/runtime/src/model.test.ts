@@ -212,7 +212,14 @@ describe("damaged bytes", () => {
 });
 
 describe("predictors", () => {
-  const foreign: Predictor = { modelFingerprint: "0".repeat(64), dModel: 64, dFf: 256, layers: [], training: {} };
+  const foreign: Predictor = {
+    modelFingerprint: "0".repeat(64),
+    dModel: 64,
+    dFf: 256,
+    layers: [],
+    sparsity: null,
+    training: {},
+  };
   it("of another model are refused", async () => {
     const error = await failure(openFixture("opt-tiny-sharded", { predictor: foreign }));
     expect(isFlashwickError(error) && error.code).toBe("INTEGRITY_FINGERPRINT");

@@ -34,6 +34,7 @@ function noisePredictor(modelFingerprint: string, dtype: "f16" | "int8"): Predic
       w1: matrix(SHAPE.rank, SHAPE.dModel),
       w2: matrix(SHAPE.dFf, SHAPE.rank),
     })),
+    sparsity: null,
     training: {},
   };
 }

@@ -7,7 +7,14 @@
  * so score' of a copy is score of its neuron, and thresholds and quality stay. k, the rank factor, makes the work as much
  * as that of a predictor trained for the large model.
  */
-import { bytesPerElement, decodeFloat16, encodeFloat16, type Predictor, type PredictorMatrix } from "@flashwick/core";
+import {
+  bytesPerElement,
+  decodeFloat16,
+  encodeFloat16,
+  type Predictor,
+  type PredictorMatrix,
+  type SparsityStatistics,
+} from "@flashwick/core";
 import { type Copies, tiled } from "./expansion.js";
 import { type GeometryScale, layerWeights } from "./geometry-scale.js";
 import { neuronOrder } from "./neuron-order.js";
@@ -50,7 +57,15 @@ export function scalePredictor(
   });
   const scaled = { from: predictor.modelFingerprint, rankFactor, seed, widthCopies, neuronCopies };
   const training = { ...predictor.training, scaled };
-  return { modelFingerprint: fingerprint, dModel: target.dModel, dFf: target.dFf, layers, training };
+  const sparsity = scaledSparsity(predictor, scale);
+  return { modelFingerprint: fingerprint, dModel: target.dModel, dFf: target.dFf, layers, sparsity, training };
+}
+
+/** Shares stay, layer by layer; runs do not: the copies of a neuron are placed at random. */
+function scaledSparsity({ sparsity }: Predictor, scale: GeometryScale): SparsityStatistics | null {
+  if (sparsity === null) return null;
+  const layers = scale.layers.map(({ sourceLayer }) => sparsity.layers[sourceLayer]!);
+  return { ...sparsity, source: `${sparsity.source}, scaled`, layers, meanRunNeurons: null };
 }
 
 /** Rows and columns of a matrix copied, all times `factor`. int8 takes the factor into its scales, f16 rounds. */

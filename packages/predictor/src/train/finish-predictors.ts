@@ -34,6 +34,7 @@ export function finishPredictors(layers: readonly TrainedLayer[], options: Finis
       const { w1, w2 } = storeWeights(trained, trained.weights);
       return { ...qualityAt(trained.curve, bins[i]!, trained.layer, trained.rank), w1, w2 };
     }),
+    sparsity: null,
     training: {
       namedPerActive,
       trainTokens: layers[0]!.trainTokens,

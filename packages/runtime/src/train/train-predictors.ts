@@ -7,7 +7,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { InputError, type OnProgress, type Predictor, type Progress } from "@flashwick/core";
+import { InputError, type OnProgress, type Predictor, type Progress, type SparsityStatistics } from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
 import {
   DEFAULT_PREDICTOR_SHARE,
@@ -19,7 +19,8 @@ import {
   type RankProbe,
   type TrainedLayer,
 } from "@flashwick/predictor/train";
-import type { Model } from "../model.js";
+import { measureSparsity } from "../measure-sparsity.js";
+import { Model } from "../model.js";
 import { openModel } from "../node/open-model.js";
 import type { MarkedDocument } from "./record-activations.js";
 import { type PoolOptions, runTasks } from "./task-pool.js";
@@ -97,7 +98,9 @@ export async function trainPredictors(
       namedPerActive: options.namedPerActive ?? 2.2,
     };
     try {
-      return await train(context, header, documents, layers, options);
+      const trained = await train(context, header, documents, layers, options);
+      const sparsity = await measureHeldOut(model, trained.predictor, documents, options);
+      return { ...trained, predictor: { ...trained.predictor, sparsity } };
     } finally {
       if (temporary) await rm(temporary, { recursive: true, force: true });
     }
@@ -206,6 +209,21 @@ async function train(
     parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / modelParameters,
     layers: trained.map(({ layer, rank, epochs }) => ({ layer, rank, epochs })),
   };
+}
+
+/** What the new predictor names of the held-out windows, token after token. */
+async function measureHeldOut(
+  { parts }: Model,
+  predictor: Predictor,
+  documents: readonly MarkedDocument[],
+  { onProgress, signal }: TrainPredictorsOptions,
+): Promise<SparsityStatistics> {
+  const windows = documents.filter(({ heldOut }) => heldOut).flatMap((document) => document.windows);
+  // Shares the dense model's file and threads, which end with it.
+  const model = new Model({ ...parts, predictor }, { mode: "predicted" });
+  const named = await measureSparsity(model, windows, { source: "held-out text", onProgress, signal });
+  const activeShare = (layer: number) => predictor.layers[layer]!.trueActiveShare;
+  return { ...named, layers: named.layers.map((layer, l) => ({ ...layer, activeShare: activeShare(l) })) };
 }
 
 /** Weights of a model: what is resident and what lies in records. */

@@ -1,0 +1,119 @@
+/**
+ * What a model will do on a device within a budget, before anything but its header is read: the cost model, fed with the sizes that the
+ * engine itself allocates by.
+ */
+import { bytesPerElement, InputError, type PredictorLayerShape, type SparsityStatistics } from "@flashwick/core";
+import {
+  checkSparsity,
+  type DeviceProfile,
+  type EngineSettings,
+  type KvPrecision,
+  type MemoryPlan,
+  type ModelShape,
+  planMemory,
+  planRun,
+  type RunLength,
+  type RunPlan,
+} from "@flashwick/cost-model";
+import type { ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import type { KernelFactory } from "@flashwick/kernels";
+import { memoryRequest } from "./engine-sizes.js";
+
+/** A predictor's file header, or a whole predictor: its shapes are enough. */
+export interface PredictorShapes {
+  readonly layers: readonly PredictorLayerShape[];
+  readonly sparsity: SparsityStatistics | null;
+}
+
+export interface EstimateOptions {
+  readonly profile: DeviceProfile;
+  /** Null plans for everything to be resident. */
+  readonly dramBudgetBytes: number | null;
+  /** Default null: every neuron is named, layers are streamed. */
+  readonly predictor?: PredictorShapes | null;
+  /** Default: the predictor's own; one that has none needs them given. */
+  readonly sparsity?: SparsityStatistics | null;
+  /** Sizes of scratch depend on who computes. */
+  readonly kernels: KernelFactory;
+  /** Longest sequence to be held. Default: prompt and decoded tokens. */
+  readonly contextTokens?: number;
+  /** Default 128 and 256, as in the paper. */
+  readonly length?: Partial<Omit<RunLength, "batchTokens">>;
+  readonly kvPrecision?: KvPrecision | "auto";
+  /** Settings that are not to be chosen. */
+  readonly fixed?: Partial<EngineSettings>;
+}
+
+/**
+ * Plans a run of a model: what goes into DRAM, which settings, how long a token takes.
+ *
+ * @throws {BudgetError} `BUDGET_TOO_SMALL` with the smallest budget that would do.
+ * @throws {InputError} `INPUT_INVALID` for a predictor that nothing is known of, or statistics that make no sense.
+ */
+export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan {
+  const { profile, predictor = null, fixed = {}, kvPrecision = "auto", kernels, dramBudgetBytes } = options;
+  const { promptTokens = 128, decodeTokens = 256, warmUpTokens = 0 } = options.length ?? {};
+  const { contextLength, nLayers } = header.geometry;
+  const contextTokens = options.contextTokens ?? Math.min(contextLength, promptTokens + warmUpTokens + decodeTokens);
+  const sparsity = statisticsOf(options, nLayers);
+  const plans = new Map<string, MemoryPlan>();
+  const memory = ({ mode, mergeGapBytes }: EngineSettings): MemoryPlan => {
+    const key = `${mode} ${mergeGapBytes}`;
+    const known = plans.get(key);
+    if (known) return known;
+    const place = { kernels, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
+    const wish = { budgetBytes: dramBudgetBytes, contextTokens, kvPrecision };
+    const plan = planMemory(memoryRequest(header, mode === "dense" ? null : predictor, mode, place, wish));
+    plans.set(key, plan);
+    return plan;
+  };
+  const length = { promptTokens, decodeTokens, warmUpTokens };
+  return planRun({ shape: shapeOf(header, predictor), profile, sparsity, length, fixed, memory });
+}
+
+function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number): SparsityStatistics | null {
+  if (!predictor) return null;
+  const statistics = sparsity ?? predictor.sparsity;
+  if (statistics === null) {
+    throw new InputError(
+      "INPUT_INVALID",
+      "this predictor does not say how often its neurons come back (it was trained before that was measured); give statistics, or train again",
+    );
+  }
+  checkSparsity(statistics, nLayers);
+  return statistics;
+}
+
+/** A model file, and its predictor, as the cost model sees them. */
+export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "layers"> | null): ModelShape {
+  const { geometry: g, weights } = header;
+  const sizeOf = (tensor: ResidentTensor | undefined) =>
+    tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
+  const tensor = (name: string) => sizeOf(header.tensors.get(name));
+  const attention = ["attn_q", "attn_k", "attn_v", "attn_output"];
+  const scaleBytes = weights.dtype === "int8" ? 8 : 0;
+  return {
+    name: `${g.architecture} ${g.nLayers} x ${g.dModel}`,
+    nLayers: g.nLayers,
+    dModel: g.dModel,
+    dFf: g.dFf,
+    nKvHeads: g.nKvHeads,
+    headDim: g.headDim,
+    dtype: weights.dtype,
+    attentionBytes: attention.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
+    headBytes: tensor(g.tiedHead ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
+    rowTableBytes: tensor("position_embd.weight") + (g.tiedHead ? 0 : tensor("token_embd.weight")),
+    recordBytes: 2 * g.dModel * bytesPerElement(weights.dtype) + scaleBytes,
+    strideBytes: weights.strideBytes,
+    readsPerNeuron: weights.layout === "split" ? 2 : 1,
+    parallelBlock: g.parallelBlock,
+    predictor: predictor && {
+      dtype: predictor.layers[0]!.w1.dtype,
+      bytesByLayer: predictor.layers.map(({ w1, w2 }) => matrixBytes(w1) + matrixBytes(w2)),
+    },
+  };
+}
+
+function matrixBytes({ dtype, rows, cols }: PredictorLayerShape["w1"]): number {
+  return rows * cols * bytesPerElement(dtype) + (dtype === "int8" ? 4 * rows : 0);
+}

@@ -1,0 +1,60 @@
+/** What a model's predictors name of a text, token after token: the statistics that predictions of speed stand on. */
+import { InputError, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import { UNION_TOKENS } from "@flashwick/cost-model";
+import { SparsityTally } from "@flashwick/predictor";
+import { maskingObserver } from "./batch-mask.js";
+import type { Model } from "./model.js";
+
+export interface MeasureSparsityOptions {
+  /** Where the text comes from, for people. */
+  readonly source: string;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs sequences as decoding would, named neurons alone at every position, and counts.
+ *
+ * @param model     In predicted mode.
+ * @param sequences Token ids, each at most the model's context. Unions of k tokens need sequences longer than k.
+ * @throws {InputError} `INPUT_INVALID` without a predictor, or without a token.
+ * Cost: a dense pass over the tokens.
+ */
+export async function measureSparsity(
+  model: Model,
+  sequences: readonly (readonly number[])[],
+  { source, onProgress, signal }: MeasureSparsityOptions,
+): Promise<SparsityStatistics> {
+  const { nLayers, dFf } = model.header.geometry;
+  const total = sequences.reduce((sum, { length }) => sum + length, 0);
+  if (model.mode !== "predicted" || total === 0) {
+    throw new InputError("INPUT_INVALID", `${source}: sparsity is measured of a predictor, on at least one token`);
+  }
+  const tally = new SparsityTally(nLayers, dFf);
+  let loaded = 0;
+  for (const sequence of sequences) {
+    await model.withSession(
+      sequence.length,
+      async ({ engine }) => {
+        tally.begin();
+        const observer = maskingObserver(engine, (layer, first, _count, nTokens, _act, _row, named) => {
+          if (first !== 0) return;
+          for (let t = 0; t < nTokens; t++) tally.add(layer, namedOf(named!.subarray(t * dFf, (t + 1) * dFf)));
+        });
+        for (let at = 0; at < sequence.length; at += engine.batchTokens) {
+          const batch = sequence.slice(at, at + engine.batchTokens);
+          await engine.batch(batch, at, { logits: "none", observer, signal });
+          onProgress?.({ phase: "sparsity", loaded: (loaded += batch.length), total, unit: "tokens" });
+        }
+      },
+      { signal },
+    );
+  }
+  return tally.statistics(source, UNION_TOKENS);
+}
+
+function namedOf(flags: Uint8Array): number[] {
+  const named: number[] = [];
+  for (let neuron = 0; neuron < flags.length; neuron++) if (flags[neuron] === 1) named.push(neuron);
+  return named;
+}
