@@ -100,6 +100,25 @@ describe("planMemory", () => {
       }),
     );
   });
+  it("never leaves a layer fewer slots for a larger budget, at one precision of keys and values", () => {
+    fc.assert(
+      fc.property(requests, fc.nat(2_000_000), fc.nat(200_000), (asked, extra, more) => {
+        const pinned = { ...asked, kvPrecision: "f16" as const };
+        const { smallestBudgetBytes } = planMemory(pinned);
+        const at = (budgetBytes: number) => planMemory({ ...pinned, budgetBytes });
+        const small = at(smallestBudgetBytes + extra);
+        const large = at(smallestBudgetBytes + extra + more);
+        expect(large.batchTokens).toBeGreaterThanOrEqual(small.batchTokens);
+        if (asked.namedShareByLayer === null) {
+          const whole = ({ slotsByLayer }: typeof small) => slotsByLayer.filter((slots) => slots === 256).length;
+          expect(whole(large)).toBeGreaterThanOrEqual(whole(small));
+          return;
+        }
+        for (const [l, slots] of large.slotsByLayer.entries())
+          expect(slots).toBeGreaterThanOrEqual(small.slotsByLayer[l]!);
+      }),
+    );
+  });
   it("keeps everything resident without a budget", () => {
     const plan = planMemory(request({}));
     expect(plan.slotsByLayer).toEqual([256, 256, 256, 256]);

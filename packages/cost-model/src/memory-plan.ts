@@ -80,20 +80,19 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   if (kvPrecision === undefined) throw tooSmall(request, budget, smallestBudgetBytes);
   const kvCache = kvCacheBytes(geometry, kvPrecision, contextTokens);
 
-  let spare = budget - floor - kvCache;
+  const spare = budget - floor - kvCache;
   const oneToken = request.activationBytes(1);
   const allSlots = (maxSlots - minSlots) * slotBytes;
-  const batchTokens = BATCHES.find((batch) => {
-    const more = request.activationBytes(batch) - oneToken;
-    // A wide batch may take a tenth of what neurons would get, or what they cannot use anyway.
-    return batch === 1 || (more <= spare && (more <= spare / 10 || spare - more >= allSlots));
-  })!;
+  const widest = request.activationBytes(BATCHES[0]) - oneToken;
+  // Wide batches and tables may take a tenth of what neurons would get, or what these cannot use anyway. The tenth is theirs whatever they
+  // make of it: else a little more memory, just enough for the next wider batch, would leave neurons less than before.
+  const most = widest + request.rowTableBytes;
+  const extras = Math.max(Math.min(spare / 10, most), Math.min(spare - allSlots, most));
+  const batchTokens = BATCHES.find((batch) => batch === 1 || request.activationBytes(batch) - oneToken <= extras)!;
   const activations = request.activationBytes(batchTokens);
-  spare -= activations - oneToken;
-  const rowTablesResident = request.rowTableBytes <= spare / 10 || spare - request.rowTableBytes >= allSlots;
-  if (rowTablesResident) spare -= request.rowTableBytes;
+  const rowTablesResident = activations - oneToken + request.rowTableBytes <= extras;
 
-  const totalSlots = Math.min(maxSlots, minSlots + Math.floor(spare / slotBytes));
+  const totalSlots = Math.min(maxSlots, minSlots + Math.floor((spare - extras) / slotBytes));
   const slotsByLayer = request.namedShareByLayer
     ? allocateByDemand(
         request.namedShareByLayer.map((share) => share * geometry.dFf),

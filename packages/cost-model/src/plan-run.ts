@@ -124,8 +124,10 @@ function threadCounts(cores: number): number[] {
 function runnersUp(priced: readonly Priced[], best: Priced): Alternative[] {
   const keys = Object.keys(best.settings) as (keyof EngineSettings)[];
   const alternatives = keys.flatMap((key) => {
-    const differing = priced.filter(({ settings }) =>
-      keys.every((k) => (settings[k] === best.settings[k]) === (k !== key)),
+    // Another mode has settings of its own: its best is what the choice was against.
+    const others = key === "mode" ? [] : keys.filter((other) => other !== key);
+    const differing = priced.filter(
+      ({ settings }) => settings[key] !== best.settings[key] && others.every((k) => settings[k] === best.settings[k]),
     );
     if (differing.length === 0) return [];
     const next = differing.reduce((a, b) => (b.ms < a.ms ? b : a));

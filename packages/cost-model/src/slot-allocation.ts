@@ -7,36 +7,43 @@
  * Slots by layer for sparse decoding: in proportion to what each layer's predictor names, since a layer whose set does
  * not fit streams in waves. What a full layer cannot use flows on to the others.
  *
+ * Each slot goes where slots per demand are fewest so far (D'Hondt's method of apportionment), so that more slots in all never mean
+ * fewer for a layer.
+ *
  * @param demand  Expected neurons named per token, by layer.
  * @param total   At least `minimum * demand.length`.
+ * Cost: O(layers · log total).
  */
 export function allocateByDemand(demand: readonly number[], dFf: number, total: number, minimum: number): number[] {
-  const slots = demand.map(() => Math.min(minimum, dFf));
-  let rest = total - slots.reduce((sum, n) => sum + n, 0);
-  // Water-filling: each round shares the rest among the layers with room; at least one layer fills up or all is spent.
-  for (;;) {
-    const open = demand.map((_, l) => l).filter((l) => slots[l]! < dFf);
-    const weight = open.reduce((sum, l) => sum + Math.max(demand[l]!, 1), 0);
-    if (rest <= 0 || open.length === 0) return slots;
-    let given = 0;
-    for (const l of open) {
-      const share = Math.floor((rest * Math.max(demand[l]!, 1)) / weight);
-      const more = Math.min(share, dFf - slots[l]!);
-      slots[l]! += more;
-      given += more;
-    }
-    if (given === 0) {
-      // Less than one slot each: hand out the last ones in layer order.
-      for (const l of open) {
-        if (rest === 0) break;
-        slots[l]!++;
-        rest--;
-      }
-      return slots;
-    }
-    rest -= given;
+  const weights = demand.map((neurons) => Math.max(neurons, 1));
+  const least = Math.min(minimum, dFf);
+  const at = (level: number) => weights.map((weight) => Math.min(dFf, Math.max(least, Math.floor(level * weight))));
+  const sum = (slots: readonly number[]) => slots.reduce((all, n) => all + n, 0);
+  // The highest level, in slots per demand, that all layers can be given.
+  let [low, high] = [0, (dFf + 1) / Math.min(...weights)];
+  for (let step = 0; step < BISECTIONS; step++) {
+    const middle = (low + high) / 2;
+    if (sum(at(middle)) <= total) low = middle;
+    else high = middle;
   }
+  const slots = at(low);
+  // The layers that would be next stand at one level: what is left is less than one slot for each of them.
+  let rest = total - sum(slots);
+  const next = slots.map((n, layer) => ({
+    layer,
+    level: n < dFf ? (n + 1) / weights[layer]! : Number.POSITIVE_INFINITY,
+  }));
+  next.sort((a, b) => a.level - b.level || a.layer - b.layer);
+  for (const { layer, level } of next) {
+    if (rest <= 0 || level === Number.POSITIVE_INFINITY) break;
+    slots[layer]!++;
+    rest--;
+  }
+  return slots;
 }
+
+/** To the last bit of a number between 0 and some thousand. */
+const BISECTIONS = 80;
 
 /**
  * Slots by layer for dense decoding: whole layers first. Every neuron is used once a token, in a cycle, so a cache that

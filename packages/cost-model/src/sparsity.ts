@@ -94,6 +94,8 @@ export interface CacheUse {
  */
 export function missShare(statistics: SparsityStatistics, layer: number, use: CacheUse): number {
   const named = namedShare(statistics, layer);
+  // A layer that fits stays whole when a prompt is taken in, and nothing but a window makes it leave.
+  if (use.heldShare >= 1 && use.windowTokens === Number.POSITIVE_INFINITY && use.seenTokens > 0) return 0;
   const held = use.heldShare >= 1 ? Number.POSITIVE_INFINITY : tokensHeld(statistics, layer, use.heldShare);
   const k = Math.min(held, use.windowTokens, use.seenTokens);
   if (k === Number.POSITIVE_INFINITY) return 0;

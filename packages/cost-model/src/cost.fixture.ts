@@ -1,0 +1,100 @@
+/** Test support: a small model, and devices that make sense. */
+import type { SparsityStatistics } from "@flashwick/core";
+import fc from "fast-check";
+import type { DeviceProfile } from "./device-profile.js";
+import type { ModelShape } from "./model-shape.js";
+import { denseSparsity, powerLawLayer, UNION_TOKENS } from "./sparsity.js";
+
+export const shape: ModelShape = {
+  name: "small",
+  nLayers: 4,
+  dModel: 1024,
+  dFf: 4096,
+  nKvHeads: 16,
+  headDim: 64,
+  dtype: "f16",
+  attentionBytes: 8 * 1024 * 1024,
+  headBytes: 8 * 1024 * 1024,
+  rowTableBytes: 0,
+  recordBytes: 4096,
+  strideBytes: 4096,
+  readsPerNeuron: 1,
+  parallelBlock: false,
+  predictor: { dtype: "int8", bytesByLayer: [400_000, 400_000, 400_000, 400_000] },
+};
+
+const SIZES = [4096, 16384, 65536];
+const DEPTHS = [1, 4, 16];
+
+/** T[size, depth] of a device with an operation, a bandwidth and so many reads at once. */
+export function deviceProfile(device: {
+  readonly operationUs?: number;
+  readonly bandwidth?: number;
+  readonly parallel?: number;
+  readonly kernelBytesPerSec?: number;
+}): DeviceProfile {
+  const { operationUs = 80, bandwidth = 2e9, parallel = 8, kernelBytesPerSec = 15e9 } = device;
+  const reads = DEPTHS.flatMap((depth) =>
+    SIZES.map((sizeBytes) => {
+      const seconds = operationUs / 1e6 / Math.min(depth, parallel) + sizeBytes / bandwidth;
+      return { sizeBytes, depth, bytesPerSec: sizeBytes / seconds, spread: null };
+    }),
+  );
+  const rate = (op: "linear" | "neurons" | "checksum" | "attention", factor: number) =>
+    [1, 2].map((threads) => ({
+      op,
+      dtype: op === "checksum" ? null : ("f16" as const),
+      threads,
+      workingSetBytes: 2e8,
+      bytesPerSec: kernelBytesPerSec * factor * (threads === 1 ? 1 : 1.7),
+    }));
+  return {
+    schemaVersion: 1,
+    name: "test",
+    source: "made up for tests",
+    cores: 2,
+    flash: {
+      mode: "direct",
+      alignmentBytes: 512,
+      sequentialBytesPerSec: bandwidth,
+      reads,
+      batchUs: 30,
+      pieceUs: 0.5,
+      shareUnderCompute: 0.8,
+      computeShareUnderReads: 0.8,
+      pageCache: null,
+    },
+    dramBytesPerSec: 30e9,
+    kernels: [...rate("linear", 1), ...rate("neurons", 0.8), ...rate("checksum", 0.5), ...rate("attention", 0.7)],
+    batch: [{ dtype: "f16", threads: 2, flopPerSec: 8e10 }],
+    handOffUs: 2,
+    opUs: 1,
+    management: { nsPerNamed: 20, nsPerLoaded: 200, nsPerScore: 1, copyBytesPerSec: null },
+  };
+}
+
+/** Any device in reason. */
+export const devices = fc.record({
+  operationUs: fc.double({ min: 1, max: 1000, noNaN: true }),
+  bandwidth: fc.double({ min: 1e8, max: 1e10, noNaN: true }),
+  parallel: fc.integer({ min: 1, max: 64 }),
+  kernelBytesPerSec: fc.double({ min: 1e9, max: 1e11, noNaN: true }),
+});
+
+export function sparsityOf(named: readonly number[], exponent = 0.5): SparsityStatistics {
+  return {
+    ...denseSparsity(named.length),
+    source: "made up for tests",
+    unionTokens: UNION_TOKENS,
+    layers: named.map((share) => powerLawLayer(share, exponent)),
+    namedQuantiles: { p50: 0.95, p90: 1.3, p99: 1.7 },
+  };
+}
+
+/** Any statistics that predictors give. */
+export const sparsities = fc
+  .record({
+    named: fc.array(fc.double({ min: 0.005, max: 0.6, noNaN: true }), { minLength: 4, maxLength: 4 }),
+    exponent: fc.double({ min: 0.1, max: 0.9, noNaN: true }),
+  })
+  .map(({ named, exponent }) => sparsityOf(named, exponent));

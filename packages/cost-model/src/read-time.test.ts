@@ -1,0 +1,58 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { deviceProfile, devices } from "./cost.fixture.js";
+import { batchReadMs, readBytesPerSec } from "./read-time.js";
+
+const { flash } = deviceProfile({ operationUs: 100, bandwidth: 1e9, parallel: 16 });
+
+describe("readBytesPerSec", () => {
+  it("gives the table's own points", () => {
+    for (const { sizeBytes, depth, bytesPerSec } of flash.reads) {
+      expect(readBytesPerSec(flash, sizeBytes, depth)).toBeCloseTo(bytesPerSec, -2);
+    }
+  });
+  it("finds an operation and its bytes between two sizes, and beyond the largest", () => {
+    const exact = (sizeBytes: number) => sizeBytes / (100e-6 + sizeBytes / 1e9);
+    expect(readBytesPerSec(flash, 10_000, 1)).toBeCloseTo(exact(10_000), -3);
+    expect(readBytesPerSec(flash, 300_000, 1)).toBeCloseTo(exact(300_000), -3);
+  });
+  it("never exceeds reads in sequence beyond the table, nor falls with depth", () => {
+    fc.assert(
+      fc.property(
+        devices,
+        fc.integer({ min: 512, max: 1e7 }),
+        fc.integer({ min: 1, max: 64 }),
+        (device, size, depth) => {
+          const profile = deviceProfile(device).flash;
+          const rate = readBytesPerSec(profile, size, depth);
+          expect(rate).toBeLessThanOrEqual(profile.sequentialBytesPerSec * (1 + 1e-9));
+          expect(readBytesPerSec(profile, size, depth + 1)).toBeGreaterThanOrEqual(rate * (1 - 1e-6));
+        },
+      ),
+    );
+  });
+});
+
+describe("batchReadMs", () => {
+  it("is steady reading for a long batch, and one read's time for one read", () => {
+    const long = batchReadMs(flash, 1e5, 16384, 16);
+    expect(long).toBeCloseTo((1000 * 1e5 * 16384) / readBytesPerSec(flash, 16384, 16), 0);
+    expect(batchReadMs(flash, 1, 16384, 16)).toBeCloseTo(0.1164 + 0.03, 3);
+    expect(batchReadMs(flash, 0, 16384, 16)).toBe(0);
+  });
+  it("takes longer for more reads", () => {
+    fc.assert(
+      fc.property(
+        devices,
+        fc.double({ min: 0.01, max: 500, noNaN: true }),
+        fc.double({ min: 0.01, max: 500, noNaN: true }),
+        (device, a, b) => {
+          const profile = deviceProfile(device).flash;
+          expect(batchReadMs(profile, a + b, 8192, 16)).toBeGreaterThanOrEqual(
+            batchReadMs(profile, a, 8192, 16) * 0.999,
+          );
+        },
+      ),
+    );
+  });
+});
