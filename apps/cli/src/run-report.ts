@@ -1,5 +1,5 @@
 /** The statistics of a run as a table for a person. */
-import { type DramAccount, formatBytes, type RunStats } from "@flashwick/core";
+import { type DramAccount, formatBytes, type PhaseMs, type PredictedRun, type RunStats } from "@flashwick/core";
 import { figure, percent, table } from "./table.js";
 
 /** Every figure that the method is about, beside what the naive reader would pay. */
@@ -18,7 +18,28 @@ export function runTable(stats: RunStats): string {
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
     ["machine", `${stats.backend} kernels on ${counted(stats.threads, "thread")}, ${reading(stats)}`],
+    ["predicted", stats.predicted === null ? NOT_PREDICTED : predictedText(stats.predicted, stats)],
   ]);
+}
+
+const NOT_PREDICTED = "nothing: no profile of this machine is kept for this run; flashwick profile measures one";
+
+/** What the cost model expected, phase by phase, and how far that was from what was measured. */
+function predictedText(predicted: PredictedRun, { tokenMs, flashBytesPerToken, msPerToken }: RunStats): string {
+  const times = Object.entries(predicted.msPerToken)
+    .filter(([phase, ms]) => ms > 0 || msPerToken[phase as keyof PhaseMs] > 0)
+    .map(([phase, ms]) => `${phase} ${figure(ms)}`);
+  return [
+    `${figure(predicted.tokenMs)} ms a token (${difference(predicted.tokenMs, tokenMs.mean)}): ${times.join(", ")}`,
+    `${formatBytes(predicted.flashBytesPerToken)} (${difference(predicted.flashBytesPerToken, flashBytesPerToken)})`,
+  ].join("; ");
+}
+
+/** "+4 %": how much more was expected than measured. */
+function difference(expected: number, measured: number): string {
+  if (measured === 0) return expected === 0 ? "as measured" : "none measured";
+  const share = Math.round((100 * (expected - measured)) / measured);
+  return `${share > 0 ? "+" : ""}${share} %`;
 }
 
 function reading({ ioMode, readers, mergeGapBytes }: RunStats): string {

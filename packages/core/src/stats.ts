@@ -34,6 +34,19 @@ export interface TokenStats {
   readonly flashMs: number;
 }
 
+/** What the cost model expected of a run, to be held against what it measured; milliseconds and counts per decoded token. */
+export interface PredictedRun {
+  /** The device profile that it stands on. */
+  readonly device: string;
+  readonly tokenMs: number;
+  readonly msPerToken: Pick<PhaseMs, "predict" | "cache" | "check" | "readWait" | "attention" | "ffn" | "head">;
+  /** Reads in flight. */
+  readonly flashMsPerToken: number;
+  readonly flashBytesPerToken: number;
+  readonly readsPerToken: number;
+  readonly prefillMs: number;
+}
+
 /** The `stats` of `flashwick run --json`. */
 export interface RunStats {
   readonly backend: string;
@@ -67,4 +80,6 @@ export interface RunStats {
   readonly readers: number;
   readonly mergeGapBytes: number;
   readonly dramBytes: DramAccount;
+  /** Null where no device profile is known, or nothing of the predictor's habits. */
+  readonly predicted: PredictedRun | null;
 }

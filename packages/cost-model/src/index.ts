@@ -7,6 +7,7 @@ export type {
   ManagementProfile,
   ReadRatePoint,
 } from "./device-profile.js";
+export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
 export { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
 export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";

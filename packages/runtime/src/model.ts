@@ -7,13 +7,22 @@ import {
   type DramAccount,
   InputError,
   type OnProgress,
+  type PredictedRun,
   type Predictor,
   type PredictorSource,
   type RunStats,
+  type SparsityStatistics,
   type TokenStats,
   UnsupportedError,
 } from "@flashwick/core";
-import { type KvPrecision, type MemoryPlan, planMemory } from "@flashwick/cost-model";
+import {
+  type DeviceProfile,
+  type KvPrecision,
+  type MemoryPlan,
+  planMemory,
+  type RunLength,
+  type RunPlan,
+} from "@flashwick/cost-model";
 import type { ModelFile, ModelHeader } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory } from "@flashwick/kernels";
@@ -22,6 +31,7 @@ import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { Engine } from "./engine.js";
 import type { NeuronMode } from "./engine-parts.js";
 import { memoryRequest } from "./engine-sizes.js";
+import { predictRun } from "./predicted-run.js";
 import { summarizeRun } from "./run-summary.js";
 import { createSampler, type SamplingOptions } from "./sampler.js";
 import { checkTokens, Session } from "./session.js";
@@ -48,7 +58,7 @@ export interface ModelOptions {
    * way gives the same bits.
    */
   readonly overlap?: boolean | undefined;
-  /** Guess and read ahead of each layer's attention; default: where the reader has threads. Gives the same bits. */
+  /** Guess and read ahead of each layer's attention; default: as the platform found worth while. Gives the same bits. */
   readonly lookahead?: boolean | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -68,8 +78,14 @@ export interface ModelParts {
   readonly sharedMemory?: boolean;
   /** Whether computing while single neurons are read pays here; default true. */
   readonly overlap?: boolean;
+  /** Whether guessing ahead of attention pays here; default: where reads overlap. */
+  readonly lookahead?: boolean | undefined;
   /** Threads that compute; default 1. For reports. */
   readonly threads?: number;
+  /** What this machine can do: predictions stand on it. */
+  readonly profile?: DeviceProfile | null;
+  /** What `readers`, `threads` and the rest were chosen by, for people; null: by hand or by rule. */
+  readonly plan?: RunPlan | null;
   /** Tells whoever computes that an arena will not be used any more. */
   readonly releaseArena?: (arena: Arena) => void;
   /** Ends what belongs to the model beside its reader and its file. */
@@ -233,7 +249,7 @@ export class Model {
       }
       yield this.#handOver({ text: text?.end() ?? "", token: null, stats: null, finishReason }, release);
       const { plan } = session.engine.parts;
-      const stats = this.#summarize(plan, batches, decoded);
+      const stats = this.#summarize(plan, promptTokens.length, batches, decoded);
       return { promptTokens: promptTokens.length, tokens, finishReason, stats, plan };
     } catch (error) {
       this.#dropSession();
@@ -344,7 +360,7 @@ export class Model {
       mergeGapBytes: this.#mergeGapBytes,
       overlap: this.options.overlap ?? this.parts.overlap,
       readAhead: this.options.overlap,
-      lookahead: this.options.lookahead,
+      lookahead: this.options.lookahead ?? this.parts.lookahead,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
       closing: this.#closing.signal,
@@ -359,7 +375,37 @@ export class Model {
     dropped?.engine.close();
   }
 
-  #summarize(plan: MemoryPlan, prefill: readonly TokenStats[], decode: readonly TokenStats[]): RunStats {
+  /**
+   * What the cost model expects of a run under a plan of this model; null where no device profile is known, nor what its predictor
+   * names again, or in oracle mode, which is for study.
+   *
+   * @param sparsity Default: the predictor's own.
+   */
+  predict(
+    plan: MemoryPlan,
+    length: Omit<RunLength, "batchTokens">,
+    sparsity?: SparsityStatistics,
+  ): PredictedRun | null {
+    const { profile, predictor } = this.parts;
+    if (!profile || this.mode === "oracle") return null;
+    const { threads, readers, mergeGapBytes } = this.threading;
+    const settings = {
+      mode: this.mode,
+      windowTokens: this.#policy.windowTokens ?? Number.POSITIVE_INFINITY,
+      threads,
+      readers,
+      mergeGapBytes,
+      overlap: this.options.overlap ?? this.parts.overlap ?? true,
+    };
+    return predictRun({ header: this.header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
+  }
+
+  #summarize(
+    plan: MemoryPlan,
+    promptTokens: number,
+    prefill: readonly TokenStats[],
+    decode: readonly TokenStats[],
+  ): RunStats {
     const dramBytes: DramAccount = plan.dram;
     const window = this.#policy.windowTokens;
     return summarizeRun({
@@ -372,6 +418,7 @@ export class Model {
       policy: `${this.#policy.policy}${window === null ? "" : ` ${window}`}`,
       ...this.threading,
       dramBytes,
+      predicted: decode.length > 0 ? this.predict(plan, { promptTokens, decodeTokens: decode.length }) : null,
       prefill,
       decode,
     });

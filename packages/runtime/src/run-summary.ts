@@ -4,6 +4,7 @@ import {
   ffnBytes,
   type ModelGeometry,
   type PhaseMs,
+  type PredictedRun,
   type RunStats,
   type TokenStats,
   type WeightLayout,
@@ -21,6 +22,7 @@ export interface RunFacts {
   readonly readers: number;
   readonly mergeGapBytes: number;
   readonly dramBytes: DramAccount;
+  readonly predicted?: PredictedRun | null;
   readonly prefill: readonly TokenStats[];
   readonly decode: readonly TokenStats[];
 }
@@ -70,6 +72,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
     msPerToken: Object.fromEntries(perPhase) as unknown as PhaseMs,
     flashMsPerToken: total((token) => token.flashMs) / n,
     dramBytes: facts.dramBytes,
+    predicted: facts.predicted ?? null,
   };
 }
 

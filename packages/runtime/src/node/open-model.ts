@@ -2,15 +2,18 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
-import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
+import { type ByteSource, InputError, isFlashwickError, type PredictorSource } from "@flashwick/core";
+import type { DeviceProfile, EngineSettings, RunPlan } from "@flashwick/cost-model";
+import { type ModelHeader, openModelFile, openPredictorFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
 import type { Arena, KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { estimate } from "../estimate.js";
 import { Model, type ModelOptions } from "../model.js";
+import { readKeptProfile } from "./profile/kept-profile.js";
 
 export type BackendName = "auto" | "wasm" | "reference";
 
@@ -28,6 +31,11 @@ export interface OpenModelOptions extends ModelOptions {
   readonly threads?: number | "auto";
   /** `buffered` reads through the page cache even where direct reads are possible. Default `auto`: direct. */
   readonly io?: "auto" | "buffered";
+  /**
+   * What this machine can do, as `flashwick profile` measures it: settings that are left to `auto` are then planned, and runs say what was
+   * expected of them. Default `auto`: the profile that is kept for the model's device, if there is one; null: none.
+   */
+  readonly profile?: DeviceProfile | "auto" | null;
   /** For tests: makes every read of a reader thread wait for up to so many microseconds first. */
   readonly jitterUs?: number;
 }
@@ -57,9 +65,14 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     const { size } = await stat(path);
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
-    const reader = await openReader(path, size, options);
+    const profile =
+      options.profile === undefined || options.profile === "auto" ? readKeptProfile(path) : options.profile;
+    const plan =
+      size < SMALL_FILE_BYTES ? null : planSettings(file.header, sidecar?.predictor ?? null, profile, options);
+    const chosen = plan === null ? options : withPlan(options, plan.settings);
+    const reader = await openReader(path, size, chosen);
     opened.push(() => reader.close());
-    const compute = await openCompute(size, options);
+    const compute = await openCompute(size, chosen);
     opened.push(compute.close);
     const parts = {
       file,
@@ -69,7 +82,11 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
       predictor: sidecar?.predictor ?? null,
       clock: () => performance.now(),
       // Reader threads must come by a core for every read: where computing takes all, each waits for the other (docs/decisions/0009).
-      overlap: reader.leavesCores || availableParallelism() > compute.threads,
+      overlap: plan?.settings.overlap ?? (reader.leavesCores || availableParallelism() > compute.threads),
+      // What guesses cost is not in the plan's arithmetic.
+      lookahead: plan === null ? undefined : false,
+      profile,
+      plan,
       sharedMemory: compute.threads > 1,
       threads: compute.threads,
       releaseArena: compute.release,
@@ -78,12 +95,49 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
         await sidecar?.source.close();
       },
     };
-    return new Model(parts, options);
+    return new Model(parts, { ...chosen, mode: options.mode ?? plan?.settings.mode });
   } catch (error) {
     // The first failure is the one to report.
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
   }
+}
+
+/**
+ * What the cost model chooses for a model, where there is something to choose by. Null: without a profile, in oracle mode, without statistics of
+ * the predictor; a budget that is too small is for the model to refuse.
+ */
+function planSettings(
+  header: ModelHeader,
+  predictor: PredictorSource | null,
+  profile: DeviceProfile | null,
+  options: OpenModelOptions,
+): RunPlan | null {
+  const { mode, threshold, readers, threads, mergeGapBytes, windowTokens, overlap, kvPrecision = "auto" } = options;
+  // Another threshold names another share than the statistics say.
+  if (profile === null || mode === "oracle" || threshold !== undefined) return null;
+  if (predictor !== null && predictor.sparsity === null) return null;
+  const fixed = {
+    ...(mode === undefined ? {} : { mode }),
+    ...(typeof readers === "number" ? { readers } : {}),
+    ...(typeof threads === "number" ? { threads } : {}),
+    ...(mergeGapBytes === undefined ? {} : { mergeGapBytes }),
+    ...(windowTokens === undefined ? {} : { windowTokens }),
+    ...(overlap === undefined ? {} : { overlap }),
+  };
+  const { kernels } = kernelsOf(options.backend ?? "auto");
+  const dramBudgetBytes = options.dramBudgetBytes ?? null;
+  try {
+    return estimate(header, { profile, predictor, dramBudgetBytes, kernels, kvPrecision, fixed });
+  } catch (error) {
+    if (isFlashwickError(error) && error.code === "BUDGET_TOO_SMALL") return null;
+    throw error;
+  }
+}
+
+/** Options with what was planned in the place of `auto`. */
+function withPlan(options: OpenModelOptions, { readers, threads, mergeGapBytes }: EngineSettings): OpenModelOptions {
+  return { ...options, readers, threads, mergeGapBytes };
 }
 
 async function openReader(path: string, fileBytes: number, options: OpenModelOptions): Promise<FlashReader> {

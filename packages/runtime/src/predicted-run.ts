@@ -1,0 +1,52 @@
+/** What the cost model expects of a run that is about to be, or has been, made: under the very plan that the engine allocates by. */
+import type { PredictedRun, SparsityStatistics } from "@flashwick/core";
+import {
+  type DeviceProfile,
+  denseSparsity,
+  type EngineSettings,
+  type MemoryPlan,
+  type RunLength,
+  runCost,
+} from "@flashwick/cost-model";
+import type { ModelHeader } from "@flashwick/flash-format";
+import { type PredictorShapes, shapeOf } from "./estimate.js";
+
+export interface RunToPredict {
+  readonly header: ModelHeader;
+  readonly profile: DeviceProfile;
+  readonly predictor: PredictorShapes | null;
+  /** Default: the predictor's own. */
+  readonly sparsity?: SparsityStatistics | null;
+  readonly plan: MemoryPlan;
+  readonly settings: EngineSettings;
+  readonly length: Omit<RunLength, "batchTokens">;
+}
+
+/** @returns Null where the predictor does not say how often its neurons come back. */
+export function predictRun(run: RunToPredict): PredictedRun | null {
+  const { header, profile, predictor, plan, settings } = run;
+  const named = run.sparsity ?? predictor?.sparsity ?? null;
+  const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.nLayers) : named;
+  if (sparsity === null) return null;
+  const { slotsByLayer, kvPrecision, batchTokens } = plan;
+  const shape = shapeOf(header, settings.mode === "dense" ? null : predictor);
+  const length = { ...run.length, batchTokens };
+  const { token, prefill } = runCost({ shape, profile, sparsity, settings, slotsByLayer, kvPrecision }, length);
+  return {
+    device: profile.name,
+    tokenMs: token.totalMs,
+    msPerToken: {
+      predict: token.predictMs,
+      cache: token.cacheMs,
+      check: token.checkMs,
+      readWait: token.exposedReadMs,
+      attention: token.attentionMs,
+      ffn: token.ffnMs,
+      head: token.headMs,
+    },
+    flashMsPerToken: token.readMs,
+    flashBytesPerToken: token.flashBytes,
+    readsPerToken: token.flashReads,
+    prefillMs: prefill.totalMs,
+  };
+}
