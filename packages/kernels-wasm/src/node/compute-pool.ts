@@ -39,6 +39,8 @@ export interface ComputePool {
    * {@link DisposedError} once the arena is released or the pool closed.
    */
   kernels(arena: Arena): TrainingKernels;
+  /** Reads `sizeBytes` at `ptr` with all threads, and does nothing with them: the ceiling of every kernel. For measurements. */
+  readLoop(arena: Arena, ptr: number, sizeBytes: number): void;
   /** Makes the threads let go of an arena, so that its memory can be freed. */
   release(arena: Arena): void;
   /** Ends the threads. May be called again. */

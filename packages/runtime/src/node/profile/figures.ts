@@ -1,0 +1,49 @@
+/** What measuring shares: medians over interleaved passes, and turns for the event loop between them. */
+
+/** The middle of some numbers. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** (max − min) / mean. */
+export function spreadOf(values: readonly number[]): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return (Math.max(...values) - Math.min(...values)) / mean;
+}
+
+/** Lets timers, signals and messages have their turn; throws if nobody wants the measurement any more. */
+export async function turn(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  signal?.throwIfAborted();
+}
+
+/**
+ * Every case in turn, several times: what disturbs a machine for a second then disturbs one pass of all of them and not all of one.
+ *
+ * @returns The figures of each case.
+ */
+export async function interleave<Case>(
+  cases: readonly Case[],
+  passes: number,
+  measure: (of: Case) => number | Promise<number>,
+  signal: AbortSignal | undefined,
+): Promise<number[][]> {
+  const figures = cases.map((): number[] => []);
+  for (let pass = 0; pass < passes; pass++) {
+    for (const [i, of] of cases.entries()) {
+      figures[i]!.push(await measure(of));
+      await turn(signal);
+    }
+  }
+  return figures;
+}
+
+/** Milliseconds that some work takes. */
+export async function timeMs(work: () => void | Promise<void>): Promise<number> {
+  const begin = performance.now();
+  const pending = work();
+  if (pending) await pending;
+  return performance.now() - begin;
+}

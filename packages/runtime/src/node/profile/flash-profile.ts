@@ -1,0 +1,288 @@
+/**
+ * What reads of a file cost, measured in the way that the engine reads: batches of record-sized reads at ascending places within one
+ * layer's stretch of the file, begun together and waited for together.
+ */
+import { type OnProgress, Random } from "@flashwick/core";
+import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/cost-model";
+import type { FlashReader, FlashRun } from "@flashwick/flash-io";
+import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
+import { interleave, median, spreadOf, timeMs, turn } from "./figures.js";
+
+export interface FlashMeasurement {
+  /** A file on the device, of at least {@link STRETCH_BYTES} for fair figures. */
+  readonly path: string;
+  readonly quick: boolean;
+  /** Something that keeps all compute threads busy for about a millisecond; returns the bytes that it has passed over. */
+  readonly compute: () => number;
+  readonly onProgress: OnProgress | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+/** As much as a layer of OPT-6.7B. */
+const STRETCH_BYTES = 256 * MiB;
+const BATCH_BYTES = 8 * MiB;
+const MOST_BATCH_READS = 512;
+const STREAM_READ_BYTES = MiB;
+const WARM_UP_READS = 6000;
+/** Of a neuron's record: what batches and pieces are measured with. */
+const RECORD_BYTES = 16 * KiB;
+
+/** Of one measured depth and size: batches until so much time has passed. */
+const TURN_MS = { full: 60, quick: 25 };
+const PASSES = { full: 3, quick: 2 };
+const SIZES = { full: [4, 8, 16, 32, 64, 128], quick: [4, 8, 16, 64] };
+const DEPTHS = { full: [1, 4, 8, 16, 32], quick: [1, 8, 16, 32] };
+
+/** Measures a device through a file. @throws As the reader does; the signal's own reason. */
+export async function measureFlash(measurement: FlashMeasurement): Promise<FlashProfile> {
+  const { path, quick, signal } = measurement;
+  const how = quick ? "quick" : "full";
+  const depths = DEPTHS[how];
+  const most = depths.at(-1)!;
+  const reader = await openFlashReader(path, { readers: most, mergeGapBytes: 0, ...(signal ? { signal } : {}) });
+  try {
+    await reader.grow(most);
+    const bench = new ReadBench(reader, TURN_MS[how], signal);
+    await bench.warmUp();
+    const sizes = SIZES[how].map((kib) => kib * KiB).filter((size) => size <= bench.stretchBytes / 8);
+    const cases = depths.flatMap((depth) => sizes.map((sizeBytes) => ({ depth, sizeBytes })));
+    let done = 0;
+    const total = cases.length * PASSES[how];
+    const rates = await interleave(
+      cases,
+      PASSES[how],
+      async (of) => {
+        const rate = await bench.rate(of.depth, of.sizeBytes);
+        measurement.onProgress?.({ phase: "reads", loaded: ++done, total, unit: "steps" });
+        return rate;
+      },
+      signal,
+    );
+    const reads = cases.map(
+      ({ depth, sizeBytes }, i): ReadRatePoint => ({
+        sizeBytes,
+        depth,
+        bytesPerSec: median(rates[i]!),
+        spread: spreadOf(rates[i]!),
+      }),
+    );
+    const best = bestDepth(reads);
+    const sequential = await interleave([0], 2 * PASSES[how], () => bench.streamRate(best), signal);
+    const bare: FlashProfile = {
+      mode: reader.mode,
+      alignmentBytes: reader.alignmentBytes,
+      sequentialBytesPerSec: median(sequential[0]!),
+      reads,
+      batchUs: 0,
+      pieceUs: 0,
+      shareUnderCompute: null,
+      computeShareUnderReads: null,
+      pageCache: null,
+    };
+    return {
+      ...bare,
+      batchUs: await bench.batchUs(bare, best),
+      pieceUs: await bench.pieceUs(best),
+      ...(await bench.together(best, measurement.compute)),
+      pageCache: await measurePageCache(path, signal),
+    };
+  } finally {
+    await reader.close();
+  }
+}
+
+function bestDepth(reads: readonly ReadRatePoint[]): number {
+  const ofRecords = reads.filter(({ sizeBytes }) => sizeBytes === RECORD_BYTES);
+  return (ofRecords.length > 0 ? ofRecords : reads).reduce((a, b) => (b.bytesPerSec > a.bytesPerSec ? b : a)).depth;
+}
+
+/** A reader, a place to land, and a stretch of the file. */
+class ReadBench {
+  readonly stretchBytes: number;
+  readonly #reader: ThreadedReader;
+  readonly #turnMs: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #memory: Uint8Array;
+  readonly #random = new Random(1);
+
+  constructor(reader: ThreadedReader, turnMs: number, signal: AbortSignal | undefined) {
+    this.#reader = reader;
+    this.#turnMs = turnMs;
+    this.#signal = signal;
+    this.stretchBytes = Math.min(STRETCH_BYTES, reader.fileBytes);
+    const pages = (2 * BATCH_BYTES + MiB) / 65536;
+    this.#memory = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
+  }
+
+  /** Fresh threads interpret their code at first. */
+  async warmUp(): Promise<void> {
+    for (let reads = 0; reads < WARM_UP_READS; reads += MOST_BATCH_READS) {
+      await this.#batch(this.#records(MOST_BATCH_READS, 4 * KiB));
+      await turn(this.#signal);
+    }
+  }
+
+  /** Bytes a second of reads of one size, batch after batch. */
+  async rate(depth: number, sizeBytes: number): Promise<number> {
+    this.#reader.limit(depth);
+    const count = Math.max(4, Math.min(MOST_BATCH_READS, Math.floor(BATCH_BYTES / sizeBytes)));
+    let [bytes, ms] = [0, 0];
+    while (ms < this.#turnMs) {
+      const runs = this.#records(count, sizeBytes);
+      ms += await timeMs(() => this.#batch(runs));
+      bytes += count * sizeBytes;
+    }
+    return (1000 * bytes) / ms;
+  }
+
+  /** Bytes a second of large reads in order, a chunk at a time. */
+  async streamRate(depth: number): Promise<number> {
+    this.#reader.limit(depth);
+    const reads = Math.floor(BATCH_BYTES / STREAM_READ_BYTES);
+    let at = this.#random.below(Math.max(1, Math.floor(this.#reader.fileBytes / BATCH_BYTES) - 32)) * BATCH_BYTES;
+    let [bytes, ms] = [0, 0];
+    while (ms < 2 * this.#turnMs) {
+      if (at + BATCH_BYTES > this.#reader.fileBytes) at = 0;
+      const size = Math.min(STREAM_READ_BYTES, Math.floor(this.#reader.fileBytes / reads / 4096) * 4096);
+      const runs = Array.from({ length: reads }, (_, i) => plainRun(at + i * size, size, i * size));
+      ms += await timeMs(() => this.#batch(runs));
+      bytes += reads * size;
+      at += reads * size;
+    }
+    return (1000 * bytes) / ms;
+  }
+
+  /** What short batches take beyond what their reads do by the table. */
+  async batchUs(flash: FlashProfile, depth: number): Promise<number> {
+    this.#reader.limit(depth);
+    const counts = [1, 8, 64];
+    const times = await interleave(
+      counts,
+      30,
+      async (count) => {
+        const runs = this.#records(count, RECORD_BYTES);
+        return await timeMs(() => this.#batch(runs));
+      },
+      this.#signal,
+    );
+    const beyond = counts.map((count, i) => median(times[i]!) - batchReadMs(flash, count, RECORD_BYTES, depth));
+    return Math.max(0, 1000 * median(beyond));
+  }
+
+  /** What each piece more than one costs a read. */
+  async pieceUs(depth: number): Promise<number> {
+    this.#reader.limit(depth);
+    const size = 4 * RECORD_BYTES;
+    const count = Math.floor(BATCH_BYTES / size);
+    const [plain, scattered] = await interleave(
+      [1, 4],
+      12,
+      async (pieces) => {
+        const runs = this.#records(count, size).map((run) => scatter(run, pieces));
+        return await timeMs(() => this.#batch(runs));
+      },
+      this.#signal,
+    );
+    return Math.max(0, (1000 * (median(scattered!) - median(plain!))) / (3 * count));
+  }
+
+  /** What reads and arithmetic leave each other. */
+  async together(
+    depth: number,
+    compute: () => number,
+  ): Promise<Pick<FlashProfile, "shareUnderCompute" | "computeShareUnderReads">> {
+    this.#reader.limit(depth);
+    const count = MOST_BATCH_READS;
+    const readShares: number[] = [];
+    const computeShares: number[] = [];
+    for (let pass = 0; pass < 5; pass++) {
+      const runs = this.#records(count, RECORD_BYTES);
+      const readAlone = await timeMs(() => this.#batch(runs));
+      const alone = await computeRate(compute, readAlone);
+      // The last read's end is seen between two pieces of work only: a few batches, so that this is little of the whole.
+      const begin = performance.now();
+      let passed = 0;
+      for (let batch = 0; batch < 3; batch++) {
+        this.#reader.start(this.#memory, runs, this.#signal);
+        while (this.#reader.countLanded() < count) passed += compute();
+        const pending = this.#reader.wait();
+        if (pending) await pending;
+      }
+      const ms = performance.now() - begin;
+      readShares.push(Math.min(1, (3 * readAlone) / ms));
+      computeShares.push(Math.min(1, passed / ms / alone));
+      await turn(this.#signal);
+    }
+    return { shareUnderCompute: median(readShares), computeShareUnderReads: median(computeShares) };
+  }
+
+  #batch(runs: readonly FlashRun[]): void | Promise<void> {
+    this.#reader.start(this.#memory, runs, this.#signal);
+    return this.#reader.wait();
+  }
+
+  /** `count` places of one size, ascending, within one stretch of the file; each lands at a place of its own. */
+  #records(count: number, sizeBytes: number): FlashRun[] {
+    const places = Math.floor(this.stretchBytes / sizeBytes);
+    const stretches = Math.max(1, Math.floor(this.#reader.fileBytes / this.stretchBytes));
+    const base = this.#random.below(stretches) * this.stretchBytes;
+    const chosen = new Set<number>();
+    while (chosen.size < Math.min(count, places)) chosen.add(this.#random.below(places));
+    const room = Math.floor(this.#memory.byteLength / sizeBytes);
+    return [...chosen]
+      .sort((a, b) => a - b)
+      .map((place, i) => plainRun(base + place * sizeBytes, sizeBytes, (i % room) * sizeBytes));
+  }
+}
+
+function plainRun(offset: number, sizeBytes: number, ptr: number): FlashRun {
+  return { offset, sizeBytes, pieces: [{ ptr, sizeBytes }], picks: 0 };
+}
+
+/** The same read to several pieces, which do not follow each other. */
+function scatter(run: FlashRun, pieces: number): FlashRun {
+  if (pieces === 1) return run;
+  const size = run.sizeBytes / pieces;
+  const { ptr } = run.pieces[0]!;
+  return {
+    ...run,
+    pieces: Array.from({ length: pieces }, (_, i) => ({ ptr: ptr + (pieces - 1 - i) * size, sizeBytes: size })),
+  };
+}
+
+/** Bytes a millisecond. */
+async function computeRate(compute: () => number, ms: number): Promise<number> {
+  let passed = 0;
+  const begin = performance.now();
+  do passed += compute();
+  while (performance.now() - begin < ms);
+  return passed / (performance.now() - begin);
+}
+
+const CACHED_BYTES = 8 * MiB;
+
+/** Reads of what is in the page cache, on this thread: an operation, and bytes a second. */
+async function measurePageCache(path: string, signal: AbortSignal | undefined): Promise<FlashProfile["pageCache"]> {
+  const reader = await openFileReader(path);
+  try {
+    const memory = new Uint8Array(CACHED_BYTES);
+    const sizes = [4 * KiB, 256 * KiB];
+    const readAll = (size: number) => readWhole(reader, memory, size);
+    await readAll(sizes[1]!);
+    const times = await interleave(sizes, 5, (size) => timeMs(() => readAll(size)), signal);
+    const [small, large] = sizes.map((size, i) => median(times[i]!) / (CACHED_BYTES / size));
+    const msPerByte = Math.max(1e-9, (large! - small!) / (sizes[1]! - sizes[0]!));
+    return { operationUs: Math.max(0, 1000 * (small! - msPerByte * sizes[0]!)), bytesPerSec: 1000 / msPerByte };
+  } finally {
+    await reader.close();
+  }
+}
+
+async function readWhole(reader: FlashReader, memory: Uint8Array, size: number): Promise<void> {
+  const runs = Array.from({ length: memory.byteLength / size }, (_, i) => plainRun(i * size, size, i * size));
+  reader.start(memory, runs);
+  const pending = reader.wait();
+  if (pending) await pending;
+}

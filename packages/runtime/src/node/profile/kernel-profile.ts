@@ -1,0 +1,342 @@
+/**
+ * What arithmetic costs: the engine's own ops, on vectors, over more weights than caches hold and over fewer, on one thread and on all.
+ */
+import { type DType, type OnProgress, Random } from "@flashwick/core";
+import type { BatchRate, KernelOp, KernelRate } from "@flashwick/cost-model";
+import {
+  Arena,
+  type KvCache,
+  type KvDType,
+  type Matrix,
+  type Ptr,
+  type SlotMatrix,
+  type TrainingKernels,
+} from "@flashwick/kernels";
+import { type ComputePool, createComputePool, measureHandOffUs } from "@flashwick/kernels-wasm/node";
+import { interleave, median, timeMs, turn } from "./figures.js";
+
+export interface KernelMeasurement {
+  readonly threads: number;
+  readonly quick: boolean;
+  readonly onProgress: OnProgress | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface KernelFigures {
+  readonly kernels: readonly KernelRate[];
+  readonly batch: readonly BatchRate[];
+  readonly dramBytesPerSec: number;
+  readonly handOffUs: number;
+  readonly opUs: number;
+  /** Of choosing from a layer's scores, a score. */
+  readonly nsPerScore: number;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+/** OPT-6.7B's width: rows of 4096 elements. */
+const COLS = 4096;
+const LARGE_BYTES = 192 * MiB;
+const SMALL_BYTES = 8 * MiB;
+const TYPES: readonly DType[] = ["f32", "f16", "int8"];
+const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
+const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, int8: 1 };
+/** Of the slots, those that a token names. */
+const NAMED_SHARE = 0.12;
+const BATCH_TOKENS = 64;
+const BATCH_ROWS = 1024;
+const SCORES = 16384;
+
+/** A thing to time: what it passes over, and the passing. */
+interface Job {
+  readonly op: KernelOp | "read loop";
+  readonly dtype: DType | null;
+  readonly workingSetBytes: number;
+  readonly bytes: number;
+  readonly run: () => void;
+}
+
+/** Measures on one thread, and on `threads`. @throws The signal's own reason. */
+export async function measureKernelFigures(measurement: KernelMeasurement): Promise<KernelFigures> {
+  const { threads, quick, signal } = measurement;
+  const arena = new Arena(LARGE_BYTES + 24 * MiB, true);
+  const kernels: KernelRate[] = [];
+  const batch: BatchRate[] = [];
+  let dramBytesPerSec = 0;
+  let [opUs, nsPerScore] = [0, 0];
+  const weights = arena.allocate(LARGE_BYTES, 4096);
+  fill(arena.u32(weights, LARGE_BYTES / 4));
+  for (const count of threads === 1 ? [1] : [1, threads]) {
+    const pool = await createComputePool({ threads: count });
+    const mark = arena.mark();
+    try {
+      const bench = new KernelBench(arena, pool, weights);
+      const jobs = [LARGE_BYTES, SMALL_BYTES].flatMap((bytes) => bench.jobs(bytes, quick && bytes === SMALL_BYTES));
+      const figures = await measureJobs(jobs, measurement, count === 1 ? 0 : 0.5);
+      for (const [i, job] of jobs.entries()) {
+        const bytesPerSec = figures[i]!;
+        if (job.op === "read loop")
+          dramBytesPerSec = job.workingSetBytes === LARGE_BYTES ? bytesPerSec : dramBytesPerSec;
+        else
+          kernels.push({
+            op: job.op,
+            dtype: job.dtype,
+            threads: count,
+            workingSetBytes: job.workingSetBytes,
+            bytesPerSec,
+          });
+      }
+      batch.push(...(await bench.batchRates(count, quick, signal)));
+      if (count === 1) [opUs, nsPerScore] = [await bench.opUs(), await bench.nsPerScore()];
+    } finally {
+      arena.rewind(mark);
+      await pool.close();
+    }
+  }
+  const handOffUs = threads === 1 ? 0 : await measureHandOffUs(threads);
+  return { kernels, batch, dramBytesPerSec, handOffUs, opUs, nsPerScore };
+}
+
+/** Something that keeps all threads of a pool busy, a millisecond at a time; see `FlashMeasurement.compute`. */
+export function busyWork(pool: ComputePool): { readonly compute: () => number } {
+  const arena = new Arena(80 * MiB, true);
+  const weights = arena.allocate(64 * MiB, 4096);
+  fill(arena.u32(weights, 16 * MiB));
+  const bench = new KernelBench(arena, pool, weights);
+  const rows = 2 * KiB;
+  const job = bench.linear("f16", rows, 64 * MiB);
+  return {
+    compute: () => {
+      job();
+      return rows * COLS * 2;
+    },
+  };
+}
+
+async function measureJobs(
+  jobs: readonly Job[],
+  { quick, onProgress, signal }: KernelMeasurement,
+  doneShare: number,
+): Promise<number[]> {
+  for (const job of jobs) {
+    job.run();
+    await turn(signal);
+  }
+  const passes = quick ? 3 : 7;
+  let done = 0;
+  const total = jobs.length * passes;
+  const times = await interleave(
+    jobs,
+    passes,
+    async ({ run }) => {
+      const ms = await timeMs(run);
+      onProgress?.({
+        phase: "kernels",
+        loaded: Math.round(1000 * (doneShare + ++done / total / 2)),
+        total: 1000,
+        unit: "steps",
+      });
+      return ms;
+    },
+    signal,
+  );
+  return jobs.map(({ bytes }, i) => (1000 * bytes) / median(times[i]!));
+}
+
+/** The ops of an engine over one area of weights. */
+class KernelBench {
+  readonly #arena: Arena;
+  readonly #pool: ComputePool;
+  readonly #kernels: TrainingKernels;
+  readonly #weights: Ptr;
+  readonly #random = new Random(7);
+  readonly #x: Ptr;
+  readonly #out: Ptr;
+  readonly #scratch: Ptr;
+  readonly #slots: Ptr;
+  readonly #act: Ptr;
+
+  constructor(arena: Arena, pool: ComputePool, weights: Ptr) {
+    this.#arena = arena;
+    this.#pool = pool;
+    this.#kernels = pool.kernels(arena);
+    this.#weights = weights;
+    this.#x = arena.allocate(4 * COLS * BATCH_TOKENS, 64);
+    this.#out = arena.allocate(4 * 65536 + 4 * BATCH_TOKENS * BATCH_ROWS, 64);
+    const scratch = Math.max(
+      this.#kernels.scratchBytes(COLS, BATCH_TOKENS),
+      this.#kernels.attentionScratchBytes(KV_TOKENS) * pool.threads,
+    );
+    this.#scratch = arena.allocate(scratch, 64);
+    this.#slots = arena.allocate(4 * 65536, 64);
+    this.#act = arena.allocate(4 * 65536, 64);
+    const x = arena.f32(this.#x, COLS * BATCH_TOKENS);
+    for (let i = 0; i < x.length; i++) x[i] = this.#random.uniform() - 0.5;
+  }
+
+  /** Every op over a working set of so many bytes. */
+  jobs(bytes: number, fewer: boolean): Job[] {
+    const set = { workingSetBytes: bytes };
+    const readLoop: Job = {
+      ...set,
+      op: "read loop",
+      dtype: null,
+      bytes,
+      run: () => this.#pool.readLoop(this.#arena, this.#weights, bytes),
+    };
+    const linear = TYPES.map(
+      (dtype): Job => ({ ...set, op: "linear", dtype, bytes, run: this.#linearOver(dtype, bytes) }),
+    );
+    const neurons = TYPES.map((dtype): Job => ({ ...set, op: "neurons", dtype, ...this.#neurons(dtype, bytes) }));
+    const checksum: Job = { ...set, op: "checksum", dtype: null, ...this.#checksum(bytes) };
+    if (fewer) return [...linear.slice(1), ...neurons.slice(1), checksum];
+    const attention = KV_TYPES.map(
+      (dtype): Job => ({ ...set, op: "attention", dtype, ...this.#attention(dtype, bytes) }),
+    );
+    return [readLoop, ...linear, ...neurons, checksum, ...attention];
+  }
+
+  async batchRates(threads: number, quick: boolean, signal: AbortSignal | undefined): Promise<BatchRate[]> {
+    const jobs = TYPES.map((dtype) => ({
+      dtype,
+      run: () => this.#linear(this.#matrix(dtype, 0, BATCH_ROWS), BATCH_TOKENS),
+    }));
+    for (const { run } of jobs) run();
+    const times = await interleave(jobs, quick ? 2 : 5, ({ run }) => timeMs(run), signal);
+    const flop = 2 * BATCH_TOKENS * BATCH_ROWS * COLS;
+    return jobs.map(({ dtype }, i) => ({ dtype, threads, flopPerSec: (1000 * flop) / median(times[i]!) }));
+  }
+
+  /** Calls of an op that does next to nothing. */
+  async opUs(): Promise<number> {
+    const calls = 2000;
+    const run = () => {
+      for (let i = 0; i < calls; i++) this.#kernels.add(this.#out, this.#x, 16);
+    };
+    run();
+    return (1000 * (await timeMs(run))) / calls;
+  }
+
+  async nsPerScore(): Promise<number> {
+    const scores = this.#arena.f32(this.#out, SCORES);
+    for (let i = 0; i < SCORES; i++) scores[i] = this.#random.uniform();
+    const rounds = 20;
+    const run = () => {
+      for (let i = 0; i < rounds; i++) this.#kernels.selectAbove(this.#slots, this.#out, SCORES, 1 - NAMED_SHARE);
+    };
+    run();
+    return (1e6 * (await timeMs(run))) / rounds / SCORES;
+  }
+
+  /** A product of `rows` rows, at another place of the area with each call. */
+  linear(dtype: DType, rows: number, bytes: number): () => void {
+    const each = rows * COLS * ELEMENT_BYTES[dtype];
+    let at = 0;
+    return () => {
+      this.#linear(this.#matrix(dtype, at, rows), 1);
+      at = at + 2 * each > bytes ? 0 : at + each;
+    };
+  }
+
+  /** Matrices of 4096 rows at most, one after the other, as layers have them. */
+  #linearOver(dtype: DType, bytes: number): () => void {
+    const rows = Math.min(4096, bytes / 4 / COLS / ELEMENT_BYTES[dtype]);
+    const each = rows * COLS * ELEMENT_BYTES[dtype];
+    return () => {
+      for (let at = 0; at + each <= bytes; at += each) this.#linear(this.#matrix(dtype, at, rows), 1);
+    };
+  }
+
+  #matrix(dtype: DType, offset: number, rows: number): Matrix {
+    return { dtype, data: this.#weights + offset, scales: dtype === "int8" ? this.#act : 0, rows, cols: COLS };
+  }
+
+  #linear(matrix: Matrix, nTokens: number): void {
+    this.#kernels.linear(this.#out, this.#x, matrix, 0, nTokens, this.#scratch);
+  }
+
+  /** Up and down of chosen slots; about half of the activations are zero, as for a predictor that names twice what fires. */
+  #neurons(dtype: DType, bytes: number): Pick<Job, "bytes" | "run"> {
+    const scaleBytes = dtype === "int8" ? 512 : 0;
+    const record = 2 * COLS * ELEMENT_BYTES[dtype];
+    const strideBytes = record + scaleBytes;
+    const slotCount = Math.floor(bytes / strideBytes);
+    const layers = 4;
+    const perLayer = Math.floor(slotCount / layers);
+    const named = Math.max(1, Math.floor(perLayer * NAMED_SHARE * (bytes === LARGE_BYTES ? 1 : 4)));
+    const sets = Array.from({ length: 8 }, () => this.#ascending(named, perLayer));
+    let call = 0;
+    const run = () => {
+      for (let layer = 0; layer < layers; layer++) {
+        const matrix: SlotMatrix = {
+          dtype,
+          base: this.#weights + layer * perLayer * strideBytes,
+          strideBytes,
+          downOffsetBytes: COLS * ELEMENT_BYTES[dtype],
+          scalesOffsetBytes: dtype === "int8" ? record : 0,
+          dModel: COLS,
+          bias: 0,
+        };
+        this.#arena.u32(this.#slots, named).set(sets[call++ % sets.length]!);
+        this.#kernels.ffnUp(this.#act, this.#x, matrix, this.#slots, named, 1, "relu", this.#scratch);
+        this.#kernels.ffnDown(this.#out, this.#act, matrix, this.#slots, named, 1);
+      }
+    };
+    return { bytes: layers * named * record, run };
+  }
+
+  #checksum(bytes: number): Pick<Job, "bytes" | "run"> {
+    const stride = 16 * KiB;
+    const slotCount = bytes / stride;
+    const slots = this.#ascending(Math.floor(slotCount * NAMED_SHARE * 4), slotCount);
+    const run = () => {
+      this.#arena.u32(this.#slots, slots.length).set(slots);
+      this.#kernels.crc32cSlots(this.#act, this.#weights, stride, stride, this.#slots, slots.length);
+    };
+    return { bytes: slots.length * stride, run };
+  }
+
+  #attention(dtype: KvDType, bytes: number): Pick<Job, "bytes" | "run"> {
+    const elementBytes = ELEMENT_BYTES[dtype];
+    const half = KV_HEADS * KV_TOKENS * HEAD_DIM * elementBytes;
+    const layers = Math.max(1, Math.floor(bytes / 8 / (2 * half)));
+    const cacheOf = (layer: number): KvCache => ({
+      dtype,
+      keys: this.#weights + 2 * layer * half,
+      values: this.#weights + (2 * layer + 1) * half,
+      keyScales: dtype === "int8" ? this.#act : 0,
+      valueScales: dtype === "int8" ? this.#act : 0,
+      capacityTokens: KV_TOKENS,
+      nKvHeads: KV_HEADS,
+      headDim: HEAD_DIM,
+    });
+    const shape = { nHeads: KV_HEADS, scale: 1 / Math.sqrt(HEAD_DIM) };
+    const position = KV_TOKENS - 1;
+    const run = () => {
+      for (let layer = 0; layer < layers; layer++) {
+        this.#kernels.attention(this.#out, this.#x, cacheOf(layer), shape, position, 1, this.#scratch);
+      }
+    };
+    return { bytes: layers * 2 * half, run };
+  }
+
+  /** `count` of `below` numbers, ascending. */
+  #ascending(count: number, below: number): Uint32Array {
+    const chosen = new Set<number>();
+    while (chosen.size < Math.min(count, below)) chosen.add(this.#random.below(below));
+    return Uint32Array.from([...chosen].sort((a, b) => a - b));
+  }
+}
+
+const KV_HEADS = 32;
+const HEAD_DIM = COLS / KV_HEADS;
+const KV_TOKENS = 256;
+
+/** Small numbers of either sign that are normal in every dtype. */
+function fill(words: Uint32Array): void {
+  let state = 1;
+  for (let i = 0; i < words.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    words[i] = (state & 0x83ff83ff) | 0x38003800;
+  }
+}

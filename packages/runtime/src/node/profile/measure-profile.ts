@@ -1,0 +1,132 @@
+/** `flashwick profile`: what this machine and a device of it can do, for the cost model. */
+import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { join } from "node:path";
+import { formatBytes, IoError, type OnProgress, Random } from "@flashwick/core";
+import type { DeviceProfile } from "@flashwick/cost-model";
+import { createComputePool } from "@flashwick/kernels-wasm/node";
+import { measureFlash } from "./flash-profile.js";
+import { busyWork, measureKernelFigures } from "./kernel-profile.js";
+import { measureManagement } from "./management-profile.js";
+
+export interface MeasureProfileOptions {
+  /** A folder on the device: a file is written there and removed again. Or a large file that is there already. */
+  readonly path: string;
+  /** Fewer sizes, depths and repetitions: ten seconds rather than a minute. */
+  readonly quick?: boolean;
+  /** Compute threads; default: one a core. */
+  readonly threads?: number;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const MiB = 2 ** 20;
+const FILE_BYTES = { full: 1024 * MiB, quick: 384 * MiB };
+/** What is left free on the device. */
+const SPARE_BYTES = 256 * MiB;
+const LEAST_FILE_BYTES = 64 * MiB;
+const MOST_THREADS = 8;
+
+/**
+ * Measures a device profile.
+ *
+ * @throws {IoError} `IO_NO_SPACE`, `IO_NOT_FOUND`, `IO_WRITE`, `IO_READ`. The signal's own reason. Whatever happens, the file is gone afterwards.
+ * Cost: half a minute (`quick`: under ten seconds), all cores, 220 MB of memory, and a file of 1 GiB (384 MiB).
+ */
+export async function measureProfile(options: MeasureProfileOptions): Promise<DeviceProfile> {
+  const { path, quick = false, onProgress, signal } = options;
+  const threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
+  const file = sampleFile(path, quick, onProgress, signal);
+  try {
+    const figures = await measureKernelFigures({ threads, quick, onProgress, signal });
+    const pool = await createComputePool({ threads });
+    try {
+      const { compute } = busyWork(pool);
+      const flash = await measureFlash({ path: file.path, quick, compute, onProgress, signal });
+      const { nsPerScore, ...rates } = figures;
+      return {
+        schemaVersion: 1,
+        name: `${cpus()[0]?.model.trim() ?? "unknown processor"} x${availableParallelism()}`,
+        source: `measured ${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${process.platform}${quick ? ", quick" : ""}`,
+        cores: threads,
+        flash,
+        ...rates,
+        management: { ...measureManagement(), nsPerScore, copyBytesPerSec: null },
+      };
+    } finally {
+      await pool.close();
+    }
+  } finally {
+    file.remove();
+  }
+}
+
+interface SampleFile {
+  readonly path: string;
+  remove(): void;
+}
+
+/** A file to read: the one that is there, or a new one of noise. */
+function sampleFile(
+  path: string,
+  quick: boolean,
+  onProgress: OnProgress | undefined,
+  signal: AbortSignal | undefined,
+): SampleFile {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) throw new IoError("IO_NOT_FOUND", `${path}: expected a folder or a file to measure on, found nothing`);
+  if (!stat.isDirectory()) return { path, remove() {} };
+  const { bavail, bsize } = statfsSync(path);
+  const bytes = Math.min(FILE_BYTES[quick ? "quick" : "full"], Math.floor((bavail * bsize - SPARE_BYTES) / MiB) * MiB);
+  if (bytes < LEAST_FILE_BYTES) {
+    const free = formatBytes(bavail * bsize);
+    throw new IoError(
+      "IO_NO_SPACE",
+      `${path}: ${free} are free, expected at least ${formatBytes(LEAST_FILE_BYTES + SPARE_BYTES)} to measure with; give a folder with more room`,
+    );
+  }
+  const file = join(path, `.flashwick-profile-${process.pid}`);
+  const remove = () => rmSync(file, { force: true });
+  // Ctrl-C twice, or a failure elsewhere, must not leave it behind either.
+  process.once("exit", remove);
+  try {
+    writeNoise(file, bytes, onProgress, signal);
+  } catch (cause) {
+    remove();
+    if (signal?.aborted) throw signal.reason;
+    throw new IoError("IO_WRITE", `${file}: writing ${formatBytes(bytes)} failed; give another folder with --dir`, {
+      cause,
+    });
+  }
+  return {
+    path: file,
+    remove() {
+      process.off("exit", remove);
+      remove();
+    },
+  };
+}
+
+/** Bytes that no device can leave out or compress. */
+function writeNoise(
+  file: string,
+  bytes: number,
+  onProgress: OnProgress | undefined,
+  signal: AbortSignal | undefined,
+): void {
+  const random = new Random(3);
+  const block = new Uint32Array((4 * MiB) / 4);
+  for (let i = 0; i < block.length; i++) block[i] = random.below(2 ** 32);
+  const descriptor = openSync(file, "w", 0o600);
+  try {
+    for (let at = 0; at < bytes; at += block.byteLength) {
+      signal?.throwIfAborted();
+      block[0] = at;
+      writeSync(descriptor, block, 0, block.byteLength, at);
+      onProgress?.({ phase: "file", loaded: at + block.byteLength, total: bytes, unit: "bytes" });
+    }
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
