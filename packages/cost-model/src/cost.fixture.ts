@@ -58,7 +58,7 @@ export function deviceProfile(device: {
       alignmentBytes: 512,
       sequentialBytesPerSec: bandwidth,
       reads,
-      batchUs: 30,
+      batches: [{ depth: 1, us: 30 }],
       pieceUs: 0.5,
       shareUnderCompute: 0.8,
       computeShareUnderReads: 0.8,

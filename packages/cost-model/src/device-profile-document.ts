@@ -34,7 +34,7 @@ const flash = v.object({
   alignmentBytes: count(1, 2 ** 20),
   sequentialBytesPerSec: rate,
   reads: nonEmpty(readPoint),
-  batchUs: notNegative(MOST_US),
+  batches: nonEmpty(v.object({ depth: count(1, 65536), us: notNegative(MOST_US) })),
   pieceUs: notNegative(MOST_US),
   shareUnderCompute: share,
   computeShareUnderReads: share,

@@ -40,8 +40,11 @@ export interface FlashProfile {
   /** Large reads, in parallel. */
   readonly sequentialBytesPerSec: number;
   readonly reads: readonly ReadRatePoint[];
-  /** Of a batch of reads beside them: from the call to the first read, and from the last one's end to the caller's going on. */
-  readonly batchUs: number;
+  /**
+   * Of a batch beside its reads, by reads in flight: threads are woken, and the caller goes on a little after the last read's end.
+   * Ascending depths.
+   */
+  readonly batches: readonly { readonly depth: number; readonly us: number }[];
   /** Of each further piece of memory that a read is scattered to. */
   readonly pieceUs: number;
   /** Share of read throughput that is left while every core computes; null if unknown. */

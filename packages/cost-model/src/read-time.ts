@@ -49,9 +49,18 @@ export function knownDepths(flash: FlashProfile): number[] {
   return [...new Set(flash.reads.map((point) => point.depth))].sort((a, b) => a - b);
 }
 
+/** What a batch takes beside its reads, milliseconds: between two depths in proportion. */
+export function batchMs({ batches }: FlashProfile, depth: number): number {
+  const next = batches.findIndex((batch) => batch.depth >= depth);
+  if (next < 0) return batches.at(-1)!.us / 1000;
+  if (next === 0) return batches[0]!.us / 1000;
+  const [a, b] = [batches[next - 1]!, batches[next]!];
+  return (a.us + ((b.us - a.us) * (depth - a.depth)) / (b.depth - a.depth)) / 1000;
+}
+
 /**
  * Milliseconds of one batch of equal reads: their bytes at the rate of as many reads as can be in flight, a last read that nothing
- * overlaps, on average half, and the batch's own start and end.
+ * overlaps, on average half, and the batch itself.
  *
  * @param count May be a mean, and less than 1: then the batch is there only now and then.
  */
@@ -61,7 +70,7 @@ export function batchReadMs(flash: FlashProfile, count: number, sizeBytes: numbe
   const rate = readBytesPerSec(flash, sizeBytes, inFlight);
   const oneReadSec = (inFlight * sizeBytes) / rate;
   const steadySec = (count * sizeBytes) / rate;
-  return 1000 * (steadySec + (count > inFlight ? oneReadSec / 2 : 0)) + (Math.min(1, count) * flash.batchUs) / 1000;
+  return 1000 * (steadySec + (count > inFlight ? oneReadSec / 2 : 0)) + Math.min(1, count) * batchMs(flash, inFlight);
 }
 
 type Point = { readonly at: number; rate: number };

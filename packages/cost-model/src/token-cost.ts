@@ -12,7 +12,7 @@ import { type KernelUse, kernelMs } from "./kernel-time.js";
 import type { KvPrecision } from "./kv-bytes.js";
 import { missingReads } from "./missing-reads.js";
 import type { ModelShape } from "./model-shape.js";
-import { batchReadMs } from "./read-time.js";
+import { batchMs, batchReadMs } from "./read-time.js";
 import { missShare, namedShare } from "./sparsity.js";
 
 /** What the engine can be told. */
@@ -163,7 +163,7 @@ function readTime(
     };
     return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
   }
-  if (stream) return flash.batchUs / 1000 + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
+  if (stream) return batchMs(flash, settings.readers) + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
   // A set that does not fit passes in waves, each a batch of its own.
   const perWave = batchReadMs(flash, reads.count / waves, reads.sizeBytes, settings.readers);
   return waves * perWave + (reads.extraPieces * flash.pieceUs) / 1000;

@@ -68,6 +68,16 @@ export interface AttentionShape {
   readonly nHeads: number;
   /** Factor on q·k, normally 1/sqrt(headDim). */
   readonly scale: number;
+  /** ALiBi slopes, f32 `[nHeads]`; 0 for none. */
+  readonly slopes: Ptr;
+}
+
+/** Cosines and sines of the angles position · frequency, f32 `[capacityTokens, headDim / 2]` each. */
+export interface RotaryTables {
+  readonly cos: Ptr;
+  readonly sin: Ptr;
+  /** Even. */
+  readonly headDim: number;
 }
 
 export interface Kernels {
@@ -154,8 +164,21 @@ export interface Kernels {
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void;
 
   /**
+   * Rotary position embedding in place, of queries or keys: in each head, elements d and d + headDim/2 are turned by the angle of
+   * position + t and frequency d ("rotate half").
+   *
+   * x[d]' = x[d] · cos − x[d + h] · sin; x[d + h]' = x[d + h] · cos + x[d] · sin, h = headDim / 2, each product and sum rounded once.
+   *
+   * @param x f32 `[nTokens, pad(nHeads · headDim)]`.
+   */
+  rotate(x: Ptr, tables: RotaryTables, nHeads: number, position: number, nTokens: number): void;
+
+  /**
    * Causal attention: query t stands at `position + t` and sees keys 0 … position + t, which are already stored.
-   * out[t, h] = Σ_j softmax_j(scale · q[t, h] · k_j) v_j for heads h in [headBegin, headEnd).
+   * out[t, h] = Σ_j softmax_j(scale · (q[t, h] · k_j + bias_hj)) v_j for heads h in [headBegin, headEnd).
+   *
+   * bias_hj is 0, or with slopes bf16(slope_h · bf16(j)): ALiBi by the key's position alone, rounded to bfloat16 as the models were trained
+   * with it (Hugging Face's Falcon), and scaled with the product.
    *
    * @param out f32 `[nTokens, pad(nHeads · headDim)]`; @param q the same shape.
    */

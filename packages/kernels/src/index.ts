@@ -6,6 +6,7 @@ export {
   type KvCache,
   type KvDType,
   type Matrix,
+  type RotaryTables,
   type SlotMatrix,
   TAIL_BYTES,
   type TrainingKernels,

@@ -193,13 +193,31 @@ export class ReaderTable {
     const words = this.#words;
     const seen = Atomics.load(words, WORDS.endings);
     if (this.hasLanded(runCount) || this.hasError()) return;
-    // At least so many reads must end before waking makes sense: one wake-up a wait, not one a read.
-    let missing = Math.min(runCount - this.landedRuns, this.#published - this.#prefix);
-    if (this.#nextRun < this.#runs.length) missing = Math.min(missing, (this.#runMask >> 1) + 1);
-    Atomics.store(words, WORDS.wakeAt, (seen + Math.max(1, missing)) | 0);
+    // So many reads must end before waking makes sense: one wake-up a wait, not one a read.
+    Atomics.store(words, WORDS.wakeAt, (seen + Math.max(1, this.#countMissing(runCount))) | 0);
     Atomics.store(words, WORDS.waiting, 1);
     if (!this.hasError()) Atomics.wait(words, WORDS.endings, seen, ms);
     Atomics.store(words, WORDS.waiting, 0);
+  }
+
+  /**
+   * Entries that have not landed, of those that the first `runCount` runs need; of a batch longer than the ring, of those that must
+   * land before more can be published. Reads end in any order: those behind the first that is missing have been counted as ended already,
+   * and waiting for them again would be waiting for nobody.
+   */
+  #countMissing(runCount: number): number {
+    const unpublished = this.#nextRun < this.#runs.length;
+    const end = unpublished
+      ? this.#prefix + Math.max(1, this.#published - this.#prefix - (this.#runMask >> 1))
+      : this.#published;
+    let missing = 0;
+    let runs = this.landedRuns;
+    for (let entry = this.#prefix; entry < end && runs < runCount; entry++) {
+      const place = entry & this.#runMask;
+      if (Atomics.load(this.#landed, place) === 0) missing++;
+      runs += this.#endsRun[place]!;
+    }
+    return missing;
   }
 
   /** Takes back every entry that no thread has taken. Those in flight go on: see {@link idle}. */

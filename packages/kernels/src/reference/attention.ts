@@ -1,10 +1,10 @@
 /**
  * `storeKv` and `attention`.
  *
- * Scores: one f32 accumulator per key. Softmax: the largest score is taken away first; exponentials and their sum are
+ * Scores: one f32 accumulator per key, plus ALiBi's bias, times the scale. Softmax: the largest score is taken away first; exponentials and their sum are
  * f32. Values: keys ascending into one f32 accumulator per element, divided by the sum at the end.
  */
-import { encodeFloat16, paddedLength } from "@flashwick/core";
+import { decodeBfloat16, encodeBfloat16, encodeFloat16, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { AttentionShape, KvCache } from "../contract.js";
 import type { ArenaViews } from "./arena-views.js";
@@ -73,7 +73,9 @@ export function attention(
       const kvHead = Math.floor((head * cache.nKvHeads) / shape.nHeads);
       const at = t * stride + head * headDim;
       const query = views.f32.subarray(q / 4 + at, q / 4 + at + headDim);
-      const weights = softmax(scoreKeys(views, cache, kvHead, query, shape.scale, nKeys));
+      const scores = scoreKeys(views, cache, kvHead, query, nKeys);
+      if (shape.slopes !== 0) addAlibi(scores, views.f32[shape.slopes / 4 + head]!);
+      const weights = softmax(scores.map((score) => score * Math.fround(shape.scale)));
       const mixed = mixValues(views, cache, kvHead, weights);
       views.f32.set(mixed, out / 4 + at);
     }
@@ -86,7 +88,6 @@ function scoreKeys(
   cache: KvCache,
   kvHead: number,
   query: Float32Array,
-  scale: number,
   nKeys: number,
 ): Float32Array {
   const scores = new Float32Array(nKeys);
@@ -97,9 +98,18 @@ function scoreKeys(
     let sum = 0;
     for (let d = 0; d < key.length; d++) sum = Math.fround(sum + Math.fround(query[d]! * key[d]!));
     if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[cache.keyScales / 4 + index]!);
-    scores[j] = sum * Math.fround(scale);
+    scores[j] = sum;
   }
   return scores;
+}
+
+function addAlibi(scores: Float32Array, slope: number): void {
+  for (let j = 0; j < scores.length; j++) scores[j] = scores[j]! + roundToBfloat16(slope * roundToBfloat16(j));
+}
+
+/** To nearest, ties to even. */
+function roundToBfloat16(x: number): number {
+  return decodeBfloat16(encodeBfloat16(Math.fround(x)));
 }
 
 interface SoftmaxWeights {

@@ -15,6 +15,7 @@ import { add, relu, selectAbove, zero } from "./elementwise.js";
 import { ffnDown, ffnUp } from "./ffn.js";
 import { gatherRow, linear } from "./linear.js";
 import { layerNorm } from "./norm.js";
+import { rotate } from "./rotary.js";
 import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed, reluGradient } from "./training.js";
 
 /**
@@ -41,6 +42,7 @@ export function createReferenceKernels(arena: Arena): TrainingKernels {
     zero: (...operands) => zero(views, ...operands),
     gatherRow: (...operands) => gatherRow(views, ...operands),
     storeKv: (...operands) => storeKv(views, ...operands),
+    rotate: (...operands) => rotate(views, ...operands),
     attention: (out, q, cache, shape, position, nTokens, _scratch, headBegin = 0, headEnd = shape.nHeads) =>
       attention(views, out, q, cache, shape, position, nTokens, headBegin, headEnd),
     selectAbove: (...operands) => selectAbove(views, ...operands),

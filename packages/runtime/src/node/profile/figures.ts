@@ -7,10 +7,19 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
+/** The mean without the highest tenth, nor the lowest: what others do to the machine now and then is not the machine's. */
+export function trimmedMean(values: readonly number[]): number {
+  const cut = Math.floor(values.length / 10);
+  return mean([...values].sort((a, b) => a - b).slice(cut, values.length - cut));
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** (max − min) / mean. */
 export function spreadOf(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return (Math.max(...values) - Math.min(...values)) / mean;
+  return (Math.max(...values) - Math.min(...values)) / mean(values);
 }
 
 /** Lets timers, signals and messages have their turn; throws if nobody wants the measurement any more. */

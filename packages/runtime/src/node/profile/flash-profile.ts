@@ -6,13 +6,13 @@ import { type OnProgress, Random } from "@flashwick/core";
 import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/cost-model";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
-import { interleave, median, spreadOf, timeMs, turn } from "./figures.js";
+import { interleave, mean, median, spreadOf, trimmedMean, timeMs, turn } from "./figures.js";
 
 export interface FlashMeasurement {
   /** A file on the device, of at least {@link STRETCH_BYTES} for fair figures. */
   readonly path: string;
   readonly quick: boolean;
-  /** Something that keeps all compute threads busy for about a millisecond; returns the bytes that it has passed over. */
+  /** Keeps all compute threads busy for about a millisecond; returns the bytes that it has passed over. */
   readonly compute: () => number;
   readonly onProgress: OnProgress | undefined;
   readonly signal: AbortSignal | undefined;
@@ -32,6 +32,9 @@ const RECORD_BYTES = 16 * KiB;
 /** Of one measured depth and size: batches until so much time has passed. */
 const TURN_MS = { full: 60, quick: 25 };
 const PASSES = { full: 3, quick: 2 };
+/** Batches of a layer's misses are short where most are hits. */
+const BATCH_COUNTS = [16, 48, 144];
+const BATCH_PASSES = 30;
 const SIZES = { full: [4, 8, 16, 32, 64, 128], quick: [4, 8, 16, 64] };
 const DEPTHS = { full: [1, 4, 8, 16, 32], quick: [1, 8, 16, 32] };
 
@@ -75,7 +78,7 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       alignmentBytes: reader.alignmentBytes,
       sequentialBytesPerSec: median(sequential[0]!),
       reads,
-      batchUs: 0,
+      batches: [{ depth: 1, us: 0 }],
       pieceUs: 0,
       shareUnderCompute: null,
       computeShareUnderReads: null,
@@ -83,7 +86,7 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
     };
     return {
       ...bare,
-      batchUs: await bench.batchUs(bare, best),
+      batches: await bench.batches(bare, depths, measurement.compute),
       pieceUs: await bench.pieceUs(best),
       ...(await bench.together(best, measurement.compute)),
       pageCache: await measurePageCache(path, signal),
@@ -154,21 +157,41 @@ class ReadBench {
     return (1000 * bytes) / ms;
   }
 
-  /** What short batches take beyond what their reads do by the table. */
-  async batchUs(flash: FlashProfile, depth: number): Promise<number> {
-    this.#reader.limit(depth);
-    const counts = [1, 8, 64];
+  /**
+   * What batches take beyond what their reads do by the table, at each depth: between two batches the engine computes, meanwhile reader
+   * threads fall asleep, and after one its compute threads have to be woken.
+   */
+  async batches(
+    flash: FlashProfile,
+    depths: readonly number[],
+    compute: () => number,
+  ): Promise<FlashProfile["batches"]> {
+    const cases = depths.flatMap((depth) => BATCH_COUNTS.map((count) => ({ depth, count })));
     const times = await interleave(
-      counts,
-      30,
-      async (count) => {
-        const runs = this.#records(count, RECORD_BYTES);
-        return await timeMs(() => this.#batch(runs));
-      },
+      [{ depth: 1, count: 0 }, ...cases],
+      BATCH_PASSES,
+      (of) => this.#betweenWork(of.depth, of.count, compute),
       this.#signal,
     );
-    const beyond = counts.map((count, i) => median(times[i]!) - batchReadMs(flash, count, RECORD_BYTES, depth));
-    return Math.max(0, 1000 * median(beyond));
+    const [alone, ...together] = times.map(trimmedMean);
+    const beyond = cases.map(({ depth, count }, i) => ({
+      depth,
+      us: 1000 * (together[i]! - alone! - batchReadMs(flash, count, RECORD_BYTES, depth)),
+    }));
+    return depths.map((depth) => {
+      const us = mean(beyond.filter((figure) => figure.depth === depth).map((figure) => figure.us));
+      return { depth, us: Math.max(0, us) };
+    });
+  }
+
+  async #betweenWork(depth: number, count: number, compute: () => number): Promise<number> {
+    this.#reader.limit(depth);
+    const runs = count > 0 ? this.#records(count, RECORD_BYTES) : [];
+    compute();
+    return await timeMs(async () => {
+      if (count > 0) await this.#batch(runs);
+      compute();
+    });
   }
 
   /** What each piece more than one costs a read. */
