@@ -10,6 +10,8 @@ export interface LayerSparsity {
   readonly unionShare: readonly number[];
   /** s_agg(k + 1) − s_agg(k) there: what a token names and none of the k before it has. Not growing. */
   readonly freshShare: readonly number[];
+  /** Variance over squared mean of what a token names afresh: how uneven the tokens are. Null if unknown. */
+  readonly unevenness: number | null;
 }
 
 export interface SparsityStatistics {

@@ -88,6 +88,7 @@ const statistics = v.object({
       activeShare: v.nullable(notNegative(1)),
       unionShare: nonEmpty(finite),
       freshShare: nonEmpty(finite),
+      unevenness: v.nullable(notNegative(1e6)),
     }),
   ),
   meanRunNeurons: v.nullable(finite),

@@ -18,16 +18,21 @@ export interface MissingReads {
  * With p the share that is missing and q the probability that a missing neuron's next neighbour is missing as well, a run goes on
  * after it with probability q, or after a gap of g with (1 − q)(1 − p)^(g−1) p.
  *
+ * Tokens are uneven: one that misses twice as many has gaps half as long, so that merging acts on the share that a missing neuron sees, not a
+ * token: p·(1 + variance/mean²).
+ *
  * @param meanRunNeurons Named neurons over their runs; null: neighbours are independent, q = p.
+ * @param unevenness     Variance over squared mean of `missing`.
  */
 export function missingReads(
   shape: ModelShape,
   missing: number,
   maxGapBytes: number,
   meanRunNeurons: number | null,
+  unevenness = 0,
 ): MissingReads {
   if (missing <= 0) return { count: 0, sizeBytes: shape.strideBytes, bytes: 0, extraPieces: 0 };
-  const p = Math.min(1, missing / shape.dFf);
+  const p = Math.min(1, (missing * (1 + unevenness)) / shape.dFf);
   const q = meanRunNeurons === null ? p : Math.max(p, 1 - 1 / meanRunNeurons);
   const gap = Math.floor(maxGapBytes / shape.strideBytes);
   // P(gap <= G) and E[gap; gap <= G], G a whole number of neurons, of a geometric distribution.

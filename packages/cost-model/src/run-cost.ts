@@ -77,7 +77,7 @@ function scaled(statistics: SparsityStatistics, factor: number): SparsityStatist
   return {
     ...statistics,
     layers: statistics.layers.map((layer) => ({
-      activeShare: layer.activeShare,
+      ...layer,
       // What the slots hold is what the tokens before have named: only this token's own set is larger.
       unionShare: [
         scale(layer.unionShare)[0]!,

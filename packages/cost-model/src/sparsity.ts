@@ -12,7 +12,7 @@ export const UNION_TOKENS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 
 
 /** Everything named, always: a dense pass. */
 export function denseSparsity(nLayers: number): SparsityStatistics {
-  const layer: LayerSparsity = { activeShare: null, unionShare: [1], freshShare: [0] };
+  const layer: LayerSparsity = { activeShare: null, unionShare: [1], freshShare: [0], unevenness: 0 };
   return {
     source: "dense",
     unionTokens: [1],
@@ -32,6 +32,7 @@ export function powerLawLayer(namedShare: number, exponent: number, activeShare:
     activeShare,
     unionShare: UNION_TOKENS.map(union),
     freshShare: UNION_TOKENS.map((k) => union(k + 1) - union(k)),
+    unevenness: null,
   };
 }
 

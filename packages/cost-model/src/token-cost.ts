@@ -61,7 +61,7 @@ export interface TokenCost {
 }
 
 /** Ops of a layer beside those whose weights are counted: each costs its call. */
-const OPS = { attention: 10, predict: 4, ffn: 4, head: 2 } as const;
+const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2 } as const;
 /** A stream's reads: long enough for the device's full rate. */
 const STREAM_READ_BYTES = 2 ** 20;
 /** What two things at once leave of each other where the profile does not know. */
@@ -90,7 +90,7 @@ export function tokenCost(request: TokenRequest): TokenCost {
     const loaded = dense ? denseMisses(request, layer) : predictedMisses(request, layer);
     const reads = dense
       ? streamReads(shape, loaded)
-      : missingReads(shape, loaded, settings.mergeGapBytes, sparsity.meanRunNeurons);
+      : missingReads(shape, loaded, settings.mergeGapBytes, sparsity.meanRunNeurons, unevennessOf(sparsity, layer));
     const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
     const ffn = clock.ffnMs(named);
     const meanwhile = ffn * (1 - loaded / named) + (shape.parallelBlock ? attentionMs : 0);
@@ -122,6 +122,10 @@ export function tokenCost(request: TokenRequest): TokenCost {
     headMs,
     totalMs: sum.exposedMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
   };
+}
+
+function unevennessOf({ layers }: SparsityStatistics, layer: number): number {
+  return layers[layer]!.unevenness ?? 0;
 }
 
 interface Reads {
@@ -226,7 +230,8 @@ class Arithmetic {
   checkMs(loaded: number): number {
     const { shape, profile } = this.#request;
     if (!profile.kernels.some((rate) => rate.op === "checksum")) return 0;
-    return this.#kernel("checksum", null, loaded * shape.strideBytes * shape.readsPerNeuron);
+    const bytes = loaded * shape.strideBytes * shape.readsPerNeuron;
+    return this.#kernel("checksum", null, bytes) + Math.min(1, loaded) * this.#calls(OPS.check);
   }
 
   ffnMs(named: number): number {

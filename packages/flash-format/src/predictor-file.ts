@@ -244,9 +244,14 @@ function isShapedLikeSparsity({
     areNumbers(unionTokens) &&
     Array.isArray(layers) &&
     layers.every((layer) => areNumbers(layer?.unionShare) && areNumbers(layer?.freshShare)) &&
-    (meanRunNeurons === null || typeof meanRunNeurons === "number") &&
+    layers.every(({ unevenness, activeShare }) => isNumberOrNull(unevenness) && isNumberOrNull(activeShare)) &&
+    isNumberOrNull(meanRunNeurons) &&
     (namedQuantiles === null || areNumbers([namedQuantiles?.p50, namedQuantiles?.p90, namedQuantiles?.p99]))
   );
+}
+
+function isNumberOrNull(value: unknown): boolean {
+  return value === null || typeof value === "number";
 }
 
 function decodeObject({ metadata }: Container, key: string): Record<string, unknown> {

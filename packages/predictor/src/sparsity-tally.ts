@@ -10,6 +10,9 @@ import { assert, type LayerSparsity, type SparsityStatistics } from "@flashwick/
 /** Longest window that is counted, in tokens. */
 const MOST_TOKENS = 192;
 
+/** Unevenness is looked at behind a window of so many tokens. */
+const UNEVEN_AFTER_TOKENS = 8;
+
 /** Percentiles need some tokens. */
 const LEAST_TOKENS_FOR_QUANTILES = 100;
 
@@ -70,6 +73,8 @@ class LayerTally {
   readonly #freshSteps = new Float64Array(MOST_TOKENS + 2);
   /** Tokens that had k tokens before them. */
   readonly #tokensAfter = new Float64Array(MOST_TOKENS + 1);
+  /** Of tokens behind a window: how many, their fresh neurons, and the squares of these. */
+  readonly #uneven = { tokens: 0, sum: 0, squares: 0 };
   #named = 0;
   #active = 0;
   #knowsActive = true;
@@ -91,6 +96,7 @@ class LayerTally {
     const token = this.#token++;
     const before = Math.min(MOST_TOKENS, token - this.#first);
     for (let k = 1; k <= before; k++) this.#tokensAfter[k]!++;
+    let fresh = 0;
     for (let i = 0; i < named.length; i++) {
       const neuron = named[i]!;
       const last = this.#last[neuron]!;
@@ -100,7 +106,13 @@ class LayerTally {
         this.#freshSteps[1]!++;
         this.#freshSteps[widest + 1]!--;
       }
+      if (widest >= UNEVEN_AFTER_TOKENS) fresh++;
       this.#last[neuron] = token;
+    }
+    if (before >= UNEVEN_AFTER_TOKENS) {
+      this.#uneven.tokens++;
+      this.#uneven.sum += fresh;
+      this.#uneven.squares += fresh * fresh;
     }
     this.#named += named.length;
     if (truly === null) this.#knowsActive = false;
@@ -128,7 +140,13 @@ class LayerTally {
       activeShare: this.#knowsActive ? this.#active / perToken : null,
       unionShare: at.map((k) => unions[k - 1]!),
       freshShare: at.map((k) => fresh[k - 1]!),
+      unevenness: this.#unevenness(),
     };
+  }
+
+  #unevenness(): number | null {
+    const { tokens, sum, squares } = this.#uneven;
+    return sum > 0 ? Math.max(0, (squares * tokens) / sum ** 2 - 1) : null;
   }
 }
 

@@ -6,7 +6,7 @@ import { type OnProgress, Random } from "@flashwick/core";
 import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/cost-model";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
-import { interleave, mean, median, spreadOf, trimmedMean, timeMs, turn } from "./figures.js";
+import { interleave, mean, median, spreadOf, timeMs, trimmedMean, turn } from "./figures.js";
 
 export interface FlashMeasurement {
   /** A file on the device, of at least {@link STRETCH_BYTES} for fair figures. */

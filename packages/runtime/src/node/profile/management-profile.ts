@@ -26,6 +26,7 @@ function run(kept: number): { readonly ns: number; readonly loaded: number } {
   const times: number[] = [];
   let loaded = 0;
   let set = new Set<number>();
+  const [order, values] = [new Uint32Array(D_FF), new Float32Array(D_FF)];
   for (let token = 0; token < TOKENS; token++) {
     set = nextSet(set, kept, random);
     const named = Uint32Array.from(set).sort();
@@ -34,11 +35,28 @@ function run(kept: number): { readonly ns: number; readonly loaded: number } {
       const places = { fileOffset: 0, strideBytes: RECORD_BYTES, slotBase: 0, slotBytes: RECORD_BYTES };
       const limits = { maxReadBytes: 2 ** 23, maxGapBytes: 0, gapPtr: 0 };
       planRuns(places, wave.neurons, wave.slots, wave.misses, limits, []);
+      inOrderOfArrival(wave.neurons.length, wave.slots, wave.hits, wave.misses, order, values);
       if (token >= WARM_UP_TOKENS) loaded += wave.misses.length;
     }
     if (token >= WARM_UP_TOKENS) times.push(performance.now() - begin);
   }
   return { ns: 1e6 * median(times), loaded: loaded / (TOKENS - WARM_UP_TOKENS) };
+}
+
+/** What the engine does with a wave beside its arithmetic: slots in the order in which they can be computed, biases, and back again. */
+function inOrderOfArrival(
+  n: number,
+  slots: Uint32Array,
+  hits: Uint32Array,
+  misses: Uint32Array,
+  order: Uint32Array,
+  values: Float32Array,
+): void {
+  for (let i = 0; i < hits.length; i++) order[i] = slots[hits[i]!]!;
+  for (let i = hits.length; i < n; i++) order[i] = slots[misses[i - hits.length]!]!;
+  for (let i = 0; i < hits.length; i++) values[hits[i]!] = order[i]!;
+  for (let i = hits.length; i < n; i++) values[misses[i - hits.length]!] = order[i]!;
+  order.set(slots);
 }
 
 function nextSet(last: ReadonlySet<number>, kept: number, random: Random): Set<number> {
