@@ -6,6 +6,7 @@ import { convertCommand } from "./commands/convert.js";
 import { demoCommand } from "./commands/demo.js";
 import { evalCommand } from "./commands/eval.js";
 import { inspectCommand } from "./commands/inspect.js";
+import { profileCommand } from "./commands/profile.js";
 import { runCommand } from "./commands/run.js";
 import { scoreCommand } from "./commands/score.js";
 import { trainCommand } from "./commands/train.js";
@@ -21,6 +22,7 @@ const COMMANDS = [
   runCommand,
   scoreCommand,
   evalCommand,
+  profileCommand,
   benchCommand,
 ];
 

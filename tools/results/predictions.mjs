@@ -1,0 +1,149 @@
+/**
+ * Predicted beside measured, over many runs; writes docs/results/predictions.csv and predictions.svg:
+ *
+ *     pnpm build && node tools/results/predictions.mjs small=opt-1.3b large=opt-6.7b
+ *
+ * <name>-f16.gguf, <name>-f16-split.gguf and <name>-int8.gguf are made by tools/scale-model. Before and after each run the machine is
+ * profiled anew (`--quick`), since other tenants come and go; a run during which other processes took more than a tenth of the machine
+ * is made again, three times at most, and says so.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { demoModels } from "@flashwick/demo-models";
+import { measureSparsity } from "@flashwick/runtime";
+import { openModel } from "@flashwick/runtime/node";
+import { predictedRun, quickProfile, textTokens } from "./src/predicted-run.mjs";
+import { scatterPicture } from "./src/scatter-picture.mjs";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const names = Object.fromEntries(process.argv.slice(2).map((argument) => argument.split("=")));
+const LENGTHS = {
+  small: { promptTokens: 16, warmUpTokens: 16, decodeTokens: 96 },
+  large: { promptTokens: 16, warmUpTokens: 16, decodeTokens: 48 },
+};
+/** Somewhere in the text for each: the statistics of training are of another text. */
+const FIRST_TOKEN = { small: 2000, large: 9000 };
+const MOST_OTHERS = 0.1;
+
+const SETTINGS = [
+  ...[45, 50, 65, 80].map((budgetPercent) => ({ dtype: "f16", budgetPercent, options: {} })),
+  { dtype: "f16", budgetPercent: 50, options: { windowTokens: 4 } },
+  { dtype: "f16", budgetPercent: 65, options: { policy: "lru" } },
+  ...[55, 65, 75, 85].map((budgetPercent) => ({ dtype: "int8", budgetPercent, options: {} })),
+  { dtype: "int8", budgetPercent: 65, options: { windowTokens: 4 } },
+  { dtype: "int8", budgetPercent: 75, options: { policy: "lru" } },
+  { dtype: "f16", layout: "split", budgetPercent: 50, options: {} },
+  { dtype: "f16", layout: "split", budgetPercent: 80, options: {} },
+];
+
+const { texts } = demoModels["opt-demo"];
+const rows = [];
+for (const size of Object.keys(names)) {
+  const length = LENGTHS[size];
+  const total = length.promptTokens + length.warmUpTokens + length.decodeTokens;
+  const reference = `${names[size]}-f16.gguf`;
+  const { tokens, statistics } = await recordText(reference, FIRST_TOKEN[size], total);
+  for (const setting of SETTINGS) {
+    const layout = setting.layout ?? "bundled";
+    const file = `${names[size]}-${setting.dtype}${layout === "split" ? "-split" : ""}.gguf`;
+    if (!existsSync(file)) continue;
+    rows.push(await measure(size, { ...setting, layout, file }, tokens, length, statistics));
+    write();
+  }
+}
+summarize();
+
+/** What the predictor names of the text that will be decoded: recorded once for each model, for all its runs. */
+async function recordText(file, first, count) {
+  const model = await openModel(file, { mode: "predicted" });
+  try {
+    const tokens = textTokens(model, texts.evaluation, first, count);
+    return { tokens, statistics: await measureSparsity(model, [tokens], { source: "a recording of the text" }) };
+  } finally {
+    await model.close();
+  }
+}
+
+async function measure(size, setting, tokens, length, statistics) {
+  let profile = await quickProfile(setting.file);
+  for (let attempt = 1; ; attempt++) {
+    const { measured, others, overlap, predict } = await predictedRun(setting, tokens, length, statistics, profile);
+    const after = await quickProfile(setting.file);
+    const [a, b] = [predict(profile), predict(after)];
+    const mean = (pick) => (pick(a) + pick(b)) / 2;
+    const row = {
+      size,
+      dtype: setting.dtype,
+      layout: setting.layout,
+      budget_percent: setting.budgetPercent,
+      policy: setting.options.policy ?? "window",
+      window: setting.options.windowTokens ?? "auto",
+      readers: measured.readers,
+      threads: measured.threads,
+      gap_bytes: measured.mergeGapBytes,
+      overlap,
+      measured_ms: measured.tokenMs.mean,
+      predicted_ms: mean((p) => p.text.tokenMs),
+      error: mean((p) => p.text.tokenMs) / measured.tokenMs.mean - 1,
+      measured_mb: measured.flashBytesPerToken / 1e6,
+      predicted_mb: mean((p) => p.text.flashBytesPerToken) / 1e6,
+      bytes_error: mean((p) => p.text.flashBytesPerToken) / measured.flashBytesPerToken - 1,
+      own_statistics_ms: mean((p) => p.own.tokenMs),
+      own_statistics_mb: mean((p) => p.own.flashBytesPerToken) / 1e6,
+      ...phases(measured.msPerToken, mean),
+      others_share: others,
+      attempt,
+    };
+    console.error(
+      [
+        size,
+        setting.dtype,
+        setting.layout,
+        setting.budgetPercent,
+        row.policy,
+        row.window,
+        `r${row.readers} t${row.threads} g${row.gap_bytes} o${overlap}`,
+        `measured ${row.measured_ms.toFixed(1)} predicted ${row.predicted_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %)`,
+        `MB ${row.measured_mb.toFixed(2)} ${row.predicted_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %)`,
+        `others ${(100 * others).toFixed(0)} %`,
+      ].join("  "),
+    );
+    if (others <= MOST_OTHERS || attempt === 3) return row;
+    profile = after;
+  }
+}
+
+function phases(measured, mean) {
+  const names = ["predict", "cache", "check", "readWait", "attention", "ffn", "head"];
+  return Object.fromEntries(
+    names.flatMap((phase) => [
+      [`measured_${phase}`, measured[phase]],
+      [`predicted_${phase}`, mean((p) => p.text.msPerToken[phase])],
+    ]),
+  );
+}
+
+function write() {
+  const columns = Object.keys(rows[0]);
+  const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
+  const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
+  writeFileSync(join(root, "docs/results/predictions.csv"), `${lines.join("\n")}\n`);
+  writeFileSync(join(root, "docs/results/predictions.svg"), scatterPicture(rows));
+}
+
+function summarize() {
+  const errors = rows.map((row) => Math.abs(row.error));
+  const bytes = rows.map((row) => Math.abs(row.bytes_error));
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  console.log(
+    `${rows.length} runs; ${cpus()[0].model.trim()} x${cpus().length}, Node ${process.version}, commit ${commit}`,
+  );
+  console.log(`time: mean absolute error ${percent(mean(errors))}, worst ${percent(Math.max(...errors))}`);
+  console.log(`flash bytes: mean absolute error ${percent(mean(bytes))}, worst ${percent(Math.max(...bytes))}`);
+  console.log(readFileSync(join(root, "docs/results/predictions.csv"), "utf8").split("\n").length - 2, "rows written");
+}
