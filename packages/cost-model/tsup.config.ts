@@ -2,4 +2,5 @@ import { packageConfig } from "../../tsup.base.js";
 
 export default packageConfig({
   index: "src/index.ts",
+  simulate: "src/simulate/index.ts",
 });

@@ -20,8 +20,8 @@ export interface SparsityStatistics {
   /** Ascending from 1. */
   readonly unionTokens: readonly number[];
   readonly layers: readonly LayerSparsity[];
-  /** Named neurons of a token over runs of neighbours among them. Null: as chance has it. */
-  readonly meanRunNeurons: number | null;
+  /** How much longer runs of neighbours among named neurons are than chance has them; 1: as chance has it. Null if unknown. */
+  readonly clumping: number | null;
   /** Neurons that a token names in all layers, over the mean: quantiles. Null if unknown. */
   readonly namedQuantiles: { readonly p50: number; readonly p90: number; readonly p99: number } | null;
 }
@@ -35,15 +35,15 @@ export interface SparsityFault {
 
 /** The first thing that is wrong with statistics of a model of `nLayers` layers; null if nothing is. */
 export function findSparsityFault(statistics: SparsityStatistics, nLayers: number): SparsityFault | null {
-  const { unionTokens, layers, namedQuantiles, meanRunNeurons } = statistics;
+  const { unionTokens, layers, namedQuantiles, clumping } = statistics;
   if (layers.length !== nLayers) {
     return { field: "layers", expected: `${nLayers} entries, one a layer of the model`, found: layers.length };
   }
   if (!(unionTokens[0] === 1 && unionTokens.every((k, i) => i === 0 || k > unionTokens[i - 1]!))) {
     return { field: "unionTokens", expected: "ascending numbers from 1", found: unionTokens };
   }
-  if (meanRunNeurons !== null && !(meanRunNeurons >= 1)) {
-    return { field: "meanRunNeurons", expected: "at least 1, or null", found: meanRunNeurons };
+  if (clumping !== null && !(clumping >= 1)) {
+    return { field: "clumping", expected: "at least 1, or null", found: clumping };
   }
   if (
     namedQuantiles &&

@@ -91,7 +91,7 @@ const statistics = v.object({
       unevenness: v.nullable(notNegative(1e6)),
     }),
   ),
-  meanRunNeurons: v.nullable(finite),
+  clumping: v.nullable(finite),
   namedQuantiles: v.nullable(v.object({ p50: finite, p90: finite, p99: finite })),
 });
 

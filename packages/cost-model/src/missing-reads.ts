@@ -21,19 +21,19 @@ export interface MissingReads {
  * Tokens are uneven: one that misses twice as many has gaps half as long, so that merging acts on the share that a missing neuron sees, not a
  * token: p·(1 + variance/mean²).
  *
- * @param meanRunNeurons Named neurons over their runs; null: neighbours are independent, q = p.
+ * @param clumping   How much longer runs are than chance has them, 1 / (1 − p); null: no longer, q = p.
  * @param unevenness     Variance over squared mean of `missing`.
  */
 export function missingReads(
   shape: ModelShape,
   missing: number,
   maxGapBytes: number,
-  meanRunNeurons: number | null,
+  clumping: number | null,
   unevenness = 0,
 ): MissingReads {
   if (missing <= 0) return { count: 0, sizeBytes: shape.strideBytes, bytes: 0, extraPieces: 0 };
   const p = Math.min(1, (missing * (1 + unevenness)) / shape.dFf);
-  const q = meanRunNeurons === null ? p : Math.max(p, 1 - 1 / meanRunNeurons);
+  const q = 1 - (1 - p) / Math.max(1, clumping ?? 1);
   const gap = Math.floor(maxGapBytes / shape.strideBytes);
   // P(gap <= G) and E[gap; gap <= G], G a whole number of neurons, of a geometric distribution.
   const within = 1 - (1 - p) ** gap;

@@ -67,7 +67,7 @@ describe("checkSparsity", () => {
   it.each([
     ["layers", { ...good, layers: good.layers.slice(1) }],
     ["unionTokens", { ...good, unionTokens: [2, 3] }],
-    ["meanRunNeurons", { ...good, meanRunNeurons: 0 }],
+    ["clumping", { ...good, clumping: 0 }],
     ["namedQuantiles", { ...good, namedQuantiles: { p50: 1, p90: Number.NaN, p99: 2 } }],
     ["layers[1].unionShare", { ...good, layers: [good.layers[0]!, { ...good.layers[1]!, unionShare: [0.2] }] }],
     [

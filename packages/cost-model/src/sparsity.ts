@@ -17,7 +17,7 @@ export function denseSparsity(nLayers: number): SparsityStatistics {
     source: "dense",
     unionTokens: [1],
     layers: new Array(nLayers).fill(layer),
-    meanRunNeurons: null,
+    clumping: null,
     namedQuantiles: { p50: 1, p90: 1, p99: 1 },
   };
 }

@@ -90,7 +90,7 @@ export function tokenCost(request: TokenRequest): TokenCost {
     const loaded = dense ? denseMisses(request, layer) : predictedMisses(request, layer);
     const reads = dense
       ? streamReads(shape, loaded)
-      : missingReads(shape, loaded, settings.mergeGapBytes, sparsity.meanRunNeurons, unevennessOf(sparsity, layer));
+      : missingReads(shape, loaded, settings.mergeGapBytes, sparsity.clumping, unevennessOf(sparsity, layer));
     const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
     const ffn = clock.ffnMs(named);
     const meanwhile = ffn * (1 - loaded / named) + (shape.parallelBlock ? attentionMs : 0);

@@ -235,7 +235,7 @@ function isShapedLikeSparsity({
   source,
   unionTokens,
   layers,
-  meanRunNeurons,
+  clumping,
   namedQuantiles,
 }: SparsityStatistics): boolean {
   const areNumbers = (value: unknown) => Array.isArray(value) && value.every((number) => typeof number === "number");
@@ -245,7 +245,7 @@ function isShapedLikeSparsity({
     Array.isArray(layers) &&
     layers.every((layer) => areNumbers(layer?.unionShare) && areNumbers(layer?.freshShare)) &&
     layers.every(({ unevenness, activeShare }) => isNumberOrNull(unevenness) && isNumberOrNull(activeShare)) &&
-    isNumberOrNull(meanRunNeurons) &&
+    isNumberOrNull(clumping) &&
     (namedQuantiles === null || areNumbers([namedQuantiles?.p50, namedQuantiles?.p90, namedQuantiles?.p99]))
   );
 }

@@ -21,7 +21,9 @@ export class SparsityTally {
   readonly #layers: readonly LayerTally[];
   /** Named neurons of each token, all layers. */
   readonly #named: number[] = [];
+  /** Runs of neighbours, and how many there would be if neurons were named without regard to their neighbours. */
   #runs = 0;
+  #chanceRuns = 0;
 
   /** @param dFf Neurons of a layer. Memory: four bytes a neuron of every layer. */
   constructor(nLayers: number, dFf: number) {
@@ -44,6 +46,7 @@ export class SparsityTally {
     const tally = this.#layers[layer]!;
     const token = tally.add(named, truly);
     this.#named[token] = (this.#named[token] ?? 0) + named.length;
+    this.#chanceRuns += named.length * (1 - named.length / this.#dFf);
     for (let i = 0; i < named.length; i++) if (i === 0 || named[i]! !== named[i - 1]! + 1) this.#runs++;
   }
 
@@ -60,7 +63,7 @@ export class SparsityTally {
       source,
       unionTokens,
       layers: this.#layers.map((layer) => layer.shares(unionTokens, this.#dFf)),
-      meanRunNeurons: this.#runs > 0 ? total / this.#runs : null,
+      clumping: this.#runs > 0 ? Math.max(1, this.#chanceRuns / this.#runs) : null,
       namedQuantiles: quantiles(this.#named, total / this.#named.length),
     };
   }

@@ -65,7 +65,7 @@ export function scalePredictor(
 function scaledSparsity({ sparsity }: Predictor, scale: GeometryScale): SparsityStatistics | null {
   if (sparsity === null) return null;
   const layers = scale.layers.map(({ sourceLayer }) => sparsity.layers[sourceLayer]!);
-  return { ...sparsity, source: `${sparsity.source}, scaled`, layers, meanRunNeurons: null };
+  return { ...sparsity, source: `${sparsity.source}, scaled`, layers, clumping: null };
 }
 
 /** Rows and columns of a matrix copied, all times `factor`. int8 takes the factor into its scales, f16 rounds. */

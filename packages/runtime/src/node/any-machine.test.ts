@@ -21,11 +21,14 @@ const BUDGET = 11 * MiB;
 
 let dir: string;
 let path: string;
+let falconPath: string;
 beforeAll(async () => {
   // Beside this file, since a temporary folder may be memory, where nothing can be read directly.
   dir = mkdtempSync(join(fileURLToPath(new URL(".", import.meta.url)), "any-machine-"));
   path = join(dir, "opt-demo.gguf");
   writeFileSync(path, await modelBytes("opt-demo", "f16"));
+  falconPath = join(dir, "falcon-demo.gguf");
+  writeFileSync(falconPath, await modelBytes("falcon-demo", "f16"));
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -45,8 +48,8 @@ function deviceBytesRead(): number | null {
   }
 }
 
-async function decode(options: OpenModelOptions): Promise<Decoded> {
-  const model = await openModel(path, {
+async function decode(options: OpenModelOptions, file = path): Promise<Decoded> {
+  const model = await openModel(file, {
     predictor: PREDICTOR,
     dramBudgetBytes: BUDGET,
     kvPrecision: "f16",
@@ -103,6 +106,27 @@ describe("opt-demo, logits bit for bit", () => {
     const merged = await decode({ ...options, mergeGapBytes: 64 * KiB });
     expect(merged.flashBytes).toBeGreaterThan(apart.flashBytes);
     expect(merged.logits).toEqual(apart.logits);
+  });
+});
+
+describe("falcon-demo, whose reads fly during attention, logits bit for bit", () => {
+  const oracle = { mode: "oracle", predictor: null, dramBudgetBytes: 9 * MiB } as const;
+  let plain: Decoded;
+  beforeAll(async () => {
+    plain = await decode({ ...oracle, threads: 1, readers: 0, overlap: false, mergeGapBytes: 0 }, falconPath);
+  });
+
+  it.each([
+    [1, 8],
+    [2, 2],
+    [4, 16],
+  ])("%i compute threads, %i late readers", async (threads, readers) => {
+    const { logits, flashBytes } = await decode(
+      { ...oracle, threads, readers, jitterUs: 200, overlap: true },
+      falconPath,
+    );
+    expect(flashBytes).toBeGreaterThan(0);
+    expect(logits).toEqual(plain.logits);
   });
 });
 

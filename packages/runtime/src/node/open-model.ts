@@ -2,17 +2,17 @@
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { type ByteSource, InputError, isFlashwickError, type PredictorSource } from "@flashwick/core";
-import type { DeviceProfile, EngineSettings, RunPlan } from "@flashwick/cost-model";
-import { type ModelHeader, openModelFile, openPredictorFile } from "@flashwick/flash-format";
+import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
+import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
+import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
 import type { Arena, KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { estimate } from "../estimate.js";
 import { Model, type ModelOptions } from "../model.js";
+import { planSettings } from "./planned-settings.js";
 import { readKeptProfile } from "./profile/kept-profile.js";
 
 export type BackendName = "auto" | "wasm" | "reference";
@@ -68,7 +68,15 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     const profile =
       options.profile === undefined || options.profile === "auto" ? readKeptProfile(path) : options.profile;
     const plan =
-      size < SMALL_FILE_BYTES ? null : planSettings(file.header, sidecar?.predictor ?? null, profile, options);
+      size < SMALL_FILE_BYTES
+        ? null
+        : planSettings(
+            file.header,
+            sidecar?.predictor ?? null,
+            profile,
+            options,
+            kernelsOf(options.backend ?? "auto").kernels,
+          );
     const chosen = plan === null ? options : withPlan(options, plan.settings);
     const reader = await openReader(path, size, chosen);
     opened.push(() => reader.close());
@@ -99,38 +107,6 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
   } catch (error) {
     // The first failure is the one to report.
     for (const close of opened.reverse()) await close().catch(() => {});
-    throw error;
-  }
-}
-
-/**
- * What the cost model chooses for a model, where there is something to choose by. Null: without a profile, in oracle mode, without statistics of
- * the predictor; a budget that is too small is for the model to refuse.
- */
-function planSettings(
-  header: ModelHeader,
-  predictor: PredictorSource | null,
-  profile: DeviceProfile | null,
-  options: OpenModelOptions,
-): RunPlan | null {
-  const { mode, threshold, readers, threads, mergeGapBytes, windowTokens, overlap, kvPrecision = "auto" } = options;
-  // Another threshold names another share than the statistics say.
-  if (profile === null || mode === "oracle" || threshold !== undefined) return null;
-  if (predictor !== null && predictor.sparsity === null) return null;
-  const fixed = {
-    ...(mode === undefined ? {} : { mode }),
-    ...(typeof readers === "number" ? { readers } : {}),
-    ...(typeof threads === "number" ? { threads } : {}),
-    ...(mergeGapBytes === undefined ? {} : { mergeGapBytes }),
-    ...(windowTokens === undefined ? {} : { windowTokens }),
-    ...(overlap === undefined ? {} : { overlap }),
-  };
-  const { kernels } = kernelsOf(options.backend ?? "auto");
-  const dramBudgetBytes = options.dramBudgetBytes ?? null;
-  try {
-    return estimate(header, { profile, predictor, dramBudgetBytes, kernels, kvPrecision, fixed });
-  } catch (error) {
-    if (isFlashwickError(error) && error.code === "BUDGET_TOO_SMALL") return null;
     throw error;
   }
 }
