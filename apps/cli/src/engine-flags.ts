@@ -1,7 +1,7 @@
 /** The flags that say how a model is run: shared by run, score, eval and demo. */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { UnsupportedError } from "@flashwick/core";
+import { formatBytes, UnsupportedError } from "@flashwick/core";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, sidecarPath } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
@@ -114,9 +114,20 @@ export async function openWithFlags(
     onProgress: report.onProgress,
     signal: report.terminal.signal,
   });
+  noteCycle(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
+}
+
+/** A cache that one token's neurons do not fit hardly ever hits: worth knowing, with the number that would do. */
+function noteCycle(model: Model, report: Report): void {
+  const { dram, cycleBudgetBytes } = model.plan(1);
+  if (cycleBudgetBytes === null || dram.budget >= cycleBudgetBytes) return;
+  report.note(
+    `note: ${formatBytes(dram.budget)} hold less than what one token names of each layer, so that hardly a neuron stays until it is wanted ` +
+      `again; from ${formatBytes(cycleBudgetBytes)} on they do`,
+  );
 }
 
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {

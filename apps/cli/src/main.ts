@@ -13,7 +13,8 @@ import type { Terminal } from "./terminal.js";
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   const invocation: Invocation = { terminal, exitStatus: 0 };
   try {
-    await createProgram(invocation).parseAsync([...argv], { from: "user" });
+    const program = await createProgram(invocation, argv[0]);
+    await program.parseAsync([...argv], { from: "user" });
     return invocation.exitStatus;
   } catch (error) {
     const failure = describeFailure(error, terminal.signal);

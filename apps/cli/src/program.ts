@@ -1,33 +1,30 @@
-/** The command tree. */
+/** The command tree. A command's module is loaded when it is asked for: one that only plans need not wait for an engine to load. */
 import { Command } from "commander";
 import { version } from "../package.json";
-import { benchCommand } from "./commands/bench.js";
-import { convertCommand } from "./commands/convert.js";
-import { demoCommand } from "./commands/demo.js";
-import { evalCommand } from "./commands/eval.js";
-import { inspectCommand } from "./commands/inspect.js";
-import { profileCommand } from "./commands/profile.js";
-import { runCommand } from "./commands/run.js";
-import { scoreCommand } from "./commands/score.js";
-import { trainCommand } from "./commands/train.js";
-import { verifyCommand } from "./commands/verify.js";
 import type { Invocation } from "./invocation.js";
 
-const COMMANDS = [
-  demoCommand,
-  convertCommand,
-  inspectCommand,
-  verifyCommand,
-  trainCommand,
-  runCommand,
-  scoreCommand,
-  evalCommand,
-  profileCommand,
-  benchCommand,
-];
+type MakeCommand = (invocation: Invocation) => Command;
 
-/** The whole program for one call. The parser never exits and never prints errors itself: it throws. */
-export function createProgram(invocation: Invocation): Command {
+const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
+  demo: async () => (await import("./commands/demo.js")).demoCommand,
+  convert: async () => (await import("./commands/convert.js")).convertCommand,
+  inspect: async () => (await import("./commands/inspect.js")).inspectCommand,
+  verify: async () => (await import("./commands/verify.js")).verifyCommand,
+  train: async () => (await import("./commands/train.js")).trainCommand,
+  run: async () => (await import("./commands/run.js")).runCommand,
+  score: async () => (await import("./commands/score.js")).scoreCommand,
+  eval: async () => (await import("./commands/eval.js")).evalCommand,
+  profile: async () => (await import("./commands/profile.js")).profileCommand,
+  plan: async () => (await import("./commands/plan.js")).planCommand,
+  bench: async () => (await import("./commands/bench.js")).benchCommand,
+};
+
+/**
+ * The program for one call. The parser never exits and never prints errors itself: it throws.
+ *
+ * @param wanted The command that is called, if that is known: the others are left out then.
+ */
+export async function createProgram(invocation: Invocation, wanted?: string): Promise<Command> {
   const { out, err } = invocation.terminal;
   const program = new Command("flashwick")
     .description("Runs language models larger than memory, from flash.")
@@ -35,7 +32,8 @@ export function createProgram(invocation: Invocation): Command {
     .helpOption("--help", "print this help")
     .helpCommand(false)
     .addHelpText("after", "\nExample:\n  flashwick demo\n\nflashwick <command> --help says more.");
-  for (const command of COMMANDS) program.addCommand(command(invocation));
+  const only = wanted === undefined ? undefined : COMMANDS[wanted];
+  for (const load of only ? [only] : Object.values(COMMANDS)) program.addCommand((await load())(invocation));
   const all = [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
   for (const command of all) {
     command.exitOverride().configureOutput({

@@ -10,7 +10,7 @@ const terminal = {
   clock: () => 0,
   peakRssBytes: () => 0,
 };
-const commands = createProgram({ terminal, exitStatus: 0 }).commands;
+const { commands } = await createProgram({ terminal, exitStatus: 0 });
 /** Every command, and those within commands, with the words that name it. */
 const pages = commands.flatMap((command) => [
   { words: [command.name()], command },
@@ -28,6 +28,8 @@ describe("help", () => {
       "run",
       "score",
       "eval",
+      "profile",
+      "plan",
       "bench",
     ]);
   });

@@ -1,3 +1,4 @@
+export { DEVICE_PRESETS, devicePreset } from "./device-presets.js";
 export type {
   BatchRate,
   DeviceProfile,
@@ -10,6 +11,13 @@ export type {
 export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
 export { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
+export {
+  type MemoryWish,
+  MODEL_PRESETS,
+  type ModelPreset,
+  modelPreset,
+  type PublishedModel,
+} from "./model-presets.js";
 export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
 export { type PrefillCost, prefillCost } from "./prefill-cost.js";
@@ -20,11 +28,13 @@ export {
   type CacheUse,
   checkSparsity,
   denseSparsity,
+  heldShare,
   missShare,
   powerLawLayer,
   tokensHeld,
   UNION_TOKENS,
   unionShare,
+  windowExponent,
 } from "./sparsity.js";
-export { type EngineSettings, type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
+export { type EngineMethod, type EngineSettings, type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
 export { type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

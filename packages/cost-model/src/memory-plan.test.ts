@@ -119,6 +119,19 @@ describe("planMemory", () => {
       }),
     );
   });
+  it("names the budget that holds what one token names of every layer", () => {
+    fc.assert(
+      fc.property(requests, (asked) => {
+        const sparse = { ...asked, namedShareByLayer: [0.3, 0.05, 0.05, 0.1], kvPrecision: "f16" as const };
+        const { cycleBudgetBytes } = planMemory(sparse);
+        const { slotsByLayer } = planMemory({ ...sparse, budgetBytes: cycleBudgetBytes! });
+        for (const [l, slots] of slotsByLayer.entries()) {
+          expect(slots).toBeGreaterThanOrEqual(Math.floor(sparse.namedShareByLayer[l]! * 256));
+        }
+        expect(planMemory({ ...asked, namedShareByLayer: null }).cycleBudgetBytes).toBeNull();
+      }),
+    );
+  });
   it("keeps everything resident without a budget", () => {
     const plan = planMemory(request({}));
     expect(plan.slotsByLayer).toEqual([256, 256, 256, 256]);

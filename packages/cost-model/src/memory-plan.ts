@@ -24,8 +24,8 @@ const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
 
 export interface MemoryRequest {
-  readonly geometry: ModelGeometry;
-  readonly weights: WeightLayout;
+  readonly geometry: Pick<ModelGeometry, "nLayers" | "dFf" | "nKvHeads" | "headDim">;
+  readonly weights: Pick<WeightLayout, "slotBytes">;
   /** Weights that must stay: matrices, norms, biases, checksums. */
   readonly residentBytes: number;
   /** Tables of which a token needs one row (positions; token embeddings of an untied head): kept where there is room. */
@@ -57,6 +57,11 @@ export interface MemoryPlan {
   readonly slotsByLayer: readonly number[];
   /** The least budget with which this request would be met. */
   readonly smallestBudgetBytes: number;
+  /**
+   * The least with which every layer's slots hold what one token names of it. Below, a token pushes out its own neurons before the next one
+   * wants them again (the cliff of least recently used caches). Null for dense runs, which keep whole layers instead.
+   */
+  readonly cycleBudgetBytes: number | null;
 }
 
 /**
@@ -118,7 +123,19 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     rowTablesResident,
     slotsByLayer,
     smallestBudgetBytes,
+    cycleBudgetBytes: request.namedShareByLayer && floor + kvCache + spareForCycle(request, minSlots, slotBytes, most),
   };
+}
+
+/** What must be left beyond the floor so that neurons get their cycle, and wide batches and tables their tenth. */
+function spareForCycle(request: MemoryRequest, minSlots: number, slotBytes: number, most: number): number {
+  const { dFf } = request.geometry;
+  const cycle = request.namedShareByLayer!.reduce(
+    (sum, share) => sum + Math.max(Math.min(MIN_SLOTS_PER_LAYER, dFf), Math.ceil(share * dFf)),
+    0,
+  );
+  const wanted = (cycle - minSlots) * slotBytes;
+  return Math.ceil(Math.min(wanted / 0.9, wanted + most));
 }
 
 function tooSmall(request: MemoryRequest, budget: number, smallestBudgetBytes: number): BudgetError {

@@ -18,21 +18,16 @@ export interface MissingReads {
  * With p the share that is missing and q the probability that a missing neuron's next neighbour is missing as well, a run goes on
  * after it with probability q, or after a gap of g with (1 − q)(1 − p)^(g−1) p.
  *
- * Tokens are uneven: one that misses twice as many has gaps half as long, so that merging acts on the share that a missing neuron sees, not a
- * token: p·(1 + variance/mean²).
- *
  * @param clumping   How much longer runs are than chance has them, 1 / (1 − p); null: no longer, q = p.
- * @param unevenness     Variance over squared mean of `missing`.
  */
 export function missingReads(
   shape: ModelShape,
   missing: number,
   maxGapBytes: number,
   clumping: number | null,
-  unevenness = 0,
 ): MissingReads {
   if (missing <= 0) return { count: 0, sizeBytes: shape.strideBytes, bytes: 0, extraPieces: 0 };
-  const p = Math.min(1, (missing * (1 + unevenness)) / shape.dFf);
+  const p = Math.min(1, missing / shape.dFf);
   const q = 1 - (1 - p) / Math.max(1, clumping ?? 1);
   const gap = Math.floor(maxGapBytes / shape.strideBytes);
   // P(gap <= G) and E[gap; gap <= G], G a whole number of neurons, of a geometric distribution.
@@ -45,4 +40,10 @@ export function missingReads(
   const bytes = neurons * strideBytes * readsPerNeuron;
   const count = runs * readsPerNeuron;
   return { count, sizeBytes: bytes / count, bytes, extraPieces: neurons * readsPerNeuron - count };
+}
+
+/** The reads for `missing` neurons where each record, or each part of it, is a read of its own. */
+export function singleReads({ strideBytes, readsPerNeuron }: ModelShape, missing: number): MissingReads {
+  const count = missing * readsPerNeuron;
+  return { count, sizeBytes: strideBytes, bytes: count * strideBytes, extraPieces: 0 };
 }

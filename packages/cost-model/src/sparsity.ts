@@ -36,6 +36,11 @@ export function powerLawLayer(namedShare: number, exponent: number, activeShare:
   };
 }
 
+/** The exponent for which a window of `windowTokens` holds `heldShare` of a layer. */
+export function windowExponent(namedShare: number, windowTokens: number, heldShare: number): number {
+  return Math.log(heldShare / namedShare) / Math.log(windowTokens);
+}
+
 /** What one token names of a layer. */
 export function namedShare(statistics: SparsityStatistics, layer: number): number {
   return statistics.layers[layer]!.unionShare[0]!;
@@ -103,6 +108,13 @@ export function missShare(statistics: SparsityStatistics, layer: number, use: Ca
   if (k >= 1) return Math.min(named, freshShare(statistics, layer, k));
   // Below one token's set: the part that is kept is hit as often as a whole set would be.
   return named - k * (named - Math.min(named, freshShare(statistics, layer, 1)));
+}
+
+/** What of a layer its slots hold once a token has come, as a share of `dFf`: s_agg of the window, or of the tokens there were, as far as it fits. */
+export function heldShare(statistics: SparsityStatistics, layer: number, use: CacheUse): number {
+  const k = Math.max(1, Math.min(use.windowTokens, use.seenTokens + 1));
+  const union = k === Number.POSITIVE_INFINITY ? 1 : unionShare(statistics, layer, k);
+  return Math.min(use.heldShare, union);
 }
 
 /** @throws {InputError} `INPUT_INVALID` naming the field. */

@@ -10,10 +10,10 @@ import type { DType, SparsityStatistics } from "@flashwick/core";
 import type { DeviceProfile } from "./device-profile.js";
 import { type KernelUse, kernelMs } from "./kernel-time.js";
 import type { KvPrecision } from "./kv-bytes.js";
-import { missingReads } from "./missing-reads.js";
+import { type MissingReads, missingReads, singleReads } from "./missing-reads.js";
 import type { ModelShape } from "./model-shape.js";
 import { batchMs, batchReadMs } from "./read-time.js";
-import { missShare, namedShare } from "./sparsity.js";
+import { type CacheUse, heldShare, missShare, namedShare } from "./sparsity.js";
 
 /** What the engine can be told. */
 export interface EngineSettings {
@@ -28,6 +28,16 @@ export interface EngineSettings {
   readonly overlap: boolean;
 }
 
+/** What an engine does as it does, whatever it is told. */
+export interface EngineMethod {
+  /** Arithmetic passes over all neurons that are held (LLM in a flash, 3.3: "all rows in use"); false: over the named ones. */
+  readonly computesHeld: boolean;
+  /** Neighbours among the missing neurons are one read; false: each record is a read of its own. */
+  readonly joinsNeighbours: boolean;
+}
+
+const OUR_METHOD: EngineMethod = { computesHeld: false, joinsNeighbours: true };
+
 export interface TokenRequest {
   readonly shape: ModelShape;
   readonly profile: DeviceProfile;
@@ -39,6 +49,8 @@ export interface TokenRequest {
   readonly position: number;
   /** Tokens that the neuron cache has seen. */
   readonly seenTokens: number;
+  /** Default: this project's engine. */
+  readonly method?: EngineMethod;
 }
 
 /** Milliseconds unless the name says otherwise. */
@@ -61,7 +73,10 @@ export interface TokenCost {
 }
 
 /** Ops of a layer beside those whose weights are counted: each costs its call. */
-const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2 } as const;
+const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2, landing: 8 } as const;
+/** As the engine cuts the misses of a layer. */
+const LANDING_GROUPS = 4;
+const LEAST_GROUP_NEURONS = 32;
 /** A stream's reads: long enough for the device's full rate. */
 const STREAM_READ_BYTES = 2 ** 20;
 /** What two things at once leave of each other where the profile does not know. */
@@ -69,7 +84,7 @@ const UNKNOWN_SHARE = 0.5;
 
 /** Expected cost of one token. */
 export function tokenCost(request: TokenRequest): TokenCost {
-  const { shape, profile, settings, sparsity } = request;
+  const { shape, profile, settings, sparsity, method = OUR_METHOD } = request;
   const clock = new Arithmetic(request);
   const sum = {
     bytes: 0,
@@ -88,18 +103,21 @@ export function tokenCost(request: TokenRequest): TokenCost {
     const dense = settings.mode === "dense";
     const named = shape.dFf * (dense ? 1 : namedShare(sparsity, layer));
     const loaded = dense ? denseMisses(request, layer) : predictedMisses(request, layer);
-    const reads = dense
-      ? streamReads(shape, loaded)
-      : missingReads(shape, loaded, settings.mergeGapBytes, sparsity.clumping, unevennessOf(sparsity, layer));
+    const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
     const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
-    const ffn = clock.ffnMs(named);
-    const meanwhile = ffn * (1 - loaded / named) + (shape.parallelBlock ? attentionMs : 0);
+    const computed = method.computesHeld
+      ? Math.max(named, shape.dFf * heldShare(sparsity, layer, cacheUse(request, layer)))
+      : named;
+    const ffn = clock.ffnMs(computed);
+    const meanwhile = ffn * (1 - loaded / computed) + (shape.parallelBlock ? attentionMs : 0);
     sum.bytes += reads.bytes;
     sum.reads += reads.count;
     sum.named += named;
     sum.loaded += loaded;
     sum.readMs += readMs;
-    sum.exposedMs += settings.overlap ? exposed(profile, readMs, meanwhile) : readMs;
+    sum.exposedMs += settings.overlap
+      ? exposed(profile, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded)
+      : readMs;
     sum.predict += dense ? 0 : clock.predictMs(layer);
     sum.cache += clock.cacheMs(named, loaded);
     sum.check += clock.checkMs(loaded);
@@ -124,28 +142,25 @@ export function tokenCost(request: TokenRequest): TokenCost {
   };
 }
 
-function unevennessOf({ layers }: SparsityStatistics, layer: number): number {
-  return layers[layer]!.unevenness ?? 0;
-}
-
-interface Reads {
-  readonly count: number;
-  readonly sizeBytes: number;
-  readonly bytes: number;
-  readonly extraPieces: number;
-}
-
 /** Without a predictor a layer that is not held whole is streamed whole: a part of a cycle is never hit. */
 function denseMisses({ shape, slotsByLayer }: TokenRequest, layer: number): number {
   return slotsByLayer[layer]! >= shape.dFf ? 0 : shape.dFf;
 }
 
-function predictedMisses({ shape, sparsity, settings, slotsByLayer, seenTokens }: TokenRequest, layer: number): number {
-  const use = { heldShare: slotsByLayer[layer]! / shape.dFf, windowTokens: settings.windowTokens, seenTokens };
-  return shape.dFf * missShare(sparsity, layer, use);
+function predictedMisses(request: TokenRequest, layer: number): number {
+  return request.shape.dFf * missShare(request.sparsity, layer, cacheUse(request, layer));
 }
 
-function streamReads(shape: ModelShape, missing: number): Reads {
+function cacheUse({ shape, settings, slotsByLayer, seenTokens }: TokenRequest, layer: number): CacheUse {
+  return { heldShare: slotsByLayer[layer]! / shape.dFf, windowTokens: settings.windowTokens, seenTokens };
+}
+
+function randomReads({ shape, settings, sparsity }: TokenRequest, method: EngineMethod, missing: number): MissingReads {
+  if (!method.joinsNeighbours) return singleReads(shape, missing);
+  return missingReads(shape, missing, settings.mergeGapBytes, sparsity.clumping);
+}
+
+function streamReads(shape: ModelShape, missing: number): MissingReads {
   const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
   const count = Math.ceil(bytes / STREAM_READ_BYTES);
   return { count, sizeBytes: count > 0 ? bytes / count : STREAM_READ_BYTES, bytes, extraPieces: 0 };
@@ -154,7 +169,7 @@ function streamReads(shape: ModelShape, missing: number): Reads {
 function readTime(
   profile: DeviceProfile,
   settings: EngineSettings,
-  reads: Reads,
+  reads: MissingReads,
   waves: number,
   stream: boolean,
 ): number {
@@ -237,6 +252,13 @@ class Arithmetic {
   ffnMs(named: number): number {
     const { shape } = this.#request;
     return this.#kernel("neurons", shape.dtype, named * shape.recordBytes) + this.#calls(OPS.ffn);
+  }
+
+  /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
+  landingMs(loaded: number): number {
+    const { profile, settings } = this.#request;
+    const groups = Math.max(1, Math.min(LANDING_GROUPS, loaded / LEAST_GROUP_NEURONS));
+    return (groups - 1) * (batchMs(profile.flash, settings.readers) / 2 + this.#calls(OPS.landing));
   }
 
   headMs(): number {

@@ -27,16 +27,23 @@ export interface DemoTexts {
 
 const pathOf = (address: string) => fileURLToPath(new URL(`../${address}`, import.meta.url));
 
-/** All paths are absolute. */
-export const demoModels: { readonly "opt-demo": DemoModel } = {
-  "opt-demo": {
-    checkpointDir: pathOf("models/opt-demo"),
-    predictorPath: pathOf("models/opt-demo/opt-demo.predictor.gguf"),
+const texts: DemoTexts = {
+  train: pathOf("texts/train.txt"),
+  calibration: pathOf("texts/calibration.txt"),
+  evaluation: pathOf("texts/evaluation.txt"),
+};
+
+function demoModel(name: string): DemoModel {
+  return {
+    checkpointDir: pathOf(`models/${name}`),
+    predictorPath: pathOf(`models/${name}/${name}.predictor.gguf`),
     cardPath: pathOf("CARD.md"),
-    texts: {
-      train: pathOf("texts/train.txt"),
-      calibration: pathOf("texts/calibration.txt"),
-      evaluation: pathOf("texts/evaluation.txt"),
-    },
-  },
+    texts,
+  };
+}
+
+/** All paths are absolute. */
+export const demoModels: { readonly "opt-demo": DemoModel; readonly "falcon-demo": DemoModel } = {
+  "opt-demo": demoModel("opt-demo"),
+  "falcon-demo": demoModel("falcon-demo"),
 };

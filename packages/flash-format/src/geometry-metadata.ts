@@ -2,7 +2,7 @@
  * A geometry as metadata, and back. Keys are llama.cpp's (`<arch>.block_count`, …) where it has them, `flashwick.*` where
  * not. Invariant: what {@link decodeGeometry} returns is positive, bounded and consistent in itself.
  */
-import type { Activation, Architecture, ModelGeometry } from "@flashwick/core";
+import type { Activation, Architecture, ModelGeometry, PositionEncoding } from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 
@@ -14,6 +14,7 @@ const MAX_CONTEXT = 2 ** 24;
 const MAX_TOKEN_ID = 2 ** 32 - 1;
 
 const ARCHITECTURES: readonly Architecture[] = ["opt", "falcon"];
+const POSITIONS: readonly PositionEncoding[] = ["learned", "rotary", "alibi"];
 const ACTIVATIONS: readonly Activation[] = ["relu", "gelu"];
 
 /** The metadata of a geometry, in file order, without `general.architecture`. */
@@ -41,6 +42,11 @@ export function encodeGeometry(g: ModelGeometry): Map<string, GgufValue> {
     ["flashwick.tied_head", bool(g.tiedHead)],
     ["flashwick.position_offset", u32(g.positionOffset)],
   ]);
+  // What OPT does not have is only said where it is had, so that files of OPT stay what they were.
+  if (g.positions !== "learned") metadata.set("flashwick.positions", { type: "string", value: g.positions });
+  if (g.ropeTheta !== null) metadata.set(`${arch}.rope.freq_base`, { type: "f32", value: g.ropeTheta });
+  if (g.parallelBlock) metadata.set("flashwick.parallel_block", bool(true));
+  if (!g.ffnNorm) metadata.set("flashwick.ffn_norm", bool(false));
   if (g.bosTokenId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(g.bosTokenId));
   if (g.eosTokenId !== null) metadata.set("tokenizer.ggml.eos_token_id", u32(g.eosTokenId));
   return metadata;
@@ -49,6 +55,9 @@ export function encodeGeometry(g: ModelGeometry): Map<string, GgufValue> {
 /** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key. */
 export function decodeGeometry(metadata: GgufMetadata): ModelGeometry {
   const arch = metadata.oneOf("general.architecture", ARCHITECTURES);
+  const positions = metadata.has("flashwick.positions")
+    ? metadata.oneOf("flashwick.positions", POSITIONS)
+    : ("learned" as const);
   const width = (key: string) => metadata.integer(key, 1, MAX_WIDTH);
   const geometry: ModelGeometry = {
     architecture: arch,
@@ -68,10 +77,10 @@ export function decodeGeometry(metadata: GgufMetadata): ModelGeometry {
     normEpsilon: shortestDecimal(metadata.f32(`${arch}.attention.layer_norm_epsilon`)),
     biases: metadata.bool("flashwick.biases"),
     tiedHead: metadata.bool("flashwick.tied_head"),
-    positions: "learned",
-    ropeTheta: null,
-    parallelBlock: false,
-    ffnNorm: true,
+    positions,
+    ropeTheta: positions === "rotary" ? metadata.f32(`${arch}.rope.freq_base`) : null,
+    parallelBlock: metadata.has("flashwick.parallel_block") && metadata.bool("flashwick.parallel_block"),
+    ffnNorm: !metadata.has("flashwick.ffn_norm") || metadata.bool("flashwick.ffn_norm"),
     positionOffset: metadata.integer("flashwick.position_offset", 0, MAX_WIDTH),
     bosTokenId: metadata.optionalInteger("tokenizer.ggml.bos_token_id", 0, MAX_TOKEN_ID),
     eosTokenId: metadata.optionalInteger("tokenizer.ggml.eos_token_id", 0, MAX_TOKEN_ID),
@@ -88,6 +97,19 @@ function checkConsistent(g: ModelGeometry, metadata: GgufMetadata): void {
   }
   if (g.nHeads % g.nKvHeads !== 0) {
     throw metadata.invalid(`${arch}.attention.head_count_kv`, `a divisor of ${g.nHeads}`, `${g.nKvHeads}`);
+  }
+  if (g.positions === "rotary" && g.headDim % 2 !== 0) {
+    throw metadata.invalid(
+      `${arch}.attention.key_length`,
+      "an even width, since rotary positions turn pairs",
+      `${g.headDim}`,
+    );
+  }
+  if (g.ropeTheta !== null && !(g.ropeTheta > 0 && g.ropeTheta < Number.POSITIVE_INFINITY)) {
+    throw metadata.invalid(`${arch}.rope.freq_base`, "a positive number", `${g.ropeTheta}`);
+  }
+  if (!g.parallelBlock && !g.ffnNorm) {
+    throw metadata.invalid("flashwick.ffn_norm", "true where the FFN comes after attention", "false");
   }
   if (!(g.normEpsilon > 0 && g.normEpsilon < 1)) {
     throw metadata.invalid(`${arch}.attention.layer_norm_epsilon`, "a number between 0 and 1", `${g.normEpsilon}`);

@@ -3,6 +3,7 @@ export { crc32c } from "./crc32c.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
 export type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+export { type PlannedForm, planHeader } from "./planned-header.js";
 export {
   openPredictorFile,
   type PredictorHeader,

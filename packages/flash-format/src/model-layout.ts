@@ -51,7 +51,7 @@ export function recordsName(layer: number): string {
   return `blk.${layer}.ffn`;
 }
 
-/** Every tensor of a model file, in file order. @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`. */
+/** Every tensor of a model file, in file order. */
 export function modelTensors(geometry: ModelGeometry, weights: WeightLayout): ModelTensors {
   const tensors: TensorDeclaration[] = [];
   const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>

@@ -231,13 +231,7 @@ function decodeSparsity(container: Container, nLayers: number): SparsityStatisti
   return found;
 }
 
-function isShapedLikeSparsity({
-  source,
-  unionTokens,
-  layers,
-  clumping,
-  namedQuantiles,
-}: SparsityStatistics): boolean {
+function isShapedLikeSparsity({ source, unionTokens, layers, clumping, namedQuantiles }: SparsityStatistics): boolean {
   const areNumbers = (value: unknown) => Array.isArray(value) && value.every((number) => typeof number === "number");
   return (
     typeof source === "string" &&

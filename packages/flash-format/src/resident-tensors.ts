@@ -2,7 +2,7 @@
  * Which tensors a model of a given geometry keeps in DRAM, by name and shape: the one list that writer and reader share.
  * A family is a function here; names are those of GGUF files for llama.cpp where it has them.
  */
-import { type DType, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import type { DType, ModelGeometry } from "@flashwick/core";
 import type { GgmlType } from "./gguf.js";
 import type { TensorRole } from "./model-file.js";
 import type { TensorShape } from "./model-writer.js";
@@ -26,40 +26,24 @@ export function isVectorName(name: string): boolean {
 }
 
 /**
- * The resident tensors of a geometry, in file order.
- *
- * @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE` for a family whose tensors are not described here.
+ * The resident tensors of a geometry, in file order. Families differ in what they lack: Falcon has no table of positions, and its 7B no norm
+ * of the FFN's own; only OPT-350M has projections around a narrower embedding.
  */
-export function residentTensorsOf(geometry: ModelGeometry): TensorShape[] {
-  switch (geometry.architecture) {
-    case "opt":
-      return optTensors(geometry);
-    default:
-      throw new UnsupportedError(
-        "UNSUPPORTED_ARCHITECTURE",
-        `model files of architecture "${geometry.architecture}" are not implemented; expected "opt"`,
-        { details: { architecture: geometry.architecture } },
-      );
-  }
-}
-
-/** Hugging Face's OPTForCausalLM; OPT-350M has projections around a narrower embedding and norms after the residual add. */
-function optTensors(g: ModelGeometry): TensorShape[] {
+export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
   const { dModel, embeddingDim } = g;
   const projected = embeddingDim !== dModel;
-  const tensors: TensorShape[] = [
-    matrix("token_embd.weight", g.vocabSize, embeddingDim),
-    matrix("position_embd.weight", g.contextLength + g.positionOffset, dModel),
-  ];
+  const tensors: TensorShape[] = [matrix("token_embd.weight", g.vocabSize, embeddingDim)];
+  if (g.positions === "learned")
+    tensors.push(matrix("position_embd.weight", g.contextLength + g.positionOffset, dModel));
   if (projected) tensors.push(matrix("project_in.weight", dModel, embeddingDim));
-  for (let layer = 0; layer < g.nLayers; layer++) tensors.push(...optLayerTensors(g, layer));
+  for (let layer = 0; layer < g.nLayers; layer++) tensors.push(...layerTensors(g, layer));
   if (g.finalNorm) tensors.push(...norm(g, "output_norm.weight", "output_norm.bias", ""));
   if (projected) tensors.push(matrix("project_out.weight", embeddingDim, dModel));
   if (!g.tiedHead) tensors.push(matrix("output.weight", g.vocabSize, embeddingDim));
   return tensors;
 }
 
-function optLayerTensors(g: ModelGeometry, layer: number): TensorShape[] {
+function layerTensors(g: ModelGeometry, layer: number): TensorShape[] {
   const { dModel } = g;
   const prefix = `blk.${layer}.`;
   const dKv = g.nKvHeads * g.headDim;
@@ -69,7 +53,7 @@ function optLayerTensors(g: ModelGeometry, layer: number): TensorShape[] {
     ...linear(g, "attn_k.weight", "attn_k.bias", prefix, dKv),
     ...linear(g, "attn_v.weight", "attn_v.bias", prefix, dKv),
     ...linear(g, "attn_output.weight", "attn_output.bias", prefix, dModel),
-    ...norm(g, "ffn_norm.weight", "ffn_norm.bias", prefix),
+    ...(g.ffnNorm ? norm(g, "ffn_norm.weight", "ffn_norm.bias", prefix) : []),
     ...(g.biases ? [vector("ffn_up.bias", g.dFf, prefix), vector("ffn_down.bias", dModel, prefix)] : []),
   ];
 }

@@ -421,7 +421,8 @@ describe("a geometry that could not be read back", () => {
     ["heads that do not add up", { nHeads: 3 }, "FORMAT_INVALID"],
     ["five KV heads of four", { nKvHeads: 5 }, "FORMAT_INVALID"],
     ["an epsilon of zero", { normEpsilon: 0 }, "FORMAT_INVALID"],
-    ["Falcon, until it is described", { architecture: "falcon" as const }, "UNSUPPORTED_ARCHITECTURE"],
+    ["an FFN after attention without a norm of its own", { ffnNorm: false }, "FORMAT_INVALID"],
+    ["rotary positions without a base", { positions: "rotary" as const }, "FORMAT_MISSING"],
   ])("%s is refused before anything is written", async (_, changes, code) => {
     const { sink, state } = failingSink("IO_WRITE", 0);
     const geometry = { ...TINY_GEOMETRY, ...changes };

@@ -1,7 +1,7 @@
 /**
  * `attention`: scores, softmax, mix of values; per head, up to four queries at a time.
  *
- * Order of summation. Score: one f32x4 accumulator over the head's elements, four a step, sumLanes. Softmax: the sum of
+ * Order of summation. Score: one f32x4 accumulator over the head's elements, four a step, sumLanes; plus ALiBi's bias, times the scale. Softmax: the sum of
  * exponentials in one f32x4 accumulator over the keys, four a step, sumLanes. Value: keys ascending, one product after the other; divided
  * by the sum at the end. A query never touches keys beyond its own position, so that nothing there, not even a NaN, can
  * reach it: four queries share the keys that all of them see, and each takes the rest alone.
@@ -26,23 +26,24 @@ export function attentionScratchBytes(capacity: usize): usize {
 
 export function attention(
   out: usize, q: usize, dtype: i32, keys: usize, values: usize, keyScales: usize, valueScales: usize, capacity: usize,
-  nKvHeads: usize, headDim: usize, nHeads: usize, scale: f32, position: usize, nTokens: usize, scratch: usize,
-  headBegin: usize, headEnd: usize,
+  nKvHeads: usize, headDim: usize, nHeads: usize, scale: f32, slopes: usize, position: usize, nTokens: usize,
+  scratch: usize, headBegin: usize, headEnd: usize,
 ): void {
   const stride = padded(nHeads * headDim) * 4;
   for (let head = headBegin; head < headEnd; head++) {
     const kvHead = (head * nKvHeads) / nHeads;
     const first = kvHead * capacity;
     const offset = head * headDim * 4;
+    const slope = slopes ? load<f32>(slopes + 4 * head) : 0;
     for (let t: usize = 0; t < nTokens; t += 4) {
       const count = min<usize>(4, nTokens - t);
       const o = out + t * stride + offset, i = q + t * stride + offset;
       if (dtype == F32) {
-        queries<f32>(o, i, stride, count, keys + 4 * first * headDim, values + 4 * first * headDim, 0, 0, capacity, headDim, scale, position + t, scratch);
+        queries<f32>(o, i, stride, count, keys + 4 * first * headDim, values + 4 * first * headDim, 0, 0, capacity, headDim, scale, slope, position + t, scratch);
       } else if (dtype == F16) {
-        queries<Half>(o, i, stride, count, keys + 2 * first * headDim, values + 2 * first * headDim, 0, 0, capacity, headDim, scale, position + t, scratch);
+        queries<Half>(o, i, stride, count, keys + 2 * first * headDim, values + 2 * first * headDim, 0, 0, capacity, headDim, scale, slope, position + t, scratch);
       } else {
-        queries<i8>(o, i, stride, count, keys + first * headDim, values + first * headDim, keyScales + 4 * first, valueScales + 4 * first, capacity, headDim, scale, position + t, scratch);
+        queries<i8>(o, i, stride, count, keys + first * headDim, values + first * headDim, keyScales + 4 * first, valueScales + 4 * first, capacity, headDim, scale, slope, position + t, scratch);
       }
     }
   }
@@ -55,7 +56,7 @@ export function attention(
 /** One head, `count` ≤ 4 queries at `position` and after. */
 function queries<T>(
   out: usize, q: usize, stride: usize, count: usize, keys: usize, values: usize, keyScales: usize, valueScales: usize,
-  capacity: usize, headDim: usize, scale: f32, position: usize, scratch: usize,
+  capacity: usize, headDim: usize, scale: f32, slope: f32, position: usize, scratch: usize,
 ): void {
   const rowStride = scoreStride(capacity);
   const shared = count == 4 ? position + 1 : 0;
@@ -68,7 +69,7 @@ function queries<T>(
   }
   let s0: f32 = 0, s1: f32 = 0, s2: f32 = 0, s3: f32 = 0;
   for (let t: usize = 0; t < count; t++) {
-    const sum = softmax<T>(scratch + t * rowStride, position + t + 1, keyScales, valueScales, scale);
+    const sum = softmax<T>(scratch + t * rowStride, position + t + 1, keyScales, valueScales, scale, slope);
     if (t == 0) s0 = sum;
     else if (t == 1) s1 = sum;
     else if (t == 2) s2 = sum;
@@ -167,9 +168,9 @@ function scoreFour<T>(
  * Sums become weights: e^(score − largest), times what the stored values need (int8: their scale; half: 2^112, exact for
  * weights up to 1). Returns the sum of the exponentials.
  */
-function softmax<T>(scores: usize, n: usize, keyScales: usize, valueScales: usize, scale: f32): f32 {
+function softmax<T>(scores: usize, n: usize, keyScales: usize, valueScales: usize, scale: f32, slope: f32): f32 {
   for (let j = n; j & 3; j++) store<f32>(scores + 4 * j, -Infinity);
-  const largest = scaleScores<T>(scores, n, keyScales, scale);
+  const largest = scaleScores<T>(scores, n, keyScales, scale, slope);
   const m = f32x4.splat(largest);
   let sum = f32x4.splat(0);
   for (let j: usize = 0; j < n; j += 4) {
@@ -189,13 +190,18 @@ function softmax<T>(scores: usize, n: usize, keyScales: usize, valueScales: usiz
 }
 
 /** Brings sums to scores and returns the largest; NaN if any is. */
-function scaleScores<T>(scores: usize, n: usize, keyScales: usize, scale: f32): f32 {
+function scaleScores<T>(scores: usize, n: usize, keyScales: usize, scale: f32, slope: f32): f32 {
   if (sizeof<T>() == 1) {
     for (let j: usize = 0; j < n; j++) {
       store<f32>(scores + 4 * j, load<f32>(scores + 4 * j) * load<f32>(keyScales + 4 * j));
     }
   }
-  const back = f32x4.splat(sizeof<T>() == 2 ? HALF_SUM_FACTOR : 1), factor = f32x4.splat(scale);
+  let back = f32x4.splat(sizeof<T>() == 2 ? HALF_SUM_FACTOR : 1);
+  const factor = f32x4.splat(scale);
+  if (slope != 0) {
+    addAlibi(scores, n, back, slope);
+    back = f32x4.splat(1);
+  }
   let largest = f32x4.splat(-Infinity);
   for (let j: usize = 0; j < n; j += 4) {
     const s = f32x4.mul(f32x4.mul(v128.load(scores + 4 * j), back), factor);
@@ -206,6 +212,24 @@ function scaleScores<T>(scores: usize, n: usize, keyScales: usize, scale: f32): 
     max<f32>(f32x4.extract_lane(largest, 0), f32x4.extract_lane(largest, 1)),
     max<f32>(f32x4.extract_lane(largest, 2), f32x4.extract_lane(largest, 3)),
   );
+}
+
+/** scores[j] = scores[j] · back + bf16(slope · bf16(j)). */
+function addAlibi(scores: usize, n: usize, back: v128, slope: f32): void {
+  const slopes = f32x4.splat(slope), step = f32x4.splat(4);
+  let position = f32x4(0, 1, 2, 3);
+  for (const end = scores + 4 * n; scores < end; scores += 16) {
+    const bias = roundToBrain4(f32x4.mul(slopes, roundToBrain4(position)));
+    v128.store(scores, f32x4.add(f32x4.mul(v128.load(scores), back), bias));
+    position = f32x4.add(position, step);
+  }
+}
+
+/** To the nearest bfloat16, ties to even; finite. */
+@inline
+function roundToBrain4(x: v128): v128 {
+  const odd = v128.and(i32x4.shr_u(x, 16), i32x4.splat(1));
+  return v128.and(i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd), i32x4.splat(0xffff0000));
 }
 
 /** out[d] += Σ_j weights[j] · value[j, d] for d in [dBegin, dEnd), j in [begin, end). */

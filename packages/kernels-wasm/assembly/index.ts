@@ -12,6 +12,7 @@ export { storeKv } from "./kv-cache";
 export { gatherRow, linear } from "./linear";
 export { layerNorm } from "./norm";
 export { readLoop } from "./read-loop";
+export { rotate } from "./rotary";
 export { adamW, crossEntropyGradient, reluGradient } from "./training";
 export { scratchBytes } from "./vector";
 

@@ -68,6 +68,7 @@ export interface WasmExports {
     position: number,
     nTokens: number,
   ): void;
+  rotate(x: Ptr, cos: Ptr, sin: Ptr, headDim: number, nHeads: number, position: number, nTokens: number): void;
   attention(
     out: Ptr,
     q: Ptr,
@@ -81,6 +82,7 @@ export interface WasmExports {
     headDim: number,
     nHeads: number,
     scale: number,
+    slopes: Ptr,
     position: number,
     nTokens: number,
     scratch: Ptr,

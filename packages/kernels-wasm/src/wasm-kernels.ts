@@ -69,13 +69,17 @@ export function kernelsOver(arena: Arena, wasm: WasmExports): TrainingKernels {
       wasm.storeKv(code, keys, keyScales, capacityTokens, nKvHeads, headDim, k, position, nTokens);
       wasm.storeKv(code, values, valueScales, capacityTokens, nKvHeads, headDim, v, position, nTokens);
     },
+    rotate(x, { cos, sin, headDim }, nHeads, position, nTokens) {
+      assert(headDim % 2 === 0, "rotated heads have an even width");
+      wasm.rotate(x, cos, sin, headDim, nHeads, position, nTokens);
+    },
     attention(out, q, cache, shape, position, nTokens, scratch, headBegin = 0, headEnd = shape.nHeads) {
       const { keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
       const code = DTYPE_CODE[cache.dtype];
       // biome-ignore format: one line a group of operands
       wasm.attention(
         out, q, code, keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim,
-        shape.nHeads, shape.scale, position, nTokens, scratch, headBegin, headEnd,
+        shape.nHeads, shape.scale, shape.slopes ?? 0, position, nTokens, scratch, headBegin, headEnd,
       );
     },
     selectAbove: (out, scores, n, threshold) => wasm.selectAbove(out, scores, n, threshold) >>> 0,

@@ -68,8 +68,8 @@ export interface AttentionShape {
   readonly nHeads: number;
   /** Factor on q·k, normally 1/sqrt(headDim). */
   readonly scale: number;
-  /** ALiBi slopes, f32 `[nHeads]`; 0 for none. */
-  readonly slopes: Ptr;
+  /** ALiBi slopes, f32 `[nHeads]`; 0 or absent for none. */
+  readonly slopes?: Ptr;
 }
 
 /** Cosines and sines of the angles position · frequency, f32 `[capacityTokens, headDim / 2]` each. */

@@ -27,12 +27,15 @@ export interface EngineParts {
   readonly releaseArena?: ((arena: Arena) => void) | undefined;
   /** Unneeded bytes between two runs that are rather read than skipped; default: as the reader says. */
   readonly mergeGapBytes?: number | undefined;
-  /** Default true. Missing neurons fly while resident ones are computed; false waits for them first. */
+  /**
+   * Default true. Missing neurons fly while resident ones are computed, and in parallel blocks while attention is; false waits for them
+   * first.
+   */
   readonly overlap?: boolean | undefined;
   /** Streamed layers are read one chunk ahead of the compute. Default: for batches, whose compute is long; for single tokens as `overlap`. */
   readonly readAhead?: boolean | undefined;
   /**
-   * Predicted mode: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
+   * Predicted mode, where attention comes before the FFN: before a layer's attention, its predictor guesses from the layer's input what it will name from attention's
    * output, so that reads fly during attention. Default: with overlap, where the reader has threads. Costs the predictor's time again.
    */
   readonly lookahead?: boolean | undefined;

@@ -8,6 +8,7 @@ import type { ModelHeader } from "@flashwick/flash-format";
 import { Arena } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
 import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine-parts.js";
+import { checkSupport } from "./engine-support.js";
 import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
@@ -47,7 +48,11 @@ export interface EngineSizes {
   readonly logitsStrideBytes: number;
 }
 
-/** What the plan must know of a model; `budgetBytes`, `contextTokens` and `kvPrecision` are the user's. */
+/**
+ * What the plan must know of a model; `budgetBytes`, `contextTokens` and `kvPrecision` are the user's.
+ *
+ * @throws {UnsupportedError} as `checkSupport`.
+ */
 export function memoryRequest(
   header: ModelHeader,
   predictor: PredictorSizes | null,
@@ -60,6 +65,7 @@ export function memoryRequest(
   },
 ): MemoryRequest {
   const { geometry, weights } = header;
+  checkSupport(geometry, mode);
   const resident = residentSizes(header);
   const probe = place.kernels(new Arena(0));
   const layers = mode === "predicted" && predictor ? predictor.layers : [];

@@ -2,7 +2,8 @@
  * One model in DRAM under one memory plan: arenas, resident weights, slots, keys and values, and the forward pass.
  *
  * The life of a token (ARCHITECTURE.md): embed -> per layer: norm, attention, predictor names A_t, cache plans, flash
- * fills slots, sparse FFN, residual add -> final norm -> head. A batch of tokens (prefill, scoring) streams whole layers
+ * fills slots, sparse FFN, residual add -> final norm -> head. Where attention and FFN are parallel (Falcon), the predictor comes before
+ * attention, and flash fills slots meanwhile. A batch of tokens (prefill, scoring) streams whole layers
  * and multiplies matrices; it gives the same bits as its tokens one by one.
  */
 import { assert, type Predictor, type PredictorLayer, type PredictorSource, type TokenStats } from "@flashwick/core";
@@ -18,7 +19,8 @@ import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
 import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";
-import { type GlobalWeights, type LayerWeights, ResidentLoader } from "./resident-weights.js";
+import { fillPositionTables } from "./position-tables.js";
+import { type GlobalWeights, type LayerWeights, type Norm, ResidentLoader } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
 import { TokenMeter } from "./token-meter.js";
 import { allocateWorkspace, logitsBatch, type Workspace } from "./workspace.js";
@@ -58,7 +60,7 @@ interface Workshop {
   readonly workspace: Workspace;
 }
 
-/** One layer's FFN. */
+/** Part of one layer's work. */
 type LayerWork = (layer: number, workshop: Workshop, flash: FlashLayer, arena: number) => Promise<void>;
 
 export class Engine {
@@ -101,9 +103,10 @@ export class Engine {
     );
     const { file, reader } = parts;
     this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
-    this.#positions = file.header.tensors.has("position_embd.weight")
-      ? new RowTable(file, "position_embd.weight", globals.positions, reader)
-      : null;
+    this.#positions =
+      file.header.geometry.positions === "learned"
+        ? new RowTable(file, "position_embd.weight", globals.positions, reader)
+        : null;
   }
 
   /** Allocates what the plan says, and loads the resident weights. */
@@ -117,7 +120,9 @@ export class Engine {
       for (const bytes of arenas.bytesByArena) {
         const arena = new Arena(bytes, shared);
         const kernels = parts.kernels(arena);
-        workshops.push({ arena, kernels, workspace: allocateWorkspace(arena, sizes.workspace, kernels) });
+        const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
+        fillPositionTables(arena, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);
+        workshops.push({ arena, kernels, workspace });
       }
       return await Engine.#load(parts, sizes, arenas.arenaOfLayer, workshops);
     } catch (error) {
@@ -234,16 +239,16 @@ export class Engine {
     const { observer } = options;
     this.meter.begin();
     return await this.#forward(tokens, position, options, async (layer, { kernels, workspace }, flash) => {
-      observer?.ffnInput?.(layer, workspace.normed, tokens.length, kernels);
+      observer?.ffnInput?.(layer, workspace.ffnInput, tokens.length, kernels);
       const onActivations = observer?.activations
         ? (l: number, first: number, count: number, act: Ptr, n: number) =>
             observer.activations!(l, first, count, act, n, kernels)
         : undefined;
       const wanted = this.parts.mode === "predicted" ? (options.seedTokens ?? 0) : 0;
       const last = wanted > 0 ? this.#lastSets(layer, tokens.length, wanted) : [];
-      const { blockOut, normed } = workspace;
+      const { blockOut, ffnInput } = workspace;
       const { signal } = options;
-      await flash.dense(blockOut, normed, tokens.length, this.#ahead, this.meter, onActivations, last, signal);
+      await flash.dense(blockOut, ffnInput, tokens.length, this.#ahead, this.meter, onActivations, last, signal);
       if (last.length > 0) await flash.seed(last, this.#ahead, this.meter, signal);
     });
   }
@@ -251,33 +256,41 @@ export class Engine {
   /** Decodes one token through the neuron cache, in the engine's mode. */
   async decode(token: number, position: number, options: ForwardOptions): Promise<TokenStats> {
     this.meter.begin();
-    const { mode, overlap = true, reader, lookahead: wanted = overlap && reader.readers > 0 } = this.parts;
-    const lookahead = mode === "predicted" && wanted;
-    const guess = lookahead
-      ? (layer: number, workshop: Workshop, flash: FlashLayer) =>
-          this.#anticipate(layer, workshop, flash, options.signal)
-      : undefined;
-    const ffn: LayerWork = async (layer, { kernels, workspace }, flash, arena) => {
-      options.observer?.ffnInput?.(layer, workspace.normed, 1, kernels);
+    const { signal, observer } = options;
+    const admit: LayerWork = async (layer, { workspace }, flash, arena) => {
+      const named = await this.#name(layer, workspace.ffnInput, arena, signal);
+      observer?.named?.(layer, named);
+      await flash.admit(named, this.meter, signal);
+    };
+    const early = this.#beforeAttention(admit, signal);
+    const ffn: LayerWork = async (layer, workshop, flash, arena) => {
+      const { blockOut, ffnInput } = workshop.workspace;
+      observer?.ffnInput?.(layer, ffnInput, 1, workshop.kernels);
       if (this.parts.mode === "dense") {
-        const { blockOut, normed } = workspace;
-        await flash.dense(blockOut, normed, 1, this.#ahead, this.meter, undefined, [], options.signal);
+        await flash.dense(blockOut, ffnInput, 1, this.#ahead, this.meter, undefined, [], signal);
         return;
       }
-      const named = await this.#name(layer, workspace.normed, arena, options.signal);
-      options.observer?.named?.(layer, named);
-      await flash.sparse(workspace.blockOut, workspace.normed, named, this.meter, options.signal);
+      if (early !== admit) await admit(layer, workshop, flash, arena);
+      await flash.compute(blockOut, ffnInput, this.meter, signal);
     };
-    return await this.#forward([token], position, options, ffn, guess);
+    return await this.#forward([token], position, options, ffn, early);
+  }
+
+  /**
+   * What makes a decoded token's reads fly during attention. In a parallel block the FFN's input is known before attention: it is named, admitted and
+   * begun to read, once and for all. Elsewhere it is guessed. Undefined: nothing.
+   */
+  #beforeAttention(admit: LayerWork, signal: AbortSignal | undefined): LayerWork | undefined {
+    const { mode, overlap = true, reader, lookahead = overlap && reader.readers > 0, file } = this.parts;
+    if (mode !== "dense" && overlap && file.header.geometry.parallelBlock) return admit;
+    if (mode !== "predicted" || !lookahead || file.header.geometry.parallelBlock) return undefined;
+    return async (layer, workshop, flash) => this.#anticipate(layer, workshop, flash, signal);
   }
 
   /** Guesses from a layer's input, in `hidden`, what its FFN will need, and begins to read that. */
-  #anticipate(layer: number, { kernels, workspace: w }: Workshop, flash: FlashLayer, signal?: AbortSignal): void {
-    const { dModel, normBefore, normEpsilon } = this.parts.file.header.geometry;
-    const { ffnNorm } = this.#layers[layer]!.weights;
+  #anticipate(layer: number, workshop: Workshop, flash: FlashLayer, signal?: AbortSignal): void {
     this.meter.enter("predict");
-    if (normBefore) kernels.layerNorm(w.normed, w.hidden, ffnNorm.weight, ffnNorm.bias, dModel, 1, normEpsilon);
-    else kernels.arena.bytes.copyWithin(w.normed, w.hidden, w.hidden + this.#sizes.vectorBytes);
+    this.#takeFfnInput(workshop, this.#layers[layer]!, 1);
     flash.anticipate(this.predictedSet(layer, 0), this.meter, signal);
   }
 
@@ -286,7 +299,7 @@ export class Engine {
     const { arena, predictor } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
     assert(predictor, "predicted mode has predictors");
-    const x = workspace.normed + token * this.#sizes.vectorBytes;
+    const x = workspace.ffnInput + token * this.#sizes.vectorBytes;
     const count = nameNeurons(
       kernels,
       predictor,
@@ -335,7 +348,7 @@ export class Engine {
     position: number,
     options: ForwardOptions,
     ffn: LayerWork,
-    beforeAttention?: (layer: number, workshop: Workshop, flash: FlashLayer) => void,
+    beforeAttention?: LayerWork,
   ): Promise<TokenStats> {
     try {
       return await this.#forwardLayers(tokens, position, options, ffn, beforeAttention);
@@ -353,7 +366,7 @@ export class Engine {
     position: number,
     options: ForwardOptions,
     ffn: LayerWork,
-    beforeAttention?: (layer: number, workshop: Workshop, flash: FlashLayer) => void,
+    beforeAttention?: LayerWork,
   ): Promise<TokenStats> {
     const { geometry } = this.parts.file.header;
     const n = tokens.length;
@@ -372,24 +385,26 @@ export class Engine {
       const workshop = this.#workshops[at]!;
       const { kernels, workspace: w } = workshop;
       const vectors = (n * this.#sizes.vectorBytes) / 4;
-      beforeAttention?.(index, workshop, layer.flash);
+      const { attnNorm, ffnNorm, downBias } = layer.weights;
+      const { parallelBlock, normBefore } = geometry;
       this.meter.enter("attention");
-      this.#attention(workshop, layer, position, n);
-      const { ffnNorm, downBias } = layer.weights;
-      if (geometry.normBefore) {
-        kernels.layerNorm(w.normed, w.hidden, ffnNorm.weight, ffnNorm.bias, geometry.dModel, n, geometry.normEpsilon);
-      } else {
-        kernels.arena.bytes.copyWithin(w.normed, w.hidden, w.hidden + 4 * vectors);
+      if (parallelBlock) {
+        this.#norm(kernels, w.normed, w.hidden, attnNorm, n);
+        if (ffnNorm) this.#norm(kernels, w.ffnInput, w.hidden, ffnNorm, n);
       }
+      await beforeAttention?.(index, workshop, layer.flash, at);
+      this.meter.enter("attention");
+      if (!parallelBlock && normBefore) this.#norm(kernels, w.normed, w.hidden, attnNorm, n);
+      this.#attention(workshop, layer, normBefore ? w.normed : w.hidden, position, n);
+      if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, attnNorm, n);
+      if (!parallelBlock) this.#takeFfnInput(workshop, layer, n);
       kernels.zero(w.blockOut, vectors);
       await ffn(index, workshop, layer.flash, at);
       this.meter.enter("ffn");
       // Unlike the paper's Algorithm, b_down is added after the sum over neurons: it belongs to no neuron.
       if (downBias !== 0) this.#addBias(kernels, w.blockOut, downBias, n);
       kernels.add(w.hidden, w.blockOut, vectors);
-      if (!geometry.normBefore) {
-        kernels.layerNorm(w.hidden, w.hidden, ffnNorm.weight, ffnNorm.bias, geometry.dModel, n, geometry.normEpsilon);
-      }
+      if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, ffnNorm!, n);
     }
     if (at !== 0) this.#carry(at, 0, n);
     this.meter.enter("head");
@@ -422,26 +437,35 @@ export class Engine {
     }
   }
 
-  /** hidden += W_o · attention(norm(hidden)), or the post-norm form of OPT-350M. */
-  #attention({ kernels, workspace: w }: Workshop, layer: EngineLayer, position: number, n: number): void {
+  #norm(kernels: Kernels, out: Ptr, x: Ptr, { weight, bias }: Norm, n: number): void {
+    const { dModel, normEpsilon } = this.parts.file.header.geometry;
+    kernels.layerNorm(out, x, weight, bias, dModel, n, normEpsilon);
+  }
+
+  /** The input of an FFN that comes after attention, from the residual stream: normed, or as it is in the post-norm form of OPT-350M. */
+  #takeFfnInput({ kernels, workspace: w }: Workshop, { weights }: EngineLayer, n: number): void {
+    if (this.parts.file.header.geometry.normBefore) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm!, n);
+    else kernels.arena.bytes.copyWithin(w.ffnInput, w.hidden, w.hidden + n * this.#sizes.vectorBytes);
+  }
+
+  /** hidden += W_o · attention(x). */
+  #attention({ kernels, workspace: w }: Workshop, layer: EngineLayer, x: Ptr, position: number, n: number): void {
     const { geometry: g } = this.parts.file.header;
-    const { attnNorm, query, key, value, attnOutput } = layer.weights;
-    let x = w.hidden;
-    if (g.normBefore) {
-      kernels.layerNorm(w.normed, w.hidden, attnNorm.weight, attnNorm.bias, g.dModel, n, g.normEpsilon);
-      x = w.normed;
-    }
+    const { query, key, value, attnOutput } = layer.weights;
     kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
     kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
     kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    if (g.positions === "rotary") {
+      const tables = { cos: w.rotaryCos, sin: w.rotarySin, headDim: g.headDim };
+      kernels.rotate(w.query, tables, g.nHeads, position, n);
+      kernels.rotate(w.key, tables, g.nKvHeads, position, n);
+    }
     kernels.storeKv(layer.kv, w.key, w.value, position, n);
-    const shape = { nHeads: g.nHeads, scale: 1 / Math.sqrt(g.headDim) };
+    const slopes = g.positions === "alibi" ? w.alibiSlopes : 0;
+    const shape = { nHeads: g.nHeads, scale: 1 / Math.sqrt(g.headDim), slopes };
     kernels.attention(w.mixed, w.query, layer.kv, shape, position, n, w.scratch);
     kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
     kernels.add(w.hidden, w.blockOut, (n * this.#sizes.vectorBytes) / 4);
-    if (!g.normBefore) {
-      kernels.layerNorm(w.hidden, w.hidden, attnNorm.weight, attnNorm.bias, g.dModel, n, g.normEpsilon);
-    }
   }
 
   #addBias(kernels: Kernels, out: Ptr, bias: Ptr, n: number): void {

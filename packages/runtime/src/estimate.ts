@@ -10,6 +10,7 @@ import {
   type KvPrecision,
   type MemoryPlan,
   type ModelShape,
+  type PlanRequest,
   planMemory,
   planRun,
   type RunLength,
@@ -51,6 +52,11 @@ export interface EstimateOptions {
  * @throws {InputError} `INPUT_INVALID` for a predictor that nothing is known of, or statistics that make no sense.
  */
 export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan {
+  return planRun(planRequest(header, options));
+}
+
+/** The question that {@link estimate} answers, for those who want to ask it again with something changed. @throws As it does. */
+export function planRequest(header: ModelHeader, options: EstimateOptions): PlanRequest {
   const { profile, predictor = null, fixed = {}, kvPrecision = "auto", kernels, dramBudgetBytes } = options;
   const { promptTokens = 128, decodeTokens = 256, warmUpTokens = 0 } = options.length ?? {};
   const { contextLength, nLayers } = header.geometry;
@@ -68,7 +74,7 @@ export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan
     return plan;
   };
   const length = { promptTokens, decodeTokens, warmUpTokens };
-  return planRun({ shape: shapeOf(header, predictor), profile, sparsity, length, fixed, memory });
+  return { shape: shapeOf(header, predictor), profile, sparsity, length, fixed, memory };
 }
 
 function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number): SparsityStatistics | null {

@@ -6,7 +6,8 @@
  * anything fails half-way the cache forgets all it holds: a slot never claims a neuron that did not arrive whole.
  *
  * What overlaps. A neuron's activation depends on no other neuron, so resident neurons are multiplied while the missing
- * ones fly, and these as they land; only the sum over all of them, whose order is fixed, waits for the last.
+ * ones fly, and these as they land; only the sum over all of them, whose order is fixed, waits for the last. Between `admit` and
+ * `compute` the caller may compute something else: attention, in a parallel block.
  */
 import { type Activation, assert, IntegrityError, type WeightLayout } from "@flashwick/core";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
@@ -65,6 +66,18 @@ interface Anticipated {
   readonly runs: readonly FlashRun[];
 }
 
+/** A wave whose missing neurons are on their way. */
+interface FlyingWave {
+  readonly wave: CacheWave;
+  readonly runs: readonly FlashRun[];
+}
+
+/** What a token names, in waves, of which the first flies. */
+interface AdmittedToken {
+  readonly waves: Iterator<CacheWave>;
+  readonly first: FlyingWave;
+}
+
 /** Neurons that stay when a layer is streamed, and how many of them have passed. */
 interface KeptNeurons {
   readonly wave: CacheWave;
@@ -82,6 +95,8 @@ export class FlashLayer implements StreamedLayer {
   #landedRuns: readonly FlashRun[] = [];
   /** Neurons on their way, or just arrived, that the next token will probably name; null if none. */
   #anticipated: Anticipated | null = null;
+  /** Between `admit` and `compute`. */
+  #admitted: AdmittedToken | null = null;
 
   constructor(parts: FlashLayerParts) {
     this.parts = parts;
@@ -108,7 +123,7 @@ export class FlashLayer implements StreamedLayer {
   }
 
   /**
-   * Begins to read what `guess` names and the cache lacks, and returns at once; the next `sparse` waits for it. A wrong guess
+   * Begins to read what `guess` names and the cache lacks, and returns at once; the next `admit` waits for it. A wrong guess
    * costs reads and slots, never a result.
    *
    * @param guess Ascending neurons.
@@ -129,31 +144,54 @@ export class FlashLayer implements StreamedLayer {
     reader.start(kernels.arena.bytes, runs, signal);
   }
 
-  /** After a failure elsewhere, when nothing is in flight: forgets what was anticipated, with all else. */
+  /** After a failure elsewhere, when nothing is in flight: forgets what was anticipated or admitted, with all else. */
   abandon(): void {
-    if (!this.#anticipated) return;
+    if (!this.#anticipated && !this.#admitted) return;
     this.#anticipated = null;
+    this.#admitted = null;
     this.parts.cache.clear();
   }
 
   /**
-   * out += Σ over `named` of relu(up · x + bias) · down, for one token, through the cache.
+   * Takes in what a token names: the cache makes room, and the missing neurons of the first wave begin to fly. `compute` must follow; anything
+   * that uses neither this layer nor the reader may come between.
    *
-   * @param out   f32 `[dModel]`.
-   * @param named Ascending neurons.
+   * @param named Ascending neurons; unchanged until `compute` is done.
    */
-  async sparse(out: Ptr, x: Ptr, named: Uint32Array, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
-    const { kernels, workspace, cache } = this.parts;
+  async admit(named: Uint32Array, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { cache } = this.parts;
     try {
       await this.#landAnticipated(meter);
+      meter.enter("cache");
       const waves = cache.admit(named)[Symbol.iterator]();
-      for (;;) {
+      const first = waves.next();
+      assert(!first.done, "a token has a wave, however little it names");
+      this.#admitted = { waves, first: this.#takeOff(first.value, meter, signal) };
+    } catch (error) {
+      cache.clear();
+      throw error;
+    }
+  }
+
+  /**
+   * out += Σ over the admitted neurons of relu(up · x + bias) · down, for one token.
+   *
+   * @param out f32 `[dModel]`.
+   */
+  async compute(out: Ptr, x: Ptr, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { kernels, workspace, cache } = this.parts;
+    assert(this.#admitted, "a token is admitted before it is computed");
+    const { waves, first } = this.#admitted;
+    this.#admitted = null;
+    try {
+      let flying: FlyingWave | null = first;
+      while (flying) {
+        await this.#activate(flying, x, meter);
+        meter.enter("ffn");
+        kernels.ffnDown(out, workspace.act, this.#matrix, workspace.slots, flying.wave.slots.length, 1);
         meter.enter("cache");
         const next = waves.next();
-        if (next.done) break;
-        await this.#activate(next.value, x, meter, signal);
-        meter.enter("ffn");
-        kernels.ffnDown(out, workspace.act, this.#matrix, workspace.slots, next.value.slots.length, 1);
+        flying = next.done ? null : this.#takeOff(next.value, meter, signal);
       }
     } catch (error) {
       cache.clear();
@@ -331,25 +369,31 @@ export class FlashLayer implements StreamedLayer {
     kernels.ffnDown(out, act, matrix, slots, count, nTokens);
   }
 
-  /**
-   * Executes a wave up to its activations, which end up in `workspace.act` in ascending neuron order, with the slots in
-   * `workspace.slots`.
-   */
-  async #activate(wave: CacheWave, x: Ptr, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
-    const { kernels, workspace, activation, overlap, reader } = this.parts;
-    const n = wave.neurons.length;
+  /** Executes a wave's moves and begins its reads. */
+  #takeOff(wave: CacheWave, meter: TokenMeter, signal?: AbortSignal): FlyingWave {
+    const { kernels, reader } = this.parts;
     this.#move(wave);
     this.#countWave(wave, meter);
     const runs = this.#planWave(wave);
-    const anticipated = this.#anticipated;
-    this.#anticipated = null;
     if (runs.length > 0) {
       // A reader without threads reads here and now.
       meter.enter("readWait");
       meter.takeOff();
       reader.start(kernels.arena.bytes, runs, signal);
-      meter.enter("cache");
     }
+    return { wave, runs };
+  }
+
+  /**
+   * Executes a flying wave up to its activations, which end up in `workspace.act` in ascending neuron order, with the slots in
+   * `workspace.slots`.
+   */
+  async #activate({ wave, runs }: FlyingWave, x: Ptr, meter: TokenMeter): Promise<void> {
+    const { kernels, workspace, activation, overlap, reader } = this.parts;
+    const n = wave.neurons.length;
+    const anticipated = this.#anticipated;
+    this.#anticipated = null;
+    meter.enter("cache");
     if (anticipated) this.#arriveAnticipated(anticipated.neurons, meter);
     // In order of arrival: what is there already, then the missing ones.
     const slots = kernels.arena.u32(workspace.slots, n);

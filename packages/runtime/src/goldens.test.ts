@@ -8,11 +8,20 @@ const LOGIT_TOLERANCE = 2e-3;
 /** Below this distance of the best two logits a different choice is no error. */
 const MARGIN = 0.01;
 
-const checkpoints = ["opt-tiny-postnorm", "opt-tiny-sharded", "opt-demo"];
+/** Element types that lose nothing of the checkpoint, the one that it is stored in last. */
+const checkpoints = [
+  ["opt-tiny-postnorm", "f32", "f16"],
+  ["opt-tiny-sharded", "f32", "f16"],
+  ["opt-demo", "f32", "f16"],
+  ["falcon-tiny-mqa", "f32", "bf16"],
+  ["falcon-tiny-gqa", "f32", "bf16"],
+  ["falcon-tiny-alibi", "f32"],
+  ["falcon-demo", "f32", "f16"],
+] as const;
 
-for (const name of checkpoints) {
+for (const [name, ...dtypes] of checkpoints) {
   const golden = readGolden(name);
-  for (const dtype of ["f32", "f16"] as const) {
+  for (const dtype of dtypes) {
     describe(`${name} as ${dtype}`, () => {
       it(`gives the reference's logits within ${LOGIT_TOLERANCE}`, async () => {
         const model = await openFixture(name, { dtype });
@@ -51,10 +60,10 @@ for (const name of checkpoints) {
   }
 }
 
-describe("opt-demo", () => {
+describe.each(["opt-demo", "falcon-demo"])("%s", (name) => {
   it("tokenizes the reference's prompts to the same ids", async () => {
-    const model = await openFixture("opt-demo", { dtype: "f16" });
-    for (const { text, tokens } of readGolden("opt-demo").cases) {
+    const model = await openFixture(name, { dtype: "f16" });
+    for (const { text, tokens } of readGolden(name).cases) {
       expect(model.tokenizer.encode(text!, true)).toEqual(tokens);
     }
     await model.close();

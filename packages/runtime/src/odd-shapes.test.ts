@@ -1,4 +1,7 @@
-/** Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights. */
+/**
+ * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, and every way in which
+ * Falcon puts position, norms and blocks together.
+ */
 import { type DType, type ModelGeometry, memorySource, Random } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { memoryReader } from "@flashwick/flash-io";
@@ -34,6 +37,21 @@ const plain: ModelGeometry = {
   eosTokenId: 2,
 };
 const narrow = { dModel: 80, nHeads: 5, nKvHeads: 5, headDim: 16, dFf: 328, vocabSize: 700, embeddingDim: 48 };
+const falcon: ModelGeometry = {
+  ...plain,
+  architecture: "falcon",
+  nHeads: 6,
+  nKvHeads: 1,
+  headDim: 16,
+  biases: false,
+  positions: "rotary",
+  ropeTheta: 10_000,
+  parallelBlock: true,
+  ffnNorm: false,
+  positionOffset: 0,
+};
+const sequential = { parallelBlock: false, ffnNorm: true };
+const alibi = { positions: "alibi", ropeTheta: null, biases: true } as const;
 const shapes: Record<string, ModelGeometry> = {
   "d_model 96, d_ff 200, vocabulary 1003": plain,
   "no biases": { ...plain, biases: false },
@@ -41,6 +59,26 @@ const shapes: Record<string, ModelGeometry> = {
   "post-norm, embedding of 48": { ...plain, ...narrow, normBefore: false, finalNorm: false },
   "untied head, embedding of 48": { ...plain, ...narrow, tiedHead: false },
   "norms without weights": { ...plain, normAffine: false },
+  "Falcon, one head of keys": falcon,
+  "Falcon, three heads of keys, a norm each": { ...falcon, nKvHeads: 3, ffnNorm: true },
+  "Falcon, heads of 22, one after the other": {
+    ...falcon,
+    ...sequential,
+    dModel: 66,
+    nHeads: 3,
+    headDim: 22,
+    ropeTheta: 500_000,
+  },
+  "Falcon, ALiBi over seven heads": {
+    ...falcon,
+    ...sequential,
+    ...alibi,
+    dModel: 63,
+    nHeads: 7,
+    nKvHeads: 7,
+    headDim: 9,
+  },
+  "Falcon, GELU": { ...falcon, activation: "gelu", nKvHeads: 2 },
 };
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
@@ -99,10 +137,11 @@ for (const [name, geometry] of Object.entries(shapes)) {
           for (const [i, logit] of logits.entries()) worst = Math.max(worst, Math.abs(logit - reference[t]![i]!));
         }
         expect(worst).toBeLessThan(tolerance);
-        const probe = await open(bytes, "wasm", { mode: "oracle" });
+        const mode = geometry.activation === "relu" ? "oracle" : "dense";
+        const probe = await open(bytes, "wasm", { mode });
         const { smallestBudgetBytes } = probe.plan(TOKENS.length);
         await probe.close();
-        const tight: ModelOptions = { mode: "oracle", dramBudgetBytes: smallestBudgetBytes };
+        const tight: ModelOptions = { mode, dramBudgetBytes: smallestBudgetBytes };
         expect(await logitsOf(bytes, "wasm", tight)).toEqual(wasm);
         const model = await open(bytes, "wasm", tight);
         const decoded = await model.withSession(TOKENS.length, async (session) => {

@@ -1,53 +1,28 @@
 /** The sparse path with a predictor: the same whether decoded or scored, exact at threshold -Infinity, counted truly. */
-import { type Predictor, Random } from "@flashwick/core";
 import { type NeuronTrace, replayTrace } from "@flashwick/dram-cache/simulate";
-import { quantisePredictorMatrix } from "@flashwick/predictor";
 import { describe, expect, it } from "vitest";
 import { cachePolicy } from "./cache-policy.js";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
+import { noisePredictor } from "./noise-predictor.fixture.js";
 import { forEachLogits } from "./score.js";
 
 const NAME = "opt-tiny-sharded";
 const PROMPT = [2, 300, 45, 7, 499, 12, 64, 64, 3, 210, 17, 5];
-const SHAPE = { nLayers: 3, dModel: 64, dFf: 256, rank: 8 };
+const SHAPE = { nLayers: 3, dModel: 64, dFf: 256 };
 
-/** A predictor of noise: it names about half of the neurons, and misses many. */
-function noisePredictor(modelFingerprint: string, dtype: "f16" | "int8"): Predictor {
-  const random = new Random(7);
-  const matrix = (rows: number, cols: number) =>
-    quantisePredictorMatrix(
-      Float32Array.from({ length: rows * cols }, () => random.uniform() - 0.5),
-      rows,
-      cols,
-      dtype,
-    );
-  const quality = { trueActiveShare: 0.5, namedShare: 0.5, recall: 0.5, precision: 0.5, missedMass: 0.5 };
-  return {
-    modelFingerprint,
-    dModel: SHAPE.dModel,
-    dFf: SHAPE.dFf,
-    layers: Array.from({ length: SHAPE.nLayers }, (_, layer) => ({
-      ...quality,
-      layer,
-      rank: SHAPE.rank,
-      threshold: 0,
-      w1: matrix(SHAPE.rank, SHAPE.dModel),
-      w2: matrix(SHAPE.dFf, SHAPE.rank),
-    })),
-    sparsity: null,
-    training: {},
-  };
+interface PredictedOptions extends FixtureOptions {
+  readonly name?: string;
 }
 
-async function openPredicted(options: FixtureOptions = {}, dtype: "f16" | "int8" = "int8") {
-  const plain = await openFixture(NAME);
-  const predictor = noisePredictor(plain.header.fingerprint, dtype);
+async function openPredicted({ name = NAME, ...options }: PredictedOptions = {}) {
+  const plain = await openFixture(name);
+  const predictor = noisePredictor(plain.header);
   await plain.close();
-  return await openFixture(NAME, { predictor, kvPrecision: "f32", ...options });
+  return await openFixture(name, { predictor, kvPrecision: "f32", ...options });
 }
 
 /** Decodes every token, the first too, and keeps the logits, and the sets that were named. */
-async function decodeAll(options: FixtureOptions) {
+async function decodeAll(options: PredictedOptions) {
   const model = await openPredicted(options);
   const tokens: Uint32Array[][] = [];
   const logits: Float32Array[] = [];
@@ -71,7 +46,7 @@ async function decodeAll(options: FixtureOptions) {
   return { logits, trace, counted, slotBytes };
 }
 
-async function scoreAll(options: FixtureOptions): Promise<Float32Array[]> {
+async function scoreAll(options: PredictedOptions): Promise<Float32Array[]> {
   const model = await openPredicted(options);
   const all: Float32Array[] = [];
   await forEachLogits(model, PROMPT, {}, (_, logits) => all.push(logits.slice()));
@@ -79,38 +54,52 @@ async function scoreAll(options: FixtureOptions): Promise<Float32Array[]> {
   return all;
 }
 
-for (const dtype of ["f32", "f16", "int8"] as const) {
-  describe(`predicted, weights as ${dtype}`, () => {
+const CASES = [NAME, "falcon-tiny-mqa"].flatMap((name) =>
+  (["f32", "f16", "int8"] as const).map((dtype) => ({ name, dtype })),
+);
+
+for (const { name, dtype } of CASES) {
+  describe(`${name} predicted, weights as ${dtype}`, () => {
     it("decoding equals scoring bit for bit, whatever the budget and the policy", async () => {
-      const scored = await scoreAll({ dtype });
-      const probe = await openPredicted({ dtype });
+      const scored = await scoreAll({ name, dtype });
+      const probe = await openPredicted({ name, dtype });
       const { smallestBudgetBytes } = probe.plan(PROMPT.length);
       await probe.close();
-      expect((await decodeAll({ dtype })).logits).toEqual(scored);
+      expect((await decodeAll({ name, dtype })).logits).toEqual(scored);
       for (const policy of ["window", "lru", "pinned"] as const) {
         for (const more of [0, 40_000]) {
           const dramBudgetBytes = smallestBudgetBytes + more;
-          expect((await decodeAll({ dtype, dramBudgetBytes, policy, windowTokens: 3 })).logits).toEqual(scored);
+          expect((await decodeAll({ name, dtype, dramBudgetBytes, policy, windowTokens: 3 })).logits).toEqual(scored);
         }
       }
     });
+    it("waiting for every read before anything is computed changes no bit", async () => {
+      const scored = await scoreAll({ name, dtype });
+      const probe = await openPredicted({ name, dtype });
+      const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+      await probe.close();
+      for (const more of [0, 100_000]) {
+        const options = { name, dtype, dramBudgetBytes: smallestBudgetBytes + more, overlap: false };
+        expect((await decodeAll(options)).logits).toEqual(scored);
+      }
+    });
     it("looking ahead changes no bit, however little room there is", async () => {
-      const scored = await scoreAll({ dtype });
-      const probe = await openPredicted({ dtype });
+      const scored = await scoreAll({ name, dtype });
+      const probe = await openPredicted({ name, dtype });
       const { smallestBudgetBytes } = probe.plan(PROMPT.length);
       await probe.close();
       for (const more of [0, 40_000, 100_000, 300_000]) {
         for (const windowTokens of [1, 3]) {
-          const options = { dtype, dramBudgetBytes: smallestBudgetBytes + more, windowTokens, lookahead: true };
+          const options = { name, dtype, dramBudgetBytes: smallestBudgetBytes + more, windowTokens, lookahead: true };
           expect((await decodeAll(options)).logits).toEqual(scored);
         }
       }
     });
     it("threshold -Infinity equals dense bit for bit, and the noise does not", async () => {
-      const dense = await scoreAll({ dtype, mode: "dense" });
-      expect(await scoreAll({ dtype, threshold: Number.NEGATIVE_INFINITY })).toEqual(dense);
-      expect((await decodeAll({ dtype, threshold: Number.NEGATIVE_INFINITY })).logits).toEqual(dense);
-      expect(await scoreAll({ dtype })).not.toEqual(dense);
+      const dense = await scoreAll({ name, dtype, mode: "dense" });
+      expect(await scoreAll({ name, dtype, threshold: Number.NEGATIVE_INFINITY })).toEqual(dense);
+      expect((await decodeAll({ name, dtype, threshold: Number.NEGATIVE_INFINITY })).logits).toEqual(dense);
+      expect(await scoreAll({ name, dtype })).not.toEqual(dense);
     });
   });
 }
@@ -127,24 +116,26 @@ describe("counters", () => {
     expect(ahead.counted.hits + ahead.counted.misses).toBe(plain.counted.hits + plain.counted.misses);
   });
 
-  it.each(["window", "lru", "pinned"] as const)(
-    "a replayed trace gives exactly the engine's hits and misses: %s",
-    async (policy) => {
-      const probe = await openPredicted();
-      const { smallestBudgetBytes } = probe.plan(PROMPT.length);
-      await probe.close();
-      for (const more of [0, 60_000, 200_000]) {
-        const options = { policy, windowTokens: 2, dramBudgetBytes: smallestBudgetBytes + more };
-        const { trace, counted, slotBytes } = await decodeAll(options);
-        const replayed = replayTrace(trace, {
-          slots: counted.slots,
-          policy: () => cachePolicy({ policy, windowTokens: 2 }, SHAPE.dFf),
-          slotBytes,
-        });
-        expect(replayed.total).toMatchObject({ hits: counted.hits, misses: counted.misses });
-        const rowBytes = counted.rowTables ? 0 : PROMPT.length * SHAPE.dModel * 4;
-        expect(replayed.flashBytes + rowBytes).toBe(counted.bytes);
-      }
-    },
-  );
+  it.each([
+    ["window", NAME],
+    ["lru", NAME],
+    ["pinned", NAME],
+    ["window", "falcon-tiny-mqa"],
+  ] as const)("a replayed trace gives exactly the engine's hits and misses: %s, %s", async (policy, name) => {
+    const probe = await openPredicted({ name });
+    const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+    await probe.close();
+    for (const more of [0, 60_000, 200_000]) {
+      const options = { name, policy, windowTokens: 2, dramBudgetBytes: smallestBudgetBytes + more };
+      const { trace, counted, slotBytes } = await decodeAll(options);
+      const replayed = replayTrace(trace, {
+        slots: counted.slots,
+        policy: () => cachePolicy({ policy, windowTokens: 2 }, SHAPE.dFf),
+        slotBytes,
+      });
+      expect(replayed.total).toMatchObject({ hits: counted.hits, misses: counted.misses });
+      const rowBytes = counted.rowTables ? 0 : PROMPT.length * SHAPE.dModel * 4;
+      expect(replayed.flashBytes + rowBytes).toBe(counted.bytes);
+    }
+  });
 });

@@ -12,6 +12,18 @@ const text = readFileSync(new URL("texts/evaluation.txt", demoModels), "utf8");
 /** Enough for the bounds below; the whole text is `flashwick eval`'s. */
 const SOME_WINDOWS = 24;
 
+describe("falcon-demo on text that it never saw", () => {
+  it("dense perplexity equals the reference's within 0.1 %", async () => {
+    const { perplexity } = readGolden("falcon-demo");
+    const model = await openFixture("falcon-demo", { dtype: "f16" });
+    const result = await evaluateText(model, text);
+    expect(result.windows).toBe(perplexity!.windows);
+    expect(result.tokens).toBe(perplexity!.tokens);
+    expect(Math.abs(result.perplexity / perplexity!.perplexity - 1)).toBeLessThan(0.001);
+    await model.close();
+  }, 300_000);
+});
+
 describe("opt-demo on text that it never saw", () => {
   it("dense perplexity equals the reference's within 0.1 %", async () => {
     const { perplexity } = readGolden("opt-demo");

@@ -25,7 +25,8 @@ export interface LayerWeights {
   readonly key: Linear;
   readonly value: Linear;
   readonly attnOutput: Linear;
-  readonly ffnNorm: Norm;
+  /** Null where the FFN reads what attention's norm gives. */
+  readonly ffnNorm: Norm | null;
   /** f32 `[dFf]`, or 0. */
   readonly upBias: Ptr;
   /** f32 `[dModel]`, or 0. */
@@ -64,7 +65,7 @@ function tensorBytes(tensor: ResidentTensor): number {
 
 /** Names of the tables of which a token needs one row only: they may stay on flash. */
 export function rowTableNames(geometry: ModelGeometry): string[] {
-  const names = geometry.architecture === "opt" ? ["position_embd.weight"] : [];
+  const names = geometry.positions === "learned" ? ["position_embd.weight"] : [];
   return geometry.tiedHead ? names : [...names, "token_embd.weight"];
 }
 
@@ -128,7 +129,7 @@ export class ResidentLoader {
       key: this.#linear(arena, `${prefix}attn_k`),
       value: this.#linear(arena, `${prefix}attn_v`),
       attnOutput: this.#linear(arena, `${prefix}attn_output`),
-      ffnNorm: this.#norm(arena, `${prefix}ffn_norm`),
+      ffnNorm: this.#file.header.geometry.ffnNorm ? this.#norm(arena, `${prefix}ffn_norm`) : null,
       upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
       downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
     };

@@ -1,5 +1,5 @@
 /**
- * The activation buffers of one arena: everything a batch of tokens needs between the embedding and the logits.
+ * The activation buffers of one arena, and tables of positions: everything a batch of tokens needs between the embedding and the logits.
  *
  * Invariant: `workspaceBytes` is exactly what `allocateWorkspace` takes, so the memory plan is what is allocated.
  */
@@ -21,8 +21,10 @@ export interface WorkspaceShape {
 export interface Workspace {
   /** Residual stream `[batch, dModel]`. */
   readonly hidden: Ptr;
-  /** Normed input of attention or FFN `[batch, dModel]`. */
+  /** Normed input of attention, and of the FFN where it is the same or comes later `[batch, dModel]`. */
   readonly normed: Ptr;
+  /** Normed input of the FFN `[batch, dModel]`: `normed`, but for parallel blocks with two norms. */
+  readonly ffnInput: Ptr;
   readonly query: Ptr;
   readonly key: Ptr;
   readonly value: Ptr;
@@ -41,6 +43,11 @@ export interface Workspace {
   readonly named: Ptr;
   readonly slots: Ptr;
   readonly logits: Ptr;
+  /** Rotary positions: cosines and sines `[contextTokens, headDim / 2]`. */
+  readonly rotaryCos: Ptr;
+  readonly rotarySin: Ptr;
+  /** ALiBi: `[nHeads]`. */
+  readonly alibiSlopes: Ptr;
   /** Raw rows of tables that stay on flash `[batch, rowBytes]`. */
   readonly rows: Ptr;
   readonly scratch: Ptr;
@@ -55,10 +62,12 @@ export function logitsBatch(batchTokens: number): number {
 function bufferSizes(shape: WorkspaceShape, kernels: Kernels): Record<keyof Workspace, number> {
   const { geometry: g, batchTokens: batch } = shape;
   const vectors = (n: number, count = batch) => 4 * count * paddedLength(n);
+  const rotaryBytes = g.positions === "rotary" ? 2 * shape.contextTokens * g.headDim : 0;
   const widest = Math.max(g.dModel, g.embeddingDim, g.nHeads * g.headDim, shape.maxRank);
   return {
     hidden: vectors(g.dModel),
     normed: vectors(g.dModel),
+    ffnInput: hasOwnFfnInput(g) ? vectors(g.dModel) : 0,
     query: vectors(g.nHeads * g.headDim),
     key: vectors(g.nKvHeads * g.headDim),
     value: vectors(g.nKvHeads * g.headDim),
@@ -70,10 +79,18 @@ function bufferSizes(shape: WorkspaceShape, kernels: Kernels): Record<keyof Work
     predictorScores: shape.maxRank === 0 ? 0 : vectors(g.dFf, 1),
     named: vectors(g.dFf, 1),
     slots: vectors(g.dFf, 1),
+    rotaryCos: rotaryBytes,
+    rotarySin: rotaryBytes,
+    alibiSlopes: g.positions === "alibi" ? 4 * g.nHeads : 0,
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
     scratch: Math.max(kernels.scratchBytes(widest, batch), kernels.attentionScratchBytes(shape.contextTokens)),
   };
+}
+
+/** Attention and FFN read two norms of one input, so neither can take the other's place. */
+function hasOwnFfnInput({ parallelBlock, ffnNorm }: ModelGeometry): boolean {
+  return parallelBlock && ffnNorm;
 }
 
 const align = (bytes: number) => (bytes + 15) & ~15;
@@ -85,5 +102,6 @@ export function workspaceBytes(shape: WorkspaceShape, kernels: Kernels): number 
 export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: Kernels): Workspace {
   const sizes = bufferSizes(shape, kernels);
   const pointers = Object.entries(sizes).map(([name, bytes]) => [name, arena.allocate(align(bytes))]);
-  return Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
+  const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
+  return hasOwnFfnInput(shape.geometry) ? workspace : { ...workspace, ffnInput: workspace.normed };
 }

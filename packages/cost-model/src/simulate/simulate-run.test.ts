@@ -200,7 +200,7 @@ describe("a better machine", () => {
         const [mean, deeper] = [2 ** log, 2 ** (log + 1)].map((readers) => {
           const settings = { ...of.settings, readers };
           const slotsByLayer = of.slotsByLayer.map(() => shape.dFf);
-          return simulateRun({ ...of, settings, slotsByLayer, use, meanRunNeurons: null }).totalMs.mean;
+          return simulateRun({ ...of, settings, slotsByLayer, use, clumping: null }).totalMs.mean;
         });
         expect(deeper).toBeLessThanOrEqual(mean! * 1.0001);
       }),

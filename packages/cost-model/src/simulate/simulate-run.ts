@@ -47,7 +47,7 @@ export interface SimulatedRun {
  * Simulates a run.
  *
  * @throws {InputError} `INPUT_INVALID` naming the token, layer and field.
- * Cost: some ten microseconds a token and layer, and with jitter some tenth of a microsecond a read.
+ * Cost: some microseconds a token and layer; a round of equal reads is one event, with jitter each read is one: a quarter of a microsecond.
  */
 export function simulateRun(request: SimulationRequest): SimulatedRun {
   checkRequest(request);

@@ -3,11 +3,12 @@ import { type DType, FormatError, type ModelGeometry, UnsupportedError } from "@
 import * as v from "valibot";
 import { parseDocument, readText } from "./checkpoint-document.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
+import { falconFamily } from "./families/falcon.js";
 import type { CheckpointFamily } from "./families/family.js";
 import { optFamily } from "./families/opt.js";
 
 /** Every family that conversion knows. */
-const FAMILIES: readonly CheckpointFamily[] = [optFamily];
+const FAMILIES: readonly CheckpointFamily[] = [optFamily, falconFamily];
 
 const CONFIG_FILE = "config.json";
 

@@ -8,11 +8,12 @@ import { assertReadable, formatShape, type ReadableTensor, sourceElementBytes } 
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";
 
-/** A resident tensor: rows of a checkpoint tensor, in order. */
+/** A resident tensor: rows of a checkpoint tensor, in order; of a vector, its elements. */
 export interface PlannedTensor {
   readonly name: string;
   readonly tensor: ReadableTensor;
   readonly cols: number;
+  readonly isVector: boolean;
   readonly rows: readonly RowRange[];
   readonly sizeBytes: number;
 }
@@ -57,11 +58,12 @@ export function planConversion(
 function planTensor(shape: TensorShape, source: WeightSource, weights: CheckpointWeights): PlannedTensor {
   const tensor = findTensor(source, weights);
   const isVector = source.shape.length === 1;
-  const rows = source.rows ?? [{ first: 0, count: isVector ? 1 : source.shape[0]! }];
-  const nRows = rows.reduce((sum, range) => sum + range.count, 0);
-  assert(nRows === shape.rows && source.shape.at(-1) === shape.cols, `the family gives ${shape.name} its own shape`);
-  const sizeBytes = nRows * shape.cols * sourceElementBytes(tensor.dtype);
-  return { name: shape.name, tensor, cols: shape.cols, rows, sizeBytes };
+  const rows = source.rows ?? [{ first: 0, count: source.shape[0]! }];
+  const taken = rows.reduce((sum, range) => sum + range.count, 0);
+  const cols = isVector ? taken : source.shape.at(-1);
+  assert(cols === shape.cols && (isVector ? 1 : taken) === shape.rows, `the family gives ${shape.name} its own shape`);
+  const sizeBytes = shape.rows * shape.cols * sourceElementBytes(tensor.dtype);
+  return { name: shape.name, tensor, cols: shape.cols, isVector, rows, sizeBytes };
 }
 
 function planLayer(

@@ -158,7 +158,8 @@ class Conversion {
   async run(): Promise<void> {
     for (const planned of this.#plan.tensors) {
       if (this.#isDone(planned)) continue;
-      await this.#writer.complete(planned.name, await this.#convertTensor(planned));
+      const convert = planned.isVector ? this.#convertVector(planned) : this.#convertTensor(planned);
+      await this.#writer.complete(planned.name, await convert);
     }
     for (const planned of this.#plan.layers) {
       if (this.#isDone(planned)) continue;
@@ -170,6 +171,25 @@ class Conversion {
     if (!this.#writer.isComplete(name)) return false;
     this.#advance(sizeBytes, name);
     return true;
+  }
+
+  /** Norms and biases: small enough for one piece, gathered where they are fused with others. @returns As for matrices. */
+  async #convertVector({ name, tensor, rows, cols }: PlannedTensor): Promise<number> {
+    const elementBytes = sourceElementBytes(tensor.dtype);
+    const values = new Float32Array(cols);
+    let crc = 0;
+    let at = 0;
+    for (const { first, count } of rows) {
+      const raw = this.#raw.take(count * elementBytes);
+      await this.#read(tensor, first * elementBytes, raw, name);
+      crc = crc32c(raw, crc);
+      const taken = values.subarray(at, at + count);
+      decodeElements(tensor.dtype, raw, taken);
+      checkFinite(taken, tensor, (i) => [0, first + i]);
+      at += count;
+    }
+    await this.#writer.writeRows(name, values);
+    return crc;
   }
 
   /** @returns CRC-32C of the rows as stored. */

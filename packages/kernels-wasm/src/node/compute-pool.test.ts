@@ -52,7 +52,7 @@ function everySplitOp(kernels: TrainingKernels): Uint8Array {
     const cache: KvCache = { ...shape, keys: store(), values: store(), keyScales: store(), valueScales: store() };
     kernels.storeKv(cache, vector(33 * 80), vector(33 * 80), 0, 33);
     kernels.attention(vector(3 * 80), x, cache, { nHeads: 5, scale: 0.25 }, 30, 3, scratch);
-    kernels.attention(vector(80), x, cache, { nHeads: 5, scale: 0.25 }, 32, 1, scratch, 1, 4);
+    kernels.attention(vector(80), x, cache, { nHeads: 5, scale: 0.25, slopes: vector(5) }, 32, 1, scratch, 1, 4);
   }
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 1021, slots, n);
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 300, slots, n, 7, 50);

@@ -101,17 +101,17 @@ export function threadedExports(
     },
     // biome-ignore format: one line a group of operands
     attention(
-      out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale,
+      out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
       position, nTokens, scratch, begin, end,
     ) {
       const range = pieces(begin, end, 1, 2 * headDim * nTokens * (position + nTokens));
       const operands = [
-        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale,
+        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
         position, nTokens,
       ];
       if (split(ATTENTION, range, operands, scratch, attentionScratchBytes(capacity))) return;
       wasm.attention(
-        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale,
+        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
         position, nTokens, scratch, begin, end,
       );
     },

@@ -1,5 +1,5 @@
 /** `storeKv` and `attention`, over what the cache really holds. */
-import { decodeFloat16, paddedLength } from "@flashwick/core";
+import { decodeBfloat16, decodeFloat16, encodeBfloat16, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { KvCache, KvDType } from "../contract.js";
 import { dot, EXP_ERROR, magnitude, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
@@ -17,6 +17,8 @@ export interface AttentionCase {
   /** Tokens that are in the cache before. */
   readonly position: number;
   readonly nTokens: number;
+  /** With ALiBi's bias on the scores. */
+  readonly alibi?: boolean;
 }
 
 const STORED: Readonly<Record<KvDType, string>> = {
@@ -27,7 +29,7 @@ const STORED: Readonly<Record<KvDType, string>> = {
 
 export function attentionTitle(c: AttentionCase): string {
   const heads = c.nHeads === c.nKvHeads ? `${c.nHeads} heads` : `${c.nHeads} heads on ${c.nKvHeads}`;
-  const shape = `attention ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
+  const shape = `attention${c.alibi ? " with ALiBi" : ""} ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
   if (c.check === "batch") return `${shape}: a sequence at once equals token by token, bit for bit`;
   if (c.check === "ranges") return `${shape}: head ranges equal the whole, bit for bit`;
   return `${shape}: ${STORED[c.dtype]}, out within max|v|·(2·score error + (keys+8)·2^-23)`;
@@ -40,6 +42,8 @@ interface Attention {
   readonly q: Vectors;
   readonly scratch: Ptr;
   readonly scale: number;
+  /** ALiBi slopes, bfloat16 values; zeros without. */
+  readonly slopes: { readonly ptr: Ptr; readonly values: Float64Array };
 }
 
 export function runAttention(bench: Workbench, c: AttentionCase): void {
@@ -49,7 +53,8 @@ export function runAttention(bench: Workbench, c: AttentionCase): void {
   const v = bench.vectors(total, c.nKvHeads * c.headDim);
   const q = bench.vectors(c.nTokens, c.nHeads * c.headDim);
   const scratch = bench.scratch(bench.kernels.attentionScratchBytes(cache.capacityTokens));
-  const attention: Attention = { bench, c, cache, q, scratch, scale: Math.fround(1 / Math.sqrt(c.headDim)) };
+  const scale = Math.fround(1 / Math.sqrt(c.headDim));
+  const attention: Attention = { bench, c, cache, q, scratch, scale, slopes: makeSlopes(bench, c) };
   const stride = 4 * paddedLength(c.nKvHeads * c.headDim);
   bench.kernels.storeKv(cache, k.ptr, v.ptr, 0, c.position);
   bench.kernels.storeKv(cache, k.ptr + c.position * stride, v.ptr + c.position * stride, c.position, c.nTokens);
@@ -62,6 +67,18 @@ export function runAttention(bench: Workbench, c: AttentionCase): void {
   } else {
     expectSameBits("out", attend(attention, c.nTokens, [1, c.nHeads - 1]), out);
   }
+}
+
+function makeSlopes(bench: Workbench, { alibi, nHeads }: AttentionCase): Attention["slopes"] {
+  if (!alibi) return { ptr: 0, values: new Float64Array(nHeads) };
+  const values = Float64Array.from({ length: nHeads }, () => roundToBfloat16(0.5 + bench.random.signed() / 2));
+  const ptr = bench.arena.allocate(4 * nHeads);
+  bench.arena.f32(ptr, nHeads).set(values);
+  return { ptr, values };
+}
+
+function roundToBfloat16(x: number): number {
+  return decodeBfloat16(encodeBfloat16(x));
 }
 
 function makeCache(bench: Workbench, c: AttentionCase, capacityTokens: number): KvCache {
@@ -82,7 +99,7 @@ function makeCache(bench: Workbench, c: AttentionCase, capacityTokens: number): 
 }
 
 function attend(
-  { bench, c, cache, q, scratch, scale }: Attention,
+  { bench, c, cache, q, scratch, scale, slopes }: Attention,
   nTokens: number,
   cuts: readonly number[] = [],
 ): Float32Array {
@@ -91,7 +108,7 @@ function attend(
   const bounds = [0, ...cuts, c.nHeads];
   for (let i = 1; i < bounds.length; i++) {
     const [begin, end] = [bounds[i - 1]!, bounds[i]!];
-    const shape = { nHeads: c.nHeads, scale };
+    const shape = { nHeads: c.nHeads, scale, slopes: slopes.ptr };
     bench.kernels.attention(out, q.ptr, cache, shape, c.position, nTokens, scratch, begin, end);
   }
   return bench.snapshot(out, count);
@@ -156,17 +173,20 @@ function compareHead(
   nKeys: number,
   out: Float32Array,
 ): void {
-  const { c, cache, scale } = attention;
+  const { c, cache, scale, slopes } = attention;
   const kvHead = Math.floor(head / (c.nHeads / c.nKvHeads));
   const positions = Array.from({ length: nKeys }, (_, j) => j);
   const keys = positions.map((j) => storedVector(attention, cache.keys, cache.keyScales, kvHead, j));
   const values = positions.map((j) => storedVector(attention, cache.values, cache.valueScales, kvHead, j));
-  const scores = keys.map((key) => scale * dot(query, key));
+  const biases = positions.map((j) => roundToBfloat16(slopes.values[head]! * roundToBfloat16(j)));
+  const scores = keys.map((key, j) => scale * (dot(query, key) + biases[j]!));
   const most = Math.max(...scores);
   const weights = scores.map((score) => Math.exp(score - most));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  // Score: the product's bound, and three more roundings (scales, subtraction of the largest).
-  const scoreError = Math.max(...keys.map((key) => sumBound(c.headDim + 3, scale * magnitude(query, key))));
+  // Score: the product's bound, and four more roundings (bias, scales, subtraction of the largest).
+  const scoreError = Math.max(
+    ...keys.map((key, j) => sumBound(c.headDim + 4, scale * (magnitude(query, key) + biases[j]!))),
+  );
   const largest = Math.max(...values.flatMap((value) => Array.from(value, Math.abs)));
   const relative = 2 * (2 * scoreError + EXP_ERROR) + 2 * (nKeys + 4) * UNIT_ROUNDOFF;
   for (let d = 0; d < c.headDim; d++) {

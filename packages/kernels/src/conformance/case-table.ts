@@ -26,6 +26,8 @@ import {
   elementwiseTitle,
   type LayerNormCase,
   layerNormTitle,
+  type RotateCase,
+  rotateTitle,
   type SelectAboveCase,
   selectAboveTitle,
 } from "./vector-cases.js";
@@ -36,6 +38,7 @@ export type ConformanceCase =
   | FfnExtremesCase
   | AttentionCase
   | LayerNormCase
+  | RotateCase
   | ElementwiseCase
   | SelectAboveCase
   | Crc32cCase
@@ -58,6 +61,8 @@ export function titleOf(c: ConformanceCase): string {
       return attentionTitle(c);
     case "layerNorm":
       return layerNormTitle(c);
+    case "rotate":
+      return rotateTitle(c);
     case "elementwise":
       return elementwiseTitle(c);
     case "selectAbove":
@@ -146,6 +151,12 @@ const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
     { ...base, check: "batch", headDim: 15, nTokens: 8 },
     { ...base, check: "batch", headDim: 80, nTokens: 3, position: 2 },
     { ...base, check: "ranges", nTokens: 5, position: 9, nKvHeads: 2 },
+    { ...base, check: "batch", nKvHeads: 1, headDim: 20, position: 3, nTokens: 5 },
+    { ...base, check: "ranges", nKvHeads: 1, nTokens: 2, position: 30 },
+    // Positions beyond 256 are rounded to bfloat16.
+    { ...base, check: "close", alibi: true, position: 301, nTokens: 5 },
+    { ...base, check: "batch", alibi: true, headDim: 24, nKvHeads: 3, nTokens: 6 },
+    { ...base, check: "ranges", alibi: true, headDim: 9, nTokens: 4 },
   ] satisfies AttentionCase[];
 });
 
@@ -153,6 +164,9 @@ const vectorCases: ConformanceCase[] = [
   { op: "layerNorm", n: 96, nTokens: 3, affine: true },
   { op: "layerNorm", n: 72, nTokens: 2, affine: false },
   { op: "layerNorm", n: 75, nTokens: 5, affine: true },
+  { op: "rotate", nHeads: 5, headDim: 16, position: 0, nTokens: 1 },
+  { op: "rotate", nHeads: 3, headDim: 22, position: 7, nTokens: 4 },
+  { op: "rotate", nHeads: 1, headDim: 64, position: 90, nTokens: 2 },
   { op: "elementwise", count: 0 },
   { op: "elementwise", count: 4 },
   { op: "elementwise", count: 200 },

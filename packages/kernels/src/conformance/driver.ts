@@ -5,7 +5,7 @@ import type { ConformanceCase } from "./case-table.js";
 import { runFfn, runFfnExtremes } from "./ffn-cases.js";
 import { runLinear } from "./linear-cases.js";
 import { runCrossEntropy, runFloat16, runGemm, runOptimiser } from "./training-cases.js";
-import { runCrc32c, runCrc32cSlots, runElementwise, runLayerNorm, runSelectAbove } from "./vector-cases.js";
+import { runCrc32c, runCrc32cSlots, runElementwise, runLayerNorm, runRotate, runSelectAbove } from "./vector-cases.js";
 import { Workbench } from "./workbench.js";
 
 /** What the largest case needs of an arena. */
@@ -43,6 +43,9 @@ function run(bench: Workbench, c: ConformanceCase): void {
       break;
     case "layerNorm":
       runLayerNorm(bench, c);
+      break;
+    case "rotate":
+      runRotate(bench, c);
       break;
     case "elementwise":
       runElementwise(bench, c);

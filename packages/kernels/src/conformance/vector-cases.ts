@@ -1,4 +1,4 @@
-/** `layerNorm`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
+/** `layerNorm`, `rotate`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
 import { paddedLength } from "@flashwick/core";
 import { UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
@@ -40,6 +40,39 @@ export function runLayerNorm(bench: Workbench, c: LayerNormCase): void {
     bench.kernels.layerNorm(at, at, weight.ptr, bias.ptr, c.n, 1, epsilon);
   }
   expectSameBits("in place", bench.snapshot(x.ptr, c.nTokens * stride), found);
+}
+
+export interface RotateCase {
+  readonly op: "rotate";
+  readonly nHeads: number;
+  readonly headDim: number;
+  readonly position: number;
+  readonly nTokens: number;
+}
+
+export function rotateTitle(c: RotateCase): string {
+  return `rotate [${c.nTokens}, ${c.nHeads} x ${c.headDim}] at ${c.position}: each product and sum rounded once, exact; padding untouched`;
+}
+
+export function runRotate(bench: Workbench, c: RotateCase): void {
+  const half = c.headDim / 2;
+  const count = (c.position + c.nTokens) * half;
+  const [cos, sin] = [bench.floats(count), bench.floats(count)];
+  const x = bench.vectors(c.nTokens, c.nHeads * c.headDim);
+  bench.kernels.rotate(x.ptr, { cos: cos.ptr, sin: sin.ptr, headDim: c.headDim }, c.nHeads, c.position, c.nTokens);
+  const stride = paddedLength(c.nHeads * c.headDim);
+  const found = bench.snapshot(x.ptr, c.nTokens * stride);
+  for (const [t, vector] of x.values.entries()) {
+    for (let i = 0; i < vector.length; i++) {
+      const d = i % c.headDim;
+      const at = (c.position + t) * half + (d % half);
+      const [cosine, sine] = [Math.fround(cos.values[at]!), Math.fround(sin.values[at]!)];
+      const own = Math.fround(Math.fround(vector[i]!) * cosine);
+      const other = Math.fround(Math.fround(vector[d < half ? i + half : i - half]!) * sine);
+      expectEqual(`x[${t}, ${i}]`, found[t * stride + i], Math.fround(d < half ? own - other : own + other));
+    }
+    expectZeros(`padding of x[${t}]`, found.subarray(t * stride + vector.length, (t + 1) * stride));
+  }
 }
 
 export interface ElementwiseCase {

@@ -74,7 +74,7 @@ export function attention(
       const at = t * stride + head * headDim;
       const query = views.f32.subarray(q / 4 + at, q / 4 + at + headDim);
       const scores = scoreKeys(views, cache, kvHead, query, nKeys);
-      if (shape.slopes !== 0) addAlibi(scores, views.f32[shape.slopes / 4 + head]!);
+      if (shape.slopes) addAlibi(scores, views.f32[shape.slopes / 4 + head]!);
       const weights = softmax(scores.map((score) => score * Math.fround(shape.scale)));
       const mixed = mixValues(views, cache, kvHead, weights);
       views.f32.set(mixed, out / 4 + at);

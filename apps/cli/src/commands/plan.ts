@@ -1,0 +1,199 @@
+/** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { type DType, formatBytes, InputError, isFlashwickError } from "@flashwick/core";
+import { DEVICE_PRESETS, type DeviceProfile, devicePreset, parseDeviceProfile, planRun } from "@flashwick/cost-model";
+import { readKeptProfile } from "@flashwick/runtime/node/estimate";
+import { type Command, Option } from "commander";
+import { type ByteSize, resolveByteSize } from "../byte-size.js";
+import { frameCommand, withReport } from "../command-frame.js";
+import { UsageError } from "../failure.js";
+import type { Invocation } from "../invocation.js";
+import { byteSize, integer } from "../option-values.js";
+import { checkOutput, writeOutput } from "../output-file.js";
+import { type Energy, type PlanFacts, planDocument, refusalDocument } from "../plan/plan-document.js";
+import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-subject.js";
+import { planText } from "../plan/plan-text.js";
+import type { CommonFlags, Report } from "../report.js";
+
+interface PlanFlags extends CommonFlags {
+  readonly dramBudget?: ByteSize;
+  readonly device?: string;
+  readonly preset?: string;
+  readonly dtype?: DType;
+  readonly layout?: "bundled" | "split";
+  readonly context?: number;
+  readonly promptTokens: number;
+  readonly decodeTokens: number;
+  readonly predictor?: string;
+  readonly dense?: boolean;
+  readonly sparsity?: string;
+  readonly kvPrecision: SubjectWish["kvPrecision"];
+  readonly window?: number;
+  readonly readers?: number;
+  readonly threads?: number;
+  readonly mergeGap?: ByteSize;
+  readonly energy?: Energy;
+  readonly plot?: string;
+  readonly force?: boolean;
+}
+
+export function planCommand(invocation: Invocation): Command {
+  return frameCommand({
+    name: "plan",
+    summary: "Predict speed, bytes and memory of a model on a device, without its weights, and choose the settings.",
+    example: "flashwick plan opt-6.7b --preset paper-m1-max --dram-budget 50%",
+  })
+    .argument("<model>", "model file, checkpoint folder, config.json, or a published model's name such as opt-6.7b")
+    .option(
+      "--dram-budget <size>",
+      "ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: no ceiling)",
+      byteSize,
+    )
+    .option("--device <device.json>", "what flashwick profile has written (default: what it has kept of this machine)")
+    .option("--preset <name>", `a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
+    .addOption(
+      new Option("--dtype <type>", "weights of a file yet to be made (default: the checkpoint's, else f16)").choices([
+        "f16",
+        "f32",
+        "bf16",
+        "int8",
+      ]),
+    )
+    .addOption(
+      new Option("--layout <layout>", "records of a file yet to be made (default: bundled)").choices([
+        "bundled",
+        "split",
+      ]),
+    )
+    .option("--context <n>", "longest sequence to hold, tokens (default: prompt and decoded ones)", integer(1))
+    .option("--prompt-tokens <n>", "tokens of the prompt", integer(1), 128)
+    .option("--decode-tokens <n>", "tokens to decode, over which figures are averaged", integer(1), 256)
+    .option("--predictor <file>", "predictor file (default: the one beside the model file, else an assumed one)")
+    .option("--dense", "without a predictor (default: off)")
+    .option("--sparsity <file>", "statistics, as in the output of eval --json (default: the predictor's own)")
+    .addOption(
+      new Option("--kv-precision <type>", "precision of keys and values")
+        .choices(["auto", "f32", "f16", "int8"])
+        .default("auto"),
+    )
+    .option("--window <n>", "window in tokens, not to be chosen (default: as many as fit)", integer(1))
+    .option("--readers <n>", "reads in flight, not to be chosen (default: chosen)", integer(1))
+    .option("--threads <n>", "compute threads, not to be chosen (default: chosen)", integer(1))
+    .option("--merge-gap <size>", "gap that is read over, not to be chosen (default: chosen)", byteSize)
+    .option(
+      "--energy <figures>",
+      "joulesPerFlashGB=x,joulesPerDramGB=y,watts=z: your own figures, for an estimate (default: none)",
+      energyFigures,
+    )
+    .option("--plot <out.svg>", "draw speed over budget, and a token's time (default: no picture)")
+    .option("--force", "replace an existing picture (default: off)")
+    .action(async (model: string, flags: PlanFlags) => {
+      invocation.exitStatus = await withReport(invocation.terminal, flags, (report) => plan(model, flags, report));
+    });
+}
+
+async function plan(model: string, flags: PlanFlags, report: Report): Promise<number> {
+  checkOutput(flags.plot, flags.force);
+  const subject = await openSubject(model, flags);
+  const profile = await deviceOf(model, flags);
+  const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : null;
+  const { name, dtype, sparsitySource, fileBytes } = subject;
+  const facts: PlanFacts = {
+    model: name,
+    device: profile.name,
+    dtype,
+    sparsitySource,
+    fileBytes,
+    budgetBytes,
+    energy: flags.energy ?? null,
+  };
+  const wish = { ...wishOf(flags, subject), profile };
+  try {
+    const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
+    const document = planDocument(facts, request, planRun(request));
+    const plot = flags.plot === undefined ? undefined : await draw(flags.plot, subject, wish, document);
+    report.result(plot ? { ...document, plot } : document, () => planText(document));
+    return 0;
+  } catch (error) {
+    if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
+    const smallest = error.details.smallestBudgetBytes as number;
+    report.result(refusalDocument(facts, smallest), () => refusalText(facts, smallest));
+    return 1;
+  }
+}
+
+function refusalText({ model, budgetBytes }: PlanFacts, smallest: number): string {
+  return `${model} does not fit ${formatBytes(budgetBytes!)} of DRAM; the smallest budget that would do is ${smallest} bytes (${formatBytes(smallest)})`;
+}
+
+function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectWish, "profile" | "dramBudgetBytes"> {
+  const { promptTokens, decodeTokens, window, readers, threads, mergeGap, kvPrecision } = flags;
+  const contextTokens = flags.context ?? Math.min(contextLength, promptTokens + decodeTokens);
+  return {
+    contextTokens,
+    kvPrecision,
+    length: { promptTokens, decodeTokens },
+    fixed: {
+      ...(window === undefined ? {} : { windowTokens: window }),
+      ...(readers === undefined ? {} : { readers }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(mergeGap === undefined ? {} : { mergeGapBytes: resolveByteSize(mergeGap, 0) }),
+    },
+  };
+}
+
+async function deviceOf(model: string, { device, preset }: PlanFlags): Promise<DeviceProfile> {
+  if (device !== undefined && preset !== undefined)
+    throw new UsageError("expected one of --device and --preset, found both");
+  if (preset !== undefined) return devicePreset(preset);
+  if (device !== undefined) return parseDeviceProfile(await readJson(device), device);
+  const kept = readKeptProfile(model) ?? readKeptProfile(".");
+  if (kept) return kept;
+  throw new UsageError(
+    `no profile of this machine (${availableParallelism()} cores) is kept: run flashwick profile, or name a device with --preset or --device`,
+  );
+}
+
+async function readJson(path: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch((cause: Error) => {
+    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
+  });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const message = `${path}: expected JSON (${(cause as Error).message}); write it with flashwick profile -o`;
+    throw new InputError("INPUT_INVALID", message, { cause });
+  }
+}
+
+async function draw(
+  path: string,
+  subject: PlanSubject,
+  wish: Omit<SubjectWish, "dramBudgetBytes">,
+  document: ReturnType<typeof planDocument>,
+) {
+  // The drawing library is large, and few plans are drawn.
+  const { planPicture } = await import("../plan/plan-picture.js");
+  const { budgetCurve } = await import("../plan/budget-curve.js");
+  const curve = budgetCurve(subject, wish, document.smallestBudgetBytes);
+  await writeOutput(path, planPicture(document, curve));
+  return { file: path, budgets: curve };
+}
+
+function energyFigures(text: string): Energy {
+  const figures = Object.fromEntries(
+    text
+      .split(",")
+      .map((part) => part.split("="))
+      .map(([key, value]) => [key, Number(value)]),
+  );
+  const { joulesPerFlashGB = 0, joulesPerDramGB = 0, watts = 0, ...rest } = figures as Record<string, number>;
+  const known = [joulesPerFlashGB, joulesPerDramGB, watts];
+  if (Object.keys(rest).length === 0 && known.every((figure) => Number.isFinite(figure) && figure >= 0)) {
+    return { joulesPerFlashGB, joulesPerDramGB, watts };
+  }
+  throw new UsageError(
+    `expected joulesPerFlashGB=x,joulesPerDramGB=y,watts=z with numbers of at least 0, found ${text}`,
+  );
+}

@@ -1,0 +1,98 @@
+/** A plan as the JSON of `flashwick plan`: names and fields are a fixed contract. */
+import type { DType } from "@flashwick/core";
+import type { PlanRequest, RunPlan, TokenCost } from "@flashwick/cost-model";
+
+export interface Energy {
+  /** The user's own figures. */
+  readonly joulesPerFlashGB: number;
+  readonly joulesPerDramGB: number;
+  readonly watts: number;
+}
+
+export interface PlanFacts {
+  readonly model: string;
+  readonly device: string;
+  readonly dtype: DType;
+  readonly sparsitySource: string | null;
+  readonly fileBytes: number;
+  readonly budgetBytes: number | null;
+  readonly energy: Energy | null;
+}
+
+/** The document of a plan that fits. */
+export function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan) {
+  const { settings, memory, cost, alternatives } = plan;
+  const { windowTokens, ...rest } = settings;
+  return {
+    ...facts,
+    fits: true as const,
+    smallestBudgetBytes: memory.smallestBudgetBytes,
+    cycleBudgetBytes: memory.cycleBudgetBytes,
+    choice: {
+      ...rest,
+      windowTokens: finiteOrNull(windowTokens),
+      policy: "window",
+      dtype: facts.dtype,
+      kvPrecision: memory.kvPrecision,
+      batchTokens: memory.batchTokens,
+      slotsByLayer: memory.slotsByLayer,
+      rowTablesResident: memory.rowTablesResident,
+    },
+    perToken: perToken(cost.token),
+    tokensPerSec: cost.tokensPerSec,
+    percentilesMs: cost.percentilesMs,
+    bound: cost.bound,
+    limits: cost.limits,
+    prefill: { promptTokens: request.length.promptTokens, ...cost.prefill },
+    memory: memory.dram,
+    energyJoulesPerToken: facts.energy && energyOf(facts.energy, plan, request),
+    alternatives: alternatives.map(({ change, totalMs, losesBy }) => ({
+      change: "windowTokens" in change ? { ...change, windowTokens: finiteOrNull(change.windowTokens!) } : change,
+      totalMs,
+      losesBy,
+    })),
+  };
+}
+
+export type PlanDocument = ReturnType<typeof planDocument>;
+
+/** The document of a budget that nothing fits. */
+export function refusalDocument(facts: PlanFacts, smallestBudgetBytes: number) {
+  return {
+    ...facts,
+    fits: false as const,
+    smallestBudgetBytes,
+    cycleBudgetBytes: null,
+    choice: null,
+    perToken: null,
+    tokensPerSec: null,
+    percentilesMs: null,
+    bound: null,
+    limits: null,
+    prefill: null,
+    memory: null,
+    energyJoulesPerToken: null,
+    alternatives: [],
+  };
+}
+
+function perToken(token: TokenCost) {
+  const { flashBytes, flashReads, neuronsNamed, neuronsLoaded, readMs, exposedReadMs, ...ms } = token;
+  return { flashBytes, flashReads, neuronsNamed, neuronsLoaded, readMs, exposedReadMs, ...ms };
+}
+
+/** Infinity, as many tokens as fit, has no number in JSON. */
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+/** Nothing is measured here: bytes and seconds, each at the price that the user names. */
+function energyOf(energy: Energy, { cost }: RunPlan, { profile }: PlanRequest): number {
+  const { token, limits } = cost;
+  const dramBytes = (limits.dramMs / 1000) * profile.dramBytesPerSec;
+  return (
+    (token.flashBytes / 1e9) * energy.joulesPerFlashGB +
+    (dramBytes / 1e9) * energy.joulesPerDramGB +
+    (token.totalMs / 1000) * energy.watts
+  );
+}

@@ -1,0 +1,197 @@
+/** What a plan is asked for: a model file, a checkpoint's config.json, or a model by name; all become the same question to the cost model. */
+import { existsSync } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import {
+  type DType,
+  InputError,
+  type ModelGeometry,
+  type PredictorLayerShape,
+  type SparsityStatistics,
+} from "@flashwick/core";
+import {
+  ffnFlashBytes,
+  MODEL_PRESETS,
+  modelPreset,
+  type PlanRequest,
+  parseSparsity,
+  planMemory,
+  powerLawLayer,
+  UNION_TOKENS,
+} from "@flashwick/cost-model";
+import { type ModelHeader, openModelFile, openPredictorFile, planHeader } from "@flashwick/flash-format";
+import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
+import { fileSource } from "@flashwick/flash-format/node";
+import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { type PredictorShapes, planRequest } from "@flashwick/runtime/node/estimate";
+
+export interface SubjectOptions {
+  readonly dtype?: DType | undefined;
+  readonly layout?: "bundled" | "split" | undefined;
+  readonly predictor?: string | undefined;
+  readonly dense?: boolean | undefined;
+  readonly sparsity?: string | undefined;
+}
+
+/** A model that can be planned for. */
+export interface PlanSubject {
+  readonly name: string;
+  /** Of the model file, there or yet to be made: what percentages are of. */
+  readonly fileBytes: number;
+  readonly dtype: DType;
+  /** Where it is known from what will be named; null: every neuron is. */
+  readonly sparsitySource: string | null;
+  readonly contextLength: number;
+  /** The question to the cost model; device, budget and length are the caller's. */
+  readonly request: (wish: SubjectWish) => PlanRequest;
+}
+
+export interface SubjectWish extends Pick<PlanRequest, "profile" | "length" | "fixed"> {
+  readonly dramBudgetBytes: number | null;
+  readonly contextTokens: number;
+  readonly kvPrecision: "auto" | "f32" | "f16" | "int8";
+}
+
+/**
+ * @param what A path, or one of the presets' names.
+ * @throws {IoError} {FormatError} {UnsupportedError} {InputError} naming file and field.
+ */
+export async function openSubject(what: string, options: SubjectOptions): Promise<PlanSubject> {
+  if (MODEL_PRESETS.includes(what) && !existsSync(what)) return await presetSubject(what, options);
+  if (what.endsWith(".gguf")) return await fileSubject(what, options);
+  return await configSubject(what, options);
+}
+
+async function presetSubject(name: string, options: SubjectOptions): Promise<PlanSubject> {
+  const dtype = options.dtype ?? "f16";
+  const { shape, sparsity: published, memoryRequest, published: facts } = modelPreset(name, dtype);
+  const sparsity = options.dense ? null : ((await readSparsity(options.sparsity)) ?? published);
+  const resident = shape.nLayers * shape.attentionBytes + shape.headBytes + shape.rowTableBytes;
+  return {
+    name,
+    fileBytes: resident + ffnFlashBytes(shape),
+    dtype,
+    sparsitySource: sparsity?.source ?? null,
+    contextLength: facts.contextLength,
+    request: ({ dramBudgetBytes: budgetBytes, contextTokens, kvPrecision, ...wish }) => ({
+      ...wish,
+      shape,
+      sparsity,
+      memory: ({ mode }) => planMemory(memoryRequest(mode, { budgetBytes, contextTokens, kvPrecision })),
+    }),
+  };
+}
+
+async function fileSubject(path: string, options: SubjectOptions): Promise<PlanSubject> {
+  const source = await fileSource(path);
+  try {
+    const { header } = await openModelFile(source);
+    const sidecar = options.predictor ?? `${path.replace(/\.gguf$/, "")}.predictor.gguf`;
+    const wanted = !options.dense && (options.predictor !== undefined || existsSync(sidecar));
+    const predictor = wanted ? await readPredictor(sidecar) : null;
+    return await headerSubject(path, header, header.fileBytes, predictor, options);
+  } finally {
+    await source.close();
+  }
+}
+
+async function configSubject(path: string, options: SubjectOptions): Promise<PlanSubject> {
+  const isFolder = (await stat(path).catch(() => null))?.isDirectory() === true;
+  const file = isFolder ? join(path, "config.json") : path;
+  if (!existsSync(file)) {
+    const expected = `a model file, a checkpoint's folder, its config.json, or one of ${MODEL_PRESETS.join(", ")}`;
+    throw new InputError("INPUT_INVALID", `${path}: expected ${expected}; found nothing of this name`, {
+      details: { field: "model", found: path },
+    });
+  }
+  const config = parseCheckpointConfig(await readFile(file, "utf8"), file);
+  const dtype = options.dtype ?? config.dtype ?? "f16";
+  const header = planHeader(config.geometry, { dtype, layout: options.layout ?? "bundled" });
+  const predictor = options.predictor
+    ? await readPredictor(options.predictor)
+    : options.dense || config.geometry.activation !== "relu"
+      ? null
+      : assumedPredictor(config.geometry);
+  return await headerSubject(
+    basename(file) === "config.json" ? path : file,
+    header,
+    header.fileBytes,
+    predictor,
+    options,
+  );
+}
+
+async function headerSubject(
+  name: string,
+  header: ModelHeader,
+  fileBytes: number,
+  predictor: PredictorShapes | null,
+  options: SubjectOptions,
+): Promise<PlanSubject> {
+  const given = await readSparsity(options.sparsity);
+  const sparsity = predictor && (given ?? predictor.sparsity ?? assumedSparsity(header.geometry.nLayers));
+  return {
+    name,
+    fileBytes,
+    dtype: header.weights.dtype,
+    sparsitySource: sparsity?.source ?? null,
+    contextLength: header.geometry.contextLength,
+    request: (wish) => planRequest(header, { ...wish, predictor, sparsity, kernels: createWasmKernels }),
+  };
+}
+
+async function readPredictor(path: string): Promise<PredictorShapes> {
+  const source = await fileSource(path);
+  try {
+    return await openPredictorFile(source);
+  } finally {
+    await source.close();
+  }
+}
+
+async function readSparsity(path: string | undefined): Promise<SparsityStatistics | null> {
+  if (path === undefined) return null;
+  const text = await readFile(path, "utf8");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InputError("INPUT_INVALID", `${path}: expected JSON (${(cause as Error).message})`, { cause });
+  }
+  return parseSparsity(value, path);
+}
+
+/** OPT 6.7B's, as LLM in a flash has it: 10 % named, and s_agg(k) growing with the root of k. */
+const ASSUMED_NAMED = 0.1;
+const ASSUMED_ACTIVE = 0.033;
+/** Its predictors: 2.44 % of the weights of layers. */
+const ASSUMED_PREDICTOR_SHARE = 0.0244;
+
+function assumedSparsity(nLayers: number): SparsityStatistics {
+  return {
+    source: "assumed: OPT 6.7B's as published in LLM in a flash; train a predictor to know",
+    unionTokens: UNION_TOKENS,
+    layers: Array.from({ length: nLayers }, () => powerLawLayer(ASSUMED_NAMED, 0.5, ASSUMED_ACTIVE)),
+    clumping: null,
+    namedQuantiles: null,
+  };
+}
+
+/** A predictor that nobody has trained yet: of the size that one would have. */
+function assumedPredictor({ nLayers, dModel, dFf }: ModelGeometry): PredictorShapes {
+  const weights = 4 * dModel * dModel + 2 * dModel * dFf;
+  const rank = Math.max(8, Math.round((ASSUMED_PREDICTOR_SHARE * weights) / (dModel + dFf)));
+  const layer = (index: number): PredictorLayerShape => ({
+    layer: index,
+    rank,
+    threshold: 0,
+    trueActiveShare: ASSUMED_ACTIVE,
+    namedShare: ASSUMED_NAMED,
+    recall: 1,
+    precision: ASSUMED_ACTIVE / ASSUMED_NAMED,
+    missedMass: 0,
+    w1: { dtype: "int8", rows: rank, cols: dModel },
+    w2: { dtype: "int8", rows: dFf, cols: rank },
+  });
+  return { layers: Array.from({ length: nLayers }, (_, index) => layer(index)), sparsity: null };
+}

@@ -1,0 +1,74 @@
+/** A plan for a person. */
+import { formatBytes } from "@flashwick/core";
+import { figure, percent, table } from "../table.js";
+import type { PlanDocument } from "./plan-document.js";
+
+const PHASES = [
+  ["reading, with nothing else to do", "exposedReadMs"],
+  ["predicting", "predictMs"],
+  ["deciding what stays", "cacheMs"],
+  ["checksums", "checkMs"],
+  ["attention", "attentionMs"],
+  ["FFN", "ffnMs"],
+  ["head", "headMs"],
+] as const;
+
+const BOUND = {
+  flash: "flash",
+  dram: "the speed of DRAM",
+  compute: "arithmetic",
+  cpu: "deciding and checking",
+} as const;
+
+export function planText(plan: PlanDocument): string {
+  const { perToken, choice, memory, limits, prefill } = plan;
+  const share = (ms: number) => percent(ms / perToken.totalMs);
+  const window = choice.windowTokens === null ? "as many tokens as fit" : `${choice.windowTokens} tokens`;
+  const how = choice.mode === "dense" ? "every neuron is used, layers are streamed" : `a window of ${window}`;
+  return [
+    `${plan.model} (${choice.dtype}, ${formatBytes(plan.fileBytes)}) on ${plan.device}, within ${formatBytes(memory.budget)} of DRAM:`,
+    `${figure(plan.tokensPerSec)} tokens/s, ${figure(perToken.totalMs)} ms a token, bound by ${BOUND[plan.bound]}.${percentiles(plan)}`,
+    "",
+    `choice: ${choice.mode}: ${how}; ${choice.readers} reads in flight, gaps of up to ${formatBytes(choice.mergeGapBytes)} read over, ${choice.threads} threads, ${choice.overlap ? "computing while reads fly" : "reading, then computing"}; keys and values ${choice.kvPrecision}`,
+    `flash: ${formatBytes(perToken.flashBytes)} a token in ${figure(perToken.flashReads)} reads; ${figure(perToken.neuronsNamed)} neurons named, ${figure(perToken.neuronsLoaded)} loaded`,
+    `DRAM: ${formatBytes(memory.total)}: resident ${formatBytes(memory.resident)}, predictors ${formatBytes(memory.predictor)}, neurons ${formatBytes(memory.neuronCache)}, keys and values ${formatBytes(memory.kvCache)}, activations ${formatBytes(memory.activations)}; at least ${formatBytes(plan.smallestBudgetBytes)}`,
+    `prompt: ${prefill.promptTokens} tokens in ${figure(prefill.totalMs / 1000)} s (reading ${figure(prefill.readMs / 1000)} s, arithmetic ${figure(prefill.computeMs / 1000)} s)`,
+    "",
+    table([
+      ["ms a token", "", ""],
+      ...PHASES.map(([name, key]) => [name, perToken[key].toFixed(2), share(perToken[key])]),
+      ["least, DRAM alone", limits.dramMs.toFixed(2), share(limits.dramMs)],
+      ["least, flash alone", limits.flashMs.toFixed(2), share(limits.flashMs)],
+    ]),
+    "",
+    ...alternatives(plan),
+    `sparsity: ${plan.sparsitySource ?? "none, a dense run"}`,
+    ...cycle(plan),
+  ].join("\n");
+}
+
+function percentiles({ percentilesMs }: PlanDocument): string {
+  if (percentilesMs === null) return "";
+  const { p50, p90, p99 } = percentilesMs;
+  return ` Half of the tokens within ${figure(p50)} ms, nine in ten within ${figure(p90)}, 99 in a hundred within ${figure(p99)}.`;
+}
+
+function alternatives({ alternatives, perToken }: PlanDocument): string[] {
+  if (alternatives.length === 0) return [];
+  const rows = alternatives.map(({ change, totalMs, losesBy }) => [
+    Object.entries(change)
+      .map(([setting, value]) => `${setting} ${value ?? "as fits"}`)
+      .join(", "),
+    totalMs.toFixed(2),
+    `${totalMs >= perToken.totalMs ? "+" : ""}${percent(totalMs / perToken.totalMs - 1)}`,
+    losesBy.ms > 0.005 ? `loses ${figure(losesBy.ms)} ms on ${losesBy.phase.replace(/Ms$/, "")}` : "gains nothing",
+  ]);
+  return [table([["instead", "ms", "", ""], ...rows]), ""];
+}
+
+function cycle({ cycleBudgetBytes, memory }: PlanDocument): string[] {
+  if (cycleBudgetBytes === null || memory.budget >= cycleBudgetBytes) return [];
+  return [
+    `note: this budget holds less than what one token names, so that hardly a neuron stays until it is wanted again; from ${formatBytes(cycleBudgetBytes)} on they do`,
+  ];
+}

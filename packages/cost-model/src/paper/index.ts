@@ -1,0 +1,8 @@
+export { type PaperRow, predictPaperTables } from "./predicted-rows.js";
+export {
+  type PaperBackend,
+  type PaperMethod,
+  type PaperPhases,
+  PRINTED_ROWS,
+  type PrintedRow,
+} from "./printed-rows.js";

@@ -1,0 +1,206 @@
+/**
+ * Falcon in Hugging Face's form (FalconForCausalLM), three builds of it:
+ *
+ *     7B    multi-query, rotary, attention and FFN in parallel behind one norm
+ *     40B   `new_decoder_architecture`: grouped queries, rotary, in parallel behind a norm each (or one, as Falcon2 11B)
+ *     RW    ALiBi, biases, multi-head, attention and FFN one after the other
+ *
+ * Source: transformers, models/falcon/{configuration_falcon,modeling_falcon}.py. Query, key and value are one matrix there; its rows stand
+ * by key/value head: the head's queries, its key, its value.
+ */
+import { assert, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import * as v from "valibot";
+import type { TensorShape } from "../../model-writer.js";
+import { isVectorName } from "../../resident-tensors.js";
+import { checkDocument } from "../checkpoint-document.js";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import type { CheckpointFamily, RowRange, WeightSource } from "./family.js";
+
+const falconConfig = v.object({
+  hidden_size: sizeField(MAX_WIDTH),
+  // The first repositories wrote n_layer, n_head and n_head_kv.
+  num_hidden_layers: v.optional(sizeField(MAX_LAYERS)),
+  n_layer: v.optional(sizeField(MAX_LAYERS)),
+  num_attention_heads: v.optional(sizeField(MAX_WIDTH)),
+  n_head: v.optional(sizeField(MAX_WIDTH)),
+  num_kv_heads: v.nullish(sizeField(MAX_WIDTH)),
+  n_head_kv: v.nullish(sizeField(MAX_WIDTH)),
+  vocab_size: sizeField(MAX_VOCAB),
+  ffn_hidden_size: v.nullish(sizeField(MAX_WIDTH)),
+  max_position_embeddings: v.optional(sizeField(MAX_CONTEXT), 2048),
+  activation: v.optional(v.string(), "gelu"),
+  layer_norm_epsilon: v.optional(v.pipe(v.number(), v.gtValue(0), v.ltValue(1)), 1e-5),
+  alibi: v.optional(v.boolean(), false),
+  bias: v.optional(v.boolean(), false),
+  multi_query: v.optional(v.boolean(), true),
+  parallel_attn: v.optional(v.boolean(), true),
+  new_decoder_architecture: v.optional(v.boolean(), false),
+  num_ln_in_parallel_attn: v.nullish(v.picklist([1, 2])),
+  rope_theta: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0)), 10000),
+  rope_scaling: v.optional(v.unknown()),
+  tie_word_embeddings: v.optional(v.boolean(), true),
+  bos_token_id: tokenIdField(11),
+  eos_token_id: tokenIdField(11),
+});
+type FalconConfig = v.InferOutput<typeof falconConfig>;
+
+/** Checkpoint names after `transformer.`, which some checkpoints leave out. */
+const MODEL_NAMES: Readonly<Record<string, string>> = {
+  "token_embd.weight": "word_embeddings.weight",
+  "output_norm.weight": "ln_f.weight",
+  "output_norm.bias": "ln_f.bias",
+};
+
+/** The same in a layer, after `h.<layer>.`; norms depend on the build. */
+const LAYER_NAMES: Readonly<Record<string, string>> = {
+  "attn_output.weight": "self_attention.dense.weight",
+  "attn_output.bias": "self_attention.dense.bias",
+  "ffn_up.bias": "mlp.dense_h_to_4h.bias",
+  "ffn_down.bias": "mlp.dense_4h_to_h.bias",
+};
+
+/** The family of `model_type` "falcon". */
+export const falconFamily: CheckpointFamily = {
+  modelType: "falcon",
+  architectures: ["FalconForCausalLM", "FalconModel", "RWForCausalLM"],
+  readGeometry,
+  residentSource: (tensor, geometry) => {
+    const inLayer = /^blk\.(\d+)\.(.+)$/.exec(tensor.name);
+    if (!inLayer) return whole(tensor, modelNames(tensor.name));
+    const [, layer, role] = inLayer;
+    const fused = /^attn_([qkv])\.(weight|bias)$/.exec(role!);
+    if (fused) return fusedSource(layer!, fused[1] as "q" | "k" | "v", fused[2]!, geometry);
+    return whole(tensor, withAndWithoutPrefix(`h.${layer}.${layerName(role!, geometry)}`));
+  },
+  ffnSource: (layer, { dFf, dModel }) => ({
+    up: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_h_to_4h.weight`), shape: [dFf, dModel] },
+    down: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_4h_to_h.weight`), shape: [dModel, dFf] },
+  }),
+};
+
+function readGeometry(document: unknown, where: string): ModelGeometry {
+  const config = checkDocument(falconConfig, document, where, "CHECKPOINT_CONFIG");
+  const nLayers = required(config.num_hidden_layers ?? config.n_layer, "num_hidden_layers", config, where);
+  const nHeads = required(config.num_attention_heads ?? config.n_head, "num_attention_heads", config, where);
+  const dModel = config.hidden_size;
+  checkDocument(
+    v.object({ num_attention_heads: v.custom(() => dModel % nHeads === 0, "a divisor of hidden_size") }),
+    { num_attention_heads: nHeads },
+    where,
+    "CHECKPOINT_CONFIG",
+  );
+  checkSupported(config, where);
+  const parallelBlock = config.new_decoder_architecture || config.parallel_attn;
+  return {
+    architecture: "falcon",
+    nLayers,
+    dModel,
+    dFf: config.ffn_hidden_size ?? 4 * dModel,
+    nHeads,
+    nKvHeads: kvHeads(config, nHeads),
+    headDim: dModel / nHeads,
+    vocabSize: config.vocab_size,
+    contextLength: config.max_position_embeddings,
+    embeddingDim: dModel,
+    activation: config.activation === "relu" ? "relu" : "gelu",
+    normBefore: true,
+    finalNorm: true,
+    normAffine: true,
+    normEpsilon: config.layer_norm_epsilon,
+    biases: config.bias,
+    tiedHead: config.tie_word_embeddings,
+    positions: config.alibi ? "alibi" : "rotary",
+    ropeTheta: config.alibi ? null : config.rope_theta,
+    parallelBlock,
+    ffnNorm: !parallelBlock || (config.new_decoder_architecture && config.num_ln_in_parallel_attn !== 1),
+    positionOffset: 0,
+    bosTokenId: config.bos_token_id,
+    eosTokenId: config.eos_token_id,
+  };
+}
+
+/** In the old architecture `multi_query` means one head for all, whatever `num_kv_heads` says. */
+function kvHeads(config: FalconConfig, nHeads: number): number {
+  if (config.new_decoder_architecture) return config.num_kv_heads ?? config.n_head_kv ?? nHeads;
+  return config.multi_query ? 1 : nHeads;
+}
+
+/** A field that stands under one of two names; a missing one is reported under today's. */
+function required(value: number | undefined, field: string, config: FalconConfig, where: string): number {
+  if (value === undefined)
+    checkDocument(v.object({ [field]: sizeField(MAX_WIDTH) }), config, where, "CHECKPOINT_CONFIG");
+  assert(value !== undefined, "a missing field was reported");
+  return value;
+}
+
+function checkSupported(
+  { activation, rope_scaling: scaling, new_decoder_architecture: isNew, alibi }: FalconConfig,
+  where: string,
+): void {
+  if (activation !== "relu" && activation !== "gelu") {
+    throw new UnsupportedError(
+      "UNSUPPORTED_ACTIVATION",
+      `${where}: field activation: expected "relu" or "gelu", found ${JSON.stringify(activation)}; convert another checkpoint`,
+      { details: { file: where, field: "activation", activation } },
+    );
+  }
+  if (scaling !== undefined && scaling !== null) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${where}: field rope_scaling: expected none, found ${JSON.stringify(scaling)}; stretched rotary positions are not implemented`,
+      { details: { file: where, field: "rope_scaling" } },
+    );
+  }
+  if (isNew && alibi) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${where}: field alibi: expected false with new_decoder_architecture, found true; no published Falcon has both`,
+      { details: { file: where, field: "alibi" } },
+    );
+  }
+}
+
+function modelNames(name: string): string[] {
+  if (name === "output.weight") return ["lm_head.weight"];
+  const rest = MODEL_NAMES[name];
+  assert(rest !== undefined, `Falcon has no tensor ${name}`);
+  return withAndWithoutPrefix(rest);
+}
+
+function layerName(role: string, { parallelBlock, ffnNorm }: ModelGeometry): string {
+  const norm = /^(attn|ffn)_norm\.(weight|bias)$/.exec(role);
+  if (!norm) {
+    const name = LAYER_NAMES[role];
+    assert(name !== undefined, `Falcon has no tensor ${role} in a layer`);
+    return name;
+  }
+  const [, which, part] = norm;
+  const twoInParallel = parallelBlock && ffnNorm;
+  if (which === "attn") return `${twoInParallel ? "ln_attn" : "input_layernorm"}.${part}`;
+  return `${twoInParallel ? "ln_mlp" : "post_attention_layernorm"}.${part}`;
+}
+
+/** Rows of the fused matrix. */
+function fusedSource(layer: string, which: "q" | "k" | "v", part: string, geometry: ModelGeometry): WeightSource {
+  const { nHeads, nKvHeads, headDim, dModel } = geometry;
+  const queries = nHeads / nKvHeads;
+  const rows = Array.from({ length: nKvHeads }, (_, group): RowRange => {
+    const first = group * (queries + 2) * headDim;
+    if (which === "q") return { first, count: queries * headDim };
+    return { first: first + (queries + (which === "k" ? 0 : 1)) * headDim, count: headDim };
+  });
+  const total = (nHeads + 2 * nKvHeads) * headDim;
+  return {
+    names: withAndWithoutPrefix(`h.${layer}.self_attention.query_key_value.${part}`),
+    shape: part === "bias" ? [total] : [total, dModel],
+    rows,
+  };
+}
+
+function whole({ name, rows, cols }: TensorShape, names: readonly string[]): WeightSource {
+  return { names, shape: isVectorName(name) ? [cols] : [rows, cols] };
+}
+
+function withAndWithoutPrefix(name: string): string[] {
+  return [`transformer.${name}`, name];
+}

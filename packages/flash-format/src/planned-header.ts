@@ -1,0 +1,60 @@
+/**
+ * The header that a model file would have, decided before there is a weight: what a model will need can be told from its config.json.
+ * Checksums and fingerprint are those of nothing.
+ */
+import type { DType, ModelGeometry } from "@flashwick/core";
+import { BLANK_FINGERPRINT } from "./fingerprint.js";
+import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
+import { planModelFile } from "./model-layout.js";
+
+export interface PlannedForm {
+  readonly dtype: DType;
+  readonly layout?: "bundled" | "split";
+  readonly strideBytes?: "auto" | number;
+}
+
+/**
+ * The header of the file that `convertCheckpoint` would write for this geometry, but for the tokenizer that it carries.
+ *
+ * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ */
+export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHeader {
+  const plan = planModelFile({
+    geometry,
+    dtype: form.dtype,
+    layout: form.layout ?? "bundled",
+    strideBytes: form.strideBytes ?? "auto",
+    tokenizerJson: null,
+    tokenizerKind: null,
+    name: "planned",
+  });
+  const place = (index: number) => {
+    const { offset, sizeBytes } = plan.container.tensors[index]!;
+    return { offset, sizeBytes, crc32c: 0 };
+  };
+  const tensors = new Map<string, ResidentTensor>();
+  for (const [name, { shape, dtype, tensor, scale }] of plan.residents) {
+    tensors.set(name, { ...shape, dtype, ...place(tensor), scales: scale === null ? null : place(scale) });
+  }
+  const records = plan.records.map(
+    ({ layer, records: first, downRecords, checksums }): RecordTensor => ({
+      layer,
+      offset: place(first).offset,
+      downOffset: downRecords === null ? null : place(downRecords).offset,
+      crcOffset: place(checksums).offset,
+      crcOfCrcs: 0,
+    }),
+  );
+  return {
+    geometry,
+    weights: plan.weights,
+    tensors,
+    records,
+    fingerprint: BLANK_FINGERPRINT,
+    tokenizerJson: null,
+    tokenizerKind: null,
+    fileBytes: plan.container.fileBytes,
+    dataOffset: plan.container.dataOffset,
+    metadata: new Map(),
+  };
+}

@@ -1,0 +1,3 @@
+/** What planning needs and nothing else: a command that only predicts need not load an engine. */
+export { type EstimateOptions, estimate, type PredictorShapes, planRequest, shapeOf } from "../estimate.js";
+export { keepProfile, readKeptProfile } from "./profile/kept-profile.js";

@@ -1,0 +1,97 @@
+/** A block whose attention and FFN read the same input: what the FFN needs is named, and begins to fly, before attention. */
+import type { FlashReader } from "@flashwick/flash-io";
+import type { KernelFactory } from "@flashwick/kernels";
+import { expect, it } from "vitest";
+import { openFixture } from "./checkpoint.fixture.js";
+import { Model, type ModelOptions } from "./model.js";
+import { noisePredictor } from "./noise-predictor.fixture.js";
+
+const LAYERS = 3;
+
+/** A model that writes down what its reader and its attention are asked to do. */
+async function openNoted(name: string, options: ModelOptions, onAttention = () => {}) {
+  const events: string[] = [];
+  const plain = await openFixture(name);
+  const { reader, kernels: make, ...parts } = plain.parts;
+  const noted: FlashReader = {
+    ...reader,
+    start(memory, runs, signal) {
+      events.push("read");
+      reader.start(memory, runs, signal);
+    },
+    wait(runCount) {
+      events.push("wait");
+      return reader.wait(runCount);
+    },
+  };
+  const kernels: KernelFactory = (arena) => {
+    const made = make(arena);
+    return {
+      ...made,
+      attention(...operands) {
+        events.push("attention");
+        onAttention();
+        made.attention(...operands);
+      },
+    };
+  };
+  const predictor = noisePredictor(plain.header);
+  return { model: new Model({ ...parts, reader: noted, kernels, predictor }, options), events };
+}
+
+/** The order of events of a decoded token, repetitions left out: what matters is who comes before whom. */
+async function eventsOfToken(name: string, options: ModelOptions): Promise<string[]> {
+  // A window of one token: every layer reads for every token.
+  const { model, events } = await openNoted(name, { windowTokens: 1, ...options });
+  await model.withSession(8, async (session) => {
+    await session.prefill([3, 50, 211]);
+    await session.decode(7);
+    events.length = 0;
+    await session.decode(499);
+  });
+  const order = events.filter((event, i) => event !== events[i - 1]);
+  await model.close();
+  return order;
+}
+
+const perLayer = (...events: string[]) => Array.from({ length: LAYERS }, () => events).flat();
+
+it("reads fly during attention, and are waited for after it", async () => {
+  expect(await eventsOfToken("falcon-tiny-mqa", {})).toEqual(perLayer("read", "attention", "wait"));
+});
+
+it("without overlap nothing flies during attention", async () => {
+  expect(await eventsOfToken("falcon-tiny-mqa", { overlap: false })).toEqual(perLayer("attention", "read", "wait"));
+});
+
+it("where the FFN reads what attention has changed, its neurons are named after attention", async () => {
+  expect(await eventsOfToken("opt-tiny-sharded", {})).toEqual(perLayer("attention", "read", "wait"));
+});
+
+it("looking ahead is no guess here, and changes nothing", async () => {
+  const expected = perLayer("read", "attention", "wait");
+  expect(await eventsOfToken("falcon-tiny-mqa", { lookahead: true })).toEqual(expected);
+});
+
+it("a token that fails in attention, with reads in flight, leaves a cache that claims nothing; the next one is right", async () => {
+  const logitsAfter = async (breakAt: number) => {
+    let calls = 0;
+    const { model } = await openNoted("falcon-tiny-mqa", { windowTokens: 1 }, () => {
+      if (++calls === breakAt) throw new Error("attention broke");
+    });
+    const logits = await model.withSession(8, async ({ engine }) => {
+      await engine.batch([3, 50, 211], 0, { logits: "none" });
+      if (breakAt > 0) {
+        await expect(engine.decode(7, 3, { logits: "none" })).rejects.toThrow("attention broke");
+        expect(engine.caches[1]!.numUsed).toBe(0);
+      }
+      let last = new Float32Array(0);
+      await engine.decode(7, 3, { logits: "last", onLogits: (_, values) => void (last = values.slice()) });
+      return last;
+    });
+    await model.close();
+    return logits;
+  };
+  const secondLayerOfTheToken = LAYERS + 2;
+  expect(await logitsAfter(secondLayerOfTheToken)).toEqual(await logitsAfter(0));
+});

@@ -1,0 +1,73 @@
+/**
+ * What the encodings of position need beside the weights, by Hugging Face's `modeling_falcon.py` (transformers 4.57): in f32 where it
+ * computes in f32, in bfloat16 where it does. Learned positions are weights, and a row table.
+ */
+import { assert, decodeBfloat16, encodeBfloat16, type ModelGeometry } from "@flashwick/core";
+import type { Arena } from "@flashwick/kernels";
+import type { Workspace } from "./workspace.js";
+
+/**
+ * How often ALiBi is added to the scores. transformers 4.57.3 with eager attention, which the saved references come from, adds it twice: to
+ * the product in `FalconAttention.forward`, and with the causal mask, where `_update_causal_mask` has put it for the other implementations. Its
+ * SDPA path, and ALiBi's paper, add it once. Checked: with 2 the logits of falcon-tiny-alibi are the reference's within 6e-6, with 1 they
+ * are off by up to 2e-2. To become 1 when the references do.
+ */
+const ALIBI_TIMES = 2;
+
+/** Writes the tables of a geometry's encoding, for `contextTokens` positions, to where the workspace has room for them. */
+export function fillPositionTables(
+  arena: Arena,
+  workspace: Pick<Workspace, "rotaryCos" | "rotarySin" | "alibiSlopes">,
+  geometry: ModelGeometry,
+  contextTokens: number,
+): void {
+  const { positions, ropeTheta, headDim, nHeads } = geometry;
+  if (positions === "rotary") {
+    assert(ropeTheta !== null, "rotary positions have a base");
+    const { cos, sin } = rotaryTables(headDim, ropeTheta, contextTokens);
+    arena.f32(workspace.rotaryCos, cos.length).set(cos);
+    arena.f32(workspace.rotarySin, sin.length).set(sin);
+  } else if (positions === "alibi") {
+    arena.f32(workspace.alibiSlopes, nHeads).set(alibiSlopes(nHeads));
+  }
+}
+
+/**
+ * Cosine and sine of position · theta^(−2d / headDim), f32 `[contextTokens, headDim / 2]` each.
+ *
+ * Cost: two functions an element; some 5 ms for 2048 tokens and heads of 64.
+ */
+export function rotaryTables(
+  headDim: number,
+  theta: number,
+  contextTokens: number,
+): { readonly cos: Float32Array; readonly sin: Float32Array } {
+  const half = headDim / 2;
+  const frequencies = Float32Array.from(
+    { length: half },
+    (_, d) => 1 / Math.fround(theta ** Math.fround((2 * d) / headDim)),
+  );
+  const cos = new Float32Array(contextTokens * half);
+  const sin = new Float32Array(contextTokens * half);
+  for (let position = 0; position < contextTokens; position++) {
+    for (let d = 0; d < half; d++) {
+      const angle = Math.fround(position * frequencies[d]!);
+      cos[position * half + d] = Math.cos(angle);
+      sin[position * half + d] = Math.sin(angle);
+    }
+  }
+  return { cos, sin };
+}
+
+/**
+ * ALiBi's slope of each head, bfloat16 values, {@link ALIBI_TIMES} times: a geometric sequence for a power of two of heads, and every other one of the next finer
+ * sequence for the heads beyond (`build_alibi_tensor`).
+ */
+export function alibiSlopes(nHeads: number): Float32Array {
+  const power = 2 ** Math.floor(Math.log2(nHeads));
+  const base = (count: number) => Math.fround(2 ** -(2 ** -(Math.log2(count) - 3)));
+  return Float32Array.from({ length: nHeads }, (_, head) => {
+    const slope = head < power ? base(power) ** (head + 1) : base(2 * power) ** (2 * (head - power) + 1);
+    return ALIBI_TIMES * decodeBfloat16(encodeBfloat16(slope));
+  });
+}
