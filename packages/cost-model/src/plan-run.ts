@@ -40,6 +40,8 @@ export interface RunPlan {
 
 /** A later candidate must be faster by this share. */
 const WORTH_MS_SHARE = 0.005;
+/** Positions of a run at which candidates are compared. */
+const SEARCH_LOOKS = 2;
 /** Gaps that are tried, in records. */
 const GAP_RECORDS = [0, 1, 2, 4, 8];
 const MOST_GAP_BYTES = 256 * 1024;
@@ -55,15 +57,18 @@ export function planRun(request: PlanRequest): RunPlan {
   const priced: Priced[] = [];
   for (const settings of candidates(request)) {
     try {
-      priced.push(price(request, settings));
+      priced.push(price(request, settings, SEARCH_LOOKS));
     } catch (error) {
       if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
       refusal = smaller(refusal, error);
     }
   }
   if (priced.length === 0) throw refusal;
-  const best = priced.reduce((a, b) => (b.ms < a.ms * (1 - WORTH_MS_SHARE) ? b : a));
-  return { settings: best.settings, memory: best.memory, cost: best.cost, alternatives: runnersUp(priced, best) };
+  const chosen = priced.reduce((a, b) => (b.ms < a.ms * (1 - WORTH_MS_SHARE) ? b : a));
+  // The search looks at few positions; what is told looks at more.
+  const best = price(request, chosen.settings);
+  const alternatives = runnersUp(request, priced, chosen, best);
+  return { settings: best.settings, memory: best.memory, cost: best.cost, alternatives };
 }
 
 interface Priced {
@@ -74,14 +79,14 @@ interface Priced {
 }
 
 /** Expected cost of a run with given settings. @throws {BudgetError} as the memory plan does. */
-export function price(request: PlanRequest, settings: EngineSettings): Priced {
+export function price(request: PlanRequest, settings: EngineSettings, looks?: number): Priced {
   const memory = request.memory(settings);
   const sparsity = settings.mode === "dense" ? denseSparsity(request.shape.nLayers) : request.sparsity!;
   const { slotsByLayer, kvPrecision, batchTokens } = memory;
   const { shape, profile } = request;
   const cost = runCost(
     { shape, profile, sparsity, settings, slotsByLayer, kvPrecision },
-    { ...request.length, batchTokens },
+    { ...request.length, batchTokens, ...(looks === undefined ? {} : { looks }) },
   );
   return { settings, memory, cost, ms: cost.token.totalMs };
 }
@@ -121,16 +126,18 @@ function threadCounts(cores: number): number[] {
 }
 
 /** For each setting the best of those that differ from the chosen one in it alone. */
-function runnersUp(priced: readonly Priced[], best: Priced): Alternative[] {
+function runnersUp(request: PlanRequest, priced: readonly Priced[], chosen: Priced, best: Priced): Alternative[] {
   const keys = Object.keys(best.settings) as (keyof EngineSettings)[];
   const alternatives = keys.flatMap((key) => {
     // Another mode has settings of its own: its best is what the choice was against.
     const others = key === "mode" ? [] : keys.filter((other) => other !== key);
     const differing = priced.filter(
-      ({ settings }) => settings[key] !== best.settings[key] && others.every((k) => settings[k] === best.settings[k]),
+      ({ settings }) =>
+        settings[key] !== chosen.settings[key] && others.every((k) => settings[k] === chosen.settings[k]),
     );
     if (differing.length === 0) return [];
-    const next = differing.reduce((a, b) => (b.ms < a.ms ? b : a));
+    const nearest = differing.reduce((a, b) => (b.ms < a.ms ? b : a));
+    const next = price(request, nearest.settings);
     return [
       {
         change: { [key]: next.settings[key] },

@@ -12,6 +12,8 @@ export interface RunLength {
   /** Decoded tokens that are not counted: while they pass, the cache warms up. Default 0. */
   readonly warmUpTokens?: number;
   readonly batchTokens: number;
+  /** Positions at which the run is looked at; it changes slowly. Default 6. */
+  readonly looks?: number;
 }
 
 /** What a token's time goes to most: `cpu` is deciding, checking and calling; `compute` arithmetic that memory could feed faster. */
@@ -28,7 +30,6 @@ export interface RunCost {
   readonly bound: Bound;
 }
 
-/** Positions at which a run is looked at; it changes slowly. */
 const LOOKS = 6;
 /** A kernel that reaches this share of the read loop is held up by DRAM. */
 const DRAM_BOUND_SHARE = 0.7;
@@ -50,9 +51,9 @@ export function runCost(request: RunRequest, length: RunLength): RunCost {
   };
 }
 
-function positions({ promptTokens, decodeTokens, warmUpTokens = 0 }: RunLength): number[] {
+function positions({ promptTokens, decodeTokens, warmUpTokens = 0, looks: most = LOOKS }: RunLength): number[] {
   const first = Math.max(1, promptTokens + warmUpTokens);
-  const looks = Math.max(1, Math.min(LOOKS, decodeTokens));
+  const looks = Math.max(1, Math.min(most, decodeTokens));
   return Array.from({ length: looks }, (_, i) => Math.round(first + ((i + 0.5) / looks) * decodeTokens - 0.5));
 }
 

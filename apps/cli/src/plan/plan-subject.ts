@@ -10,7 +10,9 @@ import {
   type SparsityStatistics,
 } from "@flashwick/core";
 import {
+  type EngineSettings,
   ffnFlashBytes,
+  type MemoryPlan,
   MODEL_PRESETS,
   modelPreset,
   type PlanRequest,
@@ -77,8 +79,18 @@ async function presetSubject(name: string, options: SubjectOptions): Promise<Pla
       ...wish,
       shape,
       sparsity,
-      memory: ({ mode }) => planMemory(memoryRequest(mode, { budgetBytes, contextTokens, kvPrecision })),
+      memory: onceEach((mode) => planMemory(memoryRequest(mode, { budgetBytes, contextTokens, kvPrecision }))),
     }),
+  };
+}
+
+/** A plan of memory for each mode, made when it is first asked for. */
+function onceEach(make: (mode: EngineSettings["mode"]) => MemoryPlan): PlanRequest["memory"] {
+  const made = new Map<EngineSettings["mode"], MemoryPlan>();
+  return ({ mode }) => {
+    const plan = made.get(mode) ?? make(mode);
+    made.set(mode, plan);
+    return plan;
   };
 }
 

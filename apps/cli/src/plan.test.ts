@@ -1,0 +1,128 @@
+/** `flashwick plan` through the program: what it answers without weights, and how it refuses. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { demoModels } from "@flashwick/demo-models";
+import { afterAll, describe, expect, it } from "vitest";
+import { main } from "./main.js";
+
+const dir = mkdtempSync(join(tmpdir(), "plan-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+const config = join(demoModels["opt-demo"].checkpointDir, "config.json");
+
+async function plan(...argv: string[]) {
+  let out = "";
+  let err = "";
+  const status = await main(["plan", ...argv], {
+    out: { isTty: false, columns: 80, write: (text) => void (out += text) },
+    err: { isTty: false, columns: 80, write: (text) => void (err += text) },
+    env: {},
+    signal: new AbortController().signal,
+    clock: () => 0,
+    peakRssBytes: () => 0,
+  });
+  return { status, out, err };
+}
+const json = async (...argv: string[]) => {
+  const { status, out } = await plan(...argv, "--json");
+  return { status, document: JSON.parse(out) };
+};
+
+describe("flashwick plan", () => {
+  it("answers for a published model on a published device, with every field of the contract", async () => {
+    const { status, document } = await json("opt-6.7b", "--preset", "paper-m1-max", "--dram-budget", "50%");
+    expect(status).toBe(0);
+    expect(document).toMatchObject({
+      fits: true,
+      device: "paper-m1-max",
+      choice: { mode: "predicted", policy: "window" },
+    });
+    for (const key of ["smallestBudgetBytes", "tokensPerSec", "bound", "alternatives", "memory", "limits", "prefill"]) {
+      expect(document[key]).toBeDefined();
+    }
+    const { perToken } = document;
+    const parts = ["exposedReadMs", "predictMs", "cacheMs", "checkMs", "attentionMs", "ffnMs", "headMs"];
+    expect(perToken.totalMs).toBeCloseTo(
+      parts.reduce((sum, key) => sum + perToken[key], 0),
+      6,
+    );
+    expect(document.memory.total).toBeLessThanOrEqual(document.memory.budget);
+  });
+  it("answers from a config.json alone, and says what it assumed", async () => {
+    const { status, document } = await json(config, "--preset", "nvme-pcie4", "--dtype", "int8");
+    expect([status, document.choice.dtype]).toEqual([0, "int8"]);
+    expect(document.sparsitySource).toContain("assumed");
+  });
+  it("tells a person what binds", async () => {
+    const { out } = await plan("opt-6.7b", "--preset", "sata-ssd", "--dram-budget", "6GiB");
+    expect(out).toContain("bound by flash");
+    expect(out).toContain("instead");
+  });
+  it("says that a budget does not fit, and which would; that one fits, one KiB less does not", async () => {
+    const { status, document } = await json("opt-6.7b", "--preset", "paper-m1-max", "--dram-budget", "1GiB");
+    expect([status, document.fits, document.choice]).toEqual([1, false, null]);
+    const smallest = document.smallestBudgetBytes;
+    const at = (bytes: number) => json("opt-6.7b", "--preset", "paper-m1-max", "--dram-budget", `${bytes}`);
+    expect((await at(smallest)).document.fits).toBe(true);
+    expect((await at(smallest - 1024)).document.fits).toBe(false);
+  });
+  it("draws speed over budget, with the same figures in the document", async () => {
+    const file = join(dir, "plan.svg");
+    const { document } = await json("opt-1.3b", "--preset", "nvme-pcie4", "--dram-budget", "50%", "--plot", file);
+    expect(document.plot.budgets.length).toBeGreaterThan(20);
+    const speeds = document.plot.budgets.map(({ tokensPerSec }: { tokensPerSec: number }) => tokensPerSec);
+    expect(Math.max(...speeds)).toBeGreaterThan(speeds[0]);
+    expect(readFileSync(file, "utf8")).toMatch(/^<svg[\s\S]*tokens per second[\s\S]*<\/svg>\s*$/);
+  });
+  it("estimates energy only from the user's figures", async () => {
+    const without = await json("opt-1.3b", "--preset", "nvme-pcie4");
+    const given = await json("opt-1.3b", "--preset", "nvme-pcie4", "--energy", "watts=10");
+    expect(without.document.energyJoulesPerToken).toBeNull();
+    const seconds = given.document.perToken.totalMs / 1000;
+    expect(given.document.energyJoulesPerToken).toBeCloseTo(10 * seconds, 9);
+  });
+
+  const bad = (name: string, value: unknown) => {
+    const file = join(dir, name);
+    writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
+    return file;
+  };
+  const opt = JSON.parse(readFileSync(config, "utf8"));
+  it.each<[string, () => string[], string, string]>([
+    ["a profile that is none", () => ["opt-1.3b", "--device", bad("a.json", {})], "INPUT_INVALID", "schemaVersion"],
+    ["a profile that is no JSON", () => ["opt-1.3b", "--device", bad("b.json", "{")], "INPUT_INVALID", "JSON"],
+    ["an unknown device", () => ["opt-1.3b", "--preset", "floppy"], "INPUT_INVALID", "sata-ssd"],
+    ["an unknown model", () => ["opt-9b", "--preset", "sata-ssd"], "INPUT_INVALID", "opt-6.7b"],
+    [
+      "an unknown architecture",
+      () => [bad("c.json", { model_type: "mamba", architectures: ["MambaForCausalLM"] }), "--preset", "sata-ssd"],
+      "UNSUPPORTED_ARCHITECTURE",
+      "mamba",
+    ],
+    [
+      "a missing field",
+      () => [bad("d.json", { ...opt, hidden_size: undefined }), "--preset", "sata-ssd"],
+      "CHECKPOINT_CONFIG",
+      "hidden_size",
+    ],
+    [
+      "statistics that make no sense",
+      () => [
+        "opt-1.3b",
+        "--preset",
+        "sata-ssd",
+        "--sparsity",
+        bad("e.json", { source: "x", unionTokens: [1], layers: [] }),
+      ],
+      "INPUT_INVALID",
+      "layers",
+    ],
+  ])("refuses %s, naming it", async (_, argv, code, named) => {
+    const { status, document } = await json(...argv());
+    expect([status, document.error.code]).toEqual([1, code]);
+    expect(document.error.message).toContain(named);
+  });
+  it("is wrong usage with two devices", async () => {
+    expect((await plan("opt-1.3b", "--preset", "sata-ssd", "--device", "x.json")).status).toBe(2);
+  });
+});

@@ -1,0 +1,73 @@
+/**
+ * Is the planner's choice a good one? Measures a grid of settings by brute force, in turns, and sets the planner's pick beside the fastest; writes
+ * docs/results/settings-grid.csv:
+ *
+ *     pnpm build && node tools/results/settings-grid.mjs opt-1.3b-f16.gguf [budget in % of the file]
+ */
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { demoModels } from "@flashwick/demo-models";
+import { openModel } from "@flashwick/runtime/node";
+import { predictedRun, quickProfile, textTokens } from "./src/predicted-run.mjs";
+
+const [file, percent = "50"] = process.argv.slice(2);
+const length = { promptTokens: 16, warmUpTokens: 8, decodeTokens: 32 };
+const PASSES = 2;
+const grid = [8, 16, 32].flatMap((readers) =>
+  [0, 32768, 65536].flatMap((mergeGapBytes) =>
+    [false, true].map((overlap) => ({ readers, mergeGapBytes, overlap, threads: 2 })),
+  ),
+);
+grid.push(
+  { readers: 16, mergeGapBytes: 0, overlap: false, threads: 1 },
+  { readers: 16, mergeGapBytes: 65536, overlap: true, threads: 1 },
+);
+
+const model = await openModel(file, { mode: "predicted" });
+const tokens = textTokens(
+  model,
+  demoModels["opt-demo"].texts.evaluation,
+  2000,
+  length.promptTokens + length.warmUpTokens + length.decodeTokens,
+);
+await model.close();
+
+const profile = await quickProfile(file);
+const run = (options) =>
+  predictedRun({ file, budgetPercent: Number(percent), options }, tokens, length, undefined, profile);
+/** The planner's pick is one of the rows: measured in the same turns. */
+const rows = [{ title: "the planner's pick", options: {} }, ...grid.map((options) => ({ title: "", options }))].map(
+  (row) => ({
+    ...row,
+    ms: [],
+  }),
+);
+for (let pass = 0; pass < PASSES; pass++) {
+  for (const row of rows) {
+    const { measured, overlap, predict } = await run(row.options);
+    row.ms.push(measured.tokenMs.mean);
+    row.settings = {
+      readers: measured.readers,
+      threads: measured.threads,
+      mergeGapBytes: measured.mergeGapBytes,
+      overlap,
+    };
+    row.predicted = predict(profile).own?.tokenMs;
+  }
+}
+const best = (row) => Math.min(...row.ms);
+const fastest = Math.min(...rows.map(best));
+const cells = rows.map((row) => [
+  row.title,
+  ...Object.values(row.settings),
+  best(row).toFixed(1),
+  row.ms.map((ms) => ms.toFixed(1)).join(" "),
+  row.predicted?.toFixed(1),
+]);
+const head = ["row", "readers", "threads", "gap_bytes", "overlap", "best_ms", "passes_ms", "predicted_ms"];
+const text = [head, ...cells].map((line) => line.join(",")).join("\n");
+writeFileSync(fileURLToPath(new URL("../../docs/results/settings-grid.csv", import.meta.url)), `${text}\n`);
+console.log(text);
+console.log(
+  `the planner's pick: ${best(rows[0]).toFixed(1)} ms, the fastest of ${grid.length}: ${fastest.toFixed(1)} ms, ${(100 * (best(rows[0]) / fastest - 1)).toFixed(1)} % slower`,
+);
