@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { deviceProfile, sparsityOf } from "../cost.fixture.js";
 import { missingReads } from "../missing-reads.js";
+import { batchMs, readBytesPerSec } from "../read-time.js";
 import { missShare, namedShare } from "../sparsity.js";
 import { type TokenRequest, tokenCost } from "../token-cost.js";
 import { type NeuronUse, sampleUse } from "./neuron-use.js";
