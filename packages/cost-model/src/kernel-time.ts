@@ -15,6 +15,18 @@ export interface KernelUse {
  * type that is nearest in width; where it lacks the op, `linear`; at last DRAM's own rate.
  */
 export function kernelBytesPerSec(profile: DeviceProfile, use: KernelUse): number {
+  const known = knownRates.get(profile) ?? new Map<string, number>();
+  knownRates.set(profile, known);
+  const key = `${use.op} ${use.dtype} ${use.threads} ${use.workingSetBytes}`;
+  const rate = known.get(key) ?? findRate(profile, use);
+  known.set(key, rate);
+  return rate;
+}
+
+/** Found once for each use: planning asks some ten thousand times. */
+const knownRates = new WeakMap<DeviceProfile, Map<string, number>>();
+
+function findRate(profile: DeviceProfile, use: KernelUse): number {
   const ofOp = profile.kernels.filter((rate) => rate.op === use.op);
   const known = ofOp.length > 0 ? ofOp : profile.kernels.filter((rate) => rate.op === "linear");
   if (known.length === 0) return profile.dramBytesPerSec;

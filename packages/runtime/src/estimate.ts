@@ -17,7 +17,7 @@ import {
   type RunPlan,
 } from "@flashwick/cost-model";
 import type { ModelHeader, ResidentTensor } from "@flashwick/flash-format";
-import type { KernelFactory } from "@flashwick/kernels";
+import { Arena, type KernelFactory } from "@flashwick/kernels";
 import { memoryRequest } from "./engine-sizes.js";
 
 /** A predictor's file header, or a whole predictor: its shapes are enough. */
@@ -62,12 +62,14 @@ export function planRequest(header: ModelHeader, options: EstimateOptions): Plan
   const { contextLength, nLayers } = header.geometry;
   const contextTokens = options.contextTokens ?? Math.min(contextLength, promptTokens + warmUpTokens + decodeTokens);
   const sparsity = statisticsOf(options, nLayers);
+  // Asked for sizes alone, over and over.
+  const probe = kernels(new Arena(0));
   const plans = new Map<string, MemoryPlan>();
   const memory = ({ mode, mergeGapBytes }: EngineSettings): MemoryPlan => {
     const key = `${mode} ${mergeGapBytes}`;
     const known = plans.get(key);
     if (known) return known;
-    const place = { kernels, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
+    const place = { kernels: () => probe, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
     const wish = { budgetBytes: dramBudgetBytes, contextTokens, kvPrecision };
     const plan = planMemory(memoryRequest(header, mode === "dense" ? null : predictor, mode, place, wish));
     plans.set(key, plan);
