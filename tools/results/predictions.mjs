@@ -45,12 +45,12 @@ for (const size of Object.keys(names)) {
   const length = LENGTHS[size];
   const total = length.promptTokens + length.warmUpTokens + length.decodeTokens;
   const reference = `${names[size]}-f16.gguf`;
-  const { tokens, statistics } = await recordText(reference, FIRST_TOKEN[size], total);
+  const { tokens, ...recorded } = await recordText(reference, FIRST_TOKEN[size], total);
   for (const setting of SETTINGS) {
     const layout = setting.layout ?? "bundled";
     const file = `${names[size]}-${setting.dtype}${layout === "split" ? "-split" : ""}.gguf`;
     if (!existsSync(file)) continue;
-    rows.push(await measure(size, { ...setting, layout, file }, tokens, length, statistics));
+    rows.push(await measure(size, { ...setting, layout, file }, tokens, length, recorded));
     write();
   }
 }
@@ -61,16 +61,19 @@ async function recordText(file, first, count) {
   const model = await openModel(file, { mode: "predicted" });
   try {
     const tokens = textTokens(model, texts.evaluation, first, count);
-    return { tokens, statistics: await measureSparsity(model, [tokens], { source: "a recording of the text" }) };
+    const byLayer = Array.from({ length: model.header.geometry.nLayers }, () => []);
+    const onNamed = (layer, named) => byLayer[layer].push(named);
+    const statistics = await measureSparsity(model, [tokens], { source: "a recording of the text", onNamed });
+    return { tokens, statistics, sets: tokens.map((_, t) => byLayer.map((sets) => sets[t])) };
   } finally {
     await model.close();
   }
 }
 
-async function measure(size, setting, tokens, length, statistics) {
+async function measure(size, setting, tokens, length, recorded) {
   let profile = await quickProfile(setting.file);
   for (let attempt = 1; ; attempt++) {
-    const { measured, others, overlap, predict } = await predictedRun(setting, tokens, length, statistics, profile);
+    const { measured, others, overlap, predict } = await predictedRun(setting, tokens, length, recorded, profile);
     const after = await quickProfile(setting.file);
     const [a, b] = [predict(profile), predict(after)];
     const mean = (pick) => (pick(a) + pick(b)) / 2;
@@ -87,10 +90,16 @@ async function measure(size, setting, tokens, length, statistics) {
       overlap,
       measured_ms: measured.tokenMs.mean,
       predicted_ms: mean((p) => p.text.tokenMs),
-      error: mean((p) => p.text.tokenMs) / measured.tokenMs.mean - 1,
+      replayed_ms: mean((p) => p.replayed.tokenMs),
+      error: mean((p) => p.replayed.tokenMs) / measured.tokenMs.mean - 1,
+      statistics_error: mean((p) => p.text.tokenMs) / measured.tokenMs.mean - 1,
+      measured_p90_ms: measured.tokenMs.p90,
+      replayed_p90_ms: mean((p) => p.replayed.tokenMsQuantiles.p90),
       measured_mb: measured.flashBytesPerToken / 1e6,
       predicted_mb: mean((p) => p.text.flashBytesPerToken) / 1e6,
-      bytes_error: mean((p) => p.text.flashBytesPerToken) / measured.flashBytesPerToken - 1,
+      replayed_mb: mean((p) => p.replayed.flashBytesPerToken) / 1e6,
+      bytes_error: mean((p) => p.replayed.flashBytesPerToken) / measured.flashBytesPerToken - 1,
+      statistics_bytes_error: mean((p) => p.text.flashBytesPerToken) / measured.flashBytesPerToken - 1,
       own_statistics_ms: mean((p) => p.own.tokenMs),
       own_statistics_mb: mean((p) => p.own.flashBytesPerToken) / 1e6,
       ...phases(measured.msPerToken, mean),
@@ -106,8 +115,8 @@ async function measure(size, setting, tokens, length, statistics) {
         row.policy,
         row.window,
         `r${row.readers} t${row.threads} g${row.gap_bytes} o${overlap}`,
-        `measured ${row.measured_ms.toFixed(1)} predicted ${row.predicted_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %)`,
-        `MB ${row.measured_mb.toFixed(2)} ${row.predicted_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %)`,
+        `measured ${row.measured_ms.toFixed(1)} replayed ${row.replayed_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %) statistics ${row.predicted_ms.toFixed(1)} (${(100 * row.statistics_error).toFixed(1)} %)`,
+        `MB ${row.measured_mb.toFixed(2)} ${row.replayed_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %) ${row.predicted_mb.toFixed(2)} (${(100 * row.statistics_bytes_error).toFixed(1)} %)`,
         `others ${(100 * others).toFixed(0)} %`,
       ].join("  "),
     );
@@ -122,6 +131,7 @@ function phases(measured, mean) {
     names.flatMap((phase) => [
       [`measured_${phase}`, measured[phase]],
       [`predicted_${phase}`, mean((p) => p.text.msPerToken[phase])],
+      [`replayed_${phase}`, mean((p) => p.replayed.msPerToken[phase])],
     ]),
   );
 }
@@ -135,15 +145,18 @@ function write() {
 }
 
 function summarize() {
-  const errors = rows.map((row) => Math.abs(row.error));
-  const bytes = rows.map((row) => Math.abs(row.bytes_error));
+  const of = (key) => rows.map((row) => Math.abs(row[key]));
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   console.log(
     `${rows.length} runs; ${cpus()[0].model.trim()} x${cpus().length}, Node ${process.version}, commit ${commit}`,
   );
-  console.log(`time: mean absolute error ${percent(mean(errors))}, worst ${percent(Math.max(...errors))}`);
-  console.log(`flash bytes: mean absolute error ${percent(mean(bytes))}, worst ${percent(Math.max(...bytes))}`);
+  const say = (what, errors) =>
+    console.log(`${what}: mean absolute error ${percent(mean(errors))}, worst ${percent(Math.max(...errors))}`);
+  say("time, recording replayed", of("error"));
+  say("time, statistics of the recording", of("statistics_error"));
+  say("flash bytes, recording replayed", of("bytes_error"));
+  say("flash bytes, statistics of the recording", of("statistics_bytes_error"));
   console.log(readFileSync(join(root, "docs/results/predictions.csv"), "utf8").split("\n").length - 2, "rows written");
 }

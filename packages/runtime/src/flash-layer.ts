@@ -19,7 +19,7 @@ import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
 /** Longest single read of chosen records. */
-const MAX_READ_BYTES = 8 * 2 ** 20;
+export const MAX_READ_BYTES = 8 * 2 ** 20;
 /** Longest single read of a stream: enough for the device's bandwidth, and short enough that several readers share a chunk. */
 const STREAM_READ_BYTES = 2 ** 20;
 /** Landed neurons are computed in so many groups, of at least so many neurons. */

@@ -13,6 +13,7 @@ export {
   type ModelParts,
   type RunSummary,
 } from "./model.js";
+export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";

@@ -8,6 +8,8 @@ import type { Model } from "./model.js";
 export interface MeasureSparsityOptions {
   /** Where the text comes from, for people. */
   readonly source: string;
+  /** Sees each set: token after token of a batch, layer after layer. The array is not used again. */
+  readonly onNamed?: (layer: number, named: Uint32Array) => void;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -23,7 +25,7 @@ export interface MeasureSparsityOptions {
 export async function measureSparsity(
   model: Model,
   sequences: readonly (readonly number[])[],
-  { source, onProgress, signal }: MeasureSparsityOptions,
+  { source, onNamed, onProgress, signal }: MeasureSparsityOptions,
 ): Promise<SparsityStatistics> {
   const { nLayers, dFf } = model.header.geometry;
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
@@ -39,7 +41,11 @@ export async function measureSparsity(
         tally.begin();
         const observer = maskingObserver(engine, (layer, first, _count, nTokens, _act, _row, named) => {
           if (first !== 0) return;
-          for (let t = 0; t < nTokens; t++) tally.add(layer, namedOf(named!.subarray(t * dFf, (t + 1) * dFf)));
+          for (let t = 0; t < nTokens; t++) {
+            const set = namedOf(named!.subarray(t * dFf, (t + 1) * dFf));
+            tally.add(layer, set);
+            onNamed?.(layer, Uint32Array.from(set));
+          }
         });
         for (let at = 0; at < sequence.length; at += engine.batchTokens) {
           const batch = sequence.slice(at, at + engine.batchTokens);

@@ -17,6 +17,7 @@ import {
 } from "@flashwick/core";
 import {
   type DeviceProfile,
+  type EngineSettings,
   type KvPrecision,
   type MemoryPlan,
   planMemory,
@@ -32,6 +33,7 @@ import { Engine } from "./engine.js";
 import type { NeuronMode } from "./engine-parts.js";
 import { memoryRequest } from "./engine-sizes.js";
 import { predictRun } from "./predicted-run.js";
+import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.js";
 import { summarizeRun } from "./run-summary.js";
 import { createSampler, type SamplingOptions } from "./sampler.js";
 import { checkTokens, Session } from "./session.js";
@@ -387,9 +389,30 @@ export class Model {
     sparsity?: SparsityStatistics,
   ): PredictedRun | null {
     const { profile, predictor } = this.parts;
-    if (!profile || this.mode === "oracle") return null;
+    const { settings } = this;
+    if (!profile || !settings) return null;
+    return predictRun({ header: this.header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
+  }
+
+  /**
+   * The same from a recording of what the text names: bytes and reads as the engine will count them, and the scatter of tokens.
+   *
+   * @param warmUpTokens Decoded tokens that are left out of the means.
+   * @returns Null without a device profile, or in another mode than `predicted`.
+   */
+  replay(plan: MemoryPlan, recorded: RecordedSets, warmUpTokens = 0): ReplayedRun | null {
+    const { profile, predictor } = this.parts;
+    const { settings } = this;
+    if (!profile || settings?.mode !== "predicted") return null;
+    const policy = this.#policy;
+    return replayRun({ header: this.header, profile, predictor, plan, settings, policy, recorded, warmUpTokens });
+  }
+
+  /** What the engine is told, in the cost model's terms; null for the oracle, which is for study. */
+  get settings(): EngineSettings | null {
+    if (this.mode === "oracle") return null;
     const { threads, readers, mergeGapBytes } = this.threading;
-    const settings = {
+    return {
       mode: this.mode,
       windowTokens: this.#policy.windowTokens ?? Number.POSITIVE_INFINITY,
       threads,
@@ -397,7 +420,6 @@ export class Model {
       mergeGapBytes,
       overlap: this.options.overlap ?? this.parts.overlap ?? true,
     };
-    return predictRun({ header: this.header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
   }
 
   #summarize(

@@ -8,7 +8,7 @@ import { InputError, type ModelGeometry, type TokenStats } from "@flashwick/core
 import type { Engine } from "./engine.js";
 
 /** Tokens whose sets fill the caches after a prefill. */
-const SEED_TOKENS = 8;
+export const SEED_TOKENS = 8;
 
 export class Session {
   readonly engine: Engine;

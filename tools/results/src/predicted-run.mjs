@@ -29,9 +29,9 @@ export function othersShare(before, after, ms) {
 /**
  * @param setting { file, budgetPercent, options } of openModel
  * @param length  { promptTokens, warmUpTokens, decodeTokens }
- * @param profiles Measured before and after; predictions are their mean.
+ * @param recorded { statistics, sets } of the text: means, and the sets themselves by [token][layer]
  */
-export async function predictedRun(setting, tokens, length, statistics, profile) {
+export async function predictedRun(setting, tokens, length, { statistics, sets }, profile) {
   const { file, budgetPercent, options = {} } = setting;
   const dramBudgetBytes = Math.floor((statSync(file).size * budgetPercent) / 100);
   const model = await openModel(file, { dramBudgetBytes, profile, mode: "predicted", ...options });
@@ -72,7 +72,11 @@ export async function predictedRun(setting, tokens, length, statistics, profile)
         measured,
         others,
         overlap,
-        predict: (device) => ({ own: predict(device), text: predict(device, statistics) }),
+        predict: (device) => ({
+          own: predict(device),
+          text: predict(device, statistics),
+          replayed: model.replay(plan, { sets, promptTokens }, warmUpTokens),
+        }),
       };
     });
   } finally {

@@ -8,12 +8,12 @@ const COLOURS = { f16: "#0072b2", int8: "#d55e00" };
 const SHAPES = { bundled: "circle", split: "square" };
 
 /**
- * @param {readonly { readonly size: string, readonly dtype: string, readonly layout: string, readonly measured_ms: number, readonly predicted_ms: number }[]} rows
+ * @param {readonly { readonly size: string, readonly dtype: string, readonly layout: string, readonly measured_ms: number, readonly replayed_ms: number }[]} rows
  * @returns {string} An SVG document, white behind.
  */
 export function scatterPicture(rows) {
   const { document } = parseHTML("<html><body></body></html>");
-  const all = rows.flatMap((row) => [row.measured_ms, row.predicted_ms]);
+  const all = rows.flatMap((row) => [row.measured_ms, row.replayed_ms]);
   const domain = [Math.min(...all) / 1.3, Math.max(...all) * 1.3];
   const line = (/** @type {number} */ factor) => domain.map((ms) => ({ measured: ms, predicted: ms * factor }));
   const lineOf = (/** @type {number} */ factor, /** @type {string} */ dash) =>
@@ -39,7 +39,7 @@ export function scatterPicture(rows) {
       lineOf(1, "none"),
       lineOf(1.1, "4 4"),
       lineOf(1 / 1.1, "4 4"),
-      Plot.dot(rows, { x: "measured_ms", y: "predicted_ms", stroke: "dtype", symbol: "layout", r: 5, strokeWidth: 2 }),
+      Plot.dot(rows, { x: "measured_ms", y: "replayed_ms", stroke: "dtype", symbol: "layout", r: 5, strokeWidth: 2 }),
     ],
   });
   plot.setAttribute("xmlns", "http://www.w3.org/2000/svg");
