@@ -42,6 +42,14 @@ export function number(least: number, most = Number.POSITIVE_INFINITY): Parse<nu
   };
 }
 
+/** `0.5%` or `0.005`: a share, at least 0 and at most 1. */
+export function share(text: string): number {
+  const [, digits, sign] = /^(\d+(?:\.\d*)?|\.\d+)(%?)$/.exec(text.trim()) ?? [];
+  const value = digits === undefined ? Number.NaN : Number(digits) / (sign === "%" ? 100 : 1);
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError("Expected a share: 0.5% or 0.005.");
+}
+
 /** `auto`, or what `parse` reads. */
 export function orAuto<T>(parse: Parse<T>): Parse<T | "auto"> {
   return (text) => (text === "auto" ? "auto" : parse(text));

@@ -4,7 +4,7 @@ export interface Progress {
   readonly phase: string;
   readonly loaded: number;
   readonly total: number;
-  readonly unit: "bytes" | "tokens" | "steps" | "layers";
+  readonly unit: "bytes" | "tokens" | "steps" | "layers" | "runs" | "tasks";
   /** Anything worth showing beside the bar: a tensor's name, a loss. */
   readonly detail?: string;
 }

@@ -30,6 +30,7 @@ export {
   denseSparsity,
   heldShare,
   missShare,
+  namedShare,
   powerLawLayer,
   tokensHeld,
   UNION_TOKENS,

@@ -18,5 +18,6 @@ export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
 export { Session } from "./session.js";
+export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";

@@ -1,10 +1,17 @@
 /** `flashwick eval`: quality beside cost. */
 import { formatBytes, InputError } from "@flashwick/core";
-import { type EvaluateResult, evaluateText, type Model } from "@flashwick/runtime";
+import {
+  type EvaluateResult,
+  evaluateTasks,
+  evaluateText,
+  type Model,
+  parseTasks,
+  type TasksResult,
+} from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
-import { addEngineFlags, type EngineFlags, openWithFlags } from "../engine-flags.js";
+import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { integer } from "../option-values.js";
 import type { CommonFlags } from "../report.js";
@@ -12,7 +19,8 @@ import { figure, percent, table } from "../table.js";
 import { readText } from "../text-file.js";
 
 interface EvalFlags extends CommonFlags, EngineFlags {
-  readonly text: string;
+  readonly text?: string;
+  readonly tasks?: string;
   readonly maxWindows?: number;
   readonly windowTokens: number;
   readonly against?: string;
@@ -25,7 +33,11 @@ export function evalCommand(invocation: Invocation): Command {
     example: "flashwick eval opt-demo.gguf --text evaluation.txt --max-windows 20 --against dense",
   })
     .argument("<model.gguf>", "model file")
-    .requiredOption("--text <file>", "text to evaluate on, UTF-8 (no default)")
+    .option("--text <file>", "text to evaluate on, UTF-8 (no default: this or --tasks is needed)")
+    .option(
+      "--tasks <file>",
+      'multiple-choice tasks instead, JSON lines: {"context": text, "endings": [text, …], "label": index} (default: none)',
+    )
     .option("--max-windows <n>", "use at most the first n windows (default: all)", integer(1))
     .option("--window-tokens <n>", "tokens of a window, BOS included", integer(2), 256)
     .option(
@@ -33,11 +45,64 @@ export function evalCommand(invocation: Invocation): Command {
       "compare token by token with: dense (the same file, all neurons, no budget), or another model file (default: nothing)",
     );
   return addEngineFlags(command, "sidecar").action(async (path: string, flags: EvalFlags) => {
-    invocation.exitStatus = await evaluate(invocation, path, flags);
+    requireOne(flags, ["text", "tasks"]);
+    const { text, tasks } = flags;
+    invocation.exitStatus =
+      tasks === undefined
+        ? await evaluate(invocation, path, { ...flags, text: text! })
+        : await chooseEndings(invocation, path, { ...flags, tasks });
   });
 }
 
-function evaluate({ terminal }: Invocation, path: string, flags: EvalFlags): Promise<number> {
+/** `--tasks`: accuracy, and with `--against` how often both choose alike. */
+function chooseEndings(
+  { terminal }: Invocation,
+  path: string,
+  flags: EvalFlags & { readonly tasks: string },
+): Promise<number> {
+  return withReport(terminal, flags, async (report) => {
+    const tasks = parseTasks(await readText(flags.tasks), flags.tasks);
+    const model = await openWithFlags(path, flags, "sidecar", report);
+    try {
+      const options = { signal: terminal.signal, onProgress: report.onProgress };
+      const { choices, ...result } = await evaluateTasks(model, tasks, options);
+      const against = flags.against === undefined ? null : await openAgainst(path, flags, model);
+      const other = against && (await evaluateTasks(against, tasks, options).finally(() => against.close()));
+      const alike = other && choices.filter((choice, i) => choice === other.choices[i]).length / tasks.length;
+      const comparison = other && { accuracy: other.accuracy, accuracyNorm: other.accuracyNorm, sameChoice: alike! };
+      const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), choices };
+      report.result(document, () => tasksText(model.mode, result, comparison));
+    } finally {
+      await model.close();
+    }
+    return undefined;
+  });
+}
+
+function tasksText(
+  mode: string,
+  result: Omit<TasksResult, "choices">,
+  other: { readonly accuracy: number; readonly accuracyNorm: number; readonly sameChoice: number } | null,
+): string {
+  return table([
+    ["mode", mode],
+    ["accuracy", `${percent(result.accuracyNorm)} ± ${percent(result.standardError)}, length-normalised`],
+    ["", `${percent(result.accuracy)} by plain likelihood; guessing ${percent(result.chance)}`],
+    ["over", `${result.tasks} tasks`],
+    ...(other
+      ? [
+          ["against", `${percent(other.accuracyNorm)} length-normalised, ${percent(other.accuracy)} plain`],
+          ["agreement", `${percent(other.sameChoice)} of the choices`],
+        ]
+      : []),
+  ]);
+}
+
+function evaluate(
+  { terminal }: Invocation,
+  path: string,
+  flags: EvalFlags & { readonly text: string },
+): Promise<number> {
   return withReport(terminal, flags, async (report) => {
     const text = await readText(flags.text);
     const startMs = terminal.clock();

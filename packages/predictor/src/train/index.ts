@@ -6,6 +6,7 @@ export {
   qualityAt,
   thresholdOfBin,
 } from "./calibration-curve.js";
+export { type Candidate, type CandidateBudget, type CandidateChoice, chooseCandidates } from "./candidate-choice.js";
 export { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
 export { HELD_OUT_PERIOD, isHeldOut } from "./document-split.js";
 export { type FinishOptions, finishPredictors } from "./finish-predictors.js";

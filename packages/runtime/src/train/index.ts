@@ -1,3 +1,10 @@
+export {
+  type CalibrateOptions,
+  type CalibrationResult,
+  type CalibrationStep,
+  type CalibrationTarget,
+  calibratePredictor,
+} from "./calibrate-predictor.js";
 export { type MarkedDocument, recordActivations } from "./record-activations.js";
 export {
   countParameters,
