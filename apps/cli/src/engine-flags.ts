@@ -7,7 +7,7 @@ import { type BackendName, openModel, sidecarPath } from "@flashwick/runtime/nod
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { UsageError } from "./failure.js";
-import { byteSize, integer, threshold } from "./option-values.js";
+import { byteSize, integer, number, threshold } from "./option-values.js";
 import type { Report } from "./report.js";
 
 export interface EngineFlags {
@@ -16,6 +16,7 @@ export interface EngineFlags {
   readonly oracle?: boolean;
   readonly dramBudget?: ByteSize;
   readonly threshold?: number;
+  readonly residentMargin?: number;
   readonly window?: number;
   readonly policy?: NonNullable<ModelOptions["policy"]>;
   readonly kvPrecision?: NonNullable<ModelOptions["kvPrecision"]>;
@@ -53,6 +54,11 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       "--threshold <x>",
       "a neuron is named when its score, a logit, exceeds x; -inf names all (default: calibrated, by layer)",
       threshold,
+    )
+    .option(
+      "--resident-margin <x>",
+      "decoding: neurons in DRAM are named from a threshold lower by x, a logit; the output then depends on the cache (default: 0)",
+      number(0),
     )
     .option("--window <n>", "neurons of the last n tokens stay in DRAM (default: as many tokens as fit)", integer(1))
     .addOption(new Option("--policy <name>", "what stays in the neuron cache (default: window)").choices(POLICIES))
@@ -141,6 +147,7 @@ async function engineOptions(path: string, flags: EngineFlags): Promise<ModelOpt
   return {
     dramBudgetBytes: flags.dramBudget && (await budgetBytes(path, flags.dramBudget)),
     threshold: flags.threshold,
+    residentMargin: flags.residentMargin,
     windowTokens: flags.window,
     policy: flags.policy,
     kvPrecision: flags.kvPrecision,

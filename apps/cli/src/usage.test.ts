@@ -25,6 +25,7 @@ describe("help", () => {
       "inspect",
       "verify",
       "train",
+      "calibrate",
       "run",
       "score",
       "eval",

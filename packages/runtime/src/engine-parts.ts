@@ -19,6 +19,11 @@ export interface EngineParts {
   readonly policy: CachePolicyChoice;
   /** Overrides the predictor's own thresholds. */
   readonly threshold?: number | undefined;
+  /**
+   * Predicted mode: neurons that are resident already are named from a threshold lower by this much (a logit). Default 0. Above 0 the output
+   * depends on what the cache holds: the same prompt may give another text after another one.
+   */
+  readonly residentMargin?: number | undefined;
   readonly clock: () => number;
   readonly maxArenaBytes?: number | undefined;
   /** Arenas in shared memory: for compute threads, or a reader with threads. */

@@ -294,8 +294,8 @@ export class Engine {
     flash.anticipate(this.predictedSet(layer, 0), this.meter, signal);
   }
 
-  /** The predictor's set for vector `token` of the batch in the workspace. */
-  predictedSet(layer: number, token: number): Uint32Array {
+  /** The predictor's set for vector `token` of the batch in the workspace. @param threshold Default: the option's, or the layer's own. */
+  predictedSet(layer: number, token: number, threshold?: number): Uint32Array {
     const { arena, predictor } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
     assert(predictor, "predicted mode has predictors");
@@ -306,8 +306,7 @@ export class Engine {
       x,
       { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch },
       workspace.named,
-      // A layer that names every neuron has no scores that a threshold could be held against.
-      predictor.threshold === Number.NEGATIVE_INFINITY ? undefined : this.parts.threshold,
+      threshold ?? this.#threshold(predictor),
     );
     return kernels.arena.u32(workspace.named, count);
   }
@@ -327,13 +326,35 @@ export class Engine {
 
   async #name(layer: number, x: Ptr, arena: number, signal?: AbortSignal): Promise<Uint32Array> {
     this.meter.enter("predict");
-    if (this.parts.mode === "predicted") return this.predictedSet(layer, 0);
+    if (this.parts.mode === "predicted") {
+      const { residentMargin = 0 } = this.parts;
+      return residentMargin > 0 ? this.#leniently(layer, residentMargin) : this.predictedSet(layer, 0);
+    }
     const { flash } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
     const out = kernels.arena.u32(workspace.named, this.parts.file.header.geometry.dFf);
     const { stageSlots } = this.#sizes;
     const count = await flash.trulyActive(out, x, this.#stages[arena]!, stageSlots, this.meter, signal);
     return out.subarray(0, count);
+  }
+
+  /** The predictor's set for the token being decoded, where a resident neuron needs a score lower by `margin`: it costs no read. */
+  #leniently(layer: number, margin: number): Uint32Array {
+    const { arena, predictor, flash } = this.#layers[layer]!;
+    const { kernels, workspace } = this.#workshops[arena]!;
+    const threshold = this.#threshold(predictor!);
+    const { cache, dFf } = flash.parts;
+    const some = this.predictedSet(layer, 0, threshold - margin);
+    const scores = kernels.arena.f32(workspace.predictorScores, dFf);
+    let count = 0;
+    for (const neuron of some) if (scores[neuron]! > threshold || cache.slotOf(neuron) >= 0) some[count++] = neuron;
+    return some.subarray(0, count);
+  }
+
+  /** A layer that names every neuron has no scores that a threshold could be held against. */
+  #threshold(predictor: PlacedPredictor): number {
+    const own = predictor.threshold;
+    return own === Number.NEGATIVE_INFINITY ? own : (this.parts.threshold ?? own);
   }
 
   /** What the predictor names for the last tokens of the batch, oldest first. */

@@ -47,6 +47,11 @@ export interface ModelOptions {
   readonly mode?: NeuronMode | undefined;
   /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
   readonly threshold?: number | undefined;
+  /**
+   * Resident neurons are named from a threshold lower by this much: better quality for no reads. Default 0: with any other the output depends
+   * on what the neuron cache holds.
+   */
+  readonly residentMargin?: number | undefined;
   /** Default `window`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
   /** Tokens whose neurons stay; default: as many as fit. */
@@ -359,6 +364,7 @@ export class Model {
       mode: this.mode,
       policy: this.#policy,
       threshold: this.options.threshold,
+      residentMargin: this.options.residentMargin,
       mergeGapBytes: this.#mergeGapBytes,
       overlap: this.options.overlap ?? this.parts.overlap,
       readAhead: this.options.overlap,

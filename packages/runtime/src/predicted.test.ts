@@ -139,3 +139,27 @@ describe("counters", () => {
     }
   });
 });
+
+describe("a margin for resident neurons", () => {
+  it("names more, reads nothing more for it, and depends on what the cache holds", async () => {
+    const probe = await openPredicted({ dtype: "f32" });
+    const { smallestBudgetBytes } = probe.plan(PROMPT.length);
+    await probe.close();
+    // Room for a few tokens' neurons, so that some stay.
+    const options = { dtype: "f32" as const, dramBudgetBytes: smallestBudgetBytes + 60_000 };
+    const strict = await decodeAll(options);
+    const lenient = await decodeAll({ ...options, residentMargin: 0.5 });
+    let more = 0;
+    // The first token's first layer sees the same input in both.
+    expect(lenient.trace.tokens[0]![0]).toEqual(strict.trace.tokens[0]![0]);
+    for (const [t, layers] of strict.trace.tokens.entries()) {
+      const [few, many] = [new Set(layers[0]), new Set(lenient.trace.tokens[t]![0])];
+      for (const neuron of few) expect(many.has(neuron)).toBe(true);
+      more += many.size - few.size;
+    }
+    expect(more).toBeGreaterThan(0);
+    expect(lenient.logits).not.toEqual(strict.logits);
+    const none = await decodeAll({ ...options, residentMargin: 0 });
+    expect(none.logits).toEqual(strict.logits);
+  });
+});

@@ -1,6 +1,7 @@
 /** Runs one rung of the ladder and takes its measure. */
-import type { DramAccount, OnProgress, TokenStats } from "@flashwick/core";
-import { createSampler, type Session, summarizeRun } from "@flashwick/runtime";
+import type { DramAccount, OnProgress, PredictedRun, TokenStats } from "@flashwick/core";
+import type { DeviceProfile } from "@flashwick/cost-model";
+import { createSampler, Model, type Session, summarizeRun } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import type { Rung } from "./rung.js";
 
@@ -33,6 +34,8 @@ export interface RungMeasure {
   readonly threads: number;
   readonly mergeGapBytes: number;
   readonly dramBytes: DramAccount;
+  /** What the cost model expected of the rung; null for rungs that forget or reload between tokens, which no engine setting does. */
+  readonly predicted: PredictedRun | null;
 }
 
 export interface Climb {
@@ -41,6 +44,8 @@ export interface Climb {
   readonly prompt: readonly number[];
   /** Decoded one by one; as long as the rung's tokens at least. */
   readonly text: readonly number[];
+  /** What the device can do: predictions stand on it. It chooses nothing: rungs are what they are. */
+  readonly profile: DeviceProfile;
   readonly clock: () => number;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
@@ -51,8 +56,8 @@ export interface Climb {
  * greedily repeats itself, and a cache would look better than it is.
  */
 export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
-  const { path, prompt, text, clock, onProgress, signal } = climb;
-  const model = await openModel(path, { ...rung.options, onProgress, signal });
+  const { path, prompt, text, profile, clock, onProgress, signal } = climb;
+  const model = await openModel(path, { ...rung.options, profile: null, onProgress, signal });
   try {
     const context = prompt.length + rung.warmUpTokens + rung.tokens;
     return await model.withSession(
@@ -71,6 +76,8 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
           onProgress({ phase: rung.title, loaded: i + 1, total: rung.warmUpTokens + rung.tokens, unit: "tokens" });
         }
         const { geometry, weights } = model.header;
+        const length = { promptTokens: prompt.length, warmUpTokens: rung.warmUpTokens, decodeTokens: rung.tokens };
+        const expecting = new Model({ ...model.parts, profile }, model.options);
         const run = summarizeRun({
           geometry,
           weights,
@@ -108,6 +115,7 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
           threads: run.threads,
           mergeGapBytes: run.mergeGapBytes,
           dramBytes: run.dramBytes,
+          predicted: rung.between === null ? expecting.predict(engine.parts.plan, length) : null,
         };
       },
       { onProgress, signal },

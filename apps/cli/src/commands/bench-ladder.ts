@@ -1,8 +1,9 @@
 /** `flashwick bench ladder`: what each of the paper's ideas is worth, on one model and one device. */
 import { stat } from "node:fs/promises";
 import { FlashwickError, formatBytes, InputError, IoError } from "@flashwick/core";
+import type { DeviceProfile } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
-import { openModel } from "@flashwick/runtime/node";
+import { measureProfile, openModel } from "@flashwick/runtime/node";
 import type { Command } from "commander";
 import { climb, type RungMeasure } from "../bench/climb.js";
 import { readMachine } from "../bench/machine.js";
@@ -10,6 +11,7 @@ import { counterpartOf, type LadderFiles, planLadder, type Rung } from "../bench
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
+import { readDeviceProfile } from "../json-file.js";
 import { byteSize, integer } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
@@ -30,6 +32,7 @@ interface LadderFlags extends CommonFlags {
   readonly readers?: number;
   readonly threads?: number;
   readonly only?: string;
+  readonly device?: string;
 }
 
 export function benchLadderCommand(invocation: Invocation): Command {
@@ -56,6 +59,7 @@ export function benchLadderCommand(invocation: Invocation): Command {
     .option("--check-tokens <n>", "tokens that each rung must share with its plain counterpart", integer(1), 4)
     .option("--readers <n>", "flash reader threads (default: what suits the device)", integer(1))
     .option("--threads <n>", "compute threads (default: one a core)", integer(1))
+    .option("--device <file>", "device profile for the predictions (default: what is measured now, ten seconds)")
     .option("--only <ids>", "rungs to climb, by id, separated by commas (default: all)")
     .action(async (path: string, _, command: Command) => {
       const flags = command.optsWithGlobals<LadderFlags>();
@@ -88,11 +92,13 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
   if (rungs.length === 0)
     throw new InputError("INPUT_INVALID", `--only ${flags.only}: no such rung; leave it out to see all`);
   const words = await textTokens(path, flags);
+  report.note("measuring the device, for the predictions");
+  const profile = await deviceProfile(path, flags, report);
   const counterparts = new Map<string, readonly number[]>();
   const climbed: ClimbedRung[] = [];
   for (const rung of rungs) {
-    const expected = await counterpartTokens(rung, files, words, flags, counterparts, report);
-    const measure = await climb(rung, climbOf(rung, files, words, report));
+    const expected = await counterpartTokens(rung, files, words, flags, counterparts, profile, report);
+    const measure = await climb(rung, climbOf(rung, files, words, profile, report));
     checkTokens(rung, expected, measure.tokens);
     const naive = climbed[0] ?? { ...measure, paper: rung.paper };
     climbed.push({
@@ -104,7 +110,9 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
     });
     report.note(`${measure.title}: ${figure(measure.totalMs)} ms a token, ${figure(measure.ioMs)} ms of I/O`);
   }
-  report.result({ machine: readMachine(), model: path, dramBudgetBytes, rungs: climbed }, () => ladderTable(climbed));
+  report.result({ machine: readMachine(), model: path, dramBudgetBytes, device: profile.name, rungs: climbed }, () =>
+    ladderTable(climbed),
+  );
   return undefined;
 }
 
@@ -136,9 +144,20 @@ async function fileBytes(path: string): Promise<number> {
   }
 }
 
-function climbOf(rung: Rung, files: LadderFiles, words: Words, { terminal, onProgress }: Report) {
+async function deviceProfile(path: string, { device }: LadderFlags, { terminal }: Report): Promise<DeviceProfile> {
+  if (device !== undefined) return await readDeviceProfile(device);
+  return await measureProfile({ path, quick: true, signal: terminal.signal });
+}
+
+function climbOf(
+  rung: Rung,
+  files: LadderFiles,
+  words: Words,
+  profile: DeviceProfile,
+  { terminal, onProgress }: Report,
+) {
   const { clock, signal } = terminal;
-  return { path: files[rung.file]!, ...words, clock, signal, onProgress };
+  return { path: files[rung.file]!, ...words, profile, clock, signal, onProgress };
 }
 
 async function counterpartTokens(
@@ -147,12 +166,13 @@ async function counterpartTokens(
   words: Words,
   flags: LadderFlags,
   known: Map<string, readonly number[]>,
+  profile: DeviceProfile,
   report: Report,
 ): Promise<readonly number[]> {
   const plain = { ...counterpartOf(rung), warmUpTokens: 0, tokens: flags.checkTokens - 1 };
   const before = known.get(plain.id);
   if (before) return before;
-  const { tokens } = await climb(plain, climbOf(plain, files, words, report));
+  const { tokens } = await climb(plain, climbOf(plain, files, words, profile, report));
   known.set(plain.id, tokens);
   return tokens;
 }
@@ -180,6 +200,7 @@ function ladderTable(rungs: readonly ClimbedRung[]): string {
     "check",
     "compute",
     "total",
+    "predicted",
     "I/O",
     "total",
     "paper",
@@ -195,6 +216,7 @@ function ladderTable(rungs: readonly ClimbedRung[]): string {
     figure(rung.checkMs),
     figure(rung.computeMs),
     figure(rung.totalMs),
+    rung.predicted ? figure(rung.predicted.tokenMs) : "-",
     `${rung.ioTimesFewer.toFixed(1)}x`,
     `${rung.totalTimesFewer.toFixed(1)}x`,
     rung.paper ? `${rung.paper.ioMs} ms, ${rung.paper.ioTimesFewer.toFixed(1)}x` : "-",

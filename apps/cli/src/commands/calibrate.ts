@@ -43,10 +43,14 @@ export function calibrateCommand(invocation: Invocation): Command {
       "--predictor <file...>",
       "predictors; of several, each layer takes the one whose weights are worth it (default: <model>.predictor.gguf)",
     )
-    .option("--perplexity <rise>", "target: perplexity over the dense one's, minus 1, at most: 0.1% or 0.001", share)
+    .option(
+      "--perplexity <rise>",
+      "target: perplexity over the dense one's, minus 1, at most: 0.1% or 0.001 (default: 0.5%, without --agreement)",
+      share,
+    )
     .option(
       "--agreement <share>",
-      "target: positions whose likeliest token is the dense one's, at least: 99% (default: with neither, --perplexity 0.5%)",
+      "target: positions whose likeliest token is the dense one's, at least: 99% (default: none)",
       share,
     )
     .option("--share <x>", "predictor weights over model weights, at most (default: any)", number(0, 1))

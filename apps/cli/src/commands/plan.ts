@@ -1,14 +1,14 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
-import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { type DType, formatBytes, InputError, isFlashwickError } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, devicePreset, parseDeviceProfile, planRun } from "@flashwick/cost-model";
+import { type DType, formatBytes, isFlashwickError } from "@flashwick/core";
+import { DEVICE_PRESETS, type DeviceProfile, devicePreset, planRun } from "@flashwick/cost-model";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
+import { readDeviceProfile } from "../json-file.js";
 import { byteSize, integer } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import { type Energy, type PlanFacts, planDocument, refusalDocument } from "../plan/plan-document.js";
@@ -147,24 +147,12 @@ async function deviceOf(model: string, { device, preset }: PlanFlags): Promise<D
   if (device !== undefined && preset !== undefined)
     throw new UsageError("expected one of --device and --preset, found both");
   if (preset !== undefined) return devicePreset(preset);
-  if (device !== undefined) return parseDeviceProfile(await readJson(device), device);
+  if (device !== undefined) return await readDeviceProfile(device);
   const kept = readKeptProfile(model) ?? readKeptProfile(".");
   if (kept) return kept;
   throw new UsageError(
     `no profile of this machine (${availableParallelism()} cores) is kept: run flashwick profile, or name a device with --preset or --device`,
   );
-}
-
-async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, "utf8").catch((cause: Error) => {
-    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
-  });
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const message = `${path}: expected JSON (${(cause as Error).message}); write it with flashwick profile -o`;
-    throw new InputError("INPUT_INVALID", message, { cause });
-  }
 }
 
 async function draw(

@@ -92,7 +92,7 @@ export async function calibratePredictor(model: Model, options: CalibrateOptions
   const choose = (namedPerActive: number) => chooseCandidates(candidates, { namedPerActive, maxWeights, costs });
   const judge = async (namedPerActive: number) => {
     const choice = choose(namedPerActive);
-    const predictor = assemble(options.predictors, candidates, choice);
+    const predictor = assemblePredictor(options.predictors, candidates, choice);
     const result = await evaluate(model, predictor, options);
     const step = stepOf(namedPerActive, result, options.target);
     steps.push(step);
@@ -143,10 +143,17 @@ function checkOptions({ predictors, target }: CalibrateOptions): void {
   }
 }
 
-/** Every predictor's curve on the text, by layer. */
-async function measureCandidates(
+/** Every predictor's curve on the text, `[layer][predictor]`. @param model Dense. */
+export async function measureCandidates(
   model: Model,
-  { predictors, text, kernels, maxWindows = 64, onProgress, signal }: CalibrateOptions,
+  {
+    predictors,
+    text,
+    kernels,
+    maxWindows = 64,
+    onProgress,
+    signal,
+  }: Pick<CalibrateOptions, "predictors" | "text" | "kernels" | "maxWindows" | "onProgress" | "signal">,
 ): Promise<Candidate[][]> {
   const { geometry } = model.header;
   const windowTokens = trainingWindowTokens(geometry.contextLength);
@@ -180,7 +187,8 @@ function readCosts(model: Model, { predictors, engine = {} }: CalibrateOptions):
   return costs.some((cost) => cost > 0) ? costs : costs.map(() => 1);
 }
 
-function assemble(
+/** A predictor of each layer's chosen candidate and threshold, with what the curves say of it. */
+export function assemblePredictor(
   predictors: readonly Predictor[],
   candidates: readonly (readonly Candidate[])[],
   choice: readonly CandidateChoice[],

@@ -1,9 +1,11 @@
 export {
+  assemblePredictor,
   type CalibrateOptions,
   type CalibrationResult,
   type CalibrationStep,
   type CalibrationTarget,
   calibratePredictor,
+  measureCandidates,
 } from "./calibrate-predictor.js";
 export { type MarkedDocument, recordActivations } from "./record-activations.js";
 export {

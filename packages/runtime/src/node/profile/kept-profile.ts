@@ -49,7 +49,11 @@ export function keepProfile(
     renameSync(temporary, file);
     return file;
   } catch {
-    rmSync(temporary, { force: true });
+    try {
+      rmSync(temporary, { force: true });
+    } catch {
+      // Where the folder is none, there is nothing to remove.
+    }
     return null;
   }
 }

@@ -1,0 +1,47 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { profile } from "../../profile.fixture.js";
+import { keepProfile, readKeptProfile } from "./kept-profile.js";
+
+const root = mkdtempSync(join(tmpdir(), "flashwick-kept-"));
+let folder: string;
+let count = 0;
+beforeEach(() => {
+  folder = join(root, `${count++}`, "cache");
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+const keep = (host = "here") => keepProfile(root, profile, new Date("2026-01-02T03:04:05Z"), folder, host);
+
+describe("kept profiles", () => {
+  it("comes back as it was measured, and replaces an older one whole", () => {
+    expect(keep()).not.toBeNull();
+    expect(readKeptProfile(root, folder, "here")).toEqual(profile);
+    keepProfile(root, { ...profile, name: "measured later" }, new Date(), folder, "here");
+    expect(readKeptProfile(root, folder, "here")!.name).toBe("measured later");
+    expect(readdirSync(folder)).toHaveLength(1);
+  });
+
+  it("another host's, a damaged one and none at all are as good as absent", () => {
+    expect(readKeptProfile(root, folder, "here")).toBeNull();
+    const file = keep("there")!;
+    expect(readKeptProfile(root, folder, "here")).toBeNull();
+    const text = readFileSync(file, "utf8");
+    for (const damaged of [
+      "{",
+      text.replace('"schemaVersion": 1', '"schemaVersion": 99'),
+      text.replace(/"cores": \d+/, '"cores": -1'),
+    ]) {
+      expect(damaged).not.toBe(text);
+      writeFileSync(file, damaged);
+      expect(readKeptProfile(root, folder, "there")).toBeNull();
+    }
+  });
+
+  it("a folder that cannot be made is no error: the next run goes without", () => {
+    writeFileSync(join(root, "file"), "");
+    expect(keepProfile(root, profile, new Date(), join(root, "file", "cache"), "here")).toBeNull();
+  });
+});
