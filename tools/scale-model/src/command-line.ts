@@ -5,18 +5,19 @@ import { demoModels } from "@flashwick/demo-models";
 import { PRESETS, type TargetSize } from "./geometry-scale.js";
 import { type ScaleOptions, scaleCheckpoint } from "./scale-checkpoint.js";
 
-const HELP = `Usage: scale-model (--preset 1.3b|6.7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
+const HELP = `Usage: scale-model (--preset 1.3b|6.7b|falcon-7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
 
-Makes, from a small trained OPT checkpoint and its predictor, a model file of a larger geometry that computes the
+Makes, from a small trained OPT or Falcon checkpoint and its predictor, a model file of a larger geometry that computes the
 same function, and its predictor beside it (<out>.predictor.gguf).
 
-  --preset NAME         1.3b: 24 layers of 2048, 32 heads, d_ff 8192; 6.7b: 32 layers of 4096, 32 heads, d_ff 16384
+  --preset NAME         1.3b: 24 layers of 2048, 32 heads, d_ff 8192; 6.7b: 32 layers of 4096, 32 heads, d_ff 16384;
+                        falcon-7b: 32 layers of 4608, 72 heads over one, d_ff 18432 (4544, 71 and 18176 are no copies)
   --d-model, --d-ff, --layers, --heads N
                         a size of your own, or a change of the preset; whole multiples of the checkpoint's widths
   -o, --out FILE        the model file
   --dtype TYPE          ${DTYPES.join(", ")}; default f16
   --layout LAYOUT       bundled (default) or split
-  --checkpoint DIR      default: the demo checkpoint
+  --checkpoint DIR      default: the demo checkpoint of the preset, or opt-demo
   --predictor FILE      the checkpoint's predictor, or "none"; default: the demo's for the demo checkpoint, else none
   --rank-factor N       copies of each hidden unit of the predictor; default: as makes it 2.4 % of the layers' weights
   --seed N              of the order of neurons; default 0
@@ -62,8 +63,8 @@ function parseOptions(args: readonly string[]): ScaleOptions | null {
   if (values.help) return null;
   if (values.out === undefined) throw new UsageError("-o <out.gguf> is missing; see --help");
   return {
-    checkpointDir: values.checkpoint ?? demoModels["opt-demo"].checkpointDir,
-    predictorPath: predictorPath(values.predictor, values.checkpoint),
+    checkpointDir: values.checkpoint ?? demoModels[demoOf(values)].checkpointDir,
+    predictorPath: predictorPath(values),
     size: targetSize(values),
     dtype: dtypeOf(values.dtype ?? "f16"),
     layout: layoutOf(values.layout ?? "bundled"),
@@ -102,9 +103,9 @@ function parseValues(args: readonly string[]) {
 }
 
 function targetSize(values: Values): TargetSize {
-  const preset = values.preset === undefined ? undefined : PRESETS.get(values.preset);
+  const preset = values.preset === undefined ? undefined : PRESETS.get(values.preset)?.size;
   if (values.preset !== undefined && preset === undefined) {
-    throw new UsageError(`--preset: expected ${[...PRESETS.keys()].join(" or ")}, found ${values.preset}`);
+    throw new UsageError(`--preset: expected ${[...PRESETS.keys()].join(", ")}, found ${values.preset}`);
   }
   const size = (name: "d-model" | "d-ff" | "layers" | "heads", standard: number | undefined) => {
     const value = values[name];
@@ -120,10 +121,15 @@ function targetSize(values: Values): TargetSize {
   };
 }
 
-function predictorPath(given: string | undefined, checkpoint: string | undefined): string | null {
-  if (given === "none") return null;
-  if (given !== undefined) return given;
-  return checkpoint === undefined ? demoModels["opt-demo"].predictorPath : null;
+/** Which demo checkpoint is meant where none is given. */
+function demoOf({ preset }: Values): keyof typeof demoModels {
+  return (preset === undefined ? undefined : PRESETS.get(preset)?.demo) ?? "opt-demo";
+}
+
+function predictorPath(values: Values): string | null {
+  if (values.predictor === "none") return null;
+  if (values.predictor !== undefined) return values.predictor;
+  return values.checkpoint === undefined ? demoModels[demoOf(values)].predictorPath : null;
 }
 
 function dtypeOf(value: string): DType {

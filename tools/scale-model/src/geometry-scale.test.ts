@@ -1,6 +1,6 @@
 import type { ModelGeometry } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
-import { PRESETS, planScale, spreadLayers } from "./geometry-scale.js";
+import { evenPowersOfTwo, nearestPowerOfTwo, PRESETS, planScale, spreadLayers } from "./geometry-scale.js";
 
 const source: ModelGeometry = {
   architecture: "opt",
@@ -32,13 +32,13 @@ const size = { dModel: 512, dFf: 2048, nLayers: 16, nHeads: 8 };
 
 describe("planScale", () => {
   it("plans the presets", () => {
-    expect(planScale(source, PRESETS.get("1.3b")!)).toMatchObject({
+    expect(planScale(source, PRESETS.get("1.3b")!.size)).toMatchObject({
       widthCopies: 8,
       headWidthCopies: 1,
       neuronCopies: 8,
       target: { headDim: 64, nKvHeads: 32, embeddingDim: 2048, vocabSize: 4096 },
     });
-    expect(planScale(source, PRESETS.get("6.7b")!)).toMatchObject({
+    expect(planScale(source, PRESETS.get("6.7b")!.size)).toMatchObject({
       widthCopies: 16,
       headWidthCopies: 2,
       neuronCopies: 16,
@@ -58,6 +58,33 @@ describe("planScale", () => {
     expect(() => planScale(source, { ...size, ...change })).toThrow(
       expect.objectContaining({ code: "INPUT_INVALID", details: expect.objectContaining({ name }) }),
     );
+  });
+
+  it("plans a Falcon: one head of keys and values, both parts of a block in one layer, heads no wider", () => {
+    const falcon: ModelGeometry = {
+      ...source,
+      ...{ architecture: "falcon", nKvHeads: 1, biases: false, positions: "rotary", ropeTheta: 10000 },
+      ...{ parallelBlock: true, ffnNorm: false, positionOffset: 0 },
+    };
+    const plan = planScale(falcon, PRESETS.get("falcon-7b")!.size);
+    expect(plan).toMatchObject({
+      widthCopies: 18,
+      neuronCopies: 18,
+      headWidthCopies: 1,
+      target: { nKvHeads: 1, headDim: 64 },
+    });
+    expect(plan.layers.every(({ attends, hasFfn }) => attends === hasFfn)).toBe(true);
+    expect(plan.layers.filter(({ attends }) => attends).length).toBe(8);
+    expect(() => planScale(falcon, { ...size, nHeads: 4 })).toThrow(/rotated in pairs/);
+  });
+
+  it("factors of copies are powers of two and add up to one", () => {
+    for (let count = 2; count < 70; count++) {
+      const factors = evenPowersOfTwo(count);
+      expect(factors.reduce((sum, factor) => sum + factor, 0)).toBe(nearestPowerOfTwo(count));
+      expect(factors.length).toBe(count);
+      expect(factors.every((factor) => [0.5, 1, 2].includes(factor))).toBe(true);
+    }
   });
 
   it("refuses a checkpoint of another form", () => {

@@ -2,8 +2,8 @@
  * From a small geometry to a large one: how many copies of what. Pure.
  *
  * Invariant of a plan: every width of the target is a whole number of copies of the source's, every source layer has at
- * least one target layer, and of the target layers of one source layer exactly the first attends and the last has an FFN;
- * the others do the same work and add nothing.
+ * least one target layer, and of the target layers of one source layer exactly the first attends and the last has an FFN (in parallel
+ * blocks the last does both, since both read the same input, which nothing before has changed); the others do the same work and add nothing.
  */
 import { InputError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
 
@@ -15,11 +15,21 @@ export interface TargetSize {
   readonly nHeads: number;
 }
 
-/** The two OPT geometries of interest: sizes of opt-1.3b and opt-6.7b (Zhang et al., "OPT", 2022, table 1). */
-export const PRESETS: ReadonlyMap<string, TargetSize> = new Map([
-  ["1.3b", { dModel: 2048, dFf: 8192, nLayers: 24, nHeads: 32 }],
-  ["6.7b", { dModel: 4096, dFf: 16384, nLayers: 32, nHeads: 32 }],
-]);
+/** A size of interest, and the demo checkpoint that it is made from. */
+export interface Preset {
+  readonly demo: "opt-demo" | "falcon-demo";
+  readonly size: TargetSize;
+}
+
+/**
+ * Sizes of opt-1.3b and opt-6.7b (Zhang et al., "OPT", 2022, table 1), and of falcon-7b as near as copies come: it has 71 heads of 64 and
+ * widths of 4544 and 18176, which are no multiples of the demo's 256 and 1024; 72 heads, 4608 and 18432 are.
+ */
+export const PRESETS: ReadonlyMap<string, Preset> = new Map([
+  ["1.3b", { demo: "opt-demo", size: { dModel: 2048, dFf: 8192, nLayers: 24, nHeads: 32 } }],
+  ["6.7b", { demo: "opt-demo", size: { dModel: 4096, dFf: 16384, nLayers: 32, nHeads: 32 } }],
+  ["falcon-7b", { demo: "falcon-demo", size: { dModel: 4608, dFf: 18432, nLayers: 32, nHeads: 72 } }],
+] satisfies [string, Preset][]);
 
 /** A layer of the target. */
 export interface SubLayer {
@@ -46,7 +56,8 @@ export interface GeometryScale {
 /**
  * Plans the scaling of a geometry.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a source that is not a pre-norm OPT with affine norms and biases.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a source that is neither a pre-norm OPT with affine norms and biases nor
+ *   a Falcon of the 7B's form.
  *   {InputError} `INPUT_INVALID` for a size that is not made of whole copies.
  */
 export function planScale(source: ModelGeometry, size: TargetSize): GeometryScale {
@@ -57,6 +68,13 @@ export function planScale(source: ModelGeometry, size: TargetSize): GeometryScal
   copies("heads", size.nHeads, source.nHeads);
   const headDim = size.dModel / size.nHeads;
   const headWidthCopies = copies("d-model / heads", headDim, source.headDim);
+  if (source.positions === "rotary" && headWidthCopies !== 1) {
+    throw invalid(
+      "d-model / heads",
+      `${source.headDim}, the source's: the dimensions of a head are rotated in pairs`,
+      headDim,
+    );
+  }
   if (size.nLayers < source.nLayers) {
     throw invalid("layers", `at least ${source.nLayers}, the source's`, size.nLayers);
   }
@@ -67,24 +85,26 @@ export function planScale(source: ModelGeometry, size: TargetSize): GeometryScal
       size.nLayers,
     );
   }
-  const target = { ...source, ...size, embeddingDim: size.dModel, nKvHeads: size.nHeads, headDim };
-  const layers = spreadLayers(source.nLayers, size.nLayers);
+  const nKvHeads = source.nKvHeads === source.nHeads ? size.nHeads : source.nKvHeads;
+  const target = { ...source, ...size, embeddingDim: size.dModel, nKvHeads, headDim };
+  const layers = spreadLayers(source.nLayers, size.nLayers, source.parallelBlock);
   return { source, target, widthCopies, headWidthCopies, neuronCopies, layers };
 }
 
 /** Source layers in order, each for as many target layers as the next: the first ones for one more if it does not divide. */
-export function spreadLayers(sourceLayers: number, targetLayers: number): SubLayer[] {
+export function spreadLayers(sourceLayers: number, targetLayers: number, parallel = false): SubLayer[] {
   const base = Math.floor(targetLayers / sourceLayers);
   const longer = targetLayers % sourceLayers;
   return Array.from({ length: sourceLayers }, (_, sourceLayer) => {
     const length = base + (sourceLayer < longer ? 1 : 0);
-    return Array.from({ length }, (_, i) => ({ sourceLayer, attends: i === 0, hasFfn: i === length - 1 }));
+    const [attention, ffn] = [parallel ? length - 1 : 0, length - 1];
+    return Array.from({ length }, (_, i) => ({ sourceLayer, attends: i === attention, hasFfn: i === ffn }));
   }).flat();
 }
 
 /** Weights of attention and FFN in all layers. */
-export function layerWeights({ nLayers, dModel, dFf }: ModelGeometry): number {
-  return nLayers * (4 * dModel * dModel + 2 * dModel * dFf);
+export function layerWeights({ nLayers, dModel, dFf, nKvHeads, headDim }: ModelGeometry): number {
+  return nLayers * 2 * dModel * (dModel + nKvHeads * headDim + dFf);
 }
 
 /** Nearest power of two: what may be taken out of a weight and put into another without rounding. */
@@ -104,14 +124,26 @@ function checkPositive(size: TargetSize): void {
   }
 }
 
+/** `count` powers of two, as even as can be, that add up to the power of two nearest to `count`: factors of copies that round nothing. */
+export function evenPowersOfTwo(count: number): Float32Array {
+  const sum = nearestPowerOfTwo(count);
+  // a ones and b halves (or doubles): a + b = count, a + b/2 = sum (or a + 2b).
+  const [others, other] = count >= sum ? [2 * (count - sum), 0.5] : [sum - count, 2];
+  return Float32Array.from({ length: count }, (_, i) => (i < others ? other : 1));
+}
+
 function checkSource(source: ModelGeometry): void {
   const { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel } = source;
-  const isPlain = normBefore && finalNorm && normAffine && biases && tiedHead && embeddingDim === dModel;
-  if (architecture === "opt" && isPlain && source.activation === "relu") return;
+  const { parallelBlock, ffnNorm, positions, nKvHeads } = source;
+  const isPlain = normBefore && finalNorm && normAffine && tiedHead && embeddingDim === dModel;
+  const isFalcon = parallelBlock && !ffnNorm && !biases && positions === "rotary" && nKvHeads === 1;
+  const isKnown = architecture === "opt" ? biases : isFalcon;
+  if (isPlain && isKnown && source.activation === "relu") return;
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    "scaling expects an OPT checkpoint with ReLU, norms before attention and FFN and at the end, biases, and a tied head of full width; found another form",
-    { details: { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel } },
+    "scaling expects an OPT checkpoint with ReLU, norms before attention and FFN and at the end, biases, and a tied head of full width, or " +
+      "a Falcon of the 7B's form with ReLU and a tied head; found another form",
+    { details: { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel, positions } },
   );
 }
 

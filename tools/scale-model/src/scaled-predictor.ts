@@ -4,7 +4,7 @@
  *     score' = W2'·relu(W1'·x')     x' = x/(m·f), m copies   (the FFN's normed input, tensor-expansion.ts)
  *     W1' = f·W1, columns m times, rows k times              W2' = W2/k, rows in the order of neurons, columns k times
  *
- * so score' of a copy is score of its neuron, and thresholds and quality stay. k, the rank factor, makes the work as much
+ * (in a parallel block x' = x/(m·p), and W1' = p·W1), so score' of a copy is score of its neuron, and thresholds and quality stay. k, the rank factor, makes the work as much
  * as that of a predictor trained for the large model.
  */
 import {
@@ -16,7 +16,7 @@ import {
   type SparsityStatistics,
 } from "@flashwick/core";
 import { type Copies, tiled } from "./expansion.js";
-import { type GeometryScale, layerWeights } from "./geometry-scale.js";
+import { type GeometryScale, layerWeights, nearestPowerOfTwo } from "./geometry-scale.js";
 import { neuronOrder } from "./neuron-order.js";
 
 /** Share of a model's layer weights in its predictors: OPT 6.7B in "LLM in a flash", mean rank 240 over 32 layers. */
@@ -44,9 +44,10 @@ export function scalePredictor(
 ): Predictor {
   const { source, target, widthCopies, neuronCopies } = scale;
   const columns = tiled(source.dModel, widthCopies);
+  const inputFactor = source.parallelBlock ? nearestPowerOfTwo(widthCopies) : neuronCopies;
   // Layers made of one source layer share W1; the order of neurons is each one's own.
   const firstMatrices = predictor.layers.map(({ w1, rank }) =>
-    expandMatrix(w1, tiled(rank, rankFactor), columns, neuronCopies),
+    expandMatrix(w1, tiled(rank, rankFactor), columns, inputFactor),
   );
   const layers = scale.layers.map(({ sourceLayer }, layer) => {
     const { rank, w2, ...quality } = predictor.layers[sourceLayer]!;

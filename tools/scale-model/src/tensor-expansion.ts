@@ -8,6 +8,9 @@
  *     FFN norm       1/(m·f)   up 1     down 1                   bias of up 1/f
  *     final norm     1/m       head 1 (the tied embedding)
  *
+ * A parallel block (Falcon) has one norm for both, and no biases: norm 1/(m·p), q p, k p, v 1, and copies with factors of their own that are
+ * powers of two and add up to p: of each head in the output, and of each neuron's up row (times a power of two, where f is not near m).
+ *
  * Invariant: norms and biases, which are f32, take every factor that is not a power of two, save √r and (where m is no
  * power of two) p/m: so the matrices are the source's bits times a power of two.
  */
@@ -23,7 +26,7 @@ import {
   vectorOf,
   weighted,
 } from "./expansion.js";
-import { type GeometryScale, nearestPowerOfTwo } from "./geometry-scale.js";
+import { evenPowersOfTwo, type GeometryScale, nearestPowerOfTwo } from "./geometry-scale.js";
 
 /** A tensor of the target: what it is made from, and how. */
 export interface TensorPlan {
@@ -59,11 +62,17 @@ export function planNeurons(
   const { dFf } = scale.source;
   const width = widthOf(scale);
   const neurons = neuronsOf(scale, order);
-  const up = matrixOf(neurons, width);
-  if (scale.layers[layer]!.hasFfn) return { up, down: up };
+  const plain = matrixOf(neurons, width);
+  const shares = evenPowersOfTwo(scale.neuronCopies);
+  // They add up to the power of two nearest to f, and the norm takes out the one nearest to m.
+  const rest = nearestPowerOfTwo(scale.widthCopies) / nearestPowerOfTwo(scale.neuronCopies);
+  const shared = weighted(neurons, (i) => rest * shares[Math.floor(order[i]! / dFf)]!);
+  const up = scale.source.parallelBlock ? matrixOf(shared, width) : plain;
+  if (scale.layers[layer]!.hasFfn) return { up, down: plain };
   const signs = cancellingFactors(scale.neuronCopies);
   return {
-    up,
+    // Copies that cancel must fire alike.
+    up: plain,
     down: matrixOf(
       weighted(neurons, (i) => signs[Math.floor(order[i]! / dFf)]!),
       width,
@@ -103,15 +112,18 @@ function layerTensor(
     case "attn_q.bias":
       return vectorOf(headsOf(scale, 1 / Math.sqrt(r)));
     case "attn_k.weight":
-      return matrixOf(headsOf(scale, p), widthOf(scale));
+      return matrixOf(kvHeadsOf(scale, p), widthOf(scale));
     case "attn_k.bias":
       return vectorOf(headsOf(scale));
     case "attn_v.weight":
-      return matrixOf(headsOf(scale), widthOf(scale));
+      return matrixOf(kvHeadsOf(scale), widthOf(scale));
     case "attn_v.bias":
       return vectorOf(headsOf(scale, 1 / p));
     case "attn_output.weight":
-      return matrixOf(widthOf(scale), attentionOutput(scale, layer, p / m));
+      return matrixOf(
+        widthOf(scale),
+        attentionOutput(scale, layer, (copy) => (scale.source.parallelBlock ? evenPowersOfTwo(m)[copy]! : p / m)),
+      );
     case "attn_output.bias":
       return vectorOf(widthOf(scale, scale.layers[layer]!.attends ? 1 : 0));
     case "ffn_norm.weight":
@@ -148,15 +160,23 @@ function headsOf({ source, target }: GeometryScale, factor = 1): Copies {
   );
 }
 
-/** Input columns of the output projection; in a layer that does not attend, copies of a dimension cancel. */
-function attentionOutput(scale: GeometryScale, layer: number, factor: number): Copies {
-  const heads = headsOf(scale, factor);
-  if (scale.layers[layer]!.attends) return heads;
+/** The heads of keys and values: as many as queries have, or the source's own one. */
+function kvHeadsOf(scale: GeometryScale, factor = 1): Copies {
+  const { source } = scale;
+  return source.nKvHeads === source.nHeads
+    ? headsOf(scale, factor)
+    : tiled(source.nKvHeads * source.headDim, 1, factor);
+}
+
+/** Input columns of the output projection; in a layer that does not attend, copies of a dimension cancel. @param factorOf A copy. */
+function attentionOutput(scale: GeometryScale, layer: number, factorOf: (copy: number) => number): Copies {
   const { source, target, headWidthCopies: r } = scale;
-  const signs = cancellingFactors(scale.widthCopies);
   const copyOf = (i: number) => {
     const repeat = Math.floor(Math.floor(i / target.headDim) / source.nHeads);
     return repeat * r + Math.floor((i % target.headDim) / source.headDim);
   };
-  return weighted(heads, (i) => signs[copyOf(i)]!);
+  const factors = Float32Array.from({ length: scale.widthCopies }, (_, copy) => factorOf(copy));
+  if (scale.layers[layer]!.attends) return weighted(headsOf(scale), (i) => factors[copyOf(i)]!);
+  const signs = cancellingFactors(scale.widthCopies);
+  return weighted(headsOf(scale, factors.at(-1)!), (i) => signs[copyOf(i)]!);
 }
