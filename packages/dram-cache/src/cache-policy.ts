@@ -23,6 +23,9 @@ export interface CachePolicy {
   readonly evictionRank: ((neuron: number, token: number) => number) | null;
   /** Sees each token's named set before it is admitted, or seeded. */
   readonly observe?: (named: Uint32Array) => void;
+  /** Hears of each neuron that leaves, or that a wave brings in. For policies with queues of their own. */
+  readonly left?: (neuron: number) => void;
+  readonly entered?: (neuron: number) => void;
 }
 
 /** `"auto"`: as many tokens as the slots hold, the same as Infinity. */

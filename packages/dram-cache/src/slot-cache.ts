@@ -131,7 +131,7 @@ class SlotCache implements NeuronCache {
   }
 
   clear(): void {
-    for (let slot = 0; slot < this.#numUsed; slot++) this.#slotOf[this.pointer[slot]!] = ABSENT;
+    for (let slot = 0; slot < this.#numUsed; slot++) this.#forget(slot);
     this.#recency.clear();
     this.#numUsed = 0;
     this.#brokenToken = this.#token;
@@ -164,7 +164,7 @@ class SlotCache implements NeuronCache {
     this.#holeCount = 0;
     for (let slot = 0; slot < this.#numUsed; slot++) {
       if (this.lastKActive[slot]! > 0) continue;
-      this.#slotOf[this.pointer[slot]!] = ABSENT;
+      this.#forget(slot);
       this.#holes[this.#holeCount++] = slot;
     }
     const wave = this.#settle(neurons);
@@ -328,8 +328,14 @@ class SlotCache implements NeuronCache {
 
   #vacate(slot: number): void {
     this.#recency.remove(slot);
-    this.#slotOf[this.pointer[slot]!] = ABSENT;
+    this.#forget(slot);
     this.#holes[this.#holeCount++] = slot;
+  }
+
+  #forget(slot: number): void {
+    const neuron = this.pointer[slot]!;
+    this.#slotOf[neuron] = ABSENT;
+    this.#policy.left?.(neuron);
   }
 
   /**
@@ -339,6 +345,8 @@ class SlotCache implements NeuronCache {
    */
   #settle(neurons: Uint32Array, used = true): CacheWave {
     const misses = this.#findSlots(neurons);
+    const { entered } = this.#policy;
+    if (entered) for (let i = 0; i < misses.length; i++) entered(neurons[misses[i]!]!);
     const vacant = this.#vacantSlots(misses.length);
     const usedAfter = this.#numUsed - vacant.length + misses.length;
     // Nothing lands behind the last slot that will be in use: a hole there closes by itself.

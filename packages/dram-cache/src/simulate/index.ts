@@ -1,4 +1,6 @@
 export { clairvoyantPolicy } from "./clairvoyant.js";
+export { lfuPolicy } from "./lfu-policy.js";
 export type { NeuronTrace } from "./neuron-trace.js";
 export { type ReplayOptions, type ReplayResult, replayTrace } from "./replay.js";
-export { decodeTrace, encodeTrace } from "./trace-file.js";
+export { s3FifoPolicy } from "./s3-fifo-policy.js";
+export { decodeTrace, encodeTrace, TraceEncoder } from "./trace-file.js";

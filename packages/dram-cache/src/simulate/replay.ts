@@ -1,7 +1,7 @@
 /** Replaying a trace: the same class that the engine asks, hence exactly the engine's own hits, misses and bytes. */
 import { InputError } from "@flashwick/core";
 import type { CachePolicy } from "../cache-policy.js";
-import type { CacheCounters } from "../plan.js";
+import type { CacheCounters, CacheWave } from "../plan.js";
 import { createNeuronCache } from "../slot-cache.js";
 import { checkTrace, type NeuronTrace } from "./neuron-trace.js";
 
@@ -12,6 +12,8 @@ export interface ReplayOptions {
   readonly policy: (layer: number) => CachePolicy;
   /** Bytes of a neuron on flash: both halves. */
   readonly slotBytes: number;
+  /** Sees every wave, layer after layer: what it would read, and the copies it asks for. Its arrays are used again. */
+  readonly onWave?: (layer: number, token: number, wave: CacheWave) => void;
 }
 
 export interface ReplayResult {
@@ -27,14 +29,14 @@ export interface ReplayResult {
 }
 
 /** @throws {InputError} `INPUT_INVALID` if the trace is not as its type says, or `slots` are not one for each layer. */
-export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes }: ReplayOptions): ReplayResult {
+export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes, onWave }: ReplayOptions): ReplayResult {
   checkTrace(trace);
   const slotsByLayer = typeof slots === "number" ? new Array<number>(trace.nLayers).fill(slots) : slots;
   if (slotsByLayer.length !== trace.nLayers) {
     const message = `slots of ${slotsByLayer.length} layers, expected the trace's ${trace.nLayers}, or one number for all`;
     throw new InputError("INPUT_INVALID", message);
   }
-  const replays = slotsByLayer.map((slotCount, layer) => replayLayer(trace, layer, slotCount, policy(layer)));
+  const replays = slotsByLayer.map((slotCount, layer) => replayLayer(trace, layer, slotCount, policy(layer), onWave));
   const layers = replays.map(({ counters }) => counters);
   const flashBytesByLayer = layers.map(({ misses }) => misses * slotBytes);
   return {
@@ -46,11 +48,17 @@ export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes }: Re
   };
 }
 
-function replayLayer({ dFf, tokens }: NeuronTrace, layer: number, slotCount: number, policy: CachePolicy) {
+function replayLayer(
+  { dFf, tokens }: NeuronTrace,
+  layer: number,
+  slotCount: number,
+  policy: CachePolicy,
+  onWave: ReplayOptions["onWave"],
+) {
   const cache = createNeuronCache({ dFf, slotCount, policy });
   let windows = 0;
-  for (const sets of tokens) {
-    for (const _ of cache.admit(sets[layer]!));
+  for (const [t, sets] of tokens.entries()) {
+    for (const wave of cache.admit(sets[layer]!)) onWave?.(layer, t, wave);
     windows += cache.effectiveWindowTokens;
   }
   return { counters: cache.counters, meanWindowTokens: windows / Math.max(1, tokens.length) };

@@ -23,18 +23,61 @@ const MAX_VARINT_BITS = 28;
  */
 export function encodeTrace(trace: NeuronTrace): Uint8Array {
   checkTrace(trace);
-  checkLimits(trace, "trace");
-  const file = new Uint8Array(HEADER_BYTES + bodyBytes(trace) + CHECKSUM_BYTES);
-  const view = new DataView(file.buffer);
-  const header = [MAGIC, VERSION, trace.nLayers, trace.dFf, trace.tokens.length];
-  for (const [i, value] of header.entries()) view.setUint32(4 * i, value, true);
-  let at = HEADER_BYTES;
-  forEachNumber(trace, (value) => {
-    for (; value >= 0x80; value >>>= 7) file[at++] = (value & 0x7f) | 0x80;
-    file[at++] = value;
-  });
-  view.setUint32(at, fnv1a(file.subarray(0, at)), true);
-  return file;
+  const encoder = new TraceEncoder(trace.nLayers, trace.dFf);
+  for (const sets of trace.tokens) encoder.add(sets);
+  return encoder.finish();
+}
+
+/** Encodes a trace as its tokens come: holds the file's bytes and no sets. */
+export class TraceEncoder {
+  readonly nLayers: number;
+  readonly dFf: number;
+  tokens = 0;
+  #body = new Uint8Array(1 << 16);
+  #used = 0;
+
+  /** @throws {FormatError} `FORMAT_LIMIT`. */
+  constructor(nLayers: number, dFf: number) {
+    checkLimits({ nLayers, dFf }, "trace");
+    this.nLayers = nLayers;
+    this.dFf = dFf;
+  }
+
+  /** @param sets One a layer. @throws {InputError} `INPUT_INVALID` if they are not ascending sets of the trace's shape. */
+  add(sets: readonly Uint32Array[]): void {
+    checkTrace({ nLayers: this.nLayers, dFf: this.dFf, tokens: [sets] });
+    for (const set of sets) {
+      this.#reserve((set.length + 1) * (MAX_VARINT_BITS / 7));
+      this.#varint(set.length);
+      for (let i = 0, next = 0; i < set.length; next = set[i++]! + 1) this.#varint(set[i]! - next);
+    }
+    this.tokens++;
+  }
+
+  /** The whole file. */
+  finish(): Uint8Array {
+    const file = new Uint8Array(HEADER_BYTES + this.#used + CHECKSUM_BYTES);
+    const view = new DataView(file.buffer);
+    const header = [MAGIC, VERSION, this.nLayers, this.dFf, this.tokens];
+    for (const [i, value] of header.entries()) view.setUint32(4 * i, value, true);
+    file.set(this.#body.subarray(0, this.#used), HEADER_BYTES);
+    const end = HEADER_BYTES + this.#used;
+    view.setUint32(end, fnv1a(file.subarray(0, end)), true);
+    return file;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    for (; rest >= 0x80; rest >>>= 7) this.#body[this.#used++] = (rest & 0x7f) | 0x80;
+    this.#body[this.#used++] = rest;
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#used + bytes <= this.#body.length) return;
+    const larger = new Uint8Array(Math.max(2 * this.#body.length, this.#used + bytes));
+    larger.set(this.#body.subarray(0, this.#used));
+    this.#body = larger;
+  }
 }
 
 /**
@@ -143,24 +186,6 @@ class SetReader {
     const message = `${this.#name} @ ${this.at}: token ${token}, layer ${layer}: found ${found}; the file is damaged`;
     return new FormatError("FORMAT_INVALID", message);
   }
-}
-
-/** The numbers of the body in order: each set's count, its first neuron, and how many neurons are skipped before each other. */
-function forEachNumber({ tokens }: NeuronTrace, visit: (value: number) => void): void {
-  for (const layers of tokens) {
-    for (const set of layers) {
-      visit(set.length);
-      for (let i = 0, next = 0; i < set.length; next = set[i++]! + 1) visit(set[i]! - next);
-    }
-  }
-}
-
-function bodyBytes(trace: NeuronTrace): number {
-  let bytes = 0;
-  forEachNumber(trace, (value) => {
-    bytes += value < 1 << 7 ? 1 : value < 1 << 14 ? 2 : value < 1 << 21 ? 3 : 4;
-  });
-  return bytes;
 }
 
 /** 32-bit FNV-1a: every step is a bijection of the state, so no change of a single byte goes unnoticed. */
