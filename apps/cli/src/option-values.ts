@@ -25,6 +25,22 @@ export function integers(least: number, most: number): Parse<number[]> {
   };
 }
 
+/** How many of something: a number, or a share of all. */
+export type CountOrShare =
+  | { readonly kind: "count"; readonly count: number }
+  | { readonly kind: "share"; readonly share: number };
+
+/** `512,1024` or `5%,10%`: counts of at least 1, or shares of something, at least one. */
+export function countsOrShares(text: string): CountOrShare[] {
+  return text.split(",").map((part): CountOrShare => {
+    const value = part.trim();
+    const count = decimal(value);
+    if (count >= 1) return { kind: "count", count };
+    if (value.endsWith("%")) return { kind: "share", share: share(value) };
+    throw new InvalidArgumentError("Expected counts of at least 1 or shares, as in 512,1024 or 5%,10%.");
+  });
+}
+
 /** NaN for what is no integer in decimal digits. */
 function decimal(text: string): number {
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;

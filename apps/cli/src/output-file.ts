@@ -12,10 +12,10 @@ export function checkOutput(path: string | undefined, force: boolean | undefined
 }
 
 /** @throws {IoError} `IO_WRITE`. */
-export async function writeOutput(path: string, text: string): Promise<void> {
+export async function writeOutput(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    await writeFile(temporary, text);
+    await writeFile(temporary, content);
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true });

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   eval: async () => (await import("./commands/eval.js")).evalCommand,
   profile: async () => (await import("./commands/profile.js")).profileCommand,
   plan: async () => (await import("./commands/plan.js")).planCommand,
+  trace: async () => (await import("./commands/trace.js")).traceCommand,
   bench: async () => (await import("./commands/bench.js")).benchCommand,
 };
 

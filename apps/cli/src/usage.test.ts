@@ -31,6 +31,7 @@ describe("help", () => {
       "eval",
       "profile",
       "plan",
+      "trace",
       "bench",
     ]);
   });

@@ -13,11 +13,19 @@ export {
   type ModelParts,
   type RunSummary,
 } from "./model.js";
+export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
 export { Session } from "./session.js";
+export {
+  type SimulatedTrace,
+  type SimulateTraceOptions,
+  STUDY_POLICIES,
+  type StudyPolicy,
+  simulateTrace,
+} from "./simulate-trace.js";
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";

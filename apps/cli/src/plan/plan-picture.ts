@@ -103,6 +103,6 @@ function legend(entries: readonly (readonly [string, string])[], y: number, titl
   return `${title === "" ? "" : `<text x="14" y="${y}">${title}</text>`}${marks.join("")}`;
 }
 
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 }

@@ -1,4 +1,4 @@
-export { clairvoyantPolicy } from "./clairvoyant.js";
+export { clairvoyantMisses } from "./clairvoyant.js";
 export { lfuPolicy } from "./lfu-policy.js";
 export type { NeuronTrace } from "./neuron-trace.js";
 export { type ReplayOptions, type ReplayResult, replayTrace } from "./replay.js";

@@ -1,0 +1,127 @@
+/** `flashwick trace record`: a text's neurons, token after token, as a file. */
+import { formatBytes, InputError } from "@flashwick/core";
+import { cutWindows, recordTrace } from "@flashwick/runtime";
+import { openModel } from "@flashwick/runtime/node";
+import { type Command, Option } from "commander";
+import { frameCommand, withReport } from "../command-frame.js";
+import type { Invocation } from "../invocation.js";
+import { integer, threshold } from "../option-values.js";
+import { checkOutput, writeOutput } from "../output-file.js";
+import type { CommonFlags, Report } from "../report.js";
+import { figure, table } from "../table.js";
+import { readText } from "../text-file.js";
+
+interface RecordFlags extends CommonFlags {
+  readonly text: string;
+  readonly output: string;
+  readonly predictor?: string;
+  readonly oracle?: boolean;
+  readonly threshold?: number;
+  readonly tokens: number;
+  readonly windowTokens: number;
+  readonly force?: boolean;
+}
+
+/** The document of `flashwick trace record --json`. */
+interface Recording {
+  readonly file: string;
+  readonly of: "named" | "active";
+  readonly nLayers: number;
+  readonly dFf: number;
+  readonly tokens: number;
+  readonly windows: number;
+  readonly neuronsPerToken: number;
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+export function traceRecordCommand(invocation: Invocation): Command {
+  return frameCommand({
+    name: "record",
+    summary: "Record which neurons each token of a text uses, layer by layer.",
+    example: "flashwick trace record opt-demo.gguf --text evaluation.txt -o opt-demo.trace",
+  })
+    .argument("<model.gguf>", "model file")
+    .requiredOption("--text <file>", "text to run, UTF-8 (no default)")
+    .requiredOption("-o, --output <file>", "trace to write (no default)")
+    .addOption(new Option("--predictor <file>", "predictor file (default: <model>.predictor.gguf)").conflicts("oracle"))
+    .option("--oracle", "record the truly active neurons, not those that a predictor names (default: off)")
+    .option(
+      "--threshold <x>",
+      "a neuron is named when its score, a logit, exceeds x (default: calibrated, by layer)",
+      threshold,
+    )
+    .option("--tokens <n>", "record at most n tokens, in whole windows", integer(2), 4096)
+    .option("--window-tokens <n>", "tokens of one sequence, BOS included", integer(2), 256)
+    .option("--force", "replace an existing file (default: off)")
+    .action(async (model: string, _, command: Command) => {
+      const flags = command.optsWithGlobals<RecordFlags>();
+      const { terminal } = invocation;
+      invocation.exitStatus = await withReport(terminal, flags, (report) => record(model, flags, report));
+    });
+}
+
+async function record(path: string, flags: RecordFlags, report: Report): Promise<number> {
+  checkOutput(flags.output, flags.force);
+  const { clock, signal } = report.terminal;
+  const startMs = clock();
+  const text = await readText(flags.text);
+  const model = await openModel(path, {
+    ...(flags.oracle
+      ? ({ mode: "dense", predictor: null } as const)
+      : ({ mode: "predicted", predictor: flags.predictor ?? "auto", threshold: flags.threshold } as const)),
+    onProgress: report.onProgress,
+    signal,
+  });
+  try {
+    const { nLayers, dFf, bosTokenId } = model.header.geometry;
+    const all = cutWindows(model.tokenizer.encode(text, false), flags.windowTokens, bosTokenId);
+    const windows = all.slice(0, Math.floor(flags.tokens / flags.windowTokens));
+    if (windows.length === 0) {
+      throw new InputError(
+        "INPUT_INVALID",
+        `${flags.text}: ${all.length} windows of ${flags.windowTokens} tokens, within ${flags.tokens} tokens; expected one at least: ` +
+          "give a longer text, a shorter --window-tokens or more --tokens",
+      );
+    }
+    const { bytes, tokens, neuronsPerToken } = await recordTrace(model, windows, {
+      onProgress: report.onProgress,
+      signal,
+    });
+    await writeOutput(flags.output, bytes);
+    const document: Recording = {
+      file: flags.output,
+      of: flags.oracle ? "active" : "named",
+      nLayers,
+      dFf,
+      tokens,
+      windows: windows.length,
+      neuronsPerToken,
+      bytes: bytes.length,
+      seconds: (clock() - startMs) / 1000,
+    };
+    report.result(document, () => recordingText(document));
+    return 0;
+  } finally {
+    await model.close();
+  }
+}
+
+function recordingText({
+  file,
+  of,
+  nLayers,
+  dFf,
+  tokens,
+  windows,
+  neuronsPerToken,
+  bytes,
+  seconds,
+}: Recording): string {
+  return table([
+    ["file", `${file}, ${formatBytes(bytes)}`],
+    ["tokens", `${tokens} in ${windows} windows`],
+    [of, `${figure(neuronsPerToken)} neurons a token, of ${nLayers} layers of ${dFf}`],
+    ["took", `${figure(seconds)} s`],
+  ]);
+}

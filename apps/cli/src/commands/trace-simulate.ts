@@ -1,0 +1,194 @@
+/** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
+import { readFile } from "node:fs/promises";
+import { formatBytes, InputError } from "@flashwick/core";
+import { DEVICE_PRESETS, type DeviceProfile, devicePreset } from "@flashwick/cost-model";
+import { decodeTrace, type NeuronTrace } from "@flashwick/dram-cache/simulate";
+import { openModelFile } from "@flashwick/flash-format";
+import { fileSource } from "@flashwick/flash-format/node";
+import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
+import { type Command, InvalidArgumentError } from "commander";
+import { type ByteSize, resolveByteSize } from "../byte-size.js";
+import { frameCommand, withReport } from "../command-frame.js";
+import { UsageError } from "../failure.js";
+import type { Invocation } from "../invocation.js";
+import { readDeviceProfile } from "../json-file.js";
+import { byteSize, type CountOrShare, countsOrShares, integer, plainBytes } from "../option-values.js";
+import { checkOutput, writeOutput } from "../output-file.js";
+import type { CommonFlags, Report } from "../report.js";
+import { figure, percent, table } from "../table.js";
+
+interface SimulateFlags extends CommonFlags {
+  readonly policy: readonly StudyPolicy[];
+  readonly slots: readonly CountOrShare[];
+  readonly window?: number;
+  readonly model?: string;
+  readonly recordBytes?: number;
+  readonly mergeGap?: ByteSize;
+  readonly warmUp?: number;
+  readonly device?: string;
+  readonly preset?: string;
+  readonly readers: number;
+  readonly plot?: string;
+  readonly force?: boolean;
+}
+
+/** The document of `flashwick trace simulate --json`. */
+export interface Simulation {
+  readonly trace: string;
+  readonly nLayers: number;
+  readonly dFf: number;
+  readonly recordBytes: number;
+  readonly readsPerNeuron: number;
+  readonly mergeGapBytes: number;
+  readonly warmUpTokens: number;
+  readonly device: string | null;
+  readonly rows: readonly SimulatedTrace[];
+  readonly plot: string | null;
+}
+
+/** OPT 6.7B's at 16 bit: two halves of 4096 values. */
+const DEFAULT_RECORD_BYTES = 16384;
+const DEFAULT_SLOTS = "5%,7%,10%,14%,20%,28%,40%,57%,80%";
+/** Of a trace, unless said otherwise, an eighth fills the cache and is not counted. */
+const WARM_UP_SHARE = 1 / 8;
+
+export function traceSimulateCommand(invocation: Invocation): Command {
+  return frameCommand({
+    name: "simulate",
+    summary: "Replay a trace through caches: hits, bytes, reads, copies and the milliseconds of the reads.",
+    example: "flashwick trace simulate opt-demo.trace --slots 5%,10%,20% --preset nvme-pcie4 --plot misses.svg",
+  })
+    .argument("<trace>", "what flashwick trace record has written")
+    .option("--policy <list>", `all, or some of ${STUDY_POLICIES.join(",")}`, policies, STUDY_POLICIES)
+    .option(
+      "--slots <list>",
+      `neurons that a layer's cache holds: counts, or shares of the layer (default: ${DEFAULT_SLOTS})`,
+      countsOrShares,
+    )
+    .option(
+      "--window <n>",
+      "window and pinned: neurons of the last n tokens stay (default: as many as fit)",
+      integer(1),
+    )
+    .option("--model <model.gguf>", "the model file: its record size and layout (default: none)")
+    .option(
+      "--record-bytes <size>",
+      `flash bytes of a neuron, without --model (default: ${formatBytes(DEFAULT_RECORD_BYTES)}, as OPT 6.7B)`,
+      plainBytes,
+    )
+    .option("--merge-gap <size>", "unneeded bytes between two reads up to which they become one (default: 0)", byteSize)
+    .option("--warm-up <n>", "tokens that fill the cache and are not counted (default: an eighth)", integer(0))
+    .option("--device <device.json>", "time the reads on what flashwick profile has written (default: not timed)")
+    .option("--preset <name>", `time the reads on a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
+    .option("--readers <n>", "reads in flight", integer(1), 8)
+    .option("--plot <out.svg>", "draw misses over slots for all policies (default: no picture)")
+    .option("--force", "replace an existing picture (default: off)")
+    .action(async (trace: string, _, command: Command) => {
+      const flags = command.optsWithGlobals<SimulateFlags>();
+      const { terminal } = invocation;
+      const withDefaults = { ...flags, slots: flags.slots ?? countsOrShares(DEFAULT_SLOTS) };
+      invocation.exitStatus = await withReport(terminal, flags, (report) => simulate(trace, withDefaults, report));
+    });
+}
+
+function policies(text: string): readonly StudyPolicy[] {
+  if (text === "all") return STUDY_POLICIES;
+  const names = text.split(",").map((name) => name.trim());
+  const isKnown = (name: string): name is StudyPolicy => (STUDY_POLICIES as readonly string[]).includes(name);
+  if (names.every(isKnown)) return names;
+  throw new InvalidArgumentError(`Expected all, or some of ${STUDY_POLICIES.join(",")}.`);
+}
+
+async function simulate(path: string, flags: SimulateFlags, report: Report): Promise<number> {
+  checkOutput(flags.plot, flags.force);
+  const file = await readFile(path).catch((cause: Error) => {
+    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
+  });
+  const trace = decodeTrace(file, path);
+  const records = await recordsOf(flags, trace);
+  const profile = await deviceOf(flags);
+  const warmUpTokens = flags.warmUp ?? Math.floor(trace.tokens.length * WARM_UP_SHARE);
+  const mergeGapBytes = flags.mergeGap ? resolveByteSize(flags.mergeGap, 0) : 0;
+  const slots = flags.slots.map((wish) => slotsOf(wish, trace.dFf));
+  const total = flags.policy.length * slots.length;
+  const rows: SimulatedTrace[] = [];
+  for (const count of slots) {
+    for (const policy of flags.policy) {
+      report.terminal.signal.throwIfAborted();
+      report.onProgress({ phase: "simulate", loaded: rows.length, total, unit: "runs", detail: policy });
+      const device = profile && { profile, readers: flags.readers };
+      const windowTokens = flags.window ?? null;
+      rows.push(
+        simulateTrace(trace, { policy, slots: count, windowTokens, ...records, mergeGapBytes, warmUpTokens, device }),
+      );
+      // Ctrl-C is heard between two runs.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  const document: Simulation = {
+    trace: path,
+    nLayers: trace.nLayers,
+    dFf: trace.dFf,
+    recordBytes: records.strideBytes * records.readsPerNeuron,
+    readsPerNeuron: records.readsPerNeuron,
+    mergeGapBytes,
+    warmUpTokens,
+    device: profile?.name ?? null,
+    rows,
+    plot: flags.plot ?? null,
+  };
+  if (flags.plot !== undefined) {
+    // The drawing library is large.
+    const { missPicture } = await import("../plan/miss-picture.js");
+    await writeOutput(flags.plot, missPicture(document));
+  }
+  report.result(document, () => simulationText(document));
+  return 0;
+}
+
+async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTrace) {
+  if (model === undefined) return { strideBytes: recordBytes ?? DEFAULT_RECORD_BYTES, readsPerNeuron: 1 };
+  if (recordBytes !== undefined) throw new UsageError("expected one of --model and --record-bytes, found both");
+  const source = await fileSource(model);
+  const { header } = await openModelFile(source).finally(() => source.close());
+  const { nLayers, dFf } = header.geometry;
+  if (nLayers !== trace.nLayers || dFf !== trace.dFf) {
+    const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
+    throw new InputError("INPUT_INVALID", message);
+  }
+  const { strideBytes, layout } = header.weights;
+  return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
+}
+
+async function deviceOf({ device, preset }: SimulateFlags): Promise<DeviceProfile | null> {
+  if (device !== undefined && preset !== undefined) {
+    throw new UsageError("expected one of --device and --preset, found both");
+  }
+  if (preset !== undefined) return devicePreset(preset);
+  return device === undefined ? null : await readDeviceProfile(device);
+}
+
+function slotsOf(wish: CountOrShare, dFf: number): number {
+  return Math.min(dFf, wish.kind === "count" ? wish.count : Math.max(1, Math.round(wish.share * dFf)));
+}
+
+function simulationText({ nLayers, dFf, recordBytes, device, rows, plot }: Simulation): string {
+  const timed = device !== null;
+  const head = ["slots", "policy", "missed", "misses", "MB", "reads", "records a read", "copies", "window"];
+  const lines = rows.map(({ slots, policy, missShare, perToken, recordsPerRead, meanWindowTokens }) => [
+    `${slots} (${percent(slots / dFf)})`,
+    policy,
+    percent(missShare),
+    figure(perToken.misses),
+    figure(perToken.flashBytes / 1e6),
+    figure(perToken.flashReads),
+    figure(recordsPerRead),
+    perToken.moves === null ? "—" : figure(perToken.moves),
+    meanWindowTokens === null ? "—" : figure(meanWindowTokens),
+    ...(timed ? [figure(perToken.readMs!)] : []),
+  ]);
+  const facts = `${nLayers} layers of ${dFf} neurons, ${formatBytes(recordBytes)} each, ${rows[0]!.tokens} tokens; means per token${
+    timed ? `; reads on ${device}` : ""
+  }`;
+  return `${facts}\n\n${table([[...head, ...(timed ? ["read ms"] : [])], ...lines])}${plot === null ? "" : `\n\npicture: ${plot}`}`;
+}

@@ -1,0 +1,21 @@
+/** `flashwick trace`: which neurons a text uses, recorded once, and what every cache would have made of it. */
+import type { Command } from "commander";
+import { frameCommand } from "../command-frame.js";
+import type { Invocation } from "../invocation.js";
+import { traceRecordCommand } from "./trace-record.js";
+import { traceSimulateCommand } from "./trace-simulate.js";
+
+export function traceCommand(invocation: Invocation): Command {
+  return (
+    frameCommand({
+      name: "trace",
+      summary: "Record which neurons a text uses, and replay that through caches of any policy and size.",
+      example: "flashwick trace record opt-demo.gguf --text evaluation.txt -o opt-demo.trace",
+    })
+      .helpCommand(false)
+      // What follows a subcommand is the subcommand's: --json among it.
+      .enablePositionalOptions()
+      .addCommand(traceRecordCommand(invocation))
+      .addCommand(traceSimulateCommand(invocation))
+  );
+}

@@ -1,0 +1,92 @@
+/** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
+import { InputError, type OnProgress, UnsupportedError } from "@flashwick/core";
+import { TraceEncoder } from "@flashwick/dram-cache/simulate";
+import { maskingObserver, type OnStretch } from "./batch-mask.js";
+import type { Model } from "./model.js";
+
+export interface RecordTraceOptions {
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RecordedTrace {
+  /** The file: dram-cache's SPEC.md. */
+  readonly bytes: Uint8Array;
+  readonly tokens: number;
+  /** Neurons of each token, over all layers, on average. */
+  readonly neuronsPerToken: number;
+}
+
+/**
+ * Runs sequences as decoding would, and keeps the set of each token and layer: in predicted mode what the predictors name, in dense mode what is
+ * truly active. Sequences follow each other as the texts of one session do.
+ *
+ * @param sequences Token ids, each at most the model's context.
+ * @throws {InputError} `INPUT_INVALID` without a token. {UnsupportedError} `UNSUPPORTED_ACTIVATION` for a model whose activation leaves nothing
+ * at zero.
+ * Cost: a dense pass over the tokens; about 1.2 bytes for each neuron of a set.
+ */
+export async function recordTrace(
+  model: Model,
+  sequences: readonly (readonly number[])[],
+  { onProgress, signal }: RecordTraceOptions = {},
+): Promise<RecordedTrace> {
+  const { nLayers, dFf, activation } = model.header.geometry;
+  const total = sequences.reduce((sum, { length }) => sum + length, 0);
+  if (total === 0) throw new InputError("INPUT_INVALID", "a trace of no tokens; give a text of one window at least");
+  if (activation !== "relu") {
+    const message = `${activation} leaves no activation at zero: every token uses every neuron, and there is nothing to record`;
+    throw new UnsupportedError("UNSUPPORTED_ACTIVATION", message);
+  }
+  const encoder = new TraceEncoder(nLayers, dFf);
+  let neurons = 0;
+  for (const sequence of sequences) {
+    await model.withSession(
+      sequence.length,
+      async ({ engine }) => {
+        const batch = new BatchSets(nLayers, dFf);
+        const observer = maskingObserver(engine, batch.onStretch);
+        for (let at = 0; at < sequence.length; at += engine.batchTokens) {
+          await engine.batch(sequence.slice(at, at + engine.batchTokens), at, { logits: "none", observer, signal });
+          for (const sets of batch.take()) {
+            encoder.add(sets);
+            for (const set of sets) neurons += set.length;
+          }
+          onProgress?.({ phase: "trace", loaded: encoder.tokens, total, unit: "tokens" });
+        }
+      },
+      { signal },
+    );
+  }
+  return { bytes: encoder.finish(), tokens: encoder.tokens, neuronsPerToken: neurons / encoder.tokens };
+}
+
+/** The sets of a batch: they come layer after layer, and are wanted token after token. */
+class BatchSets {
+  readonly #nLayers: number;
+  readonly #dFf: number;
+  /** By `[token][layer]`. */
+  #sets: number[][][] = [];
+
+  constructor(nLayers: number, dFf: number) {
+    this.#nLayers = nLayers;
+    this.#dFf = dFf;
+  }
+
+  readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
+    for (let t = 0; t < nTokens; t++) {
+      this.#sets[t] ??= Array.from({ length: this.#nLayers }, () => []);
+      const set = this.#sets[t]![layer]!;
+      for (let i = 0; i < count; i++) {
+        const isUsed = named ? named[t * this.#dFf + first + i] === 1 : act[t * rowLength + i]! > 0;
+        if (isUsed) set.push(first + i);
+      }
+    }
+  };
+
+  take(): Uint32Array[][] {
+    const sets = this.#sets.map((layers) => layers.map((set) => Uint32Array.from(set)));
+    this.#sets = [];
+    return sets;
+  }
+}
