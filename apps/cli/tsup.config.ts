@@ -1,3 +1,6 @@
 import { packageConfig } from "../../tsup.base.js";
 
-export default packageConfig({ flashwick: "src/flashwick.ts" }, { platform: "node", dts: false });
+export default packageConfig(
+  { flashwick: "src/flashwick.ts", "bench-peer": "src/bench/peer-process.ts" },
+  { platform: "node", dts: false },
+);

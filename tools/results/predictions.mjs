@@ -4,8 +4,8 @@
  *     pnpm build && node tools/results/predictions.mjs small=opt-1.3b large=opt-6.7b
  *
  * <name>-f16.gguf, <name>-f16-split.gguf and <name>-int8.gguf are made by tools/scale-model. Before and after each run the machine is
- * profiled anew (`--quick`), since other tenants come and go; a run during which other processes took more than a tenth of the machine
- * is made again, three times at most, and says so.
+ * profiled anew (`--quick`), since other tenants come and go; a run during which other processes took more than a tenth of the machine, or
+ * between whose profiles the device changed by more than 15 %, is made again, four times at most, and its row says so.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -27,6 +27,8 @@ const LENGTHS = {
 /** Somewhere in the text for each: the statistics of training are of another text. */
 const FIRST_TOKEN = { small: 2000, large: 9000 };
 const MOST_OTHERS = 0.1;
+/** Predictions from the profiles before and after a run differ by so much at most: else the device was not the same device. */
+const MOST_CHANGE = 0.15;
 
 const SETTINGS = [
   ...[45, 50, 65, 80].map((budgetPercent) => ({ dtype: "f16", budgetPercent, options: {} })),
@@ -104,6 +106,7 @@ async function measure(size, setting, tokens, length, recorded) {
       own_statistics_mb: mean((p) => p.own.flashBytesPerToken) / 1e6,
       ...phases(measured.msPerToken, mean),
       others_share: others,
+      device_change: Math.abs(a.replayed.tokenMs - b.replayed.tokenMs) / mean((p) => p.replayed.tokenMs),
       attempt,
     };
     console.error(
@@ -117,10 +120,10 @@ async function measure(size, setting, tokens, length, recorded) {
         `r${row.readers} t${row.threads} g${row.gap_bytes} o${overlap}`,
         `measured ${row.measured_ms.toFixed(1)} replayed ${row.replayed_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %) statistics ${row.predicted_ms.toFixed(1)} (${(100 * row.statistics_error).toFixed(1)} %)`,
         `MB ${row.measured_mb.toFixed(2)} ${row.replayed_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %) ${row.predicted_mb.toFixed(2)} (${(100 * row.statistics_bytes_error).toFixed(1)} %)`,
-        `others ${(100 * others).toFixed(0)} %`,
+        `others ${(100 * others).toFixed(0)} %, device ±${(100 * row.device_change).toFixed(0)} %, attempt ${attempt}`,
       ].join("  "),
     );
-    if (others <= MOST_OTHERS || attempt === 3) return row;
+    if ((others <= MOST_OTHERS && row.device_change <= MOST_CHANGE) || attempt === 4) return row;
     profile = after;
   }
 }

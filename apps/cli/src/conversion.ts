@@ -5,7 +5,7 @@ import { type ConversionResult, type ConvertOptions, convertCheckpoint } from "@
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink } from "@flashwick/flash-format/node";
 
-export interface FileConversionOptions extends Pick<ConvertOptions, "dtype" | "layout" | "stride"> {
+export interface FileConversionOptions extends Pick<ConvertOptions, "dtype" | "layout" | "stride" | "placement"> {
   /** Replace an existing file. */
   readonly force?: boolean;
   readonly signal: AbortSignal;

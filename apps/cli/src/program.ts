@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   inspect: async () => (await import("./commands/inspect.js")).inspectCommand,
   verify: async () => (await import("./commands/verify.js")).verifyCommand,
   train: async () => (await import("./commands/train.js")).trainCommand,
+  predictor: async () => (await import("./commands/predictor.js")).predictorCommand,
   calibrate: async () => (await import("./commands/calibrate.js")).calibrateCommand,
   run: async () => (await import("./commands/run.js")).runCommand,
   score: async () => (await import("./commands/score.js")).scoreCommand,

@@ -25,6 +25,7 @@ describe("help", () => {
       "inspect",
       "verify",
       "train",
+      "predictor",
       "calibrate",
       "run",
       "score",
@@ -36,7 +37,13 @@ describe("help", () => {
     ]);
   });
   it("lists every measurement of bench", () => {
-    expect(commands.at(-1)?.commands.map((command) => command.name())).toEqual(["ladder", "read", "kernels"]);
+    expect(commands.at(-1)?.commands.map((command) => command.name())).toEqual([
+      "ladder",
+      "read",
+      "kernels",
+      "peers",
+      "memory",
+    ]);
   });
   it.each(pages.map(({ words }) => [words.join(" "), words] as const))(
     "of %s shows usage, flags and an example",

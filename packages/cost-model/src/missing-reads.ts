@@ -39,7 +39,9 @@ export function missingReads(
   const { readsPerNeuron, strideBytes } = shape;
   const bytes = neurons * strideBytes * readsPerNeuron;
   const count = runs * readsPerNeuron;
-  return { count, sizeBytes: bytes / count, bytes, extraPieces: neurons * readsPerNeuron - count };
+  // A gap that is read over is one piece however long, and so is what follows it.
+  const gaps = missing * (1 - q) * within;
+  return { count, sizeBytes: bytes / count, bytes, extraPieces: (missing - runs + gaps) * readsPerNeuron };
 }
 
 /** The reads for `missing` neurons where each record, or each part of it, is a read of its own. */

@@ -23,6 +23,8 @@ export interface DemoTexts {
   readonly calibration: string;
   /** 160 KB that the model never saw, and nothing was tuned on: for figures. */
   readonly evaluation: string;
+  /** 200 multiple-choice tasks made from the evaluation text, JSON lines, for `flashwick eval --tasks`. */
+  readonly tasks: string;
 }
 
 const pathOf = (address: string) => fileURLToPath(new URL(`../${address}`, import.meta.url));
@@ -31,6 +33,7 @@ const texts: DemoTexts = {
   train: pathOf("texts/train.txt"),
   calibration: pathOf("texts/calibration.txt"),
   evaluation: pathOf("texts/evaluation.txt"),
+  tasks: pathOf("texts/tasks.jsonl"),
 };
 
 function demoModel(name: string): DemoModel {

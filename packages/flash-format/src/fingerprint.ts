@@ -8,7 +8,10 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import type { TensorShape } from "./model-writer.js";
 
-/** @param tensors Every resident tensor, and each layer's records as `blk.<l>.ffn` `[dFf, dModel]`. */
+/**
+ * @param tensors Every resident tensor, each layer's records as `blk.<l>.ffn` `[dFf, dModel]`, and where neurons were placed each layer's
+ * permutation as `blk.<l>.ffn_placement` `[1, dFf]`.
+ */
 export function modelFingerprint(tensors: readonly (TensorShape & { readonly sourceCrc32c: number })[]): string {
   const lines = tensors.map((tensor) => {
     const crc = tensor.sourceCrc32c.toString(16).padStart(8, "0");

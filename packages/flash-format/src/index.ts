@@ -1,5 +1,7 @@
 export { type ContainerKind, FORMAT_VERSION, readFileKind } from "./container.js";
 export { crc32c } from "./crc32c.js";
+export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
+export { encodeGgufHeader } from "./gguf-encoder.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
 export type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";

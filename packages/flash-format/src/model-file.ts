@@ -62,7 +62,14 @@ export interface ModelHeader {
   readonly weights: WeightLayout;
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
   readonly records: readonly RecordTensor[];
-  /** SHA-256, hex, over the names, shapes and checksums of the *source* weights: the same for every dtype and layout made from one checkpoint. */
+  /** Each layer's permutation, i32 `[dFf]`; null where record i holds the checkpoint's neuron i. An engine needs it for nothing. */
+  readonly placement:
+    | readonly { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number }[]
+    | null;
+  /**
+   * SHA-256, hex, over the names, shapes and checksums of the *source* weights, and over the placement if there is one: the same for every dtype and
+   * layout made from one checkpoint.
+   */
   readonly fingerprint: string;
   /** The tokenizer as a Hugging Face `tokenizer.json` document, or null. */
   readonly tokenizerJson: string | null;

@@ -25,6 +25,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);
   const weights = decodeWeightLayout(metadata, geometry);
+  const isPlaced = metadata.oneOf("flashwick.placement", ["identity", "table"]) === "table";
   const fingerprint = metadata.string("flashwick.fingerprint");
   if (!isFingerprint(fingerprint)) {
     throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
@@ -33,7 +34,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights),
-    ...locateTensors(container, geometry, weights),
+    ...locateTensors(container, geometry, weights, isPlaced),
     fingerprint,
     tokenizerJson,
     tokenizerKind:
@@ -52,7 +53,6 @@ export function decodeModelHeader(container: Container): ModelHeader {
 function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
   const dtype = metadata.oneOf("flashwick.dtype", DTYPES);
   const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
-  metadata.oneOf("flashwick.placement", ["identity", "table"]);
   const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
   const leastBytes = recordBytes(geometry, dtype, layout);
   if (!isStride(strideBytes, leastBytes)) {
@@ -76,8 +76,9 @@ function locateTensors(
   container: Container,
   geometry: ModelGeometry,
   weights: WeightLayout,
-): Pick<ModelHeader, "tensors" | "records"> {
-  const wanted = modelTensors(geometry, weights);
+  isPlaced: boolean,
+): Pick<ModelHeader, "tensors" | "records" | "placement"> {
+  const wanted = modelTensors(geometry, weights, isPlaced);
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
@@ -90,10 +91,11 @@ function locateTensors(
     const downOffset = downRecords === null ? null : found[downRecords]!.offset;
     return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
   });
-  return { tensors, records: Object.freeze(records) };
+  const placement = wanted.placements && Object.freeze(wanted.placements.map((tensor) => pick(found[tensor]!)));
+  return { tensors, records: Object.freeze(records), placement };
 }
 
-function pick(tensor: CheckedTensor): NonNullable<ResidentTensor["scales"]> {
+function pick(tensor: CheckedTensor): { offset: number; sizeBytes: number; crc32c: number } {
   return Object.freeze({ offset: tensor.offset, sizeBytes: tensor.sizeBytes, crc32c: tensor.crc32c });
 }
 

@@ -2,7 +2,7 @@
  * Which tensors a model file has, of which type and shape, and where: pure, shared by writer and reader.
  *
  * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
- * every layer's record checksums, which stay resident as well; then the records, layer by layer.
+ * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer.
  */
 import type { DType, ModelGeometry, WeightLayout } from "@flashwick/core";
 import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
@@ -10,6 +10,7 @@ import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
 import type { GgufValue } from "./gguf.js";
 import type { ModelSpec, TensorShape } from "./model-writer.js";
+import { checkPlacement, placementName } from "./placement.js";
 import { weightLayout } from "./record-layout.js";
 import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName } from "./resident-tensors.js";
 
@@ -39,6 +40,8 @@ export interface ModelTensors {
   readonly tensors: readonly TensorDeclaration[];
   readonly residents: ReadonlyMap<string, ResidentPlan>;
   readonly records: readonly RecordPlan[];
+  /** Index of each layer's permutation; null where records stand in the checkpoint's order. */
+  readonly placements: readonly number[] | null;
 }
 
 export interface ModelPlan extends ModelTensors {
@@ -52,7 +55,7 @@ export function recordsName(layer: number): string {
 }
 
 /** Every tensor of a model file, in file order. */
-export function modelTensors(geometry: ModelGeometry, weights: WeightLayout): ModelTensors {
+export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isPlaced: boolean): ModelTensors {
   const tensors: TensorDeclaration[] = [];
   const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>
     tensors.push({ name, type, shape }) - 1;
@@ -70,6 +73,7 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout): Mo
 
   const layers = Array.from({ length: geometry.nLayers }, (_, layer) => layer);
   const checksums = layers.map((layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", geometry.dFf));
+  const placements = isPlaced ? layers.map((layer) => declare(placementName(layer), "I32", geometry.dFf)) : null;
   const declareRecords = (layer: number, what: string) =>
     declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, geometry.dFf);
   const records = layers.map((layer) => {
@@ -81,18 +85,19 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout): Mo
       checksums: checksums[layer]!,
     };
   });
-  return { tensors, residents, records };
+  return { tensors, residents, records, placements };
 }
 
 /**
  * Decides every byte position of the file of `spec`.
  *
- * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ * @throws {InputError} `INPUT_INVALID` for a stride that cannot be, or a placement that is none. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
   const weights = weightLayout(geometry, spec.dtype, spec.layout, spec.strideBytes);
-  const declared = modelTensors(geometry, weights);
+  if (spec.placement) checkPlacement(spec.placement, geometry);
+  const declared = modelTensors(geometry, weights, Boolean(spec.placement));
   const text = (value: string): GgufValue => ({ type: "string", value });
   const general = new Map<string, GgufValue>([
     ["general.architecture", text(geometry.architecture)],
@@ -102,6 +107,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
   const own = new Map<string, GgufValue>([
     ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
     ...encodeWeightLayout(weights),
+    ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodeGeometry(geometry),
   ]);
   if (spec.tokenizerJson !== null) {
@@ -123,6 +129,5 @@ function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {
   if (weights.scalesOffsetBytes !== null) {
     metadata.push(["flashwick.record.scales_offset", u32(weights.scalesOffsetBytes)]);
   }
-  metadata.push(["flashwick.placement", text("identity")]);
   return metadata;
 }

@@ -15,6 +15,8 @@ export interface ModelSpec {
   readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | null;
   /** For `general.name`. */
   readonly name: string;
+  /** By layer, at i: which neuron of the checkpoint record i holds. Default: record i holds neuron i. */
+  readonly placement?: readonly Uint32Array[] | null;
 }
 
 /** A tensor that the geometry asks for. Vectors have one row. */
@@ -31,7 +33,9 @@ export interface ModelWriter {
   isComplete(name: string): boolean;
   /** The next rows of a resident tensor, f32 `[n, cols]`, in order. @throws {FormatError} `CHECKPOINT_TENSOR_VALUE` naming the tensor, for NaN, Inf or overflow of the dtype. */
   writeRows(name: string, rows: Float32Array): Promise<void>;
-  /** The next neurons of a layer: `up` and `down` f32 `[n, dModel]`; `down` holds neuron i's column as its row i. */
+  /**
+   * The next neurons of a layer, in the order of their records: `up` and `down` f32 `[n, dModel]`; `down` holds neuron i's column as its row i.
+   */
   writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void>;
   /**
    * Marks a tensor, or a layer's records (`blk.<l>.ffn`), as whole.

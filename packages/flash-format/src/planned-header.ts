@@ -50,6 +50,7 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     weights: plan.weights,
     tensors,
     records,
+    placement: null,
     fingerprint: BLANK_FINGERPRINT,
     tokenizerJson: null,
     tokenizerKind: null,

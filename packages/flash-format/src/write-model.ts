@@ -18,6 +18,7 @@ import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
 import type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+import { placementBytes, placementFacts } from "./placement.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from "./write-journal.js";
@@ -89,7 +90,10 @@ class StreamingModelWriter implements ModelWriter {
   /** Takes up what an earlier run finished, or clears what it left. */
   async begin(sourceIdentity: string): Promise<void> {
     if (this.#journal === null) return;
-    const planHash = sha256Hex(JSON.stringify([1, this.#spec, sourceIdentity]));
+    const { placement, ...spec } = this.#spec;
+    const planHash = sha256Hex(
+      JSON.stringify([1, spec, sourceIdentity, ...(placement ? placementFacts(placement) : [])]),
+    );
     const parts = decodeJournal(await this.#journal.entries(), planHash);
     if (parts === null) {
       await this.#journal.clear();
@@ -162,6 +166,7 @@ class StreamingModelWriter implements ModelWriter {
     const facts = new Map<string, GgufValue>([
       ["flashwick.fingerprint", { type: "string", value: this.#fingerprint() }],
     ]);
+    await this.#writePlacement();
     const { bytes, header } = sealedHeader(this.#plan, this.#tensorCrcs(), facts, this.#sink.name);
     await this.#write(bytes, 0);
     await this.#guard(() => this.#sink.commit(this.#plan.container.fileBytes));
@@ -251,6 +256,12 @@ class StreamingModelWriter implements ModelWriter {
     return [crc32c(crcs)];
   }
 
+  async #writePlacement(): Promise<void> {
+    for (const [layer, tensor] of (this.#plan.placements ?? []).entries()) {
+      await this.#write(placementBytes(this.#spec.placement![layer]!), this.#offsetOf(tensor));
+    }
+  }
+
   /** CRC-32C of every tensor in file order. The entry of a layer's records is that of their checksums. */
   #tensorCrcs(): Uint32Array {
     const crcs = new Uint32Array(this.#plan.tensors.length);
@@ -263,6 +274,9 @@ class StreamingModelWriter implements ModelWriter {
       const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
       for (const tensor of [records, downRecords, checksums]) if (tensor !== null) crcs[tensor] = crcOfCrcs!;
     }
+    for (const [layer, tensor] of (this.#plan.placements ?? []).entries()) {
+      crcs[tensor] = crc32c(placementBytes(this.#spec.placement![layer]!));
+    }
     return crcs;
   }
 
@@ -273,12 +287,12 @@ class StreamingModelWriter implements ModelWriter {
       rows: dFf,
       cols: dModel,
     }));
-    return modelFingerprint(
-      [...this.residentTensors, ...layers].map((shape) => ({
-        ...shape,
-        sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
-      })),
-    );
+    const weights = [...this.residentTensors, ...layers].map((shape) => ({
+      ...shape,
+      sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
+    }));
+    const { placement } = this.#spec;
+    return modelFingerprint(placement ? [...weights, ...placementFacts(placement)] : weights);
   }
 
   #offsetOf(tensor: number): number {

@@ -14,4 +14,5 @@ export {
   predictorMatrixBytes,
   quantisePredictorMatrix,
 } from "./predictor-matrix.js";
+export { reorderPredictor } from "./reorder-predictor.js";
 export { SparsityTally } from "./sparsity-tally.js";

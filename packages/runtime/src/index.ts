@@ -1,4 +1,11 @@
 export { POLICIES } from "./cache-policy.js";
+export {
+  type ChoosePlacementOptions,
+  choosePlacement,
+  PLACEMENT_ORDERS,
+  type PlacementChoice,
+  type PlacementOrder,
+} from "./choose-placement.js";
 export { Engine, type ForwardObserver, type ForwardOptions } from "./engine.js";
 export type { EngineParts, NeuronMode } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";

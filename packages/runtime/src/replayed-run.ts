@@ -64,7 +64,12 @@ export function replayUse(
         missing += wave.misses.length;
         planRuns(places, wave.neurons, wave.slots, wave.misses, limits, runs);
       }
-      return { named: Math.max(1, named.length), missing, runs: runs.map(({ sizeBytes }) => sizeBytes / strideBytes) };
+      return {
+        named: Math.max(1, named.length),
+        missing,
+        runs: runs.map(({ sizeBytes }) => sizeBytes / strideBytes),
+        extraPieces: runs.reduce((sum, { pieces }) => sum + pieces.length - 1, 0),
+      };
     }),
   );
 }

@@ -4,6 +4,8 @@ import { frameCommand } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
 import { benchKernelsCommand } from "./bench-kernels.js";
 import { benchLadderCommand } from "./bench-ladder.js";
+import { benchMemoryCommand } from "./bench-memory.js";
+import { benchPeersCommand } from "./bench-peers.js";
 import { benchReadCommand } from "./bench-read.js";
 
 /** `--json` and its like may stand on either side of an inner command's name: that one's actions read the flags of both. */
@@ -20,5 +22,7 @@ export function benchCommand(invocation: Invocation): Command {
       .addCommand(benchLadderCommand(invocation))
       .addCommand(benchReadCommand(invocation))
       .addCommand(benchKernelsCommand(invocation))
+      .addCommand(benchPeersCommand(invocation))
+      .addCommand(benchMemoryCommand(invocation))
   );
 }

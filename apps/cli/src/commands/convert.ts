@@ -1,11 +1,16 @@
 /** `flashwick convert`: a Hugging Face checkpoint becomes a model file. */
 import { DTYPES, type DType, formatBytes } from "@flashwick/core";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
+import type { PlacementOrder } from "@flashwick/runtime";
+import { sidecarPath } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { convertToFile } from "../conversion.js";
+import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
-import { orAuto, plainBytes } from "../option-values.js";
+import { orAuto, plainBytes, share } from "../option-values.js";
+import { checkOutput } from "../output-file.js";
+import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
 import type { CommonFlags } from "../report.js";
 import { figure, table } from "../table.js";
 
@@ -14,7 +19,24 @@ interface ConvertFlags extends CommonFlags {
   readonly dtype?: DType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
+  readonly placement?: string;
+  readonly placementSlots: number;
+  readonly device?: string;
+  readonly preset?: string;
+  readonly predictor?: string;
   readonly force?: boolean;
+}
+
+/** The document of `flashwick convert --json`. */
+interface Conversion extends ConversionResult {
+  readonly seconds: number;
+  readonly peakRssBytes: number;
+  /** With --placement: milliseconds that reads of the held-out half of the trace take a token, by order. */
+  readonly placementOrders?: Readonly<Record<PlacementOrder, number>>;
+  readonly placementOrder?: PlacementOrder;
+  readonly placementDevice?: string;
+  /** With --predictor: the file written beside the model. */
+  readonly predictor?: string;
 }
 
 export function convertCommand(invocation: Invocation): Command {
@@ -34,6 +56,22 @@ export function convertCommand(invocation: Invocation): Command {
         .default("bundled"),
     )
     .option("--stride <bytes>", "bytes from record to record, a multiple of 512, or auto", orAuto(plainBytes), "auto")
+    .option(
+      "--placement <trace>",
+      "order neurons on flash by a trace of the model converted without this, if its second half then reads faster (default: no)",
+    )
+    .option(
+      "--placement-slots <share>",
+      "with --placement: the cache in front, of a layer's neurons (default: 20%)",
+      share,
+      0.2,
+    )
+    .option("--device <device.json>", "with --placement: what flashwick profile has written (default: see --preset)")
+    .option("--preset <name>", `with --placement: ${DEVICE_TEXT}`)
+    .option(
+      "--predictor <file>",
+      "with --placement: a predictor to reorder along, written beside the output (default: none)",
+    )
     .option("--force", "replace an existing file (default: off)")
     .action(async (folder: string, flags: ConvertFlags) => {
       invocation.exitStatus = await convert(invocation, folder, flags);
@@ -43,24 +81,61 @@ export function convertCommand(invocation: Invocation): Command {
 function convert({ terminal }: Invocation, folder: string, flags: ConvertFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
     const startMs = terminal.clock();
-    const result = await convertToFile(folder, flags.output, {
-      ...(flags.dtype ? { dtype: flags.dtype } : {}),
-      layout: flags.layout,
-      stride: flags.stride,
-      force: flags.force ?? false,
+    const { output, force = false, layout, stride } = flags;
+    const form = { ...(flags.dtype ? { dtype: flags.dtype } : {}), layout, stride };
+    const placed = flags.placement === undefined ? null : await placementOf(folder, flags.placement, flags, form);
+    const result = await convertToFile(folder, output, {
+      ...form,
+      placement: placed?.placement ?? null,
+      force,
       signal: terminal.signal,
       onProgress: report.onProgress,
     });
-    const seconds = (terminal.clock() - startMs) / 1000;
-    const peakRssBytes = terminal.peakRssBytes();
-    report.result({ ...result, seconds, peakRssBytes }, () =>
-      conversionTable(flags.output, result, seconds, peakRssBytes),
-    );
+    const predictor =
+      placed && flags.predictor !== undefined
+        ? await writePlacedPredictor(flags.predictor, output, placed, result, force)
+        : undefined;
+    const document: Conversion = {
+      ...result,
+      seconds: (terminal.clock() - startMs) / 1000,
+      peakRssBytes: terminal.peakRssBytes(),
+      ...(placed && {
+        placementOrder: placed.order,
+        placementOrders: Object.fromEntries(
+          placed.candidates.map(({ order, heldOut }) => [order, heldOut.perToken.readMs!]),
+        ) as Record<PlacementOrder, number>,
+        placementDevice: placed.device,
+      }),
+      ...(predictor === undefined ? {} : { predictor }),
+    };
+    report.result(document, () => conversionTable(output, document));
     return undefined;
   });
 }
 
-function conversionTable(output: string, result: ConversionResult, seconds: number, peakRssBytes: number): string {
+async function placementOf(
+  folder: string,
+  trace: string,
+  { output, placementSlots: slots, device, preset, force, predictor }: ConvertFlags,
+  form: Parameters<typeof planPlacement>[3],
+): Promise<PlacementResult> {
+  if (device !== undefined && preset !== undefined) {
+    throw new UsageError("expected one of --device and --preset, found both");
+  }
+  // Refused before the work.
+  checkOutput(output, force);
+  if (predictor !== undefined) checkOutput(sidecarPath(output), force);
+  return await planPlacement(folder, output, { trace, slots, device, preset }, form);
+}
+
+function placementLine({ placementOrder: order, placementOrders, placementDevice: device }: Conversion): string {
+  const times = Object.entries(placementOrders!).map(([name, ms]) => `${name} ${figure(ms)} ms`);
+  const kept = order === "identity" ? "the checkpoint's order stays" : order;
+  return `${kept}; a held-out token's reads on ${device}: ${times.join(", ")}`;
+}
+
+function conversionTable(output: string, result: Conversion): string {
+  const { seconds, peakRssBytes } = result;
   return table([
     ["file", output],
     ["model", `${result.architecture}, ${result.nLayers} layers, d_model ${result.dModel}, d_ff ${result.dFf}`],
@@ -70,6 +145,8 @@ function conversionTable(output: string, result: ConversionResult, seconds: numb
       "size",
       `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, neurons ${formatBytes(result.ffnBytes)}`,
     ],
+    ...(result.placementOrder === undefined ? [] : [["placement", placementLine(result)]]),
+    ...(result.predictor === undefined ? [] : [["predictor", result.predictor]]),
     ["fingerprint", result.fingerprint],
     ["took", `${figure(seconds)} s, at most ${formatBytes(peakRssBytes)} of memory`],
   ]);

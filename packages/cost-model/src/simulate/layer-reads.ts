@@ -33,7 +33,7 @@ export function layerReads(
     const bytes = use.missing * shape.strideBytes * shape.readsPerNeuron;
     return { groups: evenGroup(Math.ceil(bytes / STREAM_READ_BYTES), bytes), extraPieces: 0, isStream };
   }
-  if (use.runs) return recordedReads(shape, use.runs);
+  if (use.runs) return recordedReads(shape, use.runs, use.extraPieces);
   const { count, bytes, extraPieces } = missingReads(shape, use.missing, settings.mergeGapBytes, clumping);
   return { groups: evenGroup(Math.max(1, Math.round(count)), bytes), extraPieces, isStream };
 }
@@ -42,7 +42,11 @@ function evenGroup(count: number, bytes: number): LayerReads["groups"] {
   return [{ count, sizeBytes: bytes / count }];
 }
 
-function recordedReads({ strideBytes, readsPerNeuron }: ModelShape, runs: readonly number[]): LayerReads {
+function recordedReads(
+  { strideBytes, readsPerNeuron }: ModelShape,
+  runs: readonly number[],
+  extraPieces: number | undefined,
+): LayerReads {
   const neurons = runs.reduce((sum, run) => sum + run, 0);
   const groups: { count: number; sizeBytes: number }[] = [];
   for (const run of runs) {
@@ -51,7 +55,7 @@ function recordedReads({ strideBytes, readsPerNeuron }: ModelShape, runs: readon
     if (last?.sizeBytes === run * strideBytes) last.count += readsPerNeuron;
     else groups.push({ count: readsPerNeuron, sizeBytes: run * strideBytes });
   }
-  return { groups, extraPieces: (neurons - runs.length) * readsPerNeuron, isStream: false };
+  return { groups, extraPieces: (extraPieces ?? neurons - runs.length) * readsPerNeuron, isStream: false };
 }
 
 export function readsBytes({ groups }: LayerReads): number {

@@ -15,6 +15,8 @@ export interface NeuronUse {
    * `missing` neurons of this layer.
    */
   readonly runs?: readonly number[];
+  /** With `runs`: pieces of memory beyond one a read, in all of them. Absent: a piece a neuron. */
+  readonly extraPieces?: number;
 }
 
 /** What is drawn from: the cache's room decides what is missing. */

@@ -323,6 +323,7 @@ export class RecordingWriter implements ModelWriter {
       tokenizerKind,
       fileBytes: 0,
       dataOffset: 0,
+      placement: null,
       metadata: new Map(),
     };
   }

@@ -2,7 +2,8 @@
  * A Hugging Face checkpoint folder becomes a model file, streaming.
  *
  * Invariants:
- * - memory: one down projection as stored, plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
+ * - memory: one down projection as stored, with a placement the up projection as well, plus blocks of {@link BLOCK_BYTES}; nothing else grows
+ *   with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
  * - no weight is NaN or infinite;
@@ -26,7 +27,7 @@ import type { CheckpointFolder } from "./checkpoint-folder.js";
 import { formatShape, type ReadableTensor, sourceElementBytes } from "./checkpoint-tensor.js";
 import { type CheckpointWeights, openCheckpointWeights } from "./checkpoint-weights.js";
 import { type ConversionPlan, type PlannedLayer, type PlannedTensor, planConversion } from "./conversion-plan.js";
-import { decodeElements, firstNonFinite, transposeColumns } from "./source-elements.js";
+import { decodeElements, firstNonFinite, gatherColumns, transposeColumns } from "./source-elements.js";
 import { readTokenizerDocument } from "./tokenizer-document.js";
 
 export interface ConvertOptions {
@@ -36,6 +37,8 @@ export interface ConvertOptions {
   readonly layout?: "bundled" | "split";
   /** Record stride in bytes. Default `auto`. */
   readonly stride?: "auto" | number;
+  /** By layer, at i: which neuron record i holds. Default: in the checkpoint's order. */
+  readonly placement?: readonly Uint32Array[] | null;
   /** Aborts within one read of at most 8 MiB and drops the output. */
   readonly signal?: AbortSignal;
   /** Phase "convert", in bytes of the checkpoint. */
@@ -56,6 +59,8 @@ export interface ConversionResult {
   readonly dtype: DType;
   readonly layout: "bundled" | "split";
   readonly strideBytes: number;
+  /** `table`: records stand in an order of their own. */
+  readonly placement: "identity" | "table";
   readonly fileBytes: number;
   readonly residentBytes: number;
   readonly ffnBytes: number;
@@ -75,12 +80,18 @@ const BLOCK_BYTES = 8 * MiB;
 /** One typed array on Node 20. The down projection of OPT 66B has 0.68 GB in f16. */
 const MAX_DOWN_BYTES = 2 ** 32 - 1;
 
+/** What a layer that is written in an order of its own needs besides. */
+interface Placed {
+  readonly order: Uint32Array;
+  readonly downRaw: Uint8Array;
+}
+
 /**
  * Converts a checkpoint.
  *
  * @throws {FormatError} `CHECKPOINT_*`, naming the file and the tensor or field. {UnsupportedError} `UNSUPPORTED_*`, naming the
  * feature. Whatever the writer throws. The signal's reason when aborted.
- * Cost: reads the checkpoint once; peak memory is the largest down projection as stored plus about 100 MiB.
+ * Cost: reads the checkpoint once; peak memory is the largest down projection as stored (with a placement: of the FFN) plus about 100 MiB.
  */
 export async function convertCheckpoint(
   folder: CheckpointFolder,
@@ -101,6 +112,7 @@ export async function convertCheckpoint(
       tokenizerJson: tokenizer?.json ?? null,
       tokenizerKind: tokenizer?.kind ?? null,
       name: baseName(folder.name),
+      placement: options.placement ?? null,
     };
     const writer = await createWriter(spec, await identify(folder, weights));
     const header = await write(writer, options, () =>
@@ -145,6 +157,7 @@ class Conversion {
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
   readonly #raw = new ReusedBytes();
+  readonly #upRaw = new ReusedBytes();
   readonly #downRaw = new ReusedBytes();
   readonly #values = new ReusedBytes();
   readonly #downValues = new ReusedBytes();
@@ -188,8 +201,15 @@ class Conversion {
       checkFinite(taken, tensor, (i) => [0, first + i]);
       at += count;
     }
-    await this.#writer.writeRows(name, values);
+    const order = this.#orderOfBias(name);
+    await this.#writer.writeRows(name, order ? Float32Array.from(order, (neuron) => values[neuron]!) : values);
     return crc;
+  }
+
+  /** The order in which a vector's elements are written, if it goes with the neurons. */
+  #orderOfBias(name: string): Uint32Array | null {
+    const layer = /^blk\.(\d+)\.ffn_up\.bias$/.exec(name)?.[1];
+    return (layer !== undefined && this.#options.placement?.[Number(layer)]) || null;
   }
 
   /** @returns CRC-32C of the rows as stored. */
@@ -215,7 +235,9 @@ class Conversion {
   /** @returns CRC-32C of the up projection as stored, then the down projection. */
   async #convertLayer({ name, layer, up, down }: PlannedLayer): Promise<number> {
     const [dFf, dModel] = up.shape as [number, number];
-    const downRaw = await this.#readDown(down, name);
+    const downRaw = await this.#readWhole(down, this.#downRaw, name);
+    const order = this.#options.placement?.[layer];
+    if (order) return await this.#convertPlaced({ layer, up, down, name, order, downRaw });
     const upRowBytes = dModel * sourceElementBytes(up.dtype);
     const blockNeurons = Math.max(1, Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT)));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
@@ -236,19 +258,42 @@ class Conversion {
     return crc32c(downRaw, crc);
   }
 
-  /** The whole down projection as stored. Valid until the next call. */
-  async #readDown(down: ReadableTensor, name: string): Promise<Uint8Array> {
-    const sizeBytes = down.shape[0]! * down.shape[1]! * sourceElementBytes(down.dtype);
+  /** As {@link #convertLayer}, record i from neuron `order[i]`. */
+  async #convertPlaced(of: Pick<PlannedLayer, "name" | "layer" | "up" | "down"> & Placed): Promise<number> {
+    const { name, layer, up, down, order, downRaw } = of;
+    const [dFf, dModel] = up.shape as [number, number];
+    const upRaw = await this.#readWhole(up, this.#upRaw, name);
+    const upRowBytes = dModel * sourceElementBytes(up.dtype);
+    const blockNeurons = Math.max(1, Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT)));
+    for (let first = 0; first < dFf; first += blockNeurons) {
+      const neurons = order.subarray(first, Math.min(first + blockNeurons, dFf));
+      const upRows = this.#values.takeFloats(neurons.length * dModel);
+      const downRows = this.#downValues.takeFloats(neurons.length * dModel);
+      for (const [i, neuron] of neurons.entries()) {
+        const row = upRaw.subarray(neuron * upRowBytes, (neuron + 1) * upRowBytes);
+        decodeElements(up.dtype, row, upRows.subarray(i * dModel, (i + 1) * dModel));
+      }
+      gatherColumns(down.dtype, downRaw, dModel, dFf, neurons, downRows);
+      checkFinite(upRows, up, (i) => [neurons[Math.floor(i / dModel)]!, i % dModel]);
+      checkFinite(downRows, down, (i) => [i % dModel, neurons[Math.floor(i / dModel)]!]);
+      await this.#writer.writeNeurons(layer, first, upRows, downRows);
+    }
+    return crc32c(downRaw, crc32c(upRaw));
+  }
+
+  /** A whole projection as stored. Valid until `into` is used again. */
+  async #readWhole(tensor: ReadableTensor, into: ReusedBytes, name: string): Promise<Uint8Array> {
+    const sizeBytes = tensor.shape[0]! * tensor.shape[1]! * sourceElementBytes(tensor.dtype);
     if (sizeBytes > MAX_DOWN_BYTES) {
       throw new UnsupportedError(
         "UNSUPPORTED_FEATURE",
-        `${down.source.name}: tensor ${down.name}: expected at most 4 GiB, found ${sizeBytes} bytes`,
-        { details: { file: down.source.name, tensor: down.name, sizeBytes } },
+        `${tensor.source.name}: tensor ${tensor.name}: expected at most 4 GiB, found ${sizeBytes} bytes`,
+        { details: { file: tensor.source.name, tensor: tensor.name, sizeBytes } },
       );
     }
-    const raw = this.#downRaw.take(sizeBytes);
+    const raw = into.take(sizeBytes);
     for (let at = 0; at < sizeBytes; at += BLOCK_BYTES) {
-      await this.#read(down, at, raw.subarray(at, Math.min(at + BLOCK_BYTES, sizeBytes)), name);
+      await this.#read(tensor, at, raw.subarray(at, Math.min(at + BLOCK_BYTES, sizeBytes)), name);
     }
     return raw;
   }
@@ -312,6 +357,7 @@ function describe(header: ModelHeader): ConversionResult {
     dtype: weights.dtype,
     layout: weights.layout,
     strideBytes: weights.strideBytes,
+    placement: header.placement ? "table" : "identity",
     fileBytes: header.fileBytes,
     residentBytes,
     ffnBytes: ffnBytes(g, weights),

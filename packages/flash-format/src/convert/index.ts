@@ -7,3 +7,4 @@ export {
   convertCheckpoint,
 } from "./convert-checkpoint.js";
 export type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";
+export { readTensorFile, type TensorFile } from "./tensor-file.js";

@@ -80,3 +80,28 @@ export function transposeColumns(
     }
   }
 }
+
+/**
+ * Chosen columns of a row-major matrix, as rows of f32: the down columns of neurons that do not lie side by side.
+ *
+ * @param raw     The whole matrix `[rows, cols]` of `dtype`.
+ * @param columns Each below `cols`.
+ * @param out     f32 `[columns.length, rows]`, overwritten.
+ * Cost: every row is decoded once, `rows * cols` elements in all.
+ */
+export function gatherColumns(
+  dtype: SourceDType,
+  raw: Uint8Array,
+  rows: number,
+  cols: number,
+  columns: Uint32Array,
+  out: Float32Array,
+): void {
+  const rowBytes = cols * sourceElementBytes(dtype);
+  assert(raw.byteLength === rows * rowBytes && out.length === columns.length * rows, "gatherColumns: whole rows out");
+  const values = new Float32Array(cols);
+  for (let row = 0; row < rows; row++) {
+    decodeElements(dtype, raw.subarray(row * rowBytes, (row + 1) * rowBytes), values);
+    for (let i = 0; i < columns.length; i++) out[i * rows + row] = values[columns[i]!]!;
+  }
+}

@@ -79,7 +79,8 @@ const RATIO_STEP = 0.05;
 
 /**
  * @param model Dense.
- * @throws {InputError} without a target, a predictor, or a whole window of text; for predictors that name every neuron of a layer.
+ * @throws {InputError} without a target, a predictor, or a whole window of text; for predictors that name every neuron of a layer; for a share
+ * that none of them keeps.
  * Cost: a recording of the text, and about eight runs of it beside the dense ones.
  */
 export async function calibratePredictor(model: Model, options: CalibrateOptions): Promise<CalibrationResult> {
@@ -88,6 +89,7 @@ export async function calibratePredictor(model: Model, options: CalibrateOptions
   const candidates = await measureCandidates(model, options);
   const costs = options.cost === "bytes" ? readCosts(model, options) : candidates.map(() => 1);
   const maxWeights = (options.share ?? Number.POSITIVE_INFINITY) * options.modelParameters;
+  checkShare(candidates, maxWeights, options);
   const steps: CalibrationStep[] = [];
   const choose = (namedPerActive: number) => chooseCandidates(candidates, { namedPerActive, maxWeights, costs });
   const judge = async (namedPerActive: number) => {
@@ -141,6 +143,22 @@ function checkOptions({ predictors, target }: CalibrateOptions): void {
       { details: { layer: untrained.layer, predictor: p } },
     );
   }
+}
+
+/** @throws {InputError} if not even the lightest predictor of every layer is within the share. */
+function checkShare(
+  candidates: readonly (readonly Candidate[])[],
+  maxWeights: number,
+  { share, modelParameters }: CalibrateOptions,
+): void {
+  const lightest = candidates.reduce((sum, of) => sum + Math.min(...of.map(({ weights }) => weights)), 0);
+  if (lightest <= maxWeights) return;
+  const least = lightest / modelParameters;
+  throw new InputError(
+    "INPUT_INVALID",
+    `calibration: a share of ${share} of the model's weights, but the lightest predictors have ${least.toPrecision(3)}; ask for that, or train smaller ranks`,
+    { details: { share, least } },
+  );
 }
 
 /** Every predictor's curve on the text, `[layer][predictor]`. @param model Dense. */
@@ -210,7 +228,8 @@ async function evaluate(
   // Both share the dense model's file and threads, which end with it.
   const sparse = new Model({ ...parts, predictor }, { ...engine, mode: "predicted" });
   const dense = new Model({ ...parts, predictor: null }, { mode: "dense" });
-  return await evaluateText(sparse, text, { against: dense, maxWindows, signal });
+  const windowTokens = trainingWindowTokens(dense.header.geometry.contextLength);
+  return await evaluateText(sparse, text, { against: dense, windowTokens, maxWindows, signal });
 }
 
 function stepOf(namedPerActive: number, result: EvaluateResult, target: CalibrationTarget): CalibrationStep {

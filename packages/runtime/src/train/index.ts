@@ -7,6 +7,9 @@ export {
   calibratePredictor,
   measureCandidates,
 } from "./calibrate-predictor.js";
+export { exportPredictor } from "./export-predictor.js";
+export { type ImportPredictorOptions, importPredictor, type PredictorWeightFile } from "./import-predictor.js";
+export { mergePredictors } from "./merge-predictors.js";
 export { type MarkedDocument, recordActivations } from "./record-activations.js";
 export {
   countParameters,

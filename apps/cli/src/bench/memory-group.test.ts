@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { memoryGroupsMissing, runInMemoryGroup } from "./memory-group.mjs";
+import { memoryGroupsMissing, runInMemoryGroup } from "./memory-group.js";
 
-const program = fileURLToPath(new URL("../../../apps/cli/dist/flashwick.js", import.meta.url));
+const program = fileURLToPath(new URL("../../dist/flashwick.js", import.meta.url));
 const MiB = 2 ** 20;
 /** What Node, the program and its threads take beside the budget: packages/runtime/README.md, "Memory". */
 const OVERHEAD_BYTES = 128 * MiB;

@@ -1,0 +1,122 @@
+/** The placement step of `flashwick convert`: an order of neurons on flash from a recorded trace, if it reads faster. */
+import { readFile } from "node:fs/promises";
+import { InputError, type Predictor } from "@flashwick/core";
+import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
+import { decodeTrace, type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
+import { planHeader, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
+import { type ConversionResult, readCheckpointConfig } from "@flashwick/flash-format/convert";
+import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
+import { fileSink, fileSource } from "@flashwick/flash-format/node";
+import { reorderPredictor, SparsityTally } from "@flashwick/predictor";
+import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
+import { sidecarPath } from "@flashwick/runtime/node";
+import { readKeptProfile } from "@flashwick/runtime/node/estimate";
+import type { FileConversionOptions } from "./conversion.js";
+import { readDeviceProfile } from "./json-file.js";
+
+export interface PlacementWish {
+  readonly trace: string;
+  /** Slots of a layer's cache, as a share of its neurons. */
+  readonly slots: number;
+  readonly device: string | undefined;
+  readonly preset: string | undefined;
+}
+
+/** What the step came to. */
+export interface PlacementResult extends PlacementChoice {
+  readonly device: string;
+  readonly slots: number;
+  readonly trace: NeuronTrace;
+}
+
+/** Reads in flight that the held-out trace is timed with. */
+const READERS = 16;
+const DEFAULT_PRESET = "nvme-pcie4";
+
+/** @throws {InputError} for a trace of another shape than the checkpoint, or too short. {FormatError} for a damaged one. */
+export async function planPlacement(
+  folder: string,
+  output: string,
+  { trace: path, slots: share, device, preset }: PlacementWish,
+  form: Pick<FileConversionOptions, "dtype" | "layout" | "stride">,
+): Promise<PlacementResult> {
+  const file = await readFile(path).catch((cause: Error) => {
+    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
+  });
+  const trace = decodeTrace(file, path);
+  const { geometry, dtype } = await readCheckpointConfig(await openCheckpointFolder(folder));
+  if (trace.nLayers !== geometry.nLayers || trace.dFf !== geometry.dFf) {
+    const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${geometry.nLayers} of ${geometry.dFf}`;
+    throw new InputError("INPUT_INVALID", message, { details: { file: path } });
+  }
+  const { weights } = planHeader(geometry, {
+    dtype: form.dtype ?? dtype ?? "f16",
+    ...(form.layout ? { layout: form.layout } : {}),
+    ...(form.stride ? { strideBytes: form.stride } : {}),
+  });
+  const profile = await deviceOf(output, device, preset);
+  const slots = Math.max(1, Math.round(share * geometry.dFf));
+  const choice = choosePlacement(trace, {
+    slots,
+    strideBytes: weights.strideBytes,
+    readsPerNeuron: weights.layout === "split" ? 2 : 1,
+    mergeGapBytes: 0,
+    device: { profile, readers: READERS },
+  });
+  return { ...choice, device: profile.name, slots, trace };
+}
+
+async function deviceOf(
+  output: string,
+  device: string | undefined,
+  preset: string | undefined,
+): Promise<DeviceProfile> {
+  if (device !== undefined) return await readDeviceProfile(device);
+  if (preset !== undefined) return devicePreset(preset);
+  return readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
+}
+
+export const DEVICE_TEXT = `a published device (default: what flashwick profile has kept of this machine, else ${DEFAULT_PRESET}): ${DEVICE_PRESETS.join(", ")}`;
+
+/**
+ * The predictor of the unplaced model, made one of the placed file, beside it.
+ *
+ * @returns Its path.
+ */
+export async function writePlacedPredictor(
+  from: string,
+  output: string,
+  { placement, trace }: PlacementResult,
+  { fingerprint }: ConversionResult,
+  force: boolean,
+): Promise<string> {
+  const path = sidecarPath(output);
+  const sink = await fileSink(path, { force });
+  try {
+    const source = await fileSource(from);
+    const predictor = await readPredictorFile(source).finally(() => source.close());
+    await writePredictorFile(sink, placement ? reorder(predictor, placement, fingerprint, trace) : predictor);
+    return path;
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+}
+
+function reorder(
+  predictor: Predictor,
+  placement: readonly Uint32Array[],
+  fingerprint: string,
+  trace: NeuronTrace,
+): Predictor {
+  const tally = new SparsityTally(trace.nLayers, trace.dFf);
+  tally.begin();
+  for (const sets of placeTrace(trace, placement).tokens)
+    for (const [layer, set] of sets.entries()) tally.add(layer, set);
+  return reorderPredictor(
+    predictor,
+    placement,
+    fingerprint,
+    tally.statistics("the trace of the placement", UNION_TOKENS),
+  );
+}

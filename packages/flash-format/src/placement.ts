@@ -1,0 +1,39 @@
+/** Where a layer's neurons stand in its records: a permutation, and what follows from it. SPEC.md, "Placement". */
+import { InputError, type ModelGeometry } from "@flashwick/core";
+import { crc32c } from "./crc32c.js";
+import type { TensorShape } from "./model-writer.js";
+
+/** Of a layer's permutation, I32 `[dFf]`. */
+export function placementName(layer: number): string {
+  return `blk.${layer}.ffn_placement`;
+}
+
+/** @throws {InputError} `INPUT_INVALID` naming the layer that has no permutation of the geometry's neurons. Cost: O(nLayers · dFf). */
+export function checkPlacement(placement: readonly Uint32Array[], { nLayers, dFf }: ModelGeometry): void {
+  if (placement.length !== nLayers) {
+    const message = `placement of ${placement.length} layers, expected ${nLayers}, as many as the model has`;
+    throw new InputError("INPUT_INVALID", message, { details: { expected: nLayers, found: placement.length } });
+  }
+  for (const [layer, order] of placement.entries()) {
+    const seen = new Uint8Array(dFf);
+    for (const neuron of order) if (neuron < dFf) seen[neuron] = 1;
+    if (order.length === dFf && seen.every((is) => is === 1)) continue;
+    const message = `placement of layer ${layer}: ${order.length} entries, expected each of ${dFf} neurons once`;
+    throw new InputError("INPUT_INVALID", message, { details: { layer } });
+  }
+}
+
+/** A layer's permutation as the file has it. */
+export function placementBytes(order: Uint32Array): Uint8Array {
+  return new Uint8Array(Uint32Array.from(order).buffer);
+}
+
+/** What the fingerprint says of a placement: a predictor of one order names other neurons in another. */
+export function placementFacts(placement: readonly Uint32Array[]): (TensorShape & { readonly sourceCrc32c: number })[] {
+  return placement.map((order, layer) => ({
+    name: placementName(layer),
+    rows: 1,
+    cols: order.length,
+    sourceCrc32c: crc32c(placementBytes(order)),
+  }));
+}

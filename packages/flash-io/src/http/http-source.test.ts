@@ -1,0 +1,139 @@
+/** Range requests against a real server that cuts connections, changes the file and knows no ranges, when told to. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Random } from "@flashwick/core";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { FlashRun } from "../run-plan.js";
+import { openHttpReader } from "./http-reader.js";
+import { httpSource } from "./http-source.js";
+
+const SIZE = 3_000_001;
+const file = Uint8Array.from({ length: SIZE }, (_, i) => (i * 7 + (i >> 9)) & 255);
+
+/** How the server misbehaves: the next `cut` bodies end half-way, the next `busy` answers are 503. */
+const faults = { cut: 0, busy: 0, ranges: true, etag: '"one"' };
+let requests = 0;
+let server: Server;
+let url: string;
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    requests++;
+    if (request.url !== "/model") return void response.writeHead(404).end();
+    if (faults.busy > 0) {
+      faults.busy--;
+      return void response.writeHead(503).end();
+    }
+    const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+    if (!range || !faults.ranges) return void response.writeHead(200).end("everything");
+    const [from, to] = [Number(range[1]), Number(range[2])];
+    const bytes = file.subarray(from, to + 1);
+    const headers = {
+      etag: faults.etag,
+      "content-range": `bytes ${from}-${to}/${SIZE}`,
+      "content-length": bytes.length,
+    };
+    response.writeHead(206, headers);
+    if (faults.cut > 0 && bytes.length > 1) {
+      faults.cut--;
+      response.write(bytes.subarray(0, bytes.length >> 1), () => response.destroy());
+    } else response.end(bytes);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model`;
+});
+afterAll(() => void server.close());
+beforeEach(() => {
+  Object.assign(faults, { cut: 0, busy: 0, ranges: true, etag: '"one"' });
+  requests = 0;
+});
+
+async function readAt(source: Awaited<ReturnType<typeof httpSource>>, offset: number, size: number) {
+  const bytes = new Uint8Array(size);
+  await source.read(bytes, offset);
+  return bytes;
+}
+
+describe("httpSource", () => {
+  it("reads any range, across blocks and at the end, few requests for many small reads", async () => {
+    const source = await httpSource(url);
+    expect(source.sizeBytes).toBe(SIZE);
+    const random = new Random(1);
+    for (let i = 0; i < 50; i++) {
+      const offset = random.below(SIZE - 5000);
+      const size = random.below(5000);
+      expect(await readAt(source, offset, size)).toEqual(file.slice(offset, offset + size));
+    }
+    expect(requests).toBeLessThanOrEqual(4);
+    expect(await readAt(source, SIZE - 3, 3)).toEqual(file.slice(SIZE - 3));
+    expect(await readAt(source, 5, 2_500_000)).toEqual(file.slice(5, 2_500_005));
+    await source.close();
+  });
+  it("tries again after a cut connection and a busy server", async () => {
+    const source = await httpSource(url, { tries: 4 });
+    Object.assign(faults, { cut: 1, busy: 1 });
+    expect(await readAt(source, 100, 50)).toEqual(file.slice(100, 150));
+    expect(faults).toMatchObject({ cut: 0, busy: 0 });
+  });
+  it("says where, when the network does not come back", async () => {
+    const source = await httpSource(url, { tries: 2 });
+    faults.busy = 99;
+    await expect(readAt(source, 1_500_000, 8)).rejects.toMatchObject({ code: "IO_READ" });
+    faults.busy = 0;
+    expect(await readAt(source, 1_500_000, 8)).toEqual(file.slice(1_500_000, 1_500_008));
+  });
+  it("ends when the file has become another one", async () => {
+    const source = await httpSource(url);
+    faults.etag = '"two"';
+    await expect(readAt(source, 0, 8)).rejects.toMatchObject({ code: "IO_FILE_CHANGED" });
+  });
+  it("refuses a server without ranges, an address without a file, and reads past the end", async () => {
+    faults.ranges = false;
+    await expect(httpSource(url)).rejects.toMatchObject({ code: "FORMAT_INVALID" });
+    faults.ranges = true;
+    await expect(httpSource(`${url}s`)).rejects.toMatchObject({ code: "IO_NOT_FOUND" });
+    await expect(readAt(await httpSource(url), SIZE - 4, 8)).rejects.toMatchObject({ code: "FORMAT_TRUNCATED" });
+  });
+  it("is aborted with the signal's own reason", async () => {
+    const source = await httpSource(url);
+    const stop = new AbortController();
+    stop.abort(new Error("enough"));
+    await expect(source.read(new Uint8Array(8), 0, stop.signal)).rejects.toThrow("enough");
+  });
+});
+
+describe("openHttpReader", () => {
+  const runAt = (offset: number, sizes: readonly number[], ptr: number): FlashRun => {
+    let at = ptr;
+    const pieces = sizes.map((sizeBytes) => ({ ptr: (at += sizeBytes + 16) - sizeBytes, sizeBytes }));
+    return { offset, sizeBytes: sizes.reduce((sum, size) => sum + size, 0), pieces, picks: sizes.length };
+  };
+
+  it("lands every run's pieces, the first runs first", async () => {
+    const reader = await openHttpReader(url, { readers: 3 });
+    const memory = new Uint8Array(65536);
+    const runs = Array.from({ length: 10 }, (_, i) => runAt(1000 + 40_000 * i, [512, 256 + i], 4096 * i));
+    reader.start(memory, runs);
+    await reader.wait(4);
+    await reader.wait();
+    for (const { offset, pieces } of runs) {
+      let at = offset;
+      for (const { ptr, sizeBytes } of pieces) {
+        expect(memory.slice(ptr, ptr + sizeBytes)).toEqual(file.slice(at, at + sizeBytes));
+        at += sizeBytes;
+      }
+    }
+    await reader.close();
+  });
+  it("throws what went wrong once, with nothing in flight, and goes on with the next batch", async () => {
+    const reader = await openHttpReader(url, { tries: 1 });
+    const memory = new Uint8Array(8192);
+    faults.cut = 99;
+    reader.start(memory, [runAt(0, [100], 0), runAt(5000, [100], 2000)]);
+    await expect(reader.wait()).rejects.toMatchObject({ code: "IO_READ" });
+    faults.cut = 0;
+    reader.start(memory, [runAt(64, [100], 0)]);
+    await reader.wait();
+    expect(memory.slice(16, 116)).toEqual(file.slice(64, 164));
+  });
+});

@@ -1,0 +1,33 @@
+/** A predictor for a file whose neurons stand in another order: it must name neurons by the positions of their records. */
+import {
+  assert,
+  bytesPerElement,
+  type Predictor,
+  type PredictorMatrix,
+  type SparsityStatistics,
+} from "@flashwick/core";
+
+/**
+ * @param placement By layer, at i: which neuron of `predictor` the new file's record i holds.
+ * @param modelFingerprint Of the new file.
+ * @param sparsity As the new order has it: which neurons are neighbours has changed. Null: not looked at.
+ */
+export function reorderPredictor(
+  predictor: Predictor,
+  placement: readonly Uint32Array[],
+  modelFingerprint: string,
+  sparsity: SparsityStatistics | null,
+): Predictor {
+  assert(placement.length === predictor.layers.length, "a placement for every layer of the predictor");
+  const layers = predictor.layers.map((layer, l) => ({ ...layer, w2: reorderRows(layer.w2, placement[l]!) }));
+  return { ...predictor, modelFingerprint, layers, sparsity };
+}
+
+function reorderRows(matrix: PredictorMatrix, order: Uint32Array): PredictorMatrix {
+  const { dtype, rows, cols, data, scales } = matrix;
+  assert(order.length === rows, `${order.length} neurons for ${rows} rows`);
+  const rowBytes = cols * bytesPerElement(dtype);
+  const out = new Uint8Array(data.length);
+  for (const [at, row] of order.entries()) out.set(data.subarray(row * rowBytes, (row + 1) * rowBytes), at * rowBytes);
+  return { ...matrix, data: out, scales: scales && Float32Array.from(order, (row) => scales[row]!) };
+}

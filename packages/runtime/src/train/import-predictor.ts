@@ -1,0 +1,136 @@
+/**
+ * Predictors trained elsewhere: two matrices a layer, `fc1.weight [r, d_model]` and `fc2.weight [d_ff, r]` with a ReLU between and no biases,
+ * which is PowerInfer's form (Song et al., SOSP 2024) and ours. What their thresholds are worth is measured here, on a text.
+ */
+import { FormatError, InputError, type Predictor, type PredictorLayer } from "@flashwick/core";
+import type { TensorFile } from "@flashwick/flash-format/convert";
+import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
+import { chooseCandidates } from "@flashwick/predictor/train";
+import { cutWindows } from "../evaluate.js";
+import { measureSparsity } from "../measure-sparsity.js";
+import { Model } from "../model.js";
+import { assemblePredictor, type CalibrateOptions, measureCandidates } from "./calibrate-predictor.js";
+import { trainingWindowTokens } from "./training-text.js";
+
+export interface PredictorWeightFile {
+  /** For messages, and where tensors have no layer in their names, for the layer: `model_3.pt`. */
+  readonly name: string;
+  readonly tensors: TensorFile;
+}
+
+export interface ImportPredictorOptions
+  extends Pick<CalibrateOptions, "text" | "maxWindows" | "onProgress" | "signal"> {
+  /** How matrices are stored. Default int8. */
+  readonly dtype?: PredictorDType;
+  /** Neurons named over neurons truly active, on the text: where thresholds are set. Default 2.2. */
+  readonly namedPerActive?: number;
+}
+
+/** Where a layer's two matrices are. */
+interface LayerPlace {
+  readonly file: PredictorWeightFile;
+  readonly prefix: string;
+}
+
+/**
+ * Reads the predictors of all layers and sets their thresholds on a text.
+ *
+ * Names: `fc1.weight` and `fc2.weight` in a file a layer, whose name's last number is the layer (PowerInfer: `model_0.pt` …); or in any file with a
+ * prefix that ends in the layer's number (`blk.0.fc1.weight`, `layers.0.fc1.weight`; what `exportPredictor` writes).
+ *
+ * @param model Dense.
+ * @throws {FormatError} `CHECKPOINT_TENSOR_MISSING`, `CHECKPOINT_TENSOR_SHAPE`, naming file, tensor and layer. {InputError} for a text shorter than
+ * a window, weights that cannot be stored, a layer that is there twice.
+ */
+export async function importPredictor(
+  model: Model,
+  files: readonly PredictorWeightFile[],
+  { dtype = "int8", namedPerActive = 2.2, ...options }: ImportPredictorOptions,
+): Promise<Predictor> {
+  const { nLayers, dModel, dFf } = model.header.geometry;
+  const places = findLayers(files, nLayers);
+  const layers: PredictorLayer[] = [];
+  for (const [layer, place] of places.entries()) layers.push(await readLayer(place, layer, { dModel, dFf, dtype }));
+  const { fingerprint: modelFingerprint } = model.header;
+  const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: {} };
+  const { kernels } = model.parts;
+  const candidates = await measureCandidates(model, { ...options, predictors: [predictor], kernels });
+  const choice = chooseCandidates(candidates, { namedPerActive });
+  const training = { imported: files.map(({ name }) => name.replace(/^.*[\\/]/, "")), namedPerActive };
+  const assembled = { ...assemblePredictor([predictor], candidates, choice), training };
+  return { ...assembled, sparsity: await useOfText(model, assembled, options) };
+}
+
+/** What it names of the text, token after token, for predictions of speed. */
+async function useOfText(
+  { parts, header, tokenizer }: Model,
+  predictor: Predictor,
+  { text, maxWindows = 64, signal }: ImportPredictorOptions,
+): Promise<Predictor["sparsity"]> {
+  const { contextLength, bosTokenId } = header.geometry;
+  const windows = cutWindows(tokenizer.encode(text, false), trainingWindowTokens(contextLength), bosTokenId);
+  const model = new Model({ ...parts, predictor }, { mode: "predicted" });
+  return await measureSparsity(model, windows.slice(0, maxWindows), { source: "the text of the import", signal });
+}
+
+function findLayers(files: readonly PredictorWeightFile[], nLayers: number): LayerPlace[] {
+  const places = new Map<number, LayerPlace>();
+  for (const file of files) {
+    for (const name of file.tensors.shapes.keys()) {
+      const match = /^(.*?)fc1\.weight$/.exec(name);
+      if (!match) continue;
+      const prefix = match[1]!;
+      const layer = layerOf(prefix === "" ? file.name : prefix);
+      const before = layer === null ? undefined : places.get(layer);
+      if (layer === null || layer >= nLayers || before) {
+        const found = layer === null ? "no layer's number" : before ? `layer ${layer} twice` : `layer ${layer}`;
+        const message = `${file.name}: tensor ${name}: found ${found}, expected one of ${nLayers} layers, each once`;
+        throw new InputError("INPUT_INVALID", message, { details: { file: file.name, tensor: name } });
+      }
+      places.set(layer, { file, prefix });
+    }
+  }
+  return Array.from({ length: nLayers }, (_, layer) => {
+    const place = places.get(layer);
+    if (place) return place;
+    throw new FormatError(
+      "CHECKPOINT_TENSOR_MISSING",
+      `predictors of ${places.size} layers, but none of layer ${layer}: expected fc1.weight and fc2.weight of each of ${nLayers}; name all files`,
+      { details: { layer } },
+    );
+  });
+}
+
+/** The last number of a name. */
+function layerOf(name: string): number | null {
+  const digits = /(\d+)\D*$/.exec(name.replace(/\.(pt|pth|bin|safetensors)$/i, ""))?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+async function readLayer(
+  { file, prefix }: LayerPlace,
+  layer: number,
+  { dModel, dFf, dtype }: { readonly dModel: number; readonly dFf: number; readonly dtype: PredictorDType },
+): Promise<PredictorLayer> {
+  const { shapes } = file.tensors;
+  const [rank = 0] = shapes.get(`${prefix}fc1.weight`)!;
+  const matrix = async (name: string, rows: number, cols: number) => {
+    const found = shapes.get(name);
+    if (found && !(found.length === 2 && found[0] === rows && found[1] === cols)) {
+      throw new FormatError(
+        "CHECKPOINT_TENSOR_SHAPE",
+        `${file.name}: tensor ${name} (layer ${layer}): expected shape [${rows}, ${cols}], found [${found.join(", ")}]; it is of another model`,
+        { details: { file: file.name, tensor: name, expected: [rows, cols], found } },
+      );
+    }
+    return quantisePredictorMatrix(await file.tensors.read(name), rows, cols, dtype);
+  };
+  return {
+    layer,
+    rank,
+    threshold: 0,
+    ...{ trueActiveShare: 0, namedShare: 0, recall: 0, precision: 0, missedMass: 0 },
+    w1: await matrix(`${prefix}fc1.weight`, rank, dModel),
+    w2: await matrix(`${prefix}fc2.weight`, dFf, rank),
+  };
+}
