@@ -10,6 +10,9 @@ import { UsageError } from "./failure.js";
 import { byteSize, integer, number, threshold } from "./option-values.js";
 import type { Report } from "./report.js";
 
+const SWITCHES = ["auto", "on", "off"] as const;
+type Switch = (typeof SWITCHES)[number];
+
 export interface EngineFlags {
   readonly predictor?: string;
   readonly dense?: boolean;
@@ -23,6 +26,8 @@ export interface EngineFlags {
   readonly readers?: number;
   readonly threads?: number;
   readonly mergeGap?: ByteSize;
+  readonly overlap?: Switch;
+  readonly lookahead?: Switch;
   readonly io?: "auto" | "buffered";
   readonly backend?: BackendName | "webgpu";
 }
@@ -78,6 +83,18 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       "--merge-gap <size>",
       "unneeded bytes between two reads up to which they become one (default: what suits the device)",
       byteSize,
+    )
+    .addOption(
+      new Option(
+        "--overlap <when>",
+        "compute while neurons are read (default: auto, where the plan says that it pays)",
+      ).choices(SWITCHES),
+    )
+    .addOption(
+      new Option(
+        "--lookahead <when>",
+        "guess the next layer's neurons and read them early (default: auto, with overlap that nobody planned)",
+      ).choices(SWITCHES),
     )
     .addOption(
       new Option("--io <mode>", "auto: past the page cache where possible (default: auto)").choices([
@@ -152,7 +169,17 @@ async function engineOptions(path: string, flags: EngineFlags): Promise<ModelOpt
     policy: flags.policy,
     kvPrecision: flags.kvPrecision,
     mergeGapBytes: flags.mergeGap && resolveByteSize(flags.mergeGap, 0),
+    ...switched("overlap", flags.overlap),
+    ...switched("lookahead", flags.lookahead),
   };
+}
+
+/** Nothing for `auto`: then the engine decides. */
+function switched<Name extends "overlap" | "lookahead">(
+  name: Name,
+  wish: Switch | undefined,
+): { [key in Name]?: boolean } {
+  return wish === undefined || wish === "auto" ? {} : ({ [name]: wish === "on" } as { [key in Name]: boolean });
 }
 
 async function budgetBytes(path: string, budget: ByteSize): Promise<number> {

@@ -1,6 +1,8 @@
 /** Neurons in an order of their own: the converted model computes the same, its predictor goes along, and nothing foreign is taken. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { openModelFile } from "@flashwick/flash-format";
+import { fileSource } from "@flashwick/flash-format/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flashwickJson, makeWorkplace } from "./tiny-checkpoint.fixture.js";
 import { writeTinyPredictor } from "./tiny-predictor.fixture.js";
@@ -66,10 +68,10 @@ describe("convert --placement", () => {
   });
   it("finds a flipped bit of the permutation", async () => {
     const placed = join(dir, "placed-bundled.gguf");
-    const { document } = await flashwickJson(["inspect", placed]);
-    const tensor = document.tensors.find(({ name }: { name: string }) => name === "blk.1.ffn_placement");
+    const source = await fileSource(placed);
+    const { header } = await openModelFile(source).finally(() => source.close());
     const bytes = readFileSync(placed);
-    bytes[tensor.offset + 8]! ^= 1;
+    bytes[header.placement![1]!.offset + 8]! ^= 1;
     const broken = join(dir, "broken.gguf");
     writeFileSync(broken, bytes);
     const { status, document: verified } = await flashwickJson(["verify", broken]);

@@ -22,6 +22,8 @@ export interface ModelFileSummary {
   readonly ffnBytes: number;
   /** Record checksums, resident as well. */
   readonly checksumBytes: number;
+  /** Where records were placed in an order of their own: the permutations, which no engine reads. Else 0. */
+  readonly placementBytes: number;
   /** Between tensors. */
   readonly paddingBytes: number;
   /** Stored matrix and vector elements, records included. */
@@ -37,6 +39,7 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const headerBytes = header.dataOffset;
   const residentBytes = tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
   const recordBytes = ffnBytes(geometry, weights);
+  const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const checksumBytes = 4 * geometry.nLayers * geometry.dFf;
   const residentElements = tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   return {
@@ -45,7 +48,8 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     residentBytes,
     ffnBytes: recordBytes,
     checksumBytes,
-    paddingBytes: fileBytes - headerBytes - residentBytes - recordBytes - checksumBytes,
+    placementBytes,
+    paddingBytes: fileBytes - headerBytes - residentBytes - recordBytes - checksumBytes - placementBytes,
     parameters: residentElements + 2 * geometry.nLayers * geometry.dFf * geometry.dModel,
     tensors,
   };

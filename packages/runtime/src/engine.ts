@@ -109,6 +109,12 @@ export class Engine {
         : null;
   }
 
+  /** Neurons that a layer's slots hold at present, in no order. Empty where all are held, and no cache decides. Cost: a copy. */
+  residentNeurons(layer: number): Uint32Array {
+    const { pointer, numUsed } = this.#layers[layer]!.flash.parts.cache;
+    return pointer.slice(0, numUsed);
+  }
+
   /** Allocates what the plan says, and loads the resident weights. */
   static async create(parts: EngineParts): Promise<Engine> {
     const sizes = engineSizes(parts.file.header, parts.predictor, parts.plan, parts.mode, parts);

@@ -5,7 +5,7 @@
  * sparse path decoded is never reused, or the same prompt could give another text.
  */
 import { InputError, type ModelGeometry, type TokenStats } from "@flashwick/core";
-import type { Engine } from "./engine.js";
+import type { Engine, ForwardObserver } from "./engine.js";
 
 /** Tokens whose sets fill the caches after a prefill. */
 export const SEED_TOKENS = 8;
@@ -66,13 +66,18 @@ export class Session {
   }
 
   /** Decodes one token: appends it and gives the logits after it (valid until the next call). */
-  async decode(token: number, signal?: AbortSignal): Promise<{ logits: Float32Array; stats: TokenStats }> {
+  async decode(
+    token: number,
+    signal?: AbortSignal,
+    observer?: ForwardObserver,
+  ): Promise<{ logits: Float32Array; stats: TokenStats }> {
     let logits = new Float32Array(0);
     const stats = await this.engine.decode(token, this.#tokens.length, {
       logits: "last",
       onLogits: (_, values) => {
         logits = values as Float32Array<ArrayBuffer>;
       },
+      observer,
       signal,
     });
     if (this.engine.parts.mode !== "predicted" && this.#exact === this.#tokens.length) this.#exact++;

@@ -26,6 +26,8 @@ interface PeersFlags extends CommonFlags {
   readonly peerTokens: number;
   readonly repeat: number;
   readonly threads: number;
+  readonly overlap: string;
+  readonly lookahead: string;
   readonly predictor?: string;
 }
 
@@ -76,10 +78,14 @@ export function benchPeersCommand(invocation: Invocation): Command {
     .option("--peer <folder>", "where node-llama-cpp is installed (npm install node-llama-cpp@3.22.1)", ".")
     .option("--memory <percent>", "memory of each, of the model file", integer(1), 50)
     .option("--prompt <text>", "prompt of both", "In the beginning God created the heaven and the earth.")
-    .option("--tokens <n>", "tokens that we decode", integer(2), 64)
+    .option("--tokens <n>", "tokens that we decode", integer(2), 128)
     .option("--peer-tokens <n>", "tokens that the peer decodes: they take seconds each", integer(2), 8)
     .option("--repeat <n>", "turns of each", integer(1), 2)
     .option("--threads <n>", "compute threads of each", integer(1), 2)
+    .addOption(new Option("--overlap <when>", "ours: as in flashwick run").choices(["auto", "on", "off"]).default("on"))
+    .addOption(
+      new Option("--lookahead <when>", "ours: as in flashwick run").choices(["auto", "on", "off"]).default("on"),
+    )
     .addOption(new Option("--predictor <file>", "our predictor (default: <model>.predictor.gguf)"))
     .action(async (_family: string, model: string, __, command: Command) => {
       const flags = command.optsWithGlobals<PeersFlags>();
@@ -152,6 +158,7 @@ async function runOurs(model: string, flags: PeersFlags, memoryBytes: number): P
     ],
     ...["--prompt", flags.prompt, "--max-tokens", `${flags.tokens}`, "--dram-budget", `${budget}`],
     ...["--threads", `${flags.threads}`, "--readers", `${READERS}`],
+    ...["--overlap", flags.overlap, "--lookahead", flags.lookahead],
     ...(flags.predictor === undefined ? [] : ["--predictor", flags.predictor]),
   ];
   const run = await runInMemoryGroup({ limitBytes: memoryBytes, command: process.execPath, args });

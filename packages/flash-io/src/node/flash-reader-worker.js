@@ -3,7 +3,7 @@
  * A reader thread: takes entries of the shared table in order and blocks in one positional read after another.
  *
  * Plain JavaScript without imports of ours, because Node runs this very file, built or not. Everything about the table comes
- * with `workerData` (see reader-table.ts for its layout and its invariants).
+ * with `workerData` (see ../threads/reader-table.ts for its layout and its invariants).
  *
  * What is aligned lands where the kernels will read it. Anything else is widened to the device's alignment, lands in this
  * thread's own bounce buffer, and is copied. Bounce buffers are WebAssembly memories: the others are not page-aligned, and

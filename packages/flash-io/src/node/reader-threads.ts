@@ -4,7 +4,7 @@
  * Nothing here is on the path of a read: that is the table's (reader-table.ts).
  */
 import { Worker } from "node:worker_threads";
-import type { ReaderTable, TableLayout } from "./reader-table.js";
+import type { ReaderTable, TableLayout } from "../threads/reader-table.js";
 
 /** `workerData` of flash-reader-worker.js. */
 export interface ThreadSetup {

@@ -12,8 +12,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { DisposedError, InputError, IoError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import type { FlashRun } from "../run-plan.js";
+import { ReaderTable, type ReadFailure } from "../threads/reader-table.js";
 import type { FlashFile } from "./flash-file.js";
-import { ReaderTable, type ReadFailure } from "./reader-table.js";
 import { type CreateWorker, ReaderThreads } from "./reader-threads.js";
 
 export interface ThreadedReaderOptions {

@@ -1,0 +1,139 @@
+/** The pictures of the page, on canvases: purely from data, at the screen's own resolution. */
+import type { RunFacts, TokenEvent } from "./messages.js";
+
+/** Phases of a token in their order; colours that the colour-blind tell apart (Okabe and Ito). */
+export const PHASES = [
+  { key: "predict", name: "predict", colour: "#f0e442" },
+  { key: "cache", name: "cache", colour: "#cc79a7" },
+  { key: "readWait", name: "wait for reads", colour: "#d55e00" },
+  { key: "check", name: "checksums", colour: "#999999" },
+  { key: "attention", name: "attention", colour: "#0072b2" },
+  { key: "ffn", name: "FFN", colour: "#009e73" },
+  { key: "head", name: "head", colour: "#56b4e9" },
+] as const;
+
+const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
+
+/** A pixel a neuron, a row a layer: rows are cut to the canvas's width in stretches. */
+export function drawMap(canvas: HTMLCanvasElement, { nLayers, dFf }: RunFacts, states: Uint8Array): void {
+  const rowsPerLayer = Math.max(1, Math.ceil(dFf / 512));
+  const columns = Math.ceil(dFf / rowsPerLayer);
+  const gap = 1;
+  const height = nLayers * (rowsPerLayer + gap) - gap;
+  if (canvas.width !== columns || canvas.height !== height) Object.assign(canvas, { width: columns, height });
+  canvas.style.height = `${Math.max(96, Math.min(320, 4 * height))}px`;
+  const context = canvas.getContext("2d")!;
+  const image = context.createImageData(columns, height);
+  const colours = STATE_COLOURS.map((name) => rgbOf(canvas, name));
+  for (let layer = 0; layer < nLayers; layer++) {
+    for (let neuron = 0; neuron < dFf; neuron++) {
+      const row = layer * (rowsPerLayer + gap) + Math.floor(neuron / columns);
+      const at = 4 * (row * columns + (neuron % columns));
+      const [r, g, b] = colours[states[layer * dFf + neuron]!]!;
+      image.data[at] = r;
+      image.data[at + 1] = g;
+      image.data[at + 2] = b;
+      image.data[at + 3] = 255;
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** A stacked bar a token. */
+export function drawTimeline(canvas: HTMLCanvasElement, events: readonly TokenEvent[]): void {
+  const { context, width, height, ink } = prepare(canvas, 140);
+  const left = 44;
+  const bottom = height - 18;
+  const most = Math.max(
+    1e-3,
+    ...events.map(({ phaseMs }) => PHASES.reduce((sum, { key }) => sum + (phaseMs[key] ?? 0), 0)),
+  );
+  const step = (width - left) / 64;
+  for (const [i, { phaseMs }] of events.entries()) {
+    let y = bottom;
+    for (const { key, colour } of PHASES) {
+      const size = ((phaseMs[key] ?? 0) / most) * (bottom - 8);
+      context.fillStyle = colour;
+      context.fillRect(left + i * step, y - size, Math.max(1, step - 1), size);
+      y -= size;
+    }
+  }
+  context.fillStyle = ink;
+  context.textAlign = "right";
+  context.fillText(`${most.toFixed(1)} ms`, left - 4, 14);
+  context.fillText("0", left - 4, bottom);
+  context.textAlign = "left";
+  context.fillText("tokens →", left, height - 4);
+}
+
+const POLICY_LOOKS: Readonly<Record<string, { readonly colour: string; readonly dash: readonly number[] }>> = {
+  window: { colour: "#0072b2", dash: [] },
+  lru: { colour: "#e69f00", dash: [7, 4] },
+  pinned: { colour: "#009e73", dash: [2, 4] },
+  lfu: { colour: "#cc79a7", dash: [9, 3, 2, 3] },
+  "s3-fifo": { colour: "#d55e00", dash: [4, 3] },
+  clairvoyant: { colour: "#888888", dash: [1, 2] },
+};
+
+/** Misses over slots, a line a policy. */
+export function drawMisses(
+  canvas: HTMLCanvasElement,
+  rows: readonly { readonly policy: string; readonly slots: number; readonly missShare: number }[],
+  dFf: number,
+): void {
+  const { context, width, height, ink } = prepare(canvas, 220);
+  const left = 44;
+  const bottom = height - 40;
+  const low = Math.log(Math.min(...rows.map(({ slots }) => slots)));
+  const high = Math.log(Math.max(...rows.map(({ slots }) => slots)));
+  const x = (slots: number) => left + ((Math.log(slots) - low) / Math.max(1e-9, high - low)) * (width - left - 12);
+  const y = (share: number) => bottom - share * (bottom - 12);
+  context.fillStyle = ink;
+  context.textAlign = "right";
+  for (const share of [0, 0.5, 1]) context.fillText(`${100 * share} %`, left - 6, y(share) + 4);
+  context.textAlign = "center";
+  for (const slots of new Set(rows.map((row) => row.slots))) {
+    context.fillText(`${Math.round((100 * slots) / dFf)} %`, Math.min(width - 14, x(slots)), bottom + 15);
+  }
+  let legend = left;
+  context.textAlign = "left";
+  for (const policy of new Set(rows.map((row) => row.policy))) {
+    const { colour, dash } = POLICY_LOOKS[policy]!;
+    context.strokeStyle = colour;
+    context.lineWidth = 2;
+    context.setLineDash([...dash]);
+    context.beginPath();
+    for (const { slots, missShare } of rows.filter((row) => row.policy === policy))
+      context.lineTo(x(slots), y(missShare));
+    context.stroke();
+    context.beginPath();
+    context.moveTo(legend, height - 8);
+    context.lineTo(legend + 18, height - 8);
+    context.stroke();
+    context.fillText(policy, legend + 22, height - 4);
+    legend += 30 + context.measureText(policy).width;
+  }
+  context.setLineDash([]);
+}
+
+/** Clears a canvas, sized to its place on the screen. */
+function prepare(canvas: HTMLCanvasElement, height: number) {
+  const scale = devicePixelRatio;
+  canvas.style.height = `${height}px`;
+  const width = canvas.clientWidth;
+  Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+  const context = canvas.getContext("2d")!;
+  context.scale(scale, scale);
+  context.font = "12px system-ui, sans-serif";
+  return { context, width, height, ink: getComputedStyle(canvas).color };
+}
+
+/** A custom property as three bytes, whatever way it is written in. */
+function rgbOf(canvas: HTMLCanvasElement, property: string): readonly [number, number, number] {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${property})`;
+  canvas.parentElement!.append(probe);
+  const [r = 0, g = 0, b = 0] = (getComputedStyle(probe).color.match(/[\d.]+/g) ?? []).map(Number);
+  probe.remove();
+  return [r, g, b];
+}

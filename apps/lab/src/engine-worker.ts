@@ -1,0 +1,292 @@
+/** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
+
+import { type ByteSource, ffnBytes, isFlashwickError } from "@flashwick/core";
+import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
+import { openModelFile, readFileKind, verifyModelFile, verifyPredictorFile } from "@flashwick/flash-format";
+import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
+import { createSampler, type Model, STUDY_POLICIES, simulateTrace } from "@flashwick/runtime";
+import { openStoredModel } from "@flashwick/runtime/browser";
+import {
+  type Answer,
+  type EngineSettings,
+  type GenerateRequest,
+  type Proof,
+  type Request,
+  type RunFacts,
+  STATE,
+} from "./messages.js";
+
+const BUNDLED = "opt-demo.gguf";
+const BUNDLED_PREDICTOR = "opt-demo.predictor.gguf";
+
+const say = (answer: Answer, transfer: Transferable[] = []) => self.postMessage(answer, { transfer });
+let store: ModelStore;
+let stop = new AbortController();
+/** Named sets of the last run, for the simulator. */
+let trace: NeuronTrace | null = null;
+
+self.onmessage = async ({ data }: MessageEvent<Request>) => {
+  if (data.kind === "stop") return stop.abort(new DOMException("stopped", "AbortError"));
+  stop = new AbortController();
+  try {
+    await answer(data);
+  } catch (error) {
+    if (!stop.signal.aborted) say({ kind: "error", message: messageOf(error) });
+    say({ kind: "done", what: "stopped", tokensPerSec: 0 });
+  }
+};
+
+function messageOf(error: unknown): string {
+  if (isFlashwickError(error)) return `${error.message} (${error.code})`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function answer(request: Request): Promise<void> {
+  switch (request.kind) {
+    case "start":
+      store = await ModelStore.open();
+      if (!(await store.has(BUNDLED))) await importBundled();
+      await navigator.storage.persist().catch(() => false);
+      return await tellState();
+    case "importFile":
+      await store.importFile(request.file, { verify, onProgress: progress(request.file.name), signal: stop.signal });
+      return await tellState();
+    case "importUrl":
+      await store.importUrl(request.url, { verify, onProgress: progress(request.url), signal: stop.signal });
+      return await tellState();
+    case "delete":
+      await store.delete(request.name);
+      return await tellState();
+    case "generate":
+      return await generate(request);
+    case "prove":
+      return say({ kind: "proof", proof: await prove(request) });
+    case "simulate":
+      return simulate(request.slotShares);
+    case "stop":
+  }
+}
+
+/** The demo model of the site, so that there is something to see at once. */
+async function importBundled(): Promise<void> {
+  for (const name of [BUNDLED_PREDICTOR, BUNDLED]) {
+    if (await store.has(name)) continue;
+    const url = new URL(`../models/${name}`, self.location.href).href;
+    await store.importUrl(url, { name, verify, onProgress: progress(name), signal: stop.signal });
+  }
+}
+
+async function verify(source: ByteSource): Promise<void> {
+  const isModel = (await readFileKind(source)) === "model";
+  const { ok, bad } = isModel ? await verifyModelFile(await openModelFile(source)) : await verifyPredictorFile(source);
+  if (!ok) throw new Error(`${source.name} is damaged (${bad[0]!.kind} at byte ${bad[0]!.offset}); fetch it again`);
+}
+
+function progress(what: string) {
+  return ({ loaded, total, detail = "" }: { loaded: number; total: number; detail?: string }) =>
+    say({ kind: "progress", what, loaded, total, detail });
+}
+
+async function tellState(): Promise<void> {
+  const { usageBytes, quotaBytes } = await store.estimate();
+  say({ kind: "state", models: await store.list(), isolated: canShareMemory(), usageBytes, quotaBytes });
+}
+
+async function open(name: string, settings: EngineSettings): Promise<Model> {
+  const source = await store.openSource(name);
+  const fileBytes = source.sizeBytes;
+  await source.close();
+  return await openStoredModel(store, name, {
+    dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
+    policy: settings.policy,
+    ...(settings.windowTokens === null ? {} : { windowTokens: settings.windowTokens }),
+    ...(settings.threshold === null ? {} : { threshold: settings.threshold }),
+    reader: settings.readers === null ? {} : { readers: settings.readers },
+  });
+}
+
+function factsOf(model: Model, contextTokens: number): RunFacts {
+  const { geometry, weights, fileBytes } = model.header;
+  const { dram, slotsByLayer } = model.plan(contextTokens);
+  const { readers, fallback } = model.parts.reader;
+  const { nLayers, dFf } = geometry;
+  const naiveBytesPerToken = ffnBytes(geometry, weights);
+  return { nLayers, dFf, fileBytes, naiveBytesPerToken, mode: model.mode, readers, fallback, dram, slotsByLayer };
+}
+
+async function generate(request: GenerateRequest): Promise<void> {
+  const model = await open(request.model, request);
+  try {
+    const prompt = model.tokenizer.encode(request.prompt, true);
+    const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
+    const facts = factsOf(model, context);
+    say({ kind: "run", facts });
+    const sets: Uint32Array[][] = [];
+    let spent = 0;
+    let decoded = 0;
+    await model.withSession(
+      context,
+      async (session) => {
+        const sample = createSampler({});
+        let { logits } = await session.prefill(prompt, stop.signal);
+        const tokens: number[] = [];
+        let shown = "";
+        while (prompt.length + tokens.length < context) {
+          const token = sample(logits);
+          tokens.push(token);
+          const watch = new NeuronWatch(facts);
+          const begin = performance.now();
+          const step = await session.decode(token, stop.signal, {
+            named: (layer, named) => watch.named(layer, named, session.engine.residentNeurons(layer)),
+          });
+          const ms = performance.now() - begin;
+          logits = step.logits.slice();
+          spent += ms;
+          decoded++;
+          sets.push(watch.sets);
+          // Whole text, then what is new: a character may need several tokens.
+          const text = model.tokenizer.decode(tokens);
+          const piece = text.endsWith("�") ? "" : text.slice(shown.length);
+          if (piece !== "") shown = text;
+          const { stats } = step;
+          const { states } = watch;
+          say(
+            {
+              kind: "token",
+              event: {
+                text: piece,
+                ms,
+                phaseMs: { ...stats.phaseMs },
+                flashBytes: stats.flashBytes,
+                flashReads: stats.flashReads,
+                hits: stats.cacheHits,
+                misses: stats.cacheMisses,
+                states,
+              },
+            },
+            [states.buffer],
+          );
+          // A turn of the event loop, in which a stop is heard.
+          await new Promise((resolve) => setTimeout(resolve, 0));
+          stop.signal.throwIfAborted();
+        }
+      },
+      { signal: stop.signal },
+    );
+    trace = { nLayers: facts.nLayers, dFf: facts.dFf, tokens: sets };
+    say({ kind: "done", what: "generated", tokensPerSec: (1000 * decoded) / spent });
+  } finally {
+    await model.close();
+  }
+}
+
+/** What each neuron was for one token. */
+class NeuronWatch {
+  readonly states: Uint8Array<ArrayBuffer>;
+  readonly sets: Uint32Array[] = [];
+  readonly #dFf: number;
+
+  constructor({ nLayers, dFf }: RunFacts) {
+    this.states = new Uint8Array(nLayers * dFf);
+    this.#dFf = dFf;
+  }
+
+  named(layer: number, named: Uint32Array, resident: Uint32Array): void {
+    const first = layer * this.#dFf;
+    for (const neuron of resident) this.states[first + neuron] = STATE.resident;
+    for (const neuron of named) {
+      this.states[first + neuron] = this.states[first + neuron] === STATE.resident ? STATE.awake : STATE.fetched;
+    }
+    this.sets[layer] = named.slice();
+  }
+}
+
+/** The same prompt dense and sparse: greedy by the sparse run, the dense one shown the same tokens. */
+async function prove(request: GenerateRequest): Promise<Proof> {
+  const sparse = await decodeGreedily(await open(request.model, request), request, null);
+  const densely = await openStoredModel(store, request.model, { mode: "dense", predictor: null });
+  const dense = await decodeGreedily(densely, request, sparse.tokens);
+  let [agree, kl] = [0, 0];
+  for (const [i, p] of dense.logits.entries()) {
+    const q = sparse.logits[i]!;
+    if (argmax(p) === argmax(q)) agree++;
+    kl += divergence(p, q);
+  }
+  const count = dense.logits.length;
+  return {
+    tokens: count,
+    agreement: agree / count,
+    meanKl: kl / count,
+    sparseBytes: sparse.flashBytes / count,
+    denseBytes: dense.naiveBytesPerToken,
+    sparseText: sparse.text,
+    denseText: dense.text,
+  };
+}
+
+/** @param forced Tokens that are shown to the model; null: its own likeliest ones. `text` is of its own choices. */
+async function decodeGreedily(model: Model, { prompt, maxTokens }: GenerateRequest, forced: readonly number[] | null) {
+  try {
+    const ids = model.tokenizer.encode(prompt, true);
+    const count = Math.min(maxTokens, model.header.geometry.contextLength - ids.length);
+    return await model.withSession(ids.length + count, async (session) => {
+      const first = await session.prefill(ids, stop.signal);
+      const logits = [first.logits];
+      const tokens: number[] = [];
+      const own: number[] = [];
+      let flashBytes = 0;
+      for (let i = 0; i < count; i++) {
+        const likeliest = argmax(logits.at(-1)!);
+        own.push(likeliest);
+        tokens.push(forced?.[i] ?? likeliest);
+        const step = await session.decode(tokens[i]!, stop.signal);
+        logits.push(step.logits.slice());
+        flashBytes += step.stats.flashBytes;
+        say({ kind: "progress", what: forced ? "dense" : "sparse", loaded: i + 1, total: count, detail: "tokens" });
+        stop.signal.throwIfAborted();
+      }
+      const { geometry, weights } = model.header;
+      const text = model.tokenizer.decode(own);
+      return { tokens, text, logits, flashBytes, naiveBytesPerToken: ffnBytes(geometry, weights) };
+    });
+  } finally {
+    await model.close();
+  }
+}
+
+function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/** KL(p ‖ q) of two distributions given by logits, nats. */
+function divergence(p: Float32Array, q: Float32Array): number {
+  const [zp, zq] = [logSumExp(p), logSumExp(q)];
+  let sum = 0;
+  for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]! - zp) * (p[i]! - zp - (q[i]! - zq));
+  return sum;
+}
+
+function logSumExp(values: Float32Array): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (const value of values) most = Math.max(most, value);
+  let sum = 0;
+  for (const value of values) sum += Math.exp(value - most);
+  return most + Math.log(sum);
+}
+
+function simulate(slotShares: readonly number[]): void {
+  if (trace === null || trace.tokens.length < 8) {
+    throw new Error("nothing to replay yet: generate at least eight tokens first");
+  }
+  const { dFf, tokens } = trace;
+  const rows = slotShares.flatMap((share) =>
+    STUDY_POLICIES.map((policy) => {
+      const slots = Math.max(1, Math.round(share * dFf));
+      const { missShare } = simulateTrace(trace!, { policy, slots, strideBytes: 1 });
+      return { policy, slots, missShare };
+    }),
+  );
+  say({ kind: "simulated", rows, dFf, tokens: tokens.length });
+}

@@ -1,0 +1,313 @@
+/** The page: reads its controls, asks the engine worker, and draws what comes back. Computes nothing of the model itself. */
+import { formatBytes } from "@flashwick/core";
+import { drawMap, drawMisses, drawTimeline, PHASES } from "./drawings.js";
+import type { Answer, EngineSettings, GenerateRequest, Proof, Request, RunFacts, TokenEvent } from "./messages.js";
+
+const worker = new Worker(new URL("./engine-worker.ts", import.meta.url), { type: "module", name: "engine" });
+const ask = (request: Request) => worker.postMessage(request);
+
+function element<T extends HTMLElement>(id: string): T {
+  return document.getElementById(id) as T;
+}
+const controls = {
+  model: element<HTMLSelectElement>("model"),
+  prompt: element<HTMLTextAreaElement>("prompt"),
+  tokens: element<HTMLInputElement>("tokens"),
+  budget: element<HTMLInputElement>("budget"),
+  window: element<HTMLInputElement>("window"),
+  policy: element<HTMLSelectElement>("policy"),
+  threshold: element<HTMLInputElement>("threshold"),
+  readers: element<HTMLInputElement>("readers"),
+  generate: element<HTMLButtonElement>("generate"),
+  stop: element<HTMLButtonElement>("stop"),
+  prove: element<HTMLButtonElement>("prove"),
+  simulate: element<HTMLButtonElement>("simulate"),
+};
+const say = (text: string) => {
+  element("status").textContent = text;
+};
+
+let facts: RunFacts | null = null;
+/** The last tokens, for the timeline. */
+let events: TokenEvent[] = [];
+const SHOWN_EVENTS = 64;
+let isDrawing = false;
+
+function settings(): EngineSettings {
+  const { budget, window, policy, threshold, readers } = controls;
+  return {
+    budgetShare: Number(budget.value) / 100,
+    windowTokens: window.value === "0" ? null : Number(window.value),
+    policy: policy.value as EngineSettings["policy"],
+    threshold: threshold.value === threshold.min ? null : Number(threshold.value),
+    readers: readers.value === "-1" ? null : Number(readers.value),
+  };
+}
+
+function request(): GenerateRequest {
+  const { model, prompt, tokens } = controls;
+  return { ...settings(), model: model.value, prompt: prompt.value, maxTokens: Math.max(1, Number(tokens.value) || 1) };
+}
+
+function showSettings(): void {
+  const { budgetShare, windowTokens, threshold, readers } = settings();
+  element("budget-value").textContent = `${Math.round(100 * budgetShare)} % of the file`;
+  element("window-value").textContent = windowTokens === null ? "as many tokens as fit" : `${windowTokens} tokens`;
+  element("threshold-value").textContent = threshold === null ? "calibrated, by layer" : `${threshold} (logit)`;
+  element("readers-value").textContent =
+    readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
+}
+
+function busy(is: boolean): void {
+  for (const button of [controls.generate, controls.prove]) button.disabled = is || controls.model.value === "";
+  controls.stop.disabled = !is;
+  if (!is) element("progress-box").hidden = true;
+}
+
+worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+  switch (data.kind) {
+    case "state":
+      return showState(data);
+    case "progress":
+      return showProgress(data);
+    case "run":
+      facts = data.facts;
+      events = [];
+      return showFacts();
+    case "token":
+      return showToken(data.event);
+    case "done":
+      busy(false);
+      if (data.what === "generated") say(`Done: ${data.tokensPerSec.toFixed(1)} tokens a second.`);
+      else say("Stopped.");
+      controls.simulate.disabled = events.length < 8;
+      return;
+    case "proof":
+      busy(false);
+      return showProof(data.proof);
+    case "simulated":
+      return showSimulation(data);
+    case "error":
+      busy(false);
+      element("error").hidden = false;
+      element("error").textContent = data.message;
+      return;
+  }
+};
+worker.onerror = (event) => {
+  element("error").hidden = false;
+  element("error").textContent =
+    `The engine could not be loaded (${event.message}). A browser with WebAssembly SIMD and a private file system is needed.`;
+};
+
+function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer, { kind: "state" }>): void {
+  const before = controls.model.value;
+  const runnable = models.filter(({ name }) => !name.endsWith(".predictor.gguf"));
+  controls.model.replaceChildren(
+    ...runnable.map(({ name, sizeBytes, complete, totalBytes }) => {
+      const size = complete
+        ? formatBytes(sizeBytes)
+        : `${formatBytes(sizeBytes)} of ${formatBytes(totalBytes)}, unfinished`;
+      const option = new Option(`${name} (${size})`, name);
+      option.disabled = !complete;
+      return option;
+    }),
+  );
+  if (runnable.some(({ name }) => name === before)) controls.model.value = before;
+  element("storage").textContent =
+    `${formatBytes(usageBytes)} stored, ${formatBytes(quotaBytes)} allowed by the browser`;
+  element("isolation").textContent = isolated
+    ? ""
+    : "This page is not cross-origin isolated: memory cannot be shared, so one thread reads and computes, slower.";
+  element("progress-box").hidden = true;
+  busy(false);
+  say(runnable.length > 0 ? "Ready." : "No model yet: import one.");
+}
+
+function showProgress({ what, loaded, total, detail }: Extract<Answer, { kind: "progress" }>): void {
+  element("progress-box").hidden = false;
+  element<HTMLProgressElement>("progress").value = loaded / Math.max(1, total);
+  const amount =
+    detail === "tokens" ? `${loaded} of ${total} tokens` : `${formatBytes(loaded)} of ${formatBytes(total)}, ${detail}`;
+  element("progress-text").textContent = `${what}: ${amount}`;
+}
+
+function showFacts(): void {
+  const { dram, fallback, readers } = facts!;
+  const kinds = [
+    ["resident weights", dram.resident, "#0072b2"],
+    ["predictors", dram.predictor, "#e69f00"],
+    ["neurons", dram.neuronCache, "#009e73"],
+    ["keys and values", dram.kvCache, "#cc79a7"],
+    ["activations", dram.activations + dram.readBuffers, "#999999"],
+  ] as const;
+  element("dram").replaceChildren(
+    ...kinds.map(([name, bytes, colour]) => {
+      const part = document.createElement("span");
+      part.style.cssText = `width:${(100 * bytes) / dram.budget}%;background:${colour}`;
+      part.title = `${name}: ${formatBytes(bytes)}`;
+      return part;
+    }),
+  );
+  element("dram-legend").replaceChildren(
+    ...kinds.map(([name, bytes, colour]) => {
+      const item = document.createElement("li");
+      const swatch = document.createElement("i");
+      swatch.className = "swatch";
+      swatch.style.background = colour;
+      item.append(swatch, `${name} ${formatBytes(bytes)}`);
+      return item;
+    }),
+  );
+  say(
+    fallback === null
+      ? `Reading with ${readers === 0 ? "the engine's own thread" : `${readers} workers`}.`
+      : `One thread: ${fallback}.`,
+  );
+}
+
+function showToken(event: TokenEvent): void {
+  element("text").textContent += event.text;
+  events = [...events.slice(1 - SHOWN_EVENTS), event];
+  // Drawn at the screen's pace, whatever the engine's.
+  if (!isDrawing) requestAnimationFrame(draw);
+  isDrawing = true;
+}
+
+function draw(): void {
+  isDrawing = false;
+  const last = events.at(-1);
+  if (!facts || !last) return;
+  drawMap(element<HTMLCanvasElement>("map"), facts, last.states);
+  drawTimeline(element<HTMLCanvasElement>("timeline"), events);
+  const { hits, misses, flashBytes, flashReads, ms } = last;
+  const named = hits + misses;
+  const all = facts.nLayers * facts.dFf;
+  element("map-text").textContent =
+    `${facts.nLayers} layers of ${facts.dFf} neurons. Last token: ${named} awake (${((100 * named) / all).toFixed(1)} %), ${misses} of them fetched.`;
+  const mean = events.reduce((sum, { flashBytes: bytes }) => sum + bytes, 0) / events.length;
+  const rows: [string, string][] = [
+    ["last token", `${ms.toFixed(1)} ms`],
+    ["read from storage", `${formatBytes(flashBytes)} in ${flashReads} reads`],
+    [`mean of ${events.length} tokens`, formatBytes(mean)],
+    ["every neuron would be", formatBytes(facts.naiveBytesPerToken)],
+    ["times fewer", mean > 0 ? `${(facts.naiveBytesPerToken / mean).toFixed(1)} ×` : "nothing was read"],
+    ["found in memory", `${named > 0 ? ((100 * hits) / named).toFixed(1) : "100"} %`],
+    ["memory", `${formatBytes(facts.dram.total)} of ${formatBytes(facts.dram.budget)}`],
+  ];
+  element("facts").replaceChildren(
+    ...rows.flatMap(([name, value]) => {
+      const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+      dt.textContent = name;
+      dd.textContent = value;
+      return [dt, dd];
+    }),
+  );
+  const body = element("phases").querySelector("tbody")!;
+  body.replaceChildren(
+    ...PHASES.map(({ key, name, colour }) => {
+      const row = document.createElement("tr");
+      const [label, value] = [document.createElement("td"), document.createElement("td")];
+      const swatch = document.createElement("i");
+      swatch.className = "swatch";
+      swatch.style.background = colour;
+      label.append(swatch, name);
+      value.textContent = (last.phaseMs[key] ?? 0).toFixed(2);
+      row.append(label, value);
+      return row;
+    }),
+  );
+}
+
+function showProof({ tokens, agreement, meanKl, sparseBytes, denseBytes, sparseText, denseText }: Proof): void {
+  element("proof-panel").hidden = false;
+  const rows = [
+    ["tokens compared", `${tokens}`],
+    ["same likeliest token", `${(100 * agreement).toFixed(1)} %`],
+    ["divergence (KL)", `${meanKl.toPrecision(3)} nat`],
+    ["read per token, sparse", formatBytes(sparseBytes)],
+    ["read per token, every neuron", formatBytes(denseBytes)],
+  ];
+  element("proof").replaceChildren(...rows.map((cells) => tableRow(cells)));
+  element("sparse-text").textContent = sparseText;
+  element("dense-text").textContent = denseText;
+  say("Compared.");
+}
+
+function showSimulation({ rows, dFf, tokens }: Extract<Answer, { kind: "simulated" }>): void {
+  const canvas = element<HTMLCanvasElement>("sim");
+  canvas.hidden = false;
+  drawMisses(canvas, rows, dFf);
+  const policies = [...new Set(rows.map(({ policy }) => policy))];
+  const slots = [...new Set(rows.map((row) => row.slots))];
+  const head = tableRow(["slots of a layer", ...policies], "th");
+  const lines = slots.map((count) =>
+    tableRow([
+      `${count} (${((100 * count) / dFf).toFixed(0)} %)`,
+      ...policies.map((policy) => {
+        const { missShare } = rows.find((row) => row.slots === count && row.policy === policy)!;
+        return `${(100 * missShare).toFixed(1)} %`;
+      }),
+    ]),
+  );
+  const [thead, tbody] = [document.createElement("thead"), document.createElement("tbody")];
+  thead.append(head);
+  tbody.append(...lines);
+  element("sim-table").replaceChildren(thead, tbody);
+  element("sim-text").textContent =
+    `Misses, of the neurons named by ${tokens} tokens. "clairvoyant" knows the future: nothing misses less.`;
+}
+
+function tableRow(cells: readonly string[], kind: "td" | "th" = "td"): HTMLTableRowElement {
+  const row = document.createElement("tr");
+  row.append(
+    ...cells.map((text) => {
+      const cell = document.createElement(kind);
+      cell.textContent = text;
+      if (kind === "th") cell.setAttribute("scope", "col");
+      return cell;
+    }),
+  );
+  return row;
+}
+
+function begin(kind: "generate" | "prove"): void {
+  element("error").hidden = true;
+  busy(true);
+  if (kind === "generate") element("text").textContent = controls.prompt.value;
+  say(kind === "generate" ? "Taking in the prompt…" : "Running sparse, then dense…");
+  ask({ kind, ...request() });
+}
+
+element<HTMLFormElement>("run-form").onsubmit = (event) => {
+  event.preventDefault();
+  begin("generate");
+};
+controls.prove.onclick = () => begin("prove");
+controls.stop.onclick = () => ask({ kind: "stop" });
+controls.simulate.onclick = () => ask({ kind: "simulate", slotShares: [0.05, 0.1, 0.2, 0.4, 0.8] });
+element("remove").onclick = () => {
+  if (controls.model.value !== "") ask({ kind: "delete", name: controls.model.value });
+};
+const fileInput = element<HTMLInputElement>("file");
+fileInput.onchange = () => importFiles([...(fileInput.files ?? [])]);
+function importFiles(files: readonly File[]): void {
+  element("error").hidden = true;
+  for (const file of files) ask({ kind: "importFile", file });
+}
+document.body.ondragover = (event) => event.preventDefault();
+document.body.ondrop = (event) => {
+  event.preventDefault();
+  importFiles([...(event.dataTransfer?.files ?? [])]);
+};
+element<HTMLFormElement>("url-form").onsubmit = (event) => {
+  event.preventDefault();
+  const { value } = element<HTMLInputElement>("url");
+  if (value !== "") ask({ kind: "importUrl", url: value });
+};
+for (const control of [controls.budget, controls.window, controls.policy, controls.threshold, controls.readers]) {
+  control.oninput = showSettings;
+}
+showSettings();
+busy(false);
+ask({ kind: "start" });

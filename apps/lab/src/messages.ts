@@ -1,0 +1,97 @@
+/** What the page and its engine worker say to each other: plain data both ways. */
+import type { DramAccount } from "@flashwick/core";
+import type { StoredModel } from "@flashwick/flash-io/opfs";
+import type { SimulatedTrace, StudyPolicy } from "@flashwick/runtime";
+
+export interface EngineSettings {
+  /** DRAM, of the model file. */
+  readonly budgetShare: number;
+  /** Tokens; null: as many as fit. */
+  readonly windowTokens: number | null;
+  readonly policy: "window" | "lru" | "pinned";
+  /** A logit; null: calibrated. */
+  readonly threshold: number | null;
+  /** Null: what suits. */
+  readonly readers: number | null;
+}
+
+export interface GenerateRequest extends EngineSettings {
+  readonly model: string;
+  readonly prompt: string;
+  readonly maxTokens: number;
+}
+
+export type Request =
+  | { readonly kind: "start" }
+  | { readonly kind: "importFile"; readonly file: File }
+  | { readonly kind: "importUrl"; readonly url: string }
+  | { readonly kind: "delete"; readonly name: string }
+  | { readonly kind: "stop" }
+  | ({ readonly kind: "generate" } & GenerateRequest)
+  | ({ readonly kind: "prove" } & GenerateRequest)
+  | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
+
+/** One decoded token. */
+export interface TokenEvent {
+  readonly text: string;
+  readonly ms: number;
+  readonly phaseMs: Readonly<Record<string, number>>;
+  readonly flashBytes: number;
+  readonly flashReads: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** By layer and neuron, `[nLayers * dFf]`: {@link STATE}. */
+  readonly states: Uint8Array;
+}
+
+/** What a neuron was for a token. */
+export const STATE = { away: 0, resident: 1, awake: 2, fetched: 3 } as const;
+
+export interface RunFacts {
+  readonly nLayers: number;
+  readonly dFf: number;
+  readonly fileBytes: number;
+  readonly naiveBytesPerToken: number;
+  readonly mode: string;
+  readonly readers: number;
+  readonly fallback: string | null;
+  readonly dram: DramAccount;
+  readonly slotsByLayer: readonly number[];
+}
+
+export interface Proof {
+  readonly tokens: number;
+  readonly agreement: number;
+  readonly meanKl: number;
+  readonly sparseBytes: number;
+  readonly denseBytes: number;
+  readonly sparseText: string;
+  readonly denseText: string;
+}
+
+export type Answer =
+  | {
+      readonly kind: "state";
+      readonly models: readonly StoredModel[];
+      readonly isolated: boolean;
+      readonly usageBytes: number;
+      readonly quotaBytes: number;
+    }
+  | {
+      readonly kind: "progress";
+      readonly what: string;
+      readonly loaded: number;
+      readonly total: number;
+      readonly detail: string;
+    }
+  | { readonly kind: "run"; readonly facts: RunFacts }
+  | { readonly kind: "token"; readonly event: TokenEvent }
+  | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number }
+  | { readonly kind: "proof"; readonly proof: Proof }
+  | {
+      readonly kind: "simulated";
+      readonly rows: readonly (Pick<SimulatedTrace, "slots" | "missShare"> & { readonly policy: StudyPolicy })[];
+      readonly dFf: number;
+      readonly tokens: number;
+    }
+  | { readonly kind: "error"; readonly message: string };

@@ -1,0 +1,1 @@
+export { type OpenBrowserModelOptions, openStoredModel, openUrlModel } from "./open-model.js";

@@ -1,0 +1,82 @@
+/**
+ * Headless Chromium for tests, from the npm package @sparticuz/chromium alone: it carries the browser, the libraries that a bare Linux lacks, and
+ * SwiftShader's Vulkan driver. Unpacked once, with Node, into node_modules/.cache.
+ */
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { createBrotliDecompress } from "node:zlib";
+import { type Browser, chromium } from "playwright-core";
+
+const cache = fileURLToPath(new URL("../node_modules/.cache/", import.meta.url));
+
+export interface UnpackedChromium {
+  readonly executable: string;
+  /** For LD_LIBRARY_PATH. */
+  readonly libraries: readonly string[];
+  /** SwiftShader's Vulkan driver, for VK_ICD_FILENAMES. */
+  readonly icd: string;
+}
+
+/** Unpacks once for each version of the package; later calls look only. */
+export async function unpackChromium(): Promise<UnpackedChromium> {
+  // Its package.json is not among its exports: found where this package has its dependencies.
+  const root = realpathSync(fileURLToPath(new URL("../node_modules/@sparticuz/chromium", import.meta.url)));
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string };
+  const target = join(cache, `chromium-${version}`);
+  if (!existsSync(target)) {
+    const fresh = `${target}.${process.pid}`;
+    mkdirSync(fresh, { recursive: true });
+    for (const name of ["chromium.br", "al2023.tar.br", "swiftshader.tar.br"]) {
+      const out = join(fresh, name.slice(0, -".br".length));
+      await pipeline(createReadStream(join(root, "bin", name)), createBrotliDecompress(), createWriteStream(out));
+      if (!out.endsWith(".tar")) continue;
+      const folder = out.slice(0, -".tar".length);
+      mkdirSync(folder);
+      execFileSync("tar", ["-xf", out, "-C", folder]);
+      rmSync(out);
+    }
+    chmodSync(join(fresh, "chromium"), 0o755);
+    try {
+      renameSync(fresh, target);
+    } catch {
+      // Another process was first.
+      rmSync(fresh, { recursive: true });
+    }
+  }
+  return {
+    executable: join(target, "chromium"),
+    libraries: [join(target, "al2023/lib"), join(target, "swiftshader")],
+    icd: join(target, "swiftshader/vk_swiftshader_icd.json"),
+  };
+}
+
+/** @param flags More switches for Chromium. */
+export async function launchChromium(flags: readonly string[] = []): Promise<Browser> {
+  const { executable, libraries } = await unpackChromium();
+  return await chromium.launch({
+    executablePath: executable,
+    env: { ...process.env, LD_LIBRARY_PATH: [...libraries, process.env.LD_LIBRARY_PATH ?? ""].join(":") },
+    args: [
+      "--headless=new",
+      "--no-sandbox",
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--enable-features=Vulkan",
+      "--disable-dev-shm-usage",
+      ...flags,
+    ],
+  });
+}

@@ -1,0 +1,187 @@
+/**
+ * What runs in the page's worker during tests: each command of the test becomes calls of the library, and comes back as plain data. Errors come back
+ * as `{ error: { code, message, details } }`.
+ */
+import { isFlashwickError, Random } from "@flashwick/core";
+import { openModelFile, verifyModelFile } from "@flashwick/flash-format";
+import { httpSource } from "@flashwick/flash-io/http";
+import { canShareMemory, ModelStore, openOpfsReader } from "@flashwick/flash-io/opfs";
+
+interface ImportCommand {
+  readonly url: string;
+  readonly name: string;
+  readonly tries?: number;
+  /** Bytes. */
+  readonly abortAfter?: number;
+  readonly verify?: boolean;
+}
+
+type Command = { readonly id: number; readonly name: keyof typeof commands; readonly args: never };
+
+let stop = new AbortController();
+const createWorker = () => new Worker("/opfs-reader-worker.js", { type: "module" });
+
+const commands = {
+  async state() {
+    return { isolated: canShareMemory(), models: await (await ModelStore.open()).list() };
+  },
+  async importUrl({ url, name, tries, abortAfter, verify = true }: ImportCommand) {
+    stop = new AbortController();
+    const store = await ModelStore.open();
+    let first = -1;
+    const model = await store.importUrl(url, {
+      name,
+      ...(tries === undefined ? {} : { tries }),
+      signal: stop.signal,
+      verify: async (source) => {
+        if (!verify) return;
+        const { ok } = await verifyModelFile(await openModelFile(source));
+        if (!ok) throw new Error("the model is damaged");
+      },
+      onProgress: ({ loaded }) => {
+        if (first < 0) first = loaded;
+        self.postMessage({ progress: loaded });
+        if (abortAfter !== undefined && loaded >= abortAfter) stop.abort(new Error("enough"));
+      },
+    });
+    return { model, firstProgress: first };
+  },
+  /** Random runs through a reader, as sums that the test can check against the file. */
+  async read({
+    name,
+    readers,
+    seed,
+    count,
+    stride,
+  }: {
+    name: string;
+    readers?: number;
+    seed: number;
+    count: number;
+    stride: number;
+  }) {
+    const store = await ModelStore.open();
+    const reader = await openOpfsReader(await store.file(name), {
+      createWorker,
+      ...(readers === undefined ? {} : { readers }),
+    });
+    const pages = Math.ceil((count * stride * 4) / 65536) + 1;
+    const memory = new Uint8Array(
+      reader.needsSharedMemory
+        ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer
+        : new ArrayBuffer(pages * 65536),
+    );
+    const random = new Random(seed);
+    const sums: [number, number][] = [];
+    for (let batch = 0; batch < 4; batch++) {
+      let ptr = 0;
+      const runs = Array.from({ length: count }, () => {
+        const records = 1 + random.below(3);
+        const offset = random.below(Math.floor(reader.fileBytes / stride) - 4) * stride;
+        const pieces = Array.from({ length: records }, () => {
+          const piece = { ptr, sizeBytes: stride };
+          ptr += stride;
+          return piece;
+        });
+        return { offset, sizeBytes: records * stride, pieces, picks: records };
+      });
+      reader.start(memory, runs);
+      const half = reader.wait(count >> 1);
+      if (half) await half;
+      const rest = reader.wait();
+      if (rest) await rest;
+      for (const { offset, pieces } of runs) {
+        for (const [i, piece] of pieces.entries()) sums.push([offset + i * stride, sumOf(memory, piece.ptr, stride)]);
+      }
+    }
+    const facts = { readers: reader.readers, fallback: reader.fallback, mode: reader.mode };
+    await reader.close();
+    return { ...facts, sums };
+  },
+  /** A read beyond the end, and after it one that is well. */
+  async readPastEnd({ name, readers }: { name: string; readers: number }) {
+    const store = await ModelStore.open();
+    const reader = await openOpfsReader(await store.file(name), { readers, createWorker });
+    const memory = new Uint8Array(
+      readers > 0 ? new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer : new ArrayBuffer(65536),
+    );
+    const run = (offset: number) => [{ offset, sizeBytes: 512, pieces: [{ ptr: 0, sizeBytes: 512 }], picks: 1 }];
+    let code = "";
+    try {
+      reader.start(memory, run(reader.fileBytes - 100));
+      await reader.wait();
+    } catch (error) {
+      code = isFlashwickError(error) ? error.code : String(error);
+    }
+    reader.start(memory, run(0));
+    await reader.wait();
+    const sum = sumOf(memory, 0, 512);
+    await reader.close();
+    return { code, sum };
+  },
+  async rate({
+    name,
+    readers,
+    sizeBytes,
+    seconds,
+  }: {
+    name: string;
+    readers: number;
+    sizeBytes: number;
+    seconds: number;
+  }) {
+    const store = await ModelStore.open();
+    const reader = await openOpfsReader(await store.file(name), { readers, createWorker });
+    const count = 256;
+    const pages = Math.ceil((count * sizeBytes) / 65536);
+    const memory = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
+    const random = new Random(1);
+    const blocks = Math.floor(reader.fileBytes / sizeBytes);
+    let bytes = 0;
+    const begin = performance.now();
+    while (performance.now() - begin < 1000 * seconds) {
+      const runs = Array.from({ length: count }, (_, i) => ({
+        offset: random.below(blocks) * sizeBytes,
+        sizeBytes,
+        pieces: [{ ptr: i * sizeBytes, sizeBytes }],
+        picks: 1,
+      }));
+      reader.start(memory, runs);
+      const pending = reader.wait();
+      if (pending) await pending;
+      bytes += count * sizeBytes;
+    }
+    const ms = performance.now() - begin;
+    await reader.close();
+    return { bytesPerSec: (1000 * bytes) / ms };
+  },
+  async remove({ name }: { name: string }) {
+    await (await ModelStore.open()).delete(name);
+  },
+  async inspectUrl({ url }: { url: string }) {
+    const { header } = await openModelFile(await httpSource(url));
+    return { nLayers: header.geometry.nLayers, fingerprint: header.fingerprint };
+  },
+  async inspect({ name }: { name: string }) {
+    const source = await (await ModelStore.open()).openSource(name);
+    const { header } = await openModelFile(source);
+    await source.close();
+    return { nLayers: header.geometry.nLayers, fingerprint: header.fingerprint };
+  },
+};
+
+function sumOf(memory: Uint8Array, ptr: number, count: number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum = (Math.imul(sum, 31) + memory[ptr + i]!) >>> 0;
+  return sum;
+}
+
+self.onmessage = async ({ data }: MessageEvent<Command>) => {
+  const { id, name, args } = data;
+  try {
+    self.postMessage({ id, result: await (commands[name] as (args: never) => Promise<unknown>)(args) });
+  } catch (error) {
+    const { code = "", message = "", details = {} } = error as { code?: string; message?: string; details?: object };
+    self.postMessage({ id, error: { code: isFlashwickError(error) ? code : "", message, details } });
+  }
+};
