@@ -21,7 +21,7 @@ export function drawMap(canvas: HTMLCanvasElement, { nLayers, dFf }: RunFacts, s
   const gap = 1;
   const height = nLayers * (rowsPerLayer + gap) - gap;
   if (canvas.width !== columns || canvas.height !== height) Object.assign(canvas, { width: columns, height });
-  canvas.style.height = `${Math.max(96, Math.min(320, 4 * height))}px`;
+  canvas.style.height = `${Math.max(96, Math.min(320, 12 * height))}px`;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(columns, height);
   const colours = STATE_COLOURS.map((name) => rgbOf(canvas, name));
@@ -42,7 +42,7 @@ export function drawMap(canvas: HTMLCanvasElement, { nLayers, dFf }: RunFacts, s
 /** A stacked bar a token. */
 export function drawTimeline(canvas: HTMLCanvasElement, events: readonly TokenEvent[]): void {
   const { context, width, height, ink } = prepare(canvas, 140);
-  const left = 44;
+  const left = 60;
   const bottom = height - 18;
   const most = Math.max(
     1e-3,

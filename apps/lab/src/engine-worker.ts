@@ -46,7 +46,6 @@ async function answer(request: Request): Promise<void> {
     case "start":
       store = await ModelStore.open();
       if (!(await store.has(BUNDLED))) await importBundled();
-      await navigator.storage.persist().catch(() => false);
       return await tellState();
     case "importFile":
       await store.importFile(request.file, { verify, onProgress: progress(request.file.name), signal: stop.signal });

@@ -311,3 +311,5 @@ for (const control of [controls.budget, controls.window, controls.policy, contro
 showSettings();
 busy(false);
 ask({ kind: "start" });
+// Pages may ask, workers may not: that the browser does not drop models when the disk fills up.
+void navigator.storage?.persist?.().catch(() => false);

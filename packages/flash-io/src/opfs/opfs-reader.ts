@@ -13,7 +13,10 @@ import { ReaderTable, type ReadFailure } from "../threads/reader-table.js";
 import type { StoredFileHandle, SyncHandle } from "./sync-handle.js";
 
 export interface OpfsReaderOptions {
-  /** Workers that read; 0: the caller. Default: 8 where memory can be shared, else 0. */
+  /**
+   * Workers that read; 0: the caller. Default: 8 where memory can be shared and the file is 64 MiB or more; else 0, since a read of what lies in
+   * memory anyway takes less than waking a worker.
+   */
   readonly readers?: number;
   /** Unneeded bytes between two runs that are rather read than skipped. Default 16 KiB. */
   readonly mergeGapBytes?: number;
@@ -22,6 +25,7 @@ export interface OpfsReaderOptions {
 }
 
 const DEFAULT_READERS = 8;
+const SMALL_FILE_BYTES = 64 * 2 ** 20;
 const MOST_READERS = 64;
 /** What a page's private file system costs an operation, about 15 us, at some 2 GB/s. */
 const DEFAULT_GAP_BYTES = 16384;
@@ -37,16 +41,15 @@ const SLICE_MS = 10;
  */
 export async function openOpfsReader(
   file: FileSystemFileHandle,
-  {
-    readers = canShareMemory() ? DEFAULT_READERS : 0,
-    mergeGapBytes = DEFAULT_GAP_BYTES,
-    createWorker,
-  }: OpfsReaderOptions = {},
+  { readers: wanted, mergeGapBytes = DEFAULT_GAP_BYTES, createWorker }: OpfsReaderOptions = {},
 ): Promise<FlashReader & { readonly fileBytes: number }> {
+  const handle = await openHandle(file as StoredFileHandle);
+  const suits = canShareMemory() && handle.getSize() >= SMALL_FILE_BYTES ? DEFAULT_READERS : 0;
+  const readers = wanted ?? suits;
   if (!(Number.isInteger(readers) && readers >= 0 && readers <= MOST_READERS)) {
+    handle.close();
     throw new InputError("INPUT_INVALID", `readers is ${readers}, expected an integer from 0 to ${MOST_READERS}`);
   }
-  const handle = await openHandle(file as StoredFileHandle);
   if (readers === 0) return new CallingReader(file.name, handle, mergeGapBytes);
   if (!canShareMemory()) {
     handle.close();

@@ -1,0 +1,162 @@
+/**
+ * The lab, as built, in a real Chromium: a first visit ends in text, every panel shows something, nothing complains, and what a screenshot shows is
+ * kept in the docs.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { launchChromium } from "./chromium.js";
+import { openSite, type Site } from "./site.js";
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const dist = here("../../../apps/lab/dist");
+const TYPES: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript", css: "text/css" };
+/** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
+const pictures = process.env.FLASHWICK_SCREENSHOTS ? here("../../../docs/pictures") : null;
+
+const isBuilt = existsSync(join(dist, "index.html"));
+
+describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", () => {
+  let site: Site;
+  let browser: Browser;
+  let context: BrowserContext;
+  let complaints: string[];
+
+  beforeAll(async () => {
+    site = await openSite();
+    for (const file of filesOf(dist)) {
+      const path = `/${file === "index.html" ? "" : file}`;
+      if (file.endsWith(".gguf")) site.serveFile(path, join(dist, file));
+      else
+        site.serve(path, TYPES[file.split(".").at(-1)!] ?? "application/octet-stream", readFileSync(join(dist, file)));
+    }
+    browser = await launchChromium();
+  }, 120_000);
+  afterAll(async () => {
+    await browser?.close();
+    await site?.close();
+  });
+  beforeEach(() => {
+    site.isolated = true;
+    complaints = [];
+  });
+  afterEach(async () => {
+    await context.close();
+    expect(complaints).toEqual([]);
+  });
+
+  async function visit(options: Parameters<Browser["newContext"]>[0] = {}): Promise<Page> {
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const page = await context.newPage();
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+    await page.goto(site.origin);
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.", null, {
+      timeout: 30_000,
+    });
+    return page;
+  }
+
+  async function generate(page: Page, tokens: number): Promise<void> {
+    await page.fill("#tokens", `${tokens}`);
+    await page.click("#generate");
+    await page.waitForFunction(
+      () => /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? ""),
+      null,
+      {
+        timeout: 60_000,
+      },
+    );
+    expect(await page.textContent("#error")).toBe("");
+  }
+
+  it("goes from a first visit to text by itself, and says what it read", async () => {
+    const page = await visit();
+    expect(await page.textContent("#model")).toContain("opt-demo.gguf");
+    await generate(page, 24);
+    const text = (await page.textContent("#text")) ?? "";
+    expect(text.startsWith("In the beginning")).toBe(true);
+    expect(text.length).toBeGreaterThan("In the beginning".length + 24);
+    const facts = await page.textContent("#facts");
+    expect(facts).toMatch(/read from storage.*(KiB|MiB|B) in \d+ reads/);
+    expect(facts).toMatch(/every neuron would be8\.00 MiB/);
+    const timesFewer = Number(/times fewer([\d.]+) ×/.exec(facts ?? "")?.[1]);
+    expect(timesFewer).toBeGreaterThan(3);
+    expect(await page.textContent("#map-text")).toMatch(/8 layers of 1024 neurons\. Last token: \d+ awake/);
+    if (pictures) await page.screenshot({ path: join(pictures, "lab-light.png"), fullPage: true });
+  });
+
+  it("runs again after a reload without importing, on one thread where memory cannot be shared, to the same text", async () => {
+    const page = await visit();
+    await generate(page, 12);
+    const first = await page.textContent("#text");
+    await page.reload();
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
+    await generate(page, 12);
+    expect(await page.textContent("#text")).toBe(first);
+    await context.close();
+    site.isolated = false;
+    const alone = await visit();
+    await generate(alone, 12);
+    expect(await alone.textContent("#text")).toBe(first);
+    expect(await alone.textContent("#isolation")).toContain("not cross-origin isolated");
+  });
+
+  it("proves it: the same prompt dense and sparse; and replays the caches", async () => {
+    const page = await visit({ colorScheme: "dark" });
+    await generate(page, 32);
+    await page.click("#simulate");
+    await page.waitForFunction(() => document.querySelectorAll("#sim-table tbody tr").length === 5);
+    expect(await page.textContent("#sim-table")).toContain("clairvoyant");
+    await page.fill("#tokens", "24");
+    await page.click("#prove");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Compared.", null, {
+      timeout: 60_000,
+    });
+    const proof = (await page.textContent("#proof")) ?? "";
+    expect(Number(/same likeliest token([\d.]+) %/.exec(proof)?.[1])).toBeGreaterThan(85);
+    expect((await page.textContent("#sparse-text"))?.length).toBeGreaterThan(20);
+    if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
+  });
+
+  it("stops when told to, and refuses a budget that cannot do, in words", async () => {
+    const page = await visit();
+    await page.fill("#tokens", "500");
+    await page.click("#generate");
+    await page.waitForFunction(() => (document.getElementById("text")?.textContent ?? "").length > 40);
+    await page.click("#stop");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Stopped.");
+    await page.evaluate(() => {
+      const budget = document.getElementById("budget") as HTMLInputElement;
+      budget.min = "1";
+      budget.value = "2";
+    });
+    await page.click("#generate");
+    await page.waitForSelector("#error:not([hidden])");
+    expect(await page.textContent("#error")).toMatch(/smallest|at least/);
+  });
+
+  it("fits a phone: nothing is wider than the screen", async () => {
+    const page = await visit({ viewport: { width: 390, height: 844 }, isMobile: true });
+    await generate(page, 16);
+    const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
+    if (pictures) await page.screenshot({ path: join(pictures, "lab-phone.png"), fullPage: true });
+  });
+
+  it("is not heavy: without the model at most 300 kB compressed", () => {
+    const own = filesOf(dist).filter((file) => !file.endsWith(".gguf"));
+    const compressed = own.reduce((sum, file) => sum + gzipSync(readFileSync(join(dist, file))).length, 0);
+    expect(compressed).toBeLessThanOrEqual(300_000);
+  });
+});
+
+function filesOf(folder: string, prefix = ""): string[] {
+  return readdirSync(folder).flatMap((name) => {
+    const path = join(folder, name);
+    return statSync(path).isDirectory() ? filesOf(path, `${prefix}${name}/`) : [`${prefix}${name}`];
+  });
+}
