@@ -147,6 +147,18 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     if (pictures) await page.screenshot({ path: join(pictures, "lab-phone.png"), fullPage: true });
   });
 
+  it.each(["light", "dark"] as const)("is accessible: axe finds nothing serious (%s)", async (colorScheme) => {
+    const page = await visit({ colorScheme });
+    await generate(page, 10);
+    await page.click("#simulate");
+    await page.waitForFunction(() => document.querySelectorAll("#sim-table tbody tr").length === 5);
+    await page.addScriptTag({ content: readFileSync(here("../node_modules/axe-core/axe.min.js"), "utf8") });
+    type Axe = { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
+    const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
+    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+  });
+
   it("is not heavy: without the model at most 300 kB compressed", () => {
     const own = filesOf(dist).filter((file) => !file.endsWith(".gguf"));
     const compressed = own.reduce((sum, file) => sum + gzipSync(readFileSync(join(dist, file))).length, 0);
