@@ -114,6 +114,7 @@ function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer,
     }),
   );
   if (runnable.some(({ name }) => name === before)) controls.model.value = before;
+  element("storage").dataset.models = models.map(({ name, complete }) => (complete ? name : "")).join(" ");
   element("storage").textContent =
     `${formatBytes(usageBytes)} stored, ${formatBytes(quotaBytes)} allowed by the browser`;
   element("isolation").textContent = isolated
@@ -141,6 +142,7 @@ function showFacts(): void {
     ["keys and values", dram.kvCache, "#cc79a7"],
     ["activations", dram.activations + dram.readBuffers, "#999999"],
   ] as const;
+  element("dram").dataset.budget = `${dram.budget}`;
   element("dram").replaceChildren(
     ...kinds.map(([name, bytes, colour]) => {
       const part = document.createElement("span");

@@ -2,18 +2,18 @@
  * The lab, as built, in a real Chromium: a first visit ends in text, every panel shows something, nothing complains, and what a screenshot shows is
  * kept in the docs.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchChromium } from "./chromium.js";
+import { filesOf, labFolder, serveLab } from "./lab-site.js";
 import { openSite, type Site } from "./site.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const dist = here("../../../apps/lab/dist");
-const TYPES: Readonly<Record<string, string>> = { html: "text/html", js: "text/javascript", css: "text/css" };
+const dist = labFolder;
 /** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
 const pictures = process.env.FLASHWICK_SCREENSHOTS ? here("../../../docs/pictures") : null;
 
@@ -27,12 +27,7 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
 
   beforeAll(async () => {
     site = await openSite();
-    for (const file of filesOf(dist)) {
-      const path = `/${file === "index.html" ? "" : file}`;
-      if (file.endsWith(".gguf")) site.serveFile(path, join(dist, file));
-      else
-        site.serve(path, TYPES[file.split(".").at(-1)!] ?? "application/octet-stream", readFileSync(join(dist, file)));
-    }
+    serveLab(site);
     browser = await launchChromium();
   }, 120_000);
   afterAll(async () => {
@@ -165,10 +160,3 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     expect(compressed).toBeLessThanOrEqual(300_000);
   });
 });
-
-function filesOf(folder: string, prefix = ""): string[] {
-  return readdirSync(folder).flatMap((name) => {
-    const path = join(folder, name);
-    return statSync(path).isDirectory() ? filesOf(path, `${prefix}${name}/`) : [`${prefix}${name}`];
-  });
-}

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Random } from "@flashwick/core";
 import { openFlashReader } from "@flashwick/flash-io/node";
 import { bundle } from "./bundle.js";
-import { launchChromium } from "./chromium.js";
+import { launchProfile } from "./chromium.js";
 import { openSite } from "./site.js";
 
 const FILE_BYTES = 256 * 2 ** 20;
@@ -18,7 +18,7 @@ const BATCH = 256;
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-export async function measureOpfsRate(): Promise<void> {
+export async function measure(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "flashwick-rate-"));
   const path = join(dir, "noise.bin");
   const random = new Random(9);
@@ -33,7 +33,7 @@ export async function measureOpfsRate(): Promise<void> {
     readFileSync(here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js")),
   );
   site.serveFile("/noise.bin", path);
-  const browser = await launchChromium();
+  const browser = await launchProfile(join(dir, "profile"));
   try {
     const page = await browser.newPage();
     await page.goto(site.origin);

@@ -27,6 +27,8 @@ let integers;
 let thread = 0;
 let messagesSeen = 0;
 let endsAt = 0;
+/** An entry that was taken and not read; -1: none. */
+let postponed = -1;
 /** @type {{ read(buffer: ArrayBufferView, options: { at: number }): number, close(): void }} */
 let handle;
 /** Arenas by index. @type {(Uint8Array | null)[]} */
@@ -91,7 +93,8 @@ function run() {
     // The message itself brings this worker back.
     if (Atomics.load(words, W.messages) !== messagesSeen) return;
     Atomics.store(words, W.busy + thread, 1);
-    readAll();
+    // Still busy then: an entry is taken, and waits for a message that is on its way.
+    if (!readAll()) return;
     Atomics.store(words, W.busy + thread, 0);
     if (Atomics.load(words, W.doorbell) === bell) sleep(bell);
   }
@@ -105,13 +108,22 @@ function sleep(bell) {
   if (Atomics.wait(words, W.doorbell, bell) !== "ok") Atomics.sub(words, W.sleepers, 1);
 }
 
+/** Reads entries until there are none, or one fails; false if one must wait for a message. */
 function readAll() {
-  for (let place = takeEntry(); place >= 0; place = takeEntry()) {
+  for (;;) {
+    const place = postponed >= 0 ? postponed : takeEntry();
+    if (place < 0) return true;
+    postponed = -1;
+    // The entry may be of a memory that this worker has not heard of yet. What tells of it was announced before the entry was published.
+    if (Atomics.load(words, W.messages) !== messagesSeen) {
+      postponed = place;
+      return false;
+    }
     try {
       readEntry(place);
     } catch (error) {
       fail(place, error);
-      return;
+      return true;
     }
     Atomics.store(integers.landed, place, 1);
     countEnding();

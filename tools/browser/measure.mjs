@@ -1,0 +1,33 @@
+/**
+ * Measures in a real Chromium with a profile on disk:
+ *
+ *     pnpm build && node tools/browser/measure.mjs opfs-rate
+ *     pnpm build && node tools/browser/measure.mjs large-model <model.gguf of 1 GiB or more, its predictor beside it>
+ *
+ * opfs-rate:   random reads from a page's private file system beside the same reads in Node with buffered I/O; writes docs/results/opfs-rate.csv.
+ * large-model: the lab, as built: import, a run within a quarter of the file, a reload, a run again; writes docs/results/lab.csv.
+ */
+import { mkdirSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+
+const [name, ...args] = process.argv.slice(2);
+if (name !== "opfs-rate" && name !== "large-model") {
+  console.error("usage: measure.mjs opfs-rate | large-model <model.gguf>");
+  process.exit(2);
+}
+// The harness is TypeScript, which Node 20 does not run: bundled beside it, so that its packages are found.
+const entry = new URL(`src/${name}.ts`, import.meta.url);
+const outfile = fileURLToPath(new URL(`node_modules/.cache/${name}.mjs`, import.meta.url));
+mkdirSync(new URL("node_modules/.cache/", import.meta.url), { recursive: true });
+await build({
+  entryPoints: [fileURLToPath(entry)],
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  packages: "external",
+  define: { "import.meta.url": JSON.stringify(entry.href) },
+  outfile,
+});
+const { measure } = await import(pathToFileURL(outfile).href);
+await measure(...args);

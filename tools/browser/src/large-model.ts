@@ -1,0 +1,161 @@
+/**
+ * The lab with a model that is larger than the memory that it is given: first visit to first token, import, a run within a quarter of the file with
+ * the renderer's resident size beside it, and again after a reload.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { MiB } from "@flashwick/core";
+import type { Page } from "playwright-core";
+import { launchProfile } from "./chromium.js";
+import { serveLab } from "./lab-site.js";
+import { openSite } from "./site.js";
+
+const BUDGET_PERCENT = 25;
+const TOKENS = 48;
+
+export async function measure(model: string): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "flashwick-lab-"));
+  const site = await openSite();
+  serveLab(site);
+  const name = basename(model);
+  const predictor = model.replace(/\.gguf$/, ".predictor.gguf");
+  site.serveFile(`/${name}`, model);
+  site.serveFile(`/${basename(predictor)}`, predictor);
+  const context = await launchProfile(join(dir, "profile"));
+  const rows: { what: string; value: number; unit: string }[] = [];
+  const note = (what: string, value: number, unit: string) => {
+    rows.push({ what, value: Number(value.toPrecision(4)), unit });
+    console.log(`${what}: ${value.toPrecision(4)} ${unit}`);
+  };
+  const noteMemory = (when: string, dram: number) => {
+    const largest = rendererMemory(join(dir, "profile")).reduce((a, b) => (b.ownBytes > a.ownBytes ? b : a));
+    note(`renderer ${when}, memory of its own (anonymous and shared)`, largest.ownBytes / MiB, "MiB");
+    note(`renderer ${when}, of that beyond the budget`, (largest.ownBytes - dram) / MiB, "MiB");
+    note(`renderer ${when}, mapped files beside (the browser's own code)`, largest.fileBytes / MiB, "MiB");
+  };
+  try {
+    const page = await context.newPage();
+    const begin = performance.now();
+    await page.goto(site.origin);
+    await ready(page);
+    await watchTasks(page);
+    await page.fill("#tokens", "1");
+    await page.click("#generate");
+    await done(page);
+    note("first visit to first token of the bundled model", (performance.now() - begin) / 1000, "s");
+
+    const bytes = statSync(model).size;
+    const importing = performance.now();
+    for (const file of [basename(predictor), name]) {
+      await page.fill("#url", `${site.origin}/${file}`);
+      await page.click("#url-form button");
+      await page.waitForFunction(
+        (wanted) => document.getElementById("storage")?.dataset.models?.includes(wanted),
+        file,
+        { timeout: 600_000 },
+      );
+    }
+    const seconds = (performance.now() - importing) / 1000;
+    note("file", bytes / MiB, "MiB");
+    note("import, every byte checked", seconds, "s");
+    note("import, bytes", bytes / 1e6 / seconds, "MB/s");
+
+    await run(page, name);
+    const dram = Number(await page.getAttribute("#dram", "data-budget"));
+    note("budget", dram / MiB, "MiB");
+    noteMemory("after the import", dram);
+    note(
+      "tokens a second",
+      Number(/([\d.]+) tokens a second/.exec((await page.textContent("#status")) ?? "")?.[1]),
+      "1/s",
+    );
+    note("longest task of the page's own thread", await longestTask(page), "ms");
+    const text = await page.textContent("#text");
+
+    await page.reload();
+    await ready(page);
+    await run(page, name);
+    if ((await page.textContent("#text")) !== text) throw new Error("after a reload the same prompt gave another text");
+    noteMemory("after a reload", dram);
+    note(
+      "tokens a second after a reload, without import",
+      Number(/([\d.]+) tokens a second/.exec((await page.textContent("#status")) ?? "")?.[1]),
+      "1/s",
+    );
+    const machine = `${cpus()[0]!.model.trim()} x${cpus().length}; Chromium ${context.browser()?.version() ?? ""}`;
+    const lines = rows.map(({ what, value, unit }) => `"${what}",${value},${unit},${machine}`);
+    writeFileSync(
+      fileURLToPath(new URL("../../../docs/results/lab.csv", import.meta.url)),
+      `${["what,value,unit,machine", ...lines].join("\n")}\n`,
+    );
+  } finally {
+    await context.close();
+    await site.close();
+    rmSync(dir, { recursive: true });
+  }
+}
+
+const ready = (page: Page) =>
+  page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.", null, { timeout: 60_000 });
+async function done(page: Page): Promise<void> {
+  await page.waitForFunction(() => /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? ""), null, {
+    timeout: 600_000,
+  });
+  const error = await page.textContent("#error");
+  if (error) throw new Error(error);
+}
+
+async function run(page: Page, name: string): Promise<void> {
+  await page.selectOption("#model", name);
+  await page.fill("#tokens", `${TOKENS}`);
+  await page.evaluate((percent) => {
+    const budget = document.getElementById("budget") as HTMLInputElement;
+    budget.value = `${percent}`;
+    budget.dispatchEvent(new Event("input"));
+  }, BUDGET_PERCENT);
+  await page.click("#generate");
+  await done(page);
+}
+
+async function watchTasks(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const state = window as unknown as { longest: number };
+    state.longest = 0;
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) state.longest = Math.max(state.longest, duration);
+    }).observe({ entryTypes: ["longtask"] });
+  });
+}
+
+/** 0: none of 50 ms or more, shorter ones are not reported. */
+const longestTask = (page: Page) => page.evaluate(() => (window as unknown as { longest: number }).longest);
+
+/** Of each renderer process of a profile. Linux. */
+function rendererMemory(profile: string): { readonly ownBytes: number; readonly fileBytes: number }[] {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+        if (!command.includes("--type=renderer") || !isOf(profile, pid)) return [];
+        const status = readFileSync(`/proc/${pid}/status`, "utf8");
+        const kib = (field: string) =>
+          1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0);
+        return [{ ownBytes: kib("RssAnon") + kib("RssShmem"), fileBytes: kib("RssFile") }];
+      } catch {
+        // It has ended meanwhile.
+        return [];
+      }
+    });
+}
+
+/** Whether a process descends from the browser of this profile. */
+function isOf(profile: string, pid: string): boolean {
+  for (let at = pid; at !== "0" && at !== "1"; ) {
+    if (readFileSync(`/proc/${at}/cmdline`, "utf8").includes(profile)) return true;
+    at = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, "utf8"))?.[1] ?? "0";
+  }
+  return false;
+}
