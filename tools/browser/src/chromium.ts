@@ -35,7 +35,8 @@ export async function unpackChromium(): Promise<UnpackedChromium> {
   // Its package.json is not among its exports: found where this package has its dependencies.
   const root = realpathSync(fileURLToPath(new URL("../node_modules/@sparticuz/chromium", import.meta.url)));
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string };
-  const target = join(cache, `chromium-${version}`);
+  // The number counts the ways in which it has been unpacked here.
+  const target = join(cache, `chromium-${version}-2`);
   if (!existsSync(target)) {
     const fresh = `${target}.${process.pid}`;
     mkdirSync(fresh, { recursive: true });
@@ -43,8 +44,9 @@ export async function unpackChromium(): Promise<UnpackedChromium> {
       const out = join(fresh, name.slice(0, -".br".length));
       await pipeline(createReadStream(join(root, "bin", name)), createBrotliDecompress(), createWriteStream(out));
       if (!out.endsWith(".tar")) continue;
-      const folder = out.slice(0, -".tar".length);
-      mkdirSync(folder);
+      // Chromium looks for SwiftShader beside itself.
+      const folder = name.startsWith("swiftshader") ? fresh : out.slice(0, -".tar".length);
+      mkdirSync(folder, { recursive: true });
       execFileSync("tar", ["-xf", out, "-C", folder]);
       rmSync(out);
     }
@@ -58,8 +60,8 @@ export async function unpackChromium(): Promise<UnpackedChromium> {
   }
   return {
     executable: join(target, "chromium"),
-    libraries: [join(target, "al2023/lib"), join(target, "swiftshader")],
-    icd: join(target, "swiftshader/vk_swiftshader_icd.json"),
+    libraries: [join(target, "al2023/lib"), target],
+    icd: join(target, "vk_swiftshader_icd.json"),
   };
 }
 

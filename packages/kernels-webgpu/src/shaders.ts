@@ -1,0 +1,345 @@
+/**
+ * The ops as WGSL. All operands lie in one buffer of words, the mirror of an arena; a pointer of the arena is a byte offset into it. Sixteen words of
+ * parameters, by dispatch.
+ *
+ * Order of summation. Dot products: 64 threads each take every 64th element, ascending, then a tree over the threads; the order depends on the length
+ * alone. `ffnDown` and the values of attention: ascending, in one accumulator. So a batch equals its vectors one by one, and ranges the whole.
+ */
+
+/** Words of parameters that a dispatch has. */
+export const PARAMETERS = 20;
+
+const PRELUDE = /* wgsl */ `
+struct Parameters { v: array<vec4<u32>, 5> }
+@group(0) @binding(0) var<storage, read_write> mem: array<u32>;
+@group(0) @binding(1) var<uniform> parameters: Parameters;
+fn u(i: u32) -> u32 { return parameters.v[i >> 2u][i & 3u]; }
+fn fu(i: u32) -> f32 { return bitcast<f32>(u(i)); }
+fn load(ptr: u32) -> f32 { return bitcast<f32>(mem[ptr >> 2u]); }
+fn store(ptr: u32, value: f32) { mem[ptr >> 2u] = bitcast<u32>(value); }
+fn pad(n: u32) -> u32 { return (n + 15u) & ~15u; }
+// f32, f16, bf16, int8: 0 to 3.
+fn element(dtype: u32, base: u32, index: u32) -> f32 {
+  switch dtype {
+    case 0u: { return load(base + 4u * index); }
+    case 1u: { let at = base + 2u * index; let pair = unpack2x16float(mem[at >> 2u]); return select(pair.x, pair.y, (at & 2u) != 0u); }
+    case 2u: { let at = base + 2u * index; let word = mem[at >> 2u]; return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (at & 2u) != 0u)); }
+    default: { let at = base + index; return f32(bitcast<i32>(mem[at >> 2u] << (24u - 8u * (at & 3u))) >> 24u); }
+  }
+}
+fn elementBytes(dtype: u32) -> u32 { return select(select(4u, 2u, dtype == 1u || dtype == 2u), 1u, dtype == 3u); }
+`;
+
+const REDUCE = /* wgsl */ `
+var<workgroup> partial: array<f32, 64>;
+fn reduce(thread: u32, value: f32) -> f32 {
+  partial[thread] = value;
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half >>= 1u) {
+    if (thread < half) { partial[thread] += partial[thread + half]; }
+    workgroupBarrier();
+  }
+  let sum = partial[0];
+  workgroupBarrier();
+  return sum;
+}
+`;
+
+/** erf within 1.5e-7: Abramowitz and Stegun 7.1.26. */
+const GELU = /* wgsl */ `
+fn gelu(x: f32) -> f32 {
+  let z = abs(x) * 0.70710678118654752;
+  let t = 1.0 / (1.0 + 0.3275911 * z);
+  let poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+  let tail = select(poly * exp(-z * z), 0.0, z > 9.0);
+  return select(0.5 * x * tail, x - 0.5 * x * tail, x > 0.0);
+}
+`;
+
+/** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd. A workgroup a row and token. */
+const LINEAR = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let row = u(8) + group.x + group.y * 32768u;
+  if (row >= u(9)) { return; }
+  let rows = u(5); let cols = u(6); let dtype = u(7);
+  let x = u(1) + 4u * group.z * pad(cols);
+  let data = u(2) + row * cols * elementBytes(dtype);
+  var sum = 0.0;
+  for (var k = thread; k < cols; k += 64u) { sum += element(dtype, data, k) * load(x + 4u * k); }
+  var total = reduce(thread, sum);
+  let out = u(0) + 4u * group.z * pad(rows);
+  if (thread == 0u) {
+    if (dtype == 3u) { total *= load(u(3) + 4u * row); }
+    if (u(4) != 0u) { total += load(u(4) + 4u * row); }
+    store(out + 4u * row, total);
+  }
+  if (row == rows - 1u && rows + thread < pad(rows)) { store(out + 4u * (rows + thread), 0.0); }
+}
+`;
+
+/** u: act, x, base, stride, scalesOffset, bias, slots, n, dModel, dtype, gelu, begin, end. A workgroup a neuron and token. */
+const FFN_UP = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let i = u(11) + group.x + group.y * 32768u;
+  if (i >= u(12)) { return; }
+  let n = u(7); let dModel = u(8); let dtype = u(9);
+  let slot = mem[(u(6) >> 2u) + i];
+  let record = u(2) + slot * u(3);
+  let x = u(1) + 4u * group.z * pad(dModel);
+  var sum = 0.0;
+  for (var k = thread; k < dModel; k += 64u) { sum += element(dtype, record, k) * load(x + 4u * k); }
+  var total = reduce(thread, sum);
+  let act = u(0) + 4u * group.z * pad(n);
+  if (thread == 0u) {
+    if (dtype == 3u) { total *= load(record + u(4)); }
+    if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
+    // What max makes of NaN is the implementation's choice: a NaN must be seen.
+    let isNan = (bitcast<u32>(total) & 0x7fffffffu) > 0x7f800000u;
+    let fired = select(max(total, 0.0), gelu(total), u(10) == 1u);
+    store(act + 4u * i, select(fired, total, isNan));
+  }
+  if (i == n - 1u && n + thread < pad(n)) { store(act + 4u * (n + thread), 0.0); }
+}
+`;
+
+/** u: out, act, base, stride, downOffset, scalesOffset, slots, n, dModel, dtype, colBegin, colEnd. A thread a column and token. */
+const FFN_DOWN = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let j = u(10) + group.x * 64u + thread;
+  if (j >= u(11)) { return; }
+  let n = u(7); let dModel = u(8); let dtype = u(9);
+  if (j >= dModel) { return; }
+  let act = u(1) + 4u * group.z * pad(n);
+  let out = u(0) + 4u * (group.z * pad(dModel) + j);
+  var sum = load(out);
+  for (var i = 0u; i < n; i++) {
+    var factor = load(act + 4u * i);
+    if (factor == 0.0) { continue; }
+    let record = u(2) + mem[(u(6) >> 2u) + i] * u(3);
+    if (dtype == 3u) { factor *= load(record + u(5) + 4u); }
+    sum += factor * element(dtype, record + u(4), j);
+  }
+  store(out, sum);
+}
+`;
+
+/** u: out, x, weight, bias, n, epsilon (f32). A workgroup a token. */
+const LAYER_NORM = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let n = u(4);
+  let row = 4u * group.x * pad(n);
+  let x = u(1) + row;
+  var sum = 0.0;
+  for (var i = thread; i < n; i += 64u) { sum += load(x + 4u * i); }
+  let mean = reduce(thread, sum) / f32(n);
+  var squares = 0.0;
+  for (var i = thread; i < n; i += 64u) { let d = load(x + 4u * i) - mean; squares += d * d; }
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(5));
+  for (var i = thread; i < pad(n); i += 64u) {
+    if (i >= n) { store(u(0) + row + 4u * i, 0.0); continue; }
+    var value = (load(x + 4u * i) - mean) * factor;
+    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
+    if (u(3) != 0u) { value += load(u(3) + 4u * i); }
+    store(u(0) + row + 4u * i, value);
+  }
+}
+`;
+
+/** u: out, x, count, op (0 add, 1 relu, 2 zero). relu keeps NaN, as max of two floats need not: by its bits. */
+const ELEMENTWISE = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let i = id.x + id.y * 65536u;
+  if (i >= u(2)) { return; }
+  let at = u(0) + 4u * i;
+  switch u(3) {
+    case 0u: { store(at, load(at) + load(u(1) + 4u * i)); }
+    case 1u: {
+      let word = mem[at >> 2u];
+      let isNan = (word & 0x7fffffffu) > 0x7f800000u;
+      if ((word >> 31u) == 1u && !isNan) { mem[at >> 2u] = 0u; }
+    }
+    default: { mem[at >> 2u] = 0u; }
+  }
+}
+`;
+
+/** u: out, data, scales, cols, dtype, row. */
+const GATHER_ROW = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let cols = u(3); let dtype = u(4);
+  if (id.x >= pad(cols)) { return; }
+  if (id.x >= cols) { store(u(0) + 4u * id.x, 0.0); return; }
+  var value = element(dtype, u(1) + u(5) * cols * elementBytes(dtype), id.x);
+  if (dtype == 3u) { value *= load(u(2) + 4u * u(5)); }
+  store(u(0) + 4u * id.x, value);
+}
+`;
+
+/**
+ * u: from, data, scales, dtype (0 f32, 1 f16, 3 int8), nKvHeads, headDim, capacity, position, nTokens. A thread a head and token. Neighbouring rows
+ * may share a word, so words are changed atomically.
+ */
+const STORE_KV = /* wgsl */ `
+struct Parameters { v: array<vec4<u32>, 5> }
+@group(0) @binding(0) var<storage, read_write> mem: array<atomic<u32>>;
+@group(0) @binding(1) var<uniform> parameters: Parameters;
+fn u(i: u32) -> u32 { return parameters.v[i >> 2u][i & 3u]; }
+fn load(ptr: u32) -> f32 { return bitcast<f32>(atomicLoad(&mem[ptr >> 2u])); }
+fn put(at: u32, bits: u32, mask: u32) {
+  let shift = 8u * (at & 3u);
+  atomicAnd(&mem[at >> 2u], ~(mask << shift));
+  atomicOr(&mem[at >> 2u], (bits & mask) << shift);
+}
+// Binary16 to nearest, ties to even: what pack2x16float rounds to is the implementation's choice.
+fn half(value: f32) -> u32 {
+  let word = bitcast<u32>(clamp(value, -65504.0, 65504.0));
+  let sign = (word >> 16u) & 0x8000u;
+  let magnitude = word & 0x7fffffffu;
+  if (magnitude >= 0x38800000u) {
+    let rounded = magnitude + 0x0fffu + ((magnitude >> 13u) & 1u);
+    return sign | ((rounded - 0x38000000u) >> 13u);
+  }
+  // Subnormal halves: the significand is shifted out by as much as the exponent lacks.
+  let exponent = magnitude >> 23u;
+  if (exponent < 102u) { return sign; }
+  let significand = (magnitude & 0x7fffffu) | 0x800000u;
+  let shift = 126u - exponent;
+  let kept = significand >> shift;
+  let rest = significand & ((1u << shift) - 1u);
+  let middle = 1u << (shift - 1u);
+  return sign | (kept + select(0u, 1u, rest > middle || (rest == middle && (kept & 1u) == 1u)));
+}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let heads = u(4); let headDim = u(5);
+  if (id.x >= heads * u(8)) { return; }
+  let head = id.x % heads; let t = id.x / heads;
+  let source = u(0) + 4u * (t * ((heads * headDim + 15u) & ~15u) + head * headDim);
+  let index = head * u(6) + u(7) + t;
+  switch u(3) {
+    case 0u: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(u(1) >> 2u) + index * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
+    case 1u: { for (var d = 0u; d < headDim; d++) { put(u(1) + 2u * (index * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
+    default: {
+      var most = 0.0;
+      for (var d = 0u; d < headDim; d++) { most = max(most, abs(load(source + 4u * d))); }
+      let scale = most / 127.0;
+      atomicStore(&mem[(u(2) >> 2u) + index], bitcast<u32>(scale));
+      for (var d = 0u; d < headDim; d++) {
+        let q = select(i32(round(clamp(load(source + 4u * d) / scale, -127.0, 127.0))), 0, scale == 0.0);
+        put(u(1) + index * headDim + d, bitcast<u32>(q), 0xffu);
+      }
+    }
+  }
+}
+`;
+
+/** u: x, cos, sin, headDim, nHeads, position, nTokens. A thread a pair. */
+const ROTATE = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let half = u(3) / 2u;
+  let perToken = u(4) * half;
+  if (id.x >= perToken * u(6)) { return; }
+  let t = id.x / perToken; let rest = id.x % perToken;
+  let head = rest / half; let d = rest % half;
+  let angle = 4u * ((u(5) + t) * half + d);
+  let c = load(u(1) + angle); let s = load(u(2) + angle);
+  let first = u(0) + 4u * (t * pad(u(4) * u(3)) + head * u(3) + d);
+  let second = first + 4u * half;
+  let a = load(first); let b = load(second);
+  let ac = a * c; let bs = b * s; let bc = b * c; let as_ = a * s;
+  store(first, ac - bs);
+  store(second, bc + as_);
+}
+`;
+
+/** u: out, q, keys, values, keyScales, valueScales, dtype, nKvHeads, headDim, capacity, nHeads, scale (f32), slopes, position, headBegin. A workgroup a head and token. */
+const ATTENTION = /* wgsl */ `
+const WIDEST = 256u;
+var<workgroup> weights: array<f32, 64>;
+var<workgroup> query: array<f32, WIDEST>;
+fn bf16(x: f32) -> f32 {
+  let word = bitcast<u32>(x);
+  return bitcast<f32>((word + 0x7fffu + ((word >> 16u) & 1u)) & 0xffff0000u);
+}
+fn score(head: u32, kvHead: u32, j: u32) -> f32 {
+  let headDim = u(8); let dtype = u(6);
+  let index = kvHead * u(9) + j;
+  let key = u(2) + index * headDim * elementBytes(dtype);
+  var sum = 0.0;
+  for (var d = 0u; d < headDim; d++) { sum += query[d] * element(dtype, key, d); }
+  if (dtype == 3u) { sum *= load(u(4) + 4u * index); }
+  if (u(12) != 0u) { sum += bf16(load(u(12) + 4u * head) * bf16(f32(j))); }
+  return sum * fu(11);
+}
+var<workgroup> largest: array<f32, 64>;
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let head = u(14) + group.x; let t = group.y;
+  let headDim = u(8); let nHeads = u(10); let dtype = u(6);
+  let kvHead = (head * u(7)) / nHeads;
+  let nKeys = u(13) + t + 1u;
+  let row = 4u * (t * pad(nHeads * headDim) + head * headDim);
+  for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(1) + row + 4u * d); }
+  workgroupBarrier();
+  var most = -3.4e38;
+  for (var j = thread; j < nKeys; j += 64u) { most = max(most, score(head, kvHead, j)); }
+  largest[thread] = most;
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half >>= 1u) {
+    if (thread < half) { largest[thread] = max(largest[thread], largest[thread + half]); }
+    workgroupBarrier();
+  }
+  let top = largest[0];
+  var sum = 0.0;
+  var mixed: array<f32, 4>;
+  for (var begin = 0u; begin < nKeys; begin += 64u) {
+    workgroupBarrier();
+    let j = begin + thread;
+    weights[thread] = 0.0;
+    if (j < nKeys) { weights[thread] = exp(score(head, kvHead, j) - top); }
+    workgroupBarrier();
+    let count = min(64u, nKeys - begin);
+    for (var i = 0u; i < count; i++) {
+      let index = kvHead * u(9) + begin + i;
+      var weight = weights[i];
+      sum += weight;
+      if (dtype == 3u) { weight *= load(u(5) + 4u * index); }
+      let value = u(3) + index * headDim * elementBytes(dtype);
+      for (var part = 0u; part < 4u; part++) {
+        let d = thread + 64u * part;
+        if (d < headDim) { mixed[part] += weight * element(dtype, value, d); }
+      }
+    }
+  }
+  for (var part = 0u; part < 4u; part++) {
+    let d = thread + 64u * part;
+    if (d < headDim) { store(u(0) + row + 4u * d, mixed[part] / sum); }
+  }
+  let width = nHeads * headDim;
+  if (head == nHeads - 1u && width + thread < pad(width)) { store(u(0) + 4u * (t * pad(width) + width + thread), 0.0); }
+}
+`;
+
+/** Widest head that `attention` takes. */
+export const WIDEST_HEAD = 256;
+
+export type ShaderName = keyof typeof SHADERS;
+
+export const SHADERS = {
+  linear: PRELUDE + REDUCE + LINEAR,
+  ffnUp: PRELUDE + REDUCE + GELU + FFN_UP,
+  ffnDown: PRELUDE + FFN_DOWN,
+  layerNorm: PRELUDE + REDUCE + LAYER_NORM,
+  elementwise: PRELUDE + ELEMENTWISE,
+  gatherRow: PRELUDE + GATHER_ROW,
+  storeKv: STORE_KV,
+  rotate: PRELUDE + ROTATE,
+  attention: PRELUDE + ATTENTION,
+} as const;

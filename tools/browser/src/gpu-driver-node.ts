@@ -1,0 +1,8 @@
+import { parentPort } from "node:worker_threads";
+import { runTable } from "./gpu-driver.js";
+
+runTable((memory) => {
+  const control = new SharedArrayBuffer(4);
+  parentPort!.postMessage({ kind: "open", memory, control });
+  return { control: new Int32Array(control), post: (message) => parentPort!.postMessage(message) };
+});

@@ -1,0 +1,89 @@
+/**
+ * The conformance table on a device, as the table is: one op after the other, each with its result in the arena at once. Runs in a worker, which waits
+ * for whoever has the device (gpu-host.ts): every op brings the used part of the arena there and back.
+ */
+import { Arena, type TrainingKernels } from "@flashwick/kernels";
+import {
+  CONFORMANCE_ARENA_BYTES,
+  type ConformanceCase,
+  conformanceCases,
+  runConformanceCase,
+  titleOf,
+} from "@flashwick/kernels/conformance";
+import { createReferenceKernels } from "@flashwick/kernels/reference";
+
+/** How a driver reaches its host: `post` a message; then `control[0]` changes, and is 2 if it went wrong. */
+export interface HostLink {
+  readonly control: Int32Array;
+  post(message: HostRequest): void;
+}
+
+export type HostRequest =
+  | { readonly kind: "open"; readonly memory: SharedArrayBuffer; readonly control: SharedArrayBuffer }
+  | { readonly kind: "op"; readonly op: string; readonly args: readonly unknown[]; readonly usedBytes: number }
+  | { readonly kind: "result"; readonly result: CaseResult };
+
+export interface CaseResult {
+  readonly title: string;
+  /** Null: it holds. */
+  readonly failure: string | null;
+}
+
+/** Ops of the table that a device has; the others are training's, or the host's (selectAbove, checksums). */
+export const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
+  "linear",
+  "ffn",
+  "ffn-extremes",
+  "attention",
+  "layerNorm",
+  "rotate",
+  "elementwise",
+]);
+
+/** Where scratch stands in the contract's argument lists: devices take none. */
+const SCRATCH_AT: Readonly<Record<string, number>> = { linear: 5, ffnUp: 7, attention: 6 };
+const OPS = [
+  "linear",
+  "ffnUp",
+  "ffnDown",
+  "layerNorm",
+  "add",
+  "relu",
+  "zero",
+  "gatherRow",
+  "storeKv",
+  "rotate",
+  "attention",
+] as const;
+
+export function runTable(link: (memory: SharedArrayBuffer) => HostLink): void {
+  const arena = new Arena(CONFORMANCE_ARENA_BYTES, true);
+  const host = link(arena.memory.buffer as unknown as SharedArrayBuffer);
+  const call = (op: string, args: readonly unknown[]) => {
+    Atomics.store(host.control, 0, 0);
+    host.post({ kind: "op", op, args, usedBytes: (arena.mark() + 3) & ~3 });
+    Atomics.wait(host.control, 0, 0);
+    if (Atomics.load(host.control, 0) === 2) throw new Error(`the device failed at ${op}`);
+  };
+  const device = Object.fromEntries(
+    OPS.map((op) => [
+      op,
+      (...args: unknown[]) => {
+        const at = SCRATCH_AT[op];
+        call(op, at === undefined ? args : [...args.slice(0, at), ...args.slice(at + 1)]);
+      },
+    ]),
+  ) as unknown as Pick<TrainingKernels, (typeof OPS)[number]>;
+  const kernels: TrainingKernels = { ...createReferenceKernels(arena), ...device };
+  for (const c of conformanceCases) {
+    if (!DEVICE_OPS.has(c.op)) continue;
+    let failure: string | null = null;
+    try {
+      runConformanceCase(kernels, c);
+    } catch (error) {
+      failure = (error as Error).message;
+    }
+    host.post({ kind: "result", result: { title: titleOf(c), failure } });
+  }
+  host.post({ kind: "result", result: { title: "end", failure: null } });
+}

@@ -1,0 +1,9 @@
+/** A process of its own: the driver of SwiftShader must be named in the environment before Node starts. Prints one JSON document. */
+import { Worker } from "node:worker_threads";
+import { create, globals } from "webgpu";
+import { hostDevice } from "./gpu-host.js";
+
+Object.assign(globalThis, globals);
+const worker = new Worker(new URL("./gpu-driver-node.mjs", import.meta.url));
+const table = await hostDevice(create([]), (hear) => worker.on("message", hear));
+process.stdout.write(`${JSON.stringify(table)}\n`, () => process.exit(0));
