@@ -1,6 +1,7 @@
 /** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
 
 import { type ByteSource, ffnBytes, isFlashwickError } from "@flashwick/core";
+import { devicePreset } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { openModelFile, readFileKind, verifyModelFile, verifyPredictorFile } from "@flashwick/flash-format";
 import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
@@ -10,6 +11,7 @@ import {
   type Answer,
   type EngineSettings,
   type GenerateRequest,
+  type Prediction,
   type Proof,
   type Request,
   type RunFacts,
@@ -27,10 +29,12 @@ let trace: NeuronTrace | null = null;
 
 self.onmessage = async ({ data }: MessageEvent<Request>) => {
   if (data.kind === "stop") return stop.abort(new DOMException("stopped", "AbortError"));
-  stop = new AbortController();
+  // Predictions come while a run goes on, and stop nothing.
+  if (data.kind !== "predict") stop = new AbortController();
   try {
     await answer(data);
   } catch (error) {
+    if (data.kind === "predict") return say({ kind: "prediction", prediction: { fits: false, why: messageOf(error) } });
     if (!stop.signal.aborted) say({ kind: "error", message: messageOf(error) });
     say({ kind: "done", what: "stopped", tokensPerSec: 0 });
   }
@@ -58,6 +62,8 @@ async function answer(request: Request): Promise<void> {
       return await tellState();
     case "generate":
       return await generate(request);
+    case "predict":
+      return say({ kind: "prediction", prediction: await predict(request) });
     case "prove":
       return say({ kind: "proof", proof: await prove(request) });
     case "simulate":
@@ -91,6 +97,26 @@ async function tellState(): Promise<void> {
   say({ kind: "state", models: await store.list(), isolated: canShareMemory(), usageBytes, quotaBytes });
 }
 
+/** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
+async function predict(request: GenerateRequest): Promise<Prediction> {
+  const model = await open(request.model, { ...request, readers: 0 });
+  try {
+    const promptTokens = model.tokenizer.encode(request.prompt, true).length;
+    const { contextLength } = model.header.geometry;
+    const decodeTokens = Math.min(request.maxTokens, contextLength - promptTokens);
+    const plan = model.plan(promptTokens + decodeTokens);
+    const expected = model.predict(plan, { promptTokens, decodeTokens });
+    if (expected === null) return { fits: false, why: "nothing is known of what this model's predictor names" };
+    const { tokenMs, flashBytesPerToken, device } = expected;
+    return { fits: true, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
+  } catch (error) {
+    if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
+    return { fits: false, why: error.message };
+  } finally {
+    await model.close();
+  }
+}
+
 async function open(name: string, settings: EngineSettings): Promise<Model> {
   const source = await store.openSource(name);
   const fileBytes = source.sizeBytes;
@@ -98,6 +124,7 @@ async function open(name: string, settings: EngineSettings): Promise<Model> {
   return await openStoredModel(store, name, {
     dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
     policy: settings.policy,
+    profile: devicePreset("opfs-chromium"),
     ...(settings.windowTokens === null ? {} : { windowTokens: settings.windowTokens }),
     ...(settings.threshold === null ? {} : { threshold: settings.threshold }),
     reader: settings.readers === null ? {} : { readers: settings.readers },

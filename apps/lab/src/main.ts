@@ -1,7 +1,16 @@
 /** The page: reads its controls, asks the engine worker, and draws what comes back. Computes nothing of the model itself. */
 import { formatBytes } from "@flashwick/core";
 import { drawMap, drawMisses, drawTimeline, PHASES } from "./drawings.js";
-import type { Answer, EngineSettings, GenerateRequest, Proof, Request, RunFacts, TokenEvent } from "./messages.js";
+import type {
+  Answer,
+  EngineSettings,
+  GenerateRequest,
+  Prediction,
+  Proof,
+  Request,
+  RunFacts,
+  TokenEvent,
+} from "./messages.js";
 
 const worker = new Worker(new URL("./engine-worker.ts", import.meta.url), { type: "module", name: "engine" });
 const ask = (request: Request) => worker.postMessage(request);
@@ -82,6 +91,8 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       else say("Stopped.");
       controls.simulate.disabled = events.length < 8;
       return;
+    case "prediction":
+      return showPrediction(data.prediction);
     case "proof":
       busy(false);
       return showProof(data.proof);
@@ -99,6 +110,19 @@ worker.onerror = (event) => {
   element("error").textContent =
     `The engine could not be loaded (${event.message}). A browser with WebAssembly SIMD and a private file system is needed.`;
 };
+
+function showPrediction(prediction: Prediction): void {
+  element("prediction").textContent = prediction.fits
+    ? `Predicted: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
+    : `Predicted: it cannot run like this: ${prediction.why}`;
+}
+
+let asked: ReturnType<typeof setTimeout> | undefined;
+/** Once the hand rests for a moment. */
+function askPrediction(): void {
+  clearTimeout(asked);
+  asked = setTimeout(() => controls.model.value !== "" && ask({ kind: "predict", ...request() }), 120);
+}
 
 function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer, { kind: "state" }>): void {
   const before = controls.model.value;
@@ -123,6 +147,7 @@ function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer,
   element("progress-box").hidden = true;
   busy(false);
   say(runnable.length > 0 ? "Ready." : "No model yet: import one.");
+  askPrediction();
 }
 
 function showProgress({ what, loaded, total, detail }: Extract<Answer, { kind: "progress" }>): void {
@@ -308,8 +333,12 @@ element<HTMLFormElement>("url-form").onsubmit = (event) => {
   if (value !== "") ask({ kind: "importUrl", url: value });
 };
 for (const control of [controls.budget, controls.window, controls.policy, controls.threshold, controls.readers]) {
-  control.oninput = showSettings;
+  control.oninput = () => {
+    showSettings();
+    askPrediction();
+  };
 }
+controls.model.onchange = askPrediction;
 showSettings();
 busy(false);
 ask({ kind: "start" });

@@ -29,6 +29,7 @@ export type Request =
   | { readonly kind: "stop" }
   | ({ readonly kind: "generate" } & GenerateRequest)
   | ({ readonly kind: "prove" } & GenerateRequest)
+  | ({ readonly kind: "predict" } & GenerateRequest)
   | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
 
 /** One decoded token. */
@@ -69,6 +70,11 @@ export interface Proof {
   readonly denseText: string;
 }
 
+/** What the cost model expects of the settings. */
+export type Prediction =
+  | { readonly fits: true; readonly tokensPerSec: number; readonly flashBytesPerToken: number; readonly device: string }
+  | { readonly fits: false; readonly why: string };
+
 export type Answer =
   | {
       readonly kind: "state";
@@ -87,6 +93,7 @@ export type Answer =
   | { readonly kind: "run"; readonly facts: RunFacts }
   | { readonly kind: "token"; readonly event: TokenEvent }
   | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number }
+  | { readonly kind: "prediction"; readonly prediction: Prediction }
   | { readonly kind: "proof"; readonly proof: Proof }
   | {
       readonly kind: "simulated";

@@ -77,10 +77,14 @@ export async function launchChromium(flags: readonly string[] = []): Promise<Bro
 /**
  * A browser with a profile on disk, as people have it: its private file system is files, which workers read themselves.
  *
- * @param folder Of the profile; made if it is not there.
+ * @param folder  Of the profile; made if it is not there.
+ * @param options Viewport, colours and the like.
  */
-export async function launchProfile(folder: string, flags: readonly string[] = []): Promise<BrowserContext> {
-  return await chromium.launchPersistentContext(folder, await launchOptions(flags));
+export async function launchProfile(
+  folder: string,
+  options: Parameters<(typeof chromium)["launchPersistentContext"]>[1] = {},
+): Promise<BrowserContext> {
+  return await chromium.launchPersistentContext(folder, { ...(await launchOptions([])), ...options });
 }
 
 async function launchOptions(flags: readonly string[]) {

@@ -2,13 +2,14 @@
  * The lab, as built, in a real Chromium: a first visit ends in text, every panel shows something, nothing complains, and what a screenshot shows is
  * kept in the docs.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { launchChromium } from "./chromium.js";
+import { launchProfile } from "./chromium.js";
 import { filesOf, labFolder, serveLab } from "./lab-site.js";
 import { openSite, type Site } from "./site.js";
 
@@ -21,18 +22,19 @@ const isBuilt = existsSync(join(dist, "index.html"));
 
 describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", () => {
   let site: Site;
-  let browser: Browser;
+  let profiles: string;
+  let visits = 0;
   let context: BrowserContext;
   let complaints: string[];
 
   beforeAll(async () => {
     site = await openSite();
     serveLab(site);
-    browser = await launchChromium();
+    profiles = mkdtempSync(join(tmpdir(), "flashwick-lab-"));
   }, 120_000);
   afterAll(async () => {
-    await browser?.close();
     await site?.close();
+    rmSync(profiles, { recursive: true });
   });
   beforeEach(() => {
     site.isolated = true;
@@ -43,8 +45,10 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     expect(complaints).toEqual([]);
   });
 
-  async function visit(options: Parameters<Browser["newContext"]>[0] = {}): Promise<Page> {
-    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  async function visit(options: Parameters<typeof launchProfile>[1] = {}): Promise<Page> {
+    // A profile on disk: in a private window each read of storage takes 0.2 ms, and the page would show that.
+    const profile = join(profiles, `${visits++}`);
+    context = await launchProfile(profile, { viewport: { width: 1280, height: 900 }, ...options });
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
@@ -115,6 +119,28 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     expect(Number(/same likeliest token([\d.]+) %/.exec(proof)?.[1])).toBeGreaterThan(85);
     expect((await page.textContent("#sparse-text"))?.length).toBeGreaterThan(20);
     if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
+  });
+
+  it("predicts as the sliders move: more memory, fewer bytes; too little, and the reason", async () => {
+    const page = await visit();
+    const predicted = async (percent: number) => {
+      await page.evaluate((value) => {
+        document.getElementById("prediction")!.textContent = "";
+        const budget = document.getElementById("budget") as HTMLInputElement;
+        budget.value = `${value}`;
+        budget.dispatchEvent(new Event("input"));
+      }, percent);
+      await page.waitForFunction(() => document.getElementById("prediction")?.textContent !== "");
+      return (await page.textContent("#prediction")) ?? "";
+    };
+    const [little, much] = [await predicted(55), await predicted(80)];
+    expect(little).toMatch(/^Predicted: \d+ tokens a second, /);
+    const bytesOf = (text: string) => {
+      const [, amount, unit] = /second, ([\d.]+) (B|KiB|MiB) read/.exec(text)!;
+      return Number(amount) * { B: 1, KiB: 1024, MiB: 1024 * 1024 }[unit as "B"];
+    };
+    expect(bytesOf(much)).toBeLessThan(bytesOf(little));
+    expect(await predicted(15)).toMatch(/cannot run like this.*(smallest|at least)/);
   });
 
   it("stops when told to, and refuses a budget that cannot do, in words", async () => {

@@ -5,6 +5,7 @@
  * WebAssembly SIMD on the worker that calls; reads by workers of their own where memory can be shared.
  */
 import type { ByteSource, PredictorSource } from "@flashwick/core";
+import type { DeviceProfile } from "@flashwick/cost-model";
 import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import { type HttpReaderOptions, type HttpSourceOptions, httpSource, openHttpReader } from "@flashwick/flash-io/http";
@@ -17,6 +18,8 @@ export interface OpenBrowserModelOptions extends ModelOptions {
   readonly predictor?: string | "auto" | null;
   /** Default: what suits. */
   readonly reader?: OpfsReaderOptions;
+  /** What this machine can do: predictions (`model.predict`) stand on it. Default null: none. */
+  readonly profile?: DeviceProfile | null;
 }
 
 /**
@@ -68,7 +71,7 @@ interface Origins {
   readonly reader: () => Promise<FlashReader>;
 }
 
-async function assemble(origins: Origins, options: ModelOptions): Promise<Model> {
+async function assemble(origins: Origins, options: OpenBrowserModelOptions): Promise<Model> {
   const opened: { close(): Promise<void> }[] = [];
   const open = async <T extends { close(): Promise<void> }>(make: () => Promise<T>): Promise<T> => {
     const one = await make();
@@ -94,6 +97,7 @@ async function assemble(origins: Origins, options: ModelOptions): Promise<Model>
       // One core computes, and every page has more than one.
       overlap: reader.readers > 0,
       sharedMemory: reader.needsSharedMemory,
+      profile: options.profile ?? null,
       onClose: async () => {
         // The file and its reader are the model's own.
         for (const one of beside) if (one !== reader) await one.close();
