@@ -9,7 +9,7 @@ import { fileSink } from "@flashwick/flash-format/node";
 
 const target = fileURLToPath(new URL("../public/models/", import.meta.url));
 mkdirSync(target, { recursive: true });
-const { checkpointDir, predictorPath } = demoModels["opt-demo"];
+const { checkpointDir, predictorPath, texts } = demoModels["opt-demo"];
 const model = `${target}opt-demo.gguf`;
 if (!existsSync(model)) {
   const folder = await openCheckpointFolder(checkpointDir);
@@ -17,4 +17,5 @@ if (!existsSync(model)) {
     dtype: "f16",
   });
 }
+copyFileSync(texts.calibration, `${target}text.txt`);
 copyFileSync(predictorPath, `${target}opt-demo.predictor.gguf`);

@@ -116,6 +116,39 @@ export function drawMisses(
   context.setLineDash([]);
 }
 
+export interface EpochPoint {
+  readonly layer: number;
+  readonly epoch: number;
+  /** Share of the output mass. */
+  readonly missedMass: number;
+}
+
+/** Missed mass after each epoch: a line a layer, one behind the other. */
+export function drawTraining(canvas: HTMLCanvasElement, points: readonly EpochPoint[], nLayers: number): void {
+  const { context, width, height, ink } = prepare(canvas, 130);
+  const left = 48;
+  const bottom = height - 18;
+  const most = Math.max(1e-3, ...points.map(({ missedMass }) => missedMass));
+  const last = Math.max(...points.map(({ epoch }) => epoch));
+  const room = (width - left) / nLayers;
+  for (let layer = 0; layer < nLayers; layer++) {
+    const own = points.filter((point) => point.layer === layer);
+    context.strokeStyle = layer % 2 === 0 ? "#0072b2" : "#d55e00";
+    context.lineWidth = 2;
+    context.beginPath();
+    for (const { epoch, missedMass } of own) {
+      context.lineTo(left + room * (layer + 0.15 + (0.7 * epoch) / last), bottom - (missedMass / most) * (bottom - 10));
+    }
+    context.stroke();
+  }
+  context.fillStyle = ink;
+  context.textAlign = "right";
+  context.fillText(`${(100 * most).toFixed(1)} %`, left - 4, 14);
+  context.fillText("0", left - 4, bottom);
+  context.textAlign = "left";
+  context.fillText("missed output, layer by layer →", left, height - 4);
+}
+
 /** Clears a canvas, sized to its place on the screen. */
 function prepare(canvas: HTMLCanvasElement, height: number) {
   const scale = devicePixelRatio;

@@ -3,10 +3,17 @@
 import { type ByteSource, ffnBytes, isFlashwickError } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { openModelFile, readFileKind, verifyModelFile, verifyPredictorFile } from "@flashwick/flash-format";
+import {
+  memorySink,
+  openModelFile,
+  readFileKind,
+  verifyModelFile,
+  verifyPredictorFile,
+  writePredictorFile,
+} from "@flashwick/flash-format";
 import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
 import { createSampler, type Model, STUDY_POLICIES, simulateTrace } from "@flashwick/runtime";
-import { openStoredModel } from "@flashwick/runtime/browser";
+import { openStoredModel, trainHere } from "@flashwick/runtime/browser";
 import {
   type Answer,
   type EngineSettings,
@@ -62,6 +69,8 @@ async function answer(request: Request): Promise<void> {
       return await tellState();
     case "generate":
       return await generate(request);
+    case "train":
+      return await train(request.model, request.tokens);
     case "predict":
       return say({ kind: "prediction", prediction: await predict(request) });
     case "prove":
@@ -97,6 +106,35 @@ async function tellState(): Promise<void> {
   say({ kind: "state", models: await store.list(), isolated: canShareMemory(), usageBytes, quotaBytes });
 }
 
+/** A predictor of one's own, from the site's text, stored beside the model under a name of its own. */
+async function train(name: string, tokens: number): Promise<void> {
+  const text = await (await fetch(new URL("../models/text.txt", self.location.href), { signal: stop.signal })).text();
+  const model = await openStoredModel(store, name, { mode: "dense", predictor: null });
+  try {
+    const { nLayers } = model.header.geometry;
+    const predictor = await trainHere(model, {
+      ...{ text, tokens, signal: stop.signal },
+      onProgress: ({ phase, loaded, total }) => say({ kind: "progress", what: phase, loaded, total, detail: "steps" }),
+      onEpoch: (layer, { epoch, loss, missedMass }) => say({ kind: "epoch", layer, nLayers, epoch, loss, missedMass }),
+    });
+    const sink = memorySink();
+    await writePredictorFile(sink, predictor);
+    const own = name.replace(/(\.gguf)?$/, ".own.predictor.gguf");
+    await store.importFile(new File([Uint8Array.from(sink.committed!)], own), { replace: true, verify });
+    const mean = (pick: (layer: (typeof predictor.layers)[number]) => number) =>
+      predictor.layers.reduce((sum, layer) => sum + pick(layer), 0) / nLayers;
+    await tellState();
+    say({
+      kind: "trained",
+      name: own,
+      recall: mean(({ recall }) => recall),
+      missedMass: mean((layer) => layer.missedMass),
+    });
+  } finally {
+    await model.close();
+  }
+}
+
 /** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
 async function predict(request: GenerateRequest): Promise<Prediction> {
   const model = await open(request.model, { ...request, readers: 0 });
@@ -127,6 +165,7 @@ async function open(name: string, settings: EngineSettings): Promise<Model> {
     profile: devicePreset("opfs-chromium"),
     ...(settings.windowTokens === null ? {} : { windowTokens: settings.windowTokens }),
     ...(settings.threshold === null ? {} : { threshold: settings.threshold }),
+    ...(settings.predictor === null ? {} : { predictor: settings.predictor }),
     reader: settings.readers === null ? {} : { readers: settings.readers },
   });
 }

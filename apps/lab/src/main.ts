@@ -1,6 +1,6 @@
 /** The page: reads its controls, asks the engine worker, and draws what comes back. Computes nothing of the model itself. */
 import { formatBytes } from "@flashwick/core";
-import { drawMap, drawMisses, drawTimeline, PHASES } from "./drawings.js";
+import { drawMap, drawMisses, drawTimeline, drawTraining, type EpochPoint, PHASES } from "./drawings.js";
 import type {
   Answer,
   EngineSettings,
@@ -27,6 +27,8 @@ const controls = {
   policy: element<HTMLSelectElement>("policy"),
   threshold: element<HTMLInputElement>("threshold"),
   readers: element<HTMLInputElement>("readers"),
+  predictor: element<HTMLSelectElement>("predictor"),
+  train: element<HTMLButtonElement>("train"),
   generate: element<HTMLButtonElement>("generate"),
   stop: element<HTMLButtonElement>("stop"),
   prove: element<HTMLButtonElement>("prove"),
@@ -50,6 +52,7 @@ function settings(): EngineSettings {
     policy: policy.value as EngineSettings["policy"],
     threshold: threshold.value === threshold.min ? null : Number(threshold.value),
     readers: readers.value === "-1" ? null : Number(readers.value),
+    predictor: controls.predictor.value === "" ? null : controls.predictor.value,
   };
 }
 
@@ -68,7 +71,8 @@ function showSettings(): void {
 }
 
 function busy(is: boolean): void {
-  for (const button of [controls.generate, controls.prove]) button.disabled = is || controls.model.value === "";
+  for (const button of [controls.generate, controls.prove, controls.train])
+    button.disabled = is || controls.model.value === "";
   controls.stop.disabled = !is;
   if (!is) element("progress-box").hidden = true;
 }
@@ -91,6 +95,15 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       else say("Stopped.");
       controls.simulate.disabled = events.length < 8;
       return;
+    case "epoch":
+      return showEpoch(data);
+    case "trained":
+      busy(false);
+      controls.predictor.value = data.name;
+      element("train-text").textContent =
+        `Done: it names ${(100 * data.recall).toFixed(1)} % of the active neurons and misses ${(100 * data.missedMass).toFixed(2)} % of their output. It is chosen in Settings: generate again, and prove it.`;
+      askPrediction();
+      return say("Trained.");
     case "prediction":
       return showPrediction(data.prediction);
     case "proof":
@@ -117,6 +130,17 @@ function showPrediction(prediction: Prediction): void {
     : `Predicted: it cannot run like this: ${prediction.why}`;
 }
 
+/** Epochs of the training that goes on, by layer. */
+let epochs: EpochPoint[] = [];
+function showEpoch({ layer, nLayers, epoch, loss, missedMass }: Extract<Answer, { kind: "epoch" }>): void {
+  epochs.push({ layer, epoch, missedMass });
+  const canvas = element<HTMLCanvasElement>("train-curve");
+  canvas.hidden = false;
+  drawTraining(canvas, epochs, nLayers);
+  element("train-text").textContent =
+    `Layer ${layer + 1} of ${nLayers}, epoch ${epoch}: loss ${loss.toFixed(4)}, misses ${(100 * missedMass).toFixed(2)} % of the output on text that it has not seen.`;
+}
+
 let asked: ReturnType<typeof setTimeout> | undefined;
 /** Once the hand rests for a moment. */
 function askPrediction(): void {
@@ -138,6 +162,14 @@ function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer,
     }),
   );
   if (runnable.some(({ name }) => name === before)) controls.model.value = before;
+  const chosen = controls.predictor.value;
+  controls.predictor.replaceChildren(
+    new Option("the one beside the model", ""),
+    ...models
+      .filter(({ name, complete }) => complete && name.endsWith(".predictor.gguf"))
+      .map(({ name }) => new Option(name, name)),
+  );
+  if (models.some(({ name }) => name === chosen)) controls.predictor.value = chosen;
   element("storage").dataset.models = models.map(({ name, complete }) => (complete ? name : "")).join(" ");
   element("storage").textContent =
     `${formatBytes(usageBytes)} stored, ${formatBytes(quotaBytes)} allowed by the browser`;
@@ -312,6 +344,18 @@ element<HTMLFormElement>("run-form").onsubmit = (event) => {
 };
 controls.prove.onclick = () => begin("prove");
 controls.stop.onclick = () => ask({ kind: "stop" });
+controls.train.onclick = () => {
+  element("error").hidden = true;
+  epochs = [];
+  busy(true);
+  say("Training…");
+  ask({
+    kind: "train",
+    model: controls.model.value,
+    tokens: Number(element<HTMLInputElement>("train-tokens").value) || 16_000,
+  });
+};
+controls.predictor.onchange = askPrediction;
 controls.simulate.onclick = () => ask({ kind: "simulate", slotShares: [0.05, 0.1, 0.2, 0.4, 0.8] });
 element("remove").onclick = () => {
   if (controls.model.value !== "") ask({ kind: "delete", name: controls.model.value });

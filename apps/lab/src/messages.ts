@@ -13,6 +13,8 @@ export interface EngineSettings {
   readonly threshold: number | null;
   /** Null: what suits. */
   readonly readers: number | null;
+  /** Name of a stored predictor; null: the one beside the model. */
+  readonly predictor: string | null;
 }
 
 export interface GenerateRequest extends EngineSettings {
@@ -29,6 +31,7 @@ export type Request =
   | { readonly kind: "stop" }
   | ({ readonly kind: "generate" } & GenerateRequest)
   | ({ readonly kind: "prove" } & GenerateRequest)
+  | { readonly kind: "train"; readonly model: string; readonly tokens: number }
   | ({ readonly kind: "predict" } & GenerateRequest)
   | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
 
@@ -93,6 +96,15 @@ export type Answer =
   | { readonly kind: "run"; readonly facts: RunFacts }
   | { readonly kind: "token"; readonly event: TokenEvent }
   | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number }
+  | {
+      readonly kind: "epoch";
+      readonly layer: number;
+      readonly nLayers: number;
+      readonly epoch: number;
+      readonly loss: number;
+      readonly missedMass: number;
+    }
+  | { readonly kind: "trained"; readonly name: string; readonly recall: number; readonly missedMass: number }
   | { readonly kind: "prediction"; readonly prediction: Prediction }
   | { readonly kind: "proof"; readonly proof: Proof }
   | {

@@ -121,6 +121,29 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
   });
 
+  it("trains a predictor in the page, can be stopped, and runs with it", async () => {
+    const page = await visit();
+    await page.fill("#train-tokens", "8192");
+    await page.click("#train");
+    await page.waitForFunction(
+      () => /^Layer 1 of 8, epoch 1/.test(document.getElementById("train-text")?.textContent ?? ""),
+      null,
+      { timeout: 60_000 },
+    );
+    await page.click("#stop");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Stopped.");
+    expect(await page.locator("#predictor option").count()).toBe(2);
+    await page.click("#train");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Trained.", null, {
+      timeout: 120_000,
+    });
+    const [, recall] = /names ([\d.]+) % of the active/.exec((await page.textContent("#train-text")) ?? "")!;
+    expect(Number(recall)).toBeGreaterThan(60);
+    expect(await page.inputValue("#predictor")).toBe("opt-demo.own.predictor.gguf");
+    await generate(page, 12);
+    if (pictures) await page.locator("section:has(#train)").screenshot({ path: join(pictures, "lab-training.png") });
+  });
+
   it("predicts as the sliders move: more memory, fewer bytes; too little, and the reason", async () => {
     const page = await visit();
     const predicted = async (percent: number) => {

@@ -1,1 +1,2 @@
 export { type OpenBrowserModelOptions, openStoredModel, openUrlModel } from "./open-model.js";
+export { type TrainHereOptions, trainHere } from "./train-here.js";
