@@ -76,11 +76,12 @@ export class RangeRequests {
     this.#options = options;
   }
 
-  /** Asks for the first byte: size, version, and whether ranges are known. */
+  /** Asks for the first bytes: size, version, and whether ranges are known. */
   async open(): Promise<HttpFile> {
-    const response = await this.#request("bytes=0-0", this.#options.signal);
-    await response.arrayBuffer();
-    const total = /^bytes 0-0\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
+    // Not for one byte: servers are at large that take an end of 0 for none.
+    const response = await this.#request("bytes=0-7", this.#options.signal);
+    await response.body?.cancel();
+    const total = /^bytes 0-\d+\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
     if (response.status !== 206 || total === undefined) {
       const found = `status ${response.status}, content-range ${response.headers.get("content-range") ?? "none"}`;
       throw new FormatError(
