@@ -61,6 +61,11 @@ function request(): GenerateRequest {
   return { ...settings(), model: model.value, prompt: prompt.value, maxTokens: Math.max(1, Number(tokens.value) || 1) };
 }
 
+function clearError(): void {
+  element("error").hidden = true;
+  element("error").textContent = "";
+}
+
 function showSettings(): void {
   const { budgetShare, windowTokens, threshold, readers } = settings();
   element("budget-value").textContent = `${Math.round(100 * budgetShare)} % of the file`;
@@ -331,7 +336,7 @@ function tableRow(cells: readonly string[], kind: "td" | "th" = "td"): HTMLTable
 }
 
 function begin(kind: "generate" | "prove"): void {
-  element("error").hidden = true;
+  clearError();
   busy(true);
   if (kind === "generate") element("text").textContent = controls.prompt.value;
   say(kind === "generate" ? "Taking in the prompt…" : "Running sparse, then dense…");
@@ -345,7 +350,7 @@ element<HTMLFormElement>("run-form").onsubmit = (event) => {
 controls.prove.onclick = () => begin("prove");
 controls.stop.onclick = () => ask({ kind: "stop" });
 controls.train.onclick = () => {
-  element("error").hidden = true;
+  clearError();
   epochs = [];
   busy(true);
   say("Training…");
@@ -363,7 +368,7 @@ element("remove").onclick = () => {
 const fileInput = element<HTMLInputElement>("file");
 fileInput.onchange = () => importFiles([...(fileInput.files ?? [])]);
 function importFiles(files: readonly File[]): void {
-  element("error").hidden = true;
+  clearError();
   for (const file of files) ask({ kind: "importFile", file });
 }
 document.body.ondragover = (event) => event.preventDefault();

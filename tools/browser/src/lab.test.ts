@@ -166,6 +166,30 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     expect(await predicted(15)).toMatch(/cannot run like this.*(smallest|at least)/);
   });
 
+  it("takes files that are dropped, and says what is wrong with those that it does not take", async () => {
+    const page = await visit();
+    const drop = (name: string, flip: boolean) =>
+      page.evaluate(
+        async ([name, flip]) => {
+          const bytes = new Uint8Array(await (await fetch("/models/opt-demo.predictor.gguf")).arrayBuffer());
+          if (flip) bytes[bytes.length - 1000]! ^= 1;
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], name as string));
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        },
+        [name, flip] as const,
+      );
+    await drop("mine.predictor.gguf", false);
+    await page.waitForFunction(() =>
+      document.getElementById("predictor")?.textContent?.includes("mine.predictor.gguf"),
+    );
+    await drop("broken.predictor.gguf", true);
+    await page.waitForSelector("#error:not([hidden])");
+    expect(await page.textContent("#error")).toMatch(/broken\.predictor\.gguf is damaged/);
+    expect(await page.textContent("#predictor")).not.toContain("broken");
+    await generate(page, 4);
+  });
+
   it("stops when told to, and refuses a budget that cannot do, in words", async () => {
     const page = await visit();
     await page.fill("#tokens", "500");
