@@ -67,7 +67,7 @@ export interface SimulatedTrace {
 
 /**
  * @throws {InputError} `INPUT_INVALID` for a damaged trace, no slots, or a warm-up that leaves no token.
- * Cost: O(named) a layer and token; policies that rank sort what is resident, some 0.1 ms a token and layer.
+ * Cost: O(named) a layer and token; policies that rank sort what is resident.
  */
 export function simulateTrace(trace: NeuronTrace, options: SimulateTraceOptions): SimulatedTrace {
   const { policy, slots, strideBytes, readsPerNeuron = 1, warmUpTokens = 0 } = options;
