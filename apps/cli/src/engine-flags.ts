@@ -1,7 +1,7 @@
 /** The flags that say how a model is run: shared by run, score, eval and demo. */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes, UnsupportedError } from "@flashwick/core";
+import { formatBytes } from "@flashwick/core";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, sidecarPath } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
@@ -29,7 +29,7 @@ export interface EngineFlags {
   readonly overlap?: Switch;
   readonly lookahead?: Switch;
   readonly io?: "auto" | "buffered";
-  readonly backend?: BackendName | "webgpu";
+  readonly backend?: BackendName;
 }
 
 /** What happens without `--predictor`, `--dense` and `--oracle`: look for the sidecar, or do not. */
@@ -103,7 +103,7 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       ]),
     )
     .addOption(
-      new Option("--backend <name>", "who computes (default: auto, the fastest there is)").choices([
+      new Option("--backend <name>", "who computes; webgpu needs the package webgpu (default: auto, wasm)").choices([
         "auto",
         "wasm",
         "webgpu",
@@ -115,7 +115,7 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
 /**
  * Opens a model as the flags say, and says so where the run will be dense although nobody asked for it.
  *
- * @throws As `openModel`; {UnsupportedError} for a backend that this version does not have.
+ * @throws As `openModel`.
  */
 export async function openWithFlags(
   path: string,
@@ -123,9 +123,6 @@ export async function openWithFlags(
   defaultMode: DefaultMode,
   report: Report,
 ): Promise<Model> {
-  if (flags.backend === "webgpu") {
-    throw new UnsupportedError("UNSUPPORTED_FEATURE", "the webgpu backend is not in this version; use --backend wasm");
-  }
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, report);
   const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),

@@ -17,12 +17,20 @@ export function runTable(stats: RunStats): string {
     ],
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
-    ["machine", `${stats.backend} kernels on ${counted(stats.threads, "thread")}, ${reading(stats)}`],
-    ["predicted", stats.predicted === null ? NOT_PREDICTED : predictedText(stats.predicted, stats)],
+    ["machine", `${stats.backend} kernels${threads(stats)}, ${reading(stats)}`],
+    ["predicted", stats.predicted === null ? notPredicted(stats) : predictedText(stats.predicted, stats)],
   ]);
 }
 
-const NOT_PREDICTED = "nothing: no profile of this machine is kept for this run; flashwick profile measures one";
+function notPredicted({ backend }: RunStats): string {
+  if (backend === "webgpu") return "nothing: profiles know the processor's kernels only";
+  return "nothing: no profile of this machine is kept for this run; flashwick profile measures one";
+}
+
+/** A device's are nobody's to count. */
+function threads({ backend, threads }: RunStats): string {
+  return backend === "webgpu" ? "" : ` on ${counted(threads, "thread")}`;
+}
 
 /** What the cost model expected, phase by phase, and how far that was from what was measured. */
 function predictedText(predicted: PredictedRun, { tokenMs, flashBytesPerToken, msPerToken }: RunStats): string {

@@ -44,6 +44,7 @@ export type ErrorCode =
   | "IO_READ"
   | "IO_WRITE"
   | "THREAD_FAILED"
+  | "DEVICE_LOST"
   | "DISPOSED"
   | "SHAPE";
 
@@ -96,6 +97,14 @@ export class InputError extends FlashwickError {
 /** The operating system refused or failed a file operation. */
 export class IoError extends FlashwickError {
   override readonly name = "IoError";
+}
+
+/** A graphics device that is gone, or refused what it was told; what it held is lost. */
+export class DeviceLostError extends FlashwickError {
+  override readonly name = "DeviceLostError";
+  constructor(message: string, options: ErrorOptions = {}) {
+    super("DEVICE_LOST", message, options);
+  }
 }
 
 /** Use of a model, session or file after `close()`. */

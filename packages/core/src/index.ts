@@ -4,6 +4,7 @@ export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./
 export { bytesPerElement, DTYPES, type DType, isDType } from "./dtype.js";
 export {
   BudgetError,
+  DeviceLostError,
   DisposedError,
   type ErrorCode,
   type ErrorOptions,

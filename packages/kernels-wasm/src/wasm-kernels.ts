@@ -3,7 +3,7 @@
  * nothing else happens on this side of the boundary.
  */
 import { assert, type DType, paddedLength } from "@flashwick/core";
-import { ARENA_RESERVED_BYTES, type Arena, type KvDType, type TrainingKernels } from "@flashwick/kernels";
+import { ARENA_RESERVED_BYTES, type Arena, type KvDType, ONE_MEMORY, type TrainingKernels } from "@flashwick/kernels";
 import type { WasmExports } from "./wasm-exports.js";
 import { wasmModule } from "./wasm-module.js";
 
@@ -28,6 +28,7 @@ export function createWasmKernels(arena: Arena): TrainingKernels {
 /** The contract over any implementation of the module's exports: the module itself, or threads that share it out. */
 export function kernelsOver(arena: Arena, wasm: WasmExports): TrainingKernels {
   return {
+    ...ONE_MEMORY,
     backend: "wasm",
     arena,
     scratchBytes: (cols, nTokens) => wasm.scratchBytes(cols, nTokens) >>> 0,

@@ -1,1 +1,1 @@
-export { type DeviceKernels, openWebGpu, type WebGpu, type WebGpuOptions } from "./web-gpu.js";
+export { openWebGpu, type WebGpu, type WebGpuOptions } from "./web-gpu.js";

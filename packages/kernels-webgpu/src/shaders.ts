@@ -2,8 +2,9 @@
  * The ops as WGSL. All operands lie in one buffer of words, the mirror of an arena; a pointer of the arena is a byte offset into it. Sixteen words of
  * parameters, by dispatch.
  *
- * Order of summation. Dot products: 64 threads each take every 64th element, ascending, then a tree over the threads; the order depends on the length
- * alone. `ffnDown` and the values of attention: ascending, in one accumulator. So a batch equals its vectors one by one, and ranges the whole.
+ * Order of summation. Dot products: a team of threads (a subgroup where the adapter offers them, else a workgroup) takes a row word by word, each thread every
+ * n-th word, ascending; then the team's own sum. The order depends on the row's length and place alone. `ffnDown` and the values of attention: ascending, in
+ * one accumulator. So a batch equals its vectors one by one, and ranges the whole.
  */
 
 /** Words of parameters that a dispatch has. */
@@ -30,6 +31,7 @@ fn element(dtype: u32, base: u32, index: u32) -> f32 {
 fn elementBytes(dtype: u32) -> u32 { return select(select(4u, 2u, dtype == 1u || dtype == 2u), 1u, dtype == 3u); }
 `;
 
+/** A sum over the 64 threads of a workgroup, by a tree; every thread gets it. */
 const REDUCE = /* wgsl */ `
 var<workgroup> partial: array<f32, 64>;
 fn reduce(thread: u32, value: f32) -> f32 {
@@ -45,6 +47,78 @@ fn reduce(thread: u32, value: f32) -> f32 {
 }
 `;
 
+/** Who shares a dot product, and how they add up. A workgroup of 64 threads is one team or several, and each team has a row at a time. */
+interface Teams {
+  /** Before everything else. */
+  readonly directives: string;
+  readonly functions: string;
+  /** What `main` must ask for besides. */
+  readonly inputs: string;
+  /** Number of the team and of teams, number within the team and its size. */
+  readonly team: string;
+  readonly teams: string;
+  readonly lane: string;
+  readonly lanes: string;
+  /** Sum of the team's `own`. */
+  readonly sum: string;
+}
+
+const WORKGROUP: Teams = {
+  directives: "",
+  functions: REDUCE,
+  inputs: "",
+  ...{ team: "0u", teams: "1u", lane: "thread", lanes: "64u" },
+  sum: "reduce(thread, own)",
+};
+
+/** Registers, and no barrier. */
+const SUBGROUPS: Teams = {
+  directives: "enable subgroups;\nrequires subgroup_id;\n",
+  functions: "",
+  inputs:
+    ", @builtin(subgroup_id) team: u32, @builtin(num_subgroups) teams: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) lanes: u32",
+  ...{ team: "team", teams: "teams", lane: "lane", lanes: "lanes" },
+  sum: "subgroupAdd(own)",
+};
+
+/** Σ w[k] · x[k] over the words that are this lane's, where rows are whole words, or over its elements. */
+const DOT = /* wgsl */ `
+fn dotOfLane(lane: u32, lanes: u32, dtype: u32, row: u32, x: u32, n: u32) -> f32 {
+  var sum = 0.0;
+  let bytes = elementBytes(dtype);
+  if (((row | (n * bytes)) & 3u) != 0u) {
+    for (var k = lane; k < n; k += lanes) { sum += element(dtype, row, k) * load(x + 4u * k); }
+    return sum;
+  }
+  let words = (n * bytes) >> 2u;
+  let first = row >> 2u;
+  switch dtype {
+    case 0u: { for (var k = lane; k < words; k += lanes) { sum += bitcast<f32>(mem[first + k]) * load(x + 4u * k); } }
+    case 1u: {
+      for (var k = lane; k < words; k += lanes) {
+        let pair = unpack2x16float(mem[first + k]);
+        sum += pair.x * load(x + 8u * k);
+        sum += pair.y * load(x + 8u * k + 4u);
+      }
+    }
+    case 2u: {
+      for (var k = lane; k < words; k += lanes) {
+        let word = mem[first + k];
+        sum += bitcast<f32>(word << 16u) * load(x + 8u * k);
+        sum += bitcast<f32>(word & 0xffff0000u) * load(x + 8u * k + 4u);
+      }
+    }
+    default: {
+      for (var k = lane; k < words; k += lanes) {
+        let four = mem[first + k];
+        for (var i = 0u; i < 4u; i++) { sum += f32(bitcast<i32>(four << (24u - 8u * i)) >> 24u) * load(x + 16u * k + 4u * i); }
+      }
+    }
+  }
+  return sum;
+}
+`;
+
 /** erf within 1.5e-7: Abramowitz and Stegun 7.1.26. */
 const GELU = /* wgsl */ `
 fn gelu(x: f32) -> f32 {
@@ -56,51 +130,56 @@ fn gelu(x: f32) -> f32 {
 }
 `;
 
-/** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd. A workgroup a row and token. */
-const LINEAR = /* wgsl */ `
+/** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd. A workgroup `rowsAGroup` rows of a token. */
+const LINEAR = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let row = u(8) + group.x + group.y * 32768u;
-  if (row >= u(9)) { return; }
-  let rows = u(5); let cols = u(6); let dtype = u(7);
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${inputs}) {
+  let first = u(8) + ${rowsAGroup}u * (group.x + group.y * 32768u);
+  let rows = u(5); let cols = u(6); let dtype = u(7); let end = u(9);
   let x = u(1) + 4u * group.z * pad(cols);
-  let data = u(2) + row * cols * elementBytes(dtype);
-  var sum = 0.0;
-  for (var k = thread; k < cols; k += 64u) { sum += element(dtype, data, k) * load(x + 4u * k); }
-  var total = reduce(thread, sum);
   let out = u(0) + 4u * group.z * pad(rows);
-  if (thread == 0u) {
-    if (dtype == 3u) { total *= load(u(3) + 4u * row); }
-    if (u(4) != 0u) { total += load(u(4) + 4u * row); }
-    store(out + 4u * row, total);
+  for (var step = 0u; step < ${rowsAGroup}u; step += ${teams}) {
+    let row = first + step + ${team};
+    var own = 0.0;
+    if (row < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + row * cols * elementBytes(dtype), x, cols); }
+    var total = ${sum};
+    if (row < end && ${lane} == 0u) {
+      if (dtype == 3u) { total *= load(u(3) + 4u * row); }
+      if (u(4) != 0u) { total += load(u(4) + 4u * row); }
+      store(out + 4u * row, total);
+    }
   }
-  if (row == rows - 1u && rows + thread < pad(rows)) { store(out + 4u * (rows + thread), 0.0); }
+  if (end == rows && group.x + group.y == 0u && rows + thread < pad(rows)) { store(out + 4u * (rows + thread), 0.0); }
 }
 `;
 
-/** u: act, x, base, stride, scalesOffset, bias, slots, n, dModel, dtype, gelu, begin, end. A workgroup a neuron and token. */
-const FFN_UP = /* wgsl */ `
+/** u: act, x, base, stride, scalesOffset, bias, slots, n, dModel, dtype, gelu, begin, end. A workgroup `rowsAGroup` neurons of a token. */
+const FFN_UP = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let i = u(11) + group.x + group.y * 32768u;
-  if (i >= u(12)) { return; }
-  let n = u(7); let dModel = u(8); let dtype = u(9);
-  let slot = mem[(u(6) >> 2u) + i];
-  let record = u(2) + slot * u(3);
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${inputs}) {
+  let first = u(11) + ${rowsAGroup}u * (group.x + group.y * 32768u);
+  let n = u(7); let dModel = u(8); let dtype = u(9); let end = u(12);
   let x = u(1) + 4u * group.z * pad(dModel);
-  var sum = 0.0;
-  for (var k = thread; k < dModel; k += 64u) { sum += element(dtype, record, k) * load(x + 4u * k); }
-  var total = reduce(thread, sum);
   let act = u(0) + 4u * group.z * pad(n);
-  if (thread == 0u) {
-    if (dtype == 3u) { total *= load(record + u(4)); }
-    if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
-    // What max makes of NaN is the implementation's choice: a NaN must be seen.
-    let isNan = (bitcast<u32>(total) & 0x7fffffffu) > 0x7f800000u;
-    let fired = select(max(total, 0.0), gelu(total), u(10) == 1u);
-    store(act + 4u * i, select(fired, total, isNan));
+  for (var step = 0u; step < ${rowsAGroup}u; step += ${teams}) {
+    let i = first + step + ${team};
+    var slot = 0u;
+    var own = 0.0;
+    if (i < end) {
+      slot = mem[(u(6) >> 2u) + i];
+      own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + slot * u(3), x, dModel);
+    }
+    var total = ${sum};
+    if (i < end && ${lane} == 0u) {
+      if (dtype == 3u) { total *= load(u(2) + slot * u(3) + u(4)); }
+      if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
+      // What max makes of NaN is the implementation's choice: a NaN must be seen.
+      let isNan = (bitcast<u32>(total) & 0x7fffffffu) > 0x7f800000u;
+      let fired = select(max(total, 0.0), gelu(total), u(10) == 1u);
+      store(act + 4u * i, select(fired, total, isNan));
+    }
   }
-  if (i == n - 1u && n + thread < pad(n)) { store(act + 4u * (n + thread), 0.0); }
+  if (end == n && group.x + group.y == 0u && n + thread < pad(n)) { store(act + 4u * (n + thread), 0.0); }
 }
 `;
 
@@ -327,19 +406,57 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 `;
 
+/**
+ * u: out, scores, n, threshold (f32). A thread a word of answers: bit i says that score i is above. Compared as integers of the same order, since what
+ * comparisons make of NaN and infinities is the implementation's choice.
+ */
+const SELECT_ABOVE = /* wgsl */ `
+fn order(word: u32) -> u32 {
+  let bits = select(word, 0u, word == 0x80000000u);
+  return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn isNan(word: u32) -> bool { return (word & 0x7fffffffu) > 0x7f800000u; }
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let first = 32u * id.x;
+  if (first >= u(2)) { return; }
+  var answer = 0u;
+  for (var i = 0u; i < min(32u, u(2) - first); i++) {
+    let score = mem[(u(1) >> 2u) + first + i];
+    if (!isNan(score) && !isNan(u(3)) && order(score) > order(u(3))) { answer |= 1u << i; }
+  }
+  mem[(u(0) >> 2u) + id.x] = answer;
+}
+`;
+
 /** Widest head that `attention` takes. */
 export const WIDEST_HEAD = 256;
 
-export type ShaderName = keyof typeof SHADERS;
+/** Threads of a workgroup. */
+export const WORKGROUP_THREADS = 64;
 
-export const SHADERS = {
-  linear: PRELUDE + REDUCE + LINEAR,
-  ffnUp: PRELUDE + REDUCE + GELU + FFN_UP,
-  ffnDown: PRELUDE + FFN_DOWN,
-  layerNorm: PRELUDE + REDUCE + LAYER_NORM,
-  elementwise: PRELUDE + ELEMENTWISE,
-  gatherRow: PRELUDE + GATHER_ROW,
-  storeKv: STORE_KV,
-  rotate: PRELUDE + ROTATE,
-  attention: PRELUDE + ATTENTION,
-} as const;
+/** Names of the ops' shaders. */
+export type ShaderName = keyof ReturnType<typeof shaders>;
+
+/**
+ * WGSL of every op.
+ *
+ * @param rowsAGroup Rows of `linear`, neurons of `ffnUp`, that a workgroup has.
+ * @param subgroups  Whether the device has them, and the language their numbers.
+ */
+export function shaders(rowsAGroup: number, subgroups: boolean) {
+  const teams = subgroups ? SUBGROUPS : WORKGROUP;
+  const prelude = teams.directives + PRELUDE + teams.functions + DOT;
+  return {
+    linear: prelude + LINEAR(rowsAGroup, teams),
+    ffnUp: prelude + GELU + FFN_UP(rowsAGroup, teams),
+    ffnDown: PRELUDE + FFN_DOWN,
+    layerNorm: PRELUDE + REDUCE + LAYER_NORM,
+    elementwise: PRELUDE + ELEMENTWISE,
+    gatherRow: PRELUDE + GATHER_ROW,
+    storeKv: STORE_KV,
+    rotate: PRELUDE + ROTATE,
+    attention: PRELUDE + ATTENTION,
+    selectAbove: PRELUDE + SELECT_ABOVE,
+  } as const;
+}

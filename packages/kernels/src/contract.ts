@@ -80,8 +80,31 @@ export interface RotaryTables {
   readonly headDim: number;
 }
 
-export interface Kernels {
-  readonly backend: "reference" | "wasm";
+/**
+ * Where host and device memory meet. A backend on the host's own memory has nothing to do here ({@link ONE_MEMORY}); a device works on a mirror of
+ * the arena, and whoever writes what an op will read, or reads what an op wrote, says so. Ranges are widened to whole words of 4 bytes.
+ */
+export interface MemoryLink {
+  /** True: ops work on a mirror, and host and mirror differ until bytes are brought across. */
+  readonly mirrored: boolean;
+  /** Brings host bytes to the mirror, after all ops so far and before those that follow. */
+  put(ptr: Ptr, sizeBytes: number): void;
+  /**
+   * Brings mirror bytes to the host, after all ops so far. A promise only where there is a mirror, so that loops over host memory never wait.
+   *
+   * @throws {DeviceLostError} if the device is gone, or refused an op: here, and not at the op.
+   */
+  take(ptr: Ptr, sizeBytes: number): void | Promise<void>;
+  /** Begins what has only been recorded so far: before the host waits for something else. */
+  submit(): void;
+}
+
+/** Ops and host share their memory. */
+export const ONE_MEMORY = { mirrored: false, put() {}, take() {}, submit() {} } as const;
+
+/** The ops of running a model. */
+export interface Kernels extends MemoryLink {
+  readonly backend: "reference" | "wasm" | "webgpu";
   readonly arena: Arena;
 
   /** Scratch that `linear` and `ffnUp` need for `nTokens` vectors of `cols` elements, bytes. Scratch is 16-byte aligned and private to a thread. */
@@ -194,14 +217,17 @@ export interface Kernels {
     headEnd?: number,
   ): void;
 
-  /** Writes the ascending indices i < n with scores[i] > threshold to `out` (u32) and returns how many. NaN is never above. */
-  selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number;
+  /**
+   * Writes the ascending indices i < n with scores[i] > threshold to `out` (u32), for the host, and returns how many. NaN is never above.
+   * A promise only where there is a mirror.
+   */
+  selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number | Promise<number>;
 
-  /** CRC-32C (Castagnoli) of `sizeBytes` bytes at `ptr`, continuing from `seed` (0 at first). */
+  /** Of host memory, on any backend: CRC-32C (Castagnoli) of `sizeBytes` bytes at `ptr`, continuing from `seed` (0 at first). */
   crc32c(ptr: Ptr, sizeBytes: number, seed?: number): number;
 
   /**
-   * out[i] = CRC-32C of the `sizeBytes` bytes at `base + slots[i] · strideBytes`, for i in [begin, end).
+   * Of host memory, on any backend: out[i] = CRC-32C of the `sizeBytes` bytes at `base + slots[i] · strideBytes`, for i in [begin, end).
    *
    * @param out   u32 `[n]`. Must not overlap the bytes.
    * @param slots u32 `[n]`.
@@ -218,8 +244,15 @@ export interface Kernels {
   ): void;
 }
 
+/** Kernels on host memory: nothing waits. */
+export interface HostKernels extends Kernels {
+  readonly mirrored: false;
+  take(ptr: Ptr, sizeBytes: number): void;
+  selectAbove(out: Ptr, scores: Ptr, n: number, threshold: number): number;
+}
+
 /** Ops of predictor training, all f32; matrices here are row-major with explicit row lengths (multiples of 4) in elements. */
-export interface TrainingKernels extends Kernels {
+export interface TrainingKernels extends HostKernels {
   /**
    * c[i, j] += Σ_k a(i, k) · b[k, j], with a(i, k) at `a + 4·(i·aRowStride + k·aColStride)`: with strides (lda, 1) it is
    * C += A·B, with (1, lda) it is C += Aᵀ·B.
@@ -288,5 +321,5 @@ export interface TrainingKernels extends Kernels {
   ): void;
 }
 
-/** Makes the kernels of an arena; how the runtime and the trainer receive a backend. */
-export type KernelFactory = (arena: Arena) => TrainingKernels;
+/** Makes the kernels of an arena; how the trainer receives a backend, and, where any will do that runs a model, the runtime. */
+export type KernelFactory<K extends Kernels = TrainingKernels> = (arena: Arena) => K;

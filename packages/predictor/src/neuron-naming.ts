@@ -7,7 +7,7 @@
  * computed. All arithmetic is the kernels', so a batch names what its vectors name one by one, bit for bit.
  */
 import { paddedLength } from "@flashwick/core";
-import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { HostKernels, Kernels, Ptr } from "@flashwick/kernels";
 import type { PlacedPredictor } from "./placed-predictor.js";
 
 /** Buffers of one call; nothing in them outlives it but the scores. */
@@ -57,8 +57,24 @@ export function scoreNeurons(
  * @param x         f32 `[pad(dModel)]`, as for {@link scoreNeurons}.
  * @param out       u32 `[dFf]`; receives the named neurons, ascending.
  * @param threshold Overrides the predictor's own. -Infinity names every neuron: scores are finite.
- * @returns How many are named.
+ * @returns How many are named; a promise of it from a device.
  */
+export function nameNeurons(
+  kernels: HostKernels,
+  predictor: PlacedPredictor,
+  x: Ptr,
+  scratch: NamingScratch,
+  out: Ptr,
+  threshold?: number,
+): number;
+export function nameNeurons(
+  kernels: Kernels,
+  predictor: PlacedPredictor,
+  x: Ptr,
+  scratch: NamingScratch,
+  out: Ptr,
+  threshold?: number,
+): number | Promise<number>;
 export function nameNeurons(
   kernels: Kernels,
   predictor: PlacedPredictor,
@@ -66,7 +82,7 @@ export function nameNeurons(
   scratch: NamingScratch,
   out: Ptr,
   threshold = predictor.threshold,
-): number {
+): number | Promise<number> {
   scoreNeurons(kernels, predictor, x, 1, scratch);
   return kernels.selectAbove(out, scratch.scores, predictor.dFf, threshold);
 }
@@ -79,7 +95,7 @@ export function nameNeurons(
  * @param counts Receives how many each token has; `[nTokens]`.
  */
 export function nameNeuronsOfBatch(
-  kernels: Kernels,
+  kernels: HostKernels,
   predictor: PlacedPredictor,
   x: Ptr,
   nTokens: number,

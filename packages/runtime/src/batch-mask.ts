@@ -27,11 +27,11 @@ export function maskingObserver(engine: Engine, onStretch?: OnStretch): ForwardO
   const predicted = engine.parts.mode === "predicted";
   const named = predicted ? new Uint8Array(engine.batchTokens * dFf) : null;
   return {
-    ffnInput(layer, _x, nTokens) {
+    async ffnInput(layer, _x, nTokens) {
       if (!named) return;
       named.fill(0);
       for (let t = 0; t < nTokens; t++) {
-        for (const neuron of engine.predictedSet(layer, t)) named[t * dFf + neuron] = 1;
+        for (const neuron of await engine.predictedSet(layer, t)) named[t * dFf + neuron] = 1;
       }
     },
     activations(layer, first, count, ptr, nTokens, kernels) {

@@ -3,7 +3,7 @@ import type { Predictor, PredictorSource } from "@flashwick/core";
 import type { MemoryPlan } from "@flashwick/cost-model";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
-import { type Arena, type KernelFactory, MAX_ARENA_BYTES } from "@flashwick/kernels";
+import { type Arena, type KernelFactory, type Kernels, MAX_ARENA_BYTES } from "@flashwick/kernels";
 import type { CachePolicyChoice } from "./cache-policy.js";
 
 /** How the FFN chooses its neurons while decoding. */
@@ -12,7 +12,7 @@ export type NeuronMode = "dense" | "predicted" | "oracle";
 export interface EngineParts {
   readonly file: ModelFile;
   readonly reader: FlashReader;
-  readonly kernels: KernelFactory;
+  readonly kernels: KernelFactory<Kernels>;
   readonly predictor: Predictor | PredictorSource | null;
   readonly plan: MemoryPlan;
   readonly mode: NeuronMode;

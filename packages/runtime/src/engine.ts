@@ -6,7 +6,7 @@
  * attention, and flash fills slots meanwhile. A batch of tokens (prefill, scoring) streams whole layers
  * and multiplies matrices; it gives the same bits as its tokens one by one.
  */
-import { assert, type Predictor, type PredictorLayer, type PredictorSource, type TokenStats } from "@flashwick/core";
+import { assert, type TokenStats } from "@flashwick/core";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
 import { Arena, type Kernels, type KvCache, type Ptr } from "@flashwick/kernels";
@@ -27,8 +27,8 @@ import { allocateWorkspace, logitsBatch, type Workspace } from "./workspace.js";
 
 /** Looks into a forward pass; everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
 export interface ForwardObserver {
-  /** FFN input of every token: f32 `[nTokens, pad(dModel)]`. */
-  ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void;
+  /** FFN input of every token: f32 `[nTokens, pad(dModel)]`. May be waited for: it may ask for predicted sets. */
+  ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void | Promise<void>;
   /** Activations of neurons `first` … `first + count − 1`: f32 `[nTokens, pad(count)]`. May be changed in place. Batches only. */
   activations?(layer: number, first: number, count: number, act: Ptr, nTokens: number, kernels: Kernels): void;
   /** The set that the FFN uses for one decoded token. */
@@ -127,7 +127,7 @@ export class Engine {
         const arena = new Arena(bytes, shared);
         const kernels = parts.kernels(arena);
         const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
-        fillPositionTables(arena, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);
+        fillPositionTables(kernels, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);
         workshops.push({ arena, kernels, workspace });
       }
       return await Engine.#load(parts, sizes, arenas.arenaOfLayer, workshops);
@@ -166,10 +166,7 @@ export class Engine {
       const arenaIndex = arenaOfLayer[layer]!;
       const { arena, kernels, workspace } = workshops[arenaIndex]!;
       const layerWeights = loader.layer(arena, layer);
-      const predictor =
-        parts.mode === "predicted"
-          ? placePredictor(arena, await readPredictorLayer(parts.predictor!, layer, parts))
-          : null;
+      const predictor = parts.mode === "predicted" ? await loadPredictorLayer(parts, layer, kernels) : null;
       const slotCount = parts.plan.slotsByLayer[layer]!;
       const slotBase = slotTops[arenaIndex]!;
       slotTops[arenaIndex] = slotBase + slotCount * weights.slotBytes;
@@ -245,13 +242,13 @@ export class Engine {
     const { observer } = options;
     this.meter.begin();
     return await this.#forward(tokens, position, options, async (layer, { kernels, workspace }, flash) => {
-      observer?.ffnInput?.(layer, workspace.ffnInput, tokens.length, kernels);
+      await this.#showFfnInput(observer, layer, kernels, workspace, tokens.length);
       const onActivations = observer?.activations
         ? (l: number, first: number, count: number, act: Ptr, n: number) =>
             observer.activations!(l, first, count, act, n, kernels)
         : undefined;
       const wanted = this.parts.mode === "predicted" ? (options.seedTokens ?? 0) : 0;
-      const last = wanted > 0 ? this.#lastSets(layer, tokens.length, wanted) : [];
+      const last = wanted > 0 ? await this.#lastSets(layer, tokens.length, wanted) : [];
       const { blockOut, ffnInput } = workspace;
       const { signal } = options;
       await flash.dense(blockOut, ffnInput, tokens.length, this.#ahead, this.meter, onActivations, last, signal);
@@ -271,7 +268,7 @@ export class Engine {
     const early = this.#beforeAttention(admit, signal);
     const ffn: LayerWork = async (layer, workshop, flash, arena) => {
       const { blockOut, ffnInput } = workshop.workspace;
-      observer?.ffnInput?.(layer, ffnInput, 1, workshop.kernels);
+      await this.#showFfnInput(observer, layer, workshop.kernels, workshop.workspace, 1);
       if (this.parts.mode === "dense") {
         await flash.dense(blockOut, ffnInput, 1, this.#ahead, this.meter, undefined, [], signal);
         return;
@@ -290,30 +287,37 @@ export class Engine {
     const { mode, overlap = true, reader, lookahead = overlap && reader.readers > 0, file } = this.parts;
     if (mode !== "dense" && overlap && file.header.geometry.parallelBlock) return admit;
     if (mode !== "predicted" || !lookahead || file.header.geometry.parallelBlock) return undefined;
-    return async (layer, workshop, flash) => this.#anticipate(layer, workshop, flash, signal);
+    return async (layer, workshop, flash) => await this.#anticipate(layer, workshop, flash, signal);
+  }
+
+  async #showFfnInput(
+    observer: ForwardObserver | undefined,
+    layer: number,
+    kernels: Kernels,
+    { ffnInput }: Workspace,
+    nTokens: number,
+  ): Promise<void> {
+    if (!observer?.ffnInput) return;
+    await kernels.take(ffnInput, nTokens * this.#sizes.vectorBytes);
+    await observer.ffnInput(layer, ffnInput, nTokens, kernels);
   }
 
   /** Guesses from a layer's input, in `hidden`, what its FFN will need, and begins to read that. */
-  #anticipate(layer: number, workshop: Workshop, flash: FlashLayer, signal?: AbortSignal): void {
+  async #anticipate(layer: number, workshop: Workshop, flash: FlashLayer, signal?: AbortSignal): Promise<void> {
     this.meter.enter("predict");
-    this.#takeFfnInput(workshop, this.#layers[layer]!, 1);
-    flash.anticipate(this.predictedSet(layer, 0), this.meter, signal);
+    this.#normFfnInput(workshop, this.#layers[layer]!, 1);
+    flash.anticipate(await this.predictedSet(layer, 0), this.meter, signal);
   }
 
   /** The predictor's set for vector `token` of the batch in the workspace. @param threshold Default: the option's, or the layer's own. */
-  predictedSet(layer: number, token: number, threshold?: number): Uint32Array {
+  async predictedSet(layer: number, token: number, threshold?: number): Promise<Uint32Array> {
     const { arena, predictor } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
     assert(predictor, "predicted mode has predictors");
     const x = workspace.ffnInput + token * this.#sizes.vectorBytes;
-    const count = nameNeurons(
-      kernels,
-      predictor,
-      x,
-      { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch },
-      workspace.named,
-      threshold ?? this.#threshold(predictor),
-    );
+    const scratch = { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch };
+    const above = threshold ?? this.#threshold(predictor);
+    const count = await nameNeurons(kernels, predictor, x, scratch, workspace.named, above);
     return kernels.arena.u32(workspace.named, count);
   }
 
@@ -334,7 +338,7 @@ export class Engine {
     this.meter.enter("predict");
     if (this.parts.mode === "predicted") {
       const { residentMargin = 0 } = this.parts;
-      return residentMargin > 0 ? this.#leniently(layer, residentMargin) : this.predictedSet(layer, 0);
+      return residentMargin > 0 ? await this.#leniently(layer, residentMargin) : await this.predictedSet(layer, 0);
     }
     const { flash } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
@@ -345,12 +349,13 @@ export class Engine {
   }
 
   /** The predictor's set for the token being decoded, where a resident neuron needs a score lower by `margin`: it costs no read. */
-  #leniently(layer: number, margin: number): Uint32Array {
+  async #leniently(layer: number, margin: number): Promise<Uint32Array> {
     const { arena, predictor, flash } = this.#layers[layer]!;
     const { kernels, workspace } = this.#workshops[arena]!;
     const threshold = this.#threshold(predictor!);
     const { cache, dFf } = flash.parts;
-    const some = this.predictedSet(layer, 0, threshold - margin);
+    const some = await this.predictedSet(layer, 0, threshold - margin);
+    await kernels.take(workspace.predictorScores, 4 * dFf);
     const scores = kernels.arena.f32(workspace.predictorScores, dFf);
     let count = 0;
     for (const neuron of some) if (scores[neuron]! > threshold || cache.slotOf(neuron) >= 0) some[count++] = neuron;
@@ -364,10 +369,11 @@ export class Engine {
   }
 
   /** What the predictor names for the last tokens of the batch, oldest first. */
-  #lastSets(layer: number, nTokens: number, count: number): Uint32Array[] {
+  async #lastSets(layer: number, nTokens: number, count: number): Promise<Uint32Array[]> {
     this.meter.enter("predict");
-    const first = Math.max(0, nTokens - count);
-    return Array.from({ length: nTokens - first }, (_, i) => this.predictedSet(layer, first + i).slice());
+    const sets: Uint32Array[] = [];
+    for (let t = Math.max(0, nTokens - count); t < nTokens; t++) sets.push((await this.predictedSet(layer, t)).slice());
+    return sets;
   }
 
   async #forward(
@@ -406,7 +412,7 @@ export class Engine {
     for (const [index, layer] of this.#layers.entries()) {
       await this.#giveWay(options.signal);
       if (layer.arena !== at) {
-        this.#carry(at, layer.arena, n);
+        await this.#carry(at, layer.arena, n);
         at = layer.arena;
       }
       const workshop = this.#workshops[at]!;
@@ -424,7 +430,7 @@ export class Engine {
       if (!parallelBlock && normBefore) this.#norm(kernels, w.normed, w.hidden, attnNorm, n);
       this.#attention(workshop, layer, normBefore ? w.normed : w.hidden, position, n);
       if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, attnNorm, n);
-      if (!parallelBlock) this.#takeFfnInput(workshop, layer, n);
+      if (!parallelBlock) this.#normFfnInput(workshop, layer, n);
       kernels.zero(w.blockOut, vectors);
       await ffn(index, workshop, layer.flash, at);
       this.meter.enter("ffn");
@@ -433,9 +439,9 @@ export class Engine {
       kernels.add(w.hidden, w.blockOut, vectors);
       if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, ffnNorm!, n);
     }
-    if (at !== 0) this.#carry(at, 0, n);
+    if (at !== 0) await this.#carry(at, 0, n);
     this.meter.enter("head");
-    if (options.logits !== "none") this.#head(n, options);
+    if (options.logits !== "none") await this.#head(n, options);
     return this.meter.end();
   }
 
@@ -470,9 +476,9 @@ export class Engine {
   }
 
   /** The input of an FFN that comes after attention, from the residual stream: normed, or as it is in the post-norm form of OPT-350M. */
-  #takeFfnInput({ kernels, workspace: w }: Workshop, { weights }: EngineLayer, n: number): void {
+  #normFfnInput({ kernels, workspace: w }: Workshop, { weights }: EngineLayer, n: number): void {
     if (this.parts.file.header.geometry.normBefore) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm!, n);
-    else kernels.arena.bytes.copyWithin(w.ffnInput, w.hidden, w.hidden + n * this.#sizes.vectorBytes);
+    else assert(w.ffnInput === w.hidden, "the FFN reads the residual stream in place");
   }
 
   /** hidden += W_o · attention(x). */
@@ -502,7 +508,7 @@ export class Engine {
     for (let t = 0; t < n; t++) kernels.add(out + t * vectorBytes, bias, padded);
   }
 
-  #head(n: number, options: ForwardOptions): void {
+  async #head(n: number, options: ForwardOptions): Promise<void> {
     const { geometry: g } = this.parts.file.header;
     const { kernels, workspace: w } = this.#workshops[0]!;
     const { finalNorm, projectOut, head } = this.#globals;
@@ -521,6 +527,8 @@ export class Engine {
         x = w.embedding;
       }
       kernels.linear(w.logits, x, head, 0, count, w.scratch);
+      const pending = kernels.take(w.logits, count * logitsStrideBytes);
+      if (pending) await pending;
       for (let i = 0; i < count; i++) {
         options.onLogits?.(t + i, kernels.arena.f32(w.logits + i * logitsStrideBytes, g.vocabSize));
       }
@@ -528,21 +536,29 @@ export class Engine {
   }
 
   /** Copies the residual stream from one arena to another. */
-  #carry(from: number, to: number, n: number): void {
+  async #carry(from: number, to: number, n: number): Promise<void> {
     const source = this.#workshops[from]!;
     const target = this.#workshops[to]!;
     const bytes = n * this.#sizes.vectorBytes;
     const { hidden } = source.workspace;
+    await source.kernels.take(hidden, bytes);
     target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
+    target.kernels.put(target.workspace.hidden, bytes);
   }
 }
 
-async function readPredictorLayer(
-  predictor: Predictor | PredictorSource,
+async function loadPredictorLayer(
+  { predictor, signal }: EngineParts,
   layer: number,
-  { signal }: EngineParts,
-): Promise<PredictorLayer> {
-  return "readLayer" in predictor ? await predictor.readLayer(layer, signal) : predictor.layers[layer]!;
+  kernels: Kernels,
+): Promise<PlacedPredictor> {
+  assert(predictor, "predicted mode has predictors");
+  const read = "readLayer" in predictor ? await predictor.readLayer(layer, signal) : predictor.layers[layer]!;
+  const { arena } = kernels;
+  const mark = arena.mark();
+  const placed = placePredictor(arena, read);
+  kernels.put(mark, arena.mark() - mark);
+  return placed;
 }
 
 function releaseArenas({ reader, releaseArena }: EngineParts, workshops: readonly Workshop[]): void {

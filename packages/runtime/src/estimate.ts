@@ -17,7 +17,7 @@ import {
   type RunPlan,
 } from "@flashwick/cost-model";
 import type { ModelHeader, ResidentTensor } from "@flashwick/flash-format";
-import { Arena, type KernelFactory } from "@flashwick/kernels";
+import { Arena, type KernelFactory, type Kernels } from "@flashwick/kernels";
 import { memoryRequest } from "./engine-sizes.js";
 
 /** A predictor's file header, or a whole predictor: its shapes are enough. */
@@ -35,7 +35,7 @@ export interface EstimateOptions {
   /** Default: the predictor's own; one that has none needs them given. */
   readonly sparsity?: SparsityStatistics | null;
   /** Sizes of scratch depend on who computes. */
-  readonly kernels: KernelFactory;
+  readonly kernels: KernelFactory<Kernels>;
   /** Longest sequence to be held. Default: prompt and decoded tokens. */
   readonly contextTokens?: number;
   /** Default 128 and 256, as in the paper. */

@@ -9,7 +9,7 @@
  * ones fly, and these as they land; only the sum over all of them, whose order is fixed, waits for the last. Between `admit` and
  * `compute` the caller may compute something else: attention, in a parallel block.
  */
-import { type Activation, assert, IntegrityError, type WeightLayout } from "@flashwick/core";
+import { type Activation, assert, IntegrityError, paddedLength, type WeightLayout } from "@flashwick/core";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
 import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
@@ -139,6 +139,7 @@ export class FlashLayer implements StreamedLayer {
       const bias = kernels.arena.f32(slotBias, cache.slotCount);
       const upBiases = kernels.arena.f32(upBias, dFf);
       for (const [i, neuron] of wave.neurons.entries()) bias[wave.slots[i]!] = upBiases[neuron]!;
+      this.#putSlotBias();
     }
     meter.takeOff();
     reader.start(kernels.arena.bytes, runs, signal);
@@ -224,7 +225,8 @@ export class FlashLayer implements StreamedLayer {
         await this.#fillGaps(ahead, meter, signal);
         const slots = kernels.arena.u32(workspace.slots, dFf);
         for (let neuron = 0; neuron < dFf; neuron++) slots[neuron] = cache.slotOf(neuron);
-        this.#compute(out, x, this.#matrix, 0, dFf, nTokens, meter, onActivations);
+        kernels.put(workspace.slots, 4 * dFf);
+        await this.#compute(out, x, this.#matrix, 0, dFf, nTokens, meter, onActivations);
         return;
       }
       let kept: KeptNeurons | null = null;
@@ -239,7 +241,7 @@ export class FlashLayer implements StreamedLayer {
         this.#identity(chunk.count);
         this.#check(chunk.count, (i) => chunk.first + i, base, meter);
         if (kept) this.#keep(kept, chunk, base);
-        this.#compute(
+        await this.#compute(
           out,
           x,
           this.#streamMatrix(base, chunk.first),
@@ -314,6 +316,8 @@ export class FlashLayer implements StreamedLayer {
       await this.#readStretch(stage, first, count, meter, signal);
       const matrix = this.#streamMatrix(stage, first);
       kernels.ffnUp(workspace.act, x, matrix, workspace.slots, count, 1, activation, workspace.scratch);
+      const pending = kernels.take(workspace.act, 4 * count);
+      if (pending) await pending;
       const act = kernels.arena.f32(workspace.act, count);
       for (let i = 0; i < count; i++) if (act[i]! > 0) out[found++] = first + i;
     }
@@ -337,6 +341,8 @@ export class FlashLayer implements StreamedLayer {
         const scales = weights.scalesOffsetBytes === null ? 0 : slot + weights.scalesOffsetBytes + 4;
         const down = { dtype: weights.dtype, data: slot + weights.downOffsetBytes, scales, rows: 1, cols: dModel };
         kernels.gatherRow(workspace.blockOut, down, 0);
+        const pending = kernels.take(workspace.blockOut, 4 * dModel);
+        if (pending) await pending;
         let sum = 0;
         for (let j = 0; j < dModel; j++) sum += row[j]! * row[j]!;
         norms[first + i] = Math.sqrt(sum);
@@ -346,12 +352,14 @@ export class FlashLayer implements StreamedLayer {
   }
 
   #identity(count: number): void {
-    const slots = this.parts.kernels.arena.u32(this.parts.workspace.slots, count);
+    const { kernels, workspace } = this.parts;
+    const slots = kernels.arena.u32(workspace.slots, count);
     for (let i = 0; i < count; i++) slots[i] = i;
+    kernels.put(workspace.slots, 4 * count);
   }
 
   /** Activations of neurons in `workspace.slots`, then their sum. */
-  #compute(
+  async #compute(
     out: Ptr,
     x: Ptr,
     matrix: SlotMatrix,
@@ -360,12 +368,18 @@ export class FlashLayer implements StreamedLayer {
     nTokens: number,
     meter: TokenMeter,
     onActivations: OnActivations | undefined,
-  ): void {
+  ): Promise<void> {
     const { kernels, workspace, activation, layer } = this.parts;
     meter.enter("ffn");
     const { act, slots, scratch } = workspace;
     kernels.ffnUp(act, x, matrix, slots, count, nTokens, activation, scratch);
-    onActivations?.(layer, first, count, act, nTokens);
+    if (onActivations) {
+      const bytes = 4 * nTokens * paddedLength(count);
+      const pending = kernels.take(act, bytes);
+      if (pending) await pending;
+      onActivations(layer, first, count, act, nTokens);
+      kernels.put(act, bytes);
+    }
     kernels.ffnDown(out, act, matrix, slots, count, nTokens);
   }
 
@@ -389,7 +403,9 @@ export class FlashLayer implements StreamedLayer {
    * `workspace.slots`.
    */
   async #activate({ wave, runs }: FlyingWave, x: Ptr, meter: TokenMeter): Promise<void> {
-    const { kernels, workspace, activation, overlap, reader } = this.parts;
+    const { kernels, workspace, activation, reader } = this.parts;
+    // A device multiplies a layer's neurons in the time that one more submission takes: it has them all at once.
+    const overlap = this.parts.overlap && !kernels.mirrored;
     const n = wave.neurons.length;
     const anticipated = this.#anticipated;
     this.#anticipated = null;
@@ -405,6 +421,8 @@ export class FlashLayer implements StreamedLayer {
       kernels.ffnUp(workspace.act, x, this.#matrix, workspace.slots, n, 1, activation, workspace.scratch, begin, end);
     };
     if (overlap) up(0, hits);
+    // What was recorded before, attention in a parallel block, need not wait for flash.
+    kernels.submit();
     let landed = 0;
     for (const { runCount, picks } of this.#landingGroups(runs, n - hits)) {
       meter.enter("readWait");
@@ -417,8 +435,11 @@ export class FlashLayer implements StreamedLayer {
       landed = picks;
     }
     meter.countReads(runs);
-    if (!overlap) up(0, n);
-    if (hits > 0 && hits < n) this.#ascend(wave);
+    if (overlap && hits > 0 && hits < n) this.#ascend(wave);
+    if (overlap) return;
+    slots.set(wave.slots);
+    kernels.put(workspace.slots, 4 * n);
+    up(0, n);
   }
 
   /** Waits for what was anticipated: a reader does one batch at a time. */
@@ -490,6 +511,7 @@ export class FlashLayer implements StreamedLayer {
     const bias = kernels.arena.f32(slotBias, cache.slotCount);
     const upBiases = kernels.arena.f32(upBias, dFf);
     for (let i = begin; i < end; i++) bias[wave.slots[wave.misses[i]!]!] = upBiases[wave.neurons[wave.misses[i]!]!]!;
+    this.#putSlotBias();
   }
 
   /** Slots 0 … n−1 hold neurons `first` …, so their biases stand in order in `upBias`. */
@@ -556,8 +578,15 @@ export class FlashLayer implements StreamedLayer {
       const from = wave.moves[i]!;
       const to = wave.moves[i + 1]!;
       arena.bytes.copyWithin(slotBase + to * slotBytes, slotBase + from * slotBytes, slotBase + (from + 1) * slotBytes);
+      kernels.put(slotBase + to * slotBytes, slotBytes);
       if (bias) bias[to] = bias[from]!;
     }
+    this.#putSlotBias();
+  }
+
+  #putSlotBias(): void {
+    const { kernels, slotBias, cache } = this.parts;
+    if (slotBias !== 0) kernels.put(slotBias, 4 * cache.slotCount);
   }
 
   /** Executes a wave's moves and loads, and waits for them. */
@@ -601,7 +630,9 @@ export class FlashLayer implements StreamedLayer {
       wave.slots.every((slot, neuron) => slot === neuron),
       "an empty cache fills in order",
     );
-    if (slotBias !== 0) kernels.arena.f32(slotBias, dFf).set(kernels.arena.f32(upBias, dFf));
+    if (slotBias === 0) return;
+    kernels.arena.f32(slotBias, dFf).set(kernels.arena.f32(upBias, dFf));
+    this.#putSlotBias();
   }
 
   /** What of `sets` is kept as the layer passes; null if nothing. The cache is empty, and claims it from now on. */
@@ -625,8 +656,10 @@ export class FlashLayer implements StreamedLayer {
       const slot = slots[kept.next]!;
       const from = base + (neuron - chunk.first) * slotBytes;
       kernels.arena.bytes.copyWithin(slotBase + slot * slotBytes, from, from + slotBytes);
+      kernels.put(slotBase + slot * slotBytes, slotBytes);
       if (bias && upBiases) bias[slot] = upBiases[neuron]!;
     }
+    this.#putSlotBias();
   }
 
   /**
@@ -645,7 +678,18 @@ export class FlashLayer implements StreamedLayer {
       const neuron = neuronOf(i);
       if (found[at + i] !== checksums[neuron]! >>> 0) throw this.#damaged(neuron, found[at + i]!);
     }
+    if (kernels.mirrored) this.#putSlots(base, kernels.arena.u32(workspace.slots + 4 * at, count));
     meter.enter("cache");
+  }
+
+  /** Brings slots to where ops work, neighbours together. @param base Of slot 0. */
+  #putSlots(base: Ptr, slots: Uint32Array): void {
+    const { kernels, weights } = this.parts;
+    const { slotBytes } = weights;
+    for (let begin = 0, end = 1; begin < slots.length; begin = end++) {
+      while (end < slots.length && slots[end] === slots[end - 1]! + 1) end++;
+      kernels.put(base + slots[begin]! * slotBytes, (end - begin) * slotBytes);
+    }
   }
 
   #damaged(neuron: number, found: number): IntegrityError {

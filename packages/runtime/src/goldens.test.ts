@@ -1,6 +1,7 @@
-/** The engine against saved references of an independent implementation (float32, from the stored weights). */
+/** The engine against saved references of an independent implementation (float32, from the stored weights). On WebGPU: tools/browser/src/webgpu-models.test.ts. */
 import { describe, expect, it } from "vitest";
-import { openFixture, readGolden } from "./checkpoint.fixture.js";
+import { type Golden, openFixture, readGolden } from "./checkpoint.fixture.js";
+import type { Model } from "./model.js";
 import { scoreTokens } from "./score.js";
 
 /** float32 in another order of summation: about 1e-4 seen, 2e-3 is the bound. */
@@ -19,27 +20,34 @@ const checkpoints = [
   ["falcon-demo", "f32", "f16"],
 ] as const;
 
+/** Every logit that the reference has saved, of every case. */
+async function expectReferenceLogits(model: Model, { cases }: Golden): Promise<void> {
+  for (const { tokens, positions } of cases) {
+    const probe = positions[0]!.probe.map(([token]) => token);
+    const scored = await scoreTokens(model, tokens, { top: 8, probe });
+    expect(scored.length).toBe(positions.length);
+    for (const [p, position] of positions.entries()) {
+      expect(Math.abs(scored[p]!.logSumExp - position.logSumExp)).toBeLessThan(LOGIT_TOLERANCE);
+      for (const [i, [, logit]] of position.probe.entries()) {
+        expect(Math.abs(scored[p]!.probe[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
+      }
+      for (const [i, [, logit]] of position.top.entries()) {
+        expect(Math.abs(scored[p]!.top[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
+      }
+    }
+  }
+  await model.close();
+}
+
 for (const [name, ...dtypes] of checkpoints) {
   const golden = readGolden(name);
+  it(`${name} on plain TypeScript gives the reference's logits within ${LOGIT_TOLERANCE}`, async () => {
+    await expectReferenceLogits(await openFixture(name, { backend: "reference" }), golden);
+  }, 120_000);
   for (const dtype of dtypes) {
     describe(`${name} as ${dtype}`, () => {
       it(`gives the reference's logits within ${LOGIT_TOLERANCE}`, async () => {
-        const model = await openFixture(name, { dtype });
-        for (const { tokens, positions } of golden.cases) {
-          const probe = positions[0]!.probe.map(([token]) => token);
-          const scored = await scoreTokens(model, tokens, { top: 8, probe });
-          expect(scored.length).toBe(positions.length);
-          for (const [p, position] of positions.entries()) {
-            expect(Math.abs(scored[p]!.logSumExp - position.logSumExp)).toBeLessThan(LOGIT_TOLERANCE);
-            for (const [i, [, logit]] of position.probe.entries()) {
-              expect(Math.abs(scored[p]!.probe[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
-            }
-            for (const [i, [, logit]] of position.top.entries()) {
-              expect(Math.abs(scored[p]!.top[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
-            }
-          }
-        }
-        await model.close();
+        await expectReferenceLogits(await openFixture(name, { dtype }), golden);
       });
 
       it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {

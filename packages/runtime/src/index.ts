@@ -6,6 +6,7 @@ export {
   type PlacementChoice,
   type PlacementOrder,
 } from "./choose-placement.js";
+export { deviceCompute } from "./device-compute.js";
 export { Engine, type ForwardObserver, type ForwardOptions } from "./engine.js";
 export type { EngineParts, NeuronMode } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";

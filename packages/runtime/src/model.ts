@@ -3,9 +3,11 @@
  * one request run at a time; everything that is closed or aborted is released.
  */
 import {
+  type DeviceLostError,
   DisposedError,
   type DramAccount,
   InputError,
+  isFlashwickError,
   type OnProgress,
   type PredictedRun,
   type Predictor,
@@ -26,7 +28,7 @@ import {
 } from "@flashwick/cost-model";
 import type { ModelFile, ModelHeader } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
-import type { Arena, KernelFactory } from "@flashwick/kernels";
+import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { Engine } from "./engine.js";
@@ -67,6 +69,11 @@ export interface ModelOptions {
   readonly overlap?: boolean | undefined;
   /** Guess and read ahead of each layer's attention; default: as the platform found worth while. Gives the same bits. */
   readonly lookahead?: boolean | undefined;
+  /**
+   * Where a device computes: called when it is lost while `generate` runs. After `"continue"` the model goes on with WebAssembly, from the prompt and the
+   * tokens so far, as if it had never computed elsewhere. Default: the {@link DeviceLostError} is thrown.
+   */
+  readonly onDeviceLost?: ((error: DeviceLostError) => "continue" | "throw") | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -75,7 +82,7 @@ export interface ModelOptions {
 export interface ModelParts {
   readonly file: ModelFile;
   readonly reader: FlashReader;
-  readonly kernels: KernelFactory;
+  readonly kernels: KernelFactory<Kernels>;
   readonly backend: string;
   readonly predictor: Predictor | PredictorSource | null;
   /** Milliseconds, monotonic. */
@@ -95,6 +102,8 @@ export interface ModelParts {
   readonly plan?: RunPlan | null;
   /** Tells whoever computes that an arena will not be used any more. */
   readonly releaseArena?: (arena: Arena) => void;
+  /** Where a device computes: what else can. */
+  readonly withoutDevice?: Pick<ModelParts, "kernels" | "backend">;
   /** Ends what belongs to the model beside its reader and its file. */
   readonly onClose?: () => Promise<void>;
 }
@@ -131,9 +140,9 @@ export interface RunSummary {
 }
 
 export class Model {
-  readonly parts: ModelParts;
   readonly options: ModelOptions;
   readonly mode: NeuronMode;
+  #parts: ModelParts;
   readonly #policy: CachePolicyChoice;
   #tokenizer: TextTokenizer | null = null;
   #session: Session | null = null;
@@ -151,13 +160,18 @@ export class Model {
    * @throws {UnsupportedError} where the model cannot be run as asked.
    */
   constructor(parts: ModelParts, options: ModelOptions = {}) {
-    this.parts = parts;
+    this.#parts = parts;
     this.options = options;
     this.mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
     this.#policy = { policy: options.policy ?? "window", windowTokens: options.windowTokens ?? null };
     checkPolicy(this.#policy);
     if (this.mode === "predicted") checkPredicted(parts);
     this.plan(1);
+  }
+
+  /** Who does what. Whoever computes is replaced once, if a device is lost and the model goes on. */
+  get parts(): ModelParts {
+    return this.#parts;
   }
 
   get header(): ModelHeader {
@@ -220,14 +234,10 @@ export class Model {
     const contextTokens = Math.min(contextLength, promptTokens.length + maxTokens);
     const release = await this.#enter();
     try {
-      const session = await this.#sessionFor(contextTokens, options.onProgress, signal);
-      const { logits: first, batches } = await session.prefill(promptTokens, signal, (loaded) =>
-        options.onProgress?.({ phase: "prefill", loaded, total: promptTokens.length, unit: "tokens" }),
-      );
       const tokens: number[] = [];
       const decoded: TokenStats[] = [];
       let finishReason: FinishReason = "length";
-      let logits = first;
+      let { session, logits, batches } = await this.#begin(promptTokens, tokens, contextTokens, options);
       while (tokens.length < maxTokens) {
         signal?.throwIfAborted();
         const token = sampler(logits);
@@ -246,9 +256,13 @@ export class Model {
         const more = tokens.length < maxTokens && session.position < contextTokens;
         let stats: TokenStats | null = null;
         if (more) {
-          const step = await session.decode(token, signal);
-          logits = step.logits as Float32Array<ArrayBuffer>;
-          decoded.push((stats = step.stats));
+          try {
+            ({ logits, stats } = await session.decode(token, signal));
+          } catch (error) {
+            this.#giveUpDevice(error);
+            ({ session, logits, batches, stats } = await this.#begin(promptTokens, tokens, contextTokens, options));
+          }
+          decoded.push(stats!);
         }
         yield this.#handOver({ text: piece, token, stats, finishReason: null }, release);
         this.#takeBack();
@@ -265,6 +279,38 @@ export class Model {
       this.#endIdleTurn = null;
       release();
     }
+  }
+
+  /** A sequence of a prompt that is prefilled and tokens that are decoded, of which the last one's cost is told. */
+  async #begin(
+    prompt: readonly number[],
+    tokens: readonly number[],
+    contextTokens: number,
+    { onProgress, signal }: GenerateOptions,
+  ): Promise<{ session: Session; logits: Float32Array; batches: readonly TokenStats[]; stats: TokenStats | null }> {
+    const onPrefill = (loaded: number) =>
+      onProgress?.({ phase: "prefill", loaded, total: prompt.length, unit: "tokens" });
+    for (;;) {
+      try {
+        const session = await this.#sessionFor(contextTokens, onProgress, signal);
+        const { logits: first, batches } = await session.prefill(prompt, signal, onPrefill);
+        let step: { logits: Float32Array; stats: TokenStats | null } = { logits: first, stats: null };
+        for (const token of tokens) step = await session.decode(token, signal);
+        return { session, batches, ...step };
+      } catch (error) {
+        this.#giveUpDevice(error);
+      }
+    }
+  }
+
+  /** From now on the host computes, if `error` says that the device is lost and the user wants to go on. @throws `error` otherwise. */
+  #giveUpDevice(error: unknown): void {
+    const { withoutDevice, ...parts } = this.#parts;
+    const lost = isFlashwickError(error) && error.code === "DEVICE_LOST" ? (error as DeviceLostError) : null;
+    if (!lost || !withoutDevice || this.options.onDeviceLost?.(lost) !== "continue") throw error;
+    this.#dropSession();
+    const { maxArenaBytes: _, releaseArena: __, ...rest } = parts;
+    this.#parts = { ...rest, ...withoutDevice };
   }
 
   /**
@@ -359,7 +405,7 @@ export class Model {
     // At once: predictors are read before the weights that are counted.
     report?.({ phase: "load", loaded: 0, total: plan.dram.resident, unit: "bytes" });
     const engine = await Engine.create({
-      ...this.parts,
+      ...this.#parts,
       plan,
       mode: this.mode,
       policy: this.#policy,

@@ -3,7 +3,7 @@
  * computes in f32, in bfloat16 where it does. Learned positions are weights, and a row table.
  */
 import { assert, decodeBfloat16, encodeBfloat16, type ModelGeometry } from "@flashwick/core";
-import type { Arena } from "@flashwick/kernels";
+import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { Workspace } from "./workspace.js";
 
 /**
@@ -16,19 +16,23 @@ const ALIBI_TIMES = 2;
 
 /** Writes the tables of a geometry's encoding, for `contextTokens` positions, to where the workspace has room for them. */
 export function fillPositionTables(
-  arena: Arena,
+  kernels: Kernels,
   workspace: Pick<Workspace, "rotaryCos" | "rotarySin" | "alibiSlopes">,
   geometry: ModelGeometry,
   contextTokens: number,
 ): void {
   const { positions, ropeTheta, headDim, nHeads } = geometry;
+  const place = (ptr: Ptr, values: Float32Array) => {
+    kernels.arena.f32(ptr, values.length).set(values);
+    kernels.put(ptr, values.byteLength);
+  };
   if (positions === "rotary") {
     assert(ropeTheta !== null, "rotary positions have a base");
     const { cos, sin } = rotaryTables(headDim, ropeTheta, contextTokens);
-    arena.f32(workspace.rotaryCos, cos.length).set(cos);
-    arena.f32(workspace.rotarySin, sin.length).set(sin);
+    place(workspace.rotaryCos, cos);
+    place(workspace.rotarySin, sin);
   } else if (positions === "alibi") {
-    arena.f32(workspace.alibiSlopes, nHeads).set(alibiSlopes(nHeads));
+    place(workspace.alibiSlopes, alibiSlopes(nHeads));
   }
 }
 

@@ -198,6 +198,7 @@ export class ResidentLoader {
         const pending = reader.wait((landed += runs[i]!.length));
         if (pending) await pending;
         this.#check(kernels, read);
+        kernels.put(read.ptr, read.sizeBytes);
         await onBytes(read.sizeBytes);
       }
       return landed;

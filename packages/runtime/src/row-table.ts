@@ -99,6 +99,7 @@ export class RowTable {
     if (pending) await pending;
     meter.countReads(runs);
     meter.enter("other");
+    kernels.put(staging, rows.length * slotBytes);
     const stride = 4 * paddedLength(tensor.cols);
     for (let i = 0; i < rows.length; i++) {
       const data = staging + i * slotBytes;

@@ -23,7 +23,10 @@ export interface Workspace {
   readonly hidden: Ptr;
   /** Normed input of attention, and of the FFN where it is the same or comes later `[batch, dModel]`. */
   readonly normed: Ptr;
-  /** Normed input of the FFN `[batch, dModel]`: `normed`, but for parallel blocks with two norms. */
+  /**
+   * Input of the FFN `[batch, dModel]`: `normed`, but for parallel blocks with two norms; in the post-norm form of OPT-350M `hidden` itself, which is
+   * not changed before the FFN's output is added.
+   */
   readonly ffnInput: Ptr;
   readonly query: Ptr;
   readonly key: Ptr;
@@ -103,5 +106,7 @@ export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: 
   const sizes = bufferSizes(shape, kernels);
   const pointers = Object.entries(sizes).map(([name, bytes]) => [name, arena.allocate(align(bytes))]);
   const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
-  return hasOwnFfnInput(shape.geometry) ? workspace : { ...workspace, ffnInput: workspace.normed };
+  const { geometry } = shape;
+  if (hasOwnFfnInput(geometry)) return workspace;
+  return { ...workspace, ffnInput: geometry.normBefore ? workspace.normed : workspace.hidden };
 }

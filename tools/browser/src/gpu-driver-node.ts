@@ -2,7 +2,7 @@ import { parentPort } from "node:worker_threads";
 import { runTable } from "./gpu-driver.js";
 
 runTable((memory) => {
-  const control = new SharedArrayBuffer(4);
+  const control = new SharedArrayBuffer(8);
   parentPort!.postMessage({ kind: "open", memory, control });
   return { control: new Int32Array(control), post: (message) => parentPort!.postMessage(message) };
 });

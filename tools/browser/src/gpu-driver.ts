@@ -12,7 +12,7 @@ import {
 } from "@flashwick/kernels/conformance";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 
-/** How a driver reaches its host: `post` a message; then `control[0]` changes, and is 2 if it went wrong. */
+/** How a driver reaches its host: `post` a message; then `control[0]` changes, and is 2 if it went wrong; `control[1]` is what the op returns. */
 export interface HostLink {
   readonly control: Int32Array;
   post(message: HostRequest): void;
@@ -29,7 +29,7 @@ export interface CaseResult {
   readonly failure: string | null;
 }
 
-/** Ops of the table that a device has; the others are training's, or the host's (selectAbove, checksums). */
+/** Ops of the table that a device has; the others are training's, or the host's (checksums). */
 export const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
   "linear",
   "ffn",
@@ -38,10 +38,9 @@ export const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
   "layerNorm",
   "rotate",
   "elementwise",
+  "selectAbove",
 ]);
 
-/** Where scratch stands in the contract's argument lists: devices take none. */
-const SCRATCH_AT: Readonly<Record<string, number>> = { linear: 5, ffnUp: 7, attention: 6 };
 const OPS = [
   "linear",
   "ffnUp",
@@ -54,6 +53,7 @@ const OPS = [
   "storeKv",
   "rotate",
   "attention",
+  "selectAbove",
 ] as const;
 
 export function runTable(link: (memory: SharedArrayBuffer) => HostLink): void {
@@ -64,16 +64,12 @@ export function runTable(link: (memory: SharedArrayBuffer) => HostLink): void {
     host.post({ kind: "op", op, args, usedBytes: (arena.mark() + 3) & ~3 });
     Atomics.wait(host.control, 0, 0);
     if (Atomics.load(host.control, 0) === 2) throw new Error(`the device failed at ${op}`);
+    return Atomics.load(host.control, 1);
   };
-  const device = Object.fromEntries(
-    OPS.map((op) => [
-      op,
-      (...args: unknown[]) => {
-        const at = SCRATCH_AT[op];
-        call(op, at === undefined ? args : [...args.slice(0, at), ...args.slice(at + 1)]);
-      },
-    ]),
-  ) as unknown as Pick<TrainingKernels, (typeof OPS)[number]>;
+  const device = Object.fromEntries(OPS.map((op) => [op, (...args: unknown[]) => call(op, args)])) as unknown as Pick<
+    TrainingKernels,
+    (typeof OPS)[number]
+  >;
   const kernels: TrainingKernels = { ...createReferenceKernels(arena), ...device };
   for (const c of conformanceCases) {
     if (!DEVICE_OPS.has(c.op)) continue;

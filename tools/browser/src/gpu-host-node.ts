@@ -5,5 +5,6 @@ import { hostDevice } from "./gpu-host.js";
 
 Object.assign(globalThis, globals);
 const worker = new Worker(new URL("./gpu-driver-node.mjs", import.meta.url));
-const table = await hostDevice(create([]), (hear) => worker.on("message", hear));
+const subgroups = process.argv[2] !== "--no-subgroups";
+const table = await hostDevice({ gpu: create([]), subgroups }, (hear) => worker.on("message", hear));
 process.stdout.write(`${JSON.stringify(table)}\n`, () => process.exit(0));

@@ -1,7 +1,7 @@
 import { hostDevice } from "./gpu-host.js";
 
 const driver = new Worker("/gpu-driver-page.js", { type: "module" });
-const table = await hostDevice(undefined, (hear) => {
+const table = await hostDevice({}, (hear) => {
   driver.onmessage = ({ data }) => hear(data);
 });
 (window as unknown as { table: unknown }).table = table;

@@ -1,40 +1,45 @@
 /** Has the device, and does what a driver asks of it. */
-import type { Arena } from "@flashwick/kernels";
-import { type DeviceKernels, openWebGpu } from "@flashwick/kernels-webgpu";
+import type { Arena, HostKernels, Kernels } from "@flashwick/kernels";
+import { openWebGpu, type WebGpuOptions } from "@flashwick/kernels-webgpu";
 import type { CaseResult, HostRequest } from "./gpu-driver.js";
+
+type Op = (...operands: unknown[]) => undefined | Promise<number>;
 
 export interface DeviceTable {
   readonly adapter: string;
+  readonly subgroups: boolean;
   readonly results: readonly CaseResult[];
 }
 
 /**
- * @param gpu    The platform's.
+ * @param options `gpu`: the platform's.
  * @param listen Gives every message of the driver.
  */
 export async function hostDevice(
-  gpu: GPU | undefined,
+  options: WebGpuOptions,
   listen: (hear: (request: HostRequest) => void) => void,
 ): Promise<DeviceTable> {
-  const device = await openWebGpu(gpu ? { gpu } : {});
+  const device = await openWebGpu(options);
   const results: CaseResult[] = [];
-  let kernels: DeviceKernels | null = null;
-  let control: Int32Array = new Int32Array(1);
+  let kernels: Kernels | null = null;
+  let control: Int32Array = new Int32Array(2);
   return await new Promise((resolve) => {
     listen(async (request) => {
       if (request.kind === "open") {
         control = new Int32Array(request.control);
-        // All that kernels need of an arena is its bytes.
-        kernels = device.kernels({ bytes: new Uint8Array(request.memory) } as unknown as Arena);
+        kernels = device.kernels(arenaOver(request.memory), {} as HostKernels);
       } else if (request.kind === "result") {
-        if (request.result.title === "end") resolve({ adapter: device.adapter, results });
+        if (request.result.title === "end") resolve({ adapter: device.adapter, subgroups: device.subgroups, results });
         else results.push(request.result);
       } else {
         let outcome = 1;
         try {
           kernels!.put(0, request.usedBytes);
-          (kernels as unknown as Record<string, (...args: unknown[]) => void>)[request.op]!(...request.args);
-          await kernels!.take(0, request.usedBytes);
+          const op = (kernels as unknown as Record<string, Op>)[request.op]!;
+          const returned = await op.apply(kernels, request.args as unknown[]);
+          // What selectAbove has written is the host's already.
+          if (returned === undefined) await kernels!.take(0, request.usedBytes);
+          Atomics.store(control, 1, returned ?? 0);
         } catch (error) {
           results.push({ title: `device: ${request.op}`, failure: (error as Error).message });
           outcome = 2;
@@ -44,4 +49,11 @@ export async function hostDevice(
       }
     });
   });
+}
+
+/** All that kernels need of an arena. */
+function arenaOver(memory: SharedArrayBuffer): Arena {
+  const bytes = new Uint8Array(memory);
+  const u32 = (ptr: number, length: number) => new Uint32Array(memory, ptr, length);
+  return { bytes, sizeBytes: bytes.length, u32 } as unknown as Arena;
 }

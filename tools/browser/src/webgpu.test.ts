@@ -1,49 +1,21 @@
 /**
  * The conformance table on WebGPU: in Node on the `webgpu` package and in Chromium, both on SwiftShader, which computes on the processor. The cases and
- * their tolerances are those of every backend; those of training and of the host (selectAbove, checksums) are not the device's.
+ * their tolerances are those of every backend; those of training and of the host (checksums) are not the device's.
  */
-import { execFile } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
-import { build } from "esbuild";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
-import { launchChromium, unpackChromium } from "./chromium.js";
+import { launchChromium } from "./chromium.js";
 import { DEVICE_OPS } from "./gpu-driver.js";
 import type { DeviceTable } from "./gpu-host.js";
+import { runOnDevice } from "./gpu-process.js";
 import { openSite } from "./site.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const cases = conformanceCases.filter(({ op }) => DEVICE_OPS.has(op));
 
-async function inNode(): Promise<DeviceTable> {
-  const folder = here("../node_modules/.cache/webgpu/");
-  mkdirSync(folder, { recursive: true });
-  for (const name of ["gpu-host-node", "gpu-driver-node"]) {
-    await build({
-      entryPoints: [here(`${name}.ts`)],
-      bundle: true,
-      format: "esm",
-      platform: "node",
-      target: "node20",
-      conditions: ["flashwick-source"],
-      external: ["webgpu"],
-      outfile: join(folder, `${name}.mjs`),
-      logLevel: "silent",
-    });
-  }
-  const { libraries, icd } = await unpackChromium();
-  const env = { ...process.env, VK_ICD_FILENAMES: icd, LD_LIBRARY_PATH: libraries.join(":") };
-  const { stdout } = await promisify(execFile)(process.execPath, [join(folder, "gpu-host-node.mjs")], {
-    env,
-    maxBuffer: 2 ** 26,
-  });
-  // The device's own complaints, if it has any, stand before.
-  return JSON.parse(stdout.trimEnd().split("\n").at(-1)!);
-}
+const inNode = (...flags: string[]) => runOnDevice<DeviceTable>(["gpu-host-node", "gpu-driver-node"], flags);
 
 async function inChromium(): Promise<DeviceTable> {
   const site = await openSite();
@@ -65,9 +37,10 @@ async function inChromium(): Promise<DeviceTable> {
 }
 
 describe.each([
-  ["Node", inNode],
-  ["Chromium", inChromium],
-] as const)("WebGPU in %s", (_, run) => {
+  ["Node", true, () => inNode()],
+  ["Node, without subgroups", false, () => inNode("--no-subgroups")],
+  ["Chromium", null, inChromium],
+] as const)("WebGPU in %s", (_, subgroups, run) => {
   let table: DeviceTable;
   beforeAll(async () => {
     table = await run();
@@ -75,9 +48,15 @@ describe.each([
 
   it("ran every case that is a device's", () => {
     expect(table.adapter).toMatch(/swiftshader/i);
+    if (subgroups !== null) expect(table.subgroups).toBe(subgroups);
     expect(table.results.map(({ title }) => title)).toEqual(cases.map(titleOf));
   });
   it.each(cases.map((c) => [titleOf(c)]))("%s", (title) => {
     expect(table.results.find((result) => result.title === title)?.failure).toBeNull();
   });
+});
+
+it("the README's example multiplies a matrix on the device", async () => {
+  const readme = fileURLToPath(new URL("../../../packages/kernels-webgpu/README.md", import.meta.url));
+  expect(await runOnDevice(["gpu-readme-node"], [readme])).toEqual([[-2, -2]]);
 });

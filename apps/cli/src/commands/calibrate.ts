@@ -3,7 +3,7 @@ import { formatBytes, type Predictor, type PredictorQuality } from "@flashwick/c
 import { openModelFile, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { checkPredictor } from "@flashwick/predictor";
-import { openModel, sidecarPath } from "@flashwick/runtime/node";
+import { kernelsOf, openModel, sidecarPath } from "@flashwick/runtime/node";
 import { type CalibrationResult, calibratePredictor, countParameters } from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
@@ -129,7 +129,7 @@ async function chooseThresholds(
       cost,
       engine: { dramBudgetBytes: budget, windowTokens: window },
       layerReport,
-      kernels: model.parts.kernels,
+      kernels: kernelsOf("auto").kernels,
       onProgress: report.onProgress,
       signal: report.terminal.signal,
     });

@@ -7,7 +7,7 @@
  */
 import { paddedLength } from "@flashwick/core";
 import type { Arena } from "../arena.js";
-import type { TrainingKernels } from "../contract.js";
+import { ONE_MEMORY, type TrainingKernels } from "../contract.js";
 import { viewArena } from "./arena-views.js";
 import { attention, storeKv } from "./attention.js";
 import { crc32c } from "./crc32c.js";
@@ -26,6 +26,7 @@ import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed
 export function createReferenceKernels(arena: Arena): TrainingKernels {
   const views = viewArena(arena);
   return {
+    ...ONE_MEMORY,
     backend: "reference",
     arena,
     scratchBytes: () => 0,

@@ -3,6 +3,7 @@
  * for the rest.
  */
 import type { OnProgress, Predictor } from "@flashwick/core";
+import { createWasmKernels } from "@flashwick/kernels-wasm";
 import {
   type EpochReport,
   finishPredictors,
@@ -52,7 +53,7 @@ export async function trainHere(model: Model, options: TrainHereOptions): Promis
   const norms = await recordActivations(model, marked, store, { onProgress, signal });
   const trained: TrainedLayer[] = [];
   for (let layer = 0; layer < geometry.nLayers; layer++) {
-    const one = await trainLayer(model.parts.kernels, store.layer(layer), {
+    const one = await trainLayer(createWasmKernels, store.layer(layer), {
       ...{ rank, epochs, namedPerActive, downNorms: norms[layer]! },
       onCheckpoint: (state) => onEpoch?.(layer, state.epochs.at(-1)!),
       ...(onProgress ? { onProgress } : {}),

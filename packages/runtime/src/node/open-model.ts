@@ -8,19 +8,25 @@ import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
-import type { Arena, KernelFactory } from "@flashwick/kernels";
+import type { KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { Model, type ModelOptions } from "../model.js";
+import { deviceCompute } from "../device-compute.js";
+import { Model, type ModelOptions, type ModelParts } from "../model.js";
+import { openNodeDevice } from "./node-device.js";
 import { planSettings } from "./planned-settings.js";
 import { readKeptProfile } from "./profile/kept-profile.js";
 
-export type BackendName = "auto" | "wasm" | "reference";
+/** Who computes on the host, or a graphics processor. */
+export type BackendName = "auto" | "wasm" | "webgpu" | "reference";
 
 export interface OpenModelOptions extends ModelOptions {
   /** A predictor file; `auto` (default): the sidecar beside the model, if there is one; null: none. */
   readonly predictor?: string | "auto" | null;
-  /** Default `auto`: WebAssembly SIMD. `reference` is plain TypeScript: slow, for comparison. */
+  /**
+   * Default `auto`: WebAssembly SIMD. `webgpu`: the graphics processor, through the package `webgpu` if it is installed; nothing is predicted of its
+   * speed. `reference` is plain TypeScript: slow, for comparison.
+   */
   readonly backend?: BackendName;
   /**
    * Threads that read flash, past the page cache where the file system allows. `auto` (default): what suits the device; 0: the
@@ -65,10 +71,11 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     const { size } = await stat(path);
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
-    const profile =
-      options.profile === undefined || options.profile === "auto" ? readKeptProfile(path) : options.profile;
+    const onDevice = options.backend === "webgpu";
+    // A profile knows the processor's kernels only.
+    const profile = onDevice ? null : chosenProfile(path, options);
     const plan =
-      size < SMALL_FILE_BYTES
+      size < SMALL_FILE_BYTES || onDevice
         ? null
         : planSettings(
             file.header,
@@ -80,24 +87,22 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     const chosen = plan === null ? options : withPlan(options, plan.settings);
     const reader = await openReader(path, size, chosen);
     opened.push(() => reader.close());
-    const compute = await openCompute(size, chosen);
+    const compute = onDevice ? await openDevice() : await openCompute(size, chosen);
     opened.push(compute.close);
-    const parts = {
+    const { threads = 1 } = compute.parts;
+    const parts: ModelParts = {
       file,
       reader,
-      kernels: compute.kernels,
-      backend: compute.name,
       predictor: sidecar?.predictor ?? null,
       clock: () => performance.now(),
       // Reader threads must come by a core for every read: where computing takes all, each waits for the other (docs/decisions/0009).
-      overlap: plan?.settings.overlap ?? (reader.leavesCores || availableParallelism() > compute.threads),
+      overlap: plan?.settings.overlap ?? (reader.leavesCores || availableParallelism() > threads),
       // What guesses cost is not in the plan's arithmetic.
       lookahead: plan === null ? undefined : false,
       profile,
       plan,
-      sharedMemory: compute.threads > 1,
-      threads: compute.threads,
-      releaseArena: compute.release,
+      sharedMemory: threads > 1,
+      ...compute.parts,
       onClose: async () => {
         await compute.close();
         await sidecar?.source.close();
@@ -128,32 +133,38 @@ async function openReader(path: string, fileBytes: number, options: OpenModelOpt
   });
 }
 
+function chosenProfile(path: string, { profile = "auto" }: OpenModelOptions): DeviceProfile | null {
+  return profile === "auto" ? readKeptProfile(path) : profile;
+}
+
 /** Who computes. */
 interface Compute {
-  readonly name: string;
-  readonly threads: number;
-  readonly kernels: KernelFactory;
-  release(arena: Arena): void;
+  readonly parts: Pick<
+    ModelParts,
+    "kernels" | "backend" | "threads" | "releaseArena" | "maxArenaBytes" | "withoutDevice"
+  >;
   close(): Promise<void>;
 }
 
 async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<Compute> {
-  const { name, kernels } = kernelsOf(options.backend ?? "auto");
+  const { name: backend, kernels } = kernelsOf(options.backend ?? "auto");
   const { threads: wanted = "auto" } = options;
   checkCount("threads", wanted, 1);
   const cores = Math.min(availableParallelism(), MOST_AUTO_THREADS);
   const threads = wanted !== "auto" ? wanted : fileBytes < SMALL_FILE_BYTES ? 1 : cores;
-  if (threads === 1 || name !== "wasm") return { name, threads: 1, kernels, release() {}, async close() {} };
+  if (threads === 1 || backend !== "wasm") return { parts: { backend, kernels }, async close() {} };
   // Loaded only where threads are used: a single one needs no workers.
   const { createComputePool } = await import("@flashwick/kernels-wasm/node");
   const pool = await createComputePool({ threads });
   return {
-    name,
-    threads,
-    kernels: (arena) => pool.kernels(arena),
-    release: (arena) => pool.release(arena),
+    parts: { backend, threads, kernels: (arena) => pool.kernels(arena), releaseArena: (arena) => pool.release(arena) },
     close: () => pool.close(),
   };
+}
+
+async function openDevice(): Promise<Compute> {
+  const device = await openNodeDevice();
+  return { parts: deviceCompute(device), close: async () => device.close() };
 }
 
 function checkCount(what: string, count: number | "auto", least: number): void {
@@ -161,7 +172,7 @@ function checkCount(what: string, count: number | "auto", least: number): void {
   throw new InputError("INPUT_INVALID", `${what} is ${count}, expected an integer from ${least} to 256, or auto`);
 }
 
-/** The kernels that a backend's name stands for. */
+/** The kernels on the host that a backend's name stands for. */
 export function kernelsOf(backend: string): { name: string; kernels: KernelFactory } {
   switch (backend) {
     case "auto":
@@ -172,7 +183,7 @@ export function kernelsOf(backend: string): { name: string; kernels: KernelFacto
     default:
       throw new InputError(
         "INPUT_INVALID",
-        `unknown backend ${JSON.stringify(backend)}, expected auto, wasm or reference`,
+        `no kernels of the host are called ${JSON.stringify(backend)}, expected auto, wasm or reference`,
       );
   }
 }

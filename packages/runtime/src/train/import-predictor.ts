@@ -4,6 +4,7 @@
  */
 import { FormatError, InputError, type Predictor, type PredictorLayer } from "@flashwick/core";
 import type { TensorFile } from "@flashwick/flash-format/convert";
+import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
 import { chooseCandidates } from "@flashwick/predictor/train";
 import { cutWindows } from "../evaluate.js";
@@ -53,8 +54,8 @@ export async function importPredictor(
   for (const [layer, place] of places.entries()) layers.push(await readLayer(place, layer, { dModel, dFf, dtype }));
   const { fingerprint: modelFingerprint } = model.header;
   const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: {} };
-  const { kernels } = model.parts;
-  const candidates = await measureCandidates(model, { ...options, predictors: [predictor], kernels });
+  const known = { predictors: [predictor], kernels: createWasmKernels };
+  const candidates = await measureCandidates(model, { ...options, ...known });
   const choice = chooseCandidates(candidates, { namedPerActive });
   const training = { imported: files.map(({ name }) => name.replace(/^.*[\\/]/, "")), namedPerActive };
   const assembled = { ...assemblePredictor([predictor], candidates, choice), training };

@@ -1,0 +1,27 @@
+/** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
+import { createWasmKernels } from "@flashwick/kernels-wasm";
+import type { WebGpu } from "@flashwick/kernels-webgpu";
+import type { ModelParts } from "./model.js";
+
+/** An arena is larger than what it hands out: by what it reserves for a module, and up to a page of 64 KiB. */
+const ARENA_OVERHEAD_BYTES = 2 * 65536;
+
+/**
+ * What a model needs to know of a device. Closing the device stays its opener's.
+ *
+ * Each arena has a mirror on the device, of its own size: device memory, beside the DRAM budget.
+ */
+export function deviceCompute(
+  device: WebGpu,
+): Pick<ModelParts, "kernels" | "backend" | "maxArenaBytes" | "releaseArena" | "withoutDevice"> &
+  Required<Pick<ModelParts, "overlap">> {
+  return {
+    kernels: (arena) => device.kernels(arena, createWasmKernels(arena)),
+    backend: "webgpu",
+    maxArenaBytes: device.maxArenaBytes - ARENA_OVERHEAD_BYTES,
+    releaseArena: (arena) => device.release(arena),
+    // Computing takes no core of the host's.
+    overlap: true,
+    withoutDevice: { kernels: createWasmKernels, backend: "wasm" },
+  };
+}

@@ -1,0 +1,126 @@
+/** On a device that has a memory of its own the engine gives the bits that it gives on the host's: whatever crosses over is brought across. */
+import { DeviceLostError } from "@flashwick/core";
+import { describe, expect, it, vi } from "vitest";
+import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
+import { evaluateText } from "./evaluate.js";
+import { mirroredKernels } from "./mirrored-kernels.fixture.js";
+import { Model, type ModelOptions } from "./model.js";
+import { noisePredictor } from "./noise-predictor.fixture.js";
+import { forEachLogits } from "./score.js";
+
+const PROMPT = [2, 300, 45, 7, 499, 12, 64, 64, 3, 210];
+const PREFILLED = 4;
+
+async function open(name: string, options: FixtureOptions, mirrored: boolean): Promise<Model> {
+  const { dtype, layout, maxArenaBytes } = options;
+  const { parts } = await openFixture(name, { dtype, layout, maxArenaBytes } as FixtureOptions);
+  const predictor = options.mode === "predicted" ? noisePredictor(parts.file.header) : null;
+  const kernels = mirrored ? mirroredKernels : parts.kernels;
+  return new Model({ ...parts, predictor, kernels }, { kvPrecision: "f32", ...options } as ModelOptions);
+}
+
+/** Logits of a prompt that is scored, then prefilled in part and decoded. */
+async function logitsOf(model: Model): Promise<Float32Array[]> {
+  const all: Float32Array[] = [];
+  await forEachLogits(model, PROMPT, {}, (_, logits) => all.push(logits.slice()));
+  await model.withSession(PROMPT.length, async (session) => {
+    all.push((await session.prefill(PROMPT.slice(0, PREFILLED))).logits);
+    for (const token of PROMPT.slice(PREFILLED)) all.push((await session.decode(token)).logits.slice());
+  });
+  await model.close();
+  return all;
+}
+
+async function smallestBudget(name: string, options: FixtureOptions): Promise<number> {
+  const model = await open(name, options, false);
+  const { smallestBudgetBytes } = model.plan(PROMPT.length);
+  await model.close();
+  return smallestBudgetBytes;
+}
+
+const CASES: readonly (readonly [string, FixtureOptions])[] = [
+  ["opt-tiny-postnorm", { mode: "dense" }],
+  ["opt-tiny-postnorm", { mode: "predicted" }],
+  ["opt-tiny-postnorm", { mode: "predicted", lookahead: true }],
+  ["opt-tiny-sharded", { mode: "oracle", dtype: "int8" }],
+  ["opt-tiny-sharded", { mode: "predicted", dtype: "f16" }],
+  ["opt-tiny-sharded", { mode: "predicted", lookahead: true, windowTokens: 1 }],
+  ["opt-tiny-sharded", { mode: "predicted", residentMargin: 0.5 }],
+  ["opt-tiny-sharded", { mode: "predicted", layout: "split", overlap: false }],
+  ["opt-tiny-sharded", { mode: "predicted", maxArenaBytes: 900_000 }],
+  ["falcon-tiny-mqa", { mode: "oracle", dtype: "bf16" }],
+  ["falcon-tiny-mqa", { mode: "predicted", dtype: "f16" }],
+  ["falcon-tiny-gqa", { mode: "dense" }],
+  ["falcon-tiny-alibi", { mode: "dense" }],
+];
+
+describe.each(CASES)("%s %j, on a memory apart", (name, options) => {
+  it("gives the same logits bit for bit, in any budget", async () => {
+    const smallest = await smallestBudget(name, options);
+    for (const dramBudgetBytes of [undefined, smallest, smallest + 40_000, smallest + 150_000]) {
+      const within = { ...options, dramBudgetBytes };
+      const expected = await logitsOf(await open(name, within, false));
+      expect(await logitsOf(await open(name, within, true))).toEqual(expected);
+    }
+  });
+});
+
+it("evaluates as on one memory: what observers see and change is brought across, too", async () => {
+  const text = "In the beginning there was a small light. ".repeat(40);
+  const evaluate = async (mirrored: boolean) => {
+    const demo = await openFixture("opt-demo", { dtype: "f16" });
+    const kernels = mirrored ? mirroredKernels : demo.parts.kernels;
+    const model = new Model({ ...demo.parts, kernels, predictor: noisePredictor(demo.header) });
+    const result = await evaluateText(model, text, { maxWindows: 1 });
+    await model.close();
+    return result;
+  };
+  expect(await evaluate(true)).toEqual(await evaluate(false));
+});
+
+describe("a device that is lost while a model generates", () => {
+  const LOST_AT = 5;
+  const PROMPT_TEXT = [2, 300, 45];
+
+  /** Tokens of a generation that loses its device once that many tokens are there. */
+  async function generate(onDeviceLost?: ModelOptions["onDeviceLost"]) {
+    const { parts } = await openFixture("opt-tiny-sharded");
+    let lost = false;
+    const kernels: typeof parts.kernels = (arena) => {
+      const whole = mirroredKernels(arena);
+      return {
+        ...whole,
+        take: async (ptr, sizeBytes) => {
+          if (lost) throw new DeviceLostError("the device was lost; open it again");
+          await whole.take(ptr, sizeBytes);
+        },
+      };
+    };
+    const withoutDevice = { kernels: parts.kernels, backend: "wasm" };
+    const model = new Model({ ...parts, kernels, backend: "webgpu", withoutDevice }, { onDeviceLost });
+    const tokens: number[] = [];
+    for await (const { token } of model.generate(PROMPT_TEXT, { maxTokens: 12, ignoreEos: true })) {
+      if (token !== null) lost = tokens.push(token) >= LOST_AT;
+    }
+    const { backend } = model.parts;
+    await model.close();
+    return { tokens, backend };
+  }
+
+  it("throws a typed error if nobody asked for anything else", async () => {
+    await expect(generate()).rejects.toMatchObject({ code: "DEVICE_LOST" });
+    await expect(generate(() => "throw")).rejects.toMatchObject({ code: "DEVICE_LOST" });
+  });
+
+  it("goes on with WebAssembly if asked, with the tokens that it would have had there", async () => {
+    const model = await openFixture("opt-tiny-sharded");
+    const expected: number[] = [];
+    for await (const { token } of model.generate(PROMPT_TEXT, { maxTokens: 12, ignoreEos: true })) {
+      if (token !== null) expected.push(token);
+    }
+    await model.close();
+    const onLost = vi.fn(() => "continue" as const);
+    expect(await generate(onLost)).toEqual({ tokens: expected, backend: "wasm" });
+    expect(onLost).toHaveBeenCalledOnce();
+  });
+});
