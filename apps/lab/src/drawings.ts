@@ -6,10 +6,11 @@ export const PHASES = [
   { key: "predict", name: "predict", colour: "#f0e442" },
   { key: "cache", name: "cache", colour: "#cc79a7" },
   { key: "readWait", name: "wait for reads", colour: "#d55e00" },
-  { key: "check", name: "checksums", colour: "#999999" },
+  { key: "check", name: "checksums", colour: "#bbbbbb" },
   { key: "attention", name: "attention", colour: "#0072b2" },
   { key: "ffn", name: "FFN", colour: "#009e73" },
   { key: "head", name: "head", colour: "#56b4e9" },
+  { key: "other", name: "other: the event loop", colour: "#707070" },
 ] as const;
 
 const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
@@ -64,6 +65,26 @@ export function drawTimeline(canvas: HTMLCanvasElement, events: readonly TokenEv
   context.fillText("0", left - 4, bottom);
   context.textAlign = "left";
   context.fillText("tokens →", left, height - 4);
+}
+
+/** One token as it went: phases one after the other, and below them the reads that were in flight meanwhile. */
+export function drawSpans(canvas: HTMLCanvasElement, { ms, spans }: TokenEvent): void {
+  const { context, width, height, ink } = prepare(canvas, 84);
+  const left = 68;
+  const x = (at: number) => left + (at / ms) * (width - left - 1);
+  const lane = (flight: boolean) => (flight ? 36 : 8);
+  for (const { what, beginMs, endMs } of spans) {
+    const phase = PHASES.find(({ key }) => key === what);
+    context.fillStyle = what === "flight" ? "#e69f00" : phase!.colour;
+    context.fillRect(x(beginMs), lane(what === "flight"), Math.max(0.5, x(endMs) - x(beginMs)), 22);
+  }
+  context.fillStyle = ink;
+  context.textAlign = "right";
+  context.fillText("computes", left - 4, lane(false) + 15);
+  context.fillText("reads", left - 4, lane(true) + 15);
+  context.fillText(`${ms.toFixed(1)} ms`, width - 1, height - 6);
+  context.textAlign = "left";
+  context.fillText("0", left, height - 6);
 }
 
 const POLICY_LOOKS: Readonly<Record<string, { readonly colour: string; readonly dash: readonly number[] }>> = {

@@ -12,7 +12,14 @@ import {
   writePredictorFile,
 } from "@flashwick/flash-format";
 import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
-import { createSampler, type Model, STUDY_POLICIES, simulateTrace } from "@flashwick/runtime";
+import {
+  type Engine,
+  type ForwardObserver,
+  type Model,
+  STUDY_POLICIES,
+  simulateTrace,
+  type TokenSpan,
+} from "@flashwick/runtime";
 import { openStoredModel, trainHere } from "@flashwick/runtime/browser";
 import {
   type Answer,
@@ -137,16 +144,21 @@ async function train(name: string, tokens: number): Promise<void> {
 
 /** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
 async function predict(request: GenerateRequest): Promise<Prediction> {
-  const model = await open(request.model, { ...request, readers: 0 });
+  const model = await open(request.model, { ...request, readers: 0, backend: "wasm" });
   try {
     const promptTokens = model.tokenizer.encode(request.prompt, true).length;
     const { contextLength } = model.header.geometry;
     const decodeTokens = Math.min(request.maxTokens, contextLength - promptTokens);
     const plan = model.plan(promptTokens + decodeTokens);
     const expected = model.predict(plan, { promptTokens, decodeTokens });
-    if (expected === null) return { fits: false, why: "nothing is known of what this model's predictor names" };
+    if (request.backend === "webgpu") {
+      return { fits: true, nothing: "nothing is known of this graphics processor's speed" };
+    }
+    if (expected === null) {
+      return { fits: true, nothing: "nothing is known of what this model's predictor names" };
+    }
     const { tokenMs, flashBytesPerToken, device } = expected;
-    return { fits: true, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
+    return { fits: true, nothing: null, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
   } catch (error) {
     if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
     return { fits: false, why: error.message };
@@ -163,6 +175,11 @@ async function open(name: string, settings: EngineSettings): Promise<Model> {
     dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
     policy: settings.policy,
     profile: devicePreset("opfs-chromium"),
+    backend: settings.backend,
+    onDeviceLost: ({ message }) => {
+      say({ kind: "note", message: `${message}: this run goes on with WebAssembly.` });
+      return "continue";
+    },
     ...(settings.windowTokens === null ? {} : { windowTokens: settings.windowTokens }),
     ...(settings.threshold === null ? {} : { threshold: settings.threshold }),
     ...(settings.predictor === null ? {} : { predictor: settings.predictor }),
@@ -176,7 +193,19 @@ function factsOf(model: Model, contextTokens: number): RunFacts {
   const { readers, fallback } = model.parts.reader;
   const { nLayers, dFf } = geometry;
   const naiveBytesPerToken = ffnBytes(geometry, weights);
-  return { nLayers, dFf, fileBytes, naiveBytesPerToken, mode: model.mode, readers, fallback, dram, slotsByLayer };
+  const { backend } = model.parts;
+  return {
+    nLayers,
+    dFf,
+    fileBytes,
+    naiveBytesPerToken,
+    mode: model.mode,
+    backend,
+    readers,
+    fallback,
+    dram,
+    slotsByLayer,
+  };
 }
 
 async function generate(request: GenerateRequest): Promise<void> {
@@ -186,90 +215,76 @@ async function generate(request: GenerateRequest): Promise<void> {
     const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
     const facts = factsOf(model, context);
     say({ kind: "run", facts });
+    const watch = new TokenWatch(facts);
     const sets: Uint32Array[][] = [];
     let spent = 0;
-    let decoded = 0;
-    await model.withSession(
-      context,
-      async (session) => {
-        const sample = createSampler({});
-        let { logits } = await session.prefill(prompt, stop.signal);
-        const tokens: number[] = [];
-        let shown = "";
-        while (prompt.length + tokens.length < context) {
-          const token = sample(logits);
-          tokens.push(token);
-          const watch = new NeuronWatch(facts);
-          const begin = performance.now();
-          const step = await session.decode(token, stop.signal, {
-            named: (layer, named) => watch.named(layer, named, session.engine.residentNeurons(layer)),
-          });
-          const ms = performance.now() - begin;
-          logits = step.logits.slice();
-          spent += ms;
-          decoded++;
-          sets.push(watch.sets);
-          // Whole text, then what is new: a character may need several tokens.
-          const text = model.tokenizer.decode(tokens);
-          const piece = text.endsWith("�") ? "" : text.slice(shown.length);
-          if (piece !== "") shown = text;
-          const { stats } = step;
-          const { states } = watch;
-          say(
-            {
-              kind: "token",
-              event: {
-                text: piece,
-                ms,
-                phaseMs: { ...stats.phaseMs },
-                flashBytes: stats.flashBytes,
-                flashReads: stats.flashReads,
-                hits: stats.cacheHits,
-                misses: stats.cacheMisses,
-                states,
-              },
-            },
-            [states.buffer],
-          );
-          // A turn of the event loop, in which a stop is heard.
-          await new Promise((resolve) => setTimeout(resolve, 0));
-          stop.signal.throwIfAborted();
-        }
-      },
-      { signal: stop.signal },
-    );
+    const { maxTokens } = request;
+    const { signal } = stop;
+    for await (const { text, stats } of model.generate(prompt, {
+      maxTokens,
+      ignoreEos: true,
+      observer: watch,
+      signal,
+    })) {
+      if (text !== "") say({ kind: "text", text });
+      if (stats === null) continue;
+      spent += stats.ms;
+      sets.push(watch.sets);
+      const { states, spans } = watch;
+      const { ms, phaseMs, flashBytes, flashReads, cacheHits: hits, cacheMisses: misses } = stats;
+      say(
+        { kind: "token", event: { ms, phaseMs: { ...phaseMs }, spans, flashBytes, flashReads, hits, misses, states } },
+        [states.buffer],
+      );
+      // A turn of the event loop, in which a stop is heard.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
     trace = { nLayers: facts.nLayers, dFf: facts.dFf, tokens: sets };
-    say({ kind: "done", what: "generated", tokensPerSec: (1000 * decoded) / spent });
+    say({ kind: "done", what: "generated", tokensPerSec: (1000 * sets.length) / spent });
   } finally {
     await model.close();
   }
 }
 
-/** What each neuron was for one token. */
-class NeuronWatch {
-  readonly states: Uint8Array<ArrayBuffer>;
-  readonly sets: Uint32Array[] = [];
-  readonly #dFf: number;
+/** What each neuron was for the last token, and when what was done. */
+class TokenWatch implements ForwardObserver {
+  states = new Uint8Array(0);
+  sets: Uint32Array[] = [];
+  spans: TokenSpan[] = [];
+  readonly #facts: RunFacts;
 
-  constructor({ nLayers, dFf }: RunFacts) {
-    this.states = new Uint8Array(nLayers * dFf);
-    this.#dFf = dFf;
+  constructor(facts: RunFacts) {
+    this.#facts = facts;
   }
 
-  named(layer: number, named: Uint32Array, resident: Uint32Array): void {
-    const first = layer * this.#dFf;
-    for (const neuron of resident) this.states[first + neuron] = STATE.resident;
+  named(layer: number, named: Uint32Array, engine: Engine): void {
+    const { nLayers, dFf } = this.#facts;
+    if (layer === 0) {
+      this.states = new Uint8Array(nLayers * dFf);
+      this.sets = [];
+    }
+    const first = layer * dFf;
+    for (const neuron of engine.residentNeurons(layer)) this.states[first + neuron] = STATE.resident;
     for (const neuron of named) {
       this.states[first + neuron] = this.states[first + neuron] === STATE.resident ? STATE.awake : STATE.fetched;
     }
     this.sets[layer] = named.slice();
+  }
+
+  span(span: TokenSpan): void {
+    if (span.beginMs === 0 && span.what !== "flight") this.spans = [];
+    this.spans.push(span);
   }
 }
 
 /** The same prompt dense and sparse: greedy by the sparse run, the dense one shown the same tokens. */
 async function prove(request: GenerateRequest): Promise<Proof> {
   const sparse = await decodeGreedily(await open(request.model, request), request, null);
-  const densely = await openStoredModel(store, request.model, { mode: "dense", predictor: null });
+  const densely = await openStoredModel(store, request.model, {
+    mode: "dense",
+    predictor: null,
+    backend: request.backend,
+  });
   const dense = await decodeGreedily(densely, request, sparse.tokens);
   let [agree, kl] = [0, 0];
   for (const [i, p] of dense.logits.entries()) {

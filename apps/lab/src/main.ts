@@ -1,6 +1,6 @@
 /** The page: reads its controls, asks the engine worker, and draws what comes back. Computes nothing of the model itself. */
 import { formatBytes } from "@flashwick/core";
-import { drawMap, drawMisses, drawTimeline, drawTraining, type EpochPoint, PHASES } from "./drawings.js";
+import { drawMap, drawMisses, drawSpans, drawTimeline, drawTraining, type EpochPoint, PHASES } from "./drawings.js";
 import type {
   Answer,
   EngineSettings,
@@ -28,6 +28,7 @@ const controls = {
   threshold: element<HTMLInputElement>("threshold"),
   readers: element<HTMLInputElement>("readers"),
   predictor: element<HTMLSelectElement>("predictor"),
+  backend: element<HTMLSelectElement>("backend"),
   train: element<HTMLButtonElement>("train"),
   generate: element<HTMLButtonElement>("generate"),
   stop: element<HTMLButtonElement>("stop"),
@@ -53,6 +54,7 @@ function settings(): EngineSettings {
     threshold: threshold.value === threshold.min ? null : Number(threshold.value),
     readers: readers.value === "-1" ? null : Number(readers.value),
     predictor: controls.predictor.value === "" ? null : controls.predictor.value,
+    backend: controls.backend.value as EngineSettings["backend"],
   };
 }
 
@@ -92,6 +94,11 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       facts = data.facts;
       events = [];
       return showFacts();
+    case "text":
+      element("text").textContent += data.text;
+      return;
+    case "note":
+      return say(data.message);
     case "token":
       return showToken(data.event);
     case "done":
@@ -130,6 +137,10 @@ worker.onerror = (event) => {
 };
 
 function showPrediction(prediction: Prediction): void {
+  if (prediction.fits && prediction.nothing !== null) {
+    element("prediction").textContent = `Nothing predicted: ${prediction.nothing}.`;
+    return;
+  }
   element("prediction").textContent = prediction.fits
     ? `Predicted: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
     : `Predicted: it cannot run like this: ${prediction.why}`;
@@ -196,7 +207,7 @@ function showProgress({ what, loaded, total, detail }: Extract<Answer, { kind: "
 }
 
 function showFacts(): void {
-  const { dram, fallback, readers } = facts!;
+  const { backend, dram, fallback, readers } = facts!;
   const kinds = [
     ["resident weights", dram.resident, "#0072b2"],
     ["predictors", dram.predictor, "#e69f00"],
@@ -223,15 +234,15 @@ function showFacts(): void {
       return item;
     }),
   );
+  const who = backend === "webgpu" ? "The graphics processor computes. " : "";
   say(
     fallback === null
-      ? `Reading with ${readers === 0 ? "the engine's own thread" : `${readers} workers`}.`
-      : `One thread: ${fallback}.`,
+      ? `${who}Reading with ${readers === 0 ? "the engine's own thread" : `${readers} workers`}.`
+      : `${who}One thread: ${fallback}.`,
   );
 }
 
 function showToken(event: TokenEvent): void {
-  element("text").textContent += event.text;
   events = [...events.slice(1 - SHOWN_EVENTS), event];
   // Drawn at the screen's pace, whatever the engine's.
   if (!isDrawing) requestAnimationFrame(draw);
@@ -244,6 +255,8 @@ function draw(): void {
   if (!facts || !last) return;
   drawMap(element<HTMLCanvasElement>("map"), facts, last.states);
   drawTimeline(element<HTMLCanvasElement>("timeline"), events);
+  drawSpans(element<HTMLCanvasElement>("spans"), last);
+  element("spans-text").textContent = spansText(last);
   const { hits, misses, flashBytes, flashReads, ms } = last;
   const named = hits + misses;
   const all = facts.nLayers * facts.dFf;
@@ -281,6 +294,15 @@ function draw(): void {
       return row;
     }),
   );
+}
+
+/** What of the reading was hidden behind computing. */
+function spansText({ ms, spans, phaseMs }: TokenEvent): string {
+  const flown = spans.reduce((sum, { what, beginMs, endMs }) => sum + (what === "flight" ? endMs - beginMs : 0), 0);
+  const waited = phaseMs.readWait ?? 0;
+  if (flown === 0) return `Last token: ${ms.toFixed(1)} ms, nothing was read.`;
+  const hidden = Math.max(0, flown - waited);
+  return `Last token: ${ms.toFixed(1)} ms. Reads were in flight for ${flown.toFixed(1)} ms, ${hidden.toFixed(1)} of them beside other work.`;
 }
 
 function showProof({ tokens, agreement, meanKl, sparseBytes, denseBytes, sparseText, denseText }: Proof): void {
@@ -361,6 +383,7 @@ controls.train.onclick = () => {
   });
 };
 controls.predictor.onchange = askPrediction;
+controls.backend.onchange = askPrediction;
 controls.simulate.onclick = () => ask({ kind: "simulate", slotShares: [0.05, 0.1, 0.2, 0.4, 0.8] });
 element("remove").onclick = () => {
   if (controls.model.value !== "") ask({ kind: "delete", name: controls.model.value });
@@ -388,6 +411,11 @@ for (const control of [controls.budget, controls.window, controls.policy, contro
   };
 }
 controls.model.onchange = askPrediction;
+if (!("gpu" in navigator)) {
+  const option = controls.backend.options[1]!;
+  option.disabled = true;
+  option.text += ": not in this browser";
+}
 showSettings();
 busy(false);
 ask({ kind: "start" });

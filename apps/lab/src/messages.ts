@@ -1,7 +1,7 @@
 /** What the page and its engine worker say to each other: plain data both ways. */
 import type { DramAccount } from "@flashwick/core";
 import type { StoredModel } from "@flashwick/flash-io/opfs";
-import type { SimulatedTrace, StudyPolicy } from "@flashwick/runtime";
+import type { SimulatedTrace, StudyPolicy, TokenSpan } from "@flashwick/runtime";
 
 export interface EngineSettings {
   /** DRAM, of the model file. */
@@ -15,6 +15,8 @@ export interface EngineSettings {
   readonly readers: number | null;
   /** Name of a stored predictor; null: the one beside the model. */
   readonly predictor: string | null;
+  /** Who computes. */
+  readonly backend: "wasm" | "webgpu";
 }
 
 export interface GenerateRequest extends EngineSettings {
@@ -37,9 +39,10 @@ export type Request =
 
 /** One decoded token. */
 export interface TokenEvent {
-  readonly text: string;
   readonly ms: number;
   readonly phaseMs: Readonly<Record<string, number>>;
+  /** Phases and flights of reads, as they followed and overlapped. */
+  readonly spans: readonly TokenSpan[];
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly hits: number;
@@ -57,6 +60,7 @@ export interface RunFacts {
   readonly fileBytes: number;
   readonly naiveBytesPerToken: number;
   readonly mode: string;
+  readonly backend: string;
   readonly readers: number;
   readonly fallback: string | null;
   readonly dram: DramAccount;
@@ -75,7 +79,15 @@ export interface Proof {
 
 /** What the cost model expects of the settings. */
 export type Prediction =
-  | { readonly fits: true; readonly tokensPerSec: number; readonly flashBytesPerToken: number; readonly device: string }
+  | {
+      readonly fits: true;
+      readonly nothing: null;
+      readonly tokensPerSec: number;
+      readonly flashBytesPerToken: number;
+      readonly device: string;
+    }
+  /** It runs, but nothing is predicted, and why. */
+  | { readonly fits: true; readonly nothing: string }
   | { readonly fits: false; readonly why: string };
 
 export type Answer =
@@ -94,7 +106,9 @@ export type Answer =
       readonly detail: string;
     }
   | { readonly kind: "run"; readonly facts: RunFacts }
+  | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "token"; readonly event: TokenEvent }
+  | { readonly kind: "note"; readonly message: string }
   | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number }
   | {
       readonly kind: "epoch";

@@ -22,7 +22,7 @@ import { StreamAhead } from "./layer-stream.js";
 import { fillPositionTables } from "./position-tables.js";
 import { type GlobalWeights, type LayerWeights, type Norm, ResidentLoader } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
-import { TokenMeter } from "./token-meter.js";
+import { TokenMeter, type TokenSpan } from "./token-meter.js";
 import { allocateWorkspace, logitsBatch, type Workspace } from "./workspace.js";
 
 /** Looks into a forward pass; everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
@@ -31,8 +31,10 @@ export interface ForwardObserver {
   ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void | Promise<void>;
   /** Activations of neurons `first` … `first + count − 1`: f32 `[nTokens, pad(count)]`. May be changed in place. Batches only. */
   activations?(layer: number, first: number, count: number, act: Ptr, nTokens: number, kernels: Kernels): void;
-  /** The set that the FFN uses for one decoded token. */
-  named?(layer: number, named: Uint32Array): void;
+  /** The set that the FFN uses for one decoded token, before the cache makes room for it. */
+  named?(layer: number, named: Uint32Array, engine: Engine): void;
+  /** Each phase and each flight of reads as it ends. */
+  span?(span: TokenSpan): void;
 }
 
 export interface ForwardOptions {
@@ -240,7 +242,7 @@ export class Engine {
   async batch(tokens: readonly number[], position: number, options: ForwardOptions): Promise<TokenStats> {
     assert(tokens.length <= this.batchTokens, "a batch fits the workspace");
     const { observer } = options;
-    this.meter.begin();
+    this.meter.begin(spansOf(observer));
     return await this.#forward(tokens, position, options, async (layer, { kernels, workspace }, flash) => {
       await this.#showFfnInput(observer, layer, kernels, workspace, tokens.length);
       const onActivations = observer?.activations
@@ -258,11 +260,11 @@ export class Engine {
 
   /** Decodes one token through the neuron cache, in the engine's mode. */
   async decode(token: number, position: number, options: ForwardOptions): Promise<TokenStats> {
-    this.meter.begin();
     const { signal, observer } = options;
+    this.meter.begin(spansOf(observer));
     const admit: LayerWork = async (layer, { workspace }, flash, arena) => {
       const named = await this.#name(layer, workspace.ffnInput, arena, signal);
-      observer?.named?.(layer, named);
+      observer?.named?.(layer, named, this);
       await flash.admit(named, this.meter, signal);
     };
     const early = this.#beforeAttention(admit, signal);
@@ -545,6 +547,10 @@ export class Engine {
     target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
     target.kernels.put(target.workspace.hidden, bytes);
   }
+}
+
+function spansOf(observer: ForwardObserver | undefined): ((span: TokenSpan) => void) | undefined {
+  return observer?.span && ((span) => observer.span!(span));
 }
 
 async function loadPredictorLayer(

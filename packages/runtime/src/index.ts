@@ -37,3 +37,4 @@ export {
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";
+export type { TokenSpan } from "./token-meter.js";

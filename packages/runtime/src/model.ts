@@ -31,7 +31,7 @@ import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
-import { Engine } from "./engine.js";
+import { Engine, type ForwardObserver } from "./engine.js";
 import type { NeuronMode } from "./engine-parts.js";
 import { memoryRequest } from "./engine-sizes.js";
 import { predictRun } from "./predicted-run.js";
@@ -115,6 +115,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[];
   /** Go on after the end-of-sequence token. */
   readonly ignoreEos?: boolean;
+  /** Looks into the forward pass of every decoded token. */
+  readonly observer?: ForwardObserver | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -257,7 +259,7 @@ export class Model {
         let stats: TokenStats | null = null;
         if (more) {
           try {
-            ({ logits, stats } = await session.decode(token, signal));
+            ({ logits, stats } = await session.decode(token, signal, options.observer));
           } catch (error) {
             this.#giveUpDevice(error);
             ({ session, logits, batches, stats } = await this.#begin(promptTokens, tokens, contextTokens, options));
@@ -286,7 +288,7 @@ export class Model {
     prompt: readonly number[],
     tokens: readonly number[],
     contextTokens: number,
-    { onProgress, signal }: GenerateOptions,
+    { onProgress, signal, observer }: GenerateOptions,
   ): Promise<{ session: Session; logits: Float32Array; batches: readonly TokenStats[]; stats: TokenStats | null }> {
     const onPrefill = (loaded: number) =>
       onProgress?.({ phase: "prefill", loaded, total: prompt.length, unit: "tokens" });
@@ -295,7 +297,7 @@ export class Model {
         const session = await this.#sessionFor(contextTokens, onProgress, signal);
         const { logits: first, batches } = await session.prefill(prompt, signal, onPrefill);
         let step: { logits: Float32Array; stats: TokenStats | null } = { logits: first, stats: null };
-        for (const token of tokens) step = await session.decode(token, signal);
+        for (const token of tokens) step = await session.decode(token, signal, observer);
         return { session, batches, ...step };
       } catch (error) {
         this.#giveUpDevice(error);

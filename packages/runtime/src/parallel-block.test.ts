@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import { openFixture } from "./checkpoint.fixture.js";
 import { Model, type ModelOptions } from "./model.js";
 import { noisePredictor } from "./noise-predictor.fixture.js";
+import type { TokenSpan } from "./token-meter.js";
 
 const LAYERS = 3;
 
@@ -66,6 +67,28 @@ it("without overlap nothing flies during attention", async () => {
 
 it("where the FFN reads what attention has changed, its neurons are named after attention", async () => {
   expect(await eventsOfToken("opt-tiny-sharded", {})).toEqual(perLayer("attention", "read", "wait"));
+});
+
+it("spans of a decoded token: phases fill its time without a gap, and a flight spans attention", async () => {
+  const { model } = await openNoted("falcon-tiny-mqa", { windowTokens: 1 });
+  const spans: TokenSpan[] = [];
+  const stats = await model.withSession(8, async (session) => {
+    await session.prefill([3, 50, 211]);
+    await session.decode(7);
+    return (await session.decode(499, undefined, { span: (span) => void spans.push(span) })).stats;
+  });
+  await model.close();
+  const phases = spans.filter(({ what }) => what !== "flight");
+  expect(phases[0]!.beginMs).toBe(0);
+  for (const [i, { beginMs }] of phases.slice(1).entries()) expect(beginMs).toBeCloseTo(phases[i]!.endMs, 9);
+  expect(phases.at(-1)!.endMs).toBeCloseTo(stats.ms, 9);
+  const flights = spans.filter(({ what }) => what === "flight");
+  expect(flights).toHaveLength(LAYERS);
+  for (const flight of flights) {
+    const during = (what: string) =>
+      phases.some((phase) => phase.what === what && phase.beginMs >= flight.beginMs && phase.endMs <= flight.endMs);
+    expect(during("attention")).toBe(true);
+  }
 });
 
 it("looking ahead is no guess here, and changes nothing", async () => {

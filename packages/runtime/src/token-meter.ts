@@ -6,17 +6,27 @@ import type { PhaseMs, TokenStats } from "@flashwick/core";
 
 export type Phase = keyof PhaseMs;
 
+/** A stretch of a token's time: a phase of computing, or a flight of reads, which phases go on beside. Milliseconds from the token's beginning. */
+export interface TokenSpan {
+  readonly what: Phase | "flight";
+  readonly beginMs: number;
+  readonly endMs: number;
+}
+
 const noMs = (): PhaseMs => ({ predict: 0, cache: 0, check: 0, readWait: 0, attention: 0, ffn: 0, head: 0, other: 0 });
 
 export class TokenMeter {
   readonly #clock: () => number;
   #phase: Phase = "other";
   #since = 0;
+  /** When the phase was entered, however often since. */
+  #phaseSince = 0;
   #start = 0;
   #ms = noMs();
   counters = { named: 0, hits: 0, misses: 0, loaded: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
 
   #flightSince = 0;
+  #onSpan: ((span: TokenSpan) => void) | undefined;
   #flightMs = 0;
 
   /** @param clock Milliseconds, monotonic. */
@@ -24,8 +34,13 @@ export class TokenMeter {
     this.#clock = clock;
   }
 
-  /** Begins a token (or a prefill): clears everything. */
-  begin(): void {
+  /**
+   * Begins a token (or a prefill): clears everything.
+   *
+   * @param onSpan Hears of each phase and flight as it ends.
+   */
+  begin(onSpan?: (span: TokenSpan) => void): void {
+    this.#onSpan = onSpan;
     this.#ms = noMs();
     this.counters = {
       named: 0,
@@ -40,7 +55,7 @@ export class TokenMeter {
     this.#phase = "other";
     this.#flightMs = 0;
     // What was begun ahead, before this token, counts from now on.
-    this.#since = this.#start = this.#flightSince = this.#clock();
+    this.#since = this.#phaseSince = this.#start = this.#flightSince = this.#clock();
   }
 
   /** A batch of reads has begun. */
@@ -50,14 +65,22 @@ export class TokenMeter {
 
   /** All of it has landed. */
   land(): void {
-    this.#flightMs += this.#clock() - this.#flightSince;
+    const now = this.#clock();
+    this.#flightMs += now - this.#flightSince;
+    this.#tell("flight", this.#flightSince, now);
   }
 
   enter(phase: Phase): void {
     const now = this.#clock();
     this.#ms[this.#phase] += now - this.#since;
+    if (phase !== this.#phase) this.#tell(this.#phase, this.#phaseSince, now);
+    if (phase !== this.#phase) this.#phaseSince = now;
     this.#since = now;
     this.#phase = phase;
+  }
+
+  #tell(what: TokenSpan["what"], begin: number, end: number): void {
+    if (end > begin) this.#onSpan?.({ what, beginMs: begin - this.#start, endMs: end - this.#start });
   }
 
   /** @param aside Reads that the method itself would not do (the oracle's look at the whole layer): counted apart. */

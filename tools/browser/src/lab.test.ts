@@ -121,6 +121,31 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
   });
 
+  it("shows a token's phases beside the reads in flight, in numbers too", async () => {
+    const page = await visit();
+    await page.fill("#readers", "2");
+    await page.fill("#budget", "55");
+    await generate(page, 12);
+    const text = (await page.textContent("#spans-text")) ?? "";
+    if (pictures) await page.locator("section:has(#spans)").screenshot({ path: join(pictures, "lab-token.png") });
+    const [, ms, flown, beside] = /([\d.]+) ms\. Reads were in flight for ([\d.]+) ms, ([\d.]+) of them/.exec(text)!;
+    expect(Number(flown)).toBeLessThanOrEqual(Number(ms));
+    expect(Number(beside)).toBeLessThanOrEqual(Number(flown));
+    expect(await page.textContent("#phases")).toContain("attention");
+  });
+
+  it("computes on the graphics processor when told to, to the same text", async () => {
+    const page = await visit();
+    await generate(page, 8);
+    const text = await page.textContent("#text");
+    await page.selectOption("#backend", "webgpu");
+    await page.waitForFunction(() =>
+      document.getElementById("prediction")?.textContent?.startsWith("Nothing predicted"),
+    );
+    await generate(page, 8);
+    expect(await page.textContent("#text")).toBe(text);
+  });
+
   it("trains a predictor in the page, can be stopped, and runs with it", async () => {
     const page = await visit();
     await page.fill("#train-tokens", "8192");

@@ -2,7 +2,7 @@
  * Opening a model in a page: from its private file system, or straight from a web server. In a dedicated worker: computing blocks, and pages have no
  * synchronous handles.
  *
- * WebAssembly SIMD on the worker that calls; reads by workers of their own where memory can be shared.
+ * WebAssembly SIMD on the worker that calls, or the graphics processor; reads by workers of their own where memory can be shared.
  */
 import type { ByteSource, PredictorSource } from "@flashwick/core";
 import type { DeviceProfile } from "@flashwick/cost-model";
@@ -11,11 +11,15 @@ import type { FlashReader } from "@flashwick/flash-io";
 import { type HttpReaderOptions, type HttpSourceOptions, httpSource, openHttpReader } from "@flashwick/flash-io/http";
 import { type ModelStore, type OpfsReaderOptions, openOpfsReader } from "@flashwick/flash-io/opfs";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { openWebGpu, type WebGpu } from "@flashwick/kernels-webgpu";
+import { deviceCompute } from "../device-compute.js";
 import { Model, type ModelOptions } from "../model.js";
 
 export interface OpenBrowserModelOptions extends ModelOptions {
   /** Name (stored) or address of a predictor file; `auto` (default): `<model>.predictor.gguf` beside the model, if it is there; null: none. */
   readonly predictor?: string | "auto" | null;
+  /** Default `auto`: WebAssembly SIMD. `webgpu`: the graphics processor; nothing is predicted of its speed. */
+  readonly backend?: "auto" | "wasm" | "webgpu";
   /** Default: what suits. */
   readonly reader?: OpfsReaderOptions;
   /** What this machine can do: predictions (`model.predict`) stand on it. Default null: none. */
@@ -86,18 +90,24 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
       predictor = await openPredictorFile(source);
     }
     const reader = await open(origins.reader);
+    const device = options.backend === "webgpu" ? await open(openDevice) : null;
     const [, ...beside] = opened;
+    const compute = device
+      ? { ...deviceCompute(device.gpu), profile: null }
+      : // One core computes, and every page has more than one.
+        {
+          kernels: createWasmKernels,
+          backend: "wasm",
+          overlap: reader.readers > 0,
+          profile: options.profile ?? null,
+        };
     const parts = {
       file,
       reader,
-      kernels: createWasmKernels,
-      backend: "wasm",
       predictor,
       clock: () => performance.now(),
-      // One core computes, and every page has more than one.
-      overlap: reader.readers > 0,
       sharedMemory: reader.needsSharedMemory,
-      profile: options.profile ?? null,
+      ...compute,
       onClose: async () => {
         // The file and its reader are the model's own.
         for (const one of beside) if (one !== reader) await one.close();
@@ -109,6 +119,11 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
     for (const one of opened.reverse()) await one.close().catch(() => {});
     throw error;
   }
+}
+
+async function openDevice(): Promise<{ readonly gpu: WebGpu; close(): Promise<void> }> {
+  const gpu = await openWebGpu();
+  return { gpu, close: async () => gpu.close() };
 }
 
 function predictorOf(name: string, { predictor = "auto", mode }: OpenBrowserModelOptions) {
