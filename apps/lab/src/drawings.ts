@@ -140,34 +140,45 @@ export function drawMisses(
 export interface EpochPoint {
   readonly layer: number;
   readonly epoch: number;
-  /** Share of the output mass. */
-  readonly missedMass: number;
+  readonly loss: number;
+  /** Share of the active neurons. */
+  readonly recall: number;
 }
 
-/** Missed mass after each epoch: a line a layer, one behind the other. */
+/** Loss and recall after each epoch, above each other: a line a layer, one layer behind the other. */
 export function drawTraining(canvas: HTMLCanvasElement, points: readonly EpochPoint[], nLayers: number): void {
-  const { context, width, height, ink } = prepare(canvas, 130);
-  const left = 48;
-  const bottom = height - 18;
-  const most = Math.max(1e-3, ...points.map(({ missedMass }) => missedMass));
-  const last = Math.max(...points.map(({ epoch }) => epoch));
+  const { context, width, height, ink } = prepare(canvas, 198);
+  const left = 56;
   const room = (width - left) / nLayers;
-  for (let layer = 0; layer < nLayers; layer++) {
-    const own = points.filter((point) => point.layer === layer);
-    context.strokeStyle = layer % 2 === 0 ? "#0072b2" : "#d55e00";
+  const last = Math.max(...points.map(({ epoch }) => epoch));
+  const panels = [
+    { key: "loss", colour: "#d55e00", top: 26, format: (value: number) => value.toFixed(3) },
+    { key: "recall", colour: "#0072b2", top: 112, format: (value: number) => `${Math.round(100 * value)} %` },
+  ] as const;
+  const tall = 50;
+  for (const { key, colour, top, format } of panels) {
+    const values = points.map((point) => point[key]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const y = (value: number) => top + tall * (high === low ? 0.5 : (high - value) / (high - low));
+    context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = 2;
-    context.beginPath();
-    for (const { epoch, missedMass } of own) {
-      context.lineTo(left + room * (layer + 0.15 + (0.7 * epoch) / last), bottom - (missedMass / most) * (bottom - 10));
+    for (let layer = 0; layer < nLayers; layer++) {
+      context.beginPath();
+      for (const point of points.filter((own) => own.layer === layer)) {
+        const x = left + room * (layer + 0.15 + (0.7 * point.epoch) / last);
+        context.lineTo(x, y(point[key]));
+        context.fillRect(x - 2, y(point[key]) - 2, 4, 4);
+      }
+      context.stroke();
     }
-    context.stroke();
+    context.fillStyle = ink;
+    context.textAlign = "right";
+    context.fillText(format(high), left - 4, top + 4);
+    if (high > low) context.fillText(format(low), left - 4, top + tall + 4);
+    context.textAlign = "left";
+    context.fillText(key === "loss" ? "loss" : "recall on held-out text", left, top - 6);
   }
-  context.fillStyle = ink;
-  context.textAlign = "right";
-  context.fillText(`${(100 * most).toFixed(1)} %`, left - 4, 14);
-  context.fillText("0", left - 4, bottom);
-  context.textAlign = "left";
-  context.fillText("missed output, layer by layer →", left, height - 4);
+  context.fillText("epochs, layer by layer →", left, height - 4);
 }
 
 /** Clears a canvas, sized to its place on the screen. */

@@ -122,7 +122,7 @@ async function train(name: string, tokens: number): Promise<void> {
     const predictor = await trainHere(model, {
       ...{ text, tokens, signal: stop.signal },
       onProgress: ({ phase, loaded, total }) => say({ kind: "progress", what: phase, loaded, total, detail: "steps" }),
-      onEpoch: (layer, { epoch, loss, missedMass }) => say({ kind: "epoch", layer, nLayers, epoch, loss, missedMass }),
+      onEpoch: (layer, report) => say({ kind: "epoch", layer, nLayers, ...report }),
     });
     const sink = memorySink();
     await writePredictorFile(sink, predictor);

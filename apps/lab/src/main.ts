@@ -148,13 +148,13 @@ function showPrediction(prediction: Prediction): void {
 
 /** Epochs of the training that goes on, by layer. */
 let epochs: EpochPoint[] = [];
-function showEpoch({ layer, nLayers, epoch, loss, missedMass }: Extract<Answer, { kind: "epoch" }>): void {
-  epochs.push({ layer, epoch, missedMass });
+function showEpoch({ layer, nLayers, epoch, loss, missedMass, recall }: Extract<Answer, { kind: "epoch" }>): void {
+  epochs.push({ layer, epoch, loss, recall });
   const canvas = element<HTMLCanvasElement>("train-curve");
   canvas.hidden = false;
   drawTraining(canvas, epochs, nLayers);
   element("train-text").textContent =
-    `Layer ${layer + 1} of ${nLayers}, epoch ${epoch}: loss ${loss.toFixed(4)}, misses ${(100 * missedMass).toFixed(2)} % of the output on text that it has not seen.`;
+    `Layer ${layer + 1} of ${nLayers}, epoch ${epoch}: loss ${loss.toFixed(4)}; names ${(100 * recall).toFixed(1)} % of the active neurons, misses ${(100 * missedMass).toFixed(2)} % of the output on text that it has not seen.`;
 }
 
 let asked: ReturnType<typeof setTimeout> | undefined;

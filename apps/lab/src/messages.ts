@@ -117,6 +117,7 @@ export type Answer =
       readonly epoch: number;
       readonly loss: number;
       readonly missedMass: number;
+      readonly recall: number;
     }
   | { readonly kind: "trained"; readonly name: string; readonly recall: number; readonly missedMass: number }
   | { readonly kind: "prediction"; readonly prediction: Prediction }

@@ -6,6 +6,7 @@ import {
   CURVE_BINS,
   missedMassAt,
   qualityAt,
+  recallAt,
   thresholdOfBin,
 } from "./calibration-curve.js";
 
@@ -100,6 +101,7 @@ it("a layer that is never active misses nothing", () => {
     namedShare: 0,
   });
   expect(missedMassAt(silent, 2)).toBe(0);
+  expect(recallAt(silent, 2)).toBe(1);
 });
 
 it("missed mass at a ratio lies between the points of the curve", () => {
@@ -109,4 +111,7 @@ it("missed mass at a ratio lies between the points of the curve", () => {
   expect(missedMassAt(CURVE, 2)).toBe(0);
   expect(missedMassAt(CURVE, 0)).toBe(1);
   expect(missedMassAt(CURVE, 0.125)).toBe(12 / 16);
+  expect(recallAt(CURVE, 2)).toBe(1);
+  expect(recallAt(CURVE, 0)).toBe(0);
+  expect(recallAt(CURVE, 0.25)).toBeGreaterThan(recallAt(CURVE, 0.125));
 });

@@ -62,14 +62,25 @@ export function accumulateCurve(curve: CalibrationCurve): NamedAbove {
 /** Share of the output mass that is missed when `namedPerActive` times as many neurons are named as are active; interpolated. */
 export function missedMassAt(curve: CalibrationCurve, namedPerActive: number): number {
   if (curve.mass === 0) return 0;
-  const { named, missed } = accumulateCurve(curve);
-  const target = namedPerActive * curve.active;
+  const above = accumulateCurve(curve);
+  return interpolate(above.missed, above.named, namedPerActive * curve.active) / curve.mass;
+}
+
+/** Share of the active neurons that are named then; interpolated. */
+export function recallAt(curve: CalibrationCurve, namedPerActive: number): number {
+  if (curve.active === 0) return 1;
+  const above = accumulateCurve(curve);
+  return interpolate(above.hits, above.named, namedPerActive * curve.active) / curve.active;
+}
+
+/** What `values` would be where `target` neurons are named. */
+function interpolate(values: Float64Array, named: Float64Array, target: number): number {
   let bin = CURVE_BINS - 1;
   while (bin > 0 && named[bin]! < target) bin--;
-  if (bin === CURVE_BINS - 1) return missed[bin]! / curve.mass;
+  if (bin === CURVE_BINS - 1) return values[bin]!;
   const span = named[bin]! - named[bin + 1]!;
   const part = span === 0 ? 0 : Math.min(1, Math.max(0, (target - named[bin + 1]!) / span));
-  return (missed[bin + 1]! + part * (missed[bin]! - missed[bin + 1]!)) / curve.mass;
+  return values[bin + 1]! + part * (values[bin]! - values[bin + 1]!);
 }
 
 /** The quality at a bin's threshold; `layer` and `rank` are carried through. */

@@ -4,6 +4,7 @@ export {
   type CalibrationCurve,
   missedMassAt,
   qualityAt,
+  recallAt,
   thresholdOfBin,
 } from "./calibration-curve.js";
 export { type Candidate, type CandidateBudget, type CandidateChoice, chooseCandidates } from "./candidate-choice.js";

@@ -5,7 +5,7 @@
 import { InputError, type OnProgress } from "@flashwick/core";
 import type { KernelFactory } from "@flashwick/kernels";
 import { type PredictorDType, quantisePredictorMatrix } from "../predictor-matrix.js";
-import { type CalibrationCurve, missedMassAt } from "./calibration-curve.js";
+import { type CalibrationCurve, missedMassAt, recallAt } from "./calibration-curve.js";
 import { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
 import {
   DEFAULT_TRAINER_SETTINGS,
@@ -52,6 +52,8 @@ export interface EpochReport {
   readonly loss: number;
   /** On held-out tokens at `namedPerActive`, with the weights as stored. */
   readonly missedMass: number;
+  /** Share of the active neurons that are named, on the same tokens at the same number. */
+  readonly recall: number;
 }
 
 /** The best epoch so far. */
@@ -106,7 +108,8 @@ export async function trainLayer(
     const loss = await trainEpoch(trainer, samples.layer, options);
     const epoch = judge(trainer);
     if (best === null || epoch.missedMass < best.missedMass) best = epoch;
-    epochs.push({ epoch: epoch.epoch, loss, missedMass: epoch.missedMass });
+    const recall = recallAt(epoch.curve, options.namedPerActive ?? DEFAULT_NAMED_PER_ACTIVE);
+    epochs.push({ epoch: epoch.epoch, loss, missedMass: epoch.missedMass, recall });
     options.onCheckpoint?.({ trainer: trainer.state(), best, epochs: [...epochs] });
   }
   if (best === null) throw new InputError("INPUT_INVALID", `layer ${samples.layer}: expected at least one epoch`);
