@@ -1,2 +1,3 @@
-export { type ComputePool, type ComputePoolOptions, createComputePool } from "./compute-pool.js";
+export type { ComputePool, ComputePoolOptions } from "../threads/compute-pool.js";
+export { createComputePool } from "./compute-pool.js";
 export { type KernelRow, type MeasureKernelsOptions, measureHandOffUs, measureKernels } from "./measure-kernels.js";

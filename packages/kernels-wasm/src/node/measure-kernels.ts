@@ -8,7 +8,8 @@
 import { bytesPerElement, DTYPES, type DType } from "@flashwick/core";
 import { Arena, type Matrix, type Ptr } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase } from "@flashwick/kernels/conformance";
-import { type NodeComputePool, startPool } from "./compute-pool.js";
+import type { ComputePool } from "../threads/compute-pool.js";
+import { startPool } from "./compute-pool.js";
 
 const MiB = 2 ** 20;
 /** Well beyond last-level caches. */
@@ -45,7 +46,7 @@ export interface KernelRow {
 
 /** Everything of a row that takes part in timing. */
 interface Bench {
-  readonly pool: NodeComputePool;
+  readonly pool: ComputePool;
   readonly arena: Arena;
   readonly weights: Ptr;
   readonly weightBytes: number;

@@ -1,0 +1,50 @@
+/** Every op that threads share out, for tests of pools: what they leave behind must not depend on who computed what. */
+import { DTYPES } from "@flashwick/core";
+import type { KvCache, Matrix, SlotMatrix, TrainingKernels } from "@flashwick/kernels";
+
+/** Bytes of an arena in which there is room for them. */
+export const SPLIT_OPS_ARENA_BYTES = 4 * 2 ** 20;
+
+/** Awkward widths, prime counts; each op whole and over an odd range. Returns every byte that they leave behind. */
+export function everySplitOp(kernels: TrainingKernels): Uint8Array {
+  const { arena } = kernels;
+  const vector = (n: number) => {
+    const ptr = arena.allocate(4 * n + 64, 64);
+    arena.f32(ptr, n).set(Float32Array.from({ length: n }, (_, i) => Math.sin(i * i + n)));
+    return ptr;
+  };
+  const weights = arena.allocate(2 ** 20, 64);
+  const words = arena.u32(weights, 2 ** 18);
+  for (let i = 0; i < words.length; i++) words[i] = (Math.imul(i + 1, 2654435761) & 0x83ff83ff) | 0x38003800;
+  const n = 83;
+  const slots = arena.allocate(4 * n);
+  arena.u32(slots, n).set(Uint32Array.from({ length: n }, (_, i) => (i * 5) % 97));
+  const x = vector(3 * 80);
+  const scratch = arena.allocate(Math.max(kernels.scratchBytes(80, 3), kernels.attentionScratchBytes(40)), 64);
+  const out = arena.allocate(64, 64);
+  for (const dtype of DTYPES) {
+    const scales = dtype === "int8" ? vector(1003) : 0;
+    const w: Matrix = { dtype, data: weights, scales, rows: 1003, cols: 72 };
+    kernels.linear(arena.allocate(4 * 3 * 1008, 64), x, w, vector(1003), 3, scratch);
+    kernels.linear(arena.allocate(4 * 1008, 64), x, w, 0, 1, scratch, 5, 777);
+    const scalesOffsetBytes = dtype === "int8" ? 1000 : 0;
+    const layout = { dtype, base: weights, strideBytes: 1024, downOffsetBytes: 512, scalesOffsetBytes };
+    const matrix: SlotMatrix = { ...layout, dModel: 72, bias: vector(97) };
+    const act = arena.allocate(4 * 3 * 96, 64);
+    kernels.ffnUp(act, x, matrix, slots, n, 3, "relu", scratch);
+    kernels.ffnDown(vector(3 * 80), act, matrix, slots, n, 3);
+    kernels.ffnUp(arena.allocate(4 * 96, 64), x, matrix, slots, n, 1, "gelu", scratch, 3, 64);
+    kernels.ffnDown(vector(80), act, matrix, slots, n, 1, 16, 80);
+  }
+  for (const dtype of ["f32", "f16", "int8"] as const) {
+    const store = () => arena.allocate(4 * 5 * 40 * 15, 64);
+    const shape = { dtype, capacityTokens: 40, nKvHeads: 5, headDim: 15 };
+    const cache: KvCache = { ...shape, keys: store(), values: store(), keyScales: store(), valueScales: store() };
+    kernels.storeKv(cache, vector(33 * 80), vector(33 * 80), 0, 33);
+    kernels.attention(vector(3 * 80), x, cache, { nHeads: 5, scale: 0.25 }, 30, 3, scratch);
+    kernels.attention(vector(80), x, cache, { nHeads: 5, scale: 0.25, slopes: vector(5) }, 32, 1, scratch, 1, 4);
+  }
+  kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 1021, slots, n);
+  kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 300, slots, n, 7, 50);
+  return arena.u8(out, arena.mark() - out).slice();
+}
