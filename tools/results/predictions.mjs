@@ -13,9 +13,7 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
-import { measureSparsity } from "@flashwick/runtime";
-import { openModel } from "@flashwick/runtime/node";
-import { predictedRun, quickProfile, textTokens } from "./src/predicted-run.mjs";
+import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
 import { scatterPicture } from "./src/scatter-picture.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -47,7 +45,7 @@ for (const size of Object.keys(names)) {
   const length = LENGTHS[size];
   const total = length.promptTokens + length.warmUpTokens + length.decodeTokens;
   const reference = `${names[size]}-f16.gguf`;
-  const { tokens, ...recorded } = await recordText(reference, FIRST_TOKEN[size], total);
+  const { tokens, ...recorded } = await recordText(reference, texts.evaluation, FIRST_TOKEN[size], total);
   for (const setting of SETTINGS) {
     const layout = setting.layout ?? "bundled";
     const file = `${names[size]}-${setting.dtype}${layout === "split" ? "-split" : ""}.gguf`;
@@ -57,20 +55,6 @@ for (const size of Object.keys(names)) {
   }
 }
 summarize();
-
-/** What the predictor names of the text that will be decoded: recorded once for each model, for all its runs. */
-async function recordText(file, first, count) {
-  const model = await openModel(file, { mode: "predicted" });
-  try {
-    const tokens = textTokens(model, texts.evaluation, first, count);
-    const byLayer = Array.from({ length: model.header.geometry.nLayers }, () => []);
-    const onNamed = (layer, named) => byLayer[layer].push(named);
-    const statistics = await measureSparsity(model, [tokens], { source: "a recording of the text", onNamed });
-    return { tokens, statistics, sets: tokens.map((_, t) => byLayer.map((sets) => sets[t])) };
-  } finally {
-    await model.close();
-  }
-}
 
 async function measure(size, setting, tokens, length, recorded) {
   let profile = await quickProfile(setting.file);

@@ -7,8 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
-import { openModel } from "@flashwick/runtime/node";
-import { predictedRun, quickProfile, textTokens } from "./src/predicted-run.mjs";
+import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
 
 const [file, percent = "50"] = process.argv.slice(2);
 const length = { promptTokens: 16, warmUpTokens: 8, decodeTokens: 32 };
@@ -23,18 +22,11 @@ grid.push(
   { readers: 16, mergeGapBytes: 65536, overlap: true, threads: 1 },
 );
 
-const model = await openModel(file, { mode: "predicted" });
-const tokens = textTokens(
-  model,
-  demoModels["opt-demo"].texts.evaluation,
-  2000,
-  length.promptTokens + length.warmUpTokens + length.decodeTokens,
-);
-await model.close();
-
+const total = length.promptTokens + length.warmUpTokens + length.decodeTokens;
+const { tokens, ...recorded } = await recordText(file, demoModels["opt-demo"].texts.evaluation, 2000, total);
 const profile = await quickProfile(file);
 const run = (options) =>
-  predictedRun({ file, budgetPercent: Number(percent), options }, tokens, length, undefined, profile);
+  predictedRun({ file, budgetPercent: Number(percent), options }, tokens, length, recorded, profile);
 /** The planner's pick is one of the rows: measured in the same turns. */
 const rows = [{ title: "the planner's pick", options: {} }, ...grid.map((options) => ({ title: "", options }))].map(
   (row) => ({

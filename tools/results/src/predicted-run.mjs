@@ -4,14 +4,33 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { cpus } from "node:os";
-import { summarizeRun } from "@flashwick/runtime";
+import { measureSparsity, summarizeRun } from "@flashwick/runtime";
 import { measureProfile, openModel } from "@flashwick/runtime/node";
 
 /** Tokens of a text as a run takes them in, BOS first. */
-export function textTokens(model, path, first, count) {
+function textTokens(model, path, first, count) {
   const tokens = model.tokenizer.encode(readFileSync(path, "utf8"), false);
   const bos = model.header.geometry.bosTokenId;
   return [...(bos === null ? [] : [bos]), ...tokens.slice(first)].slice(0, count);
+}
+
+/**
+ * What the predictor names of the text that will be decoded: recorded once for each model, for all its runs.
+ *
+ * @param first Of the text's tokens, the first that is taken.
+ * @returns { tokens, statistics, sets }: the tokens, the means, and the sets themselves by [token][layer]
+ */
+export async function recordText(file, textPath, first, count) {
+  const model = await openModel(file, { mode: "predicted" });
+  try {
+    const tokens = textTokens(model, textPath, first, count);
+    const byLayer = Array.from({ length: model.header.geometry.nLayers }, () => []);
+    const onNamed = (layer, named) => byLayer[layer].push(named);
+    const statistics = await measureSparsity(model, [tokens], { source: "a recording of the text", onNamed });
+    return { tokens, statistics, sets: tokens.map((_, t) => byLayer.map((sets) => sets[t])) };
+  } finally {
+    await model.close();
+  }
 }
 
 /** Processor time of all processes, and of this one, in milliseconds. */
