@@ -3,8 +3,13 @@
  * trace and judged on the second, with the cache in front, since what hits is never read.
  */
 import { InputError } from "@flashwick/core";
-import { createNeuronCache } from "@flashwick/dram-cache";
-import { coActivationOrder, hotnessOrder, type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
+import {
+  coActivationOrder,
+  hotnessOrder,
+  type NeuronTrace,
+  placeTrace,
+  replayTrace,
+} from "@flashwick/dram-cache/simulate";
 import { cachePolicy } from "./cache-policy.js";
 import { type SimulatedTrace, type SimulateTraceOptions, simulateTrace } from "./simulate-trace.js";
 
@@ -80,17 +85,18 @@ function orderNeurons(
 }
 
 /** What the cache would have missed of each set. */
-function missesOf(trace: NeuronTrace, { slots, windowTokens = null }: ChoosePlacementOptions): NeuronTrace {
-  const { nLayers, dFf } = trace;
-  const caches = Array.from({ length: nLayers }, () =>
-    createNeuronCache({ dFf, slotCount: slots, policy: cachePolicy({ policy: "window", windowTokens }, dFf) }),
-  );
-  const tokens = trace.tokens.map((sets) =>
-    sets.map((set, layer) => {
-      const missed: number[] = [];
-      for (const { neurons, misses } of caches[layer]!.admit(set)) for (const i of misses) missed.push(neurons[i]!);
-      return Uint32Array.from(missed);
-    }),
-  );
-  return { ...trace, tokens };
+function missesOf(
+  trace: NeuronTrace,
+  { slots, windowTokens = null, strideBytes }: ChoosePlacementOptions,
+): NeuronTrace {
+  const missed = trace.tokens.map((sets) => sets.map((): number[] => []));
+  replayTrace(trace, {
+    slots,
+    policy: () => cachePolicy({ policy: "window", windowTokens }, trace.dFf),
+    slotBytes: strideBytes,
+    onWave: (layer, token, { neurons, misses }) => {
+      for (const i of misses) missed[token]![layer]!.push(neurons[i]!);
+    },
+  });
+  return { ...trace, tokens: missed.map((sets) => sets.map((neurons) => Uint32Array.from(neurons))) };
 }
