@@ -8,11 +8,16 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import type { TensorShape } from "./model-writer.js";
 
+/** A tensor of the checkpoint, by what the fingerprint says of it. */
+export interface SourceTensor extends TensorShape {
+  readonly sourceCrc32c: number;
+}
+
 /**
  * @param tensors Every resident tensor, each layer's records as `blk.<l>.ffn` `[dFf, dModel]`, and where neurons were placed each layer's
  * permutation as `blk.<l>.ffn_placement` `[1, dFf]`.
  */
-export function modelFingerprint(tensors: readonly (TensorShape & { readonly sourceCrc32c: number })[]): string {
+export function modelFingerprint(tensors: readonly SourceTensor[]): string {
   const lines = tensors.map((tensor) => {
     const crc = tensor.sourceCrc32c.toString(16).padStart(8, "0");
     return `${tensor.name}\t${tensor.rows}\t${tensor.cols}\t${crc}\n`;

@@ -1,7 +1,7 @@
 /** Where a layer's neurons stand in its records: a permutation, and what follows from it. SPEC.md, "Placement". */
 import { InputError, type ModelGeometry } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
-import type { TensorShape } from "./model-writer.js";
+import type { SourceTensor } from "./fingerprint.js";
 
 /** Of a layer's permutation, I32 `[dFf]`. */
 export function placementName(layer: number): string {
@@ -29,7 +29,7 @@ export function placementBytes(order: Uint32Array): Uint8Array {
 }
 
 /** What the fingerprint says of a placement: a predictor of one order names other neurons in another. */
-export function placementFacts(placement: readonly Uint32Array[]): (TensorShape & { readonly sourceCrc32c: number })[] {
+export function placementFacts(placement: readonly Uint32Array[]): SourceTensor[] {
   return placement.map((order, layer) => ({
     name: placementName(layer),
     rows: 1,

@@ -11,7 +11,7 @@
 import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import { modelFingerprint, sha256Hex } from "./fingerprint.js";
+import { modelFingerprint, type SourceTensor, sha256Hex } from "./fingerprint.js";
 import type { GgufValue } from "./gguf.js";
 import { decodeGgufHeader } from "./gguf-decoder.js";
 import type { ModelHeader } from "./model-file.js";
@@ -73,6 +73,8 @@ class StreamingModelWriter implements ModelWriter {
   readonly #spec: ModelSpec;
   readonly #plan: ModelPlan;
   readonly #journal: WriteJournal | null;
+  /** By layer; none where neurons stand as the checkpoint has them. */
+  readonly #placementFacts: readonly SourceTensor[];
   readonly #finished = new Map<string, FinishedPart>();
   readonly #open = new Map<string, Part>();
   readonly #rowEncoders = new Map<string, RowEncoder>();
@@ -84,6 +86,7 @@ class StreamingModelWriter implements ModelWriter {
     this.#spec = spec;
     this.#plan = plan;
     this.#journal = journal;
+    this.#placementFacts = placementFacts(spec.placement ?? []);
     this.residentTensors = Array.from(plan.residents.values(), (resident) => resident.shape);
   }
 
@@ -91,9 +94,7 @@ class StreamingModelWriter implements ModelWriter {
   async begin(sourceIdentity: string): Promise<void> {
     if (this.#journal === null) return;
     const { placement, ...spec } = this.#spec;
-    const planHash = sha256Hex(
-      JSON.stringify([1, spec, sourceIdentity, ...(placement ? placementFacts(placement) : [])]),
-    );
+    const planHash = sha256Hex(JSON.stringify([1, spec, sourceIdentity, ...this.#placementFacts]));
     const parts = decodeJournal(await this.#journal.entries(), planHash);
     if (parts === null) {
       await this.#journal.clear();
@@ -275,7 +276,7 @@ class StreamingModelWriter implements ModelWriter {
       for (const tensor of [records, downRecords, checksums]) if (tensor !== null) crcs[tensor] = crcOfCrcs!;
     }
     for (const [layer, tensor] of (this.#plan.placements ?? []).entries()) {
-      crcs[tensor] = crc32c(placementBytes(this.#spec.placement![layer]!));
+      crcs[tensor] = this.#placementFacts[layer]!.sourceCrc32c;
     }
     return crcs;
   }
@@ -291,8 +292,7 @@ class StreamingModelWriter implements ModelWriter {
       ...shape,
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
-    const { placement } = this.#spec;
-    return modelFingerprint(placement ? [...weights, ...placementFacts(placement)] : weights);
+    return modelFingerprint([...weights, ...this.#placementFacts]);
   }
 
   #offsetOf(tensor: number): number {
