@@ -1,8 +1,7 @@
 /** The placement step of `flashwick convert`: an order of neurons on flash from a recorded trace, if it reads faster. */
-import { readFile } from "node:fs/promises";
 import { InputError, type Predictor } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
-import { decodeTrace, type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
+import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
 import { planHeader, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { type ConversionResult, readCheckpointConfig } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
@@ -12,14 +11,14 @@ import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
 import { sidecarPath } from "@flashwick/runtime/node";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import type { FileConversionOptions } from "./conversion.js";
-import { readDeviceProfile } from "./json-file.js";
+import { readTrace } from "./trace-file.js";
 
 export interface PlacementWish {
   readonly trace: string;
   /** Slots of a layer's cache, as a share of its neurons. */
   readonly slots: number;
-  readonly device: string | undefined;
-  readonly preset: string | undefined;
+  /** Null: what is kept of this machine, else a preset. */
+  readonly device: DeviceProfile | null;
 }
 
 /** What the step came to. */
@@ -37,13 +36,10 @@ const DEFAULT_PRESET = "nvme-pcie4";
 export async function planPlacement(
   folder: string,
   output: string,
-  { trace: path, slots: share, device, preset }: PlacementWish,
+  { trace: path, slots: share, device }: PlacementWish,
   form: Pick<FileConversionOptions, "dtype" | "layout" | "stride">,
 ): Promise<PlacementResult> {
-  const file = await readFile(path).catch((cause: Error) => {
-    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
-  });
-  const trace = decodeTrace(file, path);
+  const trace = await readTrace(path);
   const { geometry, dtype } = await readCheckpointConfig(await openCheckpointFolder(folder));
   if (trace.nLayers !== geometry.nLayers || trace.dFf !== geometry.dFf) {
     const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${geometry.nLayers} of ${geometry.dFf}`;
@@ -54,7 +50,7 @@ export async function planPlacement(
     ...(form.layout ? { layout: form.layout } : {}),
     ...(form.stride ? { strideBytes: form.stride } : {}),
   });
-  const profile = await deviceOf(output, device, preset);
+  const profile = device ?? readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
   const slots = Math.max(1, Math.round(share * geometry.dFf));
   const choice = choosePlacement(trace, {
     slots,
@@ -64,16 +60,6 @@ export async function planPlacement(
     device: { profile, readers: READERS },
   });
   return { ...choice, device: profile.name, slots, trace };
-}
-
-async function deviceOf(
-  output: string,
-  device: string | undefined,
-  preset: string | undefined,
-): Promise<DeviceProfile> {
-  if (device !== undefined) return await readDeviceProfile(device);
-  if (preset !== undefined) return devicePreset(preset);
-  return readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
 }
 
 export const DEVICE_TEXT = `a published device (default: what flashwick profile has kept of this machine, else ${DEFAULT_PRESET}): ${DEVICE_PRESETS.join(", ")}`;

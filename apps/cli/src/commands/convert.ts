@@ -6,23 +6,21 @@ import { sidecarPath } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { convertToFile } from "../conversion.js";
-import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
+import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { orAuto, plainBytes, share } from "../option-values.js";
 import { checkOutput } from "../output-file.js";
 import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
 import type { CommonFlags } from "../report.js";
 import { figure, table } from "../table.js";
 
-interface ConvertFlags extends CommonFlags {
+interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
   readonly dtype?: DType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
   readonly placement?: string;
   readonly placementSlots: number;
-  readonly device?: string;
-  readonly preset?: string;
   readonly predictor?: string;
   readonly force?: boolean;
 }
@@ -116,16 +114,14 @@ function convert({ terminal }: Invocation, folder: string, flags: ConvertFlags):
 async function placementOf(
   folder: string,
   trace: string,
-  { output, placementSlots: slots, device, preset, force, predictor }: ConvertFlags,
+  { output, placementSlots: slots, force, predictor, ...deviceFlags }: ConvertFlags,
   form: Parameters<typeof planPlacement>[3],
 ): Promise<PlacementResult> {
-  if (device !== undefined && preset !== undefined) {
-    throw new UsageError("expected one of --device and --preset, found both");
-  }
   // Refused before the work.
+  const device = await namedDevice(deviceFlags);
   checkOutput(output, force);
   if (predictor !== undefined) checkOutput(sidecarPath(output), force);
-  return await planPlacement(folder, output, { trace, slots, device, preset }, form);
+  return await planPlacement(folder, output, { trace, slots, device }, form);
 }
 
 function placementLine({ placementOrder: order, placementOrders, placementDevice: device }: Conversion): string {

@@ -1,14 +1,14 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
 import { type DType, formatBytes, isFlashwickError } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, devicePreset, planRun } from "@flashwick/cost-model";
+import { DEVICE_PRESETS, type DeviceProfile, planRun } from "@flashwick/cost-model";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
-import { readDeviceProfile } from "../json-file.js";
+import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { byteSize, integer } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import { type Energy, type PlanFacts, planDocument, refusalDocument } from "../plan/plan-document.js";
@@ -16,10 +16,8 @@ import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-su
 import { planText } from "../plan/plan-text.js";
 import type { CommonFlags, Report } from "../report.js";
 
-interface PlanFlags extends CommonFlags {
+interface PlanFlags extends CommonFlags, DeviceFlags {
   readonly dramBudget?: ByteSize;
-  readonly device?: string;
-  readonly preset?: string;
   readonly dtype?: DType;
   readonly layout?: "bundled" | "split";
   readonly context?: number;
@@ -96,7 +94,7 @@ export function planCommand(invocation: Invocation): Command {
 async function plan(model: string, flags: PlanFlags, report: Report): Promise<number> {
   checkOutput(flags.plot, flags.force);
   const subject = await openSubject(model, flags);
-  const profile = await deviceOf(model, flags);
+  const profile = (await namedDevice(flags)) ?? keptProfile(model);
   const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : null;
   const { name, dtype, sparsitySource, fileBytes } = subject;
   const facts: PlanFacts = {
@@ -143,11 +141,7 @@ function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectW
   };
 }
 
-async function deviceOf(model: string, { device, preset }: PlanFlags): Promise<DeviceProfile> {
-  if (device !== undefined && preset !== undefined)
-    throw new UsageError("expected one of --device and --preset, found both");
-  if (preset !== undefined) return devicePreset(preset);
-  if (device !== undefined) return await readDeviceProfile(device);
+function keptProfile(model: string): DeviceProfile {
   const kept = readKeptProfile(model) ?? readKeptProfile(".");
   if (kept) return kept;
   throw new UsageError(

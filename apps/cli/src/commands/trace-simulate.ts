@@ -1,8 +1,7 @@
 /** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
-import { readFile } from "node:fs/promises";
 import { formatBytes, InputError } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, devicePreset } from "@flashwick/cost-model";
-import { decodeTrace, type NeuronTrace } from "@flashwick/dram-cache/simulate";
+import { DEVICE_PRESETS } from "@flashwick/cost-model";
+import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { openModelFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
@@ -11,13 +10,14 @@ import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
-import { readDeviceProfile } from "../json-file.js";
+import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { byteSize, type CountOrShare, countsOrShares, integer, plainBytes } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
+import { readTrace } from "../trace-file.js";
 
-interface SimulateFlags extends CommonFlags {
+interface SimulateFlags extends CommonFlags, DeviceFlags {
   readonly policy: readonly StudyPolicy[];
   readonly slots: readonly CountOrShare[];
   readonly window?: number;
@@ -25,8 +25,6 @@ interface SimulateFlags extends CommonFlags {
   readonly recordBytes?: number;
   readonly mergeGap?: ByteSize;
   readonly warmUp?: number;
-  readonly device?: string;
-  readonly preset?: string;
   readonly readers: number;
   readonly plot?: string;
   readonly force?: boolean;
@@ -101,12 +99,9 @@ function policies(text: string): readonly StudyPolicy[] {
 
 async function simulate(path: string, flags: SimulateFlags, report: Report): Promise<number> {
   checkOutput(flags.plot, flags.force);
-  const file = await readFile(path).catch((cause: Error) => {
-    throw new InputError("INPUT_INVALID", `${path}: cannot be read (${cause.message})`, { cause });
-  });
-  const trace = decodeTrace(file, path);
+  const trace = await readTrace(path);
   const records = await recordsOf(flags, trace);
-  const profile = await deviceOf(flags);
+  const profile = await namedDevice(flags);
   const warmUpTokens = flags.warmUp ?? Math.floor(trace.tokens.length * WARM_UP_SHARE);
   const mergeGapBytes = flags.mergeGap ? resolveByteSize(flags.mergeGap, 0) : 0;
   const slots = flags.slots.map((wish) => slotsOf(wish, trace.dFf));
@@ -158,14 +153,6 @@ async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTra
   }
   const { strideBytes, layout } = header.weights;
   return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
-}
-
-async function deviceOf({ device, preset }: SimulateFlags): Promise<DeviceProfile | null> {
-  if (device !== undefined && preset !== undefined) {
-    throw new UsageError("expected one of --device and --preset, found both");
-  }
-  if (preset !== undefined) return devicePreset(preset);
-  return device === undefined ? null : await readDeviceProfile(device);
 }
 
 function slotsOf(wish: CountOrShare, dFf: number): number {
