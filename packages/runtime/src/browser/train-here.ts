@@ -4,17 +4,10 @@
  */
 import type { OnProgress, Predictor } from "@flashwick/core";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import {
-  type EpochReport,
-  finishPredictors,
-  MemorySampleStore,
-  type TrainedLayer,
-  trainLayer,
-} from "@flashwick/predictor/train";
+import { type EpochReport, finishPredictors, type TrainedLayer, trainLayer } from "@flashwick/predictor/train";
 import { measureSparsity } from "../measure-sparsity.js";
 import { Model } from "../model.js";
-import { recordActivations } from "../train/record-activations.js";
-import { cutDocuments, trainingWindowTokens } from "../train/training-text.js";
+import { recordText } from "../train/record-text.js";
 
 export interface TrainHereOptions {
   /** Plain text to learn from; one document of a few windows in eight is held out, the last always. */
@@ -44,17 +37,13 @@ const HELD_OUT_EVERY = 8;
 export async function trainHere(model: Model, options: TrainHereOptions): Promise<Predictor> {
   const { text, tokens = 24_000, rank = 32, epochs = 3, namedPerActive = 2.2, onEpoch, onProgress, signal } = options;
   const { geometry, fingerprint } = model.header;
-  const windowTokens = trainingWindowTokens(geometry.contextLength);
-  const ids = model.tokenizer.encode(text, false);
-  const documents = cutDocuments(ids, geometry.bosTokenId, windowTokens, tokens);
-  const isHeldOut = (i: number) => i % HELD_OUT_EVERY === HELD_OUT_EVERY - 1 || i === documents.length - 1;
-  const marked = documents.map((document, i) => ({ ...document, heldOut: isHeldOut(i) }));
-  const store = new MemorySampleStore(geometry);
-  const norms = await recordActivations(model, marked, store, { onProgress, signal });
+  const isHeldOut = (i: number, count: number) => i % HELD_OUT_EVERY === HELD_OUT_EVERY - 1 || i === count - 1;
+  const recording = { maxTokens: tokens, isHeldOut, onProgress, signal };
+  const { documents, samples, downNorms } = await recordText(model, text, recording);
   const trained: TrainedLayer[] = [];
   for (let layer = 0; layer < geometry.nLayers; layer++) {
-    const one = await trainLayer(createWasmKernels, store.layer(layer), {
-      ...{ rank, epochs, namedPerActive, downNorms: norms[layer]! },
+    const one = await trainLayer(createWasmKernels, samples.layer(layer), {
+      ...{ rank, epochs, namedPerActive, downNorms: downNorms[layer]! },
       onCheckpoint: (state) => onEpoch?.(layer, state.epochs.at(-1)!),
       ...(onProgress ? { onProgress } : {}),
       ...(signal ? { signal } : {}),
@@ -63,7 +52,7 @@ export async function trainHere(model: Model, options: TrainHereOptions): Promis
   }
   const training = { tokens: trained[0]!.trainTokens, epochs, where: "in a page" };
   const predictor = finishPredictors(trained, { modelFingerprint: fingerprint, namedPerActive, training });
-  const held = marked.filter(({ heldOut }) => heldOut).flatMap(({ windows }) => windows);
+  const held = documents.filter(({ heldOut }) => heldOut).flatMap(({ windows }) => windows);
   const predicted = new Model({ ...model.parts, predictor }, { mode: "predicted" });
   const sparsity = await measureSparsity(predicted, held, { source: "held-out text of the page", onProgress, signal });
   return { ...predictor, sparsity };

@@ -14,13 +14,12 @@ import {
   type CandidateChoice,
   CurveMeter,
   chooseCandidates,
-  MemorySampleStore,
   qualityAt,
 } from "@flashwick/predictor/train";
 import { type EvaluateResult, evaluateText } from "../evaluate.js";
 import { Model, type ModelOptions } from "../model.js";
-import { recordActivations } from "./record-activations.js";
-import { cutDocuments, trainingWindowTokens } from "./training-text.js";
+import { recordText } from "./record-text.js";
+import { trainingWindowTokens } from "./training-text.js";
 
 export interface CalibrationTarget {
   /** Perplexity over the dense one's, minus 1, at most. */
@@ -173,15 +172,10 @@ export async function measureCandidates(
     signal,
   }: Pick<CalibrateOptions, "predictors" | "text" | "kernels" | "maxWindows" | "onProgress" | "signal">,
 ): Promise<Candidate[][]> {
-  const { geometry } = model.header;
-  const windowTokens = trainingWindowTokens(geometry.contextLength);
-  const tokens = model.tokenizer.encode(text, false);
-  const documents = cutDocuments(tokens, geometry.bosTokenId, windowTokens, maxWindows * windowTokens);
-  const store = new MemorySampleStore(geometry);
-  const held = documents.map((document) => ({ ...document, heldOut: true }));
-  const norms = await recordActivations(model, held, store, { onProgress, signal });
-  return norms.map((downNorms, l) => {
-    const samples = store.layer(l);
+  const maxTokens = maxWindows * trainingWindowTokens(model.header.geometry.contextLength);
+  const recording = await recordText(model, text, { maxTokens, isHeldOut: () => true, onProgress, signal });
+  return recording.downNorms.map((downNorms, l) => {
+    const samples = recording.samples.layer(l);
     return predictors.map(({ layers }) => {
       const layer = layers[l]!;
       signal?.throwIfAborted();

@@ -1,0 +1,42 @@
+/** A text's activations, with samples in memory: for texts that are short enough. */
+import type { OnProgress } from "@flashwick/core";
+import { MemorySampleStore } from "@flashwick/predictor/train";
+import type { Model } from "../model.js";
+import { type MarkedDocument, recordActivations } from "./record-activations.js";
+import { cutDocuments, trainingWindowTokens } from "./training-text.js";
+
+export interface RecordTextOptions {
+  /** Of the text, at most. */
+  readonly maxTokens: number;
+  /** Which of `count` documents are for judging only. */
+  readonly isHeldOut: (document: number, count: number) => boolean;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TextRecording {
+  readonly documents: readonly MarkedDocument[];
+  readonly samples: MemorySampleStore;
+  /** As {@link recordActivations} returns them. */
+  readonly downNorms: readonly Float64Array[];
+}
+
+/**
+ * @param model Dense.
+ * @throws {InputError} for a text shorter than one window.
+ * Cost: a forward pass without head for each token, and its samples in memory.
+ */
+export async function recordText(
+  model: Model,
+  text: string,
+  { maxTokens, isHeldOut, onProgress, signal }: RecordTextOptions,
+): Promise<TextRecording> {
+  const { geometry } = model.header;
+  const windowTokens = trainingWindowTokens(geometry.contextLength);
+  const tokens = model.tokenizer.encode(text, false);
+  const cut = cutDocuments(tokens, geometry.bosTokenId, windowTokens, maxTokens);
+  const documents = cut.map((document, i) => ({ ...document, heldOut: isHeldOut(i, cut.length) }));
+  const samples = new MemorySampleStore(geometry);
+  const downNorms = await recordActivations(model, documents, samples, { onProgress, signal });
+  return { documents, samples, downNorms };
+}
