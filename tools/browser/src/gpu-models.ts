@@ -48,6 +48,8 @@ export interface ModelOutcomes {
   readonly greedy: readonly GreedyOutcome[];
 }
 
+/** Each of the smallest models has two of them. */
+const SMALL_ARENA_BYTES = 900_000;
 const GREEDY_TOKENS = 16;
 /** After so many tokens the device is lost. */
 const LOST_AFTER = 6;
@@ -85,7 +87,10 @@ async function openOn(
   const predictor: Predictor | null = predicted
     ? await readPredictorFile(memorySource(await load(`${name}.predictor.gguf`), name))
     : null;
-  const compute = device ? deviceCompute(device) : { kernels: createWasmKernels, backend: "wasm" };
+  // In arenas as small as the smallest models allow: what is sharded must cross over, too.
+  const compute = device
+    ? { ...deviceCompute(device), ...(name.includes("tiny") ? { maxArenaBytes: SMALL_ARENA_BYTES } : {}) }
+    : { kernels: createWasmKernels, backend: "wasm" };
   const clock = () => performance.now();
   return new Model({ file, reader: memoryReader(bytes, name), predictor, clock, ...compute }, options);
 }
