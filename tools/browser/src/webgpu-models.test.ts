@@ -2,10 +2,12 @@
  * The models on WebGPU, in Node and in Chromium, both on SwiftShader: logits as an independent implementation has them, greedy tokens as WebAssembly's, and a
  * device that is lost while a model generates.
  */
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { DType } from "@flashwick/core";
 import { createModelWriter, memorySink } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
@@ -14,7 +16,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
 import { launchChromium } from "./chromium.js";
 import type { ModelOutcomes } from "./gpu-models.js";
-import { runOnDevice } from "./gpu-process.js";
+import { runOnDevice, swiftShaderEnvironment } from "./gpu-process.js";
 import { openSite } from "./site.js";
 
 /** As packages/runtime/src/goldens.test.ts. */
@@ -115,4 +117,33 @@ describe.each([
     expect(continuedOn).toBe("wasm");
     expect(continued).toEqual(wasm);
   });
+});
+
+const command = repository("apps/cli/dist/flashwick.js");
+
+describe.skipIf(!existsSync(command))("flashwick run --backend webgpu", () => {
+  const run = async (backend: string, env: NodeJS.ProcessEnv) => {
+    const model = join(folder, "falcon-demo.gguf");
+    const flags = ["--prompt", "In the beginning", "--max-tokens", "6", "--temperature", "0", "--dram-budget", "50%"];
+    const args = [command, "run", model, ...flags, "--backend", backend, "--json"];
+    return await promisify(execFile)(process.execPath, args, { env });
+  };
+
+  it("says what --backend wasm says, and who computed", async () => {
+    const env = await swiftShaderEnvironment();
+    const [webgpu, wasm] = [await run("webgpu", env), await run("wasm", env)].map(({ stdout }) => {
+      const lines = stdout.trimEnd().split("\n");
+      return JSON.parse(lines.at(-1)!) as { readonly text: string; readonly stats: { readonly backend: string } };
+    });
+    expect(webgpu!.stats.backend).toBe("webgpu");
+    expect(webgpu!.text).toBe(wasm!.text);
+  }, 60_000);
+
+  it("ends with status 1 and says what to do where there is no graphics processor", async () => {
+    const none = { ...process.env, VK_ICD_FILENAMES: "/nowhere/icd.json", LD_LIBRARY_PATH: "" };
+    await expect(run("webgpu", none)).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/no adapter was found.*compute on WebAssembly/),
+    });
+  }, 60_000);
 });
