@@ -1,9 +1,11 @@
 /** The flags that say how a model is run: shared by run, score, eval and demo. */
+
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { formatBytes } from "@flashwick/core";
+import { sidecarPath } from "@flashwick/flash-format";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
-import { type BackendName, openModel, sidecarPath } from "@flashwick/runtime/node";
+import { type BackendName, openModel } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { UsageError } from "./failure.js";

@@ -2,13 +2,12 @@
 import { InputError, type Predictor } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
 import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
-import { planHeader, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
+import { planHeader, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import { type ConversionResult, readCheckpointConfig } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { reorderPredictor, SparsityTally } from "@flashwick/predictor";
 import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
-import { sidecarPath } from "@flashwick/runtime/node";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import type { FileConversionOptions } from "./conversion.js";
 import { readTrace } from "./trace-file.js";

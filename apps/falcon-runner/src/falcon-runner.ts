@@ -7,7 +7,7 @@
  */
 import { existsSync } from "node:fs";
 import { formatBytes, InputError, isFlashwickError, MiB, type Predictor, type RunStats } from "@flashwick/core";
-import { openModelFile, readPredictorFile } from "@flashwick/flash-format";
+import { openModelFile, readPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { openFileReader } from "@flashwick/flash-io/node";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
@@ -95,7 +95,7 @@ function describe(stats: RunStats): string {
 
 function parseRequest([modelPath, predictor, prompt, budgetMiB, maxTokens]: readonly string[]): Request | null {
   if (modelPath === undefined) return null;
-  const sidecar = predictor ?? modelPath.replace(/\.gguf$/, ".predictor.gguf");
+  const sidecar = predictor ?? sidecarPath(modelPath);
   const dense = predictor === "-" || (predictor === undefined && !existsSync(sidecar));
   return {
     modelPath,

@@ -11,6 +11,7 @@ export {
   type PredictorHeader,
   readPredictorFile,
   readPredictorHeader,
+  sidecarPath,
   writePredictorFile,
 } from "./predictor-file.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";

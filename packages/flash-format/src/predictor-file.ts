@@ -32,6 +32,11 @@ import type { GgufValue } from "./gguf.js";
 import { displayMetadata } from "./model-header.js";
 import { GGML_TYPE_OF_DTYPE, scaleName } from "./resident-tensors.js";
 
+/** Where a model's predictor is looked for: `dir/opt-demo.gguf` -> `dir/opt-demo.predictor.gguf`. For paths, addresses and names alike. */
+export function sidecarPath(modelPath: string): string {
+  return `${modelPath.replace(/\.gguf$/, "")}.predictor.gguf`;
+}
+
 const MAX_LAYERS = 4096;
 const MAX_WIDTH = 2 ** 20;
 

@@ -7,6 +7,7 @@ import { cpus, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MiB } from "@flashwick/core";
+import { sidecarPath } from "@flashwick/flash-format";
 import type { Page } from "playwright-core";
 import { launchProfile } from "./chromium.js";
 import { serveLab } from "./lab-site.js";
@@ -20,7 +21,7 @@ export async function measure(model: string): Promise<void> {
   const site = await openSite();
   serveLab(site);
   const name = basename(model);
-  const predictor = model.replace(/\.gguf$/, ".predictor.gguf");
+  const predictor = sidecarPath(model);
   site.serveFile(`/${name}`, model);
   site.serveFile(`/${basename(predictor)}`, predictor);
   const context = await launchProfile(join(dir, "profile"));

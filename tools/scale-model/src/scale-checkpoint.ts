@@ -1,6 +1,12 @@
 /** A checkpoint and its predictor become two files of a larger geometry: the acting part, in Node. */
 import { type DType, IntegrityError, type OnProgress, type Predictor } from "@flashwick/core";
-import { createModelWriter, type ModelHeader, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
+import {
+  createModelWriter,
+  type ModelHeader,
+  readPredictorFile,
+  sidecarPath,
+  writePredictorFile,
+} from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { type GeometryScale, layerWeights, planScale, type TargetSize } from "./geometry-scale.js";
 import { scaledSpec, writeScaledModel } from "./scaled-model.js";
@@ -35,11 +41,6 @@ export interface ScaleResult {
   readonly meanRank: number | null;
   /** Weights of the predictor for each weight of the layers. */
   readonly predictorShare: number | null;
-}
-
-/** `opt.gguf` -> `opt.predictor.gguf`, where openModel looks for it. */
-export function sidecarPath(modelPath: string): string {
-  return `${modelPath.replace(/\.gguf$/, "")}.predictor.gguf`;
 }
 
 /**

@@ -1,9 +1,9 @@
 /** `flashwick calibrate`: thresholds, and of several predictors the best of each layer, by a stated target. */
 import { formatBytes, type Predictor, type PredictorQuality } from "@flashwick/core";
-import { openModelFile, readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
+import { openModelFile, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { checkPredictor } from "@flashwick/predictor";
-import { kernelsOf, openModel, sidecarPath } from "@flashwick/runtime/node";
+import { kernelsOf, openModel } from "@flashwick/runtime/node";
 import { type CalibrationResult, calibratePredictor, countParameters } from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";

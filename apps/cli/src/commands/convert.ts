@@ -1,8 +1,9 @@
 /** `flashwick convert`: a Hugging Face checkpoint becomes a model file. */
+
 import { DTYPES, type DType, formatBytes } from "@flashwick/core";
+import { sidecarPath } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
 import type { PlacementOrder } from "@flashwick/runtime";
-import { sidecarPath } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { convertToFile } from "../conversion.js";

@@ -1,9 +1,11 @@
 /** `flashwick demo`: the bundled model within half its file, in one command. */
+
 import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { formatBytes } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
-import { openModel, sidecarPath } from "@flashwick/runtime/node";
+import { sidecarPath } from "@flashwick/flash-format";
+import { openModel } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";

@@ -21,7 +21,7 @@ import {
   powerLawLayer,
   UNION_TOKENS,
 } from "@flashwick/cost-model";
-import { type ModelHeader, openModelFile, openPredictorFile, planHeader } from "@flashwick/flash-format";
+import { type ModelHeader, openModelFile, openPredictorFile, planHeader, sidecarPath } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
@@ -98,7 +98,7 @@ async function fileSubject(path: string, options: SubjectOptions): Promise<PlanS
   const source = await fileSource(path);
   try {
     const { header } = await openModelFile(source);
-    const sidecar = options.predictor ?? `${path.replace(/\.gguf$/, "")}.predictor.gguf`;
+    const sidecar = options.predictor ?? sidecarPath(path);
     const wanted = !options.dense && (options.predictor !== undefined || existsSync(sidecar));
     const predictor = wanted ? await readPredictor(sidecar) : null;
     return await headerSubject(path, header, header.fileBytes, predictor, options);

@@ -1,3 +1,3 @@
-export { type BackendName, kernelsOf, type OpenModelOptions, openModel, sidecarPath } from "./open-model.js";
+export { type BackendName, kernelsOf, type OpenModelOptions, openModel } from "./open-model.js";
 export { keepProfile, readKeptProfile } from "./profile/kept-profile.js";
 export { type MeasureProfileOptions, measureProfile } from "./profile/measure-profile.js";

@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
 import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
-import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
+import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
@@ -50,11 +50,6 @@ export interface OpenModelOptions extends ModelOptions {
 const SMALL_FILE_BYTES = 64 * 2 ** 20;
 /** More threads than this are rarely worth their hand-offs. */
 const MOST_AUTO_THREADS = 8;
-
-/** `dir/opt-demo.gguf` -> `dir/opt-demo.predictor.gguf`. */
-export function sidecarPath(modelPath: string): string {
-  return `${modelPath.replace(/\.gguf$/, "")}.predictor.gguf`;
-}
 
 /**
  * Opens a model file: reads its header only. Weights are loaded by the first request.
