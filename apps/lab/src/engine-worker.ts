@@ -144,7 +144,8 @@ async function train(name: string, tokens: number): Promise<void> {
 
 /** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
 async function predict(request: GenerateRequest): Promise<Prediction> {
-  const model = await open(request.model, { ...request, readers: 0, backend: "wasm" });
+  // Nothing is computed: no thread is started for it.
+  const model = await open(request.model, { ...request, readers: 0, backend: "wasm" }, 1);
   try {
     const promptTokens = model.tokenizer.encode(request.prompt, true).length;
     const { contextLength } = model.header.geometry;
@@ -167,13 +168,14 @@ async function predict(request: GenerateRequest): Promise<Prediction> {
   }
 }
 
-async function open(name: string, settings: EngineSettings): Promise<Model> {
+async function open(name: string, settings: EngineSettings, threads: number | "auto" = "auto"): Promise<Model> {
   const source = await store.openSource(name);
   const fileBytes = source.sizeBytes;
   await source.close();
   return await openStoredModel(store, name, {
     dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
     policy: settings.policy,
+    threads,
     profile: devicePreset("opfs-chromium"),
     backend: settings.backend,
     onDeviceLost: ({ message }) => {

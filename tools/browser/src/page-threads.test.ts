@@ -1,10 +1,17 @@
 /**
- * Compute threads of a page in a real Chromium: the conformance table in a worker on the reference, on one thread and on several, and arenas that
- * come and go.
+ * Compute threads of a page in a real Chromium: the conformance table in a worker on the reference, on one thread and on several; arenas that come and
+ * go; and a model that gives the same tokens on one thread as on two.
  */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MiB } from "@flashwick/core";
+import { demoModels } from "@flashwick/demo-models";
+import { createModelWriter } from "@flashwick/flash-format";
+import { convertCheckpoint } from "@flashwick/flash-format/convert";
+import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
+import { fileSink } from "@flashwick/flash-format/node";
 import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -23,7 +30,9 @@ let complaints: string[];
 beforeAll(async () => {
   site = await openSite();
   const page = readFileSync(here("test-page.html"), "utf8");
+  site.serve("/", "text/html", page);
   site.serve("/pool", "text/html", page.replace("/page-worker.js", "/page-pool.js"));
+  site.serve("/page-worker.js", "text/javascript", await bundle(here("page-worker.ts")));
   site.serve("/page-pool.js", "text/javascript", await bundle(here(`${sources}page-pool.fixture.ts`)));
   // Beside the scripts that look for it, as a bundler puts it.
   site.serve("/page-compute-worker.js", "text/javascript", await bundle(here(`${sources}page-compute-worker.js`)));
@@ -167,5 +176,61 @@ describe("a compute pool in a page", () => {
     const { error } = await call(await openPage("/pool"), "openFrom", { address: "/broken.js" });
     expect(error).toMatchObject({ code: "THREAD_FAILED" });
     expect(error.message).toContain("no such luck");
+  });
+});
+
+describe("a model in a page", () => {
+  const NAME = "opt-demo.gguf";
+  let dir: string;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "flashwick-page-threads-"));
+    const folder = await openCheckpointFolder(demoModels["opt-demo"].checkpointDir);
+    const model = join(dir, NAME);
+    await convertCheckpoint(folder, async (spec) => await createModelWriter(await fileSink(model), spec));
+    site.serveFile(`/${NAME}`, model);
+    site.serveFile("/opt-demo.predictor.gguf", demoModels["opt-demo"].predictorPath);
+  }, 120_000);
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  async function decode(page: Page, options: object) {
+    const { result, error } = await call(page, "decode", {
+      ...{ name: NAME, prompt: "And the king said unto", count: 24, options },
+    });
+    expect(error).toBeUndefined();
+    return result;
+  }
+  async function openWithModel(): Promise<Page> {
+    const page = await openPage("/");
+    for (const name of [NAME, "opt-demo.predictor.gguf"]) {
+      const { error } = await call(page, "importUrl", { url: `${site.origin}/${name}`, name, verify: false });
+      expect(error).toBeUndefined();
+    }
+    return page;
+  }
+
+  it("gives the same tokens, and the same logits bit for bit, on 1, 2 and 3 threads", async () => {
+    const page = await openWithModel();
+    for (const mode of ["predicted", "dense"]) {
+      const one = await decode(page, { mode, threads: 1 });
+      expect(one.threading.threads).toBe(1);
+      for (const threads of [2, 3]) {
+        const several = await decode(page, { mode, threads });
+        expect(several.threading.threads).toBe(threads);
+        expect(several.tokens).toEqual(one.tokens);
+        expect(several.sums).toEqual(one.sums);
+      }
+    }
+  });
+
+  it("computes on one thread unasked where memory cannot be shared, and for small files", async () => {
+    const isolated = await openWithModel();
+    expect((await decode(isolated, {})).threading.threads).toBe(1);
+    site.isolated = false;
+    const page = await openPage("/");
+    expect((await decode(page, {})).threading.threads).toBe(1);
+    const { error } = await call(page, "decode", {
+      ...{ name: NAME, prompt: "And", count: 1, options: { threads: 2 } },
+    });
+    expect(error).toMatchObject({ code: "UNSUPPORTED_FEATURE" });
   });
 });

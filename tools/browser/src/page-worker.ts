@@ -6,6 +6,8 @@ import { isFlashwickError, Random } from "@flashwick/core";
 import { openModelFile, verifyModelFile } from "@flashwick/flash-format";
 import { httpSource } from "@flashwick/flash-io/http";
 import { canShareMemory, ModelStore, openOpfsReader } from "@flashwick/flash-io/opfs";
+import { createSampler } from "@flashwick/runtime";
+import { type OpenBrowserModelOptions, openStoredModel } from "@flashwick/runtime/browser";
 
 interface ImportCommand {
   readonly url: string;
@@ -14,6 +16,13 @@ interface ImportCommand {
   /** Bytes. */
   readonly abortAfter?: number;
   readonly verify?: boolean;
+}
+
+interface DecodeCommand {
+  readonly name: string;
+  readonly options: OpenBrowserModelOptions;
+  readonly prompt: string;
+  readonly count: number;
 }
 
 type Command = { readonly id: number; readonly name: keyof typeof commands; readonly args: never };
@@ -155,6 +164,29 @@ const commands = {
     await reader.close();
     return { bytesPerSec: (1000 * bytes) / ms };
   },
+  /** The likeliest tokens after a prompt, and what a thread more or less must not change of the logits. */
+  async decode({ name, options, prompt, count }: DecodeCommand) {
+    const model = await openStoredModel(await ModelStore.open(), name, options);
+    try {
+      const ids = model.tokenizer.encode(prompt, true);
+      return await model.withSession(ids.length + count, async (session) => {
+        const sample = createSampler({ temperature: 0 });
+        let { logits } = await session.prefill(ids);
+        const tokens: number[] = [];
+        const sums = [sumOfBits(logits)];
+        const begin = performance.now();
+        for (let i = 0; i < count; i++) {
+          tokens.push(sample(logits));
+          ({ logits } = await session.decode(tokens[i]!));
+          sums.push(sumOfBits(logits));
+        }
+        const tokensPerSec = (1000 * count) / (performance.now() - begin);
+        return { tokens, sums, tokensPerSec, threading: model.threading };
+      });
+    } finally {
+      await model.close();
+    }
+  },
   async remove({ name }: { name: string }) {
     await (await ModelStore.open()).delete(name);
   },
@@ -169,6 +201,10 @@ const commands = {
     return { nLayers: header.geometry.nLayers, fingerprint: header.fingerprint };
   },
 };
+
+function sumOfBits({ buffer, byteOffset, byteLength }: Float32Array): number {
+  return sumOf(new Uint8Array(buffer, byteOffset, byteLength), 0, byteLength);
+}
 
 function sumOf(memory: Uint8Array, ptr: number, count: number): number {
   let sum = 0;

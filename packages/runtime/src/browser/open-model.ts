@@ -2,18 +2,20 @@
  * Opening a model in a page: from its private file system, or straight from a web server. In a dedicated worker: computing blocks, and pages have no
  * synchronous handles.
  *
- * WebAssembly SIMD on the worker that calls, or the graphics processor; reads by workers of their own where memory can be shared.
+ * WebAssembly SIMD on the worker that calls, with others beside it where memory can be shared, or the graphics processor; reads by workers of their own,
+ * where memory can be shared.
  */
 import type { ByteSource, PredictorSource } from "@flashwick/core";
 import type { DeviceProfile } from "@flashwick/cost-model";
-import { openModelFile, openPredictorFile } from "@flashwick/flash-format";
+import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import { type HttpReaderOptions, type HttpSourceOptions, httpSource, openHttpReader } from "@flashwick/flash-io/http";
-import { type ModelStore, type OpfsReaderOptions, openOpfsReader } from "@flashwick/flash-io/opfs";
+import { canShareMemory, type ModelStore, type OpfsReaderOptions, openOpfsReader } from "@flashwick/flash-io/opfs";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { openWebGpu, type WebGpu } from "@flashwick/kernels-webgpu";
-import { deviceCompute } from "../device-compute.js";
-import { Model, type ModelOptions } from "../model.js";
+import { createComputePool } from "@flashwick/kernels-wasm/browser";
+import { openWebGpu } from "@flashwick/kernels-webgpu";
+import { autoThreads, type Compute, computeAlone, computeOn, computeTogether } from "../compute.js";
+import { Model, type ModelOptions, type ModelParts } from "../model.js";
 
 export interface OpenBrowserModelOptions extends ModelOptions {
   /** Name (stored) or address of a predictor file; `auto` (default): `<model>.predictor.gguf` beside the model, if it is there; null: none. */
@@ -22,6 +24,13 @@ export interface OpenBrowserModelOptions extends ModelOptions {
   readonly backend?: "auto" | "wasm" | "webgpu";
   /** Default: what suits. */
   readonly reader?: OpfsReaderOptions;
+  /**
+   * Threads that compute, the calling worker included. `auto` (default): one a core, but for one core that is the page's, at most 8; just one for
+   * files under 64 MiB, and where memory cannot be shared.
+   */
+  readonly threads?: number | "auto";
+  /** How compute threads' workers are made, where a bundler needs to know. Default: page-compute-worker.js of `@flashwick/kernels-wasm`. */
+  readonly createComputeWorker?: () => Worker;
   /** What this machine can do: predictions (`model.predict`) stand on it. Default null: none. */
   readonly profile?: DeviceProfile | null;
 }
@@ -36,8 +45,7 @@ export async function openStoredModel(
   name: string,
   options: OpenBrowserModelOptions = {},
 ): Promise<Model> {
-  const wanted = predictorOf(name, options);
-  const predictor = wanted !== null && (!wanted.optional || (await store.has(wanted.name))) ? wanted.name : null;
+  const predictor = await predictorOf(store, name, options);
   return await assemble(
     {
       model: () => store.openSource(name),
@@ -83,31 +91,27 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
     return one;
   };
   try {
-    const file = await openModelFile(await open(origins.model));
+    const model = await open(origins.model);
+    const file = await openModelFile(model);
     let predictor: PredictorSource | null = null;
-    if (origins.predictor && options.mode !== "dense" && options.mode !== "oracle") {
+    if (origins.predictor && namesNeurons(options)) {
       const source = await open(origins.predictor);
       predictor = await openPredictorFile(source);
     }
     const reader = await open(origins.reader);
-    const device = options.backend === "webgpu" ? await open(openDevice) : null;
+    const compute = await open(() => openCompute(model.sizeBytes, options));
+    const { threads = 1 } = compute.parts;
     const [, ...beside] = opened;
-    const compute = device
-      ? { ...deviceCompute(device.gpu), profile: null }
-      : // One core computes, and every page has more than one.
-        {
-          kernels: createWasmKernels,
-          backend: "wasm",
-          overlap: reader.readers > 0,
-          profile: options.profile ?? null,
-        };
-    const parts = {
+    const parts: ModelParts = {
       file,
       reader,
       predictor,
       clock: () => performance.now(),
-      sharedMemory: reader.needsSharedMemory,
-      ...compute,
+      // Reads need a core that does not compute, which every page has beside one thread.
+      overlap: reader.readers > 0 && (threads === 1 || navigator.hardwareConcurrency > threads),
+      sharedMemory: threads > 1,
+      profile: options.backend === "webgpu" ? null : (options.profile ?? null),
+      ...compute.parts,
       onClose: async () => {
         // The file and its reader are the model's own.
         for (const one of beside) if (one !== reader) await one.close();
@@ -121,13 +125,25 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
   }
 }
 
-async function openDevice(): Promise<{ readonly gpu: WebGpu; close(): Promise<void> }> {
-  const gpu = await openWebGpu();
-  return { gpu, close: async () => gpu.close() };
+async function openCompute(fileBytes: number, options: OpenBrowserModelOptions): Promise<Compute> {
+  const { threads: wanted = "auto", createComputeWorker: createWorker, backend } = options;
+  if (backend === "webgpu") return computeOn(await openWebGpu());
+  // One core is the page's own.
+  const suits = canShareMemory() ? autoThreads(fileBytes, navigator.hardwareConcurrency - 1) : 1;
+  const threads = wanted === "auto" ? suits : wanted;
+  if (threads === 1) return computeAlone("wasm", createWasmKernels);
+  return computeTogether(await createComputePool({ threads, createWorker }));
 }
 
-function predictorOf(name: string, { predictor = "auto", mode }: OpenBrowserModelOptions) {
-  if (predictor === null || mode === "dense" || mode === "oracle") return null;
-  if (predictor !== "auto") return { name: predictor, optional: false };
-  return { name: name.replace(/(\.gguf)?$/, ".predictor.gguf"), optional: true };
+/** Whether a predictor is of use. */
+function namesNeurons({ mode }: OpenBrowserModelOptions): boolean {
+  return mode !== "dense" && mode !== "oracle";
+}
+
+/** What to open of the store as `name`'s predictor; null: nothing. */
+async function predictorOf(store: ModelStore, name: string, options: OpenBrowserModelOptions): Promise<string | null> {
+  const { predictor = "auto" } = options;
+  if (predictor !== "auto") return predictor;
+  const beside = sidecarPath(name);
+  return (await store.has(beside)) ? beside : null;
 }

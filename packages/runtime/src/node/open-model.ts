@@ -11,7 +11,7 @@ import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
 import type { KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { deviceCompute } from "../device-compute.js";
+import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
 import { Model, type ModelOptions, type ModelParts } from "../model.js";
 import { openNodeDevice } from "./node-device.js";
 import { planSettings } from "./planned-settings.js";
@@ -46,11 +46,6 @@ export interface OpenModelOptions extends ModelOptions {
   readonly jitterUs?: number;
 }
 
-/** A model file below this is in the page cache anyway, and its matrices are too small to be shared out. */
-const SMALL_FILE_BYTES = 64 * 2 ** 20;
-/** More threads than this are rarely worth their hand-offs. */
-const MOST_AUTO_THREADS = 8;
-
 /**
  * Opens a model file: reads its header only. Weights are loaded by the first request.
  *
@@ -82,7 +77,7 @@ export async function openModel(path: string, options: OpenModelOptions = {}): P
     const chosen = plan === null ? options : withPlan(options, plan.settings);
     const reader = await openReader(path, size, chosen);
     opened.push(() => reader.close());
-    const compute = onDevice ? await openDevice() : await openCompute(size, chosen);
+    const compute = await openCompute(size, chosen);
     opened.push(compute.close);
     const { threads = 1 } = compute.parts;
     const parts: ModelParts = {
@@ -132,34 +127,16 @@ function chosenProfile(path: string, { profile = "auto" }: OpenModelOptions): De
   return profile === "auto" ? readKeptProfile(path) : profile;
 }
 
-/** Who computes. */
-interface Compute {
-  readonly parts: Pick<
-    ModelParts,
-    "kernels" | "backend" | "threads" | "releaseArena" | "maxArenaBytes" | "withoutDevice"
-  >;
-  close(): Promise<void>;
-}
-
 async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<Compute> {
-  const { name: backend, kernels } = kernelsOf(options.backend ?? "auto");
+  if (options.backend === "webgpu") return computeOn(await openNodeDevice());
+  const { name, kernels } = kernelsOf(options.backend ?? "auto");
   const { threads: wanted = "auto" } = options;
   checkCount("threads", wanted, 1);
-  const cores = Math.min(availableParallelism(), MOST_AUTO_THREADS);
-  const threads = wanted !== "auto" ? wanted : fileBytes < SMALL_FILE_BYTES ? 1 : cores;
-  if (threads === 1 || backend !== "wasm") return { parts: { backend, kernels }, async close() {} };
+  const threads = wanted === "auto" ? autoThreads(fileBytes, availableParallelism()) : wanted;
+  if (threads === 1 || name !== "wasm") return computeAlone(name, kernels);
   // Loaded only where threads are used: a single one needs no workers.
   const { createComputePool } = await import("@flashwick/kernels-wasm/node");
-  const pool = await createComputePool({ threads });
-  return {
-    parts: { backend, threads, kernels: (arena) => pool.kernels(arena), releaseArena: (arena) => pool.release(arena) },
-    close: () => pool.close(),
-  };
-}
-
-async function openDevice(): Promise<Compute> {
-  const device = await openNodeDevice();
-  return { parts: deviceCompute(device), close: async () => device.close() };
+  return computeTogether(await createComputePool({ threads }));
 }
 
 function checkCount(what: string, count: number | "auto", least: number): void {
