@@ -6,11 +6,12 @@
  * The model files are made by tools/scale-model. Every figure is what `flashwick bench ladder` printed in this one run.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ladderPicture } from "./src/ladder-picture.mjs";
+import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const [name, model, ...flags] = process.argv.slice(2);
@@ -59,17 +60,9 @@ const columns = {
   node: () => process.version,
   commit: () => commit,
 };
-const cell = (value) => `"${String(typeof value === "number" ? Number(value.toPrecision(6)) : value)}"`;
-const lines = document.rungs.map((rung) =>
-  Object.values(columns)
-    .map((pick) => cell(pick(rung)))
-    .join(","),
-);
-const folder = join(root, "docs/results");
-mkdirSync(folder, { recursive: true });
-writeFileSync(join(folder, `ladder-${name}.csv`), `${Object.keys(columns).join(",")}\n${lines.join("\n")}\n`);
+writeTable(`ladder-${name}.csv`, document.rungs, columns);
 writeFileSync(
-  join(folder, `ladder-${name}.svg`),
+  join(root, `docs/results/ladder-${name}.svg`),
   ladderPicture(document.rungs, `OPT ${name} geometry, milliseconds per token`),
 );
 

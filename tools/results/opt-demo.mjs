@@ -6,10 +6,11 @@
  * Every row is one command of one run of this script; its figures are what the command printed. Takes some minutes.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const demo = join(root, "packages/demo-models");
@@ -76,23 +77,8 @@ try {
 
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
-const quote = (value) => `"${String(value).replaceAll('"', '""')}"`;
-const lines = rows.map(({ what, figure, unit, command }) =>
-  [
-    what,
-    typeof figure === "number" ? Number(figure.toPrecision(6)) : figure,
-    unit,
-    command,
-    machine,
-    process.version,
-    commit,
-  ]
-    .map(quote)
-    .join(","),
-);
-mkdirSync(join(root, "docs/results"), { recursive: true });
-writeFileSync(
-  join(root, "docs/results/opt-demo.csv"),
-  `${["what", "figure", "unit", "command", "machine", "node", "commit"].map(quote).join(",")}\n${lines.join("\n")}\n`,
+writeTable(
+  "opt-demo.csv",
+  rows.map((row) => ({ ...row, machine, node: process.version, commit })),
 );
 for (const { what, figure, unit } of rows) console.log(`${what.padEnd(48)} ${Number(figure).toPrecision(6)} ${unit}`);

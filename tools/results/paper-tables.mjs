@@ -8,8 +8,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { predictPaperTables } from "@flashwick/cost-model/paper";
+import { writeTable } from "./src/results-table.mjs";
 
-const file = (name) => fileURLToPath(new URL(`../../docs/results/${name}`, import.meta.url));
 const ms = (value) => (value === null || value === undefined ? "" : value >= 100 ? value.toFixed(0) : value.toFixed(1));
 const ratio = (a, b) => (a === null || b === null || a === undefined ? "" : (a / b).toFixed(2));
 
@@ -31,11 +31,7 @@ const columns = {
 };
 
 const predictions = predictPaperTables();
-const csv = predictions.map((row) => Object.values(columns).map((pick) => pick(row)));
-writeFileSync(
-  file("paper-tables.csv"),
-  `${[Object.keys(columns), ...csv].map((cells) => cells.join(",")).join("\n")}\n`,
-);
+writeTable("paper-tables.csv", predictions, columns);
 
 /** Predicted, and printed in brackets. */
 const both = (a, b) => (a === null ? "" : `${ms(a)} (${ms(b)})`);
@@ -57,7 +53,7 @@ const table = [
   line(Object.keys(pageColumns).map(() => "---")),
   ...predictions.map((row) => line(Object.values(pageColumns).map((pick) => pick(row)))),
 ].join("\n");
-const page = file("paper-tables.md");
+const page = fileURLToPath(new URL("../../docs/results/paper-tables.md", import.meta.url));
 const [before, , after] = readFileSync(page, "utf8").split(/<!-- (?:table|end) -->\n/);
 writeFileSync(page, `${before}<!-- table -->\n\n${table}\n\n<!-- end -->\n${after}`);
 console.log(table);

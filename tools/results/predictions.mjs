@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
 import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
+import { writeTable } from "./src/results-table.mjs";
 import { scatterPicture } from "./src/scatter-picture.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -124,10 +125,7 @@ function phases(measured, mean) {
 }
 
 function write() {
-  const columns = Object.keys(rows[0]);
-  const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-  const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
-  writeFileSync(join(root, "docs/results/predictions.csv"), `${lines.join("\n")}\n`);
+  writeTable("predictions.csv", rows);
   writeFileSync(join(root, "docs/results/predictions.svg"), scatterPicture(rows));
 }
 

@@ -19,6 +19,7 @@ import { evaluateText, Model } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { assemblePredictor, countParameters, measureCandidates } from "@flashwick/runtime/train";
 import { qualityPicture } from "./src/quality-picture.mjs";
+import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "apps/cli/dist/flashwick.js");
@@ -123,9 +124,6 @@ async function measure({ parts, header }, predictor, text, windowTokens) {
 }
 
 function write() {
-  const columns = Object.keys(rows[0]);
-  const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-  const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
-  writeFileSync(join(root, "docs/results/quality.csv"), `${lines.join("\n")}\n`);
+  writeTable("quality.csv", rows);
   writeFileSync(join(root, "docs/results/quality.svg"), qualityPicture(rows));
 }

@@ -4,11 +4,11 @@
  *
  *     pnpm build && node tools/results/resident-margin.mjs <folder with opt-demo.gguf and falcon-demo.gguf>
  */
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
 import { openModel } from "@flashwick/runtime/node";
+import { writeTable } from "./src/results-table.mjs";
 
 const [folder] = process.argv.slice(2);
 if (!folder) {
@@ -53,13 +53,7 @@ for (const [name, { predictorPath, texts }] of Object.entries(demoModels)) {
   }
 }
 console.table(rows);
-const columns = Object.keys(rows[0]);
-const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-const lines = [columns.join(","), ...rows.map((row) => columns.map((column) => cell(row[column])).join(","))];
-writeFileSync(
-  fileURLToPath(new URL("../../docs/results/resident-margin.csv", import.meta.url)),
-  `${lines.join("\n")}\n`,
-);
+writeTable("resident-margin.csv", rows);
 
 async function decode(model, window) {
   const out = [];

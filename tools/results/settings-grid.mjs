@@ -4,10 +4,9 @@
  *
  *     pnpm build && node tools/results/settings-grid.mjs opt-1.3b-f16.gguf [budget in % of the file]
  */
-import { writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
 import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
+import { writeTable } from "./src/results-table.mjs";
 
 const [file, percent = "50"] = process.argv.slice(2);
 const length = { promptTokens: 16, warmUpTokens: 8, decodeTokens: 32 };
@@ -49,17 +48,17 @@ for (let pass = 0; pass < PASSES; pass++) {
 }
 const best = (row) => Math.min(...row.ms);
 const fastest = Math.min(...rows.map(best));
-const cells = rows.map((row) => [
-  row.title,
-  ...Object.values(row.settings),
-  best(row).toFixed(1),
-  row.ms.map((ms) => ms.toFixed(1)).join(" "),
-  row.predicted?.toFixed(1),
-]);
-const head = ["row", "readers", "threads", "gap_bytes", "overlap", "best_ms", "passes_ms", "predicted_ms"];
-const text = [head, ...cells].map((line) => line.join(",")).join("\n");
-writeFileSync(fileURLToPath(new URL("../../docs/results/settings-grid.csv", import.meta.url)), `${text}\n`);
-console.log(text);
+const columns = {
+  row: ({ title }) => title,
+  readers: ({ settings }) => settings.readers,
+  threads: ({ settings }) => settings.threads,
+  gap_bytes: ({ settings }) => settings.mergeGapBytes,
+  overlap: ({ settings }) => settings.overlap,
+  best_ms: (row) => best(row).toFixed(1),
+  passes_ms: ({ ms }) => ms.map((pass) => pass.toFixed(1)).join(" "),
+  predicted_ms: ({ predicted }) => predicted?.toFixed(1),
+};
+process.stdout.write(writeTable("settings-grid.csv", rows, columns));
 console.log(
   `the planner's pick: ${best(rows[0]).toFixed(1)} ms, the fastest of ${grid.length}: ${fastest.toFixed(1)} ms, ${(100 * (best(rows[0]) / fastest - 1)).toFixed(1)} % slower`,
 );

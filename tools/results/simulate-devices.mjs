@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { Random } from "@flashwick/core";
 import { DEVICE_PRESETS, denseBytes, devicePreset, modelPreset, planMemory, planRun } from "@flashwick/cost-model";
 import { jitterOf, sampleUse, simulateRun } from "@flashwick/cost-model/simulate";
+import { writeTable } from "./src/results-table.mjs";
 
 const SEED = 1;
 const CONTEXT_TOKENS = 512;
@@ -70,11 +71,7 @@ function simulate(device, dtype) {
 }
 
 const rows = DEVICE_PRESETS.flatMap((device) => ["f16", "int8"].map((dtype) => simulate(device, dtype)));
-const columns = Object.keys(rows[0]);
-const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-const lines = [columns, ...rows.map((row) => columns.map((column) => cell(row[column])))];
-const results = fileURLToPath(new URL("../../docs/results/", import.meta.url));
-writeFileSync(`${results}simulated-devices.csv`, `${lines.map((cells) => cells.join(",")).join("\n")}\n`);
+writeTable("simulated-devices.csv", rows);
 const shown = {
   device: "device",
   dtype: "dtype",
@@ -96,7 +93,7 @@ const table = [
   ...rows.map((found) => row(keys.map((key) => found[key]))),
 ];
 writeFileSync(
-  `${results}simulated-devices.md`,
+  fileURLToPath(new URL("../../docs/results/simulated-devices.md", import.meta.url)),
   `# OPT 6.7B within half of its memory, on devices that are not here
 
 These are simulations, not measurements: \`pnpm build && node tools/results/simulate-devices.mjs\` gives this page again on any machine. Devices and

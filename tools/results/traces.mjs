@@ -5,13 +5,14 @@
  *     pnpm build && node tools/results/traces.mjs <folder with opt-demo.gguf and falcon-demo.gguf>
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { devicePreset } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
 import { decodeTrace } from "@flashwick/dram-cache/simulate";
 import { choosePlacement } from "@flashwick/runtime";
+import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "apps/cli/dist/flashwick.js");
@@ -44,8 +45,8 @@ for (const [name, { predictorPath, texts }] of Object.entries(demoModels)) {
   }
   place(name, decodeTrace(readFileSync(trace), trace));
 }
-write("traces.csv", rows);
-write("placement.csv", placements);
+writeTable("traces.csv", rows);
+writeTable("placement.csv", placements);
 
 function place(name, trace) {
   for (const share of PLACEMENT_SLOTS) {
@@ -70,11 +71,4 @@ function place(name, trace) {
       }
     }
   }
-}
-
-function write(file, table) {
-  const columns = Object.keys(table[0]);
-  const cell = (value) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-  const lines = [columns.join(","), ...table.map((row) => columns.map((column) => cell(row[column])).join(","))];
-  writeFileSync(join(root, "docs/results", file), `${lines.join("\n")}\n`);
 }
