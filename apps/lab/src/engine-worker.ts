@@ -145,7 +145,7 @@ async function train(name: string, tokens: number): Promise<void> {
 /** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
 async function predict(request: GenerateRequest): Promise<Prediction> {
   // Nothing is computed: no thread is started for it.
-  const model = await open(request.model, { ...request, readers: 0, backend: "wasm" }, 1);
+  const model = await open(request.model, { ...request, readers: 0, backend: "wasm", threads: 1 });
   try {
     const promptTokens = model.tokenizer.encode(request.prompt, true).length;
     const { contextLength } = model.header.geometry;
@@ -168,14 +168,14 @@ async function predict(request: GenerateRequest): Promise<Prediction> {
   }
 }
 
-async function open(name: string, settings: EngineSettings, threads: number | "auto" = "auto"): Promise<Model> {
+async function open(name: string, settings: EngineSettings): Promise<Model> {
   const source = await store.openSource(name);
   const fileBytes = source.sizeBytes;
   await source.close();
   return await openStoredModel(store, name, {
     dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
     policy: settings.policy,
-    threads,
+    threads: settings.threads ?? "auto",
     profile: devicePreset("opfs-chromium"),
     backend: settings.backend,
     onDeviceLost: ({ message }) => {
@@ -195,7 +195,7 @@ function factsOf(model: Model, contextTokens: number): RunFacts {
   const { readers, fallback } = model.parts.reader;
   const { nLayers, dFf } = geometry;
   const naiveBytesPerToken = ffnBytes(geometry, weights);
-  const { backend } = model.parts;
+  const { backend, threads = 1 } = model.parts;
   return {
     nLayers,
     dFf,
@@ -203,6 +203,7 @@ function factsOf(model: Model, contextTokens: number): RunFacts {
     naiveBytesPerToken,
     mode: model.mode,
     backend,
+    threads,
     readers,
     fallback,
     dram,
@@ -286,6 +287,7 @@ async function prove(request: GenerateRequest): Promise<Proof> {
     mode: "dense",
     predictor: null,
     backend: request.backend,
+    threads: request.threads ?? "auto",
   });
   const dense = await decodeGreedily(densely, request, sparse.tokens);
   let [agree, kl] = [0, 0];

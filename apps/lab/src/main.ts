@@ -26,6 +26,7 @@ const controls = {
   window: element<HTMLInputElement>("window"),
   policy: element<HTMLSelectElement>("policy"),
   threshold: element<HTMLInputElement>("threshold"),
+  threads: element<HTMLInputElement>("threads"),
   readers: element<HTMLInputElement>("readers"),
   predictor: element<HTMLSelectElement>("predictor"),
   backend: element<HTMLSelectElement>("backend"),
@@ -55,6 +56,7 @@ function settings(): EngineSettings {
     readers: readers.value === "-1" ? null : Number(readers.value),
     predictor: controls.predictor.value === "" ? null : controls.predictor.value,
     backend: controls.backend.value as EngineSettings["backend"],
+    threads: controls.threads.value === "0" ? null : Number(controls.threads.value),
   };
 }
 
@@ -69,10 +71,11 @@ function clearError(): void {
 }
 
 function showSettings(): void {
-  const { budgetShare, windowTokens, threshold, readers } = settings();
+  const { budgetShare, windowTokens, threshold, threads, readers } = settings();
   element("budget-value").textContent = `${Math.round(100 * budgetShare)} % of the file`;
   element("window-value").textContent = windowTokens === null ? "as many tokens as fit" : `${windowTokens} tokens`;
   element("threshold-value").textContent = threshold === null ? "calibrated, by layer" : `${threshold} (logit)`;
+  element("threads-value").textContent = threads === null ? "what suits" : `${threads}`;
   element("readers-value").textContent =
     readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
 }
@@ -207,7 +210,7 @@ function showProgress({ what, loaded, total, detail }: Extract<Answer, { kind: "
 }
 
 function showFacts(): void {
-  const { backend, dram, fallback, readers } = facts!;
+  const { backend, dram, fallback, readers, threads } = facts!;
   const kinds = [
     ["resident weights", dram.resident, "#0072b2"],
     ["predictors", dram.predictor, "#e69f00"],
@@ -234,7 +237,8 @@ function showFacts(): void {
       return item;
     }),
   );
-  const who = backend === "webgpu" ? "The graphics processor computes. " : "";
+  const who =
+    backend === "webgpu" ? "The graphics processor computes. " : threads > 1 ? `${threads} threads compute. ` : "";
   say(
     fallback === null
       ? `${who}Reading with ${readers === 0 ? "the engine's own thread" : `${readers} workers`}.`
@@ -404,7 +408,8 @@ element<HTMLFormElement>("url-form").onsubmit = (event) => {
   const { value } = element<HTMLInputElement>("url");
   if (value !== "") ask({ kind: "importUrl", url: value });
 };
-for (const control of [controls.budget, controls.window, controls.policy, controls.threshold, controls.readers]) {
+const { budget, window: windowControl, policy, threshold, threads, readers } = controls;
+for (const control of [budget, windowControl, policy, threshold, threads, readers]) {
   control.oninput = () => {
     showSettings();
     askPrediction();

@@ -17,6 +17,8 @@ export interface EngineSettings {
   readonly predictor: string | null;
   /** Who computes. */
   readonly backend: "wasm" | "webgpu";
+  /** Of the processor; null: what suits. */
+  readonly threads: number | null;
 }
 
 export interface GenerateRequest extends EngineSettings {
@@ -61,6 +63,7 @@ export interface RunFacts {
   readonly naiveBytesPerToken: number;
   readonly mode: string;
   readonly backend: string;
+  readonly threads: number;
   readonly readers: number;
   readonly fallback: string | null;
   readonly dram: DramAccount;

@@ -307,12 +307,12 @@ export class Model {
 
   /** From now on the host computes, if `error` says that the device is lost and the user wants to go on. @throws `error` otherwise. */
   #giveUpDevice(error: unknown): void {
-    const { withoutDevice, ...parts } = this.#parts;
+    const { withoutDevice } = this.#parts;
     const lost = isFlashwickError(error) && error.code === "DEVICE_LOST" ? (error as DeviceLostError) : null;
     if (!lost || !withoutDevice || this.options.onDeviceLost?.(lost) !== "continue") throw error;
     this.#dropSession();
-    const { maxArenaBytes: _, releaseArena: __, ...rest } = parts;
-    this.#parts = { ...rest, ...withoutDevice };
+    const ofDevice = { maxArenaBytes: undefined, releaseArena: undefined, withoutDevice: undefined };
+    this.#parts = { ...this.#parts, ...ofDevice, ...withoutDevice };
   }
 
   /**

@@ -134,6 +134,22 @@ describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", 
     expect(await page.textContent("#phases")).toContain("attention");
   });
 
+  it("computes on several threads when told to, to the same text", async () => {
+    const page = await visit();
+    await generate(page, 8);
+    const text = await page.textContent("#text");
+    await page.evaluate(() => {
+      const status = document.getElementById("status")!;
+      new MutationObserver(() => {
+        document.body.dataset.said = `${document.body.dataset.said ?? ""}|${status.textContent}`;
+      }).observe(status, { childList: true, characterData: true, subtree: true });
+    });
+    await page.fill("#threads", "3");
+    await generate(page, 8);
+    expect(await page.getAttribute("body", "data-said")).toContain("3 threads compute.");
+    expect(await page.textContent("#text")).toBe(text);
+  });
+
   it("computes on the graphics processor when told to, to the same text", async () => {
     const page = await visit();
     await generate(page, 8);
