@@ -1,5 +1,5 @@
 /** Runs a generation to its end, or to Ctrl-C, and gathers what it gave. */
-import type { RunStats, TokenStats } from "@flashwick/core";
+import { eventLoopTurn, type RunStats, type TokenStats } from "@flashwick/core";
 import {
   type FinishReason,
   type GeneratedToken,
@@ -75,8 +75,4 @@ function abortedStats(model: Model, tokens: number, decode: readonly TokenStats[
     decode,
   });
   return { ...stats, prefillMs, timeToFirstTokenMs: prefillMs };
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,6 +1,6 @@
 /** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
 
-import { type ByteSource, ffnBytes, isFlashwickError } from "@flashwick/core";
+import { type ByteSource, eventLoopTurn, ffnBytes, isFlashwickError } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import {
@@ -240,7 +240,7 @@ async function generate(request: GenerateRequest): Promise<void> {
         [states.buffer],
       );
       // A turn of the event loop, in which a stop is heard.
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await eventLoopTurn();
     }
     trace = { nLayers: facts.nLayers, dFf: facts.dFf, tokens: sets };
     say({ kind: "done", what: "generated", tokensPerSec: (1000 * sets.length) / spent });

@@ -16,6 +16,7 @@ export {
   isFlashwickError,
   UnsupportedError,
 } from "./errors.js";
+export { eventLoopTurn } from "./event-loop.js";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.js";
 export {
   type Activation,

@@ -6,7 +6,7 @@
  * attention, and flash fills slots meanwhile. A batch of tokens (prefill, scoring) streams whole layers
  * and multiplies matrices; it gives the same bits as its tokens one by one.
  */
-import { assert, type TokenStats } from "@flashwick/core";
+import { assert, eventLoopTurn, type TokenStats } from "@flashwick/core";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
 import { Arena, type Kernels, type KvCache, type Ptr } from "@flashwick/kernels";
@@ -15,7 +15,7 @@ import { planArenas } from "./arena-plan.js";
 import { cachePolicy } from "./cache-policy.js";
 import { type EngineParts, largestArena, mergeGapBytes } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
-import { EVENT_LOOP_WAIT_MS, eventLoopTurn } from "./event-loop.js";
+import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
 import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";

@@ -5,7 +5,7 @@
  * touches all of {@link WEIGHT_BYTES}. A product and its read loop take turns, and each counts with its best time, so that
  * neighbours of the machine disturb both alike.
  */
-import { bytesPerElement, DTYPES, type DType } from "@flashwick/core";
+import { bytesPerElement, DTYPES, type DType, eventLoopTurn } from "@flashwick/core";
 import { Arena, type Matrix, type Ptr } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase } from "@flashwick/kernels/conformance";
 import type { ComputePool } from "../threads/compute-pool.js";
@@ -182,8 +182,4 @@ function time(run: () => void): number {
   const begin = performance.now();
   run();
   return performance.now() - begin;
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -2,7 +2,7 @@
  * Training one layer from its samples to weights with a calibration curve; runs inside a worker, and everything in and out
  * but the callbacks is plain data.
  */
-import { InputError, type OnProgress } from "@flashwick/core";
+import { eventLoopTurn, InputError, type OnProgress } from "@flashwick/core";
 import type { KernelFactory } from "@flashwick/kernels";
 import { type PredictorDType, quantisePredictorMatrix } from "../predictor-matrix.js";
 import { type CalibrationCurve, missedMassAt, recallAt } from "./calibration-curve.js";
@@ -175,12 +175,6 @@ async function trainEpoch(
   } while (!trainer.isEpochEnd);
   signal?.throwIfAborted();
   return sum / steps;
-}
-
-/** Lets messages and timers in: a promise alone would not. Node's timers take a millisecond at least, `setImmediate` does not. */
-function eventLoopTurn(): Promise<void> {
-  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => void };
-  return new Promise((resolve) => (setImmediate ? setImmediate(resolve) : setTimeout(resolve, 0)));
 }
 
 /** So that an option that is given as undefined does not hide its default. */
