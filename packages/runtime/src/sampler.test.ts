@@ -61,6 +61,29 @@ describe("createSampler", () => {
   });
 });
 
+describe.each([
+  ["greedy", {}],
+  ["at temperature 1", { temperature: 1 }],
+  ["with top-k and top-p", { temperature: 0.7, topK: 3, topP: 0.9 }],
+])("logits that are no distribution gave no token: %s", (_, options) => {
+  it.each([
+    ["NaN in the middle", [1, 2, Number.NaN, Number.NaN], /logit 2 of 4: expected a number, found NaN/],
+    ["NaN first", [Number.NaN, 2], /logit 0 of 2: expected a number, found NaN/],
+    ["all -Infinity", [-Infinity, -Infinity], /logit 0 of 2: expected the largest to be finite, found -Infinity/],
+    ["+Infinity", [1, Infinity, 2], /logit 1 of 3: expected the largest to be finite, found Infinity/],
+    ["no logits", [], /of 0: expected the largest to be finite/],
+  ])("%s is a typed error", (_, values, message) => {
+    const draw = () => createSampler(options)(Float32Array.from(values));
+    expect(draw).toThrowError(message);
+    expect(draw).toThrowError(expect.objectContaining({ code: "INPUT_INVALID" }));
+  });
+
+  it("-Infinity among others is a token that is never drawn", () => {
+    const sampler = createSampler(options);
+    for (let i = 0; i < 50; i++) expect([1, 2]).toContain(sampler(Float32Array.of(-Infinity, 3, 2, -Infinity)));
+  });
+});
+
 it("logSumExp does not overflow", () => {
   expect(logSumExp(Float32Array.of(1000, 1000))).toBeCloseTo(1000 + Math.log(2), 9);
 });

@@ -12,6 +12,11 @@ export interface SamplingOptions {
   readonly seed?: number;
 }
 
+/**
+ * The next token for logits f32 `[vocabSize]`.
+ *
+ * @throws {InputError} `INPUT_INVALID` if a logit is NaN, naming the first, or if the largest is infinite.
+ */
 export type Sampler = (logits: Float32Array) => number;
 
 /** @throws {InputError} naming the option that is out of range. */
@@ -31,14 +36,38 @@ function check(name: string, value: number, ok: boolean, expected: string): void
   throw new InputError("INPUT_INVALID", `${name} is ${value}, expected ${expected}`, { details: { [name]: value } });
 }
 
-/** Index of the largest logit; the lowest index of several. */
+/**
+ * Index of the largest logit; the lowest index of several.
+ *
+ * @throws {InputError} `INPUT_INVALID` for logits that are no distribution: one is NaN, or the largest is infinite. Single
+ * logits of -Infinity are well: such a token is never drawn.
+ */
 export function argmax(logits: Float32Array): number {
   let best = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i;
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i]!;
+    if (logit > logits[best]!) best = i;
+    else if (Number.isNaN(logit)) throw notADistribution(logits, i, "a number");
+  }
+  if (!Number.isFinite(logits[best])) throw notADistribution(logits, best, "the largest to be finite");
   return best;
 }
 
-/** log Σ exp(logits), without overflow. */
+function notADistribution(logits: Float32Array, position: number, expected: string): InputError {
+  const found = String(logits[position]);
+  return new InputError(
+    "INPUT_INVALID",
+    `logit ${position} of ${logits.length}: expected ${expected}, found ${found}; the weights or the predictor overflow or are damaged: ` +
+      "flashwick verify checks a file",
+    { details: { position, found } },
+  );
+}
+
+/**
+ * log Σ exp(logits), without overflow.
+ *
+ * @throws {InputError} As {@link argmax}.
+ */
 export function logSumExp(logits: Float32Array): number {
   const max = logits[argmax(logits)]!;
   let sum = 0;
@@ -48,9 +77,9 @@ export function logSumExp(logits: Float32Array): number {
 
 /** The token at quantile `u` of the truncated distribution, tokens taken in order of falling probability. */
 function sample(logits: Float32Array, temperature: number, topK: number, topP: number, u: number): number {
+  const max = logits[argmax(logits)]!;
   const order = Uint32Array.from(logits, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b);
   const kept = topK > 0 ? Math.min(topK, order.length) : order.length;
-  const max = logits[order[0]!]!;
   const weights = new Float64Array(kept);
   let total = 0;
   for (let i = 0; i < kept; i++) total += weights[i] = Math.exp((logits[order[i]!]! - max) / temperature);
