@@ -11,6 +11,9 @@ import type { TokenMeter } from "./token-meter.js";
 /** Small, since it comes on top of the budget for a moment. */
 const VERIFY_PIECE_BYTES = 256 * 1024;
 
+/** Tables whose checksums matched, by opened file: each engine of a file asks, and the answer stays the same. */
+const verified = new WeakMap<ModelFile, Set<string>>();
+
 export class RowTable {
   readonly #file: ModelFile;
   readonly #name: string;
@@ -25,33 +28,41 @@ export class RowTable {
   }
 
   /**
-   * Checks the checksum of a table that stays on flash, once, since single rows carry none.
+   * Checks the checksum of a table that stays on flash, since single rows carry none: once for each opened file, whatever the
+   * number of engines. Failed and aborted checks are made again.
    *
-   * @throws {IntegrityError} `INTEGRITY_TENSOR`.
-   * Cost: reads the table once, in pieces.
+   * @throws {IntegrityError} `INTEGRITY_TENSOR`. The signal's own reason.
+   * Cost: reads the table in pieces the first time; nothing later.
    */
   async verify(signal?: AbortSignal): Promise<void> {
-    const tensor = this.#file.header.tensors.get(this.#name)!;
     if (this.#resident) return;
-    const parts: { name: string; offset: number; sizeBytes: number; crc32c: number }[] = [tensor];
-    if (tensor.scales) parts.push({ name: `${this.#name}.scale`, ...tensor.scales });
-    for (const part of parts) {
-      const piece = new Uint8Array(Math.min(part.sizeBytes, VERIFY_PIECE_BYTES));
-      let found = 0;
-      for (let at = 0; at < part.sizeBytes; at += piece.length) {
-        const bytes = piece.subarray(0, Math.min(piece.length, part.sizeBytes - at));
-        await this.#file.source.read(bytes, part.offset + at, signal);
-        found = crc32c(bytes, found);
-      }
-      if (found >>> 0 !== part.crc32c >>> 0) {
-        throw new IntegrityError(
-          "INTEGRITY_TENSOR",
-          `${this.#file.source.name} @ ${part.offset}: tensor ${part.name} does not match its CRC-32C; the file is ` +
-            "damaged, fetch or convert it again",
-          { details: { tensor: part.name, offset: part.offset } },
-        );
-      }
+    const tables = verified.get(this.#file) ?? new Set();
+    verified.set(this.#file, tables);
+    if (tables.has(this.#name)) return;
+    const tensor = this.#file.header.tensors.get(this.#name)!;
+    await this.#verifyPart(tensor, signal);
+    if (tensor.scales) await this.#verifyPart({ name: `${this.#name}.scale`, ...tensor.scales }, signal);
+    tables.add(this.#name);
+  }
+
+  async #verifyPart(
+    part: { readonly name: string; readonly offset: number; readonly sizeBytes: number; readonly crc32c: number },
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const piece = new Uint8Array(Math.min(part.sizeBytes, VERIFY_PIECE_BYTES));
+    let found = 0;
+    for (let at = 0; at < part.sizeBytes; at += piece.length) {
+      const bytes = piece.subarray(0, Math.min(piece.length, part.sizeBytes - at));
+      await this.#file.source.read(bytes, part.offset + at, signal);
+      found = crc32c(bytes, found);
     }
+    if (found >>> 0 === part.crc32c >>> 0) return;
+    throw new IntegrityError(
+      "INTEGRITY_TENSOR",
+      `${this.#file.source.name} @ ${part.offset}: tensor ${part.name} does not match its CRC-32C; the file is ` +
+        "damaged, fetch or convert it again",
+      { details: { tensor: part.name, offset: part.offset } },
+    );
   }
 
   /**
