@@ -1,7 +1,7 @@
 /**
  * Loading the weights that stay in DRAM: straight from the file into arena memory, checksum verified, no parsing.
  */
-import { bytesPerElement, FormatError, IntegrityError, type ModelGeometry } from "@flashwick/core";
+import { bytesPerElement, eventLoopTurn, FormatError, IntegrityError, type ModelGeometry } from "@flashwick/core";
 import type { ModelFile, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
@@ -106,7 +106,8 @@ interface ResidentRead {
 
 /**
  * Places tensors in arenas, by name, and then reads them all: in the order of the file, with large reads in parallel straight
- * to their places, each tensor checked while the next ones fly.
+ * to their places, each tensor checked while the next ones fly. A reader without threads reads one after the other, each when
+ * it is waited for.
  */
 export class ResidentLoader {
   readonly #file: ModelFile;
@@ -156,6 +157,7 @@ export class ResidentLoader {
    * Reads everything that was placed. May be called again: it reads again.
    *
    * @param onBytes Called with the size of each tensor that has come and passed; may wait, and may throw to end the loading.
+   * @param signal  Ends the loading within one read of {@link LOAD_READ_BYTES}.
    * @returns What was read.
    * @throws {IntegrityError} `INTEGRITY_TENSOR`. As `FlashReader.wait`.
    * Cost: the time to read these bytes in sequence, while the checksums keep up (some 2 GB/s).
@@ -192,10 +194,12 @@ export class ResidentLoader {
     signal?.throwIfAborted();
     signal?.addEventListener("abort", onAbort);
     try {
-      reader.start(arena.bytes, runs.flat(), unwanted.signal);
+      const readsAhead = reader.readers > 0;
+      if (readsAhead) reader.start(arena.bytes, runs.flat(), unwanted.signal);
       let landed = 0;
       for (const [i, read] of reads.entries()) {
-        const pending = reader.wait((landed += runs[i]!.length));
+        landed += runs[i]!.length;
+        const pending = readsAhead ? reader.wait(landed) : readInTurns(reader, arena.bytes, runs[i]!, unwanted.signal);
         if (pending) await pending;
         this.#check(kernels, read);
         kernels.put(read.ptr, read.sizeBytes);
@@ -258,6 +262,20 @@ export class ResidentLoader {
     const data = place(tensor.name, tensor);
     const scales = tensor.scales ? place(`${tensor.name}.scale`, tensor.scales) : 0;
     return { dtype: tensor.dtype, data, scales, rows: tensor.rows, cols: tensor.cols };
+  }
+}
+
+/** Reads `runs` with a reader that reads within `start`: one at a time, with a turn of the event loop between two, in which aborts come in. */
+async function readInTurns(
+  reader: FlashReader,
+  memory: Uint8Array,
+  runs: readonly FlashRun[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const [i, run] of runs.entries()) {
+    if (i > 0) await eventLoopTurn();
+    reader.start(memory, [run], signal);
+    await reader.wait();
   }
 }
 
