@@ -19,6 +19,8 @@ export {
   type PublishedModel,
 } from "./model-presets.js";
 export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
+export { type PassCost, passCost } from "./pass-cost.js";
+export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
 export { type PrefillCost, prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
@@ -37,5 +39,13 @@ export {
   unionShare,
   windowExponent,
 } from "./sparsity.js";
-export { type EngineMethod, type EngineSettings, type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
+export {
+  chooseDraftTokens,
+  expectedTokens,
+  type Speculation,
+  type SpeculationRequest,
+  speculationCost,
+} from "./speculation-cost.js";
+export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
+export { type TokenCost, tokenCost } from "./token-cost.js";
 export { type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

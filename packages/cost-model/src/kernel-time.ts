@@ -1,5 +1,5 @@
 /** How long arithmetic takes: bytes of weights over the rate that the profile has for them. */
-import type { DType } from "@flashwick/core";
+import { bytesPerElement, type DType } from "@flashwick/core";
 import type { DeviceProfile, KernelOp, KernelRate } from "./device-profile.js";
 
 export interface KernelUse {
@@ -60,6 +60,23 @@ function interpolateBySize(points: readonly KernelRate[], bytes: number): number
 /** Milliseconds that `bytes` of weights take. */
 export function kernelMs(profile: DeviceProfile, use: KernelUse, bytes: number): number {
   return (1000 * bytes) / kernelBytesPerSec(profile, use);
+}
+
+/**
+ * Milliseconds of multiplying `bytes` of weights with `tokens` vectors at once. The weights are read once, so that a few vectors take no longer
+ * than one; many take what their arithmetic does. As the profile's rate of batches is that of wide ones, a few vectors take at most as long as
+ * one after the other.
+ */
+export function kernelBatchMs(
+  profile: DeviceProfile,
+  use: KernelUse & { readonly dtype: DType },
+  bytes: number,
+  tokens: number,
+): number {
+  const onceMs = kernelMs(profile, use, bytes);
+  const flop = (2 * tokens * bytes) / bytesPerElement(use.dtype);
+  const arithmeticMs = (1000 * flop) / batchFlopPerSec(profile, use.dtype, use.threads);
+  return Math.max(onceMs, Math.min(tokens * onceMs, arithmeticMs));
 }
 
 /** Multiplications and additions a second of matrix times matrix; as {@link kernelBytesPerSec} where something is missing. */

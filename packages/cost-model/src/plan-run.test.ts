@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { deviceProfile, devices, shape, sparsities, sparsityOf } from "./cost.fixture.js";
 import { type MemoryRequest, planMemory } from "./memory-plan.js";
+import type { EngineSettings } from "./pass-request.js";
 import { type PlanRequest, planRun, price } from "./plan-run.js";
-import { type EngineSettings, tokenCost } from "./token-cost.js";
+import { tokenCost } from "./token-cost.js";
 
 const MiB = 2 ** 20;
 

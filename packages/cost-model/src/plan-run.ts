@@ -7,10 +7,11 @@
  */
 import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
 import type { MemoryPlan } from "./memory-plan.js";
+import type { EngineSettings, TokenRequest } from "./pass-request.js";
 import { knownDepths } from "./read-time.js";
 import { type RunCost, type RunLength, runCost } from "./run-cost.js";
 import { denseSparsity } from "./sparsity.js";
-import type { EngineSettings, TokenCost, TokenRequest } from "./token-cost.js";
+import type { TokenCost } from "./token-cost.js";
 
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
   /** Null where there is no predictor: only dense runs can be planned. */

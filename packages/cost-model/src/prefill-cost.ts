@@ -1,7 +1,7 @@
 /** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
 import { denseBytes } from "./model-shape.js";
-import type { TokenRequest } from "./token-cost.js";
+import type { TokenRequest } from "./pass-request.js";
 
 export interface PrefillCost {
   readonly flashBytes: number;

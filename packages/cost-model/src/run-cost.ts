@@ -2,8 +2,9 @@
 import type { SparsityStatistics } from "@flashwick/core";
 import { kernelBytesPerSec } from "./kernel-time.js";
 import { denseBytes } from "./model-shape.js";
+import type { TokenRequest } from "./pass-request.js";
 import { type PrefillCost, prefillCost } from "./prefill-cost.js";
-import { type TokenCost, type TokenRequest, tokenCost } from "./token-cost.js";
+import { type TokenCost, tokenCost } from "./token-cost.js";
 import { type TokenLimits, tokenLimits } from "./token-limits.js";
 
 export interface RunLength {

@@ -93,21 +93,26 @@ export interface CacheUse {
 }
 
 /**
- * What of a layer one token must load, as a share of `dFf`: s_agg(k+1) − s_agg(k), where k is the least of what the slots hold, the
+ * What of a layer `tokens` tokens together must load, as a share of `dFf`: s_agg(k+n) − s_agg(k), where k is the least of what the slots hold, the
  * window and the tokens seen. Slots that hold less than one token's set keep a part of it, and hit in that proportion.
  *
- * More slots, a longer window and more tokens never load more.
+ * More slots, a longer window and more tokens seen never load more; several tokens at once load no more than one after the other.
  */
-export function missShare(statistics: SparsityStatistics, layer: number, use: CacheUse): number {
-  const named = namedShare(statistics, layer);
+export function missShare(statistics: SparsityStatistics, layer: number, use: CacheUse, tokens = 1): number {
   // A layer that fits stays whole when a prompt is taken in, and nothing but a window makes it leave.
   if (use.heldShare >= 1 && use.windowTokens === Number.POSITIVE_INFINITY && use.seenTokens > 0) return 0;
+  const named = unionShare(statistics, layer, tokens);
   const held = use.heldShare >= 1 ? Number.POSITIVE_INFINITY : tokensHeld(statistics, layer, use.heldShare);
   const k = Math.min(held, use.windowTokens, use.seenTokens);
   if (k === Number.POSITIVE_INFINITY) return 0;
-  if (k >= 1) return Math.min(named, freshShare(statistics, layer, k));
+  const freshAfter = (seen: number) => {
+    let share = 0;
+    for (let i = 0; i < tokens; i++) share += freshShare(statistics, layer, seen + i);
+    return Math.min(named, share);
+  };
+  if (k >= 1) return freshAfter(k);
   // Below one token's set: the part that is kept is hit as often as a whole set would be.
-  return named - k * (named - Math.min(named, freshShare(statistics, layer, 1)));
+  return named - k * (named - freshAfter(1));
 }
 
 /** What of a layer its slots hold once a token has come, as a share of `dFf`: s_agg of the window, or of the tokens there were, as far as it fits. */

@@ -11,8 +11,9 @@ import type { DeviceProfile } from "../device-profile.js";
 import { planMemory } from "../memory-plan.js";
 import { type ModelPreset, modelPreset } from "../model-presets.js";
 import { denseBytes, type ModelShape } from "../model-shape.js";
+import type { EngineMethod, EngineSettings } from "../pass-request.js";
 import { denseSparsity, powerLawLayer, windowExponent } from "../sparsity.js";
-import { type EngineMethod, type EngineSettings, type TokenCost, tokenCost } from "../token-cost.js";
+import { type TokenCost, tokenCost } from "../token-cost.js";
 import { tokenLimits } from "../token-limits.js";
 import { type PaperBackend, type PaperPhases, PRINTED_ROWS, type PrintedRow } from "./printed-rows.js";
 

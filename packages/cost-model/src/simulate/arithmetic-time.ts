@@ -5,8 +5,9 @@
  * its give all others, and the two cannot drift apart.
  */
 import type { SparsityStatistics } from "@flashwick/core";
+import type { TokenRequest } from "../pass-request.js";
 import { denseSparsity } from "../sparsity.js";
-import { type TokenCost, type TokenRequest, tokenCost } from "../token-cost.js";
+import { type TokenCost, tokenCost } from "../token-cost.js";
 
 /** What arithmetic depends on. */
 export type ArithmeticRequest = Pick<TokenRequest, "shape" | "profile" | "settings" | "slotsByLayer" | "kvPrecision">;

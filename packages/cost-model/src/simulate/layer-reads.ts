@@ -2,8 +2,8 @@
 import type { FlashProfile } from "../device-profile.js";
 import { missingReads } from "../missing-reads.js";
 import type { ModelShape } from "../model-shape.js";
+import type { EngineSettings } from "../pass-request.js";
 import { batchMs } from "../read-time.js";
-import type { EngineSettings } from "../token-cost.js";
 import type { NeuronUse } from "./neuron-use.js";
 import type { ReadBatch, ReadGroup } from "./read-queue.js";
 import { ReadServices } from "./read-service.js";

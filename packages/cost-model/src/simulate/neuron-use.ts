@@ -1,7 +1,7 @@
 /** What tokens ask of the cache: recorded, or drawn from statistics where there is no trace. */
 import type { Random, SparsityStatistics } from "@flashwick/core";
+import type { TokenRequest } from "../pass-request.js";
 import { missShare, namedShare } from "../sparsity.js";
-import type { TokenRequest } from "../token-cost.js";
 import { normalQuantile } from "./normal-quantile.js";
 
 /** One token, one layer. */

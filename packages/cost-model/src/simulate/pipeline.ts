@@ -36,7 +36,7 @@ export interface QueuePoint {
   readonly waiting: number;
 }
 
-/** What two things at once leave of each other where the profile does not know. As in token-cost.ts. */
+/** What two things at once leave of each other where the profile does not know. As in pass-cost.ts. */
 const UNKNOWN_SHARE = 0.5;
 
 export class Pipeline {

@@ -6,7 +6,7 @@
  * Without jitter, overlap and fluctuation it agrees with the closed form within half a round of reads a batch.
  */
 import { InputError, Random } from "@flashwick/core";
-import type { TokenRequest } from "../token-cost.js";
+import type { TokenRequest } from "../pass-request.js";
 import { ArithmeticTime } from "./arithmetic-time.js";
 import { type Distribution, distributionOf } from "./distribution.js";
 import type { Jitter } from "./jitter.js";

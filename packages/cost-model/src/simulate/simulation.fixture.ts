@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { deviceProfile, devices, shape as small, sparsities, sparsityOf } from "../cost.fixture.js";
 import type { ModelShape } from "../model-shape.js";
-import type { TokenRequest } from "../token-cost.js";
+import type { TokenRequest } from "../pass-request.js";
 import { sampleUse } from "./neuron-use.js";
 import { type SimulatedRun, type SimulationRequest, simulateRun } from "./simulate-run.js";
 

@@ -10,7 +10,7 @@
  */
 import type { DeviceProfile } from "../device-profile.js";
 import type { ModelShape } from "../model-shape.js";
-import type { EngineSettings } from "../token-cost.js";
+import type { EngineSettings } from "../pass-request.js";
 import type { ArithmeticTime } from "./arithmetic-time.js";
 import { type LayerReads, layerReads, pageCacheMs, ReadBatches, readsBetween, readsCount } from "./layer-reads.js";
 import type { NeuronUse } from "./neuron-use.js";

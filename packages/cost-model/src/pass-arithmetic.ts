@@ -1,0 +1,103 @@
+/** Everything that is computed, or decided, while some tokens pass through the model at once; milliseconds. */
+import type { DType } from "@flashwick/core";
+import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
+import type { TokenRequest } from "./pass-request.js";
+import { batchMs } from "./read-time.js";
+
+/** Ops of a layer beside those whose weights are counted: each costs its call. */
+const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2, landing: 8 } as const;
+/** As the engine cuts the misses of a layer. */
+const LANDING_GROUPS = 4;
+const LEAST_GROUP_NEURONS = 32;
+
+export class PassArithmetic {
+  readonly #request: TokenRequest;
+  readonly #tokens: number;
+  readonly #workingSetBytes: number;
+
+  /** @param tokens That pass at once. */
+  constructor(request: TokenRequest, tokens: number) {
+    this.#request = request;
+    this.#tokens = tokens;
+    const { shape, slotsByLayer, settings } = request;
+    const predictors = settings.mode === "predicted" ? (shape.predictor?.bytesByLayer ?? []) : [];
+    this.#workingSetBytes =
+      shape.nLayers * shape.attentionBytes +
+      shape.headBytes +
+      shape.recordBytes * slotsByLayer.reduce((sum, slots) => sum + slots, 0) +
+      predictors.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** Of one layer. Each token passes over the keys and values before it. */
+  attentionMs(): number {
+    const { shape, position, kvPrecision } = this.#request;
+    const kvType = kvPrecision;
+    const elementBytes = kvType === "f32" ? 4 : kvType === "f16" ? 2 : 1;
+    const meanTokens = position + (this.#tokens + 1) / 2;
+    const kvBytes = this.#tokens * 2 * meanTokens * shape.nKvHeads * shape.headDim * elementBytes;
+    return (
+      this.#matrix("linear", shape.dtype, shape.attentionBytes) +
+      this.#kernel("attention", kvType, kvBytes) +
+      this.#calls(OPS.attention)
+    );
+  }
+
+  predictMs(layer: number): number {
+    const { shape, profile } = this.#request;
+    const bytes = shape.predictor?.bytesByLayer[layer] ?? 0;
+    if (bytes === 0) return 0;
+    const scores = (this.#tokens * shape.dFf * profile.management.nsPerScore) / 1e6;
+    return this.#matrix("linear", shape.predictor!.dtype, bytes) + scores + this.#calls(OPS.predict);
+  }
+
+  /** @param named In the union of the tokens' sets. */
+  cacheMs(named: number, loaded: number): number {
+    const { shape, profile } = this.#request;
+    const { nsPerNamed, nsPerLoaded, copyBytesPerSec } = profile.management;
+    const copied = copyBytesPerSec === null ? 0 : (1000 * loaded * shape.recordBytes) / copyBytesPerSec;
+    return (named * nsPerNamed + loaded * nsPerLoaded) / 1e6 + copied;
+  }
+
+  checkMs(loaded: number): number {
+    const { shape, profile } = this.#request;
+    if (!profile.kernels.some((rate) => rate.op === "checksum")) return 0;
+    const bytes = loaded * shape.strideBytes * shape.readsPerNeuron;
+    return this.#kernel("checksum", null, bytes) + Math.min(1, loaded) * this.#calls(OPS.check);
+  }
+
+  /** Each token is computed over all of the union. */
+  ffnMs(named: number): number {
+    const { shape } = this.#request;
+    return this.#matrix("neurons", shape.dtype, named * shape.recordBytes) + this.#calls(OPS.ffn);
+  }
+
+  /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
+  landingMs(loaded: number): number {
+    const { profile, settings } = this.#request;
+    const groups = Math.max(1, Math.min(LANDING_GROUPS, loaded / LEAST_GROUP_NEURONS));
+    return (groups - 1) * (batchMs(profile.flash, settings.readers) / 2 + this.#calls(OPS.landing));
+  }
+
+  /** Logits of every token. */
+  headMs(): number {
+    const { shape } = this.#request;
+    return this.#matrix("linear", shape.dtype, shape.headBytes) + this.#calls(OPS.head);
+  }
+
+  #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number): number {
+    const { profile, settings } = this.#request;
+    return kernelMs(profile, { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes }, bytes);
+  }
+
+  /** Weights that are multiplied with a vector of each token. */
+  #matrix(op: "linear" | "neurons", dtype: DType, bytes: number): number {
+    const { profile, settings } = this.#request;
+    const use = { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes };
+    return kernelBatchMs(profile, use, bytes, this.#tokens);
+  }
+
+  #calls(count: number): number {
+    const { profile, settings } = this.#request;
+    return (count * (profile.opUs + (settings.threads > 1 ? profile.handOffUs : 0))) / 1000;
+  }
+}

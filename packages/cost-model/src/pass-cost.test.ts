@@ -1,0 +1,95 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { deviceProfile, devices, shape, sparsities, sparsityOf } from "./cost.fixture.js";
+import { passCost } from "./pass-cost.js";
+import type { EngineSettings, TokenRequest } from "./pass-request.js";
+import { denseSparsity, unionShare } from "./sparsity.js";
+import { tokenCost } from "./token-cost.js";
+
+const settings: EngineSettings = {
+  mode: "predicted",
+  windowTokens: Number.POSITIVE_INFINITY,
+  threads: 2,
+  readers: 16,
+  mergeGapBytes: 0,
+  overlap: false,
+};
+
+function request(more: Partial<TokenRequest> = {}): TokenRequest {
+  return {
+    shape,
+    profile: deviceProfile({}),
+    sparsity: sparsityOf([0.4, 0.05, 0.05, 0.1]),
+    slotsByLayer: [1600, 600, 600, 900],
+    kvPrecision: "f16",
+    position: 64,
+    seenTokens: 64,
+    settings,
+    ...more,
+  };
+}
+
+const dense = (more: Partial<TokenRequest> = {}) =>
+  request({
+    sparsity: denseSparsity(shape.nLayers),
+    slotsByLayer: [4096, 64, 64, 64],
+    settings: { ...settings, mode: "dense" },
+    ...more,
+  });
+
+const ARITHMETIC = ["predictMs", "cacheMs", "checkMs", "attentionMs", "ffnMs", "headMs"] as const;
+
+describe("passCost", () => {
+  it("of one token is that of a decoded token, in either mode", () => {
+    for (const of of [request(), dense()]) expect(passCost(of, 1)).toEqual(tokenCost(of));
+  });
+  it("streams what is not resident once, however many tokens pass", () => {
+    for (const tokens of [1, 2, 5, 16]) {
+      const { flashBytes, neuronsLoaded } = passCost(dense(), tokens);
+      expect([flashBytes, neuronsLoaded]).toEqual([3 * 4096 * 4096, 3 * 4096]);
+    }
+  });
+  it("reads the matrices once: a few tokens compute in less than their sum, many in what the rate of batches says", () => {
+    const [one, two, many] = [1, 2, 256].map((tokens) => passCost(dense(), tokens));
+    expect(two!.headMs).toBeLessThan(2 * one!.headMs);
+    // f16: a multiplication and an addition for every two bytes, at the profile's 8e10 a second.
+    expect(many!.headMs).toBeCloseTo((1000 * 256 * shape.headBytes) / 8e10, 1);
+  });
+  it("hides a stream's reads behind a batch's arithmetic where there are threads that read, and nowhere else", () => {
+    const hidden = passCost(dense(), 32);
+    expect(hidden.exposedReadMs).toBeLessThan(hidden.readMs);
+    expect(hidden.totalMs).toBeGreaterThanOrEqual(Math.max(hidden.readMs, hidden.totalMs - hidden.exposedReadMs));
+    const alone = passCost(dense({ settings: { ...settings, mode: "dense", readers: 0 } }), 32);
+    expect(alone.exposedReadMs).toBe(alone.readMs);
+  });
+  it("names the union of the tokens' sets", () => {
+    const { neuronsNamed } = passCost(request(), 6);
+    const expected = [0, 1, 2, 3].reduce((sum, layer) => sum + 4096 * unionShare(request().sparsity, layer, 6), 0);
+    expect(neuronsNamed).toBeCloseTo(expected, 6);
+  });
+  it("grows with the tokens, and reads and predicts no more than they do one by one", () => {
+    fc.assert(
+      fc.property(devices, sparsities, fc.integer({ min: 1, max: 16 }), (device, sparsity, tokens) => {
+        const of = request({ profile: deviceProfile(device), sparsity });
+        const [less, more] = [passCost(of, tokens), passCost(of, tokens + 1)];
+        for (const key of [...ARITHMETIC, "neuronsNamed", "neuronsLoaded"] as const) {
+          expect(more[key]).toBeGreaterThanOrEqual(less[key] * (1 - 1e-9));
+        }
+        // Tokens one by one fill the cache as they go, so what each loads is no more than the first.
+        const one = passCost(of, 1);
+        expect(less.neuronsLoaded).toBeLessThanOrEqual(tokens * one.neuronsLoaded * (1 + 1e-9));
+        // Of the FFN this does not hold: each token is computed over the union of all.
+        for (const key of ["headMs", "predictMs"] as const) {
+          expect(less[key]).toBeLessThanOrEqual(tokens * one[key] * (1 + 1e-9));
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+  it("adds up", () => {
+    for (const cost of [passCost(request(), 7), passCost(dense(), 7)]) {
+      const sum = ARITHMETIC.reduce((ms, key) => ms + cost[key], cost.exposedReadMs);
+      expect(cost.totalMs).toBeCloseTo(sum, 9);
+    }
+  });
+});

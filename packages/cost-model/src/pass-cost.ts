@@ -1,0 +1,176 @@
+/**
+ * What one pass over n tokens at once costs, in closed form; a token that is decoded is the pass over one:
+ *
+ *     T = Σ_l [ T_attn + T_pred + T_cache(named, loaded) + exposed(Σ T[s, q]) + T_check(loaded) + T_ffn(named) ] + T_head
+ *
+ * Dense, each layer that is not held is streamed once, whatever n is. Sparse, `named` is the union of the n tokens' sets, s_agg(n): read once
+ * where it is missing, and computed for each of the tokens. Matrices are multiplied with n vectors: they are read once, and from some n on it
+ * is the arithmetic that takes the time.
+ *
+ * exposed() is the whole of the reads, or where they overlap what of them outlasts the arithmetic that can be done meanwhile, both slowed by each
+ * other as the profile says. A single token overlaps as `settings.overlap` says: with resident neurons, in a parallel block with attention as
+ * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read.
+ */
+import type { DeviceProfile } from "./device-profile.js";
+import { type MissingReads, missingReads, singleReads } from "./missing-reads.js";
+import type { ModelShape } from "./model-shape.js";
+import { PassArithmetic } from "./pass-arithmetic.js";
+import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
+import { batchMs, batchReadMs } from "./read-time.js";
+import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
+
+/** Of the whole pass; milliseconds unless the name says otherwise. */
+export interface PassCost {
+  readonly flashBytes: number;
+  readonly flashReads: number;
+  /** In the union of the tokens' sets. */
+  readonly neuronsNamed: number;
+  readonly neuronsLoaded: number;
+  /** Reads in flight. */
+  readonly readMs: number;
+  /** Of it, what nothing is computed in. */
+  readonly exposedReadMs: number;
+  readonly predictMs: number;
+  readonly cacheMs: number;
+  readonly checkMs: number;
+  readonly attentionMs: number;
+  readonly ffnMs: number;
+  readonly headMs: number;
+  readonly totalMs: number;
+}
+
+/** A stream's reads: long enough for the device's full rate. */
+const STREAM_READ_BYTES = 2 ** 20;
+/** What two things at once leave of each other where the profile does not know. */
+const UNKNOWN_SHARE = 0.5;
+
+/**
+ * Expected cost of one pass over `tokens` tokens that follow each other, the first at `request.position`.
+ *
+ * @param tokens An integer of at least 1. With 1 this is {@link tokenCost}.
+ * Cost: O(layers · tokens), some microseconds.
+ */
+export function passCost(request: TokenRequest, tokens: number): PassCost {
+  const { shape, settings } = request;
+  const clock = new PassArithmetic(request, tokens);
+  const attentionMs = clock.attentionMs();
+  const sum = {
+    bytes: 0,
+    reads: 0,
+    named: 0,
+    loaded: 0,
+    readMs: 0,
+    exposedMs: 0,
+    predict: 0,
+    cache: 0,
+    check: 0,
+    ffn: 0,
+  };
+  for (let layer = 0; layer < shape.nLayers; layer++) {
+    const cost = layerCost(request, tokens, clock, layer, attentionMs);
+    for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += cost[key];
+  }
+  const headMs = clock.headMs();
+  const attention = shape.nLayers * attentionMs;
+  const arithmetic = sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs;
+  const ahead = settings.mode === "dense" && tokens > 1 && settings.readers > 0;
+  const exposedMs = ahead ? exposed(request.profile, sum.readMs, arithmetic) : sum.exposedMs;
+  return {
+    flashBytes: sum.bytes,
+    flashReads: sum.reads,
+    neuronsNamed: sum.named,
+    neuronsLoaded: sum.loaded,
+    readMs: sum.readMs,
+    exposedReadMs: exposedMs,
+    predictMs: sum.predict,
+    cacheMs: sum.cache,
+    checkMs: sum.check,
+    attentionMs: attention,
+    ffnMs: sum.ffn,
+    headMs,
+    totalMs: exposedMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
+  };
+}
+
+/** Of one layer, apart from its attention. */
+function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic, layer: number, attentionMs: number) {
+  const { shape, profile, settings, sparsity, method = OUR_METHOD } = request;
+  const dense = settings.mode === "dense";
+  const named = shape.dFf * (dense ? 1 : unionShare(sparsity, layer, tokens));
+  const loaded = dense ? denseMisses(request, layer) : predictedMisses(request, layer, tokens);
+  const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
+  const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
+  const computed = method.computesHeld
+    ? Math.max(named, shape.dFf * heldShare(sparsity, layer, cacheUse(request, layer)))
+    : named;
+  const ffn = clock.ffnMs(computed);
+  const meanwhile = ffn * (1 - loaded / computed) + (shape.parallelBlock ? attentionMs : 0);
+  return {
+    bytes: reads.bytes,
+    reads: reads.count,
+    named,
+    loaded,
+    readMs,
+    exposedMs: settings.overlap ? exposed(profile, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded) : readMs,
+    predict: dense ? 0 : clock.predictMs(layer),
+    cache: clock.cacheMs(named, loaded),
+    check: clock.checkMs(loaded),
+    ffn,
+  };
+}
+
+/** Without a predictor a layer that is not held whole is streamed whole: a part of a cycle is never hit. */
+function denseMisses({ shape, slotsByLayer }: TokenRequest, layer: number): number {
+  return slotsByLayer[layer]! >= shape.dFf ? 0 : shape.dFf;
+}
+
+function predictedMisses(request: TokenRequest, layer: number, tokens: number): number {
+  return request.shape.dFf * missShare(request.sparsity, layer, cacheUse(request, layer), tokens);
+}
+
+function cacheUse({ shape, settings, slotsByLayer, seenTokens }: TokenRequest, layer: number): CacheUse {
+  return { heldShare: slotsByLayer[layer]! / shape.dFf, windowTokens: settings.windowTokens, seenTokens };
+}
+
+function randomReads({ shape, settings, sparsity }: TokenRequest, method: EngineMethod, missing: number): MissingReads {
+  if (!method.joinsNeighbours) return singleReads(shape, missing);
+  return missingReads(shape, missing, settings.mergeGapBytes, sparsity.clumping);
+}
+
+function streamReads(shape: ModelShape, missing: number): MissingReads {
+  const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
+  const count = Math.ceil(bytes / STREAM_READ_BYTES);
+  return { count, sizeBytes: count > 0 ? bytes / count : STREAM_READ_BYTES, bytes, extraPieces: 0 };
+}
+
+function readTime(
+  profile: DeviceProfile,
+  settings: EngineSettings,
+  reads: MissingReads,
+  waves: number,
+  stream: boolean,
+): number {
+  const { flash } = profile;
+  if (reads.count === 0) return 0;
+  if (settings.readers === 0) {
+    const { operationUs, bytesPerSec } = flash.pageCache ?? {
+      operationUs: 0,
+      bytesPerSec: flash.sequentialBytesPerSec,
+    };
+    return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
+  }
+  if (stream) return batchMs(flash, settings.readers) + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
+  // A set that does not fit passes in waves, each a batch of its own.
+  const perWave = batchReadMs(flash, reads.count / waves, reads.sizeBytes, settings.readers);
+  return waves * perWave + (reads.extraPieces * flash.pieceUs) / 1000;
+}
+
+function exposed({ flash }: DeviceProfile, readMs: number, meanwhileMs: number): number {
+  const { shareUnderCompute, computeShareUnderReads } = flash;
+  const slowReads = readMs / (shareUnderCompute ?? UNKNOWN_SHARE);
+  const slowCompute = meanwhileMs / (computeShareUnderReads ?? UNKNOWN_SHARE);
+  // Whichever ends first leaves the rest of the other undisturbed.
+  const together = Math.min(slowReads, slowCompute);
+  const rest = readMs * (1 - together / slowReads || 0) + meanwhileMs * (1 - together / slowCompute || 0);
+  return Math.max(0, together + rest - meanwhileMs);
+}

@@ -1,0 +1,44 @@
+/** What a pass over a model is asked with: model, device and sparsity, how the engine is told to work, and where in a sequence it stands. */
+import type { SparsityStatistics } from "@flashwick/core";
+import type { DeviceProfile } from "./device-profile.js";
+import type { KvPrecision } from "./kv-bytes.js";
+import type { ModelShape } from "./model-shape.js";
+
+/** What the engine can be told. */
+export interface EngineSettings {
+  /** `dense`: every neuron, layers streamed; `predicted`: what the predictor names. */
+  readonly mode: "dense" | "predicted";
+  /** Tokens whose neurons stay, the current one included; Infinity: as many as fit. */
+  readonly windowTokens: number;
+  readonly threads: number;
+  /** Reads in flight; 0: the calling thread reads, through the page cache. */
+  readonly readers: number;
+  readonly mergeGapBytes: number;
+  readonly overlap: boolean;
+}
+
+/** What an engine does as it does, whatever it is told. */
+export interface EngineMethod {
+  /** Arithmetic passes over all neurons that are held (LLM in a flash, 3.3: "all rows in use"); false: over the named ones. */
+  readonly computesHeld: boolean;
+  /** Neighbours among the missing neurons are one read; false: each record is a read of its own. */
+  readonly joinsNeighbours: boolean;
+}
+
+/** This project's engine. */
+export const OUR_METHOD: EngineMethod = { computesHeld: false, joinsNeighbours: true };
+
+export interface TokenRequest {
+  readonly shape: ModelShape;
+  readonly profile: DeviceProfile;
+  readonly sparsity: SparsityStatistics;
+  readonly settings: EngineSettings;
+  readonly slotsByLayer: readonly number[];
+  readonly kvPrecision: KvPrecision;
+  /** Tokens before this one: keys and values to be read. */
+  readonly position: number;
+  /** Tokens that the neuron cache has seen. */
+  readonly seenTokens: number;
+  /** Default: {@link OUR_METHOD}. */
+  readonly method?: EngineMethod;
+}
