@@ -27,6 +27,7 @@ export {
   paddedLength,
   type WeightLayout,
 } from "./geometry.js";
+export { KV_PAGE_TOKENS, kvPartBytes } from "./kv-page.js";
 export type {
   Predictor,
   PredictorLayer,
