@@ -311,7 +311,8 @@ function makeMirror({ device, layout }: OpenDevice, size: number, uniformBytes: 
 
 /** Queues move words of 4 bytes; allocations of an arena begin and end on 16. */
 function wholeWords(ptr: Ptr, sizeBytes: number): [number, number] {
-  return [ptr & ~3, Math.ceil((ptr + sizeBytes) / 4) * 4];
+  // Pointers go up to 4 GiB: bitwise operators would make those beyond 2 GiB negative.
+  return [Math.floor(ptr / 4) * 4, Math.ceil((ptr + sizeBytes) / 4) * 4];
 }
 
 /** So many groups, along x and then y. */
