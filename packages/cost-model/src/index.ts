@@ -9,7 +9,7 @@ export type {
   ReadRatePoint,
 } from "./device-profile.js";
 export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
-export { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
+export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
 export {
   type MemoryWish,

@@ -1,19 +1,31 @@
-import type { ModelGeometry } from "@flashwick/core";
+import { KV_PAGE_TOKENS, kvPartBytes, type ModelGeometry } from "@flashwick/core";
 
 /** Stored precision of keys and values. int8 has one f32 scale per (head, token). */
 export type KvPrecision = "f32" | "f16" | "int8";
 
+/** Bytes of an entry of a page table: an address in an arena. */
+const TABLE_ENTRY_BYTES = 4;
+
 /**
- * Bytes of the key/value cache.
+ * Bytes of one sequence's keys and values: whole pages, with the parts of all layers, and the table of the pages.
  *
- * 2 · nLayers · nKvHeads · contextTokens · (headDim · bytes + scale)
+ * ⌈contextTokens / 16⌉ · (nLayers · kvPartBytes + 4)
  */
 export function kvCacheBytes(
   geometry: Pick<ModelGeometry, "nLayers" | "nKvHeads" | "headDim">,
   precision: KvPrecision,
   contextTokens: number,
 ): number {
-  const perHead =
-    precision === "int8" ? geometry.headDim + 4 : precision === "f16" ? 2 * geometry.headDim : 4 * geometry.headDim;
-  return 2 * geometry.nLayers * geometry.nKvHeads * contextTokens * perHead;
+  const pageBytes = geometry.nLayers * kvPartBytes(precision, geometry.nKvHeads, geometry.headDim);
+  return kvPageCount(contextTokens) * pageBytes + kvTableBytes(contextTokens);
+}
+
+/** Pages that hold `contextTokens` positions. */
+export function kvPageCount(contextTokens: number): number {
+  return Math.ceil(contextTokens / KV_PAGE_TOKENS);
+}
+
+/** Bytes of a sequence's page table. Layers of one arena share it; each arena has its own. */
+export function kvTableBytes(contextTokens: number): number {
+  return TABLE_ENTRY_BYTES * kvPageCount(contextTokens);
 }

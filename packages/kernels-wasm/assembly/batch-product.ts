@@ -25,11 +25,6 @@ const BLOCK_COLS: usize = 1024;
 /** Accumulators of four vectors: one v128 for each row. */
 const SUMS_BYTES: usize = 16 * 4 * PANEL_ROWS;
 
-/** Bytes of the workspace of `rowProductsBatch` for rows of `width` elements of any type. */
-export function batchWorkspaceBytes(width: usize): usize {
-  return SUMS_BYTES + 4 * width * PANEL_ROWS;
-}
-
 /** Bytes of an element that a tile multiplies: f32, or i16 for int8. */
 @inline
 function wideBytes<T>(): usize {
@@ -40,7 +35,7 @@ function wideBytes<T>(): usize {
  * out[t, i] = row(i) · vector(t) for i in [begin, end).
  *
  * @param vectors   Blocks of four, `4 · vStride` bytes apart.
- * @param workspace `batchWorkspaceBytes(cols)`, 16-byte aligned.
+ * @param workspace The sums, then a panel of widened rows: SUMS_BYTES + 4 · cols · PANEL_ROWS bytes, 16-byte aligned.
  * @param cols      A multiple of 16.
  */
 export function rowProductsBatch<T>(

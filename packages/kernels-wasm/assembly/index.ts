@@ -1,7 +1,7 @@
 /** The module's exports; src/wasm-module.ts declares their types for TypeScript. */
 import { fillTables } from "./crc32c";
 
-export { attention, attentionScratchBytes } from "./attention";
+export { attention } from "./attention";
 export { crc32c, crc32cSlots } from "./crc32c";
 export { add, relu, selectAbove, zero } from "./elementwise";
 export { ffnDown } from "./ffn-down";
@@ -14,7 +14,6 @@ export { layerNorm } from "./norm";
 export { readLoop } from "./read-loop";
 export { rotate } from "./rotary";
 export { adamW, crossEntropyGradient, reluGradient } from "./training";
-export { scratchBytes } from "./vector";
 
 /** Bytes at the bottom of the memory that this module uses. */
 export function reservedBytes(): usize {

@@ -1,4 +1,7 @@
-/** `storeKv`: keys and values of new positions, in the cache's own dtype. Halves saturate at ±65504: cached values stay finite. */
+/**
+ * Keys and values in pages, as core's kv-page.ts lays them out, and `storeKv`: those of new positions, in the cache's own dtype. Halves saturate at ±65504:
+ * cached values stay finite.
+ */
 import { F16, F32 } from "./element";
 import { encodeHalf4, storeHalf4 } from "./float16";
 import { padded } from "./vector";
@@ -6,21 +9,44 @@ import { padded } from "./vector";
 const HALF_MOST: f32 = 65504;
 const INT8_MOST: f32 = 127;
 
-/** Called once for keys and once for values. */
+/** KV_PAGE_TOKENS of core. */
+export const PAGE_TOKENS: usize = 16;
+
+/** Where the page of position j begins. */
+@inline
+export function pageAt(pages: usize, j: usize): usize {
+  return load<u32>(pages + 4 * (j / PAGE_TOKENS));
+}
+
+/** The first position after j that is not on j's page, `end` at most. */
+@inline
+export function runEnd(j: usize, end: usize): usize {
+  return min<usize>(end, (j | (PAGE_TOKENS - 1)) + 1);
+}
+
 export function storeKv(
-  dtype: i32, data: usize, scales: usize, capacity: usize, nHeads: usize, headDim: usize, from: usize, position: usize,
+  dtype: i32, pages: usize, offset: usize, nHeads: usize, headDim: usize, k: usize, v: usize, position: usize,
   nTokens: usize,
 ): void {
   const stride = padded(nHeads * headDim) * 4;
+  // Values follow the keys, and value scales the key scales, in the same order.
+  const valueRow = nHeads * PAGE_TOKENS;
   for (let t: usize = 0; t < nTokens; t++) {
+    const part = pageAt(pages, position + t) + offset;
     for (let head: usize = 0; head < nHeads; head++) {
-      const source = from + t * stride + 4 * head * headDim;
-      const index = head * capacity + position + t;
-      if (dtype == F32) memory.copy(data + 4 * index * headDim, source, 4 * headDim);
-      else if (dtype == F16) storeHalves(data + 2 * index * headDim, source, headDim);
-      else store<f32>(scales + 4 * index, storeBytes(data + index * headDim, source, headDim));
+      const source = t * stride + 4 * head * headDim;
+      const row = head * PAGE_TOKENS + (position + t) % PAGE_TOKENS;
+      storeVector(dtype, part, 2 * valueRow, row, headDim, k + source);
+      storeVector(dtype, part, 2 * valueRow, valueRow + row, headDim, v + source);
     }
   }
+}
+
+/** Row `row` of a part that has `rows` of keys and values. */
+function storeVector(dtype: i32, part: usize, rows: usize, row: usize, headDim: usize, x: usize): void {
+  if (dtype == F32) memory.copy(part + 4 * row * headDim, x, 4 * headDim);
+  else if (dtype == F16) storeHalves(part + 2 * row * headDim, x, headDim);
+  else store<f32>(part + rows * headDim + 4 * row, storeBytes(part + row * headDim, x, headDim));
 }
 
 function storeHalves(out: usize, x: usize, count: usize): void {

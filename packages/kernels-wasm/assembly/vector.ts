@@ -3,9 +3,8 @@
  * f32 as they are; f16 and bf16 in even/odd order, f16 also times 2^64; int8 as 12-bit integers, scales in front.
  *
  * A few vectors lie one behind the other, f32 not even copied. More are a batch: blocks of four, 16 bytes of each in turn,
- * zeros where the last block is not full; batch-product.ts has its workspace behind them.
+ * zeros where the last block is not full; batch-product.ts has its workspace behind them. ../src/scratch-sizes.ts adds it all up.
  */
-import { batchWorkspaceBytes } from "./batch-product";
 import { BF16, F16, F32 } from "./element";
 
 /**
@@ -40,13 +39,6 @@ export function isBatch(nTokens: usize): bool {
 @inline
 export function inBlocks(nTokens: usize): usize {
   return (nTokens + 3) & ~3;
-}
-
-/** See `Kernels.scratchBytes`. Grows with either argument. */
-export function scratchBytes(cols: usize, nTokens: usize): usize {
-  const width = padded(cols);
-  const fixed = scaleBytes(nTokens);
-  return isBatch(nTokens) ? fixed + 4 * width * inBlocks(nTokens) + batchWorkspaceBytes(width) : fixed + 4 * width * nTokens;
 }
 
 /** Prepares `nTokens` vectors and returns where they are. */

@@ -9,6 +9,7 @@
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
 import { Arena } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase, titleOf } from "@flashwick/kernels/conformance";
 import { createReadLoop, createWasmKernels } from "../dist/index.js";
@@ -224,18 +225,12 @@ function benchGemm(m, n, k) {
 function benchAttention(dtype, nKeys) {
   const mark = arena.mark();
   const [nHeads, headDim, nTokens] = [16, 64, 16];
-  const bytes = nHeads * nKeys * headDim * (dtype === "int8" ? 1 : ELEMENT_BYTES[dtype]);
-  const scaleBytes = dtype === "int8" ? 4 * nHeads * nKeys : 0;
-  const cache = {
-    dtype,
-    keys: arena.allocate(bytes),
-    values: arena.allocate(bytes),
-    keyScales: scaleBytes && arena.allocate(scaleBytes),
-    valueScales: scaleBytes && arena.allocate(scaleBytes),
-    capacityTokens: nKeys,
-    nKvHeads: nHeads,
-    headDim,
-  };
+  const bytes = nHeads * nKeys * headDim * ELEMENT_BYTES[dtype];
+  const pageCount = Math.ceil(nKeys / KV_PAGE_TOKENS);
+  const pages = arena.allocate(4 * pageCount);
+  const page = () => arena.allocate(kvPartBytes(dtype, nHeads, headDim));
+  arena.u32(pages, pageCount).set(Array.from({ length: pageCount }, page));
+  const cache = { dtype, pages, offsetBytes: 0, nKvHeads: nHeads, headDim };
   const q = arena.allocate(4 * nHeads * headDim * nTokens);
   arena.f32(q, nHeads * headDim * nTokens).fill(0.5);
   const out = arena.allocate(4 * nHeads * headDim * nTokens);

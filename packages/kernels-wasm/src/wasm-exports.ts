@@ -3,8 +3,6 @@
 type Ptr = number;
 
 export interface WasmExports {
-  scratchBytes(cols: number, nTokens: number): number;
-  attentionScratchBytes(capacityTokens: number): number;
   reservedBytes(): number;
   linear(
     out: Ptr,
@@ -59,12 +57,12 @@ export interface WasmExports {
   gatherRow(out: Ptr, dtype: number, data: Ptr, scales: Ptr, cols: number, row: number): void;
   storeKv(
     dtype: number,
-    data: Ptr,
-    scales: Ptr,
-    capacityTokens: number,
+    pages: Ptr,
+    offsetBytes: number,
     nKvHeads: number,
     headDim: number,
-    from: Ptr,
+    k: Ptr,
+    v: Ptr,
     position: number,
     nTokens: number,
   ): void;
@@ -73,11 +71,8 @@ export interface WasmExports {
     out: Ptr,
     q: Ptr,
     dtype: number,
-    keys: Ptr,
-    values: Ptr,
-    keyScales: Ptr,
-    valueScales: Ptr,
-    capacityTokens: number,
+    pages: Ptr,
+    offsetBytes: number,
     nKvHeads: number,
     headDim: number,
     nHeads: number,

@@ -3,7 +3,17 @@
  * nothing else happens on this side of the boundary.
  */
 import { assert, type DType, paddedLength } from "@flashwick/core";
-import { ARENA_RESERVED_BYTES, type Arena, type KvDType, ONE_MEMORY, type TrainingKernels } from "@flashwick/kernels";
+import {
+  ARENA_RESERVED_BYTES,
+  type Arena,
+  type KernelFactory,
+  type KvDType,
+  kernelFactory,
+  ONE_MEMORY,
+  type ScratchSizes,
+  type TrainingKernels,
+} from "@flashwick/kernels";
+import { WASM_SCRATCH } from "./scratch-sizes.js";
 import type { WasmExports } from "./wasm-exports.js";
 import { wasmModule } from "./wasm-module.js";
 
@@ -21,18 +31,18 @@ const MAX_INT8_COLS = 16512;
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` if the platform lacks WebAssembly SIMD, or refuses to compile
  *   synchronously and `compileWasmKernels` was not awaited.
  */
-export function createWasmKernels(arena: Arena): TrainingKernels {
-  return kernelsOver(arena, instantiate(arena));
-}
+export const createWasmKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
+  (arena) => kernelsOver(arena, instantiate(arena), WASM_SCRATCH),
+  WASM_SCRATCH,
+);
 
 /** The contract over any implementation of the module's exports: the module itself, or threads that share it out. */
-export function kernelsOver(arena: Arena, wasm: WasmExports): TrainingKernels {
+export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: ScratchSizes): TrainingKernels {
   return {
     ...ONE_MEMORY,
+    ...scratchSizes,
     backend: "wasm",
     arena,
-    scratchBytes: (cols, nTokens) => wasm.scratchBytes(cols, nTokens) >>> 0,
-    attentionScratchBytes: (capacityTokens) => wasm.attentionScratchBytes(capacityTokens) >>> 0,
     linear(out, x, w, bias, nTokens, scratch, rowBegin = 0, rowEnd = w.rows) {
       const { dtype, data, scales, rows, cols } = w;
       assert(dtype !== "int8" || cols <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
@@ -65,21 +75,18 @@ export function kernelsOver(arena: Arena, wasm: WasmExports): TrainingKernels {
     zero: (out, count) => wasm.zero(out, count),
     gatherRow: (out, w, row) => wasm.gatherRow(out, DTYPE_CODE[w.dtype], w.data, w.scales, w.cols, row),
     storeKv(cache, k, v, position, nTokens) {
-      const { keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
-      const code = DTYPE_CODE[cache.dtype];
-      wasm.storeKv(code, keys, keyScales, capacityTokens, nKvHeads, headDim, k, position, nTokens);
-      wasm.storeKv(code, values, valueScales, capacityTokens, nKvHeads, headDim, v, position, nTokens);
+      const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
+      wasm.storeKv(DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim, k, v, position, nTokens);
     },
     rotate(x, { cos, sin, headDim }, nHeads, position, nTokens) {
       assert(headDim % 2 === 0, "rotated heads have an even width");
       wasm.rotate(x, cos, sin, headDim, nHeads, position, nTokens);
     },
     attention(out, q, cache, shape, position, nTokens, scratch, headBegin = 0, headEnd = shape.nHeads) {
-      const { keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
-      const code = DTYPE_CODE[cache.dtype];
+      const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
       // biome-ignore format: one line a group of operands
       wasm.attention(
-        out, q, code, keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim,
+        out, q, DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim,
         shape.nHeads, shape.scale, shape.slopes ?? 0, position, nTokens, scratch, headBegin, headEnd,
       );
     },

@@ -1,1 +1,2 @@
+export { DEVICE_SCRATCH } from "./mirror-kernels.js";
 export { openWebGpu, type WebGpu, type WebGpuOptions } from "./web-gpu.js";

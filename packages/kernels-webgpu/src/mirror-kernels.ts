@@ -17,9 +17,10 @@ import type {
   Matrix,
   Ptr,
   RotaryTables,
+  ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ARENA_RESERVED_BYTES } from "@flashwick/kernels";
+import { ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
 import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
@@ -49,10 +50,15 @@ interface Mirror {
   readonly binding: GPUBindGroup;
 }
 
+/** Scratch of a device's kernels: none, its threads have registers of their own. */
+export const DEVICE_SCRATCH: ScratchSizes = NO_SCRATCH;
+
 export class MirrorKernels implements Kernels {
   readonly backend = "webgpu";
   readonly mirrored = true;
   readonly arena: Arena;
+  readonly scratchBytes = DEVICE_SCRATCH.scratchBytes;
+  readonly attentionScratchBytes = DEVICE_SCRATCH.attentionScratchBytes;
   readonly crc32c: Kernels["crc32c"];
   readonly crc32cSlots: Kernels["crc32cSlots"];
   readonly #open: OpenDevice;
@@ -102,15 +108,6 @@ export class MirrorKernels implements Kernels {
     pass.end();
     device.queue.submit([encoder.finish()]);
     this.#recorded = [];
-  }
-
-  /** The device's threads have registers of their own. */
-  scratchBytes(): number {
-    return 0;
-  }
-
-  attentionScratchBytes(): number {
-    return 0;
   }
 
   linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, _scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
@@ -177,11 +174,9 @@ export class MirrorKernels implements Kernels {
   }
 
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
-    const { dtype, keys, values, keyScales, valueScales, capacityTokens, nKvHeads, headDim } = cache;
-    const shape = [DTYPE_CODE[dtype], nKvHeads, headDim, capacityTokens, position, nTokens];
-    const groups = Math.ceil((nKvHeads * nTokens) / 64);
-    this.#record("storeKv", [k, keys, keyScales, ...shape], groups, 1, 1);
-    this.#record("storeKv", [v, values, valueScales, ...shape], groups, 1, 1);
+    const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
+    const operands = [k, v, pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim, position, nTokens];
+    this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
   rotate(x: Ptr, { cos, sin, headDim }: RotaryTables, nHeads: number, position: number, nTokens: number): void {
@@ -200,12 +195,12 @@ export class MirrorKernels implements Kernels {
     headBegin = 0,
     headEnd = nHeads,
   ): void {
-    const { dtype, keys, values, keyScales, valueScales, nKvHeads, headDim, capacityTokens } = cache;
+    const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
     if (headDim > WIDEST_HEAD) {
       const message = `WebGPU attention: heads of ${headDim}, expected at most ${WIDEST_HEAD}; compute on WebAssembly`;
       throw new UnsupportedError("UNSUPPORTED_FEATURE", message, { details: { headDim } });
     }
-    const stored = [keys, values, keyScales, valueScales, DTYPE_CODE[dtype], nKvHeads, headDim, capacityTokens];
+    const stored = [pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim];
     const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
     this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
   }
@@ -275,7 +270,7 @@ export class MirrorKernels implements Kernels {
     if (this.#open.failure) throw this.#open.failure;
   }
 
-  /** Not before it is needed: sizes are asked of kernels whose arena never sees an op. */
+  /** Not before it is needed. */
   #mirrorOfArena(): Mirror {
     assert(!this.#released, "a released mirror is not used any more");
     this.#mirror ??= makeMirror(this.#open, this.arena.sizeBytes, this.#parameters.byteLength);

@@ -261,8 +261,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 `;
 
 /**
- * u: from, data, scales, dtype (0 f32, 1 f16, 3 int8), nKvHeads, headDim, capacity, position, nTokens. A thread a head and token. Neighbouring rows
- * may share a word, so words are changed atomically.
+ * u: k, v, pages, offset, dtype (0 f32, 1 f16, 3 int8), nKvHeads, headDim, position, nTokens. A thread a key or a value of a head and token; y is 1 for
+ * values. Neighbouring rows may share a word, so words are changed atomically.
  */
 const STORE_KV = /* wgsl */ `
 struct Parameters { v: array<vec4<u32>, 5> }
@@ -296,22 +296,25 @@ fn half(value: f32) -> u32 {
 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let heads = u(4); let headDim = u(5);
+  let heads = u(5); let headDim = u(6);
   if (id.x >= heads * u(8)) { return; }
   let head = id.x % heads; let t = id.x / heads;
-  let source = u(0) + 4u * (t * ((heads * headDim + 15u) & ~15u) + head * headDim);
-  let index = head * u(6) + u(7) + t;
-  switch u(3) {
-    case 0u: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(u(1) >> 2u) + index * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
-    case 1u: { for (var d = 0u; d < headDim; d++) { put(u(1) + 2u * (index * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
+  let source = u(id.y) + 4u * (t * ((heads * headDim + 15u) & ~15u) + head * headDim);
+  let position = u(7) + t;
+  let part = atomicLoad(&mem[(u(2) >> 2u) + (position >> 4u)]) + u(3);
+  let rows = 16u * heads;
+  let row = id.y * rows + 16u * head + (position & 15u);
+  switch u(4) {
+    case 0u: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(part >> 2u) + row * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
+    case 1u: { for (var d = 0u; d < headDim; d++) { put(part + 2u * (row * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
     default: {
       var most = 0.0;
       for (var d = 0u; d < headDim; d++) { most = max(most, abs(load(source + 4u * d))); }
       let scale = most / 127.0;
-      atomicStore(&mem[(u(2) >> 2u) + index], bitcast<u32>(scale));
+      atomicStore(&mem[((part + 2u * rows * headDim) >> 2u) + row], bitcast<u32>(scale));
       for (var d = 0u; d < headDim; d++) {
         let q = select(i32(round(clamp(load(source + 4u * d) / scale, -127.0, 127.0))), 0, scale == 0.0);
-        put(u(1) + index * headDim + d, bitcast<u32>(q), 0xffu);
+        put(part + row * headDim + d, bitcast<u32>(q), 0xffu);
       }
     }
   }
@@ -338,7 +341,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: out, q, keys, values, keyScales, valueScales, dtype, nKvHeads, headDim, capacity, nHeads, scale (f32), slopes, position, headBegin. A workgroup a head and token. */
+/**
+ * u: out, q, pages, offset, dtype, nKvHeads, headDim, nHeads, scale (f32), slopes, position, headBegin. A workgroup a head and token. Row numbers count a
+ * part's keys and then its values, as its scales do.
+ */
 const ATTENTION = /* wgsl */ `
 const WIDEST = 256u;
 var<workgroup> weights: array<f32, 64>;
@@ -347,25 +353,30 @@ fn bf16(x: f32) -> f32 {
   let word = bitcast<u32>(x);
   return bitcast<f32>((word + 0x7fffu + ((word >> 16u) & 1u)) & 0xffff0000u);
 }
+// This layer's part of the page of position j.
+fn part(j: u32) -> u32 { return mem[(u(2) >> 2u) + (j >> 4u)] + u(3); }
+fn row(kvHead: u32, j: u32) -> u32 { return 16u * kvHead + (j & 15u); }
+// Of int8, whose elements are bytes.
+fn rowScale(part: u32, row: u32) -> f32 { return load(part + 32u * u(5) * u(6) + 4u * row); }
 fn score(head: u32, kvHead: u32, j: u32) -> f32 {
-  let headDim = u(8); let dtype = u(6);
-  let index = kvHead * u(9) + j;
-  let key = u(2) + index * headDim * elementBytes(dtype);
+  let headDim = u(6); let dtype = u(4);
+  let page = part(j); let keyRow = row(kvHead, j);
+  let key = page + keyRow * headDim * elementBytes(dtype);
   var sum = 0.0;
   for (var d = 0u; d < headDim; d++) { sum += query[d] * element(dtype, key, d); }
-  if (dtype == 3u) { sum *= load(u(4) + 4u * index); }
-  if (u(12) != 0u) { sum += bf16(load(u(12) + 4u * head) * bf16(f32(j))); }
-  return sum * fu(11);
+  if (dtype == 3u) { sum *= rowScale(page, keyRow); }
+  if (u(9) != 0u) { sum += bf16(load(u(9) + 4u * head) * bf16(f32(j))); }
+  return sum * fu(8);
 }
 var<workgroup> largest: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let head = u(14) + group.x; let t = group.y;
-  let headDim = u(8); let nHeads = u(10); let dtype = u(6);
-  let kvHead = (head * u(7)) / nHeads;
-  let nKeys = u(13) + t + 1u;
-  let row = 4u * (t * pad(nHeads * headDim) + head * headDim);
-  for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(1) + row + 4u * d); }
+  let head = u(11) + group.x; let t = group.y;
+  let headDim = u(6); let nHeads = u(7); let dtype = u(4);
+  let kvHead = (head * u(5)) / nHeads;
+  let nKeys = u(10) + t + 1u;
+  let vector = 4u * (t * pad(nHeads * headDim) + head * headDim);
+  for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(1) + vector + 4u * d); }
   workgroupBarrier();
   var most = -3.4e38;
   for (var j = thread; j < nKeys; j += 64u) { most = max(most, score(head, kvHead, j)); }
@@ -386,20 +397,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     let count = min(64u, nKeys - begin);
     for (var i = 0u; i < count; i++) {
-      let index = kvHead * u(9) + begin + i;
+      let page = part(begin + i); let valueRow = 16u * u(5) + row(kvHead, begin + i);
       var weight = weights[i];
       sum += weight;
-      if (dtype == 3u) { weight *= load(u(5) + 4u * index); }
-      let value = u(3) + index * headDim * elementBytes(dtype);
-      for (var part = 0u; part < 4u; part++) {
-        let d = thread + 64u * part;
-        if (d < headDim) { mixed[part] += weight * element(dtype, value, d); }
+      if (dtype == 3u) { weight *= rowScale(page, valueRow); }
+      let value = page + valueRow * headDim * elementBytes(dtype);
+      for (var block = 0u; block < 4u; block++) {
+        let d = thread + 64u * block;
+        if (d < headDim) { mixed[block] += weight * element(dtype, value, d); }
       }
     }
   }
-  for (var part = 0u; part < 4u; part++) {
-    let d = thread + 64u * part;
-    if (d < headDim) { store(u(0) + row + 4u * d, mixed[part] / sum); }
+  for (var block = 0u; block < 4u; block++) {
+    let d = thread + 64u * block;
+    if (d < headDim) { store(u(0) + vector + 4u * d, mixed[block] / sum); }
   }
   let width = nHeads * headDim;
   if (head == nHeads - 1u && width + thread < pad(width)) { store(u(0) + 4u * (t * pad(width) + width + thread), 0.0); }

@@ -51,15 +51,19 @@ export interface SlotMatrix {
 
 export type KvDType = "f32" | "f16" | "int8";
 
-/** Keys and values of one layer: `[nKvHeads, capacityTokens, headDim]` each. */
+/**
+ * Keys and values of one layer and one sequence, in pages of `KV_PAGE_TOKENS` positions anywhere in the arena: position p lies in page `p >> 4` at row
+ * `p & 15`. Core's `kvPartBytes` says how a layer's part of a page is laid out, and how many bytes it has. Sequences may share pages that none of them
+ * stores into.
+ *
+ * int8: q = round(x / scale), scale = max|x| / 127 for each head and position.
+ */
 export interface KvCache {
   readonly dtype: KvDType;
-  readonly keys: Ptr;
-  readonly values: Ptr;
-  /** f32 `[nKvHeads, capacityTokens]` each; int8 only; 0 otherwise. int8: q = round(x / scale), scale = max|x| / 127 per (head, token). */
-  readonly keyScales: Ptr;
-  readonly valueScales: Ptr;
-  readonly capacityTokens: number;
+  /** u32 `[pages]`: the arena address at which each page begins, a multiple of 16. */
+  readonly pages: Ptr;
+  /** Where this layer's part begins in every page; a multiple of 16. */
+  readonly offsetBytes: number;
   readonly nKvHeads: number;
   readonly headDim: number;
 }
@@ -102,15 +106,18 @@ export interface MemoryLink {
 /** Ops and host share their memory. */
 export const ONE_MEMORY = { mirrored: false, put() {}, take() {}, submit() {} } as const;
 
+/** How much scratch ops need. A backend knows before it has an arena: that is how memory is planned. Scratch is 16-byte aligned. */
+export interface ScratchSizes {
+  /** Scratch that `linear` and `ffnUp` need for `nTokens` vectors of `cols` elements, bytes. Grows with either argument. */
+  scratchBytes(cols: number, nTokens: number): number;
+  /** Scratch that `attention` needs over at most `capacityTokens` positions, bytes: the scores of one head. */
+  attentionScratchBytes(capacityTokens: number): number;
+}
+
 /** The ops of running a model. */
-export interface Kernels extends MemoryLink {
+export interface Kernels extends MemoryLink, ScratchSizes {
   readonly backend: "reference" | "wasm" | "webgpu";
   readonly arena: Arena;
-
-  /** Scratch that `linear` and `ffnUp` need for `nTokens` vectors of `cols` elements, bytes. Scratch is 16-byte aligned and private to a thread. */
-  scratchBytes(cols: number, nTokens: number): number;
-  /** Scratch that `attention` needs, bytes: the scores of one head over all positions. */
-  attentionScratchBytes(capacityTokens: number): number;
 
   /**
    * out[t, r] = Σ_k w[r, k] · x[t, k] + bias[r], for r in [rowBegin, rowEnd).
@@ -183,7 +190,7 @@ export interface Kernels extends MemoryLink {
   /** out = row `row` of w as f32 `[pad(cols)]`, dequantised. */
   gatherRow(out: Ptr, w: Matrix, row: number): void;
 
-  /** Stores k and v, f32 `[nTokens, pad(nKvHeads · headDim)]`, at `position` … `position + nTokens − 1`. */
+  /** Stores k and v, f32 `[nTokens, pad(nKvHeads · headDim)]`, at `position` … `position + nTokens − 1`; their pages are in the table. */
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void;
 
   /**
@@ -321,5 +328,21 @@ export interface TrainingKernels extends HostKernels {
   ): void;
 }
 
-/** Makes the kernels of an arena; how the trainer receives a backend, and, where any will do that runs a model, the runtime. */
-export type KernelFactory<K extends Kernels = TrainingKernels> = (arena: Arena) => K;
+/**
+ * Makes the kernels of an arena, and says without making any what scratch they need. How the trainer receives a backend, and, where any will do that
+ * runs a model, the runtime. {@link kernelFactory} makes one.
+ */
+export interface KernelFactory<K extends Kernels = TrainingKernels> extends ScratchSizes {
+  (arena: Arena): K;
+}
+
+/** Scratch of a backend that needs none. */
+export const NO_SCRATCH: ScratchSizes = { scratchBytes: () => 0, attentionScratchBytes: () => 0 };
+
+/** A factory of `create`'s kernels, whose scratch has the sizes of `sizes`. */
+export function kernelFactory<K extends Kernels>(
+  create: (arena: Arena) => K,
+  { scratchBytes, attentionScratchBytes }: ScratchSizes,
+): KernelFactory<K> {
+  return Object.assign((arena: Arena) => create(arena), { scratchBytes, attentionScratchBytes });
+}

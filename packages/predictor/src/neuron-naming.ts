@@ -7,7 +7,7 @@
  * computed. All arithmetic is the kernels', so a batch names what its vectors name one by one, bit for bit.
  */
 import { paddedLength } from "@flashwick/core";
-import type { HostKernels, Kernels, Ptr } from "@flashwick/kernels";
+import type { HostKernels, Kernels, Ptr, ScratchSizes } from "@flashwick/kernels";
 import type { PlacedPredictor } from "./placed-predictor.js";
 
 /** Buffers of one call; nothing in them outlives it but the scores. */
@@ -22,14 +22,14 @@ export interface NamingScratch {
 
 /** Bytes of each buffer of a {@link NamingScratch}, multiples of 16. */
 export function namingScratchBytes(
-  kernels: Kernels,
+  sizes: ScratchSizes,
   shape: Pick<PlacedPredictor, "rank" | "dModel" | "dFf">,
   nTokens = 1,
 ): { readonly [name in keyof NamingScratch]: number } {
   return {
     hidden: 4 * nTokens * paddedLength(shape.rank),
     scores: 4 * nTokens * paddedLength(shape.dFf),
-    kernel: (kernels.scratchBytes(Math.max(shape.rank, shape.dModel), nTokens) + 15) & ~15,
+    kernel: (sizes.scratchBytes(Math.max(shape.rank, shape.dModel), nTokens) + 15) & ~15,
   };
 }
 

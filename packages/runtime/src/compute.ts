@@ -32,7 +32,7 @@ export function computeTogether(pool: ComputePool): Compute {
     parts: {
       backend: "wasm",
       threads: pool.threads,
-      kernels: (arena) => pool.kernels(arena),
+      kernels: pool.kernels,
       releaseArena: (arena) => pool.release(arena),
     },
     close: () => pool.close(),

@@ -1,6 +1,7 @@
 /** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
+import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import type { WebGpu } from "@flashwick/kernels-webgpu";
+import { DEVICE_SCRATCH, type WebGpu } from "@flashwick/kernels-webgpu";
 import type { ModelParts } from "./model.js";
 
 /** An arena is larger than what it hands out: by what it reserves for a module, and up to a page of 64 KiB. */
@@ -16,7 +17,7 @@ export function deviceCompute(
 ): Pick<ModelParts, "kernels" | "backend" | "maxArenaBytes" | "releaseArena" | "withoutDevice"> &
   Required<Pick<ModelParts, "overlap">> {
   return {
-    kernels: (arena) => device.kernels(arena, createWasmKernels(arena)),
+    kernels: kernelFactory((arena) => device.kernels(arena, createWasmKernels(arena)), DEVICE_SCRATCH),
     backend: "webgpu",
     maxArenaBytes: device.maxArenaBytes - ARENA_OVERHEAD_BYTES,
     releaseArena: (arena) => device.release(arena),

@@ -1,11 +1,18 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { type PredictorLayerShape, paddedLength } from "@flashwick/core";
-import { type KvPrecision, kvCacheBytes, type MemoryPlan, type MemoryRequest } from "@flashwick/cost-model";
+import { kvPartBytes, type PredictorLayerShape, paddedLength } from "@flashwick/core";
+import {
+  type KvPrecision,
+  kvCacheBytes,
+  kvPageCount,
+  kvTableBytes,
+  type MemoryPlan,
+  type MemoryRequest,
+} from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
-import { Arena } from "@flashwick/kernels";
+import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
 import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
@@ -21,8 +28,9 @@ export const SLOT_ALIGNMENT = 4096;
 /** Alignment losses of one layer's small allocations (biases, keys, values, scales), at most. */
 const LAYER_SLACK_BYTES = 128;
 
-/** What of the platform the sizes depend on. */
-type Place = Pick<EngineParts, "kernels" | "maxArenaBytes" | "mergeGapBytes"> & {
+/** What of the platform the sizes depend on. Of kernels only how much scratch they need: sizes are asked for over and over, and none are made. */
+type Place = Pick<EngineParts, "maxArenaBytes" | "mergeGapBytes"> & {
+  readonly kernels: ScratchSizes;
   readonly reader: { readonly mergeGapBytes: number };
 };
 
@@ -67,7 +75,6 @@ export function memoryRequest(
   const { geometry, weights } = header;
   checkSupport(geometry, mode);
   const resident = residentSizes(header);
-  const probe = place.kernels(new Arena(0));
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
   const { fixedBytes, slotBytes } = cacheBookkeepingBytes(geometry.dFf);
   const residentBytes =
@@ -76,7 +83,7 @@ export function memoryRequest(
     4 * geometry.dFf * geometry.nLayers;
   const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
   const activationBytes = (batchTokens: number) =>
-    workspaceBytes(workspaceShape(header, predictor, mode, batchTokens, wish.contextTokens), probe);
+    workspaceBytes(workspaceShape(header, predictor, mode, batchTokens, wish.contextTokens), place.kernels);
   const everything =
     residentBytes +
     resident.rowTableBytes +
@@ -95,7 +102,12 @@ export function memoryRequest(
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: (geometry.biases ? 4 : 0) + slotBytes,
-    cacheFixedBytes: geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) + arenas * SLOT_ALIGNMENT + 8 * geometry.dFf,
+    // Keys and values are counted with one page table; every further arena has its own.
+    cacheFixedBytes:
+      geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) +
+      arenas * SLOT_ALIGNMENT +
+      (arenas - 1) * kvTableBytes(wish.contextTokens) +
+      8 * geometry.dFf,
     readBufferBytes: arenas * shared,
   };
 }
@@ -110,10 +122,11 @@ export function engineSizes(
   const { geometry, weights } = header;
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan.batchTokens, plan.contextTokens);
-  const kvBytes = kvCacheBytes(geometry, plan.kvPrecision, plan.contextTokens) / geometry.nLayers;
+  const kvBytes = kvPageCount(plan.contextTokens) * kvPartBytes(plan.kvPrecision, geometry.nKvHeads, geometry.headDim);
   const stage = stageBytes(header, mode);
   const gap = gapBytes(place);
-  const perArenaBytes = workspaceBytes(workspace, place.kernels(new Arena(0))) + stage + gap + SLOT_ALIGNMENT;
+  const perArenaBytes =
+    workspaceBytes(workspace, place.kernels) + kvTableBytes(plan.contextTokens) + stage + gap + SLOT_ALIGNMENT;
   return {
     workspace,
     stageBytes: stage,

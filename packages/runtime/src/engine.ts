@@ -17,6 +17,7 @@ import { type EngineParts, largestArena, mergeGapBytes } from "./engine-parts.js
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { FlashLayer } from "./flash-layer.js";
+import { allocateKvCaches } from "./kv-allocation.js";
 import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";
 import { fillPositionTables } from "./position-tables.js";
@@ -159,6 +160,10 @@ export class Engine {
         SLOT_ALIGNMENT,
       );
     });
+    const kvCaches = workshops.flatMap(({ kernels }, a) => {
+      const layerCount = arenaOfLayer.filter((arena) => arena === a).length;
+      return allocateKvCaches(kernels, layerCount, geometry, parts.plan.kvPrecision, parts.plan.contextTokens);
+    });
     const all = Uint32Array.from({ length: geometry.dFf }, (_, i) => i);
     const reordered = new Float32Array(geometry.dFf);
     const loader = new ResidentLoader(parts.file);
@@ -192,7 +197,7 @@ export class Engine {
         gap: { maxGapBytes: mergeGapBytes(parts), gapPtr: gaps[arenaIndex]! },
         overlap: parts.overlap ?? true,
       });
-      layers.push({ arena: arenaIndex, weights: layerWeights, kv: allocateKv(arena, parts), predictor, flash });
+      layers.push({ arena: arenaIndex, weights: layerWeights, kv: kvCaches[layer]!, predictor, flash });
     }
     const engine = new Engine(parts, sizes, workshops, layers, globals, stages, loader);
     await engine.loadResident(parts.signal);
@@ -572,22 +577,4 @@ function releaseArenas({ reader, releaseArena }: EngineParts, workshops: readonl
     reader.release(arena.bytes);
     releaseArena?.(arena);
   }
-}
-
-function allocateKv(arena: Arena, { plan, file }: EngineParts): KvCache {
-  const { nKvHeads, headDim } = file.header.geometry;
-  const { kvPrecision: dtype, contextTokens: capacityTokens } = plan;
-  const elementBytes = dtype === "f32" ? 4 : dtype === "f16" ? 2 : 1;
-  const tensor = () => arena.allocate(nKvHeads * capacityTokens * headDim * elementBytes);
-  const scales = () => (dtype === "int8" ? arena.allocate(4 * nKvHeads * capacityTokens) : 0);
-  return {
-    dtype,
-    keys: tensor(),
-    values: tensor(),
-    keyScales: scales(),
-    valueScales: scales(),
-    capacityTokens,
-    nKvHeads,
-    headDim,
-  };
 }

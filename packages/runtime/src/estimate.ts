@@ -17,7 +17,7 @@ import {
   type RunPlan,
 } from "@flashwick/cost-model";
 import type { ModelHeader, ResidentTensor } from "@flashwick/flash-format";
-import { Arena, type KernelFactory, type Kernels } from "@flashwick/kernels";
+import type { ScratchSizes } from "@flashwick/kernels";
 import { memoryRequest } from "./engine-sizes.js";
 
 /** A predictor's file header, or a whole predictor: its shapes are enough. */
@@ -35,7 +35,7 @@ export interface EstimateOptions {
   /** Default: the predictor's own; one that has none needs them given. */
   readonly sparsity?: SparsityStatistics | null;
   /** Sizes of scratch depend on who computes. */
-  readonly kernels: KernelFactory<Kernels>;
+  readonly kernels: ScratchSizes;
   /** Longest sequence to be held. Default: prompt and decoded tokens. */
   readonly contextTokens?: number;
   /** Default 128 and 256, as in the paper. */
@@ -62,14 +62,12 @@ export function planRequest(header: ModelHeader, options: EstimateOptions): Plan
   const { contextLength, nLayers } = header.geometry;
   const contextTokens = options.contextTokens ?? Math.min(contextLength, promptTokens + warmUpTokens + decodeTokens);
   const sparsity = statisticsOf(options, nLayers);
-  // Asked for sizes alone, over and over.
-  const probe = kernels(new Arena(0));
   const plans = new Map<string, MemoryPlan>();
   const memory = ({ mode, mergeGapBytes }: EngineSettings): MemoryPlan => {
     const key = `${mode} ${mergeGapBytes}`;
     const known = plans.get(key);
     if (known) return known;
-    const place = { kernels: () => probe, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
+    const place = { kernels, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
     const wish = { budgetBytes: dramBudgetBytes, contextTokens, kvPrecision };
     const plan = planMemory(memoryRequest(header, mode === "dense" ? null : predictor, mode, place, wish));
     plans.set(key, plan);

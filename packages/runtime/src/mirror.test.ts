@@ -1,5 +1,6 @@
 /** On a device that has a memory of its own the engine gives the bits that it gives on the host's: whatever crosses over is brought across. */
 import { DeviceLostError } from "@flashwick/core";
+import { type Kernels, kernelFactory } from "@flashwick/kernels";
 import { describe, expect, it, vi } from "vitest";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
 import { evaluateText } from "./evaluate.js";
@@ -86,7 +87,7 @@ describe("a device that is lost while a model generates", () => {
   async function generate(onDeviceLost?: ModelOptions["onDeviceLost"]) {
     const { parts } = await openFixture("opt-tiny-sharded");
     let lost = false;
-    const kernels: typeof parts.kernels = (arena) => {
+    const kernels = kernelFactory<Kernels>((arena) => {
       const whole = mirroredKernels(arena);
       return {
         ...whole,
@@ -95,7 +96,7 @@ describe("a device that is lost while a model generates", () => {
           await whole.take(ptr, sizeBytes);
         },
       };
-    };
+    }, mirroredKernels);
     const withoutDevice = { kernels: parts.kernels, backend: "wasm" };
     const model = new Model({ ...parts, kernels, backend: "webgpu", withoutDevice }, { onDeviceLost });
     const tokens: number[] = [];

@@ -1,6 +1,6 @@
 /** A block whose attention and FFN read the same input: what the FFN needs is named, and begins to fly, before attention. */
 import type { FlashReader } from "@flashwick/flash-io";
-import type { KernelFactory, Kernels } from "@flashwick/kernels";
+import { type Kernels, kernelFactory } from "@flashwick/kernels";
 import { expect, it } from "vitest";
 import { openFixture } from "./checkpoint.fixture.js";
 import { Model, type ModelOptions } from "./model.js";
@@ -25,7 +25,7 @@ async function openNoted(name: string, options: ModelOptions, onAttention = () =
       return reader.wait(runCount);
     },
   };
-  const kernels: KernelFactory<Kernels> = (arena) => {
+  const kernels = kernelFactory<Kernels>((arena) => {
     const made = make(arena);
     return {
       ...made,
@@ -35,7 +35,7 @@ async function openNoted(name: string, options: ModelOptions, onAttention = () =
         made.attention(...operands);
       },
     };
-  };
+  }, make);
   const predictor = noisePredictor(plain.header);
   return { model: new Model({ ...parts, reader: noted, kernels, predictor }, options), events };
 }

@@ -6,7 +6,14 @@
  * ended is the platform's ({@link LaunchThread}: ../node, ../browser); everything else is here.
  */
 import { DisposedError, InputError } from "@flashwick/core";
-import type { Arena, TrainingKernels } from "@flashwick/kernels";
+import {
+  type Arena,
+  type KernelFactory,
+  kernelFactory,
+  type ScratchSizes,
+  type TrainingKernels,
+} from "@flashwick/kernels";
+import { poolScratch } from "../scratch-sizes.js";
 import type { WasmExports } from "../wasm-exports.js";
 import { instantiate, isShared, kernelsOver } from "../wasm-kernels.js";
 import { compileWasmKernels, wasmModule } from "../wasm-module.js";
@@ -36,7 +43,7 @@ export interface ComputePool {
    * for all threads together. For the thread that made the pool only; ops throw `THREAD_FAILED` once a thread is lost, and
    * {@link DisposedError} once the arena is released or the pool closed.
    */
-  kernels(arena: Arena): TrainingKernels;
+  readonly kernels: KernelFactory;
   /** Reads `sizeBytes` at `ptr` with all threads, and does nothing with them: the ceiling of every kernel. For measurements. */
   readLoop(arena: Arena, ptr: number, sizeBytes: number): void;
   /** Makes the threads let go of an arena, so that its memory can be freed. */
@@ -113,6 +120,8 @@ interface Workplace extends ThreadedArena {
 
 class ThreadedPool implements ComputePool {
   readonly threads: number;
+  readonly kernels: KernelFactory;
+  readonly #scratch: ScratchSizes;
   readonly #leastWork: number;
   readonly #forkJoin: ForkJoin;
   /** Thread 1 and on. */
@@ -123,6 +132,8 @@ class ThreadedPool implements ComputePool {
 
   constructor(threads: number, spinUs: number, leastWork: number) {
     this.threads = threads;
+    this.#scratch = poolScratch(threads);
+    this.kernels = kernelFactory((arena) => this.#kernelsOf(arena), this.#scratch);
     this.#leastWork = leastWork;
     this.#forkJoin = new ForkJoin({ spinUs, lostThread: () => this.#lostThread() });
   }
@@ -137,7 +148,7 @@ class ThreadedPool implements ComputePool {
     await Promise.all(ready);
   }
 
-  kernels(arena: Arena): TrainingKernels {
+  #kernelsOf(arena: Arena): TrainingKernels {
     this.#throwIfClosed();
     const known = this.#workplaces.get(arena);
     if (known && !known.released) return known.kernels;
@@ -187,11 +198,11 @@ class ThreadedPool implements ComputePool {
   /** Unshared memory: one thread, but scratch for all, so that no plan depends on the kind of memory. */
   #workplace(arena: Arena, number: number): Workplace {
     const wasm = instantiate(arena);
-    if (this.threads === 1) return { number, released: false, wasm, kernels: kernelsOver(arena, wasm) };
+    if (this.threads === 1) return { number, released: false, wasm, kernels: kernelsOver(arena, wasm, this.#scratch) };
     const shared: ThreadedArena = { number, released: false };
     const leastWork = number === 0 ? Number.POSITIVE_INFINITY : this.#leastWork;
     const all = threadedExports(wasm, this.#forkJoin, shared, { threads: this.threads, leastWork });
-    return Object.assign(shared, { wasm: all, kernels: kernelsOver(arena, all) });
+    return Object.assign(shared, { wasm: all, kernels: kernelsOver(arena, all, this.#scratch) });
   }
 
   #post(message: ArenaMessage): void {

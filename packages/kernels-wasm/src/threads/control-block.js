@@ -112,7 +112,7 @@ export function runChunk(order, wasm, thread, left) {
       // biome-ignore format: as the export is declared
       wasm.attention(
         a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7], a[i + 8],
-        a[i + 9], a[i + 10], a[i + 11], a[i + 12], a[i + 13], a[i + 14], scratch, begin, end,
+        a[i + 9], a[i + 10], a[i + 11], scratch, begin, end,
       );
       break;
     case CRC32C_SLOTS:

@@ -4,6 +4,7 @@
  * Invariant: no sum is ever split, so results have the same bits for any number of threads.
  */
 import { DisposedError } from "@flashwick/core";
+import { THREAD_SCRATCH } from "../scratch-sizes.js";
 import type { WasmExports } from "../wasm-exports.js";
 import { ATTENTION, CRC32C_SLOTS, FFN_DOWN, FFN_UP, LINEAR, READ_LOOP } from "./control-block.js";
 import type { ForkJoin } from "./fork-join.js";
@@ -39,11 +40,6 @@ const PREPARATION_ROWS = [0, 1, 2, 46];
 const LEAST_ROWS_A_PREPARATION = 25;
 const READ_UNIT_BYTES = 64;
 
-/** Bytes of scratch, a cache line's multiple, so that threads do not share one. */
-function lines(sizeBytes: number): number {
-  return Math.ceil(sizeBytes / 64) * 64;
-}
-
 /** @throws {DisposedError} from ops that are split, once the arena is released. */
 export function threadedExports(
   wasm: WasmExports,
@@ -51,9 +47,7 @@ export function threadedExports(
   arena: ThreadedArena,
   { threads, leastWork }: ThreadedExportsOptions,
 ): WasmExports {
-  const scratchBytes = (cols: number, nTokens: number) => lines(wasm.scratchBytes(cols, nTokens) >>> 0);
-  const attentionScratchBytes = (capacity: number) => lines(wasm.attentionScratchBytes(capacity) >>> 0);
-
+  const { scratchBytes, attentionScratchBytes } = THREAD_SCRATCH;
   const leastChunkWork = Math.min(leastWork, LEAST_CHUNK_WORK);
   /** True if the op was split and is done. */
   const split = (op: number, range: OutputRange, operands: number[], scratch = 0, scratchStride = 0): boolean => {
@@ -78,8 +72,6 @@ export function threadedExports(
 
   return {
     ...wasm,
-    scratchBytes: (cols, nTokens) => threads * scratchBytes(cols, nTokens),
-    attentionScratchBytes: (capacity) => threads * attentionScratchBytes(capacity),
     linear(out, x, dtype, data, scales, nRows, cols, bias, nTokens, scratch, begin, end) {
       const range = rows(begin, end, dtype, cols * nTokens);
       const operands = [out, x, dtype, data, scales, nRows, cols, bias, nTokens];
@@ -101,18 +93,14 @@ export function threadedExports(
     },
     // biome-ignore format: one line a group of operands
     attention(
-      out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
-      position, nTokens, scratch, begin, end,
+      out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens, scratch, begin, end,
     ) {
       const range = pieces(begin, end, 1, 2 * headDim * nTokens * (position + nTokens));
-      const operands = [
-        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
-        position, nTokens,
-      ];
-      if (split(ATTENTION, range, operands, scratch, attentionScratchBytes(capacity))) return;
+      const operands = [out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens];
+      // Threads need room for the positions that there are, at most what the caller's scratch was sized for.
+      if (split(ATTENTION, range, operands, scratch, attentionScratchBytes(position + nTokens))) return;
       wasm.attention(
-        out, q, dtype, keys, values, keyScales, valueScales, capacity, nKvHeads, headDim, nHeads, scale, slopes,
-        position, nTokens, scratch, begin, end,
+        out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens, scratch, begin, end,
       );
     },
     crc32cSlots(out, base, strideBytes, sizeBytes, slots, begin, end) {

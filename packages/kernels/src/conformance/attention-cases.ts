@@ -1,15 +1,19 @@
 /** `storeKv` and `attention`, over what the cache really holds. */
-import { decodeBfloat16, decodeFloat16, encodeBfloat16, paddedLength } from "@flashwick/core";
+import { decodeBfloat16, encodeBfloat16, KV_PAGE_TOKENS, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { KvCache, KvDType } from "../contract.js";
+import { allocatePages, expectOthersUntouched, forgetFrom, sharePages, storedVector } from "./paged-cache.js";
 import { dot, EXP_ERROR, magnitude, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
 import type { Vectors, Workbench } from "./workbench.js";
 
 export interface AttentionCase {
   readonly op: "attention";
-  /** `close`: to exact attention over the stored keys and values. Bit for bit: `batch` = token by token; `ranges` of heads = all. */
-  readonly check: "close" | "batch" | "ranges";
+  /**
+   * `close`: to exact attention over the stored keys and values. Bit for bit: `batch` = token by token; `ranges` of heads = all; `pages` in any order =
+   * pages in sequence; `shared`: two sequences whose tables share their first page = each alone. Pages are scattered in every check.
+   */
+  readonly check: "close" | "batch" | "ranges" | "pages" | "shared";
   readonly dtype: KvDType;
   readonly nHeads: number;
   readonly nKvHeads: number;
@@ -32,6 +36,8 @@ export function attentionTitle(c: AttentionCase): string {
   const shape = `attention${c.alibi ? " with ALiBi" : ""} ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
   if (c.check === "batch") return `${shape}: a sequence at once equals token by token, bit for bit`;
   if (c.check === "ranges") return `${shape}: head ranges equal the whole, bit for bit`;
+  if (c.check === "pages") return `${shape}: scattered pages equal neighbouring ones, bit for bit`;
+  if (c.check === "shared") return `${shape}: sequences that share a page equal each alone, bit for bit`;
   return `${shape}: ${STORED[c.dtype]}, out within max|v|·(2·score error + (keys+8)·2^-23)`;
 }
 
@@ -48,11 +54,10 @@ interface Attention {
 
 export function runAttention(bench: Workbench, c: AttentionCase): void {
   const total = c.position + c.nTokens;
-  const cache = makeCache(bench, c, total + 3);
-  const k = bench.vectors(total, c.nKvHeads * c.headDim);
-  const v = bench.vectors(total, c.nKvHeads * c.headDim);
+  const cache = allocatePages(bench, c, total, "scattered");
+  const [k, v] = makeKeysAndValues(bench, c);
   const q = bench.vectors(c.nTokens, c.nHeads * c.headDim);
-  const scratch = bench.scratch(bench.kernels.attentionScratchBytes(cache.capacityTokens));
+  const scratch = bench.scratch(bench.kernels.attentionScratchBytes(total));
   const scale = Math.fround(1 / Math.sqrt(c.headDim));
   const attention: Attention = { bench, c, cache, q, scratch, scale, slopes: makeSlopes(bench, c) };
   const stride = 4 * paddedLength(c.nKvHeads * c.headDim);
@@ -64,9 +69,22 @@ export function runAttention(bench: Workbench, c: AttentionCase): void {
     compareWithExact(attention, out);
   } else if (c.check === "batch") {
     compareTokenByToken(attention, k, v, out);
+  } else if (c.check === "pages") {
+    compareWithNeighbouring(attention, k, v, out);
+  } else if (c.check === "shared") {
+    compareShared(attention, k, v, out);
   } else {
     expectSameBits("out", attend(attention, c.nTokens, [1, c.nHeads - 1]), out);
   }
+}
+
+/** Of every position. */
+function makeKeysAndValues(
+  bench: Workbench,
+  { position, nTokens, nKvHeads, headDim }: AttentionCase,
+): [Vectors, Vectors] {
+  const total = position + nTokens;
+  return [bench.vectors(total, nKvHeads * headDim), bench.vectors(total, nKvHeads * headDim)];
 }
 
 function makeSlopes(bench: Workbench, { alibi, nHeads }: AttentionCase): Attention["slopes"] {
@@ -79,23 +97,6 @@ function makeSlopes(bench: Workbench, { alibi, nHeads }: AttentionCase): Attenti
 
 function roundToBfloat16(x: number): number {
   return decodeBfloat16(encodeBfloat16(x));
-}
-
-function makeCache(bench: Workbench, c: AttentionCase, capacityTokens: number): KvCache {
-  const { nKvHeads, headDim, dtype } = c;
-  const elementBytes = dtype === "f32" ? 4 : dtype === "f16" ? 2 : 1;
-  const bytes = nKvHeads * capacityTokens * headDim * elementBytes;
-  const scaleBytes = dtype === "int8" ? 4 * nKvHeads * capacityTokens : 0;
-  return {
-    dtype,
-    keys: bench.arena.allocate(bytes),
-    values: bench.arena.allocate(bytes),
-    keyScales: scaleBytes ? bench.arena.allocate(scaleBytes) : 0,
-    valueScales: scaleBytes ? bench.arena.allocate(scaleBytes) : 0,
-    capacityTokens,
-    nKvHeads,
-    headDim,
-  };
 }
 
 function attend(
@@ -114,30 +115,14 @@ function attend(
   return bench.snapshot(out, count);
 }
 
-/** One stored key or value, dequantised. */
-function storedVector(
-  { bench, cache }: Attention,
-  data: Ptr,
-  scales: Ptr,
-  kvHead: number,
-  position: number,
-): Float64Array {
-  const index = kvHead * cache.capacityTokens + position;
-  const { buffer } = bench.arena.memory;
-  const n = cache.headDim;
-  if (cache.dtype === "f32") return Float64Array.from(bench.arena.f32(data + 4 * index * n, n));
-  if (cache.dtype === "f16") return Float64Array.from(new Uint16Array(buffer, data + 2 * index * n, n), decodeFloat16);
-  const scale = bench.arena.f32(scales + 4 * index, 1)[0]!;
-  return Float64Array.from(new Int8Array(buffer, data + index * n, n), (q) => q * scale);
-}
-
 function compareStored(attention: Attention, k: Vectors, v: Vectors): void {
-  const { cache, c } = attention;
+  const { bench, cache, c } = attention;
+  expectOthersUntouched(bench, cache, c.position + c.nTokens);
   for (let position = 0; position < c.position + c.nTokens; position++) {
     for (let head = 0; head < c.nKvHeads; head++) {
       const range = [head * c.headDim, (head + 1) * c.headDim] as const;
-      const key = storedVector(attention, cache.keys, cache.keyScales, head, position);
-      const value = storedVector(attention, cache.values, cache.valueScales, head, position);
+      const key = storedVector(bench, cache, "key", head, position);
+      const value = storedVector(bench, cache, "value", head, position);
       compareVector(c.dtype, `key[${head}, ${position}]`, key, k.values[position]!.subarray(...range));
       compareVector(c.dtype, `value[${head}, ${position}]`, value, v.values[position]!.subarray(...range));
     }
@@ -173,11 +158,11 @@ function compareHead(
   nKeys: number,
   out: Float32Array,
 ): void {
-  const { c, cache, scale, slopes } = attention;
+  const { bench, c, cache, scale, slopes } = attention;
   const kvHead = Math.floor(head / (c.nHeads / c.nKvHeads));
   const positions = Array.from({ length: nKeys }, (_, j) => j);
-  const keys = positions.map((j) => storedVector(attention, cache.keys, cache.keyScales, kvHead, j));
-  const values = positions.map((j) => storedVector(attention, cache.values, cache.valueScales, kvHead, j));
+  const keys = positions.map((j) => storedVector(bench, cache, "key", kvHead, j));
+  const values = positions.map((j) => storedVector(bench, cache, "value", kvHead, j));
   const biases = positions.map((j) => roundToBfloat16(slopes.values[head]! * roundToBfloat16(j)));
   const scores = keys.map((key, j) => scale * (dot(query, key) + biases[j]!));
   const most = Math.max(...scores);
@@ -195,18 +180,40 @@ function compareHead(
   }
 }
 
-/** Forgets the new tokens, then stores and attends one at a time; what was stored beyond may be anything, even NaN. */
+/** The same keys and values, page after page. */
+function compareWithNeighbouring(attention: Attention, k: Vectors, v: Vectors, out: Float32Array): void {
+  const { bench, c } = attention;
+  const total = c.position + c.nTokens;
+  const cache = allocatePages(bench, c, total, "neighbouring");
+  bench.kernels.storeKv(cache, k.ptr, v.ptr, 0, total);
+  expectSameBits("out of scattered pages", out, attend({ ...attention, cache }, c.nTokens));
+}
+
+/** Another sequence begins with the same page and goes on otherwise: neither may notice the other. */
+function compareShared(attention: Attention, k: Vectors, v: Vectors, out: Float32Array): void {
+  const { bench, c, cache } = attention;
+  const total = c.position + c.nTokens;
+  const [otherK, otherV] = makeKeysAndValues(bench, c);
+  const stride = 4 * paddedLength(c.nKvHeads * c.headDim);
+  const storeRest = (to: KvCache) => {
+    const from = KV_PAGE_TOKENS * stride;
+    bench.kernels.storeKv(to, otherK.ptr + from, otherV.ptr + from, KV_PAGE_TOKENS, total - KV_PAGE_TOKENS);
+  };
+  const sharing = sharePages(bench, cache, 1, total);
+  storeRest(sharing);
+  const alone = allocatePages(bench, c, total, "scattered");
+  bench.kernels.storeKv(alone, k.ptr, v.ptr, 0, KV_PAGE_TOKENS);
+  storeRest(alone);
+  const expected = attend({ ...attention, cache: alone }, c.nTokens);
+  expectSameBits("out of the sequence that shares", attend({ ...attention, cache: sharing }, c.nTokens), expected);
+  expectSameBits("out of the first sequence, afterwards", attend(attention, c.nTokens), out);
+}
+
+/** Forgets the new tokens, then stores and attends one at a time; what is stored beyond may be anything, even NaN. */
 function compareTokenByToken(attention: Attention, k: Vectors, v: Vectors, out: Float32Array): void {
   const { bench, c, cache, q } = attention;
   const [kvStride, stride] = [4 * paddedLength(c.nKvHeads * c.headDim), 4 * paddedLength(c.nHeads * c.headDim)];
-  if (c.dtype === "f32") {
-    for (const data of [cache.keys, cache.values]) {
-      for (let head = 0; head < c.nKvHeads; head++) {
-        const begin = data + 4 * c.headDim * (head * cache.capacityTokens + c.position);
-        bench.arena.f32(begin, c.headDim * (cache.capacityTokens - c.position)).fill(Number.NaN);
-      }
-    }
-  }
+  forgetFrom(bench, cache, c.position, c.position + c.nTokens);
   for (let t = 0; t < c.nTokens; t++) {
     const position = c.position + t;
     bench.kernels.storeKv(cache, k.ptr + position * kvStride, v.ptr + position * kvStride, position, 1);

@@ -157,6 +157,14 @@ const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
     { ...base, check: "close", alibi: true, position: 301, nTokens: 5 },
     { ...base, check: "batch", alibi: true, headDim: 24, nKvHeads: 3, nTokens: 6 },
     { ...base, check: "ranges", alibi: true, headDim: 9, nTokens: 4 },
+    // Across borders of pages, and up to them.
+    { ...base, check: "pages", headDim: 64, position: 57, nTokens: 9 },
+    { ...base, check: "pages", headDim: 9, nKvHeads: 2, position: 30, nTokens: 2 },
+    { ...base, check: "pages", alibi: true, headDim: 15, nKvHeads: 1, position: 28, nTokens: 8 },
+    { ...base, check: "pages", position: 47, nTokens: 1 },
+    { ...base, check: "batch", headDim: 20, nKvHeads: 2, position: 29, nTokens: 7 },
+    { ...base, check: "shared", position: 36, nTokens: 5 },
+    { ...base, check: "shared", headDim: 9, nKvHeads: 3, position: 16, nTokens: 17 },
   ] satisfies AttentionCase[];
 });
 

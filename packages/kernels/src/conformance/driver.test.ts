@@ -1,12 +1,23 @@
+import { kvPartBytes } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { Arena } from "../arena.js";
-import type { TrainingKernels } from "../contract.js";
+import type { KvCache, TrainingKernels } from "../contract.js";
 import { createReferenceKernels } from "../reference/index.js";
 import { type ConformanceCase, conformanceCases } from "./case-table.js";
 import { CONFORMANCE_ARENA_BYTES, runConformanceCase } from "./driver.js";
 import { ConformanceFailure } from "./verdict.js";
 
 const correct = createReferenceKernels(new Arena(CONFORMANCE_ARENA_BYTES));
+
+/** The cache as if its pages followed its first one. */
+function inSequence(cache: KvCache): KvCache {
+  const { arena } = correct;
+  const [first] = arena.u32(cache.pages, 1);
+  const partBytes = kvPartBytes(cache.dtype, cache.nKvHeads, cache.headDim);
+  const pages = arena.allocate(4 * 8);
+  arena.u32(pages, 8).set(Array.from({ length: 8 }, (_, i) => first! + i * partBytes));
+  return { ...cache, pages };
+}
 
 /** The reference with something wrong in it, and a kind of case that must notice. */
 const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c: ConformanceCase) => boolean }[] = [
@@ -57,6 +68,33 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
         correct.attention(out, q, cache, shape, position + 1, ...rest),
     },
     noticedBy: (c) => c.op === "attention" && c.check === "close",
+  },
+  {
+    what: "attention that takes pages to follow one another",
+    broken: {
+      attention: (out, q, cache, ...rest) => correct.attention(out, q, inSequence(cache), ...rest),
+    },
+    noticedBy: (c) => c.op === "attention" && c.check === "pages",
+  },
+  {
+    what: "storeKv that writes into the shared page",
+    broken: {
+      storeKv(cache, k, v, position, nTokens) {
+        correct.storeKv(cache, k, v, position, nTokens);
+        if (position > 0) correct.storeKv(cache, k, v, 0, 1);
+      },
+    },
+    noticedBy: (c) => c.op === "attention" && c.check === "shared",
+  },
+  {
+    what: "attention that writes beyond its scratch",
+    broken: {
+      attention(out, q, cache, shape, position, nTokens, scratch, ...rest) {
+        correct.attention(out, q, cache, shape, position, nTokens, scratch, ...rest);
+        correct.arena.u8(scratch, 1)[0] = 1;
+      },
+    },
+    noticedBy: (c) => c.op === "attention",
   },
   {
     what: "selectAbove that takes equal scores",

@@ -21,7 +21,9 @@ const SEED = 20240229;
 export function runConformanceCase(kernels: TrainingKernels, c: ConformanceCase): void {
   const mark = kernels.arena.mark();
   try {
-    run(new Workbench(kernels, SEED), c);
+    const bench = new Workbench(kernels, SEED);
+    run(bench, c);
+    bench.expectScratchKept();
   } finally {
     kernels.arena.rewind(mark);
   }

@@ -15,8 +15,13 @@ import {
 import type { Arena, Ptr } from "../arena.js";
 import { type Matrix, type SlotMatrix, TAIL_BYTES, type TrainingKernels } from "../contract.js";
 import { RandomNumbers } from "./random.js";
+import { expectEqual } from "./verdict.js";
 
 export const SENTINEL = 12345.5;
+
+/** A row of scores of a few keys, or a small vector. */
+const GUARD_BYTES = 256;
+const GUARD_BYTE = 0xa5;
 
 /** A batch of vectors, `values[t]` without padding. */
 export interface Vectors {
@@ -46,6 +51,8 @@ interface StoredRow {
 export class Workbench {
   readonly arena: Arena;
   readonly random: RandomNumbers;
+  /** Bytes right behind each scratch. */
+  readonly #guards: Uint8Array[] = [];
 
   constructor(
     readonly kernels: TrainingKernels,
@@ -81,8 +88,19 @@ export class Workbench {
     return ptr;
   }
 
+  /** Scratch, with a guard behind it; see {@link expectScratchKept}. */
   scratch(sizeBytes: number): Ptr {
-    return this.arena.allocate(sizeBytes);
+    const ptr = this.arena.allocate(sizeBytes + GUARD_BYTES);
+    this.#guards.push(this.arena.u8(ptr + sizeBytes, GUARD_BYTES).fill(GUARD_BYTE));
+    return ptr;
+  }
+
+  /** Fails if an op has written beyond its scratch: then the backend's sizes are too small. */
+  expectScratchKept(): void {
+    for (const guard of this.#guards) {
+      const touched = guard.findIndex((byte) => byte !== GUARD_BYTE);
+      expectEqual("first byte written beyond the scratch", touched, -1);
+    }
   }
 
   indices(values: readonly number[]): Ptr {

@@ -4,7 +4,7 @@
  * Scores: one f32 accumulator per key, plus ALiBi's bias, times the scale. Softmax: the largest score is taken away first; exponentials and their sum are
  * f32. Values: keys ascending into one f32 accumulator per element, divided by the sum at the end.
  */
-import { decodeBfloat16, encodeBfloat16, encodeFloat16, paddedLength } from "@flashwick/core";
+import { decodeBfloat16, encodeBfloat16, encodeFloat16, KV_PAGE_TOKENS, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { AttentionShape, KvCache } from "../contract.js";
 import type { ArenaViews } from "./arena-views.js";
@@ -22,25 +22,38 @@ export function storeKv(views: ArenaViews, cache: KvCache, k: Ptr, v: Ptr, posit
   for (let t = 0; t < nTokens; t++) {
     for (let head = 0; head < cache.nKvHeads; head++) {
       const from = 4 * (t * stride + head * cache.headDim);
-      storeVector(views, cache, cache.keys, cache.keyScales, head, position + t, k + from);
-      storeVector(views, cache, cache.values, cache.valueScales, head, position + t, v + from);
+      storeVector(views, cache, locate(views, cache, "key", head, position + t), k + from);
+      storeVector(views, cache, locate(views, cache, "value", head, position + t), v + from);
     }
   }
 }
 
-function storeVector(
+/** Where a key or a value is. */
+interface StoredVector {
+  /** `headDim` elements. */
+  readonly at: Ptr;
+  /** One f32; int8 only. */
+  readonly scale: Ptr;
+}
+
+/** The layout of core's kv-page.ts. */
+function locate(
   views: ArenaViews,
-  cache: KvCache,
-  data: Ptr,
-  scales: Ptr,
+  { dtype, pages, offsetBytes, nKvHeads, headDim }: KvCache,
+  which: "key" | "value",
   head: number,
   position: number,
-  from: Ptr,
-): void {
+): StoredVector {
+  const part = views.u32[pages / 4 + Math.floor(position / KV_PAGE_TOKENS)]! + offsetBytes;
+  const rows = nKvHeads * KV_PAGE_TOKENS;
+  const row = (which === "value" ? rows : 0) + head * KV_PAGE_TOKENS + (position % KV_PAGE_TOKENS);
+  const vectorBytes = headDim * ELEMENT_BYTES[dtype];
+  return { at: part + row * vectorBytes, scale: part + 2 * rows * vectorBytes + 4 * row };
+}
+
+function storeVector(views: ArenaViews, cache: KvCache, { at, scale }: StoredVector, from: Ptr): void {
   const { headDim } = cache;
   const source = views.f32.subarray(from / 4, from / 4 + headDim);
-  const index = head * cache.capacityTokens + position;
-  const at = data + index * headDim * ELEMENT_BYTES[cache.dtype];
   if (cache.dtype === "f32") {
     views.f32.set(source, at / 4);
   } else if (cache.dtype === "f16") {
@@ -48,7 +61,7 @@ function storeVector(
       views.u16[at / 2 + d] = encodeFloat16(Math.max(-FLOAT16_MOST, Math.min(FLOAT16_MOST, source[d]!)));
     }
   } else {
-    views.f32[scales / 4 + index] = quantise(views.i8.subarray(at, at + headDim), source, INT8_MOST);
+    views.f32[scale / 4] = quantise(views.i8.subarray(at, at + headDim), source, INT8_MOST);
   }
 }
 
@@ -93,11 +106,11 @@ function scoreKeys(
   const scores = new Float32Array(nKeys);
   const key = new Float32Array(cache.headDim);
   for (let j = 0; j < nKeys; j++) {
-    const index = kvHead * cache.capacityTokens + j;
-    decodeRow(views, cache.dtype, cache.keys + index * cache.headDim * ELEMENT_BYTES[cache.dtype], key);
+    const stored = locate(views, cache, "key", kvHead, j);
+    decodeRow(views, cache.dtype, stored.at, key);
     let sum = 0;
     for (let d = 0; d < key.length; d++) sum = Math.fround(sum + Math.fround(query[d]! * key[d]!));
-    if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[cache.keyScales / 4 + index]!);
+    if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[stored.scale / 4]!);
     scores[j] = sum;
   }
   return scores;
@@ -133,9 +146,9 @@ function mixValues(
   const mixed = new Float32Array(cache.headDim);
   const value = new Float32Array(cache.headDim);
   for (const [j, e] of exponentials.entries()) {
-    const index = kvHead * cache.capacityTokens + j;
-    decodeRow(views, cache.dtype, cache.values + index * cache.headDim * ELEMENT_BYTES[cache.dtype], value);
-    const factor = cache.dtype === "int8" ? Math.fround(e * views.f32[cache.valueScales / 4 + index]!) : e;
+    const stored = locate(views, cache, "value", kvHead, j);
+    decodeRow(views, cache.dtype, stored.at, value);
+    const factor = cache.dtype === "int8" ? Math.fround(e * views.f32[stored.scale / 4]!) : e;
     for (let d = 0; d < mixed.length; d++) mixed[d] = mixed[d]! + Math.fround(factor * value[d]!);
   }
   return mixed.map((element) => element / sum);

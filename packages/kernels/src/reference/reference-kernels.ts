@@ -7,7 +7,7 @@
  */
 import { paddedLength } from "@flashwick/core";
 import type { Arena } from "../arena.js";
-import { ONE_MEMORY, type TrainingKernels } from "../contract.js";
+import { type KernelFactory, kernelFactory, NO_SCRATCH, ONE_MEMORY, type TrainingKernels } from "../contract.js";
 import { viewArena } from "./arena-views.js";
 import { attention, storeKv } from "./attention.js";
 import { crc32c } from "./crc32c.js";
@@ -23,14 +23,15 @@ import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed
  *
  * Cost: some 0.2-1 GFLOP/s. For tests, and for platforms without WebAssembly SIMD.
  */
-export function createReferenceKernels(arena: Arena): TrainingKernels {
+export const createReferenceKernels: KernelFactory = /* @__PURE__ */ kernelFactory(referenceKernels, NO_SCRATCH);
+
+function referenceKernels(arena: Arena): TrainingKernels {
   const views = viewArena(arena);
   return {
     ...ONE_MEMORY,
     backend: "reference",
     arena,
-    scratchBytes: () => 0,
-    attentionScratchBytes: () => 0,
+    ...NO_SCRATCH,
     linear: (out, x, w, bias, nTokens, _scratch, rowBegin = 0, rowEnd = w.rows) =>
       linear(views, out, x, w, bias, nTokens, rowBegin, rowEnd),
     ffnUp: (act, x, matrix, slots, n, nTokens, activation, _scratch, begin = 0, end = n) =>

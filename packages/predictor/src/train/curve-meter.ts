@@ -51,7 +51,7 @@ export class CurveMeter {
     }
     this.#tokens = Math.min(counts.heldOutTokens, maxTokens);
     const shape = { rank: example.rank, dModel: layout.dModel, dFf: layout.dFf };
-    const scratch = namingScratchBytes(factory(new Arena(0)), shape, BATCH_TOKENS);
+    const scratch = namingScratchBytes(factory, shape, BATCH_TOKENS);
     const recordBytes = BATCH_TOKENS * layout.recordBytes;
     const xBytes = 4 * BATCH_TOKENS * paddedLength(layout.dModel);
     const scratchBytes = scratch.hidden + scratch.scores + scratch.kernel;

@@ -10,7 +10,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Worker } from "node:worker_threads";
 import { isFlashwickError, MiB } from "@flashwick/core";
-import type { Arena } from "@flashwick/kernels";
+import { type Arena, kernelFactory } from "@flashwick/kernels";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
 import { type GenerateOptions, Model } from "../model.js";
@@ -146,10 +146,10 @@ class Patient {
     expect(workers.length).toBe(READERS + 1);
     this.readers = workers.slice(0, READERS);
     this.computers = workers.slice(READERS);
-    const kernels = (arena: Arena) => {
+    const kernels = kernelFactory((arena) => {
       this.#arenas.push(new WeakRef(arena));
       return opened.parts.kernels(arena);
-    };
+    }, opened.parts.kernels);
     this.model = new Model({ ...opened.parts, kernels }, OPTIONS);
   }
 

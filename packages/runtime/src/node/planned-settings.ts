@@ -2,7 +2,7 @@
 import { isFlashwickError } from "@flashwick/core";
 import type { DeviceProfile, RunPlan } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
-import type { KernelFactory, Kernels } from "@flashwick/kernels";
+import type { ScratchSizes } from "@flashwick/kernels";
 import { estimate, type PredictorShapes } from "../estimate.js";
 import type { ModelOptions } from "../model.js";
 
@@ -22,7 +22,7 @@ export function planSettings(
   predictor: PredictorShapes | null,
   profile: DeviceProfile | null,
   options: SettingsWish,
-  kernels: KernelFactory<Kernels>,
+  kernels: ScratchSizes,
 ): RunPlan | null {
   const { mode, threshold, readers, threads, mergeGapBytes, windowTokens, overlap, io, kvPrecision = "auto" } = options;
   if (profile === null || mode === "oracle") return null;

@@ -1,7 +1,7 @@
 /**
  * What arithmetic costs: the engine's own ops, on vectors, over more weights than caches hold and over fewer, on one thread and on all.
  */
-import { type DType, type OnProgress, Random } from "@flashwick/core";
+import { type DType, KV_PAGE_TOKENS, kvPartBytes, type OnProgress, Random } from "@flashwick/core";
 import type { BatchRate, KernelOp, KernelRate } from "@flashwick/cost-model";
 import {
   Arena,
@@ -166,7 +166,7 @@ class KernelBench {
     this.#out = arena.allocate(4 * 65536 + 4 * BATCH_TOKENS * BATCH_ROWS, 64);
     const scratch = Math.max(
       this.#kernels.scratchBytes(COLS, BATCH_TOKENS),
-      this.#kernels.attentionScratchBytes(KV_TOKENS) * pool.threads,
+      this.#kernels.attentionScratchBytes(KV_TOKENS),
     );
     this.#scratch = arena.allocate(scratch, 64);
     this.#slots = arena.allocate(4 * 65536, 64);
@@ -302,16 +302,16 @@ class KernelBench {
   }
 
   #attention(dtype: KvDType, bytes: number): Pick<Job, "bytes" | "run"> {
-    const elementBytes = ELEMENT_BYTES[dtype];
-    const half = KV_HEADS * KV_TOKENS * HEAD_DIM * elementBytes;
-    const layers = Math.max(1, Math.floor(bytes / 8 / (2 * half)));
+    const partBytes = kvPartBytes(dtype, KV_HEADS, HEAD_DIM);
+    const pageCount = KV_TOKENS / KV_PAGE_TOKENS;
+    const layers = Math.max(1, Math.floor(bytes / 8 / (pageCount * partBytes)));
+    const pages = this.#arena.allocate(4 * pageCount);
+    const table = Uint32Array.from({ length: pageCount }, (_, i) => this.#weights + i * layers * partBytes);
+    this.#arena.u32(pages, pageCount).set(table);
     const cacheOf = (layer: number): KvCache => ({
       dtype,
-      keys: this.#weights + 2 * layer * half,
-      values: this.#weights + (2 * layer + 1) * half,
-      keyScales: dtype === "int8" ? this.#act : 0,
-      valueScales: dtype === "int8" ? this.#act : 0,
-      capacityTokens: KV_TOKENS,
+      pages,
+      offsetBytes: layer * partBytes,
       nKvHeads: KV_HEADS,
       headDim: HEAD_DIM,
     });
@@ -322,7 +322,8 @@ class KernelBench {
         this.#kernels.attention(this.#out, this.#x, cacheOf(layer), shape, position, 1, this.#scratch);
       }
     };
-    return { bytes: layers * 2 * half, run };
+    // Without scales, as the cost model counts.
+    return { bytes: layers * 2 * KV_HEADS * KV_TOKENS * HEAD_DIM * ELEMENT_BYTES[dtype], run };
   }
 
   /** `count` of `below` numbers, ascending. */

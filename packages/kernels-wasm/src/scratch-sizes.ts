@@ -1,0 +1,51 @@
+/**
+ * Scratch of the module's ops, known without an instance of it. The layouts are the module's: vectors and a batch's workspace in assembly/vector.ts and
+ * assembly/batch-product.ts, rows of scores in assembly/attention.ts. The conformance table notices an op that writes beyond.
+ */
+import { paddedLength } from "@flashwick/core";
+import type { ScratchSizes } from "@flashwick/kernels";
+
+/** Tokens from which on vectors are a batch (`isBatch`). */
+const BATCH_TOKENS = 16;
+/** `PANEL_ROWS` and `SUMS_BYTES` of assembly/batch-product.ts. */
+const PANEL_ROWS = 16;
+const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
+/** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
+const GROUP_ROWS = 8;
+const ROW_SUM_BYTES = 16;
+/** Threads write no cache line together. */
+const CACHE_LINE_BYTES = 64;
+
+/** Of one thread. */
+export const WASM_SCRATCH: ScratchSizes = { scratchBytes, attentionScratchBytes };
+
+/** Of one of several threads: whole cache lines. */
+export const THREAD_SCRATCH: ScratchSizes = {
+  scratchBytes: (cols, nTokens) => roundUp(scratchBytes(cols, nTokens), CACHE_LINE_BYTES),
+  attentionScratchBytes: (capacityTokens) => roundUp(attentionScratchBytes(capacityTokens), CACHE_LINE_BYTES),
+};
+
+/** Of `threads` threads together, each with its own, one after the other. */
+export function poolScratch(threads: number): ScratchSizes {
+  if (threads === 1) return WASM_SCRATCH;
+  return {
+    scratchBytes: (cols, nTokens) => threads * THREAD_SCRATCH.scratchBytes(cols, nTokens),
+    attentionScratchBytes: (capacityTokens) => threads * THREAD_SCRATCH.attentionScratchBytes(capacityTokens),
+  };
+}
+
+/** Scales of the vectors, the vectors, and for a batch the rest of its last block and the workspace: sums and a panel of widened rows. */
+function scratchBytes(cols: number, nTokens: number): number {
+  const width = paddedLength(cols);
+  const scaleBytes = roundUp(4 * nTokens, 16);
+  if (nTokens < BATCH_TOKENS) return scaleBytes + 4 * width * nTokens;
+  return scaleBytes + 4 * width * roundUp(nTokens, 4) + SUMS_BYTES + 4 * width * PANEL_ROWS;
+}
+
+function attentionScratchBytes(capacityTokens: number): number {
+  return GROUP_ROWS * (4 * roundUp(capacityTokens, 4) + ROW_SUM_BYTES);
+}
+
+function roundUp(n: number, unit: number): number {
+  return Math.ceil(n / unit) * unit;
+}
