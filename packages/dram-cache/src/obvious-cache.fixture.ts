@@ -4,6 +4,8 @@ import type { CachePolicy } from "./cache-policy.js";
 export interface ObviousWave {
   readonly neurons: readonly number[];
   readonly misses: readonly number[];
+  /** Named by a token of the step without being read for it. */
+  readonly hits: number;
   readonly evicted: readonly number[];
 }
 
@@ -15,6 +17,13 @@ export class ObviousCache {
   /** The last token that lost a neuron for want of room. */
   brokenToken = 0;
   token = 0;
+  /** The sets of the last step that have not been taken back, and all neurons that it named. */
+  step: readonly (readonly number[])[] = [];
+  stepNeurons: readonly number[] = [];
+  /** The last token before the step; then what has been resident since, with its stamp; and who had lost a neuron. */
+  #tokenBefore = 0;
+  #stampsBefore = new Map<number, number>();
+  #brokenBefore = 0;
 
   constructor(
     readonly slotCount: number,
@@ -25,15 +34,26 @@ export class ObviousCache {
     return [...this.resident.keys()].sort((a, b) => a - b);
   }
 
-  admit(named: readonly number[]): ObviousWave[] {
-    this.token++;
-    this.policy.observe?.(Uint32Array.from(named));
-    for (const neuron of named) if (this.resident.has(neuron)) this.resident.set(neuron, this.token);
+  get effectiveWindowTokens(): number {
+    return Math.min(this.policy.windowTokens, this.token - this.brokenToken);
+  }
+
+  /** One step: the sets of consecutive tokens. */
+  admit(...sets: readonly (readonly number[])[]): ObviousWave[] {
+    const named = [...new Set(sets.flat())].sort((a, b) => a - b);
+    this.step = sets;
+    this.stepNeurons = named;
+    this.#tokenBefore = this.token;
+    this.#stampsBefore = new Map(this.resident);
+    this.#brokenBefore = this.brokenToken;
+    this.token += sets.length;
+    for (const set of sets) this.policy.observe?.(Uint32Array.from(set));
+    for (const neuron of named) if (this.resident.has(neuron)) this.resident.set(neuron, this.#lastUser(neuron)!);
     this.unused = this.unused.filter((neuron) => !named.includes(neuron));
     const expired = this.#drop(
       this.neurons.filter((neuron) => {
         const age = this.token - this.resident.get(neuron)!;
-        return age >= this.policy.windowTokens && !this.#isPinned(neuron);
+        return age >= this.policy.windowTokens && !named.includes(neuron) && !this.#isPinned(neuron);
       }),
     );
     const waves: ObviousWave[] = [];
@@ -43,6 +63,25 @@ export class ObviousCache {
       begin += Math.max(1, wave.length);
     }
     return waves;
+  }
+
+  /** The last tokens of the last step never were; what was read and evicted stays so. */
+  retract(tokens: number): void {
+    if (tokens === 0) return;
+    const remaining = this.step.slice(0, this.step.length - tokens);
+    for (const set of this.step.slice(remaining.length).toReversed()) this.policy.unobserve?.(Uint32Array.from(set));
+    this.step = remaining;
+    this.token = this.#tokenBefore + remaining.length;
+    const touched = this.stepNeurons.filter((neuron) => this.resident.has(neuron));
+    for (const neuron of touched) {
+      this.resident.set(neuron, this.#lastUser(neuron) ?? this.#stampsBefore.get(neuron) ?? 0);
+    }
+    const others = this.unused.filter((neuron) => !touched.includes(neuron));
+    this.unused = [...touched.filter((neuron) => this.resident.get(neuron) === 0), ...others];
+    this.brokenToken = this.#brokenBefore;
+    for (const [i, set] of remaining.entries()) {
+      if (set.some((neuron) => !this.resident.has(neuron))) this.brokenToken = this.#tokenBefore + i + 1;
+    }
   }
 
   anticipate(guess: readonly number[], maxNeurons: number): readonly number[] {
@@ -60,6 +99,12 @@ export class ObviousCache {
     return taken;
   }
 
+  /** The last token of the step that names a neuron. */
+  #lastUser(neuron: number): number | undefined {
+    const last = this.step.findLastIndex((set) => set.includes(neuron));
+    return last < 0 ? undefined : this.#tokenBefore + last + 1;
+  }
+
   /** By last use, then by neuron; what was never used goes first. */
   #byAge(a: number, b: number): number {
     const place = (neuron: number) => this.unused.indexOf(neuron);
@@ -73,8 +118,9 @@ export class ObviousCache {
     const victims = tooMany > 0 ? this.#order(named, wave).slice(0, tooMany) : [];
     for (const neuron of victims) this.brokenToken = Math.max(this.brokenToken, this.resident.get(neuron)!);
     this.#drop(victims);
-    for (const neuron of wave) this.resident.set(neuron, this.token);
-    return { neurons: wave, misses, evicted: [...expired, ...victims] };
+    for (const neuron of wave) this.resident.set(neuron, this.#lastUser(neuron)!);
+    const uses = this.step.flat().filter((neuron) => wave.includes(neuron)).length;
+    return { neurons: wave, misses, hits: uses - misses.length, evicted: [...expired, ...victims] };
   }
 
   /** As much of `rest` as the slots that pinned neurons leave, and at least a quarter of the slots, can hold. */
@@ -95,7 +141,7 @@ export class ObviousCache {
   /** All that may leave for a wave, in the order in which it leaves. */
   #order(named: readonly number[], wave: readonly number[]): number[] {
     const last = wave.at(-1) ?? -1;
-    // 0: not named by this token; 1: computed already; 2: still to be computed.
+    // 0: not named by this step; 1: computed already; 2: still to be computed.
     const kind = (neuron: number) => (!named.includes(neuron) ? 0 : neuron <= last ? 1 : 2);
     const rank = (neuron: number) => this.policy.evictionRank?.(neuron, this.token) ?? 0;
     return this.neurons
@@ -114,7 +160,11 @@ export class ObviousCache {
   }
 
   #drop(neurons: readonly number[]): readonly number[] {
-    for (const neuron of neurons) this.resident.delete(neuron);
+    for (const neuron of neurons) {
+      this.resident.delete(neuron);
+      this.#brokenBefore = Math.max(this.#brokenBefore, this.#stampsBefore.get(neuron) ?? 0);
+      this.#stampsBefore.delete(neuron);
+    }
     this.unused = this.unused.filter((neuron) => !neurons.includes(neuron));
     return neurons;
   }

@@ -46,6 +46,10 @@ export function frequencyPinnedPolicy(dFf: number, share: number, windowTokens: 
       tokens++;
       for (let i = 0; i < named.length; i++) uses[named[i]!]!++;
     },
+    unobserve(named) {
+      tokens--;
+      for (let i = 0; i < named.length; i++) uses[named[i]!]!--;
+    },
   };
 }
 

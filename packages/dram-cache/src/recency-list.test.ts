@@ -10,7 +10,13 @@ function toArray(list: RecencyList): number[] {
   return slots;
 }
 
-it("is in the order of an array that slots are appended and prepended to, removed from and replaced in", () => {
+function toReversedArray(list: RecencyList): number[] {
+  const slots: number[] = [];
+  for (let slot = list.last; slot !== NO_SLOT; slot = list.before(slot)) slots.push(slot);
+  return slots;
+}
+
+it("is in the order of an array that slots are inserted into, removed from and replaced in, and backwards in the reverse", () => {
   const step = fc.record({
     slot: fc.nat(SLOTS - 1),
     other: fc.nat(SLOTS - 1),
@@ -25,6 +31,9 @@ it("is in the order of an array that slots are appended and prepended to, remove
         if (!model.includes(slot) && front) {
           list.prepend(slot);
           model.unshift(slot);
+        } else if (!model.includes(slot) && model.includes(other)) {
+          list.insertAfter(other, slot);
+          model.splice(model.indexOf(other) + 1, 0, slot);
         } else if (!model.includes(slot)) {
           list.append(slot);
           model.push(slot);
@@ -39,7 +48,24 @@ it("is in the order of an array that slots are appended and prepended to, remove
           model = model.filter((one) => one !== slot);
         }
         expect(toArray(list)).toEqual(model);
+        expect(toReversedArray(list)).toEqual(model.toReversed());
       }
+    }),
+  );
+});
+
+it("appends and removes many slots as it does one after the other", () => {
+  const slots = fc.uniqueArray(fc.nat(SLOTS - 1)).map((slots) => Uint32Array.from(slots));
+  fc.assert(
+    fc.property(slots, fc.nat(SLOTS), fc.uniqueArray(fc.nat(SLOTS - 1)), (slots, split, leaving) => {
+      const list = new RecencyList(SLOTS);
+      list.appendAll(slots.subarray(0, split));
+      list.appendAll(slots.subarray(split));
+      expect(toArray(list)).toEqual([...slots]);
+      const indices = leaving.filter((index) => index < slots.length);
+      list.removeAll(slots, Uint32Array.from(indices));
+      const left = [...slots].filter((_, index) => !indices.includes(index));
+      expect([toArray(list), toReversedArray(list)]).toEqual([left, left.toReversed()]);
     }),
   );
 });

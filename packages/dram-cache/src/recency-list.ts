@@ -30,9 +30,19 @@ export class RecencyList {
     return this.#slotOrNone(this.#next[this.#end]!);
   }
 
+  /** The most recently used slot, or `NO_SLOT`. */
+  get last(): number {
+    return this.#slotOrNone(this.#previous[this.#end]!);
+  }
+
   /** The slot after `slot`, or `NO_SLOT`. */
   after(slot: number): number {
     return this.#slotOrNone(this.#next[slot]!);
+  }
+
+  /** The slot before `slot`, or `NO_SLOT`. */
+  before(slot: number): number {
+    return this.#slotOrNone(this.#previous[slot]!);
   }
 
   /** Puts a slot that is not in the list behind all others: the most recently used. */
@@ -44,13 +54,34 @@ export class RecencyList {
     this.#previous[this.#end] = slot;
   }
 
+  /** Appends slots that are not in the list, one after the other. */
+  appendAll(slots: Uint32Array): void {
+    if (slots.length === 0) return;
+    const [next, previous] = [this.#next, this.#previous];
+    let last = previous[this.#end]!;
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i]!;
+      next[last] = slot;
+      previous[slot] = last;
+      last = slot;
+    }
+    next[last] = this.#end;
+    previous[this.#end] = last;
+  }
+
   /** Puts a slot that is not in the list before all others: the least recently used. */
   prepend(slot: number): void {
-    const first = this.#next[this.#end]!;
-    this.#previous[first] = slot;
-    this.#next[slot] = first;
-    this.#previous[slot] = this.#end;
-    this.#next[this.#end] = slot;
+    this.insertAfter(NO_SLOT, slot);
+  }
+
+  /** Puts a slot that is not in the list behind `place`, or before all others if that is `NO_SLOT`. */
+  insertAfter(place: number, slot: number): void {
+    const before = place === NO_SLOT ? this.#end : place;
+    const after = this.#next[before]!;
+    this.#previous[after] = slot;
+    this.#next[slot] = after;
+    this.#previous[slot] = before;
+    this.#next[before] = slot;
   }
 
   remove(slot: number): void {
@@ -58,6 +89,18 @@ export class RecencyList {
     const after = this.#next[slot]!;
     this.#next[before] = after;
     this.#previous[after] = before;
+  }
+
+  /** Removes `slots[i]` for each i in `indices`. */
+  removeAll(slots: Uint32Array, indices: Uint32Array): void {
+    const [next, previous] = [this.#next, this.#previous];
+    for (let i = 0; i < indices.length; i++) {
+      const slot = slots[indices[i]!]!;
+      const before = previous[slot]!;
+      const after = next[slot]!;
+      next[before] = after;
+      previous[after] = before;
+    }
   }
 
   /** Gives the place of slot `from` to slot `to`, which is not in the list. */

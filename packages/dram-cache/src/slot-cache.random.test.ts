@@ -39,9 +39,54 @@ const unionOf = (sets: readonly Uint32Array[]) => [...new Set(sets.flatMap((set)
 const stampsOf = (cache: NeuronCache) =>
   new Map(residents(cache).map((neuron) => [neuron, cache.lastKActive[cache.slotOf(neuron)]!]));
 
-/** Admits a token, without executing it. */
-function admit(cache: NeuronCache, set: Uint32Array): void {
-  for (const _ of cache.admit(set));
+/**
+ * The sets of consecutive tokens that are admitted together, and how many of them are taken back: drafts that were
+ * wrong.
+ */
+interface Drafts {
+  readonly sets: readonly Uint32Array[];
+  readonly rejected: number;
+}
+const draftsOf = (maxSet: number): fc.Arbitrary<Drafts> =>
+  fc
+    .array(setOf(maxSet), { minLength: 1, maxLength: 4 })
+    .chain((sets) => fc.record({ sets: fc.constant(sets), rejected: fc.nat(sets.length) }));
+const draftedTraceOf = (maxSet: number) => fc.array(draftsOf(maxSet), { maxLength: 20 });
+
+/** Admits a token, or several, without executing it. */
+function admit(cache: NeuronCache, named: Uint32Array | readonly Uint32Array[]): void {
+  for (const _ of cache.admit(named));
+}
+
+/**
+ * The neurons that stay when the next token needs `count` slots for neurons from `first` on, which nothing has named.
+ */
+function survivors(cache: NeuronCache, first: number, count: number): number[] {
+  admit(
+    cache,
+    Uint32Array.from({ length: count }, (_, i) => first + i),
+  );
+  return residents(cache).filter((neuron) => neuron < first);
+}
+
+/** What a cache decides for a step, wave by wave. */
+function admitWaves(cache: NeuronCache, named: Uint32Array | readonly Uint32Array[]) {
+  let hits = cache.counters.hits;
+  return Array.from(cache.admit(named), ({ neurons, misses, evicted }) => {
+    const wave = { hits: cache.counters.hits - hits, misses: Array.from(misses, (i) => neurons[i]) };
+    hits = cache.counters.hits;
+    return { neurons: [...neurons], ...wave, evicted };
+  });
+}
+
+function modelWaves(model: ObviousCache, sets: readonly Uint32Array[]) {
+  return model.admit(...sets.map((set) => [...set])).map((wave) => ({ ...wave, evicted: wave.evicted.length }));
+}
+
+function expectToAgree(cache: NeuronCache, model: ObviousCache): void {
+  expect(residents(cache)).toEqual(model.neurons);
+  expect(stampsOf(cache)).toEqual(new Map(model.neurons.map((neuron) => [neuron, model.resident.get(neuron)])));
+  expect(cache.effectiveWindowTokens).toBe(model.effectiveWindowTokens);
 }
 
 describe("random traces", () => {
@@ -52,20 +97,37 @@ describe("random traces", () => {
         const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
         for (const set of trace) {
           const before = residents(cache);
-          const waves = Array.from(cache.admit(set), ({ neurons, misses, evicted }) => ({
-            neurons: [...neurons],
-            misses: Array.from(misses, (i) => neurons[i]),
-            evicted,
-          }));
-          const expected = model.admit([...set]).map((wave) => ({ ...wave, evicted: wave.evicted.length }));
-          expect(waves, `from ${before}`).toEqual(expected);
-          expect(residents(cache)).toEqual(model.neurons);
-          expect(stampsOf(cache)).toEqual(new Map(model.neurons.map((neuron) => [neuron, model.resident.get(neuron)])));
+          expect(admitWaves(cache, set), `from ${before}`).toEqual(modelWaves(model, [set]));
+          expectToAgree(cache, model);
         }
-        const window = Math.min(model.policy.windowTokens, model.token - model.brokenToken);
-        expect(cache.effectiveWindowTokens).toBe(window);
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it("agree with the obvious model when several tokens are admitted at once, and the last of them taken back", () => {
+    const step = fc.record({ drafts: draftsOf(D_FF), again: fc.nat(4), guess: fc.option(setOf(D_FF), { freq: 3 }) });
+    const steps = fc.array(step, { maxLength: 15 });
+    fc.assert(
+      fc.property(policies, slotCounts, steps, (makePolicy, slotCount, steps) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
+        for (const { drafts, again, guess } of steps) {
+          if (guess) {
+            cache.anticipate(guess, 5);
+            model.anticipate([...guess], 5);
+          }
+          const before = residents(cache);
+          expect(admitWaves(cache, drafts.sets), `from ${before}`).toEqual(modelWaves(model, drafts.sets));
+          expectToAgree(cache, model);
+          for (const tokens of [drafts.rejected, Math.min(again, drafts.sets.length - drafts.rejected)]) {
+            cache.retract(tokens);
+            model.retract(tokens);
+            expectToAgree(cache, model);
+          }
+        }
+      }),
+      { numRuns: 500 },
     );
   });
 
@@ -85,7 +147,7 @@ describe("random traces", () => {
           expect(residents(cache)).toEqual(model.neurons);
           const waves = Array.from(cache.admit(set), (wave) => Array.from(wave.misses, (i) => wave.neurons[i]));
           expect(waves).toEqual(model.admit([...set]).map((wave) => wave.misses));
-          expect(stampsOf(cache)).toEqual(new Map(model.neurons.map((neuron) => [neuron, model.resident.get(neuron)])));
+          expectToAgree(cache, model);
         }
       }),
       { numRuns: 300 },
@@ -97,6 +159,7 @@ describe("random traces", () => {
       { weight: 12, arbitrary: setOf(D_FF) },
       { weight: 2, arbitrary: fc.array(setOf(8), { maxLength: 4 }) },
       { weight: 4, arbitrary: fc.record({ guess: setOf(D_FF), most: fc.nat(D_FF) }) },
+      { weight: 6, arbitrary: draftsOf(D_FF) },
       { weight: 1, arbitrary: fc.constant("clear" as const) },
     );
     fc.assert(
@@ -115,7 +178,10 @@ describe("random traces", () => {
             cache.clear();
           } else if (Array.isArray(step)) execute(cache.seed(step));
           else if ("guess" in step) execute(cache.anticipate(step.guess, step.most));
-          else expect(Array.from(cache.admit(step), execute).flat()).toEqual([...step]);
+          else if ("sets" in step) {
+            expect(Array.from(cache.admit(step.sets), execute).flat()).toEqual(unionOf(step.sets));
+            cache.retract(step.rejected);
+          } else expect(Array.from(cache.admit(step), execute).flat()).toEqual([...step]);
           memory.expectToHold(cache, D_FF);
           const { hits, misses, named, seeded, anticipated, evicted } = cache.counters;
           expect(hits + misses).toBe(named);
@@ -157,16 +223,37 @@ describe("by definition", () => {
     );
   });
 
-  it("the effective window is resident, whatever the policy", () => {
+  it("a window holds the union of the last k tokens' sets and of the last step's, where that fits", () => {
     fc.assert(
-      fc.property(policies, slotCounts, traceOf(10), (makePolicy, slotCount, trace) => {
+      fc.property(fc.integer({ min: 1, max: 5 }), draftedTraceOf(10), (k, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount: D_FF, policy: windowPolicy(k) });
+        const tokens: Uint32Array[] = [];
+        for (const { sets } of trace) {
+          admit(cache, sets);
+          tokens.push(...sets);
+          expect(residents(cache)).toEqual(unionOf(tokens.slice(-Math.max(k, sets.length))));
+          expect(cache.effectiveWindowTokens).toBe(Math.min(k, tokens.length));
+        }
+      }),
+    );
+  });
+
+  it("the effective window is resident, whatever the policy, and whatever was taken back", () => {
+    fc.assert(
+      fc.property(policies, slotCounts, draftedTraceOf(10), (makePolicy, slotCount, trace) => {
         const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
-        for (const [t, set] of trace.entries()) {
-          admit(cache, set);
-          const union = unionOf(trace.slice(t + 1 - cache.effectiveWindowTokens, t + 1));
+        const tokens: Uint32Array[] = [];
+        for (const { sets, rejected } of trace) {
+          admit(cache, sets);
+          cache.retract(rejected);
+          tokens.push(...sets.slice(0, sets.length - rejected));
+          const window = cache.effectiveWindowTokens;
+          expect(window).toBeGreaterThanOrEqual(0);
+          const union = unionOf(tokens.slice(tokens.length - Math.min(window, tokens.length)));
           expect(residents(cache)).toEqual(expect.arrayContaining(union));
         }
       }),
+      { numRuns: 300 },
     );
   });
 
@@ -194,6 +281,69 @@ describe("by definition", () => {
           for (const neuron of set) if (pinned.includes(neuron)) entered.add(neuron);
           for (const _ of cache.admit(set));
           expect(residents(cache)).toEqual(expect.arrayContaining([...entered]));
+        }
+      }),
+    );
+  });
+});
+
+describe("several tokens at once", () => {
+  const HALF = D_FF / 2;
+  const lowSets = (draft: Drafts) => ({
+    ...draft,
+    sets: draft.sets.map((set) => set.filter((neuron) => neuron < HALF)),
+  });
+
+  it("leave stamps, order and window as one after the other, where all fits", () => {
+    fc.assert(
+      fc.property(draftedTraceOf(D_FF), fc.integer({ min: 1, max: HALF }), (trace, newcomers) => {
+        const together = createNeuronCache({ dFf: D_FF, slotCount: HALF, policy: lruPolicy() });
+        const inTurn = createNeuronCache({ dFf: D_FF, slotCount: HALF, policy: lruPolicy() });
+        for (const { sets } of trace.map(lowSets)) {
+          admit(together, sets);
+          for (const set of sets) admit(inTurn, set);
+          expect(stampsOf(together)).toEqual(stampsOf(inTurn));
+          expect(together.effectiveWindowTokens).toBe(inTurn.effectiveWindowTokens);
+        }
+        expect(together.counters).toEqual(inTurn.counters);
+        expect(survivors(together, HALF, newcomers)).toEqual(survivors(inTurn, HALF, newcomers));
+      }),
+    );
+  });
+
+  it("that are taken back leave stamps and order as if they had never been admitted", () => {
+    fc.assert(
+      fc.property(draftedTraceOf(D_FF), fc.integer({ min: 1, max: HALF }), (trace, newcomers) => {
+        const drafted = createNeuronCache({ dFf: D_FF, slotCount: HALF, policy: lruPolicy() });
+        const plain = createNeuronCache({ dFf: D_FF, slotCount: HALF, policy: lruPolicy() });
+        for (const { sets, rejected } of trace.map(lowSets)) {
+          admit(drafted, sets);
+          drafted.retract(rejected);
+          for (const set of sets.slice(0, sets.length - rejected)) admit(plain, set);
+          // What only rejected drafts have used is still there, but no token's.
+          const stamps = [...stampsOf(drafted)].filter(([, stamp]) => stamp > 0);
+          expect(new Map(stamps)).toEqual(stampsOf(plain));
+          expect(drafted.effectiveWindowTokens).toBe(plain.effectiveWindowTokens);
+        }
+        const stamped = new Set(stampsOf(plain).keys());
+        const left = survivors(drafted, HALF, newcomers).filter((neuron) => stamped.has(neuron));
+        expect(left).toEqual(survivors(plain, HALF, newcomers));
+      }),
+    );
+  });
+
+  it("that are all taken back leave a policy that counts as it was", () => {
+    fc.assert(
+      fc.property(windows, traceOf(D_FF), draftedTraceOf(D_FF), (k, trace, drafts) => {
+        const [drafted, plain] = [frequencyPinnedPolicy(D_FF, 0.4, k), frequencyPinnedPolicy(D_FF, 0.4, k)];
+        const cache = createNeuronCache({ dFf: D_FF, slotCount: 8, policy: drafted });
+        for (const [i, set] of trace.entries()) {
+          admit(cache, drafts[i]?.sets ?? [set]);
+          cache.retract(drafts[i]?.sets.length ?? 1);
+          admit(cache, set);
+          plain.observe!(set);
+          const pinned = Array.from({ length: D_FF }, (_, neuron) => neuron).map(drafted.isPinned!);
+          expect(pinned).toEqual(Array.from({ length: D_FF }, (_, neuron) => neuron).map(plain.isPinned!));
         }
       }),
     );

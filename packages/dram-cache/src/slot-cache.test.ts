@@ -1,8 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { lruPolicy } from "./lru-policy.js";
 import { frequencyPinnedPolicy, mostFrequent, pinnedPolicy } from "./pinned-policy.js";
 import type { CacheWave, NeuronCache } from "./plan.js";
-import { createNeuronCache } from "./slot-cache.js";
+import { cacheBookkeepingBytes, createNeuronCache } from "./slot-cache.js";
 import { windowPolicy } from "./window-policy.js";
 
 const u32 = (...values: number[]) => Uint32Array.from(values);
@@ -158,6 +158,139 @@ describe("a cache of one layer", () => {
   });
 });
 
+describe("several tokens at once", () => {
+  it("reads once what several of them name", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: lruPolicy() });
+    admit(cache, 4);
+    const [wave] = Array.from(cache.admit([u32(3, 4), u32(3, 5), u32(3)]), copy);
+    expect(wave).toMatchObject({ neurons: [3, 4, 5], hits: [1], misses: [0, 2] });
+    expect(cache.counters).toMatchObject({ tokens: 4, named: 6, misses: 3, hits: 3 });
+    expect([3, 4, 5].map((neuron) => cache.lastKActive[cache.slotOf(neuron)])).toEqual([4, 2, 3]);
+  });
+  it("keep what they need until the next step, although it is out of the window", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: windowPolicy(1) });
+    for (const _ of cache.admit([u32(1), u32(2), u32(3)]));
+    expect(residents(cache)).toEqual([1, 2, 3]);
+    admit(cache, 3);
+    expect(residents(cache)).toEqual([3]);
+  });
+  it("give up the least recently used of their own first, where their waves do not all fit", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 3, policy: lruPolicy() });
+    const waves = Array.from(cache.admit([u32(2, 3, 4), u32(1, 4)]), copy);
+    expect(waves).toMatchObject([{ neurons: [1, 2, 3] }, { neurons: [4], evicted: 1 }]);
+    expect(residents(cache)).toEqual([1, 3, 4]);
+    expect(cache.counters).toMatchObject({ named: 5, misses: 4, hits: 1, extraWaves: 1 });
+  });
+  it("give neurons that stay valid until the next step, although the caller's sets differ", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: lruPolicy() });
+    const [first] = [...cache.admit([u32(1, 5), u32(3)])];
+    expect([...first!.neurons]).toEqual([1, 3, 5]);
+    cache.retract(1);
+    expect([...first!.neurons]).toEqual([1, 3, 5]);
+  });
+});
+
+describe("retract", () => {
+  const stamps = (cache: NeuronCache, ...neurons: number[]) =>
+    neurons.map((neuron) => cache.lastKActive[cache.slotOf(neuron)]);
+  it("takes rejected drafts back: their reads stay, and are the first to go", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 5, policy: lruPolicy() });
+    admit(cache, 1, 2);
+    for (const _ of cache.admit([u32(2, 3), u32(1, 7, 8)]));
+    cache.retract(1);
+    expect(stamps(cache, 1, 2, 3, 7, 8)).toEqual([1, 2, 2, 0, 0]);
+    expect(cache.effectiveWindowTokens).toBe(2);
+    expect(cache.counters).toMatchObject({ tokens: 3, retracted: 1, misses: 5 });
+    admit(cache, 9);
+    expect(residents(cache)).toEqual([1, 2, 3, 8, 9]);
+    expect(stamps(cache, 9)).toEqual([3]);
+  });
+  it("leaves the window of the last accepted token", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: windowPolicy(2) });
+    admit(cache, 1);
+    for (const _ of cache.admit([u32(2), u32(1, 3)]));
+    cache.retract(1);
+    admit(cache, 4);
+    // 1 was used by the first token and by a draft that never was.
+    expect(residents(cache)).toEqual([2, 4]);
+  });
+  it("says that the window is shorter where drafts have moved it on", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: windowPolicy(3) });
+    for (const neuron of [1, 2, 3]) admit(cache, neuron);
+    for (const _ of cache.admit([u32(4), u32(5), u32(6)]));
+    cache.retract(2);
+    // The window of 4 would be 2, 3, 4; the drafts have let go of 2 and 3.
+    expect([residents(cache), cache.effectiveWindowTokens]).toEqual([[4, 5, 6], 1]);
+  });
+  it("says that the window is shorter where drafts have pushed out a token's neurons", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 3, policy: lruPolicy() });
+    admit(cache, 1);
+    admit(cache, 2);
+    for (const _ of cache.admit([u32(3), u32(4, 5)]));
+    expect(cache.effectiveWindowTokens).toBe(2);
+    cache.retract(1);
+    expect([residents(cache), cache.effectiveWindowTokens]).toEqual([[3, 4, 5], 1]);
+  });
+  it("does not count pressure among tokens that never were", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: lruPolicy() });
+    for (const _ of cache.admit([u32(9), u32(1, 2, 3, 4)]));
+    expect(cache.effectiveWindowTokens).toBe(0);
+    cache.retract(1);
+    expect(cache.effectiveWindowTokens).toBe(1);
+    cache.retract(1);
+    expect(cache.effectiveWindowTokens).toBe(0);
+  });
+  it("finds nothing of what a slot held before the cache was cleared", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: lruPolicy() });
+    admit(cache, 1);
+    cache.clear();
+    admit(cache, 2);
+    cache.retract(1);
+    expect(stamps(cache, 2)).toEqual([0]);
+  });
+  it("goes by the sets that were admitted, although the caller's list of them has other sets by now", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: lruPolicy() });
+    const sets = [u32(1), u32(2)];
+    for (const _ of cache.admit(sets));
+    sets.length = 0;
+    cache.retract(1);
+    expect(stamps(cache, 1, 2)).toEqual([1, 0]);
+  });
+  it("unpins what only rejected drafts made frequent", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: frequencyPinnedPolicy(16, 0.5, 1) });
+    for (let t = 0; t < 6; t++) admit(cache, 4 + t);
+    for (const _ of cache.admit(Array.from({ length: 8 }, () => u32(3))));
+    cache.retract(8);
+    for (let t = 0; t < 3; t++) admit(cache, 10 + t);
+    expect(residents(cache)).toEqual([12]);
+  });
+  it("refuses more tokens than are left of the last step, and any after seed, clear or anticipate", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: lruPolicy() });
+    const step = () => {
+      for (const _ of cache.admit([u32(1), u32(2), u32(3)]));
+    };
+    const refusal = (message: string) => expect.objectContaining({ code: "INPUT_INVALID", message });
+    const none =
+      "cannot retract 1 tokens of a neuron cache, expected none: retract right after admit, before seed, clear or anticipate";
+    expect(() => cache.retract(1)).toThrowError(refusal(none));
+    step();
+    cache.retract(1);
+    expect(() => cache.retract(3)).toThrowError(
+      refusal("cannot retract 3 tokens of a neuron cache, expected at most the 2 that are left of those admitted last"),
+    );
+    for (const tokens of [-1, 0.5, Number.NaN]) expect(() => cache.retract(tokens)).toThrowError(/expected at most/);
+    cache.retract(2);
+    expect(() => cache.retract(1)).toThrowError(refusal(none));
+    for (const after of [() => cache.clear(), () => cache.seed([u32(1)]), () => cache.anticipate(u32(1), 1)]) {
+      step();
+      after();
+      expect(() => cache.retract(1)).toThrowError(refusal(none));
+      cache.retract(0);
+    }
+    expect(cache.counters).toMatchObject({ tokens: 12, retracted: 3 });
+  });
+});
+
 describe("what is refused", () => {
   const cache = createNeuronCache({ dFf: 16, slotCount: 4, policy: lruPolicy() });
   it.each([
@@ -167,7 +300,13 @@ describe("what is refused", () => {
   ])("a set that is %s, before anything changes", (_, named, message) => {
     expect(() => admit(cache, ...named)).toThrow(message);
     expect(() => cache.seed([u32(1), u32(...named)])).toThrow(message.replace("named", "sets[1]"));
+    expect(() => [...cache.admit([u32(1), u32(...named)])]).toThrow(message.replace("named", "named[1]"));
     expect(cache.counters).toMatchObject({ tokens: 0, named: 0, seeded: 0 });
+  });
+  it("a step of no token", () => {
+    expect(() => [...cache.admit([])]).toThrowError(
+      expect.objectContaining({ code: "INPUT_INVALID", message: expect.stringContaining("named has no sets") }),
+    );
   });
   it.each([
     ["no slots", { dFf: 16, slotCount: 0 }],
@@ -185,4 +324,21 @@ describe("what is refused", () => {
 
 it("mostFrequent pins by falling frequency, never what was not used", () => {
   expect(mostFrequent([0, 5, 1, 5, 0], 9)).toEqual([1, 3, 2]);
+});
+
+it.each([100, 40000])("allocates for %s neurons what cacheBookkeepingBytes counts", (dFf) => {
+  let allocatedBytes = 0;
+  for (const TypedArray of [Uint8Array, Int16Array, Int32Array, Uint32Array, Float64Array]) {
+    const Counted = class extends (TypedArray as Uint32ArrayConstructor) {
+      constructor(length: number) {
+        super(length);
+        allocatedBytes += this.byteLength;
+      }
+    };
+    vi.stubGlobal(TypedArray.name, Counted);
+  }
+  createNeuronCache({ dFf, slotCount: 30, policy: lruPolicy() });
+  vi.unstubAllGlobals();
+  const { fixedBytes, slotBytes } = cacheBookkeepingBytes(dFf);
+  expect(allocatedBytes).toBe(fixedBytes + 30 * slotBytes);
 });

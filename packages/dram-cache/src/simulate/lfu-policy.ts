@@ -16,5 +16,8 @@ export function lfuPolicy(dFf: number): CachePolicy {
     observe(named) {
       for (const neuron of named) uses[neuron]!++;
     },
+    unobserve(named) {
+      for (const neuron of named) uses[neuron]!--;
+    },
   };
 }

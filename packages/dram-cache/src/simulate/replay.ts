@@ -1,7 +1,7 @@
 /** Replaying a trace: the same class that the engine asks, hence exactly the engine's own hits, misses and bytes. */
 import { InputError } from "@flashwick/core";
 import type { CachePolicy } from "../cache-policy.js";
-import type { CacheCounters, CacheWave } from "../plan.js";
+import type { CacheCounters, CacheWave, NeuronCache } from "../plan.js";
 import { createNeuronCache } from "../slot-cache.js";
 import { checkTrace, type NeuronTrace } from "./neuron-trace.js";
 
@@ -12,7 +12,12 @@ export interface ReplayOptions {
   readonly policy: (layer: number) => CachePolicy;
   /** Bytes of a neuron on flash: both halves. */
   readonly slotBytes: number;
-  /** Sees every wave, layer after layer: what it would read, and the copies it asks for. Its arrays are used again. */
+  /** So many consecutive tokens are admitted at once; the last step may have fewer. Default 1. */
+  readonly stepTokens?: number;
+  /**
+   * Sees every wave, layer after layer: what it would read, and the copies it asks for. Its arrays are used again.
+   * `token` is the index of the step's first.
+   */
   readonly onWave?: (layer: number, token: number, wave: CacheWave) => void;
 }
 
@@ -24,19 +29,28 @@ export interface ReplayResult {
   /** Bytes that the misses read, by layer and in all. */
   readonly flashBytesByLayer: readonly number[];
   readonly flashBytes: number;
-  /** By layer: `effectiveWindowTokens` after each token, on average. */
+  /** By layer: `effectiveWindowTokens` after each step, on average. */
   readonly meanWindowTokens: readonly number[];
 }
 
-/** @throws {InputError} `INPUT_INVALID` if the trace is not as its type says, or `slots` are not one for each layer. */
-export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes, onWave }: ReplayOptions): ReplayResult {
+/**
+ * @throws {InputError} `INPUT_INVALID` if the trace is not as its type says, `slots` are not one for each layer, or
+ *   steps have no token.
+ */
+export function replayTrace(trace: NeuronTrace, options: ReplayOptions): ReplayResult {
+  const { slots, policy, slotBytes, stepTokens = 1 } = options;
   checkTrace(trace);
   const slotsByLayer = typeof slots === "number" ? new Array<number>(trace.nLayers).fill(slots) : slots;
   if (slotsByLayer.length !== trace.nLayers) {
     const message = `slots of ${slotsByLayer.length} layers, expected the trace's ${trace.nLayers}, or one number for all`;
     throw new InputError("INPUT_INVALID", message);
   }
-  const replays = slotsByLayer.map((slotCount, layer) => replayLayer(trace, layer, slotCount, policy(layer), onWave));
+  if (!(Number.isSafeInteger(stepTokens) && stepTokens >= 1)) {
+    throw new InputError("INPUT_INVALID", `steps of ${stepTokens} tokens, expected an integer of at least 1`);
+  }
+  const replays = slotsByLayer.map((slotCount, layer) =>
+    replayLayer(trace, layer, createNeuronCache({ dFf: trace.dFf, slotCount, policy: policy(layer) }), options),
+  );
   const layers = replays.map(({ counters }) => counters);
   const flashBytesByLayer = layers.map(({ misses }) => misses * slotBytes);
   return {
@@ -49,19 +63,19 @@ export function replayTrace(trace: NeuronTrace, { slots, policy, slotBytes, onWa
 }
 
 function replayLayer(
-  { dFf, tokens }: NeuronTrace,
+  { tokens }: NeuronTrace,
   layer: number,
-  slotCount: number,
-  policy: CachePolicy,
-  onWave: ReplayOptions["onWave"],
+  cache: NeuronCache,
+  { stepTokens = 1, onWave }: ReplayOptions,
 ) {
-  const cache = createNeuronCache({ dFf, slotCount, policy });
   let windows = 0;
-  for (const [t, sets] of tokens.entries()) {
-    for (const wave of cache.admit(sets[layer]!)) onWave?.(layer, t, wave);
+  for (let t = 0; t < tokens.length; t += stepTokens) {
+    const sets = tokens.slice(t, t + stepTokens).map((layers) => layers[layer]!);
+    for (const wave of cache.admit(sets)) onWave?.(layer, t, wave);
     windows += cache.effectiveWindowTokens;
   }
-  return { counters: cache.counters, meanWindowTokens: windows / Math.max(1, tokens.length) };
+  const steps = Math.ceil(tokens.length / stepTokens);
+  return { counters: cache.counters, meanWindowTokens: windows / Math.max(1, steps) };
 }
 
 function sumCounters(layers: readonly Readonly<CacheCounters>[]): CacheCounters {
@@ -75,6 +89,7 @@ function sumCounters(layers: readonly Readonly<CacheCounters>[]): CacheCounters 
     extraWaves: 0,
     seeded: 0,
     anticipated: 0,
+    retracted: 0,
   };
   for (const counters of layers)
     for (const key of Object.keys(sum) as (keyof CacheCounters)[]) sum[key] += counters[key];
