@@ -37,6 +37,7 @@ describe(`one token: ${LAYERS} layers, dFf ${D_FF}, ${Math.round(meanNamed)} nam
   benchToken("pinned by use, window of 5 tokens", () => frequencyPinnedPolicy(D_FF, 0.5, 5));
   benchToken("in waves of 300 slots", () => windowPolicy(5), { slotCount: 300 });
   benchToken("dense and resident", lruPolicy, { slotCount: D_FF, trace: [all] });
+  benchDrafts("four at once, two of them taken back", 4, 2);
 });
 
 function benchToken(
@@ -61,6 +62,27 @@ function benchToken(
     },
     { time: 300, warmupTime: 100 },
   );
+}
+
+/** One step of several tokens, of which the last are drafts that are rejected. */
+function benchDrafts(title: string, tokens: number, rejected: number): void {
+  const create = () => createNeuronCache({ dFf: D_FF, slotCount: SLOT_SHARE * D_FF, policy: windowPolicy(5) });
+  const caches = Array.from({ length: LAYERS }, create);
+  let t = 0;
+  const step = () => {
+    const named = Array.from({ length: tokens }, (_, i) => sets[(t + i) % sets.length]!);
+    t += tokens - rejected;
+    for (const cache of caches) {
+      for (const _ of cache.admit(named));
+      cache.retract(rejected);
+    }
+  };
+  for (let i = 0; i < TOKENS; i++) step();
+  for (const { counters } of caches) {
+    expect(counters).toEqual(caches[0]!.counters);
+    expect(counters.hits + counters.misses).toBe(counters.named);
+  }
+  bench(title, step, { time: 300, warmupTime: 100 });
 }
 
 function syntheticSets(count: number): Uint32Array[] {
