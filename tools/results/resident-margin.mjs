@@ -57,14 +57,10 @@ writeTable("resident-margin.csv", rows);
 
 async function decode(model, window) {
   const out = [];
-  await model.withSession(window.length, async ({ engine }) => {
-    for (const [position, token] of window.entries()) {
-      let logits = null;
-      const onLogits = (_, values) => {
-        logits = values.slice();
-      };
-      const stats = await engine.decode(token, position, { logits: "last", onLogits });
-      out.push({ logits, bytes: stats.flashBytes, named: stats.cacheHits + stats.cacheMisses });
+  await model.withSequence(window.length, async (sequence) => {
+    for (const token of window) {
+      const { logits, stats } = await sequence.decode(token);
+      out.push({ logits: logits.slice(), bytes: stats.flashBytes, named: stats.cacheHits + stats.cacheMisses });
     }
   });
   return out;

@@ -48,15 +48,15 @@ let progressMs = null;
 const onProgress = () => (progressMs ??= performance.now() - openedAt);
 const model = await openModel(path, { dramBudgetBytes: Math.floor(statSync(path).size * Number(share)), onProgress });
 const tokens = Array.from({ length: Number(promptTokens) }, (_, i) => 3 + ((i * 7919) % 4000));
-const measured = await model.withSession(
+const measured = await model.withSequence(
   tokens.length + 1,
-  async (session) => {
+  async (sequence) => {
     const readyMs = performance.now() - openedAt;
-    const { batches } = await session.prefill(tokens);
+    const { batches } = await sequence.prefill(tokens);
     const sum = (pick) => batches.reduce((total, batch) => total + pick(batch), 0);
     return {
       readyMs,
-      residentBytes: session.engine.parts.plan.dram.resident,
+      residentBytes: sequence.engine.parts.plan.dram.resident,
       prefillMs: sum((batch) => batch.ms),
       streamedBytes: sum((batch) => batch.flashBytes),
       waitedMs: sum((batch) => batch.phaseMs.readWait),

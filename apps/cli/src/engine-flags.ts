@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { formatBytes } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
-import { type BackendName, openModel } from "@flashwick/runtime/node";
+import { type BackendName, openModel, RESERVE_BYTES } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { UsageError } from "./failure.js";
@@ -20,6 +20,7 @@ export interface EngineFlags {
   readonly dense?: boolean;
   readonly oracle?: boolean;
   readonly dramBudget?: ByteSize;
+  readonly context?: number;
   readonly threshold?: number;
   readonly residentMargin?: number;
   readonly window?: number;
@@ -54,7 +55,7 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     .option("--oracle", "use the truly active neurons, found by looking: exact, slow, for study (default: off)")
     .option(
       "--dram-budget <size>",
-      "hard ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: no ceiling)",
+      "hard ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: what the machine has free, less 512 MiB)",
       byteSize,
     )
     .option(
@@ -66,6 +67,11 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       "--resident-margin <x>",
       "decoding: neurons in DRAM are named from a threshold lower by x, a logit; the output then depends on the cache (default: 0)",
       number(0),
+    )
+    .option(
+      "--context <n>",
+      "tokens of keys and values to reserve (default: what the prompt and the tokens to generate need)",
+      integer(1),
     )
     .option("--window <n>", "neurons of the last n tokens stay in DRAM (default: as many tokens as fit)", integer(1))
     .addOption(new Option("--policy <name>", "what stays in the neuron cache (default: window)").choices(POLICIES))
@@ -117,6 +123,7 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
 /**
  * Opens a model as the flags say, and says so where the run will be dense although nobody asked for it.
  *
+ * @param setAsideBytes Of the budget, for something else.
  * @throws As `openModel`.
  */
 export async function openWithFlags(
@@ -124,11 +131,12 @@ export async function openWithFlags(
   flags: EngineFlags,
   defaultMode: DefaultMode,
   report: Report,
+  setAsideBytes = 0,
 ): Promise<Model> {
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, report);
   const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
-    ...(await engineOptions(path, flags)),
+    ...(await engineOptions(path, flags, setAsideBytes)),
     backend: flags.backend ?? "auto",
     readers: flags.readers ?? "auto",
     threads: flags.threads ?? "auto",
@@ -136,10 +144,22 @@ export async function openWithFlags(
     onProgress: report.onProgress,
     signal: report.terminal.signal,
   });
+  if (!flags.dramBudget) noteMachineBudget(model, report);
   noteCycle(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
+}
+
+/** Where nobody gave a budget and the model does not fit into what there is. */
+function noteMachineBudget(model: Model, report: Report): void {
+  const { dram, slotsByLayer } = model.plan(1);
+  const { dFf } = model.header.geometry;
+  if (slotsByLayer.every((slots) => slots >= dFf)) return;
+  report.note(
+    `note: the DRAM budget is ${formatBytes(dram.budget)}, what this machine has free less ${formatBytes(RESERVE_BYTES)}; the model does not fit, ` +
+      "and what is missing is read from flash (--dram-budget sets another)",
+  );
 }
 
 /** A cache that one token's neurons do not fit hardly ever hits: worth knowing, with the number that would do. */
@@ -159,9 +179,10 @@ function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
   return { predictor: "auto" } as const;
 }
 
-async function engineOptions(path: string, flags: EngineFlags): Promise<ModelOptions> {
+async function engineOptions(path: string, flags: EngineFlags, setAsideBytes: number): Promise<ModelOptions> {
   return {
-    dramBudgetBytes: flags.dramBudget && (await budgetBytes(path, flags.dramBudget)),
+    dramBudgetBytes: flags.dramBudget && (await budgetBytes(path, flags.dramBudget)) - setAsideBytes,
+    contextTokens: flags.context,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
     windowTokens: flags.window,

@@ -17,9 +17,24 @@ export function runTable(stats: RunStats): string {
     ],
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
+    ...speculationRow(stats),
     ["machine", `${stats.backend} kernels${threads(stats)}, ${reading(stats)}`],
     ["predicted", stats.predicted === null ? notPredicted(stats) : predictedText(stats.predicted, stats)],
   ]);
+}
+
+/** Nothing where nothing was drafted. */
+function speculationRow({ speculation }: RunStats): [string, string][] {
+  if (speculation === null) return [];
+  const { drafter, drafted, accepted, steps, tokensPerStep, draftMs, verifyMs } = speculation;
+  const drafting = draftMs + verifyMs > 0 ? `, ${percent(draftMs / (draftMs + verifyMs))} of the time drafting` : "";
+  const share = drafted > 0 ? ` (${percent(accepted / drafted)})` : "";
+  return [
+    [
+      "drafts",
+      `${drafter}: ${accepted} of ${drafted} accepted${share}, ${figure(tokensPerStep)} tokens a step in ${counted(steps, "step")}${drafting}`,
+    ],
+  ];
 }
 
 function notPredicted({ backend }: RunStats): string {

@@ -75,8 +75,8 @@ export function drawSpans(canvas: HTMLCanvasElement, { ms, spans }: TokenEvent):
   const lane = (flight: boolean) => (flight ? 36 : 8);
   for (const { what, beginMs, endMs } of spans) {
     const phase = PHASES.find(({ key }) => key === what);
-    context.fillStyle = what === "flight" ? "#e69f00" : phase!.colour;
-    context.fillRect(x(beginMs), lane(what === "flight"), Math.max(0.5, x(endMs) - x(beginMs)), 22);
+    context.fillStyle = what === "reads" ? "#e69f00" : phase!.colour;
+    context.fillRect(x(beginMs), lane(what === "reads"), Math.max(0.5, x(endMs) - x(beginMs)), 22);
   }
   context.fillStyle = ink;
   context.textAlign = "right";

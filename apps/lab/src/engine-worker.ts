@@ -275,7 +275,7 @@ class TokenWatch implements ForwardObserver {
   }
 
   span(span: TokenSpan): void {
-    if (span.beginMs === 0 && span.what !== "flight") this.spans = [];
+    if (span.beginMs === 0 && span.what !== "reads") this.spans = [];
     this.spans.push(span);
   }
 }
@@ -313,8 +313,8 @@ async function decodeGreedily(model: Model, { prompt, maxTokens }: GenerateReque
   try {
     const ids = model.tokenizer.encode(prompt, true);
     const count = Math.min(maxTokens, model.header.geometry.contextLength - ids.length);
-    return await model.withSession(ids.length + count, async (session) => {
-      const first = await session.prefill(ids, stop.signal);
+    return await model.withSequence(ids.length + count, async (sequence) => {
+      const first = await sequence.prefill(ids, stop.signal);
       const logits = [first.logits];
       const tokens: number[] = [];
       const own: number[] = [];
@@ -323,7 +323,7 @@ async function decodeGreedily(model: Model, { prompt, maxTokens }: GenerateReque
         const likeliest = argmax(logits.at(-1)!);
         own.push(likeliest);
         tokens.push(forced?.[i] ?? likeliest);
-        const step = await session.decode(tokens[i]!, stop.signal);
+        const step = await sequence.decode(tokens[i]!, stop.signal);
         logits.push(step.logits.slice());
         flashBytes += step.stats.flashBytes;
         say({ kind: "progress", what: forced ? "dense" : "sparse", loaded: i + 1, total: count, detail: "tokens" });

@@ -302,7 +302,7 @@ function draw(): void {
 
 /** What of the reading was hidden behind computing. */
 function spansText({ ms, spans, phaseMs }: TokenEvent): string {
-  const flown = spans.reduce((sum, { what, beginMs, endMs }) => sum + (what === "flight" ? endMs - beginMs : 0), 0);
+  const flown = spans.reduce((sum, { what, beginMs, endMs }) => sum + (what === "reads" ? endMs - beginMs : 0), 0);
   const waited = phaseMs.readWait ?? 0;
   if (flown === 0) return `Last token: ${ms.toFixed(1)} ms, nothing was read.`;
   const hidden = Math.max(0, flown - waited);

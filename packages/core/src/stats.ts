@@ -34,6 +34,21 @@ export interface TokenStats {
   readonly flashMs: number;
 }
 
+/** How drafting went. */
+export interface SpeculationStats {
+  /** Who drafted: `sparse` (the sparse path of the model itself), `lookup` (the text's own n-grams), `draft` (another model). */
+  readonly drafter: string;
+  /** Tokens drafted, and of them those that the verifying model chose, too. */
+  readonly drafted: number;
+  readonly accepted: number;
+  /** Verifying steps, those without a draft included, and the tokens that each brought on average. */
+  readonly steps: number;
+  readonly tokensPerStep: number;
+  /** Milliseconds of drafting and of verifying, in all. */
+  readonly draftMs: number;
+  readonly verifyMs: number;
+}
+
 /** What the cost model expected of a run, to be held against what it measured; milliseconds and counts per decoded token. */
 export interface PredictedRun {
   /** The device profile that it stands on. */
@@ -82,4 +97,10 @@ export interface RunStats {
   readonly dramBytes: DramAccount;
   /** Null where no device profile is known, or nothing of the predictor's habits. */
   readonly predicted: PredictedRun | null;
+  /** Null where nothing was drafted. */
+  readonly speculation: SpeculationStats | null;
+  /** Bytes of resident weights that were read for this run; 0 where they were in DRAM already. */
+  readonly loadedBytes: number;
+  /** Tokens whose keys and values were there already. */
+  readonly reusedTokens: number;
 }

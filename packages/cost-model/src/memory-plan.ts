@@ -35,6 +35,8 @@ export interface MemoryRequest {
   readonly namedShareByLayer: readonly number[] | null;
   /** Longest sequence to be held, prompt included. */
   readonly contextTokens: number;
+  /** Sequences that may be open at once, each as long as that. Default 1. */
+  readonly sequences?: number;
   readonly kvPrecision: KvPrecision | "auto";
   /** Bytes of activations, logits and scratch for prefill batches of n tokens. */
   readonly activationBytes: (batchTokens: number) => number;
@@ -51,6 +53,7 @@ export interface MemoryPlan {
   readonly dram: DramAccount;
   readonly kvPrecision: KvPrecision;
   readonly contextTokens: number;
+  readonly sequences: number;
   /** Prefill handles this many tokens at a time. */
   readonly batchTokens: number;
   readonly rowTablesResident: boolean;
@@ -70,20 +73,21 @@ export interface MemoryPlan {
  * @throws {BudgetError} `BUDGET_TOO_SMALL` with `details.smallestBudgetBytes`.
  */
 export function planMemory(request: MemoryRequest): MemoryPlan {
-  const { geometry, contextTokens } = request;
+  const { geometry, contextTokens, sequences = 1 } = request;
+  const kvBytes = (precision: KvPrecision) => sequences * kvCacheBytes(geometry, precision, contextTokens);
   const slotBytes = request.weights.slotBytes + request.slotOverheadBytes;
   const minSlots = geometry.nLayers * Math.min(MIN_SLOTS_PER_LAYER, geometry.dFf);
   const maxSlots = geometry.nLayers * geometry.dFf;
   const fixed = request.residentBytes + request.predictorBytes + request.readBufferBytes + request.cacheFixedBytes;
   const floor = fixed + request.activationBytes(1) + minSlots * slotBytes;
   const choices = request.kvPrecision === "auto" ? PRECISIONS : [request.kvPrecision];
-  const smallestBudgetBytes = floor + kvCacheBytes(geometry, choices.at(-1)!, contextTokens);
+  const smallestBudgetBytes = floor + kvBytes(choices.at(-1)!);
   const roomy = fixed + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
-  const budget = request.budgetBytes ?? roomy + kvCacheBytes(geometry, choices[0]!, contextTokens);
+  const budget = request.budgetBytes ?? roomy + kvBytes(choices[0]!);
 
-  const kvPrecision = choices.find((choice) => floor + kvCacheBytes(geometry, choice, contextTokens) <= budget);
+  const kvPrecision = choices.find((choice) => floor + kvBytes(choice) <= budget);
   if (kvPrecision === undefined) throw tooSmall(request, budget, smallestBudgetBytes);
-  const kvCache = kvCacheBytes(geometry, kvPrecision, contextTokens);
+  const kvCache = kvBytes(kvPrecision);
 
   const spare = budget - floor - kvCache;
   const oneToken = request.activationBytes(1);
@@ -119,6 +123,7 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     dram: { ...bytes, budget, total: totalDramBytes(bytes) },
     kvPrecision,
     contextTokens,
+    sequences,
     batchTokens,
     rowTablesResident,
     slotsByLayer,

@@ -1,12 +1,13 @@
 /** Test support: checkpoints of this repository, converted in memory and opened. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type DType, memorySource, type Predictor } from "@flashwick/core";
+import { type DType, memorySource, type Predictor, type PredictorSource } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { memoryReader } from "@flashwick/flash-io";
-import { Model, type ModelOptions } from "./model.js";
+import { Model } from "./model.js";
+import type { ModelOptions } from "./model-options.js";
 import { type BackendName, kernelsOf } from "./node/open-model.js";
 
 const fixtures = fileURLToPath(new URL("../fixtures/", import.meta.url));
@@ -38,7 +39,7 @@ export interface FixtureOptions extends ModelOptions {
   readonly dtype?: DType;
   readonly layout?: "bundled" | "split";
   readonly backend?: BackendName;
-  readonly predictor?: Predictor | null;
+  readonly predictor?: Predictor | PredictorSource | null;
   readonly maxArenaBytes?: number;
 }
 

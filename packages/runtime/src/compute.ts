@@ -3,7 +3,7 @@ import type { KernelFactory } from "@flashwick/kernels";
 import type { ComputePool } from "@flashwick/kernels-wasm/browser";
 import type { WebGpu } from "@flashwick/kernels-webgpu";
 import { deviceCompute } from "./device-compute.js";
-import type { ModelParts } from "./model.js";
+import type { ModelParts } from "./model-options.js";
 
 export interface Compute {
   readonly parts: Pick<

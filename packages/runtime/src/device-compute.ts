@@ -2,7 +2,7 @@
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { DEVICE_SCRATCH, type WebGpu } from "@flashwick/kernels-webgpu";
-import type { ModelParts } from "./model.js";
+import type { ModelParts } from "./model-options.js";
 
 /** An arena is larger than what it hands out: by what it reserves for a module, and up to a page of 64 KiB. */
 const ARENA_OVERHEAD_BYTES = 2 * 65536;

@@ -13,7 +13,7 @@ it("planning makes no kernels, which a device would keep", async () => {
   const model = new Model({ ...parts, kernels }, { mode: "dense" });
   for (const contextTokens of [8, 16, 24]) model.plan(contextTokens);
   expect(made).toBe(0);
-  await model.withSession(8, async (session) => void (await session.prefill([3, 50])));
+  await model.withSequence(8, async (sequence) => void (await sequence.prefill([3, 50])));
   expect(made).toBe(1);
   await model.close();
 });

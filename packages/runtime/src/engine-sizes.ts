@@ -1,7 +1,7 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { kvPartBytes, type PredictorLayerShape, paddedLength } from "@flashwick/core";
+import { kvPartBytes, type PredictorLayerShape } from "@flashwick/core";
 import {
   type KvPrecision,
   kvCacheBytes,
@@ -14,7 +14,8 @@ import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
-import { type EngineParts, largestArena, mergeGapBytes, type NeuronMode } from "./engine-parts.js";
+import type { NeuronMode } from "./engine-config.js";
+import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
 import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
@@ -28,10 +29,13 @@ export const SLOT_ALIGNMENT = 4096;
 /** Alignment losses of one layer's small allocations (biases, keys, values, scales), at most. */
 const LAYER_SLACK_BYTES = 128;
 
-/** What of the platform the sizes depend on. Of kernels only how much scratch they need: sizes are asked for over and over, and none are made. */
-type Place = Pick<EngineParts, "maxArenaBytes" | "mergeGapBytes"> & {
+/** … and of an arena's page tables. */
+const TABLE_SLACK_BYTES = 16;
+
+/** What of the platform the sizes depend on, and the gaps that are read over. Kernels are asked for sizes, and none are made. */
+type Place = Pick<EngineParts, "maxArenaBytes"> & {
   readonly kernels: ScratchSizes;
-  readonly reader: { readonly mergeGapBytes: number };
+  readonly mergeGapBytes: number;
 };
 
 /** Shapes are enough to know sizes. */
@@ -51,9 +55,6 @@ export interface EngineSizes {
   /** Everything that belongs to a layer and lies in its arena. */
   readonly layerBytes: readonly number[];
   readonly globalBytes: number;
-  /** One activation vector of dModel, padded. */
-  readonly vectorBytes: number;
-  readonly logitsStrideBytes: number;
 }
 
 /**
@@ -69,6 +70,8 @@ export function memoryRequest(
   wish: {
     readonly budgetBytes: number | null;
     readonly contextTokens: number;
+    /** Sequences that may be open at once. */
+    readonly sequences: number;
     readonly kvPrecision: KvPrecision | "auto";
   },
 ): MemoryRequest {
@@ -83,14 +86,14 @@ export function memoryRequest(
     4 * geometry.dFf * geometry.nLayers;
   const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
   const activationBytes = (batchTokens: number) =>
-    workspaceBytes(workspaceShape(header, predictor, mode, batchTokens, wish.contextTokens), place.kernels);
+    workspaceBytes(workspaceShape(header, predictor, mode, { ...wish, batchTokens }), place.kernels);
   const everything =
     residentBytes +
     resident.rowTableBytes +
     predictorBytes +
     geometry.nLayers * geometry.dFf * weights.slotBytes +
-    kvCacheBytes(geometry, "f32", wish.contextTokens);
-  const shared = stageBytes(header, mode) + gapBytes(place);
+    wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
+  const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes);
   const arenas = arenaCount(header, wish.budgetBytes ?? everything, activationBytes(MOST_BATCH_TOKENS) + shared, place);
   return {
     ...wish,
@@ -102,11 +105,11 @@ export function memoryRequest(
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: (geometry.biases ? 4 : 0) + slotBytes,
-    // Keys and values are counted with one page table; every further arena has its own.
+    // Keys and values are counted with their page tables in one arena; every further arena has its own.
     cacheFixedBytes:
       geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) +
-      arenas * SLOT_ALIGNMENT +
-      (arenas - 1) * kvTableBytes(wish.contextTokens) +
+      arenas * (SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
+      (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
       8 * geometry.dFf,
     readBufferBytes: arenas * shared,
   };
@@ -121,12 +124,14 @@ export function engineSizes(
 ): EngineSizes {
   const { geometry, weights } = header;
   const resident = residentSizes(header);
-  const workspace = workspaceShape(header, predictor, mode, plan.batchTokens, plan.contextTokens);
-  const kvBytes = kvPageCount(plan.contextTokens) * kvPartBytes(plan.kvPrecision, geometry.nKvHeads, geometry.headDim);
+  const workspace = workspaceShape(header, predictor, mode, plan);
+  const partBytes = kvPartBytes(plan.kvPrecision, geometry.nKvHeads, geometry.headDim);
+  const kvBytes = plan.sequences * kvPageCount(plan.contextTokens) * partBytes;
+  const tableBytes = plan.sequences * kvTableBytes(plan.contextTokens);
   const stage = stageBytes(header, mode);
-  const gap = gapBytes(place);
+  const gap = gapBytes(place.mergeGapBytes);
   const perArenaBytes =
-    workspaceBytes(workspace, place.kernels) + kvTableBytes(plan.contextTokens) + stage + gap + SLOT_ALIGNMENT;
+    workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + SLOT_ALIGNMENT;
   return {
     workspace,
     stageBytes: stage,
@@ -145,8 +150,6 @@ export function engineSizes(
       );
     }),
     globalBytes: resident.globalBytes + (plan.rowTablesResident ? resident.rowTableBytes : 0),
-    vectorBytes: 4 * paddedLength(geometry.dModel),
-    logitsStrideBytes: 4 * paddedLength(geometry.vocabSize),
   };
 }
 
@@ -166,8 +169,7 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
 }
 
-function gapBytes(place: Place): number {
-  const bytes = mergeGapBytes(place);
+function gapBytes(bytes: number): number {
   return bytes === 0 ? 0 : Math.ceil(bytes / SLOT_ALIGNMENT) * SLOT_ALIGNMENT + SLOT_ALIGNMENT;
 }
 
@@ -175,8 +177,7 @@ function workspaceShape(
   header: ModelHeader,
   predictor: PredictorSizes | null,
   mode: NeuronMode,
-  batchTokens: number,
-  contextTokens: number,
+  { batchTokens, contextTokens }: Pick<MemoryPlan, "batchTokens" | "contextTokens">,
 ): WorkspaceShape {
   const ranks = mode === "predicted" && predictor ? predictor.layers.map(({ rank }) => rank) : [0];
   return {

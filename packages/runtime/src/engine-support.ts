@@ -1,6 +1,6 @@
 /** What the engine can run: which forms of a block, and which ways to choose neurons. */
 import { type ModelGeometry, UnsupportedError } from "@flashwick/core";
-import type { NeuronMode } from "./engine-parts.js";
+import type { NeuronMode } from "./engine-config.js";
 
 /**
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a block of no known form, `UNSUPPORTED_ACTIVATION` where neurons are to be left out

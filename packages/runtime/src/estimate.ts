@@ -67,8 +67,8 @@ export function planRequest(header: ModelHeader, options: EstimateOptions): Plan
     const key = `${mode} ${mergeGapBytes}`;
     const known = plans.get(key);
     if (known) return known;
-    const place = { kernels, reader: { mergeGapBytes: 0 }, mergeGapBytes, maxArenaBytes: undefined };
-    const wish = { budgetBytes: dramBudgetBytes, contextTokens, kvPrecision };
+    const place = { kernels, mergeGapBytes, maxArenaBytes: undefined };
+    const wish = { budgetBytes: dramBudgetBytes, contextTokens, sequences: 1, kvPrecision };
     const plan = planMemory(memoryRequest(header, mode === "dense" ? null : predictor, mode, place, wish));
     plans.set(key, plan);
     return plan;

@@ -6,11 +6,12 @@ import { InputError, type OnProgress, type SparsityStatistics } from "@flashwick
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
-import { maskingObserver, type OnStretch } from "./batch-mask.js";
 import { cachePolicy } from "./cache-policy.js";
 import type { Engine } from "./engine.js";
 import type { Model } from "./model.js";
 import { argmax, logSumExp } from "./sampler.js";
+import type { Sequence } from "./sequence.js";
+import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
 export interface EvaluateOptions {
   /** Tokens of a window, BOS included; default 256. */
@@ -84,12 +85,12 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
   const total = windows.length * windowTokens;
   for (const [index, window] of windows.entries()) {
     const other = against ? await windowLogits(against, window, options.signal) : null;
-    await model.withSession(
+    await model.withSequence(
       windowTokens,
-      async ({ engine }) => {
-        await tally.prepare(engine, options.signal);
+      async (sequence) => {
+        await tally.prepare(sequence.engine, options.signal);
         tally.beginWindow();
-        await runWindow(engine, window, options.signal, tally.onStretch, (position, logits) => {
+        await runWindow(sequence, window, options.signal, tally.onStretch, (position, logits) => {
           const target = window[position + 1];
           if (target !== undefined) quality.add(logits, target, other ? other[position]! : null);
         });
@@ -117,17 +118,15 @@ export function cutWindows(tokens: readonly number[], windowTokens: number, bos:
 }
 
 async function runWindow(
-  engine: Engine,
+  sequence: Sequence,
   window: readonly number[],
   signal: AbortSignal | undefined,
   onStretch: OnStretch,
   onLogits: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
-  const observer = maskingObserver(engine, onStretch);
-  for (let at = 0; at < window.length; at += engine.batchTokens) {
-    const batch = window.slice(at, at + engine.batchTokens);
-    await engine.batch(batch, at, { logits: "all", onLogits: (t, l) => onLogits(at + t, l), observer, signal });
-  }
+  const observer = stretchObserver(sequence.engine, onStretch);
+  const chooser = sequence.engine.batchChooser;
+  await sequence.extend(window, { chooser, logits: "all", onLogits, observer, signal });
 }
 
 /** Copies of the logits after each token of a window. */
@@ -136,9 +135,9 @@ async function windowLogits(model: Model, window: readonly number[], signal?: Ab
   const keep = (_: number, logits: Float32Array) => {
     all.push(logits.slice());
   };
-  await model.withSession(window.length, async ({ engine }) => runWindow(engine, window, signal, () => {}, keep), {
-    signal,
-  });
+  const score = (sequence: Sequence) =>
+    sequence.extend(window, { chooser: sequence.engine.batchChooser, logits: "all", onLogits: keep, signal });
+  await model.withSequence(window.length, score, { signal });
   return all;
 }
 
@@ -219,9 +218,9 @@ class NeuronTally {
   async prepare(engine: Engine, signal?: AbortSignal): Promise<void> {
     if (this.#norms) return;
     this.#norms = await engine.downNorms(signal);
-    const { plan, policy } = engine.parts;
+    const { plan, config } = engine.parts;
     this.#caches = plan.slotsByLayer.map((slotCount) =>
-      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(policy, this.#dFf) }),
+      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(config.policy, this.#dFf) }),
     );
   }
 

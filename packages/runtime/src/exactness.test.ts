@@ -18,10 +18,10 @@ async function scored(name: string, options: FixtureOptions, tokens = PROMPT): P
 /** All logits of the same sequence: the first token by prefill, the others decoded one by one. */
 async function decoded(name: string, options: FixtureOptions, tokens = PROMPT): Promise<Float32Array[]> {
   const model = await openFixture(name, options);
-  const all = await model.withSession(tokens.length, async (session) => {
-    const first = await session.prefill(tokens.slice(0, 1));
+  const all = await model.withSequence(tokens.length, async (sequence) => {
+    const first = await sequence.prefill(tokens.slice(0, 1));
     const rest: Float32Array[] = [first.logits];
-    for (const token of tokens.slice(1)) rest.push((await session.decode(token)).logits.slice());
+    for (const token of tokens.slice(1)) rest.push((await sequence.decode(token)).logits.slice());
     return rest;
   });
   await model.close();

@@ -6,27 +6,24 @@ export {
   type PlacementChoice,
   type PlacementOrder,
 } from "./choose-placement.js";
+export { ALL_NEURONS, type Choice, type Chooser, type ChooserLayer } from "./chooser.js";
 export { deviceCompute } from "./device-compute.js";
-export { Engine, type ForwardObserver, type ForwardOptions } from "./engine.js";
-export type { EngineParts, NeuronMode } from "./engine-parts.js";
+export { Engine, type StepOptions, type StepRow } from "./engine.js";
+export type { EngineConfig, NeuronMode } from "./engine-config.js";
+export type { EngineParts } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
+export type { ForwardObserver } from "./forward-observer.js";
+export { type FinishReason, type GeneratedToken, PlainDecoder, type TokenDecoder } from "./generation.js";
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
-export {
-  type FinishReason,
-  type GeneratedToken,
-  type GenerateOptions,
-  Model,
-  type ModelOptions,
-  type ModelParts,
-  type RunSummary,
-} from "./model.js";
+export { Model, type RunSummary } from "./model.js";
+export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
-export { Session } from "./session.js";
+export { type ExtendOptions, Sequence } from "./sequence.js";
 export {
   type SimulatedTrace,
   type SimulateTraceOptions,
@@ -34,6 +31,14 @@ export {
   type StudyPolicy,
   simulateTrace,
 } from "./simulate-trace.js";
+export type { Draft, DraftContext, Drafter } from "./speculation/drafter.js";
+export { LookupDrafter } from "./speculation/lookup-drafter.js";
+export { ModelDrafter } from "./speculation/model-drafter.js";
+export {
+  type DecodedStep,
+  SpeculativeDecoder,
+  type SpeculativeDecoderParts,
+} from "./speculation/speculative-decoder.js";
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";

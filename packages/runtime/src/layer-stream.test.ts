@@ -60,7 +60,7 @@ function script(chunksByLayer: readonly (readonly StreamChunk[])[], ahead = true
     const note = (what: string) => (chunk: StreamChunk) => void log.push(`${what} ${l}.${chunk.first}`);
     return { streamChunks: () => chunks, startChunk: note("start"), landChunk: note("land") };
   });
-  const pipeline = new StreamAhead(layers, ahead, { takeOff() {}, land() {} });
+  const pipeline = new StreamAhead(layers, ahead, { readsIssued() {}, readsLanded() {} });
   const run = async () => {
     for (const [l, layer] of layers.entries()) {
       for (const [i, chunk] of chunksByLayer[l]!.entries()) {

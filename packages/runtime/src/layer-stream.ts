@@ -56,12 +56,12 @@ export interface StreamedLayer {
 }
 
 /** What counts the time of reads. */
-export interface FlightMeter {
-  takeOff(): void;
-  land(): void;
+export interface ReadClock {
+  readsIssued(): void;
+  readsLanded(): void;
 }
 
-interface Flight {
+interface IssuedChunk {
   readonly layer: StreamedLayer;
   readonly chunk: StreamChunk;
   landed: boolean;
@@ -72,14 +72,16 @@ export class StreamAhead {
   readonly #layers: readonly StreamedLayer[];
   /** False: each chunk is read when it is asked for. What is in flight already is not wasted. */
   ahead: boolean;
-  readonly #meter: FlightMeter;
-  #flight: Flight | null = null;
+  /** Whether the chunk after a layer's last is the next layer's first: only where that layer is sure to be streamed, too. */
+  acrossLayers = true;
+  readonly #meter: ReadClock;
+  #issued: IssuedChunk | null = null;
 
   /**
    * @param layers In the order in which they are computed.
    * @param ahead  See {@link ahead}.
    */
-  constructor(layers: readonly StreamedLayer[], ahead: boolean, meter: FlightMeter) {
+  constructor(layers: readonly StreamedLayer[], ahead: boolean, meter: ReadClock) {
     this.#layers = layers;
     this.ahead = ahead;
     this.#meter = meter;
@@ -88,28 +90,28 @@ export class StreamAhead {
   /** Returns when chunk `index` of `chunks`, a layer's own, has landed; the next one is on its way then. */
   async take(layer: StreamedLayer, chunks: readonly StreamChunk[], index: number, signal?: AbortSignal): Promise<void> {
     const chunk = chunks[index]!;
-    if (this.#flight?.layer !== layer || this.#flight.chunk.first !== chunk.first) {
+    if (this.#issued?.layer !== layer || this.#issued.chunk.first !== chunk.first) {
       await this.settle();
       this.#start(layer, chunk, signal);
     }
     await this.settle();
-    this.#flight = null;
+    this.#issued = null;
     if (!this.ahead) return;
     if (index + 1 < chunks.length) this.#start(layer, chunks[index + 1]!, signal);
-    else this.#startLayerAfter(layer, signal);
+    else if (this.acrossLayers) this.#startLayerAfter(layer, signal);
   }
 
   /** Waits for what is in flight, so that the reader can be used for something else; what has landed is kept. */
   async settle(): Promise<void> {
-    if (!this.#flight || this.#flight.landed) return;
-    const { layer, chunk } = this.#flight;
+    if (!this.#issued || this.#issued.landed) return;
+    const { layer, chunk } = this.#issued;
     try {
       const pending = layer.landChunk(chunk);
       if (pending) await pending;
-      this.#meter.land();
-      this.#flight.landed = true;
+      this.#meter.readsLanded();
+      this.#issued.landed = true;
     } catch (error) {
-      this.#flight = null;
+      this.#issued = null;
       throw error;
     }
   }
@@ -117,13 +119,13 @@ export class StreamAhead {
   /** Forgets what is in flight, after it has ended one way or the other. */
   async drop(): Promise<void> {
     await this.settle().catch(() => {});
-    this.#flight = null;
+    this.#issued = null;
   }
 
   #start(layer: StreamedLayer, chunk: StreamChunk, signal?: AbortSignal): void {
-    this.#meter.takeOff();
+    this.#meter.readsIssued();
     layer.startChunk(chunk, signal);
-    this.#flight = { layer, chunk, landed: false };
+    this.#issued = { layer, chunk, landed: false };
   }
 
   #startLayerAfter(layer: StreamedLayer, signal?: AbortSignal): void {

@@ -2,7 +2,7 @@
 import { InputError, type OnProgress, type SparsityStatistics } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { SparsityTally } from "@flashwick/predictor";
-import { maskingObserver } from "./batch-mask.js";
+import type { ForwardObserver } from "./forward-observer.js";
 import type { Model } from "./model.js";
 
 export interface MeasureSparsityOptions {
@@ -35,32 +35,23 @@ export async function measureSparsity(
   const tally = new SparsityTally(nLayers, dFf);
   let loaded = 0;
   for (const sequence of sequences) {
-    await model.withSession(
+    await model.withSequence(
       sequence.length,
-      async ({ engine }) => {
+      async (run) => {
         tally.begin();
-        const observer = maskingObserver(engine, (layer, first, _count, nTokens, _act, _row, named) => {
-          if (first !== 0) return;
-          for (let t = 0; t < nTokens; t++) {
-            const set = namedOf(named!.subarray(t * dFf, (t + 1) * dFf));
-            tally.add(layer, set);
-            onNamed?.(layer, Uint32Array.from(set));
-          }
-        });
-        for (let at = 0; at < sequence.length; at += engine.batchTokens) {
-          const batch = sequence.slice(at, at + engine.batchTokens);
-          await engine.batch(batch, at, { logits: "none", observer, signal });
-          onProgress?.({ phase: "sparsity", loaded: (loaded += batch.length), total, unit: "tokens" });
-        }
+        const observer: ForwardObserver = {
+          named(layer, named) {
+            tally.add(layer, named);
+            onNamed?.(layer, named.slice());
+          },
+        };
+        const report = (done: number) =>
+          onProgress?.({ phase: "sparsity", loaded: loaded + done, total, unit: "tokens" });
+        await run.extend(sequence, { chooser: run.engine.batchChooser, observer, onProgress: report, signal });
       },
       { signal },
     );
+    loaded += sequence.length;
   }
   return tally.statistics(source, UNION_TOKENS);
-}
-
-function namedOf(flags: Uint8Array): number[] {
-  const named: number[] = [];
-  for (let neuron = 0; neuron < flags.length; neuron++) if (flags[neuron] === 1) named.push(neuron);
-  return named;
 }

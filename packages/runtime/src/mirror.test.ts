@@ -5,7 +5,8 @@ import { describe, expect, it, vi } from "vitest";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
 import { evaluateText } from "./evaluate.js";
 import { mirroredKernels } from "./mirrored-kernels.fixture.js";
-import { Model, type ModelOptions } from "./model.js";
+import { Model } from "./model.js";
+import type { ModelOptions } from "./model-options.js";
 import { noisePredictor } from "./noise-predictor.fixture.js";
 import { forEachLogits } from "./score.js";
 
@@ -24,9 +25,9 @@ async function open(name: string, options: FixtureOptions, mirrored: boolean): P
 async function logitsOf(model: Model): Promise<Float32Array[]> {
   const all: Float32Array[] = [];
   await forEachLogits(model, PROMPT, {}, (_, logits) => all.push(logits.slice()));
-  await model.withSession(PROMPT.length, async (session) => {
-    all.push((await session.prefill(PROMPT.slice(0, PREFILLED))).logits);
-    for (const token of PROMPT.slice(PREFILLED)) all.push((await session.decode(token)).logits.slice());
+  await model.withSequence(PROMPT.length, async (sequence) => {
+    all.push((await sequence.prefill(PROMPT.slice(0, PREFILLED))).logits);
+    for (const token of PROMPT.slice(PREFILLED)) all.push((await sequence.decode(token)).logits.slice());
   });
   await model.close();
   return all;

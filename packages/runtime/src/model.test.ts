@@ -3,7 +3,9 @@ import { openModelFile } from "@flashwick/flash-format";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
 import { modelBytes, openFixture } from "./checkpoint.fixture.js";
-import { type GeneratedToken, type GenerateOptions, Model, type ModelOptions, type RunSummary } from "./model.js";
+import type { GeneratedToken } from "./generation.js";
+import { Model, type RunSummary } from "./model.js";
+import type { GenerateOptions, ModelOptions } from "./model-options.js";
 import { kernelsOf } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
 

@@ -6,7 +6,8 @@ import { type DType, type ModelGeometry, memorySource, Random } from "@flashwick
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
-import { Model, type ModelOptions } from "./model.js";
+import { Model } from "./model.js";
+import type { ModelOptions } from "./model-options.js";
 import { type BackendName, kernelsOf } from "./node/open-model.js";
 import { forEachLogits } from "./score.js";
 
@@ -144,9 +145,9 @@ for (const [name, geometry] of Object.entries(shapes)) {
         const tight: ModelOptions = { mode, dramBudgetBytes: smallestBudgetBytes };
         expect(await logitsOf(bytes, "wasm", tight)).toEqual(wasm);
         const model = await open(bytes, "wasm", tight);
-        const decoded = await model.withSession(TOKENS.length, async (session) => {
-          const all = [(await session.prefill(TOKENS.slice(0, 2))).logits];
-          for (const token of TOKENS.slice(2)) all.push((await session.decode(token)).logits.slice());
+        const decoded = await model.withSequence(TOKENS.length, async (sequence) => {
+          const all = [(await sequence.prefill(TOKENS.slice(0, 2))).logits];
+          for (const token of TOKENS.slice(2)) all.push((await sequence.decode(token)).logits.slice());
           return all;
         });
         await model.close();

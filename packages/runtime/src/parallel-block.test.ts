@@ -3,7 +3,9 @@ import type { FlashReader } from "@flashwick/flash-io";
 import { type Kernels, kernelFactory } from "@flashwick/kernels";
 import { expect, it } from "vitest";
 import { openFixture } from "./checkpoint.fixture.js";
-import { Model, type ModelOptions } from "./model.js";
+import { ALL_NEURONS } from "./chooser.js";
+import { Model } from "./model.js";
+import type { ModelOptions } from "./model-options.js";
 import { noisePredictor } from "./noise-predictor.fixture.js";
 import type { TokenSpan } from "./token-meter.js";
 
@@ -25,7 +27,7 @@ async function openNoted(name: string, options: ModelOptions, onAttention = () =
       return reader.wait(runCount);
     },
   };
-  const kernels = kernelFactory<Kernels>((arena) => {
+  const kernels = kernelFactory((arena): Kernels => {
     const made = make(arena);
     return {
       ...made,
@@ -44,11 +46,11 @@ async function openNoted(name: string, options: ModelOptions, onAttention = () =
 async function eventsOfToken(name: string, options: ModelOptions): Promise<string[]> {
   // A window of one token: every layer reads for every token.
   const { model, events } = await openNoted(name, { windowTokens: 1, ...options });
-  await model.withSession(8, async (session) => {
-    await session.prefill([3, 50, 211]);
-    await session.decode(7);
+  await model.withSequence(8, async (sequence) => {
+    await sequence.prefill([3, 50, 211]);
+    await sequence.decode(7);
     events.length = 0;
-    await session.decode(499);
+    await sequence.decode(499);
   });
   const order = events.filter((event, i) => event !== events[i - 1]);
   await model.close();
@@ -72,17 +74,17 @@ it("where the FFN reads what attention has changed, its neurons are named after 
 it("spans of a decoded token: phases fill its time without a gap, and a flight spans attention", async () => {
   const { model } = await openNoted("falcon-tiny-mqa", { windowTokens: 1 });
   const spans: TokenSpan[] = [];
-  const stats = await model.withSession(8, async (session) => {
-    await session.prefill([3, 50, 211]);
-    await session.decode(7);
-    return (await session.decode(499, undefined, { span: (span) => void spans.push(span) })).stats;
+  const stats = await model.withSequence(8, async (sequence) => {
+    await sequence.prefill([3, 50, 211]);
+    await sequence.decode(7);
+    return (await sequence.decode(499, undefined, { span: (span) => void spans.push(span) })).stats;
   });
   await model.close();
-  const phases = spans.filter(({ what }) => what !== "flight");
+  const phases = spans.filter(({ what }) => what !== "reads");
   expect(phases[0]!.beginMs).toBe(0);
   for (const [i, { beginMs }] of phases.slice(1).entries()) expect(beginMs).toBeCloseTo(phases[i]!.endMs, 9);
   expect(phases.at(-1)!.endMs).toBeCloseTo(stats.ms, 9);
-  const flights = spans.filter(({ what }) => what === "flight");
+  const flights = spans.filter(({ what }) => what === "reads");
   expect(flights).toHaveLength(LAYERS);
   for (const flight of flights) {
     const during = (what: string) =>
@@ -102,15 +104,14 @@ it("a token that fails in attention, with reads in flight, leaves a cache that c
     const { model } = await openNoted("falcon-tiny-mqa", { windowTokens: 1 }, () => {
       if (++calls === breakAt) throw new Error("attention broke");
     });
-    const logits = await model.withSession(8, async ({ engine }) => {
-      await engine.batch([3, 50, 211], 0, { logits: "none" });
+    const logits = await model.withSequence(8, async (sequence) => {
+      await sequence.extend([3, 50, 211], { chooser: ALL_NEURONS });
       if (breakAt > 0) {
-        await expect(engine.decode(7, 3, { logits: "none" })).rejects.toThrow("attention broke");
-        expect(engine.caches[1]!.numUsed).toBe(0);
+        await expect(sequence.decode(7)).rejects.toThrow("attention broke");
+        expect(sequence.engine.caches[1]!.numUsed).toBe(0);
+        expect(sequence.tokens).toEqual([3, 50, 211]);
       }
-      let last = new Float32Array(0);
-      await engine.decode(7, 3, { logits: "last", onLogits: (_, values) => void (last = values.slice()) });
-      return last;
+      return (await sequence.decode(7)).logits.slice();
     });
     await model.close();
     return logits;

@@ -35,16 +35,16 @@ async function decode(
   model: Model,
 ): Promise<{ bytes: number; reads: number; predicted: ReturnType<Model["predict"]> }> {
   const recorded = await measureSparsity(model, [words], { source: "the text itself" });
-  return await model.withSession(TOKENS, async (session) => {
-    await session.prefill(words.slice(0, LENGTH.promptTokens));
+  return await model.withSequence(TOKENS, async (sequence) => {
+    await sequence.prefill(words.slice(0, LENGTH.promptTokens));
     let [bytes, reads] = [0, 0];
     for (const [i, token] of words.slice(LENGTH.promptTokens).entries()) {
-      const { stats } = await session.decode(token);
+      const { stats } = await sequence.decode(token);
       if (i < LENGTH.warmUpTokens) continue;
       bytes += stats.flashBytes / LENGTH.decodeTokens;
       reads += stats.flashReads / LENGTH.decodeTokens;
     }
-    return { bytes, reads, predicted: model.predict(session.engine.parts.plan, LENGTH, recorded) };
+    return { bytes, reads, predicted: model.predict(sequence.engine.parts.plan, LENGTH, recorded) };
   });
 }
 
@@ -86,16 +86,16 @@ describe("Model.predict", () => {
       await measureSparsity(model, [words], { source: "the text itself", onNamed });
       const sets = words.map((_, t) => byLayer.map((of) => of[t]!));
       const { promptTokens, warmUpTokens } = LENGTH;
-      const counted = await model.withSession(TOKENS, async (session) => {
-        await session.prefill(words.slice(0, promptTokens));
+      const counted = await model.withSequence(TOKENS, async (sequence) => {
+        await sequence.prefill(words.slice(0, promptTokens));
         let [bytes, reads] = [0, 0];
         for (const [i, token] of words.slice(promptTokens).entries()) {
-          const { stats } = await session.decode(token);
+          const { stats } = await sequence.decode(token);
           if (i < warmUpTokens) continue;
           bytes += stats.flashBytes / LENGTH.decodeTokens;
           reads += stats.flashReads / LENGTH.decodeTokens;
         }
-        const replayed = model.replay(session.engine.parts.plan, { sets, promptTokens }, warmUpTokens)!;
+        const replayed = model.replay(sequence.engine.parts.plan, { sets, promptTokens }, warmUpTokens)!;
         return { bytes, reads, replayed };
       });
       await model.close();
@@ -123,16 +123,16 @@ describe("the smallest budget", () => {
     const smallest = (await openDemo({})).plan(40).smallestBudgetBytes;
     const model = await openDemo({ dramBudgetBytes: smallest });
     // Memories grow by pages of 64 KiB.
-    const result = await model.withSession(40, async (session) => {
-      const { logits } = await session.prefill(words.slice(0, 8));
-      for (const token of words.slice(8, 12)) await session.decode(token);
-      return { logits, arenaBytes: session.engine.arenaBytes };
+    const result = await model.withSequence(40, async (sequence) => {
+      const { logits } = await sequence.prefill(words.slice(0, 8));
+      for (const token of words.slice(8, 12)) await sequence.decode(token);
+      return { logits, arenaBytes: sequence.engine.arenaBytes };
     });
     expect(result.logits.every(Number.isFinite)).toBe(true);
     expect(result.arenaBytes).toBeLessThanOrEqual(smallest + 65536);
     await model.close();
     const refusal = await openDemo({ dramBudgetBytes: smallest - 1024 })
-      .then(async (small) => small.withSession(40, async () => null))
+      .then(async (small) => small.withSequence(40, async () => null))
       .catch((error: unknown) => error);
     expect(isFlashwickError(refusal) && [refusal.code, refusal.details.smallestBudgetBytes]).toEqual([
       "BUDGET_TOO_SMALL",

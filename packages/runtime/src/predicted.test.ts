@@ -26,13 +26,14 @@ async function decodeAll(options: PredictedOptions) {
   const model = await openPredicted(options);
   const tokens: Uint32Array[][] = [];
   const logits: Float32Array[] = [];
-  const counted = await model.withSession(PROMPT.length, async ({ engine }) => {
+  const counted = await model.withSequence(PROMPT.length, async (sequence) => {
+    const { engine } = sequence;
     const sum = { hits: 0, misses: 0, bytes: 0 };
-    for (const [position, token] of PROMPT.entries()) {
+    for (const token of PROMPT) {
       const sets: Uint32Array[] = [];
       const observer = { named: (_: number, named: Uint32Array) => void sets.push(named.slice()) };
-      const onLogits = (_: number, values: Float32Array) => void logits.push(values.slice());
-      const stats = await engine.decode(token, position, { logits: "last", onLogits, observer });
+      const { stats, logits: after } = await sequence.decode(token, undefined, observer);
+      logits.push(after.slice());
       tokens.push(sets);
       sum.hits += stats.cacheHits;
       sum.misses += stats.cacheMisses;

@@ -1,8 +1,8 @@
 /** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
 import { InputError, type OnProgress, UnsupportedError } from "@flashwick/core";
 import { TraceEncoder } from "@flashwick/dram-cache/simulate";
-import { maskingObserver, type OnStretch } from "./batch-mask.js";
 import type { Model } from "./model.js";
+import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
 export interface RecordTraceOptions {
   readonly onProgress?: OnProgress | undefined;
@@ -41,19 +41,19 @@ export async function recordTrace(
   const encoder = new TraceEncoder(nLayers, dFf);
   let neurons = 0;
   for (const sequence of sequences) {
-    await model.withSession(
+    await model.withSequence(
       sequence.length,
-      async ({ engine }) => {
+      async (run) => {
         const batch = new BatchSets(nLayers, dFf);
-        const observer = maskingObserver(engine, batch.onStretch);
-        for (let at = 0; at < sequence.length; at += engine.batchTokens) {
-          await engine.batch(sequence.slice(at, at + engine.batchTokens), at, { logits: "none", observer, signal });
+        const observer = stretchObserver(run.engine, batch.onStretch);
+        const keep = () => {
           for (const sets of batch.take()) {
             encoder.add(sets);
             for (const set of sets) neurons += set.length;
           }
           onProgress?.({ phase: "trace", loaded: encoder.tokens, total, unit: "tokens" });
-        }
+        };
+        await run.extend(sequence, { chooser: run.engine.batchChooser, observer, onProgress: keep, signal });
       },
       { signal },
     );

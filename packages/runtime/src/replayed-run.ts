@@ -10,10 +10,10 @@ import type { ModelHeader } from "@flashwick/flash-format";
 import { type FlashRun, planRuns } from "@flashwick/flash-io";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { shapeOf } from "./estimate.js";
-import { MAX_READ_BYTES } from "./flash-layer.js";
 import { planStream } from "./layer-stream.js";
+import { MAX_READ_BYTES } from "./neuron-slots.js";
 import type { RunToPredict } from "./predicted-run.js";
-import { SEED_TOKENS } from "./session.js";
+import { SEED_TOKENS } from "./sequence.js";
 
 export interface RecordedSets {
   /** Named neurons by `[token][layer]`, ascending; the prompt's tokens first. */

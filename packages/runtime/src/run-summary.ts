@@ -6,6 +6,7 @@ import {
   type PhaseMs,
   type PredictedRun,
   type RunStats,
+  type SpeculationStats,
   type TokenStats,
   type WeightLayout,
 } from "@flashwick/core";
@@ -25,6 +26,9 @@ export interface RunFacts {
   readonly predicted?: PredictedRun | null;
   readonly prefill: readonly TokenStats[];
   readonly decode: readonly TokenStats[];
+  readonly speculation?: SpeculationStats | null;
+  readonly loadedBytes?: number;
+  readonly reusedTokens?: number;
 }
 
 /** @returns Per-token figures over `decode` alone; all zero when nothing was decoded. */
@@ -73,6 +77,9 @@ export function summarizeRun(facts: RunFacts): RunStats {
     flashMsPerToken: total((token) => token.flashMs) / n,
     dramBytes: facts.dramBytes,
     predicted: facts.predicted ?? null,
+    speculation: facts.speculation ?? null,
+    loadedBytes: facts.loadedBytes ?? 0,
+    reusedTokens: facts.reusedTokens ?? 0,
   };
 }
 

@@ -15,9 +15,11 @@ export interface SamplingOptions {
 /**
  * The next token for logits f32 `[vocabSize]`.
  *
+ * @param index Number of the token since the sampler was made, from 0: each has a random number of its own, the same one however often and in
+ *   whatever order it is asked for. Default: one more than the last.
  * @throws {InputError} `INPUT_INVALID` if a logit is NaN, naming the first, or if the largest is infinite.
  */
-export type Sampler = (logits: Float32Array) => number;
+export type Sampler = (logits: Float32Array, index?: number) => number;
 
 /** @throws {InputError} naming the option that is out of range. */
 export function createSampler(options: SamplingOptions = {}): Sampler {
@@ -26,9 +28,15 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
   check("topK", topK, Number.isInteger(topK) && topK >= 0, "an integer of at least 0");
   check("topP", topP, topP > 0 && topP <= 1, "in (0, 1]");
   check("seed", seed, Number.isSafeInteger(seed), "an integer");
-  if (temperature === 0) return argmax;
+  if (temperature === 0) return (logits) => argmax(logits);
   const random = new Random(seed);
-  return (logits) => sample(logits, temperature, topK, topP, random.uniform());
+  const draws: number[] = [];
+  let next = 0;
+  return (logits, index = next) => {
+    while (draws.length <= index) draws.push(random.uniform());
+    next = index + 1;
+    return sample(logits, temperature, topK, topP, draws[index]!);
+  };
 }
 
 function check(name: string, value: number, ok: boolean, expected: string): void {

@@ -1,9 +1,8 @@
 /** What the model says of a given sequence: logits at every position, in the engine's mode. */
 import { InputError, type OnProgress } from "@flashwick/core";
-import { maskingObserver } from "./batch-mask.js";
+import { checkTokens } from "./check-tokens.js";
 import type { Model } from "./model.js";
 import { logSumExp } from "./sampler.js";
-import { checkTokens } from "./session.js";
 
 export interface ScoreOptions {
   /** How many of the largest logits to report; default 8. */
@@ -66,21 +65,18 @@ export async function forEachLogits(
   options: { readonly onProgress?: OnProgress | undefined; readonly signal?: AbortSignal | undefined },
   onLogits: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
-  await model.withSession(
+  const { onProgress, signal } = options;
+  const report = (loaded: number) => onProgress?.({ phase: "score", loaded, total: tokens.length, unit: "tokens" });
+  await model.withSequence(
     tokens.length,
-    async ({ engine }) => {
-      const observer = maskingObserver(engine);
-      for (let at = 0; at < tokens.length; at += engine.batchTokens) {
-        const batch = tokens.slice(at, at + engine.batchTokens);
-        await engine.batch(batch, at, {
-          logits: "all",
-          onLogits: (t, logits) => onLogits(at + t, logits),
-          observer,
-          signal: options.signal,
-        });
-        options.onProgress?.({ phase: "score", loaded: at + batch.length, total: tokens.length, unit: "tokens" });
-      }
-    },
+    (sequence) =>
+      sequence.extend(tokens, {
+        chooser: sequence.engine.batchChooser,
+        logits: "all",
+        onLogits,
+        onProgress: report,
+        signal,
+      }),
     options,
   );
 }

@@ -14,7 +14,7 @@ import {
 } from "@flashwick/dram-cache/simulate";
 import { planRuns } from "@flashwick/flash-io";
 import { cachePolicy, POLICIES } from "./cache-policy.js";
-import { MAX_READ_BYTES } from "./flash-layer.js";
+import { MAX_READ_BYTES } from "./neuron-slots.js";
 
 /** The engine's own, and for study: how often used, two queues with ghosts, and the optimum, which knows the future. */
 export const STUDY_POLICIES = [...POLICIES, "lfu", "s3-fifo", "clairvoyant"] as const;

@@ -3,7 +3,6 @@
  * (EleutherAI's lm-evaluation-harness): `acc` by the sum of the ending's log-probabilities, `acc_norm` by that sum over the ending's bytes.
  */
 import { InputError, type OnProgress } from "@flashwick/core";
-import { maskingObserver } from "./batch-mask.js";
 import type { Model } from "./model.js";
 import { logSumExp } from "./sampler.js";
 
@@ -138,19 +137,16 @@ async function endingLogprob(
   const tokens = [...start, ...whole.slice(-(contextLength - start.length))];
   const first = Math.max(1, tokens.length - count);
   let sum = 0;
-  await model.withSession(
+  await model.withSequence(
     tokens.length,
-    async ({ engine }) => {
-      const observer = maskingObserver(engine);
+    async (sequence) => {
+      const chooser = sequence.engine.batchChooser;
       const onLogits = (position: number, logits: Float32Array) => {
         const next = position + 1;
         if (next >= first && next < tokens.length) sum += logits[tokens[next]!]! - logSumExp(logits);
       };
-      for (let at = 0; at < tokens.length; at += engine.batchTokens) {
-        const batch = tokens.slice(at, at + engine.batchTokens);
-        const wanted = at + batch.length >= first ? "all" : "none";
-        await engine.batch(batch, at, { logits: wanted, onLogits: (t, l) => onLogits(at + t, l), observer, signal });
-      }
+      await sequence.extend(tokens.slice(0, first - 1), { chooser, signal });
+      await sequence.extend(tokens.slice(first - 1), { chooser, logits: "all", onLogits, signal });
     },
     { signal },
   );

@@ -6,9 +6,9 @@ import type { PhaseMs, TokenStats } from "@flashwick/core";
 
 export type Phase = keyof PhaseMs;
 
-/** A stretch of a token's time: a phase of computing, or a flight of reads, which phases go on beside. Milliseconds from the token's beginning. */
+/** A stretch of a token's time: a phase of computing, or reads in flight, which phases go on beside. Milliseconds from the token's beginning. */
 export interface TokenSpan {
-  readonly what: Phase | "flight";
+  readonly what: Phase | "reads";
   readonly beginMs: number;
   readonly endMs: number;
 }
@@ -25,9 +25,9 @@ export class TokenMeter {
   #ms = noMs();
   counters = { named: 0, hits: 0, misses: 0, loaded: 0, flashBytes: 0, flashReads: 0, asideBytes: 0, asideReads: 0 };
 
-  #flightSince = 0;
+  #readsSince = 0;
   #onSpan: ((span: TokenSpan) => void) | undefined;
-  #flightMs = 0;
+  #readsMs = 0;
 
   /** @param clock Milliseconds, monotonic. */
   constructor(clock: () => number) {
@@ -37,7 +37,7 @@ export class TokenMeter {
   /**
    * Begins a token (or a prefill): clears everything.
    *
-   * @param onSpan Hears of each phase and flight as it ends.
+   * @param onSpan Hears of each phase and batch of reads as it ends.
    */
   begin(onSpan?: (span: TokenSpan) => void): void {
     this.#onSpan = onSpan;
@@ -53,21 +53,21 @@ export class TokenMeter {
       asideReads: 0,
     };
     this.#phase = "other";
-    this.#flightMs = 0;
+    this.#readsMs = 0;
     // What was begun ahead, before this token, counts from now on.
-    this.#since = this.#phaseSince = this.#start = this.#flightSince = this.#clock();
+    this.#since = this.#phaseSince = this.#start = this.#readsSince = this.#clock();
   }
 
   /** A batch of reads has begun. */
-  takeOff(): void {
-    this.#flightSince = this.#clock();
+  readsIssued(): void {
+    this.#readsSince = this.#clock();
   }
 
   /** All of it has landed. */
-  land(): void {
+  readsLanded(): void {
     const now = this.#clock();
-    this.#flightMs += now - this.#flightSince;
-    this.#tell("flight", this.#flightSince, now);
+    this.#readsMs += now - this.#readsSince;
+    this.#tell("reads", this.#readsSince, now);
   }
 
   enter(phase: Phase): void {
@@ -108,7 +108,7 @@ export class TokenMeter {
       neuronsLoaded: this.counters.loaded,
       cacheHits: this.counters.hits,
       cacheMisses: this.counters.misses,
-      flashMs: this.#flightMs,
+      flashMs: this.#readsMs,
     };
   }
 }

@@ -62,7 +62,7 @@ export function logitsBatch(batchTokens: number): number {
 }
 
 /** Bytes of each buffer, in allocation order. */
-function bufferSizes(shape: WorkspaceShape, scratch: ScratchSizes): Record<keyof Workspace, number> {
+function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof Workspace, number> {
   const { geometry: g, batchTokens: batch } = shape;
   const vectors = (n: number, count = batch) => 4 * count * paddedLength(n);
   const rotaryBytes = g.positions === "rotary" ? 2 * shape.contextTokens * g.headDim : 0;
@@ -87,7 +87,7 @@ function bufferSizes(shape: WorkspaceShape, scratch: ScratchSizes): Record<keyof
     alibiSlopes: g.positions === "alibi" ? 4 * g.nHeads : 0,
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
-    scratch: Math.max(scratch.scratchBytes(widest, batch), scratch.attentionScratchBytes(shape.contextTokens)),
+    scratch: Math.max(kernels.scratchBytes(widest, batch), kernels.attentionScratchBytes(shape.contextTokens)),
   };
 }
 
@@ -98,12 +98,12 @@ function hasOwnFfnInput({ parallelBlock, ffnNorm }: ModelGeometry): boolean {
 
 const align = (bytes: number) => (bytes + 15) & ~15;
 
-export function workspaceBytes(shape: WorkspaceShape, scratch: ScratchSizes): number {
-  return Object.values(bufferSizes(shape, scratch)).reduce((sum, bytes) => sum + align(bytes), 0);
+export function workspaceBytes(shape: WorkspaceShape, kernels: ScratchSizes): number {
+  return Object.values(bufferSizes(shape, kernels)).reduce((sum, bytes) => sum + align(bytes), 0);
 }
 
-export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, scratch: ScratchSizes): Workspace {
-  const sizes = bufferSizes(shape, scratch);
+export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: ScratchSizes): Workspace {
+  const sizes = bufferSizes(shape, kernels);
   const pointers = Object.entries(sizes).map(([name, bytes]) => [name, arena.allocate(align(bytes))]);
   const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
   const { geometry } = shape;

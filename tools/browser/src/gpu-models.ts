@@ -156,13 +156,13 @@ async function greedyTokens(model: Model, onToken: (count: number) => void = () 
 /** The same sequence again, this time looking at the logits. */
 async function marginsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
   const prompt = model.tokenizer.encode(PROMPT, true);
-  return await model.withSession(prompt.length + tokens.length, async (session) => {
-    let { logits } = await session.prefill(prompt);
+  return await model.withSequence(prompt.length + tokens.length, async (sequence) => {
+    let { logits } = await sequence.prefill(prompt);
     const margins: number[] = [];
     for (const token of tokens) {
       const best = logits[token]!;
       margins.push(best - logits.reduce((most, logit, i) => (i === token ? most : Math.max(most, logit)), -Infinity));
-      ({ logits } = await session.decode(token));
+      ({ logits } = await sequence.decode(token));
     }
     return margins;
   });

@@ -169,15 +169,15 @@ const commands = {
     const model = await openStoredModel(await ModelStore.open(), name, options);
     try {
       const ids = model.tokenizer.encode(prompt, true);
-      return await model.withSession(ids.length + count, async (session) => {
+      return await model.withSequence(ids.length + count, async (sequence) => {
         const sample = createSampler({ temperature: 0 });
-        let { logits } = await session.prefill(ids);
+        let { logits } = await sequence.prefill(ids);
         const tokens: number[] = [];
         const sums = [sumOfBits(logits)];
         const begin = performance.now();
         for (let i = 0; i < count; i++) {
           tokens.push(sample(logits));
-          ({ logits } = await session.decode(tokens[i]!));
+          ({ logits } = await sequence.decode(tokens[i]!));
           sums.push(sumOfBits(logits));
         }
         const tokensPerSec = (1000 * count) / (performance.now() - begin);

@@ -56,18 +56,18 @@ export async function predictedRun(setting, tokens, length, { statistics, sets }
   const model = await openModel(file, { dramBudgetBytes, profile, mode: "predicted", ...options });
   try {
     const { promptTokens, warmUpTokens, decodeTokens } = length;
-    return await model.withSession(promptTokens + warmUpTokens + decodeTokens, async (session) => {
-      await session.prefill(tokens.slice(0, promptTokens));
+    return await model.withSequence(promptTokens + warmUpTokens + decodeTokens, async (sequence) => {
+      await sequence.prefill(tokens.slice(0, promptTokens));
       const decoded = [];
       let before = null;
       let begin = 0;
       for (let i = 0; i < warmUpTokens + decodeTokens; i++) {
         if (i === warmUpTokens) [before, begin] = [busyMs(), performance.now()];
-        const { stats } = await session.decode(tokens[promptTokens + i]);
+        const { stats } = await sequence.decode(tokens[promptTokens + i]);
         if (i >= warmUpTokens) decoded.push(stats);
       }
       const others = othersShare(before, busyMs(), performance.now() - begin);
-      const { plan } = session.engine.parts;
+      const { plan } = sequence.engine.parts;
       const { geometry, weights } = model.header;
       const measured = summarizeRun({
         geometry,

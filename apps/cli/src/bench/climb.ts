@@ -1,7 +1,7 @@
 /** Runs one rung of the ladder and takes its measure. */
 import type { DramAccount, OnProgress, PredictedRun, TokenStats } from "@flashwick/core";
 import type { DeviceProfile } from "@flashwick/cost-model";
-import { createSampler, Model, type Session, summarizeRun } from "@flashwick/runtime";
+import { createSampler, Model, type Sequence, summarizeRun } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import type { Rung } from "./rung.js";
 
@@ -60,17 +60,17 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
   const model = await openModel(path, { ...rung.options, profile: null, onProgress, signal });
   try {
     const context = prompt.length + rung.warmUpTokens + rung.tokens;
-    return await model.withSession(
+    return await model.withSequence(
       context,
-      async (session) => {
-        const { engine } = session;
+      async (sequence) => {
+        const { engine } = sequence;
         const greedy = createSampler({});
-        const { logits: first, batches } = await session.prefill(prompt, signal);
+        const { logits: first, batches } = await sequence.prefill(prompt, signal);
         const tokens = [greedy(first)];
         const decoded: TokenStats[] = [];
         for (let i = 0; i < rung.warmUpTokens + rung.tokens; i++) {
-          const reload = await between(rung, session, clock, signal);
-          const { logits, stats } = await session.decode(text[i]!, signal);
+          const reload = await between(rung, sequence, clock, signal);
+          const { logits, stats } = await sequence.decode(text[i]!, signal);
           tokens.push(greedy(logits));
           if (i >= rung.warmUpTokens) decoded.push(withReload(stats, reload));
           onProgress({ phase: rung.title, loaded: i + 1, total: rung.warmUpTokens + rung.tokens, unit: "tokens" });
@@ -134,7 +134,7 @@ interface Reload {
 
 async function between(
   { between: what }: Rung,
-  { engine }: Session,
+  { engine }: Sequence,
   clock: () => number,
   signal: AbortSignal,
 ): Promise<Reload> {

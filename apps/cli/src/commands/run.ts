@@ -1,6 +1,7 @@
 /** `flashwick run`: generate. */
-import type { GeneratedToken, Model } from "@flashwick/runtime";
-import type { Command } from "commander";
+import { type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
+import { openModel } from "@flashwick/runtime/node";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
 import { runGeneration } from "../generation.js";
@@ -9,6 +10,10 @@ import { collect, integer, number, tokenIds } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import { runTable } from "../run-report.js";
 import { readText } from "../text-file.js";
+
+/** `draft:` is followed by a file. */
+type Speculate = "off" | "auto" | "lookup" | `draft:${string}`;
+const DRAFT = "draft:";
 
 interface RunFlags extends CommonFlags, EngineFlags {
   readonly prompt?: string;
@@ -21,6 +26,9 @@ interface RunFlags extends CommonFlags, EngineFlags {
   readonly seed: number;
   readonly stop?: readonly string[];
   readonly stream?: boolean;
+  readonly lossless?: boolean;
+  readonly speculate: Speculate;
+  readonly draftTokens: number | "auto";
 }
 
 export function runCommand(invocation: Invocation): Command {
@@ -39,6 +47,22 @@ export function runCommand(invocation: Invocation): Command {
     .option("--top-p <x>", "choose among the fewest tokens of probability x in all, 0 to 1", number(0, 1), 1)
     .option("--seed <n>", "seed of the random numbers", integer(0), 0)
     .option("--stop <text>", "text that ends the generation; may be given several times (default: none)", collect)
+    .addOption(
+      new Option(
+        "--lossless",
+        "the dense model's output, bit for bit: the sparse path drafts, a dense pass verifies (default: off)",
+      ).conflicts(["dense", "oracle", "speculate"]),
+    )
+    .addOption(
+      new Option(
+        "--speculate <drafter>",
+        "who drafts tokens that one step verifies, for the same output: off; lookup: what followed when the text last ended like this; auto: the " +
+          "same, while it pays; draft:<file>: a small model of the same vocabulary, resident",
+      )
+        .argParser(speculate)
+        .default("off"),
+    )
+    .option("--draft-tokens <n>", "tokens drafted at once; auto: by what was accepted and what steps cost", draftTokens, "auto")
     .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)");
   return addEngineFlags(command, "sidecar").action(async (path: string, flags: RunFlags) => {
     requireOne(flags, ["prompt", "prompt-file", "tokens"]);
@@ -49,20 +73,46 @@ export function runCommand(invocation: Invocation): Command {
 function run({ terminal }: Invocation, path: string, flags: RunFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
     const text = flags.promptFile === undefined ? flags.prompt : await readText(flags.promptFile);
-    const model = await openWithFlags(path, flags, "sidecar", report);
+    const draft = await openDraftModel(flags.speculate, report);
+    const model = await openWithFlags(path, flags, "sidecar", report, draft?.plan(draftContext(draft, flags)).dram.total);
+    let drafter: Drafter | null = null;
     try {
+      drafter = draft && new ModelDrafter(draft, model);
       const prompt = flags.tokens ?? model.tokenizer.encode(text!, true);
-      return await generate(model, prompt, flags, report);
+      return await generate(model, drafter, prompt, flags, report);
     } finally {
+      await (drafter ?? draft)?.close();
       await model.close();
     }
   });
 }
 
-async function generate(model: Model, prompt: readonly number[], flags: RunFlags, report: Report): Promise<number> {
-  const { maxTokens, temperature, topK, topP, seed, stop = [] } = flags;
+/** @returns Null unless the drafts are to come from a model. */
+async function openDraftModel(drafter: Speculate, { onProgress, terminal }: Report): Promise<Model | null> {
+  if (!drafter.startsWith(DRAFT)) return null;
+  return await openModel(drafter.slice(DRAFT.length), { predictor: null, onProgress, signal: terminal.signal });
+}
+
+/** The draft model follows the text as far as it can. */
+function draftContext(draft: Model, { context }: RunFlags): number {
+  const { contextLength } = draft.header.geometry;
+  return Math.min(contextLength, context ?? contextLength);
+}
+
+async function generate(
+  model: Model,
+  drafter: Drafter | null,
+  prompt: readonly number[],
+  flags: RunFlags,
+  report: Report,
+): Promise<number> {
+  const { maxTokens, temperature, topK, topP, seed, stop = [], lossless = false, draftTokens } = flags;
   const { signal, clock } = report.terminal;
-  const options = { maxTokens, temperature, topK, topP, seed, stop, signal, onProgress: report.onProgress };
+  const speculate = drafter ?? (flags.speculate as "off" | "auto" | "lookup");
+  const options = {
+    ...{ maxTokens, temperature, topK, topP, seed, stop, lossless, speculate, draftTokens, signal },
+    onProgress: report.onProgress,
+  };
   const result = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
   if (report.json) {
     report.line(flags.stream ? { type: "result", ...result } : result);
@@ -71,6 +121,16 @@ async function generate(model: Model, prompt: readonly number[], flags: RunFlags
     report.note(`\n${runTable(result.stats)}`);
   }
   return result.finishReason === "aborted" ? 130 : 0;
+}
+
+function speculate(text: string): Speculate {
+  if (text === "off" || text === "auto" || text === "lookup") return text;
+  if (text.startsWith(DRAFT) && text.length > DRAFT.length) return text as Speculate;
+  throw new InvalidArgumentError("Expected off, auto, lookup, or draft: and a model file.");
+}
+
+function draftTokens(text: string): number | "auto" {
+  return text === "auto" ? text : integer(1)(text);
 }
 
 function showToken({ text, token, stats }: GeneratedToken, flags: RunFlags, report: Report): void {

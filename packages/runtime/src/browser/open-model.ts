@@ -15,7 +15,8 @@ import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { createComputePool } from "@flashwick/kernels-wasm/browser";
 import { openWebGpu } from "@flashwick/kernels-webgpu";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether } from "../compute.js";
-import { Model, type ModelOptions, type ModelParts } from "../model.js";
+import { Model } from "../model.js";
+import type { ModelOptions, ModelParts } from "../model-options.js";
 
 export interface OpenBrowserModelOptions extends ModelOptions {
   /** Name (stored) or address of a predictor file; `auto` (default): `<model>.predictor.gguf` beside the model, if it is there; null: none. */

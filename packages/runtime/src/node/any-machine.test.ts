@@ -56,12 +56,12 @@ async function decode(options: OpenModelOptions, file = path): Promise<Decoded> 
     ...options,
   });
   try {
-    return await model.withSession(TOKENS.length, async (session) => {
-      const logits = [(await session.prefill(TOKENS.slice(0, PROMPT_TOKENS))).logits];
+    return await model.withSequence(TOKENS.length, async (sequence) => {
+      const logits = [(await sequence.prefill(TOKENS.slice(0, PROMPT_TOKENS))).logits];
       let flashBytes = 0;
       const before = deviceBytesRead();
       for (const token of TOKENS.slice(PROMPT_TOKENS)) {
-        const step = await session.decode(token);
+        const step = await sequence.decode(token);
         logits.push(step.logits.slice() as Float32Array<ArrayBuffer>);
         flashBytes += step.stats.flashBytes;
       }

@@ -13,7 +13,8 @@ import { isFlashwickError, MiB } from "@flashwick/core";
 import { type Arena, kernelFactory } from "@flashwick/kernels";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
-import { type GenerateOptions, Model } from "../model.js";
+import { Model } from "../model.js";
+import type { GenerateOptions } from "../model-options.js";
 import { openModel } from "./open-model.js";
 
 /** A second, on a machine that is five times slower than it should be. */

@@ -1,3 +1,4 @@
+export { RESERVE_BYTES, spareMemoryBytes } from "./machine-memory.js";
 export { type BackendName, kernelsOf, type OpenModelOptions, openModel } from "./open-model.js";
 export { keepProfile, readKeptProfile } from "./profile/kept-profile.js";
 export { type MeasureProfileOptions, measureProfile } from "./profile/measure-profile.js";

@@ -12,7 +12,9 @@ import type { KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
-import { Model, type ModelOptions, type ModelParts } from "../model.js";
+import { Model } from "../model.js";
+import type { ModelOptions, ModelParts } from "../model-options.js";
+import { spareMemoryBytes } from "./machine-memory.js";
 import { openNodeDevice } from "./node-device.js";
 import { planSettings } from "./planned-settings.js";
 import { readKeptProfile } from "./profile/kept-profile.js";
@@ -21,6 +23,11 @@ import { readKeptProfile } from "./profile/kept-profile.js";
 export type BackendName = "auto" | "wasm" | "webgpu" | "reference";
 
 export interface OpenModelOptions extends ModelOptions {
+  /**
+   * Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: what the machine, or the control group of the process,
+   * has free, less {@link RESERVE_BYTES}. A model that fits is resident, one that does not streams.
+   */
+  readonly dramBudgetBytes?: number | undefined;
   /** A predictor file; `auto` (default): the sidecar beside the model, if there is one; null: none. */
   readonly predictor?: string | "auto" | null;
   /**
@@ -51,7 +58,8 @@ export interface OpenModelOptions extends ModelOptions {
  *
  * @throws {FormatError} {IntegrityError} {BudgetError} {IoError} as the file, the predictor or the budget deserve.
  */
-export async function openModel(path: string, options: OpenModelOptions = {}): Promise<Model> {
+export async function openModel(path: string, wishes: OpenModelOptions = {}): Promise<Model> {
+  const options = { ...wishes, dramBudgetBytes: wishes.dramBudgetBytes ?? spareMemoryBytes() };
   // What has been opened so far, to be closed in reverse.
   const opened: (() => Promise<void>)[] = [];
   try {

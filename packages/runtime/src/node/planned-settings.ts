@@ -4,7 +4,7 @@ import type { DeviceProfile, RunPlan } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { estimate, type PredictorShapes } from "../estimate.js";
-import type { ModelOptions } from "../model.js";
+import type { ModelOptions } from "../model-options.js";
 
 /** What the user has asked for; `auto` and absent settings are to be chosen. */
 export interface SettingsWish extends ModelOptions {

@@ -17,7 +17,8 @@ import {
   qualityAt,
 } from "@flashwick/predictor/train";
 import { type EvaluateResult, evaluateText } from "../evaluate.js";
-import { Model, type ModelOptions } from "../model.js";
+import { Model } from "../model.js";
+import type { ModelOptions } from "../model-options.js";
 import { recordText } from "./record-text.js";
 import { trainingWindowTokens } from "./training-text.js";
 

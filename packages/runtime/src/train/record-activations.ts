@@ -1,8 +1,10 @@
 /** The engine's own activations as training samples: what the FFN saw, and which neurons fired. */
 import { assert, type OnProgress, paddedLength } from "@flashwick/core";
 import { BatchRecorder, type SampleStore } from "@flashwick/predictor/train";
-import type { Engine } from "../engine.js";
+import { ALL_NEURONS } from "../chooser.js";
+import type { ForwardObserver } from "../forward-observer.js";
 import type { Model } from "../model.js";
+import type { Sequence } from "../sequence.js";
 import { type TrainingDocument, trainingWindowTokens } from "./training-text.js";
 
 /** A document and whether it is for judging only. */
@@ -29,9 +31,10 @@ export async function recordActivations(
   assert(model.mode === "dense", "activations are recorded from the dense model");
   const { geometry } = model.header;
   const windowTokens = trainingWindowTokens(geometry.contextLength);
-  return await model.withSession(
+  return await model.withSequence(
     windowTokens,
-    async ({ engine }) => {
+    async (sequence) => {
+      const { engine } = sequence;
       const norms = await engine.downNorms(options.signal);
       const recorder = new BatchRecorder(geometry, engine.batchTokens);
       const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * windowTokens;
@@ -39,7 +42,7 @@ export async function recordActivations(
       for (const [index, document] of documents.entries()) {
         if (index >= store.nextDocument) {
           for (const window of document.windows) {
-            await recordWindow(engine, window, document.heldOut, recorder, store, options.signal);
+            await recordWindow(sequence, window, document.heldOut, recorder, store, options.signal);
           }
           if ((index + 1) % DOCUMENTS_PER_COMMIT === 0 || index + 1 === documents.length) store.commit(index + 1);
         }
@@ -53,31 +56,26 @@ export async function recordActivations(
 }
 
 async function recordWindow(
-  engine: Engine,
+  sequence: Sequence,
   window: readonly number[],
   heldOut: boolean,
   recorder: BatchRecorder,
   store: SampleStore,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { dModel, dFf } = engine.parts.file.header.geometry;
-  for (let at = 0; at < window.length; at += engine.batchTokens) {
-    const tokens = window.slice(at, at + engine.batchTokens);
-    await engine.batch(tokens, at, {
-      logits: "none",
-      signal,
-      observer: {
-        ffnInput(_layer, x, nTokens, kernels) {
-          const rowLength = paddedLength(dModel);
-          recorder.begin(nTokens, heldOut);
-          recorder.input(kernels.arena.f32(x, nTokens * rowLength), rowLength);
-        },
-        activations(layer, first, count, act, nTokens, kernels) {
-          const rowLength = paddedLength(count);
-          recorder.activations(first, count, kernels.arena.f32(act, nTokens * rowLength), rowLength);
-          if (first + count === dFf) store.append(layer, recorder.end());
-        },
-      },
-    });
-  }
+  const { dModel, dFf } = sequence.engine.parts.file.header.geometry;
+  const observer: ForwardObserver = {
+    ffnInput(_layer, x, nTokens, kernels) {
+      const rowLength = paddedLength(dModel);
+      recorder.begin(nTokens, heldOut);
+      recorder.input(kernels.arena.f32(x, nTokens * rowLength), rowLength);
+    },
+    activations(layer, first, count, act, nTokens, kernels) {
+      const rowLength = paddedLength(count);
+      recorder.activations(first, count, kernels.arena.f32(act, nTokens * rowLength), rowLength);
+      if (first + count === dFf) store.append(layer, recorder.end());
+    },
+  };
+  sequence.rollback(0);
+  await sequence.extend(window, { chooser: ALL_NEURONS, observer, signal });
 }

@@ -1,0 +1,27 @@
+/**
+ * Which neurons each token of a step uses. The forward pass knows neither predictors nor oracles: it asks a chooser, layer by layer.
+ */
+import type { PlacedPredictor } from "@flashwick/predictor";
+import type { ArenaContext } from "./arena-context.js";
+import type { NeuronSlots } from "./neuron-slots.js";
+import type { TokenMeter } from "./token-meter.js";
+
+/** Every neuron, for every token; or a set for each token, ascending, which stays unchanged until the layer is asked about again. */
+export type Choice = "all" | readonly Uint32Array[];
+
+/** A layer as a chooser sees it. The FFN's input of the step, f32 `[nTokens, pad(dModel)]`, is `context.workspace.ffnInput`. */
+export interface ChooserLayer {
+  readonly index: number;
+  readonly context: ArenaContext;
+  readonly slots: NeuronSlots;
+  readonly predictor: PlacedPredictor | null;
+}
+
+export interface Chooser {
+  /** True if what is chosen adds up to the dense model's output bit for bit: keys and values made so may be reused as exact ones. */
+  readonly exact: boolean;
+  choose(layer: ChooserLayer, nTokens: number, meter: TokenMeter, signal?: AbortSignal): Choice | Promise<Choice>;
+}
+
+/** The dense model: layers are streamed, or used in place where they are resident. */
+export const ALL_NEURONS: Chooser = { exact: true, choose: () => "all" };

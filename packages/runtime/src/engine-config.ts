@@ -1,0 +1,79 @@
+/** How an engine works: what the user wishes, what was planned and what the platform is best with, resolved once. */
+import type { CachePolicyChoice } from "./cache-policy.js";
+
+/** How the FFN chooses its neurons while decoding. */
+export type NeuronMode = "dense" | "predicted" | "oracle";
+
+export interface EngineConfig {
+  readonly mode: NeuronMode;
+  readonly policy: CachePolicyChoice;
+  /** Overrides the predictor's own thresholds. */
+  readonly threshold: number | undefined;
+  /**
+   * Predicted mode: neurons that are resident already are named from a threshold lower by this much (a logit). Above 0 the output
+   * depends on what the cache holds: the same prompt may give another text after another one.
+   */
+  readonly residentMargin: number;
+  /**
+   * Missing neurons are read while resident ones are computed, and in parallel blocks while attention is; false waits for them
+   * first.
+   */
+  readonly overlap: boolean;
+  /** Streamed layers are read one chunk ahead of the compute: for steps of several tokens, whose compute is long, and for single tokens. */
+  readonly readAhead: { readonly severalTokens: boolean; readonly oneToken: boolean };
+  /**
+   * Predicted mode, where attention comes before the FFN: before a layer's attention, its predictor guesses from the layer's input what it
+   * will name from attention's output, so that reads fly during attention. Costs the predictor's time again.
+   */
+  readonly lookahead: boolean;
+  /** Unneeded bytes between two runs that are rather read than skipped. */
+  readonly mergeGapBytes: number;
+  /**
+   * Where the tokens of a step use several sets, the layer is streamed in order if the cache lacks more than this share of its neurons, and else
+   * read by neuron. Either way gives the same bits.
+   */
+  readonly streamShare: number;
+}
+
+/** What is wished, in order of precedence; undefined where nobody cares. */
+export interface ConfigWishes {
+  readonly mode: NeuronMode;
+  readonly policy: CachePolicyChoice;
+  readonly threshold?: number | undefined;
+  readonly residentMargin?: number | undefined;
+  readonly overlap?: boolean | undefined;
+  readonly lookahead?: boolean | undefined;
+  readonly mergeGapBytes?: number | undefined;
+}
+
+/** What the platform is best with. */
+export interface PlatformDefaults {
+  readonly overlap?: boolean | undefined;
+  readonly lookahead?: boolean | undefined;
+  readonly reader: { readonly mergeGapBytes: number; readonly readers: number };
+}
+
+/** A neuron that is read by itself takes about as long as two in a stream, where nothing was measured. */
+const UNMEASURED_STREAM_SHARE = 0.5;
+/** The room that gaps land in is at most this share of the budget, where nobody asks for more. */
+const GAP_SHARE_OF_BUDGET = 1 / 1024;
+
+export function resolveConfig(
+  wishes: ConfigWishes,
+  platform: PlatformDefaults,
+  dramBudgetBytes: number | undefined,
+): EngineConfig {
+  const overlap = wishes.overlap ?? platform.overlap ?? true;
+  const gapLimit = Math.floor((dramBudgetBytes ?? Number.POSITIVE_INFINITY) * GAP_SHARE_OF_BUDGET);
+  return Object.freeze({
+    mode: wishes.mode,
+    policy: wishes.policy,
+    threshold: wishes.threshold,
+    residentMargin: wishes.residentMargin ?? 0,
+    overlap,
+    readAhead: { severalTokens: wishes.overlap ?? true, oneToken: overlap },
+    lookahead: wishes.lookahead ?? platform.lookahead ?? (overlap && platform.reader.readers > 0),
+    mergeGapBytes: wishes.mergeGapBytes ?? Math.min(platform.reader.mergeGapBytes, gapLimit),
+    streamShare: UNMEASURED_STREAM_SHARE,
+  });
+}

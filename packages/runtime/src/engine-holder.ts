@@ -1,0 +1,135 @@
+/**
+ * The engine of a model: one at a time, made when it is first needed, kept as long as it suffices, replaced when a request needs another memory
+ * plan.
+ */
+import { type DeviceLostError, InputError, isFlashwickError, type OnProgress } from "@flashwick/core";
+import { type MemoryPlan, planMemory } from "@flashwick/cost-model";
+import type { Engine } from "./engine.js";
+import type { EngineConfig } from "./engine-config.js";
+import { loadEngine } from "./engine-loading.js";
+import { memoryRequest } from "./engine-sizes.js";
+import type { ModelOptions, ModelParts } from "./model-options.js";
+import type { Sequence } from "./sequence.js";
+
+export interface LoadOptions {
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class EngineHolder {
+  #parts: ModelParts;
+  readonly #options: ModelOptions;
+  readonly #config: EngineConfig;
+  readonly #closing: AbortSignal;
+  #engine: Engine | null = null;
+  /** The model's own sequence, for requests that bring none. */
+  #own: Sequence | null = null;
+  #loadedBytes = 0;
+
+  constructor(parts: ModelParts, options: ModelOptions, config: EngineConfig, closing: AbortSignal) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#config = config;
+    this.#closing = closing;
+  }
+
+  /** Who does what. Whoever computes is replaced once, if a device is lost and the model goes on. */
+  get parts(): ModelParts {
+    return this.#parts;
+  }
+
+  /** Resident bytes read by all engines so far. */
+  get loadedBytes(): number {
+    return this.#loadedBytes;
+  }
+
+  /** @throws {BudgetError} with the smallest budget that would do. */
+  plan(contextTokens: number, kvPrecision = this.#options.kvPrecision ?? "auto"): MemoryPlan {
+    const { dramBudgetBytes, maxSequences = 1, contextTokens: reserved } = this.#options;
+    const wish = {
+      budgetBytes: dramBudgetBytes ?? null,
+      contextTokens: Math.max(contextTokens, reserved ?? 0),
+      sequences: maxSequences,
+      kvPrecision,
+    };
+    const place = { ...this.#parts, mergeGapBytes: this.#config.mergeGapBytes };
+    return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, this.#config.mode, place, wish));
+  }
+
+  /**
+   * The engine in use if it holds enough context, else a new one under a new plan.
+   *
+   * @throws {BudgetError} {IntegrityError} {IoError} as budget and file deserve; the signal's own reason. {InputError} `INPUT_CONTEXT_LENGTH` where the
+   *   engine in use is too small and has sequences that belong to callers.
+   */
+  async engineFor(contextTokens: number, { onProgress, signal }: LoadOptions): Promise<Engine> {
+    const plan = this.plan(contextTokens);
+    const held = this.#engine?.parts.plan;
+    // A plan for more context may have lower precision of keys and values: the same request must give the same bits.
+    if (this.#engine && held!.contextTokens >= contextTokens && held!.kvPrecision === plan.kvPrecision) {
+      return this.#engine;
+    }
+    this.#releaseOwn();
+    if (this.#engine && this.#engine.openSequences > 0) throw sequencesAreOpen(this.#engine, contextTokens);
+    this.drop();
+    const report = onProgress ?? this.#options.onProgress;
+    // At once: predictors are read before the weights that are counted.
+    report?.({ phase: "load", loaded: 0, total: plan.dram.resident, unit: "bytes" });
+    this.#engine = await loadEngine({
+      ...this.#parts,
+      plan,
+      config: this.#config,
+      onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
+      signal,
+      closing: this.#closing,
+    });
+    this.#loadedBytes += this.#engine.loadedBytes;
+    return this.#engine;
+  }
+
+  /** The model's own sequence, with room for `contextTokens`. @throws As {@link engineFor}; {BudgetError} `BUDGET_SEQUENCES`. */
+  async ownSequence(contextTokens: number, options: LoadOptions): Promise<Sequence> {
+    const engine = await this.engineFor(contextTokens, options);
+    this.#own ??= engine.openSequence();
+    return this.#own;
+  }
+
+  /** A sequence that belongs to the caller. The model's own makes room for it. @throws As {@link engineFor}; {BudgetError} `BUDGET_SEQUENCES`. */
+  async openSequence(contextTokens: number, options: LoadOptions): Promise<Sequence> {
+    const engine = await this.engineFor(contextTokens, options);
+    if (engine.openSequences === engine.parts.plan.sequences) this.#releaseOwn();
+    return engine.openSequence();
+  }
+
+  /** Forgets the engine, and with it all sequences. */
+  drop(): void {
+    const dropped = this.#engine;
+    this.#engine = null;
+    this.#own = null;
+    dropped?.close();
+  }
+
+  /** From now on the host computes, if `error` says that the device is lost and the user wants to go on. @throws `error` otherwise. */
+  giveUpDevice(error: unknown): void {
+    const { withoutDevice } = this.#parts;
+    const lost = isFlashwickError(error) && error.code === "DEVICE_LOST" ? (error as DeviceLostError) : null;
+    if (!lost || !withoutDevice || this.#options.onDeviceLost?.(lost) !== "continue") throw error;
+    this.drop();
+    const ofDevice = { maxArenaBytes: undefined, releaseArena: undefined, withoutDevice: undefined };
+    this.#parts = { ...this.#parts, ...ofDevice, ...withoutDevice };
+  }
+
+  #releaseOwn(): void {
+    this.#own?.release();
+    this.#own = null;
+  }
+}
+
+function sequencesAreOpen(engine: Engine, contextTokens: number): InputError {
+  return new InputError(
+    "INPUT_CONTEXT_LENGTH",
+    `a request for ${contextTokens} tokens, but the sequences that are open have room for ${engine.contextTokens}; release them first, or open ` +
+      "the model with more contextTokens",
+    { details: { contextTokens, reserved: engine.contextTokens } },
+  );
+}

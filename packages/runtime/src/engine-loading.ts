@@ -1,0 +1,154 @@
+/** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
+import { assert } from "@flashwick/core";
+import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
+import { createNeuronCache } from "@flashwick/dram-cache";
+import { readRecordChecksums } from "@flashwick/flash-format";
+import { Arena, type Kernels, type Ptr } from "@flashwick/kernels";
+import { type PlacedPredictor, placePredictor } from "@flashwick/predictor";
+import type { ArenaContext } from "./arena-context.js";
+import { planArenas } from "./arena-plan.js";
+import { cachePolicy } from "./cache-policy.js";
+import { Engine, type LoadedModel, releaseContexts } from "./engine.js";
+import type { EngineLayer } from "./engine-layer.js";
+import { type EngineParts, largestArena } from "./engine-parts.js";
+import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
+import { ForwardPass } from "./forward-pass.js";
+import { KvPool } from "./kv-pool.js";
+import { NeuronSlots } from "./neuron-slots.js";
+import { fillPositionTables } from "./position-tables.js";
+import { ResidentLoader } from "./resident-weights.js";
+import { SparseFfn } from "./sparse-ffn.js";
+import { StreamedFfn } from "./streamed-ffn.js";
+import { allocateWorkspace } from "./workspace.js";
+
+/**
+ * Allocates what the plan says, and loads the resident weights.
+ *
+ * @throws {IntegrityError} {FormatError} {IoError} as the file deserves; the signal's own reason. Nothing stays allocated then.
+ */
+export async function loadEngine(parts: EngineParts): Promise<Engine> {
+  const sizes = engineSizes(parts.file.header, parts.predictor, parts.plan, parts.config.mode, {
+    ...parts,
+    mergeGapBytes: parts.config.mergeGapBytes,
+  });
+  const arenas = planArenas(sizes.layerBytes, sizes.globalBytes, sizes.perArenaBytes, largestArena(parts));
+  assert(arenas.bytesByArena.length <= sizes.arenas, "the memory plan accounts for every arena");
+  const contexts: ArenaContext[] = [];
+  try {
+    for (const bytes of arenas.bytesByArena) contexts.push(createContext(contexts.length, bytes, parts, sizes));
+    const model = await placeModel(parts, contexts, arenas.arenaOfLayer);
+    const engine = new Engine(parts, model);
+    await engine.loadResident(parts.signal);
+    await model.forward.verifyTables(parts.signal);
+    return engine;
+  } catch (error) {
+    releaseContexts(parts, contexts);
+    throw error;
+  }
+}
+
+function createContext(index: number, bytes: number, parts: EngineParts, sizes: EngineSizes): ArenaContext {
+  const arena = new Arena(bytes, parts.sharedMemory || parts.reader.needsSharedMemory);
+  const kernels = parts.kernels(arena);
+  const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
+  fillPositionTables(kernels, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);
+  const pages = (size: number) => (size === 0 ? 0 : arena.allocate(size - SLOT_ALIGNMENT, SLOT_ALIGNMENT));
+  const stage = { ptr: pages(sizes.stageBytes), slots: sizes.stageSlots };
+  const pageTables = arena.allocate(parts.plan.sequences * kvTableBytes(parts.plan.contextTokens));
+  return { index, arena, kernels, workspace, stage, pageTables, gapPtr: pages(sizes.gapBytes) };
+}
+
+async function placeModel(
+  parts: EngineParts,
+  contexts: readonly ArenaContext[],
+  arenaOfLayer: readonly number[],
+): Promise<LoadedModel> {
+  const { plan, file, reader } = parts;
+  const { geometry } = file.header;
+  // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page.
+  const slotTops = contexts.map(({ arena, index }) => {
+    const slots = plan.slotsByLayer.filter((_, layer) => arenaOfLayer[layer] === index);
+    const bytes = slots.reduce((sum, n) => sum + n * file.header.weights.slotBytes, 0);
+    return arena.allocate(bytes, SLOT_ALIGNMENT);
+  });
+  const loader = new ResidentLoader(file);
+  const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
+  const shared = {
+    all: Uint32Array.from({ length: geometry.dFf }, (_, i) => i),
+    reordered: new Float32Array(geometry.dFf),
+  };
+  const layers: EngineLayer[] = [];
+  for (const [index, arena] of arenaOfLayer.entries()) {
+    const slotBase = slotTops[arena]!;
+    slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
+    layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
+  }
+  const pool = new KvPool({
+    contexts,
+    dtype: plan.kvPrecision,
+    nKvHeads: geometry.nKvHeads,
+    headDim: geometry.headDim,
+    arenaOfLayer,
+    pages: plan.sequences * kvPageCount(plan.contextTokens),
+    sequences: plan.sequences,
+    tablePages: kvPageCount(plan.contextTokens),
+  });
+  const forward = new ForwardPass(file, reader, contexts[0]!, globals, pool, plan.batchTokens);
+  return { contexts, layers, forward, pool, loader };
+}
+
+/** What all layers share: 0 … dFf − 1, and f32 `[dFf]` of scratch. */
+interface SharedByLayers {
+  readonly all: Uint32Array;
+  readonly reordered: Float32Array;
+}
+
+async function placeLayer(
+  parts: EngineParts,
+  index: number,
+  context: ArenaContext,
+  slotBase: Ptr,
+  loader: ResidentLoader,
+  { all, reordered }: SharedByLayers,
+): Promise<EngineLayer> {
+  const { plan, file, reader, config, signal } = parts;
+  const { geometry, weights: layout, records } = file.header;
+  const { arena, kernels, workspace, gapPtr } = context;
+  const weights = loader.layer(arena, index);
+  const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
+  const slotCount = plan.slotsByLayer[index]!;
+  const { dFf, dModel, activation } = geometry;
+  const slots = new NeuronSlots({
+    layer: index,
+    kernels,
+    workspace,
+    reader,
+    records: records[index]!,
+    weights: layout,
+    dModel,
+    dFf,
+    cache: createNeuronCache({ dFf, slotCount, policy: cachePolicy(config.policy, dFf) }),
+    slotBase,
+    all,
+    slotBias: weights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
+    upBias: weights.upBias,
+    checksums: await readRecordChecksums(file, index, signal),
+    gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
+  });
+  const sparse = new SparseFfn({ slots, activation, reordered, overlap: config.overlap });
+  return { index, context, weights, predictor, slots, sparse, streamed: new StreamedFfn(slots, activation) };
+}
+
+async function loadPredictorLayer(
+  { predictor, signal }: EngineParts,
+  layer: number,
+  kernels: Kernels,
+): Promise<PlacedPredictor> {
+  assert(predictor, "predicted mode has predictors");
+  const read = "readLayer" in predictor ? await predictor.readLayer(layer, signal) : predictor.layers[layer]!;
+  const { arena } = kernels;
+  const mark = arena.mark();
+  const placed = placePredictor(arena, read);
+  kernels.put(mark, arena.mark() - mark);
+  return placed;
+}

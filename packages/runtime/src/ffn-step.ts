@@ -1,0 +1,160 @@
+/**
+ * The FFN of a step: who chooses, when, and whether what is chosen goes through the slots or is streamed.
+ */
+import { paddedLength } from "@flashwick/core";
+import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
+import type { Engine, StepOptions } from "./engine.js";
+import type { EngineLayer } from "./engine-layer.js";
+import type { ForwardObserver } from "./forward-observer.js";
+import type { ForwardPass } from "./forward-pass.js";
+import type { StreamAhead } from "./layer-stream.js";
+import { PredictorChooser } from "./predictor-chooser.js";
+import { SEED_TOKENS } from "./sequence.js";
+import type { TokenMeter } from "./token-meter.js";
+
+/** What was chosen before attention, and whether the cache has admitted it. */
+export interface EarlyChoice {
+  readonly choice: Choice;
+  readonly isAdmitted: boolean;
+}
+
+export class FfnStep {
+  readonly #engine: Engine;
+  readonly #meter: TokenMeter;
+  readonly #forward: ForwardPass;
+  readonly #ahead: StreamAhead;
+  /** Layers whose caches have admitted the tokens of the last step. */
+  readonly throughSlots = new Set<EngineLayer>();
+  /** u8 `[dFf]` of scratch. */
+  readonly #counted: Uint8Array;
+
+  constructor(engine: Engine, forward: ForwardPass, ahead: StreamAhead) {
+    this.#engine = engine;
+    this.#meter = engine.meter;
+    this.#forward = forward;
+    this.#ahead = ahead;
+    this.#counted = new Uint8Array(engine.parts.file.header.geometry.dFf);
+  }
+
+  /**
+   * What makes reads fly during attention. In a parallel block the FFN's input is known before attention: sets are chosen, admitted and begun to
+   * be read, once and for all. Elsewhere a predictor may guess from the layer's input.
+   *
+   * @returns What was chosen; null if that comes after attention.
+   */
+  async beforeAttention(
+    layer: EngineLayer,
+    n: number,
+    chooser: Chooser,
+    options: StepOptions,
+  ): Promise<EarlyChoice | null> {
+    const { overlap, lookahead } = this.#engine.parts.config;
+    const { parallelBlock } = this.#engine.parts.file.header.geometry;
+    if (chooser === ALL_NEURONS) return null;
+    if (parallelBlock) {
+      if (!overlap || options.observer?.activations) return null;
+      const choice = await this.#choose(layer, n, chooser, options);
+      const isAdmitted = choice !== "all" && this.#isNarrow(layer, choice);
+      if (isAdmitted) await layer.sparse.admit(choice, this.#meter, options.signal);
+      return { choice, isAdmitted };
+    }
+    if (lookahead && n === 1 && chooser instanceof PredictorChooser) {
+      this.#meter.enter("predict");
+      this.#forward.normFfnInput(layer, 1);
+      layer.sparse.anticipate(await chooser.name(layer, 0), this.#meter, options.signal);
+    }
+    return null;
+  }
+
+  async #choose(layer: EngineLayer, n: number, chooser: Chooser, { observer, signal }: StepOptions): Promise<Choice> {
+    if (chooser === ALL_NEURONS) return "all";
+    this.#meter.enter("predict");
+    const choice = await chooser.choose(layer, n, this.#meter, signal);
+    if (choice !== "all" && observer?.named) {
+      for (const [row, set] of choice.entries()) observer.named(layer.index, set, this.#engine, row);
+    }
+    return choice;
+  }
+
+  /** Whether sets are better read neuron by neuron than the layer streamed in order. One token's set always is. */
+  #isNarrow({ slots }: EngineLayer, sets: readonly Uint32Array[]): boolean {
+    if (sets.length === 1) return true;
+    const { cache, dFf } = slots.parts;
+    const counted = this.#counted.fill(0);
+    let absent = 0;
+    for (const set of sets) {
+      for (const neuron of set) {
+        if (counted[neuron] === 1 || cache.slotOf(neuron) >= 0) continue;
+        counted[neuron] = 1;
+        absent++;
+      }
+    }
+    return absent <= this.#engine.parts.config.streamShare * dFf;
+  }
+
+  /**
+   * blockOut += the FFN of each token over its set.
+   *
+   * @param early What `beforeAttention` returned.
+   */
+  async compute(
+    layer: EngineLayer,
+    n: number,
+    chooser: Chooser,
+    early: EarlyChoice | null,
+    options: StepOptions,
+  ): Promise<void> {
+    const { observer, signal } = options;
+    const { blockOut, ffnInput } = layer.context.workspace;
+    await this.#showInput(layer, n, observer);
+    const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
+    const isAdmitted = early?.isAdmitted ?? false;
+    const streams = choice === "all" || observer?.activations !== undefined;
+    if (!streams && (isAdmitted || this.#isNarrow(layer, choice))) {
+      if (!isAdmitted) await layer.sparse.admit(choice, this.#meter, signal);
+      await layer.sparse.compute(blockOut, ffnInput, this.#meter, signal);
+      this.throughSlots.add(layer);
+    } else {
+      await this.#stream(layer, n, choice, options);
+    }
+  }
+
+  async #stream(
+    layer: EngineLayer,
+    n: number,
+    choice: Choice,
+    { observer, seedTokens = 0, seedLastRow = n - 1, signal }: StepOptions,
+  ): Promise<void> {
+    const { blockOut, ffnInput } = layer.context.workspace;
+    const sets = choice === "all" ? null : choice;
+    const onActivations = observer?.activations
+      ? (first: number, count: number, act: number, nTokens: number) =>
+          observer.activations!(layer.index, first, count, act, nTokens, layer.context.kernels, sets)
+      : undefined;
+    const keep = await this.#setsToKeep(layer, sets, seedTokens, seedLastRow);
+    const request = { nTokens: n, sets, onActivations, keep, signal };
+    await layer.streamed.compute(blockOut, ffnInput, request, this.#ahead, this.#meter);
+    if (keep.length > 0) await layer.streamed.seed(keep, this.#ahead, this.#meter, signal);
+  }
+
+  /** What the tokens up to `lastRow` use that are to leave their neurons in the cache, oldest first. */
+  async #setsToKeep(
+    layer: EngineLayer,
+    sets: readonly Uint32Array[] | null,
+    count: number,
+    lastRow: number,
+  ): Promise<readonly Uint32Array[]> {
+    if (count === 0) return [];
+    if (sets) return sets.slice(Math.max(0, lastRow + 1 - count), lastRow + 1);
+    if (!(this.#engine.chooser instanceof PredictorChooser)) return [];
+    this.#meter.enter("predict");
+    return await this.#engine.chooser.chooseForLast(layer, lastRow + 1, Math.min(count, SEED_TOKENS));
+  }
+
+  async #showInput({ context, index }: EngineLayer, n: number, observer: ForwardObserver | undefined): Promise<void> {
+    if (!observer?.ffnInput) return;
+    const { kernels, workspace } = context;
+    await kernels.take(workspace.ffnInput, 4 * n * paddedLength(this.#engine.parts.file.header.geometry.dModel));
+    await observer.ffnInput(index, workspace.ffnInput, n, kernels);
+  }
+}

@@ -1,0 +1,29 @@
+/** Looking into a forward pass. */
+import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { Engine } from "./engine.js";
+import type { TokenSpan } from "./token-meter.js";
+
+/** Everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
+export interface ForwardObserver {
+  /** FFN input of every token: f32 `[nTokens, pad(dModel)]`. May be waited for. */
+  ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void | Promise<void>;
+  /**
+   * Activations of neurons `first` … `first + count − 1`: f32 `[nTokens, pad(count)]`, before tokens are held to their own sets. Whoever asks for
+   * them has every layer streamed: all neurons are computed, whatever is chosen.
+   *
+   * @param sets What each token uses; null: all.
+   */
+  activations?(
+    layer: number,
+    first: number,
+    count: number,
+    act: Ptr,
+    nTokens: number,
+    kernels: Kernels,
+    sets: readonly Uint32Array[] | null,
+  ): void;
+  /** The set that the FFN uses for one token of a step, before the cache makes room for it; not called where all neurons are used. */
+  named?(layer: number, named: Uint32Array, engine: Engine, row: number): void;
+  /** Each phase and each batch of reads as it ends. */
+  span?(span: TokenSpan): void;
+}

@@ -1,0 +1,187 @@
+/**
+ * The arithmetic of a step around the FFN: embedding, norms, attention, head. Row t of every buffer belongs to token t of the step; rows of one
+ * sequence lie together.
+ */
+import { assert, type ModelGeometry, paddedLength } from "@flashwick/core";
+import type { ModelFile } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { ArenaContext } from "./arena-context.js";
+import type { EngineLayer } from "./engine-layer.js";
+import type { KvPool } from "./kv-pool.js";
+import type { GlobalWeights, Norm } from "./resident-weights.js";
+import { RowTable } from "./row-table.js";
+import type { TokenMeter } from "./token-meter.js";
+import { logitsBatch } from "./workspace.js";
+
+/** Consecutive tokens of one sequence in a step. */
+export interface StepSegment {
+  /** The sequence's page table. */
+  readonly table: number;
+  /** Of its first token in the step, and of that token in the sequence. */
+  readonly row: number;
+  readonly position: number;
+  readonly tokens: readonly number[];
+}
+
+/** Bytes of one activation vector of n elements. */
+const vectorBytes = (n: number) => 4 * paddedLength(n);
+
+export class ForwardPass {
+  readonly #geometry: ModelGeometry;
+  /** The first arena's, where embeddings and head are. */
+  readonly #first: ArenaContext;
+  readonly #globals: GlobalWeights;
+  readonly #pool: KvPool;
+  readonly #embeddings: RowTable;
+  readonly #positions: RowTable | null;
+  readonly #batchTokens: number;
+
+  constructor(
+    file: ModelFile,
+    reader: FlashReader,
+    first: ArenaContext,
+    globals: GlobalWeights,
+    pool: KvPool,
+    batchTokens: number,
+  ) {
+    this.#geometry = file.header.geometry;
+    this.#first = first;
+    this.#globals = globals;
+    this.#pool = pool;
+    this.#batchTokens = batchTokens;
+    this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
+    this.#positions =
+      this.#geometry.positions === "learned"
+        ? new RowTable(file, "position_embd.weight", globals.positions, reader)
+        : null;
+  }
+
+  /** Checks the tables that stay on flash. @throws {IntegrityError} `INTEGRITY_TENSOR`. */
+  async verifyTables(signal?: AbortSignal): Promise<void> {
+    await this.#embeddings.verify(signal);
+    await this.#positions?.verify(signal);
+  }
+
+  /** hidden = embeddings (+ positions), in the first arena. */
+  async embed(segments: readonly StepSegment[], meter: TokenMeter, signal?: AbortSignal): Promise<void> {
+    const { kernels, workspace: w } = this.#first;
+    const { projectIn } = this.#globals;
+    const tokens = segments.flatMap((segment) => segment.tokens);
+    const into = projectIn ? w.embedding : w.hidden;
+    await this.#embeddings.gather(kernels, into, tokens, w.rows, meter, signal);
+    if (projectIn) kernels.linear(w.hidden, w.embedding, projectIn, 0, tokens.length, w.scratch);
+    if (!this.#positions) return;
+    const { positionOffset, dModel } = this.#geometry;
+    const rows = segments.flatMap(({ position, tokens: own }) => own.map((_, i) => position + i + positionOffset));
+    await this.#positions.gather(kernels, w.blockOut, rows, w.rows, meter, signal);
+    kernels.add(w.hidden, w.blockOut, (tokens.length * vectorBytes(dModel)) / 4);
+  }
+
+  /** Where attention and FFN read the same residual stream: normed = norm(hidden), and the FFN's input. */
+  normParallel({ context, weights }: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = context;
+    this.#norm(kernels, w.normed, w.hidden, weights.attnNorm, n);
+    if (weights.ffnNorm) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm, n);
+  }
+
+  /** hidden += W_o · attention(norm(hidden)); in the form of OPT-350M, hidden = norm(hidden + W_o · attention(hidden)). */
+  attend(layer: EngineLayer, segments: readonly StepSegment[], n: number): void {
+    const { kernels, workspace: w } = layer.context;
+    const { parallelBlock, normBefore, dModel } = this.#geometry;
+    const { attnNorm, query, key, value, attnOutput } = layer.weights;
+    if (!parallelBlock && normBefore) this.#norm(kernels, w.normed, w.hidden, attnNorm, n);
+    const x = normBefore ? w.normed : w.hidden;
+    kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
+    kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
+    kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    for (const segment of segments) this.#attendSegment(layer, segment);
+    kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
+    kernels.add(w.hidden, w.blockOut, (n * vectorBytes(dModel)) / 4);
+    if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, attnNorm, n);
+  }
+
+  /** mixed = attention of the rows of one sequence over its own keys and values, which it stores first. */
+  #attendSegment({ index, context }: EngineLayer, { table, row, position, tokens }: StepSegment): void {
+    const { kernels, workspace: w } = context;
+    const { nHeads, nKvHeads, headDim, positions } = this.#geometry;
+    const count = tokens.length;
+    const queries = row * vectorBytes(nHeads * headDim);
+    const keys = row * vectorBytes(nKvHeads * headDim);
+    if (positions === "rotary") {
+      const tables = { cos: w.rotaryCos, sin: w.rotarySin, headDim };
+      kernels.rotate(w.query + queries, tables, nHeads, position, count);
+      kernels.rotate(w.key + keys, tables, nKvHeads, position, count);
+    }
+    const kv = this.#pool.cacheOf(table, index);
+    kernels.storeKv(kv, w.key + keys, w.value + keys, position, count);
+    const slopes = positions === "alibi" ? w.alibiSlopes : 0;
+    const shape = { nHeads, scale: 1 / Math.sqrt(headDim), slopes };
+    kernels.attention(w.mixed + queries, w.query + queries, kv, shape, position, count, w.scratch);
+  }
+
+  /** The input of an FFN that comes after attention, from the residual stream: normed, or as it is in the post-norm form of OPT-350M. */
+  normFfnInput({ context, weights }: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = context;
+    if (this.#geometry.normBefore) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm!, n);
+    else assert(w.ffnInput === w.hidden, "the FFN reads the residual stream in place");
+  }
+
+  /** blockOut = 0: what the FFN's sum begins with. */
+  clearFfnOutput({ context }: EngineLayer, n: number): void {
+    context.kernels.zero(context.workspace.blockOut, (n * vectorBytes(this.#geometry.dModel)) / 4);
+  }
+
+  /** hidden += the FFN's output and its bias; normed in the form of OPT-350M. */
+  addFfnOutput({ context, weights }: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = context;
+    const { dModel, normBefore } = this.#geometry;
+    // Unlike the paper's Algorithm, b_down is added after the sum over neurons: it belongs to no neuron.
+    const padded = (dModel + 3) & ~3;
+    for (let t = 0; weights.downBias !== 0 && t < n; t++) {
+      kernels.add(w.blockOut + t * vectorBytes(dModel), weights.downBias, padded);
+    }
+    kernels.add(w.hidden, w.blockOut, (n * vectorBytes(dModel)) / 4);
+    if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, weights.ffnNorm!, n);
+  }
+
+  /** Copies the residual stream from one arena to another. */
+  async carry(source: ArenaContext, target: ArenaContext, n: number): Promise<void> {
+    const bytes = n * vectorBytes(this.#geometry.dModel);
+    const { hidden } = source.workspace;
+    await source.kernels.take(hidden, bytes);
+    target.arena.bytes.set(source.arena.bytes.subarray(hidden, hidden + bytes), target.workspace.hidden);
+    target.kernels.put(target.workspace.hidden, bytes);
+  }
+
+  /** Hands out the logits of rows `first` … n − 1; each is valid during the call only. */
+  async head(first: number, n: number, onLogits: (row: number, logits: Float32Array) => void): Promise<void> {
+    const { vocabSize, dModel, normEpsilon } = this.#geometry;
+    const { kernels, workspace: w } = this.#first;
+    const { finalNorm, projectOut, head } = this.#globals;
+    const chunk = logitsBatch(this.#batchTokens);
+    for (let t = first; t < n; t += chunk) {
+      const count = Math.min(chunk, n - t);
+      let x = w.hidden + t * vectorBytes(dModel);
+      if (finalNorm) {
+        kernels.layerNorm(w.normed, x, finalNorm.weight, finalNorm.bias, dModel, count, normEpsilon);
+        x = w.normed;
+      }
+      if (projectOut) {
+        kernels.linear(w.embedding, x, projectOut, 0, count, w.scratch);
+        x = w.embedding;
+      }
+      kernels.linear(w.logits, x, head, 0, count, w.scratch);
+      const pending = kernels.take(w.logits, count * vectorBytes(vocabSize));
+      if (pending) await pending;
+      for (let i = 0; i < count; i++) {
+        onLogits(t + i, kernels.arena.f32(w.logits + i * vectorBytes(vocabSize), vocabSize));
+      }
+    }
+  }
+
+  #norm(kernels: Kernels, out: Ptr, x: Ptr, { weight, bias }: Norm, n: number): void {
+    const { dModel, normEpsilon } = this.#geometry;
+    kernels.layerNorm(out, x, weight, bias, dModel, n, normEpsilon);
+  }
+}

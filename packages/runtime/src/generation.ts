@@ -1,0 +1,258 @@
+/**
+ * From a prompt to tokens: prefill, then one step after another until the text is complete.
+ *
+ * Whether a step brings one token or several is the decoder's business; every token comes out alone, in order, with its share of what the step
+ * cost.
+ */
+import type { OnProgress, SpeculationStats, TokenStats } from "@flashwick/core";
+import type { Chooser } from "./chooser.js";
+import type { ForwardObserver } from "./forward-observer.js";
+import type { Sampler } from "./sampler.js";
+import type { Sequence } from "./sequence.js";
+import type { DecodedStep } from "./speculation/speculative-decoder.js";
+import { shareStats, sumStats } from "./step-stats.js";
+import type { TextStream } from "./text-stream.js";
+
+export type FinishReason = "length" | "eos" | "stop" | "aborted";
+
+export interface GeneratedToken {
+  /** Text that this token completes; empty while a character or a stop text is unfinished. */
+  readonly text: string;
+  /** Null for the last item, which only ends the run. */
+  readonly token: number | null;
+  /** What it cost to compute this token; of a step that brought several, its share. Null for a token that nothing comes after. */
+  readonly stats: TokenStats | null;
+  readonly finishReason: FinishReason | null;
+}
+
+/** How the token after a pending one is found. */
+export interface TokenDecoder {
+  step(pending: number, index: number, mostDrafts: number): Promise<DecodedStep>;
+}
+
+/** One token a step, as the chooser says. */
+export class PlainDecoder implements TokenDecoder {
+  readonly #sequence: Sequence;
+  readonly #chooser: Chooser;
+  readonly #sampler: Sampler;
+  readonly #observer: ForwardObserver | undefined;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(
+    sequence: Sequence,
+    chooser: Chooser,
+    sampler: Sampler,
+    observer: ForwardObserver | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#sequence = sequence;
+    this.#chooser = chooser;
+    this.#sampler = sampler;
+    this.#observer = observer;
+    this.#signal = signal;
+  }
+
+  async step(pending: number, index: number): Promise<DecodedStep> {
+    let token = 0;
+    const verifyCosts = await this.#sequence.extend([pending], {
+      chooser: this.#chooser,
+      logits: "last",
+      onLogits: (_, logits) => {
+        token = this.#sampler(logits, index);
+      },
+      observer: this.#observer,
+      signal: this.#signal,
+    });
+    return { tokens: [token], draftCosts: [], verifyCosts, drafted: 0 };
+  }
+}
+
+/** What a text begins with, computed: its sequence, the logits after it, and what that cost. */
+export interface Beginning {
+  readonly sequence: Sequence;
+  readonly logits: Float32Array;
+  readonly batches: readonly TokenStats[];
+  /** Tokens of the prompt whose keys and values were there already. */
+  readonly reused: number;
+}
+
+/**
+ * Takes in a prompt.
+ *
+ * @param continues The prompt goes on from what the sequence holds, whatever computed that; otherwise it replaces it, but for an exact beginning.
+ */
+export async function begin(
+  sequence: Sequence,
+  prompt: readonly number[],
+  continues: boolean,
+  options: { readonly onProgress?: OnProgress | undefined; readonly signal?: AbortSignal | undefined },
+): Promise<Beginning> {
+  const { signal } = options;
+  const report = (loaded: number) =>
+    options.onProgress?.({ phase: "prefill", loaded, total: prompt.length, unit: "tokens" });
+  if (!continues) return { sequence, ...(await sequence.prefill(prompt, signal, report)) };
+  const reused = sequence.length;
+  return { sequence, reused, ...(await sequence.extendDensely(prompt, signal, report)) };
+}
+
+/** The same, and tokens that were chosen after the prompt already, as `chooser` computes them. */
+export async function beginAgain(
+  sequence: Sequence,
+  prompt: readonly number[],
+  chosen: readonly number[],
+  chooser: Chooser,
+  signal: AbortSignal | undefined,
+): Promise<Beginning> {
+  const { batches, reused } = await sequence.prefill(prompt, signal);
+  let logits = new Float32Array(0);
+  const onLogits = (_: number, values: Float32Array) => {
+    logits = values.slice();
+  };
+  const steps = await sequence.extend(chosen, { chooser, logits: "last", onLogits, signal });
+  return { sequence, logits, batches: [...batches, ...steps], reused };
+}
+
+/** What a text may become. */
+export interface TextLimits {
+  readonly maxTokens: number;
+  /** Of the sequence, prompt included. */
+  readonly contextTokens: number;
+  /** Ends the text; null: nothing does. */
+  readonly eosTokenId: number | null;
+}
+
+/** What computes a text: replaced once, where a device is lost and the host goes on. */
+export interface GenerationRun {
+  readonly beginning: Beginning;
+  readonly decoder: TokenDecoder;
+}
+
+/** A text as it is generated: its tokens, what they cost, and why it ended. */
+export class Generation {
+  readonly tokens: number[] = [];
+  readonly decoded: TokenStats[] = [];
+  finishReason: FinishReason = "length";
+  readonly #limits: TextLimits;
+  readonly #sampler: Sampler;
+  readonly #text: TextStream | null;
+  readonly #recover: (error: unknown, chosen: readonly number[]) => Promise<GenerationRun>;
+  #run: GenerationRun;
+  /** Chosen, computed, and not handed out yet; and the shares of their step's cost. */
+  readonly #ahead: number[] = [];
+  readonly #paid: TokenStats[] = [];
+  #steps = 0;
+  #drafted = 0;
+  #accepted = 0;
+  #draftMs = 0;
+  #verifyMs = 0;
+
+  /** @param recover After a failed step: what to go on with, from the prompt and the tokens chosen so far; throws where nothing can. */
+  constructor(
+    run: GenerationRun,
+    limits: TextLimits,
+    sampler: Sampler,
+    text: TextStream | null,
+    recover: (error: unknown, chosen: readonly number[]) => Promise<GenerationRun>,
+  ) {
+    this.#run = run;
+    this.#limits = limits;
+    this.#sampler = sampler;
+    this.#text = text;
+    this.#recover = recover;
+  }
+
+  get beginning(): Beginning {
+    return this.#run.beginning;
+  }
+
+  /** Null without a drafter. */
+  speculation(drafter: string | null): SpeculationStats | null {
+    if (drafter === null) return null;
+    const tokensPerStep = this.#steps > 0 ? this.decoded.length / this.#steps : 0;
+    return {
+      drafter,
+      drafted: this.#drafted,
+      accepted: this.#accepted,
+      steps: this.#steps,
+      tokensPerStep,
+      draftMs: this.#draftMs,
+      verifyMs: this.#verifyMs,
+    };
+  }
+
+  /** The next token; null when the text is complete. */
+  async next(): Promise<GeneratedToken | null> {
+    const { maxTokens, eosTokenId } = this.#limits;
+    if (this.finishReason !== "length" || this.tokens.length >= maxTokens) return null;
+    const isFirst = this.tokens.length === 0;
+    if (!isFirst && this.#ahead.length === 0) return null;
+    const token = isFirst ? this.#sampler(this.beginning.logits, 0) : this.#ahead.shift()!;
+    if (token === eosTokenId) {
+      this.finishReason = "eos";
+      return null;
+    }
+    this.tokens.push(token);
+    const text = this.#text?.push(token) ?? "";
+    if (this.#text?.stopped) {
+      this.finishReason = "stop";
+      return { text, token, stats: null, finishReason: null };
+    }
+    return { text, token, stats: await this.#compute(token), finishReason: null };
+  }
+
+  /**
+   * When the text is complete: the sequence holds the text and no more, whatever was computed ahead; a last token that was not computed is noted.
+   *
+   * @param promptEnd Tokens of the sequence before the first generated one.
+   */
+  settle(promptEnd: number): void {
+    const { sequence } = this.beginning;
+    const length = Math.min(sequence.length, promptEnd + this.tokens.length);
+    sequence.rollback(length);
+    sequence.setPending(this.tokens.slice(length - promptEnd));
+  }
+
+  /** Text that was held back, when nothing more comes. */
+  end(): string {
+    return this.#text?.end() ?? "";
+  }
+
+  /** Computes a token unless that is done, or nothing comes after it; returns its share of the cost. */
+  async #compute(token: number): Promise<TokenStats | null> {
+    const { maxTokens, contextTokens } = this.#limits;
+    if (this.#paid.length === 0) {
+      const wanted = maxTokens - this.tokens.length;
+      // The last token of all needs no logits after it, nor does one at the end of the context.
+      const room = contextTokens - this.beginning.sequence.length;
+      if (wanted === 0 || room === 0) return null;
+      const step = await this.#step(token, Math.min(wanted, room) - 1);
+      this.#steps++;
+      this.#drafted += step.drafted;
+      this.#accepted += step.tokens.length - 1;
+      const [drafting, verifying] = [sumStats(step.draftCosts), sumStats(step.verifyCosts)];
+      this.#draftMs += drafting.ms;
+      this.#verifyMs += verifying.ms;
+      const share = shareStats(sumStats([drafting, verifying]), step.tokens.length);
+      this.#paid.push(...step.tokens.map(() => share));
+      this.#ahead.push(...step.tokens);
+    }
+    const stats = this.#paid.shift()!;
+    this.decoded.push(stats);
+    return stats;
+  }
+
+  async #step(pending: number, mostDrafts: number): Promise<DecodedStep> {
+    try {
+      return await this.#run.decoder.step(pending, this.tokens.length, mostDrafts);
+    } catch (error) {
+      this.#run = await this.#recover(error, this.tokens);
+      const { logits, batches } = this.beginning;
+      return {
+        tokens: [this.#sampler(logits, this.tokens.length)],
+        draftCosts: [],
+        verifyCosts: batches.slice(-1),
+        drafted: 0,
+      };
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The pages that keys and values of all sequences live in: 16 tokens of all layers each, allocated once.
+ *
+ * A page has a part in every arena, with the layers that lie there. Sequences hold pages through tables of addresses that the attention kernels
+ * read; sequences with an equal beginning share its pages, which are counted.
+ *
+ * Invariants: a page is free, or has as many holders as `#holders` says; a shared page is never written.
+ */
+import { assert, BudgetError, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
+import type { KvCache, KvDType, Ptr } from "@flashwick/kernels";
+import type { ArenaContext } from "./arena-context.js";
+
+export interface KvPoolParts {
+  readonly contexts: readonly ArenaContext[];
+  readonly dtype: KvDType;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  /** Arena of each layer; ascending. */
+  readonly arenaOfLayer: readonly number[];
+  /** Pages in all. */
+  readonly pages: number;
+  /** Sequences that may be open at once, and pages of the longest one. */
+  readonly sequences: number;
+  readonly tablePages: number;
+}
+
+export class KvPool {
+  readonly #parts: KvPoolParts;
+  /** By arena: where page 0 begins, and bytes of a page there. */
+  readonly #bases: readonly Ptr[];
+  readonly #pageBytes: readonly number[];
+  /** By layer: where its part begins in a page of its arena. */
+  readonly #layerOffsets: readonly number[];
+  readonly #holders: Uint32Array;
+  readonly #freePages: number[];
+  readonly #freeTables: number[];
+
+  constructor(parts: KvPoolParts) {
+    this.#parts = parts;
+    const { contexts, arenaOfLayer, pages, sequences } = parts;
+    const partBytes = kvPartBytes(parts.dtype, parts.nKvHeads, parts.headDim);
+    const layersBefore = new Array<number>(contexts.length).fill(0);
+    this.#layerOffsets = arenaOfLayer.map((arena) => partBytes * layersBefore[arena]!++);
+    this.#pageBytes = layersBefore.map((layers) => layers * partBytes);
+    this.#bases = contexts.map(({ arena }, a) => arena.allocate(pages * this.#pageBytes[a]!));
+    this.#holders = new Uint32Array(pages);
+    this.#freePages = descending(pages);
+    this.#freeTables = descending(sequences);
+  }
+
+  /** Sequences that hold a table. */
+  get openTables(): number {
+    return this.#parts.sequences - this.#freeTables.length;
+  }
+
+  /** A layer's keys and values of the sequence that holds `table`. */
+  cacheOf(table: number, layer: number): KvCache {
+    const { dtype, nKvHeads, headDim, arenaOfLayer } = this.#parts;
+    const pages = this.#entryPtr(table, 0, arenaOfLayer[layer]!);
+    return { dtype, pages, offsetBytes: this.#layerOffsets[layer]!, nKvHeads, headDim };
+  }
+
+  /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many sequences are open as were planned for. */
+  openTable(): number {
+    const table = this.#freeTables.pop();
+    if (table !== undefined) return table;
+    const { sequences } = this.#parts;
+    throw new BudgetError(
+      "BUDGET_SEQUENCES",
+      `${sequences} sequences are open, as many as were planned for; release one, or open the model with more maxSequences`,
+      { details: { sequences } },
+    );
+  }
+
+  closeTable(table: number): void {
+    this.#freeTables.push(table);
+  }
+
+  /** A page of the caller's own. @throws {BudgetError} `BUDGET_KV_PAGES` if none is left; nothing has changed then. */
+  allocate(): number {
+    const page = this.#freePages.pop();
+    if (page === undefined) {
+      const tokens = this.#parts.pages * KV_PAGE_TOKENS;
+      throw new BudgetError(
+        "BUDGET_KV_PAGES",
+        `the ${tokens} tokens of keys and values that were planned for are in use; release a sequence, or open the model with more contextTokens`,
+        { details: { tokens } },
+      );
+    }
+    this.#holders[page] = 1;
+    return page;
+  }
+
+  /** One more holder. */
+  share(page: number): void {
+    assert(this.#holders[page]! > 0, "only a page in use is shared");
+    this.#holders[page]!++;
+  }
+
+  isShared(page: number): boolean {
+    return this.#holders[page]! > 1;
+  }
+
+  /** One holder less; the last one frees the page. */
+  release(page: number): void {
+    assert(this.#holders[page]! > 0, "only a page in use is released");
+    if (--this.#holders[page]! === 0) this.#freePages.push(page);
+  }
+
+  /** Enters a page into a table, in every arena. */
+  enter(table: number, index: number, page: number): void {
+    for (const [a, { arena, kernels }] of this.#parts.contexts.entries()) {
+      const entry = this.#entryPtr(table, index, a);
+      arena.u32(entry, 1)[0] = this.#addressOf(page, a);
+      kernels.put(entry, 4);
+    }
+  }
+
+  /** Copies a page's keys and values. */
+  async copy(from: number, to: number): Promise<void> {
+    for (const [a, { arena, kernels }] of this.#parts.contexts.entries()) {
+      const bytes = this.#pageBytes[a]!;
+      const [source, target] = [this.#addressOf(from, a), this.#addressOf(to, a)];
+      const pending = kernels.take(source, bytes);
+      if (pending) await pending;
+      arena.bytes.copyWithin(target, source, source + bytes);
+      kernels.put(target, bytes);
+    }
+  }
+
+  #addressOf(page: number, arena: number): Ptr {
+    return this.#bases[arena]! + page * this.#pageBytes[arena]!;
+  }
+
+  #entryPtr(table: number, index: number, arena: number): Ptr {
+    return this.#parts.contexts[arena]!.pageTables + 4 * (table * this.#parts.tablePages + index);
+  }
+}
+
+/** count − 1 … 0: a stack whose first element to be taken is 0. */
+function descending(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => count - 1 - i);
+}

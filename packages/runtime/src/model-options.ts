@@ -1,0 +1,118 @@
+/** What a model is made of, and how it and its requests are told to work. */
+import type { DeviceLostError, OnProgress, Predictor, PredictorSource } from "@flashwick/core";
+import type { DeviceProfile, KvPrecision, RunPlan } from "@flashwick/cost-model";
+import type { ModelFile } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
+import type { CachePolicyChoice } from "./cache-policy.js";
+import type { NeuronMode } from "./engine-config.js";
+import type { ForwardObserver } from "./forward-observer.js";
+import type { SamplingOptions } from "./sampler.js";
+import type { Sequence } from "./sequence.js";
+import type { Drafter } from "./speculation/drafter.js";
+
+export interface ModelOptions {
+  /** Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: everything resident. */
+  readonly dramBudgetBytes?: number | undefined;
+  /**
+   * Tokens of keys and values that every sequence has room for. Default: what each request needs, so that a longer one loads the model anew;
+   * conversations and servers say beforehand.
+   */
+  readonly contextTokens?: number | undefined;
+  /** Sequences that may be open at once; each takes the memory of its keys and values. Default 1. */
+  readonly maxSequences?: number | undefined;
+  /** `predicted` needs a predictor. Default: predicted if there is one, else dense. */
+  readonly mode?: NeuronMode | undefined;
+  /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
+  readonly threshold?: number | undefined;
+  /**
+   * Resident neurons are named from a threshold lower by this much: better quality for no reads. Default 0: with any other the output depends
+   * on what the neuron cache holds.
+   */
+  readonly residentMargin?: number | undefined;
+  /** Default `window`. */
+  readonly policy?: CachePolicyChoice["policy"] | undefined;
+  /** Tokens whose neurons stay; default: as many as fit. */
+  readonly windowTokens?: number | undefined;
+  /** Precision of keys and values; `auto` (default): the best that fits the budget. */
+  readonly kvPrecision?: KvPrecision | "auto" | undefined;
+  /** Unneeded bytes between two flash reads up to which they become one; default: what the device is best with. */
+  readonly mergeGapBytes?: number | undefined;
+  /**
+   * Compute while reads fly. Default: as the platform found worth while. False waits for every read before computing anything. Either
+   * way gives the same bits.
+   */
+  readonly overlap?: boolean | undefined;
+  /** Guess and read ahead of each layer's attention; default: as the platform found worth while. Gives the same bits. */
+  readonly lookahead?: boolean | undefined;
+  /**
+   * Where a device computes: called when it is lost while `generate` runs. After `"continue"` the model goes on with WebAssembly, from the prompt and the
+   * tokens so far, as if it had never computed elsewhere. Default: the {@link DeviceLostError} is thrown.
+   */
+  readonly onDeviceLost?: ((error: DeviceLostError) => "continue" | "throw") | undefined;
+  /** How long a request may wait for its caller to take a token while others wait for it, milliseconds; they are then refused. Default 60,000. */
+  readonly idleTimeoutMs?: number | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  /** Ends whatever the model is doing, and closes it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What `openModel` of a platform hands over. */
+export interface ModelParts {
+  readonly file: ModelFile;
+  readonly reader: FlashReader;
+  readonly kernels: KernelFactory<Kernels>;
+  readonly backend: string;
+  readonly predictor: Predictor | PredictorSource | null;
+  /** Milliseconds, monotonic. */
+  readonly clock: () => number;
+  readonly maxArenaBytes?: number;
+  /** Arenas in shared memory: compute threads need it. */
+  readonly sharedMemory?: boolean;
+  /** Whether computing while single neurons are read pays here; default true. */
+  readonly overlap?: boolean;
+  /** Whether guessing ahead of attention pays here; default: where reads overlap. */
+  readonly lookahead?: boolean | undefined;
+  /** Threads that compute; default 1. For reports. */
+  readonly threads?: number;
+  /** What this machine can do: predictions stand on it. */
+  readonly profile?: DeviceProfile | null;
+  /** What `readers`, `threads` and the rest were chosen by, for people; null: by hand or by rule. */
+  readonly plan?: RunPlan | null;
+  /** Tells whoever computes that an arena will not be used any more. */
+  readonly releaseArena?: (arena: Arena) => void;
+  /** Where a device computes: what else can. */
+  readonly withoutDevice?: Pick<ModelParts, "kernels" | "backend">;
+  /** Ends what belongs to the model beside its reader and its file. */
+  readonly onClose?: () => Promise<void>;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default 64. Generation also ends where the context does. */
+  readonly maxTokens?: number;
+  /** Texts that end the generation; they are not part of the text. */
+  readonly stop?: readonly string[];
+  /** Go on after the end-of-sequence token. */
+  readonly ignoreEos?: boolean;
+  /**
+   * A sequence of this model, which the prompt continues: what it holds is neither loaded nor computed again, and what is generated stays in it.
+   * Default: the model's own, of which a beginning is reused that the prompt shares with what was prefilled before.
+   */
+  readonly sequence?: Sequence | undefined;
+  /**
+   * The dense model's output, bit for bit, at nearly the speed of the sparse path: the predictor's neurons draft, a dense pass verifies
+   * several tokens at once. Needs predicted mode. Default false.
+   */
+  readonly lossless?: boolean | undefined;
+  /**
+   * Who drafts tokens that one step then verifies; the output is the same. `lookup`: what followed when the text last ended like this. `auto`: the same,
+   * while it pays. A {@link Drafter}: for instance another model. Default `off`.
+   */
+  readonly speculate?: "off" | "auto" | "lookup" | Drafter | undefined;
+  /** Tokens drafted at once; default `auto`: chosen at every step, from what was accepted and what steps cost. */
+  readonly draftTokens?: number | "auto" | undefined;
+  /** Looks into the forward pass of every decoded token. */
+  readonly observer?: ForwardObserver | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}

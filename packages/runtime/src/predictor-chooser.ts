@@ -1,0 +1,73 @@
+/** The paper's chooser: what each layer's predictor names (LLM in a flash, 3.1). */
+import { assert, paddedLength } from "@flashwick/core";
+import { nameNeurons, type PlacedPredictor } from "@flashwick/predictor";
+import type { Chooser, ChooserLayer } from "./chooser.js";
+
+export interface PredictorChoice {
+  /** Score (a logit) above which a neuron is named, for every layer; undefined: each layer's own. */
+  readonly threshold: number | undefined;
+  /**
+   * Neurons that are resident already are named from a threshold lower by this much. Above 0 the choice depends on what the cache holds, so it
+   * is made for one token at a time.
+   */
+  readonly residentMargin: number;
+}
+
+export class PredictorChooser implements Chooser {
+  readonly exact = false;
+  readonly #choice: PredictorChoice;
+
+  constructor(choice: PredictorChoice) {
+    this.#choice = choice;
+  }
+
+  async choose(layer: ChooserLayer, nTokens: number): Promise<readonly Uint32Array[]> {
+    if (nTokens === 1) return [await this.#chooseForOne(layer)];
+    assert(this.#choice.residentMargin === 0, "a choice that depends on the cache is made for one token at a time");
+    return await this.chooseForLast(layer, nTokens, nTokens);
+  }
+
+  /** The sets of the last `count` of `nTokens` tokens, oldest first. */
+  async chooseForLast(layer: ChooserLayer, nTokens: number, count: number): Promise<Uint32Array[]> {
+    const sets: Uint32Array[] = [];
+    for (let t = Math.max(0, nTokens - count); t < nTokens; t++) sets.push((await this.name(layer, t)).slice());
+    return sets;
+  }
+
+  /** What is named for vector `token` of the batch; a view, valid until the next call in this arena. */
+  async name(layer: ChooserLayer, token: number, margin = 0): Promise<Uint32Array> {
+    const { kernels, workspace } = layer.context;
+    const { dModel } = layer.slots.parts;
+    assert(layer.predictor, "predicted mode has predictors");
+    const x = workspace.ffnInput + 4 * token * paddedLength(dModel);
+    const scratch = { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch };
+    const above = this.#threshold(layer.predictor) - margin;
+    const count = await nameNeurons(kernels, layer.predictor, x, scratch, workspace.named, above);
+    return kernels.arena.u32(workspace.named, count);
+  }
+
+  async #chooseForOne(layer: ChooserLayer): Promise<Uint32Array> {
+    const { residentMargin } = this.#choice;
+    const named = await this.name(layer, 0, residentMargin);
+    return residentMargin > 0 ? await this.#dropAbsentBelow(layer, named) : named;
+  }
+
+  /** Of neurons above the lowered threshold, those that are resident or above the threshold itself, in place. */
+  async #dropAbsentBelow({ context, slots, predictor }: ChooserLayer, named: Uint32Array): Promise<Uint32Array> {
+    const { kernels, workspace } = context;
+    const { cache, dFf } = slots.parts;
+    const threshold = this.#threshold(predictor!);
+    await kernels.take(workspace.predictorScores, 4 * dFf);
+    const scores = kernels.arena.f32(workspace.predictorScores, dFf);
+    let count = 0;
+    for (const neuron of named) {
+      if (scores[neuron]! > threshold || cache.slotOf(neuron) >= 0) named[count++] = neuron;
+    }
+    return named.subarray(0, count);
+  }
+
+  /** A layer that names every neuron has no scores that a threshold could be held against. */
+  #threshold({ threshold: own }: PlacedPredictor): number {
+    return own === Number.NEGATIVE_INFINITY ? own : (this.#choice.threshold ?? own);
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * One sequence of tokens in an engine: what its keys and values hold, and how it grows, shrinks and forks.
+ *
+ * Invariants. Keys and values of tokens 0 … length − 1 are stored, in pages that only this sequence writes. What a step did not finish does not
+ * count: after a failure the sequence is as it was before, and usable. `exactLength` tells how many tokens from the beginning were computed
+ * as the dense model does; those may serve any sequence that begins the same, the others only as what they are.
+ */
+import { assert, DisposedError, InputError, KV_PAGE_TOKENS, type TokenStats } from "@flashwick/core";
+import { ALL_NEURONS, type Chooser } from "./chooser.js";
+import type { Engine } from "./engine.js";
+import type { ForwardObserver } from "./forward-observer.js";
+import type { KvPool } from "./kv-pool.js";
+
+/** Tokens whose sets fill the neuron caches after a prefill. */
+export const SEED_TOKENS = 8;
+
+export interface ExtendOptions {
+  /** Default: the engine's own, which is what its mode says. */
+  readonly chooser?: Chooser;
+  /** Which of the tokens' logits are wanted; default `none`. */
+  readonly logits?: "none" | "last" | "all";
+  /** @param position Of the token in the sequence. The logits after it are valid during the call only. */
+  readonly onLogits?: (position: number, logits: Float32Array) => void;
+  /** The neuron caches are to be filled for decoding with what this many of the last tokens use. Default 0. */
+  readonly seedTokens?: number;
+  readonly observer?: ForwardObserver | undefined;
+  /** Called after each step with how many of the tokens are done. */
+  readonly onProgress?: ((done: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Sequence {
+  readonly engine: Engine;
+  readonly #pool: KvPool;
+  /** Number of its page table. */
+  readonly #table: number;
+  readonly #pages: number[] = [];
+  readonly #tokens: number[] = [];
+  #exactLength = 0;
+  /** The last tokens of the text, where nothing needed their keys and values yet. */
+  #pending: readonly number[] = [];
+  #released = false;
+
+  /** @throws {BudgetError} `BUDGET_SEQUENCES`. Made by `Engine.openSequence`. */
+  constructor(engine: Engine, pool: KvPool) {
+    this.engine = engine;
+    this.#pool = pool;
+    this.#table = pool.openTable();
+  }
+
+  /** The tokens whose keys and values are stored. */
+  get tokens(): readonly number[] {
+    return this.#tokens;
+  }
+
+  get length(): number {
+    return this.#tokens.length;
+  }
+
+  get exactLength(): number {
+    return this.#exactLength;
+  }
+
+  /** For the engine: where the attention kernels find keys and values. */
+  get table(): number {
+    return this.#table;
+  }
+
+  /**
+   * Appends tokens: computes them in steps as wide as the engine's batches, and stores their keys and values.
+   *
+   * @returns What each step cost. After an error the sequence holds the steps that were finished.
+   * @throws {InputError} `INPUT_CONTEXT_LENGTH` for more tokens than a sequence may have; nothing has been computed then. {BudgetError}
+   *   `BUDGET_KV_PAGES`, likewise.
+   */
+  async extend(tokens: readonly number[], options: ExtendOptions = {}): Promise<TokenStats[]> {
+    const { chooser = this.engine.chooser, logits = "none", onLogits, seedTokens = 0, observer, signal } = options;
+    await this.reserve(tokens.length);
+    const { batchTokens } = this.engine;
+    const steps: TokenStats[] = [];
+    for (let at = 0; at < tokens.length; at += batchTokens) {
+      const batch = tokens.slice(at, at + batchTokens);
+      const isLast = at + batch.length === tokens.length;
+      const first = this.length;
+      const stats = await this.engine.step(
+        batch.map((token) => ({ sequence: this, token })),
+        chooser,
+        {
+          logits: logits === "last" && !isLast ? "none" : logits,
+          onLogits: (row, values) => onLogits?.(first + row, values),
+          seedTokens: isLast ? seedTokens : 0,
+          observer,
+          signal,
+        },
+      );
+      steps.push(stats);
+      options.onProgress?.(at + batch.length);
+    }
+    return steps;
+  }
+
+  /**
+   * Takes in a prompt, which replaces what the sequence holds: a beginning that is the same and exact is kept. Dense, hence exact.
+   *
+   * @returns The logits after its last token (a copy), what each step cost, and how many tokens were kept.
+   */
+  async prefill(
+    prompt: readonly number[],
+    signal?: AbortSignal,
+    onProgress?: (done: number) => void,
+  ): Promise<{ logits: Float32Array; batches: TokenStats[]; reused: number }> {
+    const reused = Math.min(this.sharedLength(prompt), this.#exactLength, prompt.length - 1);
+    this.rollback(reused);
+    const done = await this.extendDensely(prompt.slice(reused), signal, (count) => onProgress?.(reused + count));
+    return { ...done, reused };
+  }
+
+  /**
+   * Appends tokens as the dense model computes them, and leaves the neuron caches ready for decoding.
+   *
+   * @returns The logits after the last token (a copy), and what each step cost.
+   */
+  async extendDensely(
+    tokens: readonly number[],
+    signal?: AbortSignal,
+    onProgress?: (done: number) => void,
+  ): Promise<{ logits: Float32Array; batches: TokenStats[] }> {
+    let logits = new Float32Array(0);
+    const batches = await this.extend(tokens, {
+      chooser: ALL_NEURONS,
+      logits: "last",
+      onLogits: (_, values) => {
+        logits = values.slice();
+      },
+      seedTokens: SEED_TOKENS,
+      onProgress,
+      signal,
+    });
+    return { logits, batches };
+  }
+
+  /** Appends one token as the engine's mode says; the logits after it are valid until the next call. */
+  async decode(
+    token: number,
+    signal?: AbortSignal,
+    observer?: ForwardObserver,
+  ): Promise<{ logits: Float32Array; stats: TokenStats }> {
+    let logits = new Float32Array(0);
+    const [stats] = await this.extend([token], {
+      logits: "last",
+      onLogits: (_, values) => {
+        logits = values as Float32Array<ArrayBuffer>;
+      },
+      observer,
+      signal,
+    });
+    return { logits, stats: stats! };
+  }
+
+  /** Tokens that belong to the text after those that are stored, and are to be computed when it goes on. */
+  setPending(tokens: readonly number[]): void {
+    this.#pending = [...tokens];
+  }
+
+  /** The same, to be computed by the caller now. */
+  takePending(): readonly number[] {
+    const pending = this.#pending;
+    this.#pending = [];
+    return pending;
+  }
+
+  /** How many of `tokens` the sequence begins with. */
+  sharedLength(tokens: readonly number[]): number {
+    const most = Math.min(tokens.length, this.length);
+    let shared = 0;
+    while (shared < most && this.#tokens[shared] === tokens[shared]) shared++;
+    return shared;
+  }
+
+  /**
+   * Forgets all tokens from `length` on.
+   *
+   * @throws {InputError} `INPUT_INVALID` unless 0 ≤ length ≤ this.length.
+   */
+  rollback(length: number): void {
+    this.#assertOpen();
+    if (!Number.isInteger(length) || length < 0 || length > this.length) {
+      throw new InputError(
+        "INPUT_INVALID",
+        `rollback to ${length} tokens, expected an integer from 0 to the ${this.length} that the sequence has`,
+      );
+    }
+    this.#pending = [];
+    this.#tokens.length = length;
+    this.#exactLength = Math.min(this.#exactLength, length);
+    for (const page of this.#pages.splice(Math.ceil(length / KV_PAGE_TOKENS))) this.#pool.release(page);
+  }
+
+  /**
+   * A sequence that begins with all of this one's tokens and goes its own way from there. Pages are shared until one of the two writes to them.
+   *
+   * @throws {BudgetError} `BUDGET_SEQUENCES` if no further sequence was planned for.
+   */
+  fork(): Sequence {
+    this.#assertOpen();
+    const fork = new Sequence(this.engine, this.#pool);
+    for (const page of this.#pages) {
+      this.#pool.share(page);
+      fork.#append(page);
+    }
+    fork.#tokens.push(...this.#tokens);
+    fork.#exactLength = this.#exactLength;
+    return fork;
+  }
+
+  /** Gives its pages back. Safe to call twice. */
+  release(): void {
+    if (this.#released) return;
+    this.rollback(0);
+    this.#released = true;
+    this.#pool.closeTable(this.#table);
+  }
+
+  /**
+   * Makes sure that `count` more tokens have pages of this sequence's own to go to.
+   *
+   * @throws {InputError} `INPUT_CONTEXT_LENGTH`. {BudgetError} `BUDGET_KV_PAGES`. Nothing is lost then.
+   */
+  async reserve(count: number): Promise<void> {
+    this.#assertOpen();
+    const { contextTokens } = this.engine;
+    const length = this.length + count;
+    if (length > contextTokens) {
+      throw new InputError(
+        "INPUT_CONTEXT_LENGTH",
+        `the sequence would have ${length} tokens, but the engine was planned for ${contextTokens}; open the model with more contextTokens, or ` +
+          `begin a new sequence`,
+        { details: { tokens: length, contextTokens } },
+      );
+    }
+    const writes = Math.floor(this.length / KV_PAGE_TOKENS);
+    const wanted = Math.ceil(length / KV_PAGE_TOKENS);
+    const shared = this.#pages[writes];
+    if (count > 0 && shared !== undefined && this.#pool.isShared(shared)) {
+      const own = this.#pool.allocate();
+      await this.#pool.copy(shared, own);
+      this.#pages[writes] = own;
+      this.#pool.enter(this.#table, writes, own);
+      this.#pool.release(shared);
+    }
+    const before = this.#pages.length;
+    try {
+      while (this.#pages.length < wanted) this.#append(this.#pool.allocate());
+    } catch (error) {
+      for (const page of this.#pages.splice(before)) this.#pool.release(page);
+      throw error;
+    }
+  }
+
+  /** For the engine, after a step: these tokens' keys and values are stored now. */
+  commit(tokens: readonly number[], exact: boolean): void {
+    assert(this.length + tokens.length <= this.#pages.length * KV_PAGE_TOKENS, "a step writes to reserved pages only");
+    if (exact && this.#exactLength === this.length) this.#exactLength += tokens.length;
+    this.#tokens.push(...tokens);
+  }
+
+  #append(page: number): void {
+    this.#pool.enter(this.#table, this.#pages.length, page);
+    this.#pages.push(page);
+  }
+
+  #assertOpen(): void {
+    if (this.#released) throw new DisposedError("the sequence");
+  }
+}

@@ -1,0 +1,71 @@
+/** What a request wants drafted and by whom; checked before anything is computed. */
+import { InputError } from "@flashwick/core";
+import type { Engine } from "../engine.js";
+import type { EngineConfig } from "../engine-config.js";
+import type { GenerateOptions } from "../model-options.js";
+import type { Drafter } from "./drafter.js";
+import { LookupDrafter } from "./lookup-drafter.js";
+import { SparseDrafter } from "./sparse-drafter.js";
+
+export interface SpeculationPlan {
+  /** The output is the dense model's. */
+  readonly lossless: boolean;
+  /** Null: one token a step. */
+  readonly drafter: { readonly name: string; make(engine: Engine): Drafter } | null;
+  /** A fixed number of drafts; null: as measured. */
+  readonly draftTokens: number | null;
+  /** … but at least so many: who asks for a drafter by name gets its drafts. */
+  readonly leastDraftTokens: number;
+}
+
+/** @throws {InputError} `INPUT_INVALID` for wishes that exclude each other. */
+export function planSpeculation(options: GenerateOptions, { mode, residentMargin }: EngineConfig): SpeculationPlan {
+  const { lossless = false, speculate = "off", draftTokens = "auto" } = options;
+  const isOff = speculate === "off" && !lossless;
+  if (draftTokens !== "auto" && !(Number.isInteger(draftTokens) && draftTokens >= 1)) {
+    throw new InputError("INPUT_INVALID", `draftTokens is ${draftTokens}, expected an integer of at least 1, or auto`);
+  }
+  if (lossless && mode !== "predicted") {
+    throw new InputError(
+      "INPUT_INVALID",
+      `a lossless run drafts with the sparse path, which needs a predictor, but the mode is ${mode}; give a predictor, or run without lossless: ` +
+        `${mode} mode is exact already`,
+    );
+  }
+  if (lossless && speculate !== "off") {
+    throw new InputError(
+      "INPUT_INVALID",
+      "a lossless run drafts with the sparse path; leave out speculate, or lossless",
+    );
+  }
+  if (!isOff && residentMargin > 0) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `with residentMargin ${residentMargin} a token's output depends on what the neuron cache holds, so drafts cannot be verified together; set it ` +
+        "to 0, or leave out speculation",
+    );
+  }
+  const fixed = draftTokens === "auto" ? null : draftTokens;
+  if (isOff) return { lossless, drafter: null, draftTokens: null, leastDraftTokens: 0 };
+  return {
+    lossless,
+    drafter: lossless ? SPARSE : drafterOf(speculate),
+    draftTokens: fixed,
+    leastDraftTokens: speculate === "auto" ? 0 : 1,
+  };
+}
+
+const SPARSE = { name: "sparse", make: (engine: Engine) => new SparseDrafter(engine.chooser) };
+const LOOKUP = { name: "lookup", make: () => new LookupDrafter() };
+
+function drafterOf(speculate: Exclude<GenerateOptions["speculate"], undefined>): SpeculationPlan["drafter"] {
+  if (speculate === "off") return null;
+  if (speculate === "auto" || speculate === "lookup") return LOOKUP;
+  if (typeof speculate === "string") {
+    throw new InputError(
+      "INPUT_INVALID",
+      `speculate is ${JSON.stringify(speculate)}, expected off, auto, lookup or a drafter`,
+    );
+  }
+  return { name: speculate.name, make: () => speculate };
+}

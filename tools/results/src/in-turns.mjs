@@ -1,0 +1,30 @@
+/** Comparing runs that a shared machine disturbs: in turns, so that a slow minute hits all of them, and by the median. */
+
+/**
+ * @template T
+ * @param {readonly (() => T | Promise<T>)[]} runs  What is compared.
+ * @param {number} rounds  How often each is run.
+ * @returns {Promise<T[][]>}  Results of each run, by round. Every other round goes backwards.
+ */
+export async function inTurns(runs, rounds) {
+  const results = runs.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    const order = [...runs.keys()];
+    if (round % 2 === 1) order.reverse();
+    for (const index of order) results[index][round] = await runs[index]();
+  }
+  return results;
+}
+
+/** @param {readonly number[]} values @returns {number} */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The ratio of each round, and with it its spread. @param {readonly number[]} a @param {readonly number[]} b */
+export function ratios(a, b) {
+  const each = a.map((value, round) => value / b[round]);
+  return { median: median(each), least: Math.min(...each), most: Math.max(...each) };
+}
