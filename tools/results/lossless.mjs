@@ -39,9 +39,13 @@ const prompt = readFileSync(join(root, "packages/demo-models/texts/evaluation.tx
 function run(file, budget, tokens, mode) {
   const program = join(root, "apps/cli/dist/flashwick.js");
   const args = ["run", file, "--prompt", prompt, "--max-tokens", `${tokens}`, "--dram-budget", `${budget}`];
-  const out = execFileSync(process.execPath, [program, ...args, "--kv-precision", "f16", ...mode, "--json", "--quiet"], {
-    maxBuffer: 1 << 28,
-  });
+  const out = execFileSync(
+    process.execPath,
+    [program, ...args, "--kv-precision", "f16", ...mode, "--json", "--quiet"],
+    {
+      maxBuffer: 1 << 28,
+    },
+  );
   const result = JSON.parse(out.toString("utf8"));
   console.error(`${file} ${mode.join(" ") || "sparse"}: ${result.stats.tokensPerSec.toPrecision(4)} tokens/s`);
   return result;

@@ -29,7 +29,9 @@ const prompt = readFileSync(join(root, "packages/demo-models/texts/evaluation.tx
 function run(checkout) {
   const program = join(resolve(checkout), "apps/cli/dist/flashwick.js");
   const args = ["run", model, "--prompt", prompt, "--max-tokens", flags.tokens, "--json", "--quiet", ...more];
-  const result = JSON.parse(execFileSync(process.execPath, [program, ...args], { maxBuffer: 1 << 28 }).toString("utf8"));
+  const result = JSON.parse(
+    execFileSync(process.execPath, [program, ...args], { maxBuffer: 1 << 28 }).toString("utf8"),
+  );
   console.error(checkout, result.stats.tokenMs.mean, result.stats.tokenMs.p50);
   return result;
 }
@@ -41,6 +43,8 @@ for (const [i, { tokens }] of after.entries()) {
 for (const figure of ["mean", "p50"]) {
   const ms = (runs) => runs.map(({ stats }) => stats.tokenMs[figure]);
   const over = ratios(ms(after), ms(before));
-  const of = [median(ms(before)), median(ms(after)), over.median, over.least, over.most].map((value) => value.toPrecision(4));
+  const of = [median(ms(before)), median(ms(after)), over.median, over.least, over.most].map((value) =>
+    value.toPrecision(4),
+  );
   console.log(`${figure}: ${of[0]} ms before, ${of[1]} after: ${of[2]} times (${of[3]} to ${of[4]})`);
 }

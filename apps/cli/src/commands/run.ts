@@ -62,7 +62,12 @@ export function runCommand(invocation: Invocation): Command {
         .argParser(speculate)
         .default("off"),
     )
-    .option("--draft-tokens <n>", "tokens drafted at once; auto: by what was accepted and what steps cost", draftTokens, "auto")
+    .option(
+      "--draft-tokens <n>",
+      "tokens drafted at once; auto: by what was accepted and what steps cost",
+      draftTokens,
+      "auto",
+    )
     .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)");
   return addEngineFlags(command, "sidecar").action(async (path: string, flags: RunFlags) => {
     requireOne(flags, ["prompt", "prompt-file", "tokens"]);
@@ -74,7 +79,13 @@ function run({ terminal }: Invocation, path: string, flags: RunFlags): Promise<n
   return withReport(terminal, flags, async (report) => {
     const text = flags.promptFile === undefined ? flags.prompt : await readText(flags.promptFile);
     const draft = await openDraftModel(flags.speculate, report);
-    const model = await openWithFlags(path, flags, "sidecar", report, draft?.plan(draftContext(draft, flags)).dram.total);
+    const model = await openWithFlags(
+      path,
+      flags,
+      "sidecar",
+      report,
+      draft?.plan(draftContext(draft, flags)).dram.total,
+    );
     let drafter: Drafter | null = null;
     try {
       drafter = draft && new ModelDrafter(draft, model);
