@@ -37,16 +37,26 @@ describe("flashwick plan", () => {
       device: "paper-m1-max",
       choice: { mode: "predicted", policy: "window" },
     });
-    for (const key of ["smallestBudgetBytes", "tokensPerSec", "bound", "alternatives", "memory", "limits", "prefill"]) {
-      expect(document[key]).toBeDefined();
-    }
-    const { perToken } = document;
+    const { perToken, memory, limits, prefill, alternatives } = document;
+    expect(document.tokensPerSec).toBeCloseTo(1000 / perToken.totalMs, 9);
+    expect(document.bound).toBe("compute");
+    // The overlap of both: whichever takes longer.
+    expect(limits.overlappedMs).toBe(Math.max(limits.dramMs, limits.flashMs));
+    expect(limits.bound).toBe("flash");
+    expect(perToken.totalMs).toBeGreaterThan(limits.overlappedMs);
+    expect(prefill).toMatchObject({ promptTokens: 128, totalMs: Math.max(prefill.readMs, prefill.computeMs) });
+    expect(alternatives.map(({ change }: { change: object }) => change)).toContainEqual({ mode: "dense" });
     const parts = ["exposedReadMs", "predictMs", "cacheMs", "checkMs", "attentionMs", "ffnMs", "headMs"];
     expect(perToken.totalMs).toBeCloseTo(
       parts.reduce((sum, key) => sum + perToken[key], 0),
       6,
     );
-    expect(document.memory.total).toBeLessThanOrEqual(document.memory.budget);
+    const { total, budget, ...shares } = memory as Record<string, number>;
+    expect(total).toBe(Object.values(shares).reduce((sum, bytes) => sum + bytes, 0));
+    expect(total).toBeLessThanOrEqual(budget!);
+    expect(budget).toBe(Math.floor(document.fileBytes / 2));
+    expect(document.smallestBudgetBytes).toBeGreaterThan(memory.resident);
+    expect(document.smallestBudgetBytes).toBeLessThan(total!);
   });
   it("answers from a config.json alone, and says what it assumed", async () => {
     const { status, document } = await json(config, "--preset", "nvme-pcie4", "--dtype", "int8");
