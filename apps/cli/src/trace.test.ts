@@ -65,10 +65,11 @@ describe("trace simulate", () => {
       expect(perToken.flashBytes).toBe(perToken.misses * document.recordBytes);
       expect(perToken.readMs).toBeGreaterThan(0);
       expect(row.recordsPerRead).toBeGreaterThanOrEqual(1);
-      expect(missShare).toBeLessThanOrEqual(1);
+      expect(missShare).toBeCloseTo(perToken.misses / perToken.named, 9);
     }
     for (const slots of [Math.round(0.4 * TINY.dFf), 200]) {
       const alike = document.rows.filter((row: { slots: number }) => row.slots === slots);
+      expect(alike).toHaveLength(6);
       const least = alike.find(({ policy }: { policy: string }) => policy === "clairvoyant");
       for (const { missShare } of alike) expect(least.missShare).toBeLessThanOrEqual(missShare);
     }

@@ -104,8 +104,8 @@ describe("a cache of one layer", () => {
   it("holds a whole layer after one token, where it fits", () => {
     const cache = createNeuronCache({ dFf: 64, slotCount: 64, policy: windowPolicy(1) });
     const all = Uint32Array.from({ length: 64 }, (_, i) => i);
-    for (const { slots } of cache.admit(all)) expect([...slots]).toEqual([...all]);
-    for (const { hits } of cache.admit(all)) expect(hits.length).toBe(64);
+    expect(Array.from(cache.admit(all), ({ slots }) => [...slots])).toEqual([[...all]]);
+    expect(Array.from(cache.admit(all), ({ hits }) => hits.length)).toEqual([64]);
   });
   it("expires the window also when a token names nothing", () => {
     const cache = createNeuronCache({ dFf: 16, slotCount: 3, policy: windowPolicy(2) });

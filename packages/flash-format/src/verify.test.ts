@@ -74,6 +74,7 @@ describe("verifyModelFile", () => {
     const seen: Progress[] = [];
     await verifyModelFile(file, { onProgress: (progress) => seen.push(progress) });
     expect(seen.at(-1)).toMatchObject({ phase: "verify", loaded: bytes.length, total: bytes.length, unit: "bytes" });
+    expect(seen.length).toBeGreaterThan(1);
     expect(seen.every(({ loaded }, i) => i === 0 || loaded >= seen[i - 1]!.loaded)).toBe(true);
   });
 

@@ -18,7 +18,7 @@ describe("batches beyond a panel of rows and a block of columns", () => {
     { op: "linear", check: "ranges", dtype, rows: 50, cols: 1032, nTokens: 16, bias: true },
     { op: "linear", check: "batch", dtype, rows: 40, cols: 4104, nTokens: 2, bias: false },
   ]);
-  for (const c of cases) it(titleOf(c), () => runConformanceCase(kernels, c));
+  for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
 
   it("scratch grows with columns and with vectors, so the largest serves all", () => {
     const sizes = [1, 2, 3, 15, 16, 17, 128].map((nTokens) => kernels.scratchBytes(1000, nTokens));

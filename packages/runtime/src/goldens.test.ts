@@ -24,6 +24,7 @@ const checkpoints = [
 async function expectReferenceLogits(model: Model, { cases }: Golden): Promise<void> {
   for (const { tokens, positions } of cases) {
     const probe = positions[0]!.probe.map(([token]) => token);
+    expect(probe.length).toBeGreaterThan(0);
     const scored = await scoreTokens(model, tokens, { top: 8, probe });
     expect(scored.length).toBe(positions.length);
     for (const [p, position] of positions.entries()) {
@@ -31,6 +32,7 @@ async function expectReferenceLogits(model: Model, { cases }: Golden): Promise<v
       for (const [i, [, logit]] of position.probe.entries()) {
         expect(Math.abs(scored[p]!.probe[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
       }
+      expect(position.top).toHaveLength(8);
       for (const [i, [, logit]] of position.top.entries()) {
         expect(Math.abs(scored[p]!.top[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
       }
@@ -52,6 +54,7 @@ for (const [name, ...dtypes] of checkpoints) {
 
       it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
         const model = await openFixture(name, { dtype });
+        let compared = 0;
         for (const { tokens, greedy, greedyMargins } of golden.cases) {
           const generated: number[] = [];
           for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
@@ -59,9 +62,11 @@ for (const [name, ...dtypes] of checkpoints) {
           }
           const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
           const certain = uncertain < 0 ? greedy.length : uncertain;
+          compared += certain;
           expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
           expect(generated.length).toBe(greedy.length);
         }
+        expect(compared).toBeGreaterThan(0);
         await model.close();
       });
     });
