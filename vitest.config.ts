@@ -1,4 +1,14 @@
 import { defineConfig } from "vitest/config";
+import { neededCapabilities, requiredCapabilities } from "./packages/test-capabilities/src/capability.js";
+import { VerdictReporter } from "./tools/test-report/src/verdict-reporter.js";
+
+const { FLASHWICK_TEST_COUNTS: countsFile } = process.env;
+
+const verdict = new VerdictReporter({
+  required: requiredCapabilities(),
+  neededBy: neededCapabilities,
+  countsFile: countsFile ?? null,
+});
 
 export default defineConfig({
   // Tests run on the sources of every package, so that a stale build can never pass or fail one.
@@ -6,7 +16,10 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["flashwick-source", "node", "import", "default"] } },
   test: {
     include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/*/src/**/*.test.ts"],
+    // A test that asserts nothing cannot fail.
+    expect: { requireAssertions: true },
     testTimeout: 60_000,
     maxWorkers: 2,
+    reporters: ["default", verdict],
   },
 });

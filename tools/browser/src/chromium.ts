@@ -30,6 +30,15 @@ export interface UnpackedChromium {
   readonly icd: string;
 }
 
+/** Why Chromium cannot run here; null if it can. */
+export function chromiumMissing(): string | null {
+  const { platform, arch } = process;
+  if (platform !== "linux" || arch !== "x64")
+    return `Chromium from npm is Linux's on x64; this is ${platform} on ${arch}`;
+  if (existsSync(fileURLToPath(new URL("../node_modules/@sparticuz/chromium/bin", import.meta.url)))) return null;
+  return "the npm package @sparticuz/chromium is not installed";
+}
+
 /** Unpacks once for each version of the package; later calls look only. */
 export async function unpackChromium(): Promise<UnpackedChromium> {
   // Its package.json is not among its exports: found where this package has its dependencies.

@@ -2,13 +2,14 @@
  * The lab, as built, in a real Chromium: a first visit ends in text, every panel shows something, nothing complains, and what a screenshot shows is
  * kept in the docs.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { build, chromium } from "./capabilities.js";
 import { launchProfile } from "./chromium.js";
 import { filesOf, labFolder, serveLab } from "./lab-site.js";
 import { openSite, type Site } from "./site.js";
@@ -18,9 +19,7 @@ const dist = labFolder;
 /** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
 const pictures = process.env.FLASHWICK_SCREENSHOTS ? here("../../../docs/pictures") : null;
 
-const isBuilt = existsSync(join(dist, "index.html"));
-
-describe.skipIf(!isBuilt)(isBuilt ? "the lab" : "the lab (skipped: not built)", () => {
+describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.title("the lab")), () => {
   let site: Site;
   let profiles: string;
   let visits = 0;

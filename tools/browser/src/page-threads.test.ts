@@ -16,6 +16,7 @@ import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
+import { chromium } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
 import { openSite, type Site } from "./site.js";
 
@@ -82,12 +83,12 @@ async function largestRendererBytes(of: Browser): Promise<number> {
   return Math.max(...sizes);
 }
 
-describe.each([
+describe.skipIf(chromium.isMissing).each([
   ["the reference", 0],
   ["WebAssembly on one thread", 1],
   ["WebAssembly on 2 threads, everything split that can be", 2],
   ["WebAssembly on 4 threads, everything split that can be", 4],
-])("in a worker of a page: %s", (_, threads) => {
+])(chromium.title("in a worker of a page: %s"), (_, threads) => {
   let results: readonly { readonly title: string; readonly failure: string | null }[];
   beforeAll(async () => {
     context = await browser.newContext();
@@ -105,7 +106,7 @@ describe.each([
   });
 });
 
-describe("a compute pool in a page", () => {
+describe.skipIf(chromium.isMissing)(chromium.title("a compute pool in a page"), () => {
   it.each([2, 3, 5])("gives one thread's bits on %i, whoever computes what", async (threads) => {
     const { result } = await call(await openPage("/pool"), "sameBits", { threads, rounds: 3 });
     expect(result).toEqual([true, true, true]);
@@ -134,7 +135,7 @@ describe("a compute pool in a page", () => {
     await expect.poll(workers, { timeout: 10_000 }).toBe(0);
   });
 
-  it.runIf(process.platform === "linux")("lets the memory of released arenas go, but perhaps of one", async () => {
+  it("lets the memory of released arenas go, but perhaps of one", async () => {
     const collecting = await launchChromium(["--js-flags=--expose-gc"]);
     try {
       context = await collecting.newContext();
@@ -179,7 +180,7 @@ describe("a compute pool in a page", () => {
   });
 });
 
-describe("a model in a page", () => {
+describe.skipIf(chromium.isMissing)(chromium.title("a model in a page"), () => {
   const NAME = "opt-demo.gguf";
   let dir: string;
   beforeAll(async () => {

@@ -14,6 +14,7 @@ import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
+import { chromium } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
 import { openSite, type Site } from "./site.js";
 
@@ -91,7 +92,7 @@ function checkSums(sums: readonly (readonly [number, number])[], stride: number)
   for (const [offset, sum] of sums) expect([offset, sum]).toEqual([offset, sumAt(offset, stride)]);
 }
 
-describe("the private file system of a page", () => {
+describe.skipIf(chromium.isMissing)(chromium.title("the private file system of a page"), () => {
   it("imports by range requests, checks every byte, lists, and is there after a reload", async () => {
     const page = await openPage();
     const { result, error } = await importDemo(page);

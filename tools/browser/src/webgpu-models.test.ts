@@ -3,7 +3,7 @@
  * device that is lost while a model generates.
  */
 import { execFile } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,6 +14,7 @@ import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
+import { build, program, webgpu } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
 import type { ModelOutcomes } from "./gpu-models.js";
 import { runOnDevice, swiftShaderEnvironment } from "./gpu-process.js";
@@ -83,10 +84,10 @@ async function inChromium(): Promise<ModelOutcomes> {
   }
 }
 
-describe.each([
+describe.skipIf(webgpu.isMissing).each([
   ["Node", inNode],
   ["Chromium", inChromium],
-] as const)("models on WebGPU in %s", (_, run) => {
+] as const)(webgpu.title("models on WebGPU in %s"), (_, run) => {
   let outcomes: ModelOutcomes;
   beforeAll(async () => {
     outcomes = await run();
@@ -119,31 +120,32 @@ describe.each([
   });
 });
 
-const command = repository("apps/cli/dist/flashwick.js");
+describe.skipIf(build.isMissing || webgpu.isMissing)(
+  webgpu.title(build.title("flashwick run --backend webgpu")),
+  () => {
+    const run = async (backend: string, env: NodeJS.ProcessEnv) => {
+      const model = join(folder, "falcon-demo.gguf");
+      const flags = ["--prompt", "In the beginning", "--max-tokens", "6", "--temperature", "0", "--dram-budget", "50%"];
+      const args = [program, "run", model, ...flags, "--backend", backend, "--json"];
+      return await promisify(execFile)(process.execPath, args, { env });
+    };
 
-describe.skipIf(!existsSync(command))("flashwick run --backend webgpu", () => {
-  const run = async (backend: string, env: NodeJS.ProcessEnv) => {
-    const model = join(folder, "falcon-demo.gguf");
-    const flags = ["--prompt", "In the beginning", "--max-tokens", "6", "--temperature", "0", "--dram-budget", "50%"];
-    const args = [command, "run", model, ...flags, "--backend", backend, "--json"];
-    return await promisify(execFile)(process.execPath, args, { env });
-  };
+    it("says what --backend wasm says, and who computed", async () => {
+      const env = await swiftShaderEnvironment();
+      const [webgpu, wasm] = [await run("webgpu", env), await run("wasm", env)].map(({ stdout }) => {
+        const lines = stdout.trimEnd().split("\n");
+        return JSON.parse(lines.at(-1)!) as { readonly text: string; readonly stats: { readonly backend: string } };
+      });
+      expect(webgpu!.stats.backend).toBe("webgpu");
+      expect(webgpu!.text).toBe(wasm!.text);
+    }, 60_000);
 
-  it("says what --backend wasm says, and who computed", async () => {
-    const env = await swiftShaderEnvironment();
-    const [webgpu, wasm] = [await run("webgpu", env), await run("wasm", env)].map(({ stdout }) => {
-      const lines = stdout.trimEnd().split("\n");
-      return JSON.parse(lines.at(-1)!) as { readonly text: string; readonly stats: { readonly backend: string } };
-    });
-    expect(webgpu!.stats.backend).toBe("webgpu");
-    expect(webgpu!.text).toBe(wasm!.text);
-  }, 60_000);
-
-  it("ends with status 1 and says what to do where there is no graphics processor", async () => {
-    const none = { ...process.env, VK_ICD_FILENAMES: "/nowhere/icd.json", LD_LIBRARY_PATH: "" };
-    await expect(run("webgpu", none)).rejects.toMatchObject({
-      code: 1,
-      stdout: expect.stringMatching(/no adapter was found.*compute on WebAssembly/),
-    });
-  }, 60_000);
-});
+    it("ends with status 1 and says what to do where there is no graphics processor", async () => {
+      const none = { ...process.env, VK_ICD_FILENAMES: "/nowhere/icd.json", LD_LIBRARY_PATH: "" };
+      await expect(run("webgpu", none)).rejects.toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/no adapter was found.*compute on WebAssembly/),
+      });
+    }, 60_000);
+  },
+);

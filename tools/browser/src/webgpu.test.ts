@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
+import { webgpu } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
 import { DEVICE_OPS } from "./gpu-driver.js";
 import type { DeviceTable } from "./gpu-host.js";
@@ -36,11 +37,11 @@ async function inChromium(): Promise<DeviceTable> {
   }
 }
 
-describe.each([
+describe.skipIf(webgpu.isMissing).each([
   ["Node", true, () => inNode()],
   ["Node, without subgroups", false, () => inNode("--no-subgroups")],
   ["Chromium", null, inChromium],
-] as const)("WebGPU in %s", (_, subgroups, run) => {
+] as const)(webgpu.title("WebGPU in %s"), (_, subgroups, run) => {
   let table: DeviceTable;
   beforeAll(async () => {
     table = await run();
@@ -56,7 +57,7 @@ describe.each([
   });
 });
 
-it("the README's example multiplies a matrix on the device", async () => {
+it.skipIf(webgpu.isMissing)(webgpu.title("the README's example multiplies a matrix on the device"), async () => {
   const readme = fileURLToPath(new URL("../../../packages/kernels-webgpu/README.md", import.meta.url));
   expect(await runOnDevice(["gpu-readme-node"], [readme])).toEqual([[-2, -2]]);
 });

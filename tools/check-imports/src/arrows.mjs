@@ -32,6 +32,8 @@ export const ARROWS = new Map([
     ],
   ],
   ["demo-models", []],
+  // For tests alone: no source that is shipped may import it.
+  ["test-capabilities", []],
 ]);
 
 /** Subpaths that exist for Node alone beside the `node/` folders: files under these may import `node:` modules. */

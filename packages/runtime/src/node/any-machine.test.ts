@@ -2,13 +2,14 @@
  * Design, invariant 1, with real files, threads and direct reads: the same logits bit for bit, however many threads compute,
  * however many read, whatever is merged, and however late a read comes. And the device has read what we say it has.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { KiB, MiB } from "@flashwick/core";
+import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
+import { directReadsMissing, makeDiskFolder } from "./disk-folder.fixture.js";
 import { type OpenModelOptions, openModel } from "./open-model.js";
 
 const PREDICTOR = fileURLToPath(
@@ -23,8 +24,7 @@ let dir: string;
 let path: string;
 let falconPath: string;
 beforeAll(async () => {
-  // Beside this file, since a temporary folder may be memory, where nothing can be read directly.
-  dir = mkdtempSync(join(fileURLToPath(new URL(".", import.meta.url)), "any-machine-"));
+  dir = makeDiskFolder("any-machine");
   path = join(dir, "opt-demo.gguf");
   writeFileSync(path, await modelBytes("opt-demo", "f16"));
   falconPath = join(dir, "falcon-demo.gguf");
@@ -39,12 +39,12 @@ interface Decoded {
   readonly ioMode: string;
 }
 
-/** Bytes that this process has caused the device to be read; null where nobody counts. */
-function deviceBytesRead(): number | null {
+/** Bytes that this process has caused the device to be read. NaN where nobody counts. */
+function deviceBytesRead(): number {
   try {
     return Number(/^read_bytes: (\d+)$/m.exec(readFileSync("/proc/self/io", "utf8"))![1]);
   } catch {
-    return null;
+    return Number.NaN;
   }
 }
 
@@ -65,8 +65,7 @@ async function decode(options: OpenModelOptions, file = path): Promise<Decoded> 
         logits.push(step.logits.slice() as Float32Array<ArrayBuffer>);
         flashBytes += step.stats.flashBytes;
       }
-      const after = deviceBytesRead();
-      const deviceBytes = before === null || after === null ? Number.NaN : after - before;
+      const deviceBytes = deviceBytesRead() - before;
       return { logits, flashBytes, deviceBytes, ioMode: model.parts.reader.mode };
     });
   } finally {
@@ -131,10 +130,12 @@ describe("falcon-demo, whose reads fly during attention, logits bit for bit", ()
 });
 
 describe("bytes read from the device", () => {
-  it("equal the engine's own count within 1 %", async ({ skip }) => {
+  const uncounted = Number.isNaN(deviceBytesRead()) ? "this system does not count a process's reads" : null;
+  const direct = capability("direct-io", directReadsMissing() ?? uncounted);
+
+  it.skipIf(direct.isMissing)(direct.title("equal the engine's own count within 1 %"), async () => {
     const { flashBytes, deviceBytes, ioMode } = await decode({ readers: 4, mergeGapBytes: 0 });
-    if (ioMode !== "direct") skip(`no direct reads in ${tmpdir()}`);
-    if (Number.isNaN(deviceBytes)) skip("this system does not count a process's reads");
+    expect(ioMode).toBe("direct");
     expect(Math.abs(deviceBytes / flashBytes - 1)).toBeLessThan(0.01);
   });
 });

@@ -1,0 +1,8 @@
+export {
+  CAPABILITIES,
+  type Capability,
+  type CapabilityName,
+  capability,
+  neededCapabilities,
+  requiredCapabilities,
+} from "./capability.js";

@@ -1,0 +1,43 @@
+/** The inner loop: every test but the long ones, in less than a minute on two cores. `test` runs them all. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+import whole from "./vitest.config.js";
+
+/** The longest files, by what takes the time: together more than three quarters of the whole run. */
+const LONG = [
+  // A browser, or a graphics processor in software.
+  "tools/browser/src/lab.test.ts",
+  "tools/browser/src/page-threads.test.ts",
+  "tools/browser/src/private-files.test.ts",
+  "tools/browser/src/webgpu.test.ts",
+  "tools/browser/src/webgpu-models.test.ts",
+  // Demo models over whole texts, at many settings, or enlarged.
+  "packages/runtime/src/quality.test.ts",
+  "packages/runtime/src/node/any-machine.test.ts",
+  "packages/runtime/src/predicted-run.test.ts",
+  "packages/runtime/src/goldens.test.ts",
+  "packages/runtime/src/mirror.test.ts",
+  "packages/runtime/src/odd-shapes.test.ts",
+  "apps/cli/src/engine.test.ts",
+  "apps/cli/src/calibrate.test.ts",
+  "tools/scale-model/src/scale-checkpoint.test.ts",
+  // Processes and threads that end badly, or in a memory control group.
+  "packages/runtime/src/node/failures.test.ts",
+  "packages/kernels-wasm/src/node/compute-pool.test.ts",
+  "apps/cli/src/bench/memory-group.test.ts",
+  // What measures: the device, the kernels, the network.
+  "packages/runtime/src/node/profile/measure-profile.test.ts",
+  "packages/kernels-wasm/src/node/measure-kernels.test.ts",
+  "packages/flash-io/src/http/http-source.test.ts",
+  "apps/cli/src/bench.test.ts",
+  // The whole repository, parsed again and again.
+  "tools/check-imports/src/check-imports.test.ts",
+];
+
+for (const file of LONG) {
+  if (!existsSync(fileURLToPath(new URL(file, import.meta.url))))
+    throw new Error(`vitest.quick.config.ts: ${file} is not there; correct the list`);
+}
+
+export default defineConfig({ ...whole, test: { ...whole.test, exclude: [...LONG, "**/node_modules/**"] } });
