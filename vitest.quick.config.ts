@@ -24,6 +24,7 @@ const LONG = [
   "tools/scale-model/src/scale-checkpoint.test.ts",
   // Processes and threads that end badly, or in a memory control group.
   "packages/runtime/src/node/failures.test.ts",
+  "packages/runtime/src/train/task-pool.test.ts",
   "packages/kernels-wasm/src/node/compute-pool.test.ts",
   "apps/cli/src/bench/memory-group.test.ts",
   // What measures: the device, the kernels, the network.

@@ -44,6 +44,16 @@ export interface PoolOptions {
   readonly workers: number;
   readonly onProgress?: ((task: number, progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Starts a worker thread. Default: as it is built. */
+  readonly launch?: LaunchTrainer | undefined;
+}
+
+/** Starts a thread that runs train-worker. */
+export type LaunchTrainer = () => Worker;
+
+/** The file stands beside this one, in the build. */
+function launchTrainer(): Worker {
+  return new Worker(new URL("./train-worker.js", import.meta.url));
 }
 
 /** The results of `tasks`, in their order. */
@@ -52,7 +62,7 @@ export async function runTasks<K extends keyof TaskResult>(
   tasks: readonly Extract<TrainingTask, { kind: K }>[],
   options: PoolOptions,
 ): Promise<TaskResult[K][]> {
-  const { workers, signal } = options;
+  const { workers, signal, launch = launchTrainer } = options;
   const results: TaskResult[K][] = new Array(tasks.length);
   let next = 0;
   if (workers === 0) {
@@ -65,7 +75,7 @@ export async function runTasks<K extends keyof TaskResult>(
   const threads: Worker[] = [];
   try {
     const lanes = Array.from({ length: Math.min(workers, tasks.length) }, async () => {
-      const thread = new Worker(new URL("./train-worker.js", import.meta.url));
+      const thread = launch();
       threads.push(thread);
       while (next < tasks.length) {
         const i = next++;

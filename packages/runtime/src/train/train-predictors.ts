@@ -23,7 +23,7 @@ import { measureSparsity } from "../measure-sparsity.js";
 import { Model } from "../model.js";
 import { openModel } from "../node/open-model.js";
 import type { MarkedDocument } from "./record-activations.js";
-import { type PoolOptions, runTasks } from "./task-pool.js";
+import { type LaunchTrainer, type PoolOptions, runTasks } from "./task-pool.js";
 import type { TaskContext } from "./training-task.js";
 import { cutDocuments, spreadDocuments, type TrainingDocument, trainingWindowTokens } from "./training-text.js";
 import { spreadLayers } from "./untrained-layer.js";
@@ -61,6 +61,11 @@ export interface TrainPredictorsOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** For tests. */
+export interface TrainingInternals {
+  readonly launch?: LaunchTrainer | undefined;
+}
+
 export interface TrainPredictorsResult {
   readonly predictor: Predictor;
   readonly trainTokens: number;
@@ -78,6 +83,15 @@ export interface TrainPredictorsResult {
 export async function trainPredictors(
   modelPath: string,
   options: TrainPredictorsOptions,
+): Promise<TrainPredictorsResult> {
+  return await trainOnThreads(modelPath, options);
+}
+
+/** The same, with the inside adjustable: tests run on sources, which a worker thread does not load by itself. */
+export async function trainOnThreads(
+  modelPath: string,
+  options: TrainPredictorsOptions,
+  { launch }: TrainingInternals = {},
 ): Promise<TrainPredictorsResult> {
   const model = await openModel(modelPath, { mode: "dense", predictor: null });
   try {
@@ -98,7 +112,7 @@ export async function trainPredictors(
       namedPerActive: options.namedPerActive ?? 2.2,
     };
     try {
-      const trained = await train(context, header, documents, layers, options);
+      const trained = await train(context, header, documents, layers, { ...options, launch });
       const sparsity = await measureHeldOut(model, trained.predictor, documents, options);
       return { ...trained, predictor: { ...trained.predictor, sparsity } };
     } finally {
@@ -161,13 +175,14 @@ async function train(
   header: ModelHeader,
   documents: readonly MarkedDocument[],
   layerNumbers: readonly number[],
-  options: TrainPredictorsOptions,
+  options: TrainPredictorsOptions & TrainingInternals,
 ): Promise<TrainPredictorsResult> {
   const { nLayers, dModel, dFf } = header.geometry;
   const pool = (phase: string, tasks: number): PoolOptions => ({
     workers: options.workers ?? availableParallelism(),
     onProgress: sumProgress(phase, tasks, options.onProgress),
     signal: options.signal,
+    launch: options.launch,
   });
   const parts = Array.from({ length: PARTS }, (_, part) => ({
     kind: "record" as const,
