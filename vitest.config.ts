@@ -17,8 +17,10 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts", "tools/*/src/**/*.test.ts"],
     // A test that asserts nothing cannot fail.
-    expect: { requireAssertions: true },
+    // Nor does a test say how long something may take: these time-outs tell a hang.
+    expect: { requireAssertions: true, poll: { timeout: 60_000 } },
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     maxWorkers: 2,
     reporters: ["default", verdict],
   },

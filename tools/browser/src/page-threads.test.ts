@@ -130,9 +130,9 @@ describe.skipIf(chromium.isMissing)(chromium.title("a compute pool in a page"), 
       return targetInfos.filter(({ type, url }) => type === "worker" && url.endsWith("/page-compute-worker.js")).length;
     };
     expect((await call(page, "open", { threads: 4 })).result).toBe(4);
-    await expect.poll(workers, { timeout: 10_000 }).toBe(3);
+    await expect.poll(workers).toBe(3);
     await call(page, "close");
-    await expect.poll(workers, { timeout: 10_000 }).toBe(0);
+    await expect.poll(workers).toBe(0);
   });
 
   it("lets the memory of released arenas go, but perhaps of one", async () => {
@@ -145,7 +145,7 @@ describe.skipIf(chromium.isMissing)(chromium.title("a compute pool in a page"), 
       expect(error).toBeUndefined();
       // What the worker that computes still refers to is another matter.
       await call(page, "collectGarbage");
-      await expect.poll(() => largestRendererBytes(collecting), { timeout: 20_000 }).toBeLessThan(240 * MiB);
+      await expect.poll(() => largestRendererBytes(collecting)).toBeLessThan(240 * MiB);
     } finally {
       await collecting.close();
     }

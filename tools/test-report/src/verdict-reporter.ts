@@ -3,7 +3,7 @@
  * `FLASHWICK_REQUIRE` names. `FLASHWICK_TEST_COUNTS` is a file that gets the line, too.
  */
 import { writeFileSync } from "node:fs";
-import type { Reporter, TestCase, TestModule, TestSuite } from "vitest/node";
+import type { Reporter, TestCase, TestModule, TestSuite, Vitest } from "vitest/node";
 import { judgeRun, type TestOutcome, type VerdictRequest } from "./run-verdict.js";
 
 export interface VerdictReporterOptions extends Pick<VerdictRequest, "required" | "neededBy"> {
@@ -16,9 +16,15 @@ const SKIPS_SHOWN = 20;
 
 export class VerdictReporter implements Reporter {
   readonly #options: VerdictReporterOptions;
+  /** With `-t`, what was skipped is what nobody asked for. */
+  #isFiltered = false;
 
   constructor(options: VerdictReporterOptions) {
     this.#options = options;
+  }
+
+  onInit(vitest: Vitest): void {
+    this.#isFiltered = vitest.config.testNamePattern !== undefined;
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
@@ -29,7 +35,7 @@ export class VerdictReporter implements Reporter {
       required,
       neededBy,
     });
-    if (skipped.length > 0) console.log(`\nSkipped:\n${shortened(skipped)}`);
+    if (skipped.length > 0 && !this.#isFiltered) console.log(`\nSkipped:\n${shortened(skipped)}`);
     if (complaints.length > 0) {
       console.error(`\nRefused, with FLASHWICK_REQUIRE=${required.join(",")}:\n${shortened(complaints)}`);
       process.exitCode = 1;
