@@ -1,3 +1,6 @@
+import { once as onceEmitted } from "node:events";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import { FlashwickError } from "@flashwick/core";
 import { Arena, type TrainingKernels } from "@flashwick/kernels";
@@ -58,6 +61,51 @@ describe("compute pool", () => {
     run(pool.kernels(arena));
     await pool.close();
     pool.release(arena);
+  });
+
+  it("lets a released arena be freed although a thread has seen it", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const BYTES = 192 * 2 ** 20;
+    const pool = await startPool({ threads: 2 });
+    const before = (() => {
+      const arena = new Arena(BYTES, true);
+      arena.bytes.fill(1);
+      pool.kernels(arena);
+      const resident = process.memoryUsage.rss();
+      pool.release(arena);
+      return resident;
+    })();
+    // The thread lets go of it when it comes to it: until it has, this goes on, and the test does not end.
+    while (process.memoryUsage.rss() > before - 0.8 * BYTES) {
+      await new Promise(setImmediate);
+      collect();
+    }
+    setFlagsFromString("--no-expose-gc");
+    await pool.close();
+  });
+
+  it("changes no flag of V8 when an arena is released: flags are the whole process's", async () => {
+    const before = runInNewContext("typeof gc");
+    const workers: Worker[] = [];
+    let broken = false;
+    const launch = (data: ThreadSetup) => {
+      const worker = launchWorker(data);
+      const post = worker.postMessage.bind(worker);
+      worker.postMessage = (message: object) => post(broken ? { ...message, memory: {} } : message);
+      return workers[workers.push(worker) - 1]!;
+    };
+    const pool = await startPool({ threads: 2 }, { launch });
+    const arena = new Arena(2 ** 20, true);
+    pool.kernels(arena);
+    pool.release(arena);
+    // A memory that cannot be instantiated ends the thread: then it has dealt with all messages before.
+    broken = true;
+    const ended = onceEmitted(workers[0]!, "error");
+    pool.kernels(new Arena(2 ** 20, true));
+    await ended;
+    expect(runInNewContext("typeof gc")).toBe(before);
+    await pool.close();
   });
 
   it("ends its threads, and may be closed twice", async () => {
