@@ -5,6 +5,7 @@
  * Invariant: all bytes are of one version of the file. A server that sends another ETag (or date) than the first time ends the source.
  */
 import { type ByteSource, FormatError, IoError, truncatedError } from "@flashwick/core";
+import { BLOCK_BYTES, BlockCache } from "./block-cache.js";
 
 export interface HttpSourceOptions {
   /** Default: the platform's. */
@@ -25,7 +26,6 @@ export interface HttpFile {
   readonly version: string | null;
 }
 
-const BLOCK_BYTES = 2 ** 20;
 const DEFAULT_TRIES = 4;
 const FIRST_PAUSE_MS = 200;
 
@@ -97,10 +97,11 @@ export class RangeRequests {
   /** @throws As {@link httpSource}; {IoError} `IO_FILE_CHANGED` if the file is another one than at first. */
   async read(offset: number, sizeBytes: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
     if (sizeBytes === 0) return new Uint8Array(0);
-    return await this.#trying(offset, signal, async () => {
+    return await this.#retry(offset, signal, async () => {
       const response = await this.#request(`bytes=${offset}-${offset + sizeBytes - 1}`, signal);
-      this.#checkVersion(response);
-      if (response.status !== 206) throw statusError(this.#url, response.status, offset);
+      const refused =
+        this.#changed(response) ?? (response.status === 206 ? null : statusError(this.#url, response.status, offset));
+      if (refused) throw await refuse(response, refused);
       const bytes = new Uint8Array(await response.arrayBuffer());
       // A connection that is cut ends a body early, and some platforms say nothing.
       if (bytes.length !== sizeBytes) throw new Error(`${bytes.length} of ${sizeBytes} bytes came`);
@@ -110,32 +111,34 @@ export class RangeRequests {
 
   async #request(range: string, signal: AbortSignal | undefined): Promise<Response> {
     const { fetch: request = fetch, headers } = this.#options;
-    return await this.#trying(0, signal, async () => {
+    return await this.#retry(0, signal, async () => {
       const response = await request(this.#url, {
         headers: { ...headers, range },
         // A cache between could join pieces of two versions.
         cache: "no-store",
         ...(signal ? { signal } : {}),
       });
-      if (response.status >= 500 || response.status === 429) throw new Error(`status ${response.status}`);
-      if (response.status >= 400) throw statusError(this.#url, response.status, 0);
+      const { status } = response;
+      if (status >= 500 || status === 429) throw await refuse(response, new Error(`status ${status}`));
+      if (status >= 400) throw await refuse(response, statusError(this.#url, status, 0));
       return response;
     });
   }
 
-  #checkVersion(response: Response): void {
+  /** What to throw if the answer is of another version of the file; null if it is of the same. */
+  #changed(response: Response): IoError | null {
     const expected = this.#file?.version ?? null;
     const found = versionOf(response);
-    if (expected === null || found === expected) return;
-    throw new IoError(
+    if (expected === null || found === expected) return null;
+    return new IoError(
       "IO_FILE_CHANGED",
       `${this.#url}: the file has changed on the server (version ${found}, it was ${expected}); open it again`,
       { details: { url: this.#url, expected, found } },
     );
   }
 
-  /** Again and again, unless it is of no use. */
-  async #trying<T>(offset: number, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  /** Tries `work` as often as the options say, unless it fails in a way that trying again does not change. */
+  async #retry<T>(offset: number, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     const tries = this.#options.tries ?? DEFAULT_TRIES;
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted();
@@ -156,6 +159,13 @@ export class RangeRequests {
 
 function isFinal(error: unknown): boolean {
   return error instanceof IoError || error instanceof FormatError;
+}
+
+/** Lets go of an answer that will not be read, so that its connection does not stay open; `why` is to be thrown. */
+async function refuse(response: Response, why: Error): Promise<Error> {
+  // The answer is refused either way, and so is one whose connection has broken already.
+  await response.body?.cancel().catch(() => {});
+  return why;
 }
 
 function versionOf({ headers }: Response): string | null {
@@ -180,54 +190,4 @@ async function pause(ms: number, signal: AbortSignal | undefined): Promise<void>
     const timer = setTimeout(done, ms);
     signal?.addEventListener("abort", done);
   });
-}
-
-/** The last blocks that were read: neighbours of what is asked for are asked for next. */
-class BlockCache {
-  readonly #blocks = new Map<number, Promise<Uint8Array>>();
-  readonly #sizeBytes: number;
-  readonly #kept: number;
-  readonly #fetchBlock: (offset: number, size: number, signal: AbortSignal | undefined) => Promise<Uint8Array>;
-
-  constructor(
-    sizeBytes: number,
-    kept: number,
-    fetchBlock: (offset: number, size: number, signal: AbortSignal | undefined) => Promise<Uint8Array>,
-  ) {
-    this.#sizeBytes = sizeBytes;
-    this.#kept = kept;
-    this.#fetchBlock = fetchBlock;
-  }
-
-  async read(target: Uint8Array, offset: number, signal: AbortSignal | undefined): Promise<void> {
-    const end = offset + target.byteLength;
-    for (let at = offset; at < end; ) {
-      const index = Math.floor(at / BLOCK_BYTES);
-      const block = await this.#block(index, signal);
-      const from = at - index * BLOCK_BYTES;
-      const count = Math.min(block.length - from, end - at);
-      target.set(block.subarray(from, from + count), at - offset);
-      at += count;
-    }
-  }
-
-  clear(): void {
-    this.#blocks.clear();
-  }
-
-  async #block(index: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
-    const known = this.#blocks.get(index);
-    if (known) {
-      // Asked for again: it goes last.
-      this.#blocks.delete(index);
-      this.#blocks.set(index, known);
-      return await known;
-    }
-    const offset = index * BLOCK_BYTES;
-    const pending = this.#fetchBlock(offset, Math.min(BLOCK_BYTES, this.#sizeBytes - offset), signal);
-    this.#blocks.set(index, pending);
-    pending.catch(() => this.#blocks.delete(index));
-    if (this.#blocks.size > this.#kept) this.#blocks.delete(this.#blocks.keys().next().value!);
-    return await pending;
-  }
 }
