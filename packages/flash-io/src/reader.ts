@@ -30,18 +30,32 @@ export interface FlashReader {
    * Begins to read `runs`, in order. One batch at a time: `wait()` for all of it comes before the next `start`.
    *
    * @param memory All bytes of the arena; the runs' pointers index it.
+   * @throws {DisposedError} after `close`. {InputError} `INPUT_INVALID` while a batch is in flight, or if `memory` must be shared and
+   *   is not. The signal's own reason if it is aborted already.
    */
   start(memory: Uint8Array, runs: readonly FlashRun[], signal?: AbortSignal): void;
   /**
-   * Returns when the first `runCount` runs of the batch have landed; by default all.
+   * Returns when the first `runCount` runs of the batch have landed; by default all. Once all have landed, the batch has ended.
    *
    * @throws {IoError} `IO_READ` naming file and offset. {FormatError} `FORMAT_TRUNCATED` if the file ends first.
    *   {IntegrityError} if the file is no longer the one that was opened. The signal's own reason when aborted.
-   *   Whatever is thrown: no read is in flight any more.
+   *   {DisposedError} when the reader was closed. Whatever is thrown: no read is in flight any more, and the batch has ended.
+   *   Readers that read on the calling thread throw all of this from `start`.
    */
   wait(runCount?: number): void | Promise<void>;
+  /**
+   * Returns when the runs of these indices have landed, whatever has become of the others: what arrives first can be used first.
+   *
+   * @param runs Indices into the batch, in any order. After the batch has ended, those of the last one, which have all landed.
+   * @throws As {@link wait}; {InputError} `INPUT_INVALID` if the batch has no such run.
+   * Cost: O(runs) for each look.
+   */
+  waitFor(runs: ArrayLike<number>): void | Promise<void>;
   /** Forgets a memory that no further batch will use, so that it can be freed. No batch may be in flight. */
   release(memory: Uint8Array): void;
-  /** Drains reads in flight, ends the threads, closes the file. Safe to call twice. */
+  /**
+   * Cancels a batch in flight, ends the threads, closes the file. Safe to call twice. Ends within seconds even if a thread hangs or has
+   * died: then a read that the system does not give back may still land in its memory.
+   */
   close(): Promise<void>;
 }

@@ -30,7 +30,7 @@ export async function measure(): Promise<void> {
   site.serve(
     "/opfs-reader-worker.js",
     "text/javascript",
-    readFileSync(here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js")),
+    await bundle(here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js")),
   );
   site.serveFile("/noise.bin", path);
   const browser = await launchProfile(join(dir, "profile"));

@@ -38,8 +38,8 @@ beforeAll(async () => {
   site = await openSite();
   site.serve("/", "text/html", readFileSync(here("test-page.html"), "utf8"));
   site.serve("/page-worker.js", "text/javascript", await bundle(here("page-worker.ts")));
-  const worker = readFileSync(here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js"));
-  site.serve("/opfs-reader-worker.js", "text/javascript", worker);
+  const worker = here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js");
+  site.serve("/opfs-reader-worker.js", "text/javascript", await bundle(worker));
   site.serveFile(`/${NAME}`, model);
   browser = await launchChromium();
 }, 120_000);

@@ -1,5 +1,7 @@
 /** A FlashReader over range requests: a model runs from a web server, slowly, without being fetched. */
+import { DisposedError, InputError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
+import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
 import { type HttpFile, type HttpSourceOptions, RangeRequests } from "./http-source.js";
 
@@ -22,6 +24,15 @@ export async function openHttpReader(
   return new HttpReader(requests, await requests.open(), options);
 }
 
+/** A batch in flight. */
+interface Batch {
+  /** By run: settled once it has landed. One that fails aborts all others with its error. */
+  readonly landed: readonly Promise<void>[];
+  readonly stop: AbortController;
+  /** Runs that have not landed. */
+  pending: number;
+}
+
 class HttpReader implements FlashReader {
   readonly name: string;
   readonly mode = "buffered";
@@ -32,8 +43,10 @@ class HttpReader implements FlashReader {
   readonly mergeGapBytes: number;
   readonly needsSharedMemory = false;
   readonly #requests: RangeRequests;
-  /** By run: settled once it has landed. */
-  #batch: Promise<void>[] = [];
+  #batch: Batch | null = null;
+  /** Runs of the last batch, in flight or not. */
+  #batchRuns = 0;
+  #closed = false;
 
   constructor(
     requests: RangeRequests,
@@ -47,41 +60,87 @@ class HttpReader implements FlashReader {
   }
 
   start(memory: Uint8Array, runs: readonly FlashRun[], signal?: AbortSignal): void {
-    // Lanes take the runs in turn: as many requests in flight as there are lanes, in the order of the runs.
-    const lanes = new Array<Promise<void>>(this.readers).fill(Promise.resolve());
+    if (this.#closed) throw new DisposedError(this.name);
+    signal?.throwIfAborted();
+    this.#refuseInFlight();
+    this.#batchRuns = runs.length;
+    if (runs.length === 0) return;
     const stop = new AbortController();
     const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-    this.#batch = runs.map((run, i) => {
-      const landed = lanes[i % this.readers]!.then(async () => {
-        const bytes = await this.#requests.read(run.offset, run.sizeBytes, both);
-        let at = 0;
-        for (const { ptr, sizeBytes } of run.pieces) {
-          memory.set(bytes.subarray(at, at + sizeBytes), ptr);
-          at += sizeBytes;
-        }
-      });
-      // One failure ends the batch: what it says is thrown by wait.
-      landed.catch((error) => stop.abort(error));
-      lanes[i % this.readers] = landed;
-      return landed;
+    // Lanes take the runs in turn: as many requests in flight as there are lanes, in the order of the runs.
+    const lanes = new Array<Promise<void>>(this.readers).fill(Promise.resolve());
+    const batch = { landed: [] as Promise<void>[], stop, pending: runs.length };
+    batch.landed = runs.map((run, i) => {
+      const read = lanes[i % this.readers]!.then(() => this.#read(memory, run, both));
+      read.then(
+        () => batch.pending--,
+        (error) => stop.abort(error),
+      );
+      lanes[i % this.readers] = read;
+      return read;
     });
+    this.#batch = batch;
   }
 
-  async wait(runCount = this.#batch.length): Promise<void> {
-    try {
-      await Promise.all(this.#batch.slice(0, runCount));
-    } catch (error) {
-      await Promise.allSettled(this.#batch);
-      this.#batch = [];
-      throw error;
-    }
-    if (runCount >= this.#batch.length) this.#batch = [];
+  async wait(runCount = Number.POSITIVE_INFINITY): Promise<void> {
+    const batch = this.#batch;
+    if (batch === null) return;
+    await this.#settle(batch, batch.landed.slice(0, runCount));
   }
 
-  release(): void {}
+  async waitFor(runs: ArrayLike<number>): Promise<void> {
+    checkRunIndices(this.name, runs, this.#batchRuns);
+    const batch = this.#batch;
+    if (batch === null) return;
+    await this.#settle(
+      batch,
+      Array.from(runs, (run) => batch.landed[run]!),
+    );
+  }
+
+  release(): void {
+    this.#refuseInFlight();
+  }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#batch);
-    this.#batch = [];
+    this.#closed = true;
+    this.#batch?.stop.abort(new DisposedError(this.name));
+    await Promise.allSettled(this.#batch?.landed ?? []);
+  }
+
+  async #read(memory: Uint8Array, run: FlashRun, signal: AbortSignal): Promise<void> {
+    const { offset, sizeBytes } = run;
+    if (offset + sizeBytes > this.file.sizeBytes) {
+      throw truncatedError(this.name, offset, sizeBytes, this.file.sizeBytes);
+    }
+    const bytes = await this.#requests.read(offset, sizeBytes, signal);
+    // A body may have come whole just before the abort: nothing lands after it.
+    signal.throwIfAborted();
+    let at = 0;
+    for (const { ptr, sizeBytes } of run.pieces) {
+      memory.set(bytes.subarray(at, at + sizeBytes), ptr);
+      at += sizeBytes;
+    }
+  }
+
+  /** Returns when all of `awaited` have landed. After a failure it throws once no request is in flight, and the batch has ended. */
+  async #settle(batch: Batch, awaited: readonly Promise<void>[]): Promise<void> {
+    try {
+      await Promise.all(awaited);
+      if (batch.pending === 0) this.#forget(batch);
+    } catch (error) {
+      await Promise.allSettled(batch.landed);
+      this.#forget(batch);
+      throw error;
+    }
+  }
+
+  #forget(batch: Batch): void {
+    if (this.#batch === batch) this.#batch = null;
+  }
+
+  #refuseInFlight(): void {
+    if (this.#batch === null) return;
+    throw new InputError("INPUT_INVALID", `${this.name}: a batch is in flight; wait for all of it first`);
   }
 }

@@ -8,7 +8,7 @@
 import { Random } from "@flashwick/core";
 import { openFlashFile } from "./flash-file.js";
 import { landingMemory, measureReadRate } from "./read-rate.js";
-import { ThreadedReader } from "./threaded-reader.js";
+import { readByThreads } from "./threaded-file.js";
 
 export interface DepthRate {
   readonly readers: number;
@@ -70,7 +70,7 @@ export async function measureDevice(path: string, options: MeasureDeviceOptions 
   const sizes = SIZES.filter((sizeBytes) => sizeBytes <= file.sizeBytes);
   const memory = landingMemory(most, SIZES.at(-1)!);
   const random = new Random(1);
-  const reader = new ThreadedReader(file, most, 0);
+  const reader = readByThreads(file, most, 0);
   const measure = async (readers: number, sizeBytes: number): Promise<number> => {
     reader.limit(readers);
     const turn = seconds / (WARM_UP_TURNS + PASSES * (DEPTHS.length + SIZES.length));

@@ -6,7 +6,8 @@
 import { closeSync, openSync, readSync, readvSync } from "node:fs";
 import { DisposedError, IoError, isFlashwickError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
-import type { FlashRun } from "../run-plan.js";
+import { checkRunIndices } from "../run-indices.js";
+import type { FlashRun, RunPiece } from "../run-plan.js";
 
 /** The system calls that a reader needs; given by tests to inject failures. */
 export interface PositionalReads {
@@ -44,6 +45,7 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
     });
   }
   let closed = false;
+  let batchRuns = 0;
   return {
     name: path,
     mode: "buffered",
@@ -55,12 +57,16 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
     needsSharedMemory: false,
     start(memory, runs, signal) {
       if (closed) throw new DisposedError(path);
+      batchRuns = runs.length;
       for (const run of runs) {
         signal?.throwIfAborted();
         readRun(reads, fd, path, memory, run);
       }
     },
     wait() {},
+    waitFor(indices) {
+      checkRunIndices(path, indices, batchRuns);
+    },
     release() {},
     async close() {
       if (closed) return;
@@ -75,8 +81,9 @@ function readRun(reads: PositionalReads, fd: number, path: string, memory: Uint8
     if (run.pieces.length > 1 && run.pieces.length <= MAX_PIECES && readScattered(reads, fd, memory, run)) return;
     let offset = run.offset;
     for (const piece of run.pieces) {
-      readPiece(reads, fd, path, memory, piece.ptr, piece.sizeBytes, offset);
-      offset += piece.sizeBytes;
+      const got = readPiece(reads, fd, memory, piece, offset);
+      offset += got;
+      if (got < piece.sizeBytes) throw truncatedError(path, run.offset, run.sizeBytes, offset);
     }
   } catch (cause) {
     if (isFlashwickError(cause)) throw cause;
@@ -94,19 +101,19 @@ function readScattered(reads: PositionalReads, fd: number, memory: Uint8Array, r
   return reads.readv(fd, views, run.offset) === run.sizeBytes;
 }
 
+/** Bytes read: fewer than the piece has where the file ends. */
 function readPiece(
   reads: PositionalReads,
   fd: number,
-  path: string,
   memory: Uint8Array,
-  ptr: number,
-  sizeBytes: number,
+  { ptr, sizeBytes }: RunPiece,
   offset: number,
-): void {
+): number {
   let done = 0;
   while (done < sizeBytes) {
     const got = reads.read(fd, memory, ptr + done, Math.min(sizeBytes - done, MAX_READ_BYTES), offset + done);
-    if (got === 0) throw truncatedError(path, offset, sizeBytes, offset + done);
+    if (got === 0) break;
     done += got;
   }
+  return done;
 }

@@ -1,9 +1,10 @@
 /** Opening a model file for reading its records: which access, how many threads, which gaps. */
 import { InputError } from "@flashwick/core";
+import type { ThreadedReader } from "../threads/threaded-reader.js";
 import { measureDevice } from "./device-tuning.js";
 import { type DirectMode, type FlashFile, openFlashFile } from "./flash-file.js";
 import { keepTuning, readKeptTuning } from "./kept-tuning.js";
-import { MAX_READERS, ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";
+import { MAX_READERS, readByThreads, type ThreadedReaderOptions } from "./threaded-file.js";
 
 export interface FlashReaderOptions extends ThreadedReaderOptions {
   /** Threads, that is reads in flight; 1 … 256. Default `auto`: as the device's tuning says. */
@@ -44,7 +45,7 @@ export async function openFlashReader(path: string, options: FlashReaderOptions 
   const file = openFlashFile(path, options.direct ?? "auto");
   try {
     const auto = readers === "auto" || mergeGapBytes === "auto" ? await autoSettings(file, signal) : DIRECT_DEFAULTS;
-    return new ThreadedReader(
+    return readByThreads(
       file,
       readers === "auto" ? auto.readers : readers,
       mergeGapBytes === "auto" ? auto.mergeGapBytes : mergeGapBytes,

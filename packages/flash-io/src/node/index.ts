@@ -1,3 +1,4 @@
+export { ThreadedReader } from "../threads/threaded-reader.js";
 export {
   type DepthRate,
   type DeviceTuning,
@@ -11,4 +12,4 @@ export type { DirectMode } from "./flash-file.js";
 export { type FlashReaderOptions, openFlashReader } from "./flash-reader.js";
 export { cacheFolder, keepTuning, readKeptTuning, type TuningPlace } from "./kept-tuning.js";
 export { type BestRow, bestRows, type MeasureReadsOptions, measureReads, type ReadRow } from "./read-measurement.js";
-export { hasRing, ThreadedReader, type ThreadedReaderOptions } from "./threaded-reader.js";
+export { hasRing, type ThreadedReaderOptions } from "./threaded-file.js";

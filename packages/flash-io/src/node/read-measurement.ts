@@ -3,10 +3,10 @@
  * of a device come and go. Each figure is the mean of its two turns. fio's reads land in a place each; so do ours.
  */
 import { Random } from "@flashwick/core";
+import type { ThreadedReader } from "../threads/threaded-reader.js";
 import { type FioEngine, findFio, measureFio } from "./fio.js";
 import { openFlashReader } from "./flash-reader.js";
 import { landingMemory, measureReadRate } from "./read-rate.js";
-import type { ThreadedReader } from "./threaded-reader.js";
 
 export interface ReadRow {
   readonly sizeBytes: number;

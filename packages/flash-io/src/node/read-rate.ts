@@ -6,7 +6,7 @@
  */
 import { type Random, truncatedError } from "@flashwick/core";
 import type { FlashRun } from "../run-plan.js";
-import type { ThreadedReader } from "./threaded-reader.js";
+import type { ThreadedReader } from "../threads/threaded-reader.js";
 
 export interface ReadLoad {
   readonly fileBytes: number;

@@ -8,8 +8,7 @@
  */
 import { type ByteSource, FormatError, InputError, IoError, type OnProgress, truncatedError } from "@flashwick/core";
 import { type HttpFile, type HttpSourceOptions, RangeRequests } from "../http/http-source.js";
-import { openHandle } from "./opfs-reader.js";
-import type { StoredFileHandle, SyncHandle } from "./sync-handle.js";
+import { openHandle, type StoredFileHandle, type SyncHandle } from "./sync-handle.js";
 
 export interface StoredModel {
   readonly name: string;

@@ -1,4 +1,6 @@
-/** What we use of the file system's interfaces and no library of types has yet: modes of handles, and moving a file. */
+/** Synchronous handles of the private file system, and what of its interfaces no library of types has yet: modes, and moving a file. */
+import { IoError, UnsupportedError } from "@flashwick/core";
+
 export interface SyncHandle {
   read(buffer: ArrayBufferView, options: { readonly at: number }): number;
   write(buffer: ArrayBufferView, options: { readonly at: number }): number;
@@ -14,4 +16,24 @@ export interface StoredFileHandle extends FileSystemFileHandle {
   createSyncAccessHandle(options?: { readonly mode?: HandleMode }): Promise<SyncHandle>;
   /** Renames within its folder. */
   move?(name: string): Promise<void>;
+}
+
+/** A read-only handle. Browsers that know no modes give an exclusive one: then one tab at a time. */
+export async function openHandle(file: StoredFileHandle): Promise<SyncHandle> {
+  if (typeof file.createSyncAccessHandle !== "function") {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      "the private file system has synchronous handles in dedicated workers only; open the model in a worker",
+    );
+  }
+  try {
+    return await file.createSyncAccessHandle({ mode: "read-only" });
+  } catch (cause) {
+    const held = (cause as Error).name === "NoModificationAllowedError";
+    const why = held ? "another tab, or an import, holds it; close that one" : (cause as Error).message;
+    throw new IoError("IO_READ", `${file.name}: the file cannot be opened (${why})`, {
+      cause,
+      details: { file: file.name },
+    });
+  }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { FlashRun } from "../run-plan.js";
-import { ReaderTable, WORDS } from "./reader-table.js";
+import { type AwaitedRuns, ReaderTable } from "./reader-table.js";
+import { WORDS } from "./table-layout.js";
 
 const run = (offset: number): FlashRun => ({ offset, sizeBytes: 512, pieces: [{ ptr: 0, sizeBytes: 512 }], picks: 1 });
 const batch = (count: number) => Array.from({ length: count }, (_, i) => run(512 * i));
@@ -8,21 +9,21 @@ const batch = (count: number) => Array.from({ length: count }, (_, i) => run(512
 /** What a reader thread does when its read has ended. */
 function land(table: ReaderTable, entry: number): void {
   const { buffer, columns, runCapacity } = table.layout;
-  Atomics.store(new Int32Array(buffer, columns.landed, runCapacity), entry & (runCapacity - 1), 1);
-  Atomics.add(new Int32Array(buffer), WORDS.endings, 1);
+  Atomics.store(new Int32Array(buffer, columns.completed, runCapacity), entry & (runCapacity - 1), 1);
+  Atomics.add(new Int32Array(buffer), WORDS.completions, 1);
 }
 
-/** How many more reads the owner, about to sleep for the first `runCount` runs, asks to be woken after. */
-function asksFor(table: ReaderTable, runCount: number): number {
-  table.sleep(runCount, 0);
+/** How many more reads the owner, about to sleep for `awaited`, asks to be woken after. */
+function asksFor(table: ReaderTable, awaited: AwaitedRuns): number {
+  table.sleep(awaited, 0);
   const words = new Int32Array(table.layout.buffer);
-  return (words[WORDS.wakeAt]! - words[WORDS.endings]!) | 0;
+  return (words[WORDS.wakeAt]! - words[WORDS.completions]!) | 0;
 }
 
 describe("ReaderTable.sleep", () => {
   it("does not sleep on when the last read to end was not the last in order", () => {
     const table = new ReaderTable({ runCapacity: 64, pieceCapacity: 64, threads: 4 });
-    table.begin(batch(16), 0, 0);
+    table.startBatch(batch(16), 0, 0);
     expect(asksFor(table, 16)).toBe(16);
     for (let entry = 1; entry < 16; entry++) land(table, entry);
     expect(asksFor(table, 16)).toBe(1);
@@ -31,15 +32,70 @@ describe("ReaderTable.sleep", () => {
   });
   it("asks for no more than the first runs need, whatever has landed behind them", () => {
     const table = new ReaderTable({ runCapacity: 64, pieceCapacity: 64, threads: 4 });
-    table.begin(batch(16), 0, 0);
+    table.startBatch(batch(16), 0, 0);
     for (const entry of [1, 5, 9, 15]) land(table, entry);
     expect(asksFor(table, 6)).toBe(4);
   });
   it("of a batch longer than the ring asks for what makes room", () => {
     const table = new ReaderTable({ runCapacity: 16, pieceCapacity: 64, threads: 4 });
-    table.begin(batch(40), 0, 0);
+    table.startBatch(batch(40), 0, 0);
     // 16 are published; when 8 or fewer are left, more can be.
     for (const entry of [3, 4]) land(table, entry);
     expect(asksFor(table, 40)).toBe(7);
+  });
+  it("for named runs asks for those that are missing, whatever has landed beside them", () => {
+    const table = new ReaderTable({ runCapacity: 64, pieceCapacity: 64, threads: 4 });
+    table.startBatch(batch(16), 0, 0);
+    for (const entry of [0, 1, 5]) land(table, entry);
+    expect(asksFor(table, [1, 2, 5, 9, 15])).toBe(3);
+    // A run that is named twice lands once.
+    expect(asksFor(table, [9, 9])).toBe(1);
+    for (const entry of [2, 9, 15]) land(table, entry);
+    expect(table.hasLanded([1, 2, 5, 9, 15])).toBe(true);
+    expect(table.landedRuns).toBe(3);
+  });
+  it("for named runs of a batch longer than the ring asks for what makes room", () => {
+    const table = new ReaderTable({ runCapacity: 16, pieceCapacity: 64, threads: 4 });
+    table.startBatch(batch(40), 0, 0);
+    for (const entry of [3, 4]) land(table, entry);
+    expect(asksFor(table, [3, 4, 39])).toBe(7);
+    expect(table.hasLanded([3, 4])).toBe(true);
+    expect(table.hasLanded([39])).toBe(false);
+  });
+});
+
+describe("ReaderTable.hasLanded", () => {
+  const pieces = Array.from({ length: 20 }, (_, i) => ({ ptr: 512 * i, sizeBytes: 512 }));
+  const long: FlashRun = { offset: 0, sizeBytes: 20 * 512, pieces, picks: 1 };
+
+  it("counts a run of several entries once the last of them has completed", () => {
+    // 8 pieces an entry: the long run is entries 0, 1 and 2, but only two entries' pieces fit at once.
+    const table = new ReaderTable({ runCapacity: 16, pieceCapacity: 16, threads: 4 });
+    const small = new ReaderTable({ runCapacity: 16, pieceCapacity: 8, threads: 4 });
+    table.startBatch([long, run(0)], 0, 0);
+    small.startBatch([long, run(0)], 0, 0);
+    for (const [t, entries] of [
+      [table, 2],
+      [small, 3],
+    ] as const) {
+      for (let entry = 0; entry < entries; entry++) {
+        expect([t.hasLanded(1), t.hasLanded([0]), t.hasLanded([1])]).toEqual([false, false, false]);
+        land(t, entry);
+      }
+      expect([t.hasLanded(1), t.hasLanded([0]), t.hasLanded([1])]).toEqual([true, true, false]);
+      land(t, entries);
+      expect(t.hasLanded(2)).toBe(true);
+    }
+  });
+  it("says of no run that it is there after a cancel, unless it is", () => {
+    const table = new ReaderTable({ runCapacity: 4, pieceCapacity: 8, threads: 1 });
+    table.startBatch(batch(4), 0, 0);
+    for (let entry = 0; entry < 4; entry++) land(table, entry);
+    expect(table.hasLanded(4)).toBe(true);
+    table.startBatch(batch(20), 0, 0);
+    land(table, 4);
+    table.cancel();
+    const landed = Array.from({ length: 20 }, (_, i) => table.hasLanded([i]));
+    expect(landed).toEqual([true, ...new Array(19).fill(false)]);
   });
 });

@@ -1,96 +1,17 @@
 /**
- * The shared table through which one thread hands reads to many, without promises and without messages.
+ * The owner's side of the shared table (table-layout.ts): publishes the runs of a batch as entries, and sees which have
+ * landed.
  *
- *   shared     words    │ ticket │ published · doorbell · … │ endings │ wakeAt · waiting │ …    one cache line each
- *              entries  │ offset │ sizeBytes │ memory │ firstPiece │ pieceCount │ landed │     a ring of `runCapacity`
- *              pieces   │ ptr │ sizeBytes │                                                    a ring of `pieceCapacity`
- *
- * Ordinals (`published`, `ticket`) only grow, wrapping at 2^32, and are compared by difference; a place in a ring is the
- * ordinal's low bits.
- *
- * Invariants:
- * - The owner writes an entry before it advances `published`; a thread reads it after it has taken its ordinal from `ticket`.
- * - `ticket` moves by compare-and-exchange only: whoever sets it to `published` cancels what nobody has taken.
- * - A place is written again only after its entry has landed, and everything before it.
- * - A thread's `busy` word is 1 from before it looks for work until it has none: if all are 0 after a cancel, no read is in flight.
+ * A run is one entry, or several where it has more pieces than one vectored read takes.
  */
 import type { FlashRun } from "../run-plan.js";
-
-/** Indices into the table's Int32 words. Those that different threads write stand on cache lines of their own. */
-export const WORDS = {
-  /** Ordinal of the next entry to be taken. */
-  ticket: 0,
-  /** Ordinal behind the last entry. */
-  published: 16,
-  /** Changes whenever threads have a reason to look up: entries, memories, stopping. They sleep on it. */
-  doorbell: 17,
-  /** Grows with every message about a memory. */
-  messages: 18,
-  stopping: 19,
-  /** Threads that shall read: one whose number is not below this sleeps on it. */
-  active: 20,
-  /** Reads that have ended, landed or failed. The owner sleeps on it. */
-  endings: 32,
-  /** The owner sleeps … */
-  waiting: 48,
-  /** … until `endings` is this. */
-  wakeAt: 49,
-  /** Threads that sleep on the doorbell. */
-  sleepers: 64,
-  /** 0: all is well, 1: a thread writes the error record, 2: it is there. */
-  error: 80,
-  /** Why: {@link ERROR_KIND}. */
-  errorKind: 81,
-  /** Bytes of UTF-8 in the record's text. */
-  errorTextBytes: 82,
-  /** Threads that have come up. */
-  ready: 83,
-  /** 1 while a thread changes a flag of V8, which is the process's. */
-  flagLock: 84,
-  /** Reads that a thread with a ring keeps in flight. */
-  depth: 85,
-  /** First of one word a thread. */
-  busy: 96,
-} as const;
-
-export const ERROR_KIND = { device: 1, truncated: 2 } as const;
+import { allocateTable, ERROR_KIND, type TableLayout, type TableSize, WORDS } from "./table-layout.js";
 
 /** IOV_MAX on Linux and macOS. */
 const MAX_PIECES = 1024;
-const ERROR_TEXT_BYTES = 512;
 
-/** What a thread needs to know to find its way in the table. */
-export interface TableLayout {
-  readonly buffer: SharedArrayBuffer;
-  readonly words: typeof WORDS;
-  readonly errorKind: typeof ERROR_KIND;
-  readonly runCapacity: number;
-  readonly pieceCapacity: number;
-  /** Byte offsets of the columns. */
-  readonly columns: Columns;
-}
-
-interface Columns {
-  readonly offset: number;
-  readonly sizeBytes: number;
-  readonly piecePtr: number;
-  readonly pieceBytes: number;
-  readonly errorNumbers: number;
-  readonly memory: number;
-  readonly firstPiece: number;
-  readonly pieceCount: number;
-  readonly landed: number;
-  readonly errorText: number;
-  readonly end: number;
-}
-
-export interface TableSize {
-  /** Entries that can be in flight; a power of two. */
-  readonly runCapacity: number;
-  /** Pieces of them; a power of two. */
-  readonly pieceCapacity: number;
-  readonly threads: number;
-}
+/** What to wait for: the first n runs of the batch, or the runs of these indices. */
+export type AwaitedRuns = number | ArrayLike<number>;
 
 /** A failed read, as the thread that met it saw it. */
 export interface ReadFailure {
@@ -102,10 +23,9 @@ export interface ReadFailure {
   readonly text: string;
 }
 
-/** The owner's side of the table. */
 export class ReaderTable {
   readonly layout: TableLayout;
-  /** Runs of the batch that have landed, and all runs before them. */
+  /** How many runs of the batch have landed together with all runs before them. */
   landedRuns = 0;
 
   readonly #words: Int32Array;
@@ -116,31 +36,30 @@ export class ReaderTable {
   readonly #memory: Int32Array;
   readonly #firstPiece: Int32Array;
   readonly #pieceCount: Int32Array;
-  readonly #landed: Int32Array;
-  /** 1 where an entry is the last of its run. */
-  readonly #endsRun: Uint8Array;
+  readonly #completed: Int32Array;
+  /** By run, in a ring: the ordinal behind its last entry. Valid for runs from `landedRuns` up to `#nextRun`. */
+  readonly #runEnd: Float64Array;
   readonly #runMask: number;
   readonly #pieceMask: number;
   readonly #maxPieces: number;
 
   // Ordinals as plain numbers: exact up to 2^53.
   #published = 0;
-  /** All entries before this one have landed. */
+  /** All entries before this one have completed. */
   #prefix = 0;
   #pieceHead = 0;
   #pieceTail = 0;
-  /** The batch, and how far it has been put into the table. */
+  /** The batch, and how much of it has been published. */
   #runs: readonly FlashRun[] = [];
   #nextRun = 0;
   #nextPiece = 0;
   #memoryIndex = 0;
   #basePtr = 0;
 
-  constructor({ runCapacity, pieceCapacity, threads }: TableSize) {
-    const columns = placeColumns(runCapacity, pieceCapacity, threads);
-    const buffer = new SharedArrayBuffer(columns.end);
-    this.layout = { buffer, words: WORDS, errorKind: ERROR_KIND, runCapacity, pieceCapacity, columns };
-    this.#words = new Int32Array(buffer, 0, WORDS.busy + threads);
+  constructor(size: TableSize) {
+    this.layout = allocateTable(size);
+    const { buffer, columns, runCapacity, pieceCapacity } = this.layout;
+    this.#words = new Int32Array(buffer, 0, WORDS.busy + size.threads);
     this.#offset = new Float64Array(buffer, columns.offset, runCapacity);
     this.#sizeBytes = new Float64Array(buffer, columns.sizeBytes, runCapacity);
     this.#piecePtr = new Float64Array(buffer, columns.piecePtr, pieceCapacity);
@@ -148,20 +67,15 @@ export class ReaderTable {
     this.#memory = new Int32Array(buffer, columns.memory, runCapacity);
     this.#firstPiece = new Int32Array(buffer, columns.firstPiece, runCapacity);
     this.#pieceCount = new Int32Array(buffer, columns.pieceCount, runCapacity);
-    this.#landed = new Int32Array(buffer, columns.landed, runCapacity);
-    this.#endsRun = new Uint8Array(runCapacity);
+    this.#completed = new Int32Array(buffer, columns.completed, runCapacity);
+    this.#runEnd = new Float64Array(runCapacity);
     this.#runMask = runCapacity - 1;
     this.#pieceMask = pieceCapacity - 1;
     this.#maxPieces = Math.min(MAX_PIECES, pieceCapacity);
   }
 
-  /** How many threads have ever come up. */
-  get readyThreads(): number {
-    return Atomics.load(this.#words, WORDS.ready);
-  }
-
-  /** Takes on a batch; the one before must have ended. Publishes as much of it as the table holds. Cost: O(pieces), no allocation. */
-  begin(runs: readonly FlashRun[], memoryIndex: number, basePtr: number): void {
+  /** Publishes as much of a new batch as the table holds; the batch before must have ended. Cost: O(pieces), no allocation. */
+  startBatch(runs: readonly FlashRun[], memoryIndex: number, basePtr: number): void {
     this.#runs = runs;
     this.#nextRun = 0;
     this.#nextPiece = 0;
@@ -171,59 +85,86 @@ export class ReaderTable {
     this.#publish();
   }
 
-  /** Counts what has landed, publishes what has become possible, and says whether the first `runCount` runs are there. */
-  hasLanded(runCount: number): boolean {
+  /** Counts what has landed, publishes what has become possible, and says whether all of `awaited` is there. */
+  hasLanded(awaited: AwaitedRuns): boolean {
     const mask = this.#runMask;
-    const landed = this.#landed;
+    const completed = this.#completed;
     while (this.#prefix < this.#published) {
       const place = this.#prefix & mask;
-      if (Atomics.load(landed, place) === 0) break;
-      landed[place] = 0;
+      if (Atomics.load(completed, place) === 0) break;
+      completed[place] = 0;
       this.#pieceTail += this.#pieceCount[place]!;
-      this.landedRuns += this.#endsRun[place]!;
       this.#prefix++;
+      if (this.#runEnd[this.landedRuns & mask] === this.#prefix) this.landedRuns++;
     }
     // In halves of the ring: often enough that it never runs dry, seldom enough that the owner sleeps.
-    if (this.#nextRun < this.#runs.length && this.#published - this.#prefix <= this.#runMask >> 1) this.#publish();
-    return this.landedRuns >= runCount;
+    if (this.#nextRun < this.#runs.length && this.#published - this.#prefix <= mask >> 1) this.#publish();
+    if (typeof awaited === "number") return this.landedRuns >= awaited;
+    for (let i = 0; i < awaited.length; i++) if (this.#countPending(awaited[i]!) > 0) return false;
+    return true;
   }
 
-  /** Sleeps until the first `runCount` runs may be there, or an error is, or `ms` have passed. */
-  sleep(runCount: number, ms: number): void {
+  /** Sleeps until `awaited` may have landed, or an error is recorded, or `ms` have passed. */
+  sleep(awaited: AwaitedRuns, ms: number): void {
     const words = this.#words;
-    const seen = Atomics.load(words, WORDS.endings);
-    if (this.hasLanded(runCount) || this.hasError()) return;
-    // So many reads must end before waking makes sense: one wake-up a wait, not one a read.
-    Atomics.store(words, WORDS.wakeAt, (seen + Math.max(1, this.#countMissing(runCount))) | 0);
+    const seen = Atomics.load(words, WORDS.completions);
+    if (this.hasLanded(awaited) || this.hasError()) return;
+    // So many reads must complete before waking makes sense: one wake-up for a wait, not one for each read.
+    Atomics.store(words, WORDS.wakeAt, (seen + Math.max(1, this.#countMissing(awaited))) | 0);
     Atomics.store(words, WORDS.waiting, 1);
-    if (!this.hasError()) Atomics.wait(words, WORDS.endings, seen, ms);
+    if (!this.hasError()) Atomics.wait(words, WORDS.completions, seen, ms);
     Atomics.store(words, WORDS.waiting, 0);
   }
 
   /**
-   * Entries that have not landed, of those that the first `runCount` runs need; of a batch longer than the ring, of those that must
-   * land before more can be published. Reads end in any order: those behind the first that is missing have been counted as ended already,
-   * and waiting for them again would be waiting for nobody.
+   * The least number of reads that must complete before `awaited` can be there. Reads complete in any order: those behind the first that is
+   * missing have been counted already, and waiting for them again would be waiting for nothing.
    */
-  #countMissing(runCount: number): number {
-    const unpublished = this.#nextRun < this.#runs.length;
-    const end = unpublished
-      ? this.#prefix + Math.max(1, this.#published - this.#prefix - (this.#runMask >> 1))
-      : this.#published;
+  #countMissing(awaited: AwaitedRuns): number {
+    if (typeof awaited === "number") return this.#countMissingOfFirst(awaited);
     let missing = 0;
-    let runs = this.landedRuns;
-    for (let entry = this.#prefix; entry < end && runs < runCount; entry++) {
-      const place = entry & this.#runMask;
-      if (Atomics.load(this.#landed, place) === 0) missing++;
-      runs += this.#endsRun[place]!;
+    for (let i = 0; i < awaited.length; i++) {
+      if (awaited[i]! >= this.#nextRun) return this.#countMissingOfFirst(Number.POSITIVE_INFINITY);
+      // A run that is named twice must not be counted twice.
+      if (i > 0 && awaited[i]! <= awaited[i - 1]!) return 1;
+      missing += this.#countPending(awaited[i]!);
     }
     return missing;
   }
 
-  /** Takes back every entry that no thread has taken. Those in flight go on: see {@link idle}. */
+  /** Of the entries that the first `runCount` runs need; of a batch longer than the ring, of those that make room for more. */
+  #countMissingOfFirst(runCount: number): number {
+    const unpublished = this.#nextRun < this.#runs.length;
+    const inRing = this.#published - this.#prefix;
+    const end = unpublished ? this.#prefix + Math.max(1, inRing - (this.#runMask >> 1)) : this.#published;
+    let missing = 0;
+    let runs = this.landedRuns;
+    for (let entry = this.#prefix; entry < end && runs < runCount; entry++) {
+      if (!this.#isCompleted(entry)) missing++;
+      if (this.#runEnd[runs & this.#runMask] === entry + 1) runs++;
+    }
+    return missing;
+  }
+
+  /** How many entries of run `run` have not completed; 1 if it is not wholly published. */
+  #countPending(run: number): number {
+    if (run < this.landedRuns) return 0;
+    if (run >= this.#nextRun) return 1;
+    const end = this.#runEnd[run & this.#runMask]!;
+    let entry = run === this.landedRuns ? this.#prefix : this.#runEnd[(run - 1) & this.#runMask]!;
+    let pending = 0;
+    for (; entry < end; entry++) if (!this.#isCompleted(entry)) pending++;
+    return pending;
+  }
+
+  #isCompleted(entry: number): boolean {
+    return Atomics.load(this.#completed, entry & this.#runMask) !== 0;
+  }
+
+  /** Takes back every entry that no thread has taken. Reads in flight go on: see {@link isIdle}. */
   cancel(): void {
     Atomics.store(this.#words, WORDS.ticket, this.#published | 0);
-    this.#nextRun = this.#runs.length;
+    this.#runs = [];
   }
 
   /** Whether thread `thread` has no read in flight and will take none until entries are published. */
@@ -233,7 +174,7 @@ export class ReaderTable {
 
   /** Forgets the batch. Only after a cancel, and when no read is in flight. */
   reset(): void {
-    for (; this.#prefix < this.#published; this.#prefix++) this.#landed[this.#prefix & this.#runMask] = 0;
+    for (; this.#prefix < this.#published; this.#prefix++) this.#completed[this.#prefix & this.#runMask] = 0;
     this.#pieceTail = this.#pieceHead;
     this.#runs = [];
     this.#nextRun = 0;
@@ -260,52 +201,53 @@ export class ReaderTable {
     };
   }
 
-  /** How many reads a thread with a ring keeps in flight. */
-  setDepth(depth: number): void {
-    Atomics.store(this.#words, WORDS.depth, depth);
+  /** How many messages have been announced: see {@link announceMessage}. */
+  get messages(): number {
+    return Atomics.load(this.#words, WORDS.messages);
   }
 
-  /** Tells the threads that messages about memories wait for them. */
+  /** Tells every thread that one more message will come to it; before that message is posted. */
   announceMessage(): void {
     Atomics.add(this.#words, WORDS.messages, 1);
   }
 
   /** Makes all threads look up. */
-  ring(): void {
+  ringDoorbell(): void {
     Atomics.add(this.#words, WORDS.doorbell, 1);
     Atomics.sub(this.#words, WORDS.sleepers, Atomics.notify(this.#words, WORDS.doorbell));
     Atomics.notify(this.#words, WORDS.active);
   }
 
-  /** Lets threads 0 … count - 1 read, and the others sleep. */
-  activate(count: number): void {
+  /** Lets only threads 0 … count - 1 take entries; a thread with a submission ring keeps `depth` reads in flight. */
+  activate(count: number, depth: number): void {
+    Atomics.store(this.#words, WORDS.depth, depth);
     Atomics.store(this.#words, WORDS.active, count);
-    this.ring();
+    this.ringDoorbell();
   }
 
   /** Tells the threads to end. */
   stop(): void {
     Atomics.store(this.#words, WORDS.stopping, 1);
-    // A thread that is about to sleep on this word finds it changed.
-    this.activate(0);
+    // A thread that is about to sleep on `active` finds it changed.
+    this.activate(0, 0);
   }
 
   #publish(): void {
     const before = this.#published;
-    while (this.#nextRun < this.#runs.length && this.#put(this.#runs[this.#nextRun]!)) {}
+    while (this.#nextRun < this.#runs.length && this.#writeEntry(this.#runs[this.#nextRun]!)) {}
     const added = this.#published - before;
     if (added === 0) return;
     const words = this.#words;
     Atomics.store(words, WORDS.published, this.#published | 0);
     Atomics.add(words, WORDS.doorbell, 1);
-    // Two only: whoever wakes wakes the next, so that the owner can go on computing.
+    // Two only: each thread that wakes wakes the next, so that the owner can go on computing.
     if (Atomics.load(words, WORDS.sleepers) > 0) {
       Atomics.sub(words, WORDS.sleepers, Atomics.notify(words, WORDS.doorbell, Math.min(added, 2)));
     }
   }
 
   /** Writes the next entry of `run`: all of it, or as many pieces as one vectored read takes. False if the table is full. */
-  #put(run: FlashRun): boolean {
+  #writeEntry(run: FlashRun): boolean {
     const { pieces } = run;
     const first = this.#nextPiece;
     const count = Math.min(pieces.length - first, this.#maxPieces);
@@ -322,39 +264,18 @@ export class ReaderTable {
       this.#pieceBytes[at] = piece.sizeBytes;
       sizeBytes += piece.sizeBytes;
     }
-    const ends = first + count === pieces.length;
     this.#offset[place] = offset;
     this.#sizeBytes[place] = sizeBytes;
     this.#memory[place] = this.#memoryIndex;
     this.#firstPiece[place] = this.#pieceHead & this.#pieceMask;
     this.#pieceCount[place] = count;
-    this.#endsRun[place] = ends ? 1 : 0;
     this.#pieceHead += count;
     this.#published++;
-    this.#nextPiece = ends ? 0 : first + count;
-    if (ends) this.#nextRun++;
+    if (first + count === pieces.length) {
+      this.#runEnd[this.#nextRun & this.#runMask] = this.#published;
+      this.#nextPiece = 0;
+      this.#nextRun++;
+    } else this.#nextPiece = first + count;
     return true;
   }
-}
-
-function placeColumns(runCapacity: number, pieceCapacity: number, threads: number): Columns {
-  let at = Math.ceil(((WORDS.busy + threads) * 4) / 64) * 64;
-  const column = (sizeBytes: number) => {
-    const start = at;
-    at += Math.ceil(sizeBytes / 64) * 64;
-    return start;
-  };
-  return {
-    offset: column(8 * runCapacity),
-    sizeBytes: column(8 * runCapacity),
-    piecePtr: column(8 * pieceCapacity),
-    pieceBytes: column(8 * pieceCapacity),
-    errorNumbers: column(8 * 3),
-    memory: column(4 * runCapacity),
-    firstPiece: column(4 * runCapacity),
-    pieceCount: column(4 * runCapacity),
-    landed: column(4 * runCapacity),
-    errorText: column(ERROR_TEXT_BYTES),
-    end: at,
-  };
 }
