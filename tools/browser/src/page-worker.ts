@@ -4,6 +4,7 @@
  */
 import { isFlashwickError, Random } from "@flashwick/core";
 import { openModelFile, verifyModelFile } from "@flashwick/flash-format";
+import { readerCases, runReaderCase } from "@flashwick/flash-io/conformance";
 import { httpSource } from "@flashwick/flash-io/http";
 import { canShareMemory, ModelStore, openOpfsReader } from "@flashwick/flash-io/opfs";
 import { createSampler } from "@flashwick/runtime";
@@ -127,6 +128,26 @@ const commands = {
     const sum = sumOf(memory, 0, 512);
     await reader.close();
     return { code, sum };
+  },
+  /** One case of the conformance table of readers. */
+  async conform({ title, readers }: { title: string; readers: number }) {
+    const c = readerCases.find((c) => c.title === title)!;
+    await runReaderCase(c, async (bytes) => {
+      const root = await navigator.storage.getDirectory();
+      const file = await root.getFileHandle("conformance.bin", { create: true });
+      const writable = await file.createWritable();
+      await writable.write(bytes as Uint8Array<ArrayBuffer>);
+      await writable.close();
+      const reader = await openOpfsReader(file, { readers, createWorker });
+      if (readers === 0) return { reader };
+      // Reader workers can be limited; the type that is public does not say so.
+      const { limit } = reader as unknown as { limit(readers: number): void };
+      const hold = () => {
+        limit.call(reader, 0);
+        return () => limit.call(reader, readers);
+      };
+      return { reader, hold };
+    });
   },
   async rate({
     name,

@@ -1,0 +1,3 @@
+export { CONFORMANCE_FILE_BYTES, type Intervention, type ReaderUnderTest } from "./reader-bench.js";
+export { type ReaderCase, readerCases, runReaderCase } from "./reader-cases.js";
+export { ConformanceFailure } from "./verdict.js";
