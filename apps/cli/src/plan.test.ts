@@ -63,6 +63,15 @@ describe("flashwick plan", () => {
     expect([status, document.choice.dtype]).toEqual([0, "int8"]);
     expect(document.sparsitySource).toContain("assumed");
   });
+  it("refuses an int8 model that is wider than its kernels, of a config.json alone", async () => {
+    const wide = join(dir, "config.json");
+    const text = JSON.parse(readFileSync(config, "utf8"));
+    writeFileSync(wide, JSON.stringify({ ...text, hidden_size: 16640, word_embed_proj_dim: 16640 }));
+    const refused = await json(wide, "--preset", "nvme-pcie4", "--dtype", "int8");
+    expect([refused.status, refused.document.error.code]).toEqual([1, "UNSUPPORTED_FEATURE"]);
+    expect(refused.document.error.message).toMatch(/token_embd\.weight: expected at most 16512 columns .* found 16640/);
+    expect((await json(wide, "--preset", "nvme-pcie4", "--dtype", "f16")).status).toBe(0);
+  });
   it("tells a person what binds", async () => {
     const { out } = await plan("opt-6.7b", "--preset", "sata-ssd", "--dram-budget", "6GiB");
     expect(out).toContain("bound by flash");

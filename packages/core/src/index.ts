@@ -1,7 +1,7 @@
 export { assert } from "./assert.js";
 export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";
 export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./byte-source.js";
-export { bytesPerElement, DTYPES, type DType, isDType } from "./dtype.js";
+export { bytesPerElement, DTYPES, type DType, isDType, MAX_INT8_COLS } from "./dtype.js";
 export {
   BudgetError,
   DeviceLostError,

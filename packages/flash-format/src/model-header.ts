@@ -20,7 +20,7 @@ const MAX_STRIDE_BYTES = 2 ** 28;
 const SHOWN_ELEMENTS = 8;
 const SHOWN_CHARACTERS = 256;
 
-/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`. */
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_FEATURE`. */
 export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);

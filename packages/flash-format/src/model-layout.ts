@@ -4,7 +4,7 @@
  * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
  * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer.
  */
-import type { DType, ModelGeometry, WeightLayout } from "@flashwick/core";
+import { type DType, MAX_INT8_COLS, type ModelGeometry, UnsupportedError, type WeightLayout } from "@flashwick/core";
 import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
@@ -54,7 +54,11 @@ export function recordsName(layer: number): string {
   return `blk.${layer}.ffn`;
 }
 
-/** Every tensor of a model file, in file order. */
+/**
+ * Every tensor of a model file, in file order.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for an int8 matrix that is wider than the kernels can multiply.
+ */
 export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isPlaced: boolean): ModelTensors {
   const tensors: TensorDeclaration[] = [];
   const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>
@@ -65,6 +69,7 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
     const { name, rows, cols } = shape;
     const vector = isVectorName(name);
     const dtype = vector ? "f32" : weights.dtype;
+    if (dtype === "int8" && cols > MAX_INT8_COLS) throw tooWideForInt8(name, cols);
     // GGUF shapes stand innermost first.
     const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(vector ? [cols] : [cols, rows]));
     const scale = dtype === "int8" ? declare(scaleName(name), "F32", rows) : null;
@@ -88,10 +93,19 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
   return { tensors, residents, records, placements };
 }
 
+function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `tensor ${tensor}: expected at most ${MAX_INT8_COLS} columns of an int8 matrix, found ${cols}; convert with --dtype f16 or bf16`,
+    { details: { tensor, cols, maxCols: MAX_INT8_COLS } },
+  );
+}
+
 /**
  * Decides every byte position of the file of `spec`.
  *
- * @throws {InputError} `INPUT_INVALID` for a stride that cannot be, or a placement that is none. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ * @throws {InputError} `INPUT_INVALID` for a stride that cannot be, or a placement that is none. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { memorySink } from "./memory-sink.js";
 import { planHeader } from "./planned-header.js";
-import { openTinyModel, tinySpec } from "./tiny-model.fixture.js";
+import { openTinyModel, TINY_GEOMETRY, tinySpec } from "./tiny-model.fixture.js";
+import { createModelWriter } from "./write-model.js";
 
 describe("planHeader", () => {
   it.each([
@@ -25,5 +27,36 @@ describe("planHeader", () => {
         written.scales?.sizeBytes,
       ]);
     }
+  });
+});
+
+describe("an int8 model of more than 16512 columns ended in an assertion when it ran", () => {
+  const geometry = { ...TINY_GEOMETRY, dModel: 16516, embeddingDim: 16516, headDim: 4129 };
+  const refusal = {
+    code: "UNSUPPORTED_FEATURE",
+    message:
+      "tensor token_embd.weight: expected at most 16512 columns of an int8 matrix, found 16516; convert with --dtype f16 or bf16",
+  };
+
+  it("it is refused before it is planned", () => {
+    expect(() => planHeader(geometry, { dtype: "int8" })).toThrowError(expect.objectContaining(refusal));
+  });
+
+  it("it is refused before a byte is written", async () => {
+    let writes = 0;
+    const sink = memorySink();
+    const write = (bytes: Uint8Array, offset: number) => {
+      writes++;
+      return sink.write(bytes, offset);
+    };
+    const spec = tinySpec({ geometry, dtype: "int8" });
+    await expect(createModelWriter({ ...sink, write }, spec)).rejects.toMatchObject(refusal);
+    expect(writes).toBe(0);
+  });
+
+  it("as many columns as fit, and more of another type, are taken", () => {
+    const widest = { ...geometry, dModel: 16512, embeddingDim: 16512, headDim: 4128 };
+    expect(planHeader(widest, { dtype: "int8" }).geometry.dModel).toBe(16512);
+    expect(planHeader(geometry, { dtype: "f16" }).geometry.dModel).toBe(16516);
   });
 });

@@ -16,7 +16,8 @@ export interface PlannedForm {
 /**
  * The header of the file that `convertCheckpoint` would write for this geometry, but for the tokenizer that it carries.
  *
- * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
  */
 export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHeader {
   const plan = planModelFile({

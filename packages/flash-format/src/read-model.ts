@@ -15,7 +15,8 @@ import { scaleName } from "./resident-tensors.js";
  * Does not take ownership of `source`.
  *
  * @throws {FormatError} `FORMAT_NOT_GGUF`, `FORMAT_NOT_FLASHWICK`, `FORMAT_VERSION`, `FORMAT_TRUNCATED`, `FORMAT_LIMIT`,
- *   `FORMAT_MISSING`, `FORMAT_INVALID`. {IntegrityError} `INTEGRITY_HEADER`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ *   `FORMAT_MISSING`, `FORMAT_INVALID`. {IntegrityError} `INTEGRITY_HEADER`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`,
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
  * Cost: reads the header only, 64 KiB at first; a few milliseconds.
  */
 export async function openModelFile(source: ByteSource): Promise<ModelFile> {

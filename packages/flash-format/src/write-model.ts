@@ -32,7 +32,8 @@ const READ_BACK_BYTES = 4 * 1024 * 1024;
  * Begins a model file, or continues an interrupted one: if `options.journal` belongs to the same spec and source, the
  * parts that it names and whose bytes are whole are reported by `isComplete`.
  *
- * @throws {InputError} `INPUT_INVALID` for an impossible stride. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`.
+ * @throws {InputError} `INPUT_INVALID` for an impossible stride. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
  *   {FormatError} `FORMAT_INVALID` for a geometry that could not be read back. Then nothing is written.
  * Cost: when continuing, reads what was finished once.
  */

@@ -2,7 +2,7 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { assert, type DType, paddedLength } from "@flashwick/core";
+import { assert, type DType, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
   ARENA_RESERVED_BYTES,
   type Arena,
@@ -19,9 +19,6 @@ import { wasmModule } from "./wasm-module.js";
 
 /** As in assembly/element.ts. */
 const DTYPE_CODE: Readonly<Record<DType | KvDType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
-
-/** int8 sums stay in 32 bits per lane: cols/4 · 127 · 4095 < 2^31. */
-const MAX_INT8_COLS = 16512;
 
 /**
  * The SIMD kernels over an arena, shared or not. Each thread makes its own over the same arena.
