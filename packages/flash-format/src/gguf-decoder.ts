@@ -1,8 +1,8 @@
 /**
  * Bytes as a GGUF header. Little-endian, version 3; nothing of ours in it.
  *
- * Invariants: no read goes past the given bytes; no allocation exceeds a small multiple of them, whatever the counts
- * say; every failure is a {@link FormatError}, or {@link HeaderCutShort} if more bytes could help.
+ * Invariants: no read goes past the given bytes; what is allocated stays within a small multiple of them, and the limits of
+ * gguf.ts, whatever the counts say; every failure is a {@link FormatError}, or {@link HeaderCutShort} if more bytes could help.
  */
 import { FormatError } from "@flashwick/core";
 import {
@@ -23,6 +23,7 @@ import {
   MAX_ARRAY_LENGTH,
   MAX_KEY_BYTES,
   MAX_KV_COUNT,
+  MAX_NESTED_ARRAYS,
   MAX_STRING_BYTES,
   MAX_TENSOR_COUNT,
   MAX_TENSOR_NAME_BYTES,
@@ -172,6 +173,7 @@ function decodeArray(input: ByteReader, key: string, depth: number): GgufArray {
   const of = input.valueType();
   const length = input.count(MAX_ARRAY_LENGTH, `"${key}": array length`);
   input.require(length * LEAST_BYTES[of]);
+  input.countValues(start, of, length, `"${key}"`);
   switch (of) {
     case "array": {
       const value: GgufArray[] = [];
@@ -201,6 +203,9 @@ class ByteReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #offset = 0;
+  /** Elements of arrays so far that are, or will be, values of their own in memory. */
+  #nestedArrays = 0;
+  #boxedValues = 0;
   // Byte order marks are content here; malformed UTF-8 is an error, not a replacement character.
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -274,6 +279,23 @@ class ByteReader {
     const type = TYPE_OF_CODE.get(code);
     if (type === undefined) throw this.invalid(start, `metadata value types are 0 to 12, found ${code}`);
     return type;
+  }
+
+  /** Holds what an array is about to take in memory against the limits of the whole header. */
+  countValues(start: number, of: GgufValueType, length: number, what: string): void {
+    if (of === "array") this.#nestedArrays += length;
+    else if (of === "string" || of === "bool") this.#boxedValues += length;
+    if (this.#nestedArrays > MAX_NESTED_ARRAYS) {
+      throw this.limit(start, `${what}: arrays within arrays in this header`, MAX_NESTED_ARRAYS, this.#nestedArrays);
+    }
+    if (this.#boxedValues > MAX_ARRAY_LENGTH) {
+      throw this.limit(
+        start,
+        `${what}: strings and booleans in arrays of this header`,
+        MAX_ARRAY_LENGTH,
+        this.#boxedValues,
+      );
+    }
   }
 
   numbers(of: NumberArray["of"], length: number): NumberArray {

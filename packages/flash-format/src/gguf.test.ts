@@ -1,7 +1,15 @@
 import { isFlashwickError } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { GGUF_NUMBER_ARRAYS, type GgufArray, type GgufHeader, type GgufTensor, type GgufValue } from "./gguf.js";
+import {
+  GGUF_NUMBER_ARRAYS,
+  type GgufArray,
+  type GgufHeader,
+  type GgufTensor,
+  type GgufValue,
+  MAX_ARRAY_LENGTH,
+  MAX_NESTED_ARRAYS,
+} from "./gguf.js";
 import { decodeGgufHeader, HeaderCutShort } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
 
@@ -130,10 +138,13 @@ class HandMade {
     for (const character of "GGUF") this.#bytes.push(character.charCodeAt(0));
     return this.u32(version).u64(tensors).u64(pairs);
   }
+  bytes(): Uint8Array {
+    return Uint8Array.from(this.#bytes);
+  }
   /** Its error's code when decoded. */
   code(): string {
     try {
-      decodeGgufHeader(Uint8Array.from(this.#bytes), "hand-made");
+      decodeGgufHeader(this.bytes(), "hand-made");
       return "none";
     } catch (error) {
       return isFlashwickError(error) ? error.code : (error as Error).constructor.name;
@@ -191,5 +202,54 @@ describe("hostile GGUF headers allocate nothing and are refused", () => {
     ["a short file of another kind", new HandMade().u8(0x7b), "FORMAT_NOT_GGUF"],
   ])("%s", (_, handMade, code) => {
     expect(handMade.code()).toBe(code);
+  });
+});
+
+describe("nested arrays cost 45 times their bytes in memory", () => {
+  const empty = (header: HandMade, count: number) => {
+    for (let i = 0; i < count; i++) header.u32(0).u64(0n);
+    return header;
+  };
+  /** `count` empty arrays in each of `keys` arrays. */
+  const nested = (count: number, keys = 1) => {
+    const header = start(0n, BigInt(keys));
+    for (let k = 0; k < keys; k++) empty(header.text(`k${k}`).u32(9).u32(9).u64(BigInt(count)), count);
+    return header;
+  };
+
+  it("as many as any file could mean are read", () => {
+    expect(nested(MAX_NESTED_ARRAYS).code()).toBe("none");
+  });
+  it("one more is refused, before any is decoded", () => {
+    const decode = () => decodeGgufHeader(nested(MAX_NESTED_ARRAYS + 1).bytes(), "hostile.gguf");
+    // 24 bytes of preamble, 10 of the key, 4 of the value's type.
+    expect(decode).toThrowError(
+      /^hostile\.gguf @ 38: "k0": arrays within arrays in this header: expected at most 65536, found 65537/,
+    );
+    expect(decode).toThrowError(expect.objectContaining({ code: "FORMAT_LIMIT" }));
+  });
+  it("many keys with a few each are counted together", () => {
+    expect(nested(MAX_NESTED_ARRAYS / 2, 2).code()).toBe("none");
+    expect(nested(MAX_NESTED_ARRAYS / 2 + 1, 2).code()).toBe("FORMAT_LIMIT");
+  });
+  it("deeper ones are counted with the others", () => {
+    const half = MAX_NESTED_ARRAYS / 2;
+    const header = start(0n, 1n)
+      .text("k")
+      .u32(9)
+      .u32(9)
+      .u64(BigInt(half + 1));
+    // The first holds the others.
+    empty(header.u32(9).u64(BigInt(half)), half);
+    expect(empty(header, half).code()).toBe("FORMAT_LIMIT");
+  });
+  it("booleans and strings of all arrays are counted together, too", () => {
+    const each = MAX_ARRAY_LENGTH / 2 + 1;
+    const header = start(0n, 2n);
+    const [first, second] = ["a", "b"].map((key) => new HandMade().text(key).u32(9).u32(7).u64(BigInt(each)).bytes());
+    const whole = Buffer.concat([header.bytes(), first!, Buffer.alloc(each), second!, Buffer.alloc(each)]);
+    expect(() => decodeGgufHeader(whole, "hostile.gguf")).toThrowError(
+      /"b": strings and booleans in arrays of this header: expected at most 16777216, found 16777218/,
+    );
   });
 });

@@ -24,8 +24,13 @@ export const MAX_KEY_BYTES = 65535;
 export const MAX_TENSOR_NAME_BYTES = 256;
 /** One string value; the largest tokenizer.json documents are some 30 MB. */
 export const MAX_STRING_BYTES = 64 * 1024 * 1024;
-/** Elements of one array; the largest vocabularies have 256 thousand. */
+/**
+ * Elements of one array, and strings and booleans of all arrays together, which become a JavaScript value each; the largest
+ * vocabularies have 256 thousand, with twice as many merges.
+ */
 export const MAX_ARRAY_LENGTH = 16 * 1024 * 1024;
+/** Arrays that are elements of arrays, in the whole header: 12 bytes in a file may become 500 in memory. Real files have none. */
+export const MAX_NESTED_ARRAYS = 65536;
 /** Arrays within arrays. */
 export const MAX_ARRAY_DEPTH = 4;
 /** Everything before the tensor data. */
