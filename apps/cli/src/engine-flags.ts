@@ -9,7 +9,7 @@ import { type BackendName, openModel, RESERVE_BYTES } from "@flashwick/runtime/n
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { UsageError } from "./failure.js";
-import { byteSize, integer, number, threshold } from "./option-values.js";
+import { byteSize, integer, number, plainBytes, threshold } from "./option-values.js";
 import type { Report } from "./report.js";
 
 const SWITCHES = ["auto", "on", "off"] as const;
@@ -28,7 +28,8 @@ export interface EngineFlags {
   readonly kvPrecision?: NonNullable<ModelOptions["kvPrecision"]>;
   readonly readers?: number;
   readonly threads?: number;
-  readonly mergeGap?: ByteSize;
+  /** Bytes. */
+  readonly mergeGap?: number;
   readonly overlap?: Switch;
   readonly lookahead?: Switch;
   readonly io?: "auto" | "buffered";
@@ -90,7 +91,7 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     .option(
       "--merge-gap <size>",
       "unneeded bytes between two reads up to which they become one (default: what suits the device)",
-      byteSize,
+      plainBytes,
     )
     .addOption(
       new Option(
@@ -188,7 +189,7 @@ async function engineOptions(path: string, flags: EngineFlags, setAsideBytes: nu
     windowTokens: flags.window,
     policy: flags.policy,
     kvPrecision: flags.kvPrecision,
-    mergeGapBytes: flags.mergeGap && resolveByteSize(flags.mergeGap, 0),
+    mergeGapBytes: flags.mergeGap,
     ...switched("overlap", flags.overlap),
     ...switched("lookahead", flags.lookahead),
   };

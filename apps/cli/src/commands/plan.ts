@@ -9,7 +9,7 @@ import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
-import { byteSize, integer } from "../option-values.js";
+import { byteSize, integer, plainBytes } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import { type Energy, type PlanFacts, planDocument, refusalDocument } from "../plan/plan-document.js";
 import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-subject.js";
@@ -30,7 +30,8 @@ interface PlanFlags extends CommonFlags, DeviceFlags {
   readonly window?: number;
   readonly readers?: number;
   readonly threads?: number;
-  readonly mergeGap?: ByteSize;
+  /** Bytes. */
+  readonly mergeGap?: number;
   readonly energy?: Energy;
   readonly plot?: string;
   readonly force?: boolean;
@@ -78,7 +79,7 @@ export function planCommand(invocation: Invocation): Command {
     .option("--window <n>", "window in tokens, not to be chosen (default: as many as fit)", integer(1))
     .option("--readers <n>", "reads in flight, not to be chosen (default: chosen)", integer(1))
     .option("--threads <n>", "compute threads, not to be chosen (default: chosen)", integer(1))
-    .option("--merge-gap <size>", "gap that is read over, not to be chosen (default: chosen)", byteSize)
+    .option("--merge-gap <size>", "gap that is read over, not to be chosen (default: chosen)", plainBytes)
     .option(
       "--energy <figures>",
       "joulesPerFlashGB=x,joulesPerDramGB=y,watts=z: your own figures, for an estimate (default: none)",
@@ -136,7 +137,7 @@ function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectW
       ...(window === undefined ? {} : { windowTokens: window }),
       ...(readers === undefined ? {} : { readers }),
       ...(threads === undefined ? {} : { threads }),
-      ...(mergeGap === undefined ? {} : { mergeGapBytes: resolveByteSize(mergeGap, 0) }),
+      ...(mergeGap === undefined ? {} : { mergeGapBytes: mergeGap }),
     },
   };
 }

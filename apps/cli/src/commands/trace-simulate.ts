@@ -6,12 +6,11 @@ import { openModelFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
 import { type Command, InvalidArgumentError } from "commander";
-import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
-import { byteSize, type CountOrShare, countsOrShares, integer, plainBytes } from "../option-values.js";
+import { type CountOrShare, countsOrShares, integer, plainBytes } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
@@ -23,7 +22,8 @@ interface SimulateFlags extends CommonFlags, DeviceFlags {
   readonly window?: number;
   readonly model?: string;
   readonly recordBytes?: number;
-  readonly mergeGap?: ByteSize;
+  /** Bytes. */
+  readonly mergeGap: number;
   readonly warmUp?: number;
   readonly readers: number;
   readonly plot?: string;
@@ -74,7 +74,7 @@ export function traceSimulateCommand(invocation: Invocation): Command {
       `flash bytes of a neuron, without --model (default: ${formatBytes(DEFAULT_RECORD_BYTES)}, as OPT 6.7B)`,
       plainBytes,
     )
-    .option("--merge-gap <size>", "unneeded bytes between two reads up to which they become one (default: 0)", byteSize)
+    .option("--merge-gap <size>", "unneeded bytes between two reads up to which they become one", plainBytes, 0)
     .option("--warm-up <n>", "tokens that fill the cache and are not counted (default: an eighth)", integer(0))
     .option("--device <device.json>", "time the reads on what flashwick profile has written (default: not timed)")
     .option("--preset <name>", `time the reads on a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
@@ -103,7 +103,7 @@ async function simulate(path: string, flags: SimulateFlags, report: Report): Pro
   const records = await recordsOf(flags, trace);
   const profile = await namedDevice(flags);
   const warmUpTokens = flags.warmUp ?? Math.floor(trace.tokens.length * WARM_UP_SHARE);
-  const mergeGapBytes = flags.mergeGap ? resolveByteSize(flags.mergeGap, 0) : 0;
+  const { mergeGap: mergeGapBytes } = flags;
   const slots = flags.slots.map((wish) => slotsOf(wish, trace.dFf));
   const total = flags.policy.length * slots.length;
   const rows: SimulatedTrace[] = [];
