@@ -13,8 +13,8 @@ export interface FileConversionOptions extends Pick<ConvertOptions, "dtype" | "l
 }
 
 /**
- * Converts the checkpoint in `folder` to the file `output`. Nothing stands under that name before all is well; after a failure or
- * an abort nothing is left; after a crash, the next call goes on from what was written.
+ * Converts the checkpoint in `folder` to the file `output`. Nothing stands under that name before all is well; after a failure
+ * nothing is left; after an abort or a crash, the next call goes on from what was written, in `partialPath(output)`.
  *
  * @throws {FormatError} `CHECKPOINT_…`. {IoError} `IO_EXISTS` without `force`. {UnsupportedError} naming the feature.
  */

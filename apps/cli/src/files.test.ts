@@ -69,14 +69,34 @@ describe("convert", () => {
     expect([status, document.error.code]).toEqual([1, "CHECKPOINT_NOT_FOUND"]);
     expect(document.error.details).toEqual({ folder: join(dir, "none") });
   });
-  it("leaves nothing after Ctrl-C", async () => {
+  it("leaves nothing after Ctrl-C before it began", async () => {
     const before = readdirSync(dir).sort();
-    const interrupt = new AbortController();
-    const run = flashwickJson(["convert", checkpoint, "-o", join(dir, "late.gguf")], { signal: interrupt.signal });
-    setImmediate(() => interrupt.abort());
-    const { status, document } = await run;
-    expect([status, document.error.code]).toEqual([130, "ABORTED"]);
+    const argv = ["convert", checkpoint, "-o", join(dir, "late.gguf")];
+    const { status, document, err } = await flashwickJson(argv, { signal: AbortSignal.abort() });
+    expect([status, document.error.code, err]).toEqual([130, "ABORTED", ""]);
     expect(readdirSync(dir).sort()).toEqual(before);
+  });
+  it("Ctrl-C deleted the journal: now convert goes on where it stopped, and says so", async () => {
+    const output = join(dir, "interrupted.gguf");
+    const argv = ["convert", checkpoint, "-o", output];
+    const interrupt = new AbortController();
+    let now = 0;
+    const stopped = await flashwick(argv, {
+      signal: interrupt.signal,
+      isTty: true,
+      // A second a call, so that each step is drawn.
+      clock: () => (now += 1000),
+      onErr: (text) => text.includes("blk.1.ffn") && interrupt.abort(),
+    });
+    expect(stopped.status).toBe(130);
+    expect(stopped.err).toContain(`${output}.partial; the same command goes on from it`);
+    expect(existsSync(output)).toBe(false);
+    const journal = readFileSync(`${output}.partial.journal`, "utf8").trim().split("\n");
+    expect(journal.length).toBeGreaterThan(10);
+
+    expect((await flashwick(argv)).status).toBe(0);
+    expect(readFileSync(output).equals(readFileSync(model))).toBe(true);
+    expect(readdirSync(dir).filter((name) => /partial/.test(name))).toEqual([]);
   });
   it("tells a person what was made, on standard output alone", async () => {
     const { out, err } = await flashwick(["convert", checkpoint, "-o", join(dir, "person.gguf")]);

@@ -79,6 +79,8 @@ export interface TerminalOptions {
   readonly signal?: AbortSignal;
   readonly isTty?: boolean;
   readonly env?: Terminal["env"];
+  /** Default: the real one. */
+  readonly clock?: Terminal["clock"];
   /** Called with everything written to standard output. */
   readonly onOut?: (text: string) => void;
   /** The same for standard error. */
@@ -109,7 +111,7 @@ export async function flashwick(argv: readonly string[], options: TerminalOption
     },
     env,
     signal,
-    clock: () => performance.now(),
+    clock: options.clock ?? (() => performance.now()),
     peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
   });
   return { status, out, err };

@@ -99,7 +99,7 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["oracle and predicted at once", ["run", "m.gguf", "--prompt", "x", "--oracle", "--predictor", "p"]],
   ["a budget in MB", ["run", "m.gguf", "--prompt", "x", "--dram-budget", "8MB"]],
   ["a percentage for a gap, which meant 0 (run)", ["run", "m.gguf", "--prompt", "x", "--merge-gap", "10%"]],
-  ["a percentage for a gap, which meant 0 (plan)", ["plan", "opt-6.7b", "--merge-gap", "10%"]],
+  ["a percentage for a gap, which meant 0 (plan)", ["plan", "opt-6.7b", "--preset", "sata-ssd", "--merge-gap", "10%"]],
   ["a percentage for a gap, which meant 0 (trace)", ["trace", "simulate", "t", "--merge-gap", "10%", "--slots", "8"]],
   ["a negative budget", ["run", "m.gguf", "--prompt", "x", "--dram-budget", "-1"]],
   ["a threshold that is no number", ["run", "m.gguf", "--prompt", "x", "--threshold", "high"]],

@@ -27,8 +27,10 @@ export interface ByteSink {
   read(target: Uint8Array, offset: number): Promise<void>;
   /** Makes everything durable and gives the file its final name. Nothing is visible under that name before. */
   commit(sizeBytes: number): Promise<void>;
-  /** Drops everything written. Safe to call twice and after `commit` (then it does nothing). */
+  /** Drops everything written. Safe to call twice and after `commit` or `suspend` (then it does nothing). */
   abandon(): Promise<void>;
+  /** Ends the writing and keeps what was written for a later run, where the sink outlasts this one; then does nothing, as `abandon`. */
+  suspend(): Promise<void>;
 }
 
 /** The error of a read beyond the end, with the numbers that a reader of the message needs. */

@@ -11,6 +11,7 @@ export interface MemorySink extends ByteSink {
 export function memorySink(name = "memory"): MemorySink {
   let bytes = new Uint8Array(0);
   let committed: Uint8Array | null = null;
+  let suspended = false;
   const reserve = (sizeBytes: number) => {
     if (sizeBytes <= bytes.length) return;
     const larger = new Uint8Array(Math.max(sizeBytes, 2 * bytes.length));
@@ -35,7 +36,10 @@ export function memorySink(name = "memory"): MemorySink {
       committed = bytes.subarray(0, sizeBytes);
     },
     async abandon() {
-      if (committed === null) bytes = new Uint8Array(0);
+      if (committed === null && !suspended) bytes = new Uint8Array(0);
+    },
+    async suspend() {
+      suspended = true;
     },
   };
 }

@@ -44,8 +44,13 @@ export interface ModelWriter {
   complete(name: string, sourceCrc32c: number): Promise<void>;
   /** Writes checksums and header, makes the file durable and visible. */
   finish(): Promise<ModelHeader>;
-  /** Drops everything: after a failure or an abort. */
+  /** Drops everything: after a failure. Does nothing after another end. */
   abandon(): Promise<void>;
+  /**
+   * Keeps the finished parts, for a later writer with the same plan and journal to go on from: after an abort. Without a journal, or
+   * if no part is finished, drops everything. Does nothing after another end.
+   */
+  suspend(): Promise<void>;
 }
 
 /** What survives an interrupted run beside the unfinished file: text lines, in order. `node/file-sink.ts` has the one on disk. */

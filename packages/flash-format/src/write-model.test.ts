@@ -327,6 +327,7 @@ describe("an interrupted writing", () => {
       },
       finish: () => writer.finish(),
       abandon: () => writer.abandon(),
+      suspend: () => writer.suspend(),
     };
     await expect(writeTinyParts(dying, spec)).rejects.toThrow("killed");
   }

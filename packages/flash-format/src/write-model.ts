@@ -5,8 +5,8 @@
  * - Memory: one encoding buffer of about a megabyte, four bytes per neuron of a layer, four per row of an int8 tensor.
  * - The header goes in last, so an unfinished file never opens; and the sink gives the file its name only after that.
  * - Bytes depend on spec and weights alone, not on how the rows were cut into calls, nor on interruptions.
- * - After any failure of the sink nothing is left behind; after a crash, what the journal tells of and the bytes bear out
- *   need not be written again.
+ * - After any failure of the sink nothing is left behind; after a crash or `suspend`, what the journal tells of and the bytes
+ *   bear out need not be written again.
  */
 import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
@@ -179,6 +179,12 @@ class StreamingModelWriter implements ModelWriter {
   async abandon(): Promise<void> {
     this.#ended = true;
     await this.#sink.abandon();
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#ended || this.#journal === null || this.#finished.size === 0) return await this.abandon();
+    this.#ended = true;
+    await this.#sink.suspend();
   }
 
   #partNames(): string[] {

@@ -1,8 +1,9 @@
 /** `flashwick convert`: a Hugging Face checkpoint becomes a model file. */
-
+import { existsSync } from "node:fs";
 import { DTYPES, type DType, formatBytes } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
+import { partialPath } from "@flashwick/flash-format/node";
 import type { PlacementOrder } from "@flashwick/runtime";
 import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
@@ -12,7 +13,7 @@ import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { orAuto, plainBytes, share } from "../option-values.js";
 import { checkOutput } from "../output-file.js";
 import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
-import type { CommonFlags } from "../report.js";
+import type { CommonFlags, Report } from "../report.js";
 import { figure, table } from "../table.js";
 
 interface ConvertFlags extends CommonFlags, DeviceFlags {
@@ -89,6 +90,9 @@ function convert({ terminal }: Invocation, folder: string, flags: ConvertFlags):
       force,
       signal: terminal.signal,
       onProgress: report.onProgress,
+    }).catch((error) => {
+      if (terminal.signal.aborted) noteProgress(output, report);
+      throw error;
     });
     const predictor =
       placed && flags.predictor !== undefined
@@ -110,6 +114,13 @@ function convert({ terminal }: Invocation, folder: string, flags: ConvertFlags):
     report.result(document, () => conversionTable(output, document));
     return undefined;
   });
+}
+
+function noteProgress(output: string, report: Report): void {
+  const partial = partialPath(output);
+  if (existsSync(partial)) {
+    report.note(`note: what was converted is kept in ${partial}; the same command goes on from it`);
+  }
 }
 
 async function placementOf(

@@ -272,7 +272,7 @@ export class RecordingWriter implements ModelWriter {
   readonly spec: ModelSpec;
   readonly sourceIdentity: string;
   readonly #done: ReadonlySet<string>;
-  calls = { blocks: 0, abandon: 0, finish: 0 };
+  calls = { blocks: 0, abandon: 0, suspend: 0, finish: 0 };
 
   constructor(spec: ModelSpec, sourceIdentity: string, done: ReadonlySet<string> = new Set()) {
     this.spec = spec;
@@ -330,5 +330,9 @@ export class RecordingWriter implements ModelWriter {
 
   async abandon(): Promise<void> {
     this.calls.abandon++;
+  }
+
+  async suspend(): Promise<void> {
+    this.calls.suspend++;
   }
 }

@@ -378,8 +378,37 @@ describe("a conversion that cannot be done", () => {
     const { folder, openFiles } = countingFolder(tinyFiles(), () => {
       if (++reads === 10) abort.abort(reason);
     });
-    await expect(record(folder, { signal: abort.signal })).rejects.toBe(reason);
+    let writer!: RecordingWriter;
+    const create = async (...[spec, identity]: ConstructorParameters<typeof RecordingWriter>) =>
+      (writer = new RecordingWriter(spec, identity));
+    await expect(convertCheckpoint(folder, create, { signal: abort.signal })).rejects.toBe(reason);
     expect([reads, openFiles()]).toEqual([10, 0]);
+    expect(writer.calls).toMatchObject({ suspend: 1, abandon: 0, finish: 0 });
+  });
+
+  it("an abort deleted the journal: now the next conversion goes on where it stopped", async () => {
+    const abort = new AbortController();
+    let reads = 0;
+    let readsBeforeAbort = Number.POSITIVE_INFINITY;
+    const { folder } = countingFolder(tinyFiles(), () => {
+      if (++reads === readsBeforeAbort) abort.abort("enough");
+    });
+    const convert = async (sink = memorySink(), journal = memoryJournal(), signal?: AbortSignal) => {
+      reads = 0;
+      const create: Parameters<typeof convertCheckpoint>[1] = (spec, sourceIdentity) =>
+        createModelWriter(sink, spec, { journal, sourceIdentity });
+      await convertCheckpoint(folder, create, signal ? { signal } : {});
+      return { reads, bytes: sink.committed! };
+    };
+    const whole = await convert();
+    const [sink, journal] = [memorySink(), memoryJournal()];
+    readsBeforeAbort = whole.reads - 1;
+    await expect(convert(sink, journal, abort.signal)).rejects.toBe("enough");
+    expect(sink.committed).toBeNull();
+    readsBeforeAbort = Number.POSITIVE_INFINITY;
+    const rest = await convert(sink, journal);
+    expect(rest.reads).toBeLessThan(whole.reads / 2);
+    expect(Buffer.compare(rest.bytes, whole.bytes)).toBe(0);
   });
 
   it("does not begin when aborted before", async () => {

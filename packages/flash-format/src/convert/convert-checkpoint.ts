@@ -7,7 +7,7 @@
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
  * - no weight is NaN or infinite;
- * - on any failure the writer is abandoned and every file closed.
+ * - on any failure the writer is abandoned, on an abort suspended, and every file closed.
  */
 import {
   type Activation,
@@ -39,7 +39,7 @@ export interface ConvertOptions {
   readonly stride?: "auto" | number;
   /** By layer, at i: which neuron record i holds. Default: in the checkpoint's order. */
   readonly placement?: readonly Uint32Array[] | null;
-  /** Aborts within one read of at most 8 MiB and drops the output. */
+  /** Aborts within one read of at most 8 MiB; what was finished is kept for the next run, if the writer has a journal. */
   readonly signal?: AbortSignal;
   /** Phase "convert", in bytes of the checkpoint. */
   readonly onProgress?: OnProgress;
@@ -129,8 +129,9 @@ async function write(writer: ModelWriter, options: ConvertOptions, plan: () => C
     await new Conversion(writer, plan(), options).run();
     return await writer.finish();
   } catch (error) {
+    const end = options.signal?.aborted ? writer.suspend() : writer.abandon();
     // What went wrong first is what the caller must see, even if cleaning up fails too.
-    await writer.abandon().catch(() => {});
+    await end.catch(() => {});
     throw error;
   }
 }

@@ -144,6 +144,35 @@ describe("fileSink", () => {
     expect(leftovers()).toEqual([false, false]);
   });
 
+  it("goes on where a writer was suspended; nothing stands under the final name meanwhile", async () => {
+    const spec = tinySpec();
+    const sink = await fileSink(path);
+    const first = await createModelWriter(sink, spec, { journal: sink.journal });
+    const name = "token_embd.weight";
+    await first.writeRows(name, tinyRows(name, 0, 11, 20));
+    await first.complete(name, tinySourceCrc(name));
+    await first.suspend();
+    await first.abandon();
+    await first.suspend();
+    expect([existsSync(path), ...leftovers()]).toEqual([false, true, true]);
+
+    const again = await fileSink(path);
+    const second = await createModelWriter(again, spec, { journal: again.journal });
+    expect(second.isComplete(name)).toBe(true);
+    await writeTinyParts(second, spec);
+    await second.finish();
+    expect(Buffer.compare(readFileSync(path), await tinyModelBytes())).toBe(0);
+    expect(leftovers()).toEqual([false, false]);
+  });
+
+  it("suspended before a part was finished, it leaves nothing", async () => {
+    const sink = await fileSink(path);
+    const writer = await createModelWriter(sink, tinySpec(), { journal: sink.journal });
+    await writer.writeRows("token_embd.weight", tinyRows("token_embd.weight", 0, 3, 20));
+    await writer.suspend();
+    expect([existsSync(path), ...leftovers()]).toEqual([false, false, false]);
+  });
+
   it("what another plan left does not show through", async () => {
     const other = await fileSink(path);
     await other.journal.append('{"plan":"another"}');

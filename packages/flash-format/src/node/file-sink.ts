@@ -3,7 +3,7 @@
  *
  * Invariants: everything goes to `<path>.partial`, and notes of what is done to `<path>.partial.journal`; `<path>` itself
  * appears, or changes, by a rename after its bytes are durable, and never otherwise. After `commit` or `abandon` neither
- * of the two is left. What an earlier run left counts only for a caller that asks the journal before it writes. One
+ * of the two is left, after `suspend` both are. What an earlier run left counts only for a caller that asks the journal before it writes. One
  * writer at a time.
  */
 import { type FileHandle, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
@@ -15,6 +15,11 @@ import { writeError } from "./file-errors.js";
 export interface FileSink extends ByteSink {
   /** Lines beside the unfinished file; `clear()` also forgets the unfinished file's bytes. */
   readonly journal: WriteJournal;
+}
+
+/** Where the bytes of `path` are before it is whole. */
+export function partialPath(path: string): string {
+  return `${path}.partial`;
 }
 
 export interface FileSinkOptions {
@@ -30,13 +35,13 @@ export interface FileSinkOptions {
 export async function fileSink(path: string, options: FileSinkOptions = {}): Promise<FileSink> {
   const force = options.force ?? false;
   if (!force) await refuseExisting(path);
-  const partialPath = `${path}.partial`;
+  const partial = partialPath(path);
   // "r+" keeps what an interrupted run wrote; a journal without its file is worth nothing.
-  const existing = await open(partialPath, "r+").catch(() => null);
+  const existing = await open(partial, "r+").catch(() => null);
   if (existing !== null) return new PartialFile(path, existing, force);
-  await removeIfThere(`${partialPath}.journal`);
-  const created = await open(partialPath, "w+").catch((cause: unknown) => {
-    throw writeError(partialPath, cause);
+  await removeIfThere(`${partial}.journal`);
+  const created = await open(partial, "w+").catch((cause: unknown) => {
+    throw writeError(partial, cause);
   });
   return new PartialFile(path, created, force);
 }
@@ -71,8 +76,8 @@ class PartialFile implements FileSink {
 
   constructor(path: string, handle: FileHandle, force: boolean) {
     this.name = path;
-    this.#partialPath = `${path}.partial`;
-    this.#journalPath = `${path}.partial.journal`;
+    this.#partialPath = partialPath(path);
+    this.#journalPath = `${this.#partialPath}.journal`;
     this.#handle = handle;
     this.#force = force;
     this.journal = {
@@ -122,6 +127,12 @@ class PartialFile implements FileSink {
     await this.#handle.close();
     await removeIfThere(this.#partialPath);
     await removeIfThere(this.#journalPath);
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#handle.close();
   }
 
   async #journalLines(): Promise<string[]> {

@@ -1,2 +1,2 @@
-export { type FileSink, type FileSinkOptions, fileSink } from "./file-sink.js";
+export { type FileSink, type FileSinkOptions, fileSink, partialPath } from "./file-sink.js";
 export { fileSource } from "./file-source.js";
