@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { demoModels } from "@flashwick/demo-models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -294,6 +294,23 @@ describe("train", () => {
     const { status, document, err } = await flashwickJson(argv);
     expect([status, document.error.code, err]).toEqual([1, code, ""]);
     expect(readdirSync(dir).sort()).toEqual(before);
+  });
+  it("deleted the samples of an interrupted training unasked: now it asks for --resume or --force", async () => {
+    const output = join(dir, "samples.gguf");
+    const samples = join(dir, ".samples.gguf.training");
+    mkdirSync(samples);
+    writeFileSync(join(samples, "samples.json"), "{}");
+    const argv = ["train", model, "--text", join(dir, "text.txt"), "-o", output];
+    const refused = await flashwickJson(argv);
+    expect([refused.status, refused.document.error.code]).toEqual([1, "IO_EXISTS"]);
+    expect(refused.document.error.message).toMatch(
+      /\.samples\.gguf\.training: .* --resume, or drop them with --force$/,
+    );
+    expect(readdirSync(samples)).toEqual(["samples.json"]);
+    expect(readdirSync(dir).filter((name) => name.includes("partial"))).toEqual([]);
+    // Given up, and then the text is too short.
+    expect((await flashwickJson([...argv, "--force"])).document.error.code).toBe("INPUT_INVALID");
+    expect(existsSync(samples)).toBe(false);
   });
   it("trains chosen layers into a file that it can run with; interrupted and resumed, into the same bytes", async () => {
     const trainee = join(dir, "trainee.gguf");

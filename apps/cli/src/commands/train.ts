@@ -1,7 +1,7 @@
 /** `flashwick train`: learn the sparsity predictors of a model. */
-import { mkdir, rm, rmdir } from "node:fs/promises";
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { formatBytes, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
+import { formatBytes, IoError, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
 import { writePredictorFile } from "@flashwick/flash-format";
 import { fileSink } from "@flashwick/flash-format/node";
 import { type TrainPredictorsResult, trainPredictors } from "@flashwick/runtime/train";
@@ -56,7 +56,7 @@ export function trainCommand(invocation: Invocation): Command {
       "train only these layers, counted from 0; the others name every neuron (default: all)",
       layerRange,
     )
-    .option("--force", "replace an existing file (default: off)")
+    .option("--force", "replace an existing file, and drop the progress of an interrupted training (default: off)")
     .action(async (model: string, flags: TrainFlags) => {
       invocation.exitStatus = await train(invocation, model, flags);
     });
@@ -117,12 +117,29 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
   }
 }
 
-/** Samples and states of a training under way lie beside its output, on the same device: they are large. */
-async function progressFolder({ output, resume = false }: TrainFlags): Promise<string> {
+/**
+ * Samples and states of a training under way lie beside its output, on the same device: they are large.
+ *
+ * @throws {IoError} `IO_EXISTS` for those of an interrupted training that are neither wanted nor given up.
+ */
+async function progressFolder({ output, resume = false, force = false }: TrainFlags): Promise<string> {
   const folder = join(dirname(output), `.${basename(output)}.training`);
-  if (!resume) await rm(folder, { recursive: true, force: true });
+  if (!resume) {
+    if (!force) await refuseProgress(folder);
+    await rm(folder, { recursive: true, force: true });
+  }
   await mkdir(folder, { recursive: true });
   return folder;
+}
+
+async function refuseProgress(folder: string): Promise<void> {
+  const found = await readdir(folder).catch(() => []);
+  if (found.length === 0) return;
+  throw new IoError(
+    "IO_EXISTS",
+    `${folder}: expected no samples of an interrupted training, found ${found.length} files; go on from them with --resume, or drop them with --force`,
+    { details: { path: folder } },
+  );
 }
 
 async function noteProgress(folder: string, report: Report): Promise<void> {
