@@ -25,6 +25,8 @@ import {
   type Answer,
   type EngineSettings,
   type GenerateRequest,
+  type NumberedAnswer,
+  type NumberedRequest,
   type Prediction,
   type Proof,
   type Request,
@@ -35,22 +37,36 @@ import {
 const BUNDLED = "opt-demo.gguf";
 const BUNDLED_PREDICTOR = "opt-demo.predictor.gguf";
 
-const say = (answer: Answer, transfer: Transferable[] = []) => self.postMessage(answer, { transfer });
+/** A request under way: what it says goes to the page under its number, and a stop is for it alone. */
+interface Task {
+  readonly say: (answer: Answer, transfer?: Transferable[]) => void;
+  readonly signal: AbortSignal;
+}
+
 let store: ModelStore;
-let stop = new AbortController();
+const underWay = new Map<number, AbortController>();
 /** Named sets of the last run, for the simulator. */
 let trace: NeuronTrace | null = null;
 
-self.onmessage = async ({ data }: MessageEvent<Request>) => {
-  if (data.kind === "stop") return stop.abort(new DOMException("stopped", "AbortError"));
-  // Predictions come while a run goes on, and stop nothing.
-  if (data.kind !== "predict") stop = new AbortController();
+self.onmessage = async ({ data: { task: number, request } }: MessageEvent<NumberedRequest>) => {
+  if (request.kind === "stop") {
+    return underWay.get(request.task)?.abort(new DOMException("stopped", "AbortError"));
+  }
+  const stop = new AbortController();
+  underWay.set(number, stop);
+  const say: Task["say"] = (answer, transfer = []) => {
+    const message: NumberedAnswer = { task: number, answer };
+    self.postMessage(message, { transfer });
+  };
   try {
-    await answer(data);
+    await carryOut(request, { say, signal: stop.signal });
   } catch (error) {
-    if (data.kind === "predict") return say({ kind: "prediction", prediction: { fits: false, why: messageOf(error) } });
-    if (!stop.signal.aborted) say({ kind: "error", message: messageOf(error) });
-    say({ kind: "done", what: "stopped", tokensPerSec: 0 });
+    if (request.kind === "predict") say({ kind: "prediction", prediction: { fits: false, why: messageOf(error) } });
+    else if (stop.signal.aborted) say({ kind: "done", what: "stopped", tokensPerSec: 0 });
+    else say({ kind: "error", message: messageOf(error) });
+  } finally {
+    underWay.delete(number);
+    say({ kind: "ended" });
   }
 };
 
@@ -59,41 +75,42 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-async function answer(request: Request): Promise<void> {
+async function carryOut(request: Request, task: Task): Promise<void> {
+  const { say, signal } = task;
   switch (request.kind) {
     case "start":
       store = await ModelStore.open();
-      if (!(await store.has(BUNDLED))) await importBundled();
-      return await tellState();
+      if (!(await store.has(BUNDLED))) await importBundled(task);
+      return await tellState(task);
     case "importFile":
-      await store.importFile(request.file, { verify, onProgress: progress(request.file.name), signal: stop.signal });
-      return await tellState();
+      await store.importFile(request.file, { verify, onProgress: progress(task, request.file.name), signal });
+      return await tellState(task);
     case "importUrl":
-      await store.importUrl(request.url, { verify, onProgress: progress(request.url), signal: stop.signal });
-      return await tellState();
+      await store.importUrl(request.url, { verify, onProgress: progress(task, request.url), signal });
+      return await tellState(task);
     case "delete":
       await store.delete(request.name);
-      return await tellState();
+      return await tellState(task);
     case "generate":
-      return await generate(request);
+      return await generate(request, task);
     case "train":
-      return await train(request.model, request.tokens);
+      return await train(request.model, request.tokens, task);
     case "predict":
-      return say({ kind: "prediction", prediction: await predict(request) });
+      return say({ kind: "prediction", prediction: await predict(request, task) });
     case "prove":
-      return say({ kind: "proof", proof: await prove(request) });
+      return say({ kind: "proof", proof: await prove(request, task) });
     case "simulate":
-      return simulate(request.slotShares);
+      return simulate(request.slotShares, task);
     case "stop":
   }
 }
 
 /** The demo model of the site, so that there is something to see at once. */
-async function importBundled(): Promise<void> {
+async function importBundled(task: Task): Promise<void> {
   for (const name of [BUNDLED_PREDICTOR, BUNDLED]) {
     if (await store.has(name)) continue;
     const url = new URL(`../models/${name}`, self.location.href).href;
-    await store.importUrl(url, { name, verify, onProgress: progress(name), signal: stop.signal });
+    await store.importUrl(url, { name, verify, onProgress: progress(task, name), signal: task.signal });
   }
 }
 
@@ -103,24 +120,25 @@ async function verify(source: ByteSource): Promise<void> {
   if (!ok) throw new Error(`${source.name} is damaged (${bad[0]!.kind} at byte ${bad[0]!.offset}); fetch it again`);
 }
 
-function progress(what: string) {
+function progress({ say }: Task, what: string) {
   return ({ loaded, total, detail = "" }: { loaded: number; total: number; detail?: string }) =>
     say({ kind: "progress", what, loaded, total, detail });
 }
 
-async function tellState(): Promise<void> {
+async function tellState({ say }: Task): Promise<void> {
   const { usageBytes, quotaBytes } = await store.estimate();
   say({ kind: "state", models: await store.list(), isolated: canShareMemory(), usageBytes, quotaBytes });
 }
 
 /** A predictor of one's own, from the site's text, stored beside the model under a name of its own. */
-async function train(name: string, tokens: number): Promise<void> {
-  const text = await (await fetch(new URL("../models/text.txt", self.location.href), { signal: stop.signal })).text();
+async function train(name: string, tokens: number, task: Task): Promise<void> {
+  const { say, signal } = task;
+  const text = await (await fetch(new URL("../models/text.txt", self.location.href), { signal })).text();
   const model = await openStoredModel(store, name, { mode: "dense", predictor: null });
   try {
     const { nLayers } = model.header.geometry;
     const predictor = await trainHere(model, {
-      ...{ text, tokens, signal: stop.signal },
+      ...{ text, tokens, signal },
       onProgress: ({ phase, loaded, total }) => say({ kind: "progress", what: phase, loaded, total, detail: "steps" }),
       onEpoch: (layer, report) => say({ kind: "epoch", layer, nLayers, ...report }),
     });
@@ -130,7 +148,7 @@ async function train(name: string, tokens: number): Promise<void> {
     await store.importFile(new File([Uint8Array.from(sink.committed!)], own), { replace: true, verify });
     const mean = (pick: (layer: (typeof predictor.layers)[number]) => number) =>
       predictor.layers.reduce((sum, layer) => sum + pick(layer), 0) / nLayers;
-    await tellState();
+    await tellState(task);
     say({
       kind: "trained",
       name: own,
@@ -143,9 +161,9 @@ async function train(name: string, tokens: number): Promise<void> {
 }
 
 /** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
-async function predict(request: GenerateRequest): Promise<Prediction> {
+async function predict(request: GenerateRequest, task: Task): Promise<Prediction> {
   // Nothing is computed: no thread is started for it.
-  const model = await open(request.model, { ...request, readers: 0, backend: "wasm", threads: 1 });
+  const model = await open(request.model, { ...request, readers: 0, backend: "wasm", threads: 1 }, task);
   try {
     const promptTokens = model.tokenizer.encode(request.prompt, true).length;
     const { contextLength } = model.header.geometry;
@@ -168,7 +186,7 @@ async function predict(request: GenerateRequest): Promise<Prediction> {
   }
 }
 
-async function open(name: string, settings: EngineSettings): Promise<Model> {
+async function open(name: string, settings: EngineSettings, { say }: Task): Promise<Model> {
   const source = await store.openSource(name);
   const fileBytes = source.sizeBytes;
   await source.close();
@@ -211,8 +229,9 @@ function factsOf(model: Model, contextTokens: number): RunFacts {
   };
 }
 
-async function generate(request: GenerateRequest): Promise<void> {
-  const model = await open(request.model, request);
+async function generate(request: GenerateRequest, task: Task): Promise<void> {
+  const { say, signal } = task;
+  const model = await open(request.model, request, task);
   try {
     const prompt = model.tokenizer.encode(request.prompt, true);
     const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
@@ -222,7 +241,6 @@ async function generate(request: GenerateRequest): Promise<void> {
     const sets: Uint32Array[][] = [];
     let spent = 0;
     const { maxTokens } = request;
-    const { signal } = stop;
     for await (const { text, stats } of model.generate(prompt, {
       maxTokens,
       ignoreEos: true,
@@ -281,15 +299,15 @@ class TokenWatch implements ForwardObserver {
 }
 
 /** The same prompt dense and sparse: greedy by the sparse run, the dense one shown the same tokens. */
-async function prove(request: GenerateRequest): Promise<Proof> {
-  const sparse = await decodeGreedily(await open(request.model, request), request, null);
+async function prove(request: GenerateRequest, task: Task): Promise<Proof> {
+  const sparse = await decodeGreedily(await open(request.model, request, task), request, null, task);
   const densely = await openStoredModel(store, request.model, {
     mode: "dense",
     predictor: null,
     backend: request.backend,
     threads: request.threads ?? "auto",
   });
-  const dense = await decodeGreedily(densely, request, sparse.tokens);
+  const dense = await decodeGreedily(densely, request, sparse.tokens, task);
   let [agree, kl] = [0, 0];
   for (const [i, p] of dense.logits.entries()) {
     const q = sparse.logits[i]!;
@@ -309,12 +327,17 @@ async function prove(request: GenerateRequest): Promise<Proof> {
 }
 
 /** @param forced Tokens that are shown to the model; null: its own likeliest ones. `text` is of its own choices. */
-async function decodeGreedily(model: Model, { prompt, maxTokens }: GenerateRequest, forced: readonly number[] | null) {
+async function decodeGreedily(
+  model: Model,
+  { prompt, maxTokens }: GenerateRequest,
+  forced: readonly number[] | null,
+  { say, signal }: Task,
+) {
   try {
     const ids = model.tokenizer.encode(prompt, true);
     const count = Math.min(maxTokens, model.header.geometry.contextLength - ids.length);
     return await model.withSequence(ids.length + count, async (sequence) => {
-      const first = await sequence.prefill(ids, stop.signal);
+      const first = await sequence.prefill(ids, signal);
       const logits = [first.logits];
       const tokens: number[] = [];
       const own: number[] = [];
@@ -323,11 +346,11 @@ async function decodeGreedily(model: Model, { prompt, maxTokens }: GenerateReque
         const likeliest = argmax(logits.at(-1)!);
         own.push(likeliest);
         tokens.push(forced?.[i] ?? likeliest);
-        const step = await sequence.decode(tokens[i]!, stop.signal);
+        const step = await sequence.decode(tokens[i]!, signal);
         logits.push(step.logits.slice());
         flashBytes += step.stats.flashBytes;
         say({ kind: "progress", what: forced ? "dense" : "sparse", loaded: i + 1, total: count, detail: "tokens" });
-        stop.signal.throwIfAborted();
+        signal.throwIfAborted();
       }
       const { geometry, weights } = model.header;
       const text = model.tokenizer.decode(own);
@@ -360,7 +383,7 @@ function logSumExp(values: Float32Array): number {
   return most + Math.log(sum);
 }
 
-function simulate(slotShares: readonly number[]): void {
+function simulate(slotShares: readonly number[], { say }: Task): void {
   if (trace === null || trace.tokens.length < 8) {
     throw new Error("nothing to replay yet: generate at least eight tokens first");
   }

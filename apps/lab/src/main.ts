@@ -5,6 +5,8 @@ import type {
   Answer,
   EngineSettings,
   GenerateRequest,
+  NumberedAnswer,
+  NumberedRequest,
   Prediction,
   Proof,
   Request,
@@ -13,7 +15,13 @@ import type {
 } from "./messages.js";
 
 const worker = new Worker(new URL("./engine-worker.ts", import.meta.url), { type: "module", name: "engine" });
-const ask = (request: Request) => worker.postMessage(request);
+let lastTask = 0;
+/** Sends a request, and returns its number. */
+function ask(request: Request): number {
+  const message: NumberedRequest = { task: ++lastTask, request };
+  worker.postMessage(message);
+  return lastTask;
+}
 
 function element<T extends HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -40,6 +48,10 @@ const say = (text: string) => {
   element("status").textContent = text;
 };
 
+/** The generating, proving or training under way: one at a time, beside any number of imports. */
+let run: number | null = null;
+/** Whose progress is shown. */
+let progressOf: number | null = null;
 let facts: RunFacts | null = null;
 /** The last tokens, for the timeline. */
 let events: TokenEvent[] = [];
@@ -80,19 +92,26 @@ function showSettings(): void {
     readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
 }
 
-function busy(is: boolean): void {
+/** What can be begun or stopped follows from the run, whatever else is under way. */
+function showButtons(): void {
   for (const button of [controls.generate, controls.prove, controls.train])
-    button.disabled = is || controls.model.value === "";
-  controls.stop.disabled = !is;
-  if (!is) element("progress-box").hidden = true;
+    button.disabled = run !== null || controls.model.value === "";
+  controls.stop.disabled = run === null;
 }
 
-worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+/** After the last word on a request. */
+function endTask(task: number): void {
+  if (task === run) run = null;
+  if (task === progressOf) element("progress-box").hidden = true;
+  showButtons();
+}
+
+worker.onmessage = ({ data: { task, answer: data } }: MessageEvent<NumberedAnswer>) => {
   switch (data.kind) {
     case "state":
       return showState(data);
     case "progress":
-      return showProgress(data);
+      return showProgress(task, data);
     case "run":
       facts = data.facts;
       events = [];
@@ -105,7 +124,6 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
     case "token":
       return showToken(data.event);
     case "done":
-      busy(false);
       if (data.what === "generated") say(`Done: ${data.tokensPerSec.toFixed(1)} tokens a second.`);
       else say("Stopped.");
       controls.simulate.disabled = events.length < 8;
@@ -113,7 +131,6 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
     case "epoch":
       return showEpoch(data);
     case "trained":
-      busy(false);
       controls.predictor.value = data.name;
       element("train-text").textContent =
         `Done: it names ${(100 * data.recall).toFixed(1)} % of the active neurons and misses ${(100 * data.missedMass).toFixed(2)} % of their output. It is chosen in Settings: generate again, and prove it.`;
@@ -122,15 +139,16 @@ worker.onmessage = ({ data }: MessageEvent<Answer>) => {
     case "prediction":
       return showPrediction(data.prediction);
     case "proof":
-      busy(false);
       return showProof(data.proof);
     case "simulated":
       return showSimulation(data);
     case "error":
-      busy(false);
       element("error").hidden = false;
       element("error").textContent = data.message;
+      if (task === run) say("Stopped.");
       return;
+    case "ended":
+      return endTask(task);
   }
 };
 worker.onerror = (event) => {
@@ -195,13 +213,13 @@ function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer,
   element("isolation").textContent = isolated
     ? ""
     : "This page is not cross-origin isolated: memory cannot be shared, so one thread reads and computes, slower.";
-  element("progress-box").hidden = true;
-  busy(false);
-  say(runnable.length > 0 ? "Ready." : "No model yet: import one.");
+  showButtons();
+  if (run === null) say(runnable.length > 0 ? "Ready." : "No model yet: import one.");
   askPrediction();
 }
 
-function showProgress({ what, loaded, total, detail }: Extract<Answer, { kind: "progress" }>): void {
+function showProgress(task: number, { what, loaded, total, detail }: Extract<Answer, { kind: "progress" }>): void {
+  progressOf = task;
   element("progress-box").hidden = false;
   element<HTMLProgressElement>("progress").value = loaded / Math.max(1, total);
   const amount =
@@ -363,10 +381,10 @@ function tableRow(cells: readonly string[], kind: "td" | "th" = "td"): HTMLTable
 
 function begin(kind: "generate" | "prove"): void {
   clearError();
-  busy(true);
   if (kind === "generate") element("text").textContent = controls.prompt.value;
   say(kind === "generate" ? "Taking in the prompt…" : "Running sparse, then dense…");
-  ask({ kind, ...request() });
+  run = ask({ kind, ...request() });
+  showButtons();
 }
 
 element<HTMLFormElement>("run-form").onsubmit = (event) => {
@@ -374,17 +392,17 @@ element<HTMLFormElement>("run-form").onsubmit = (event) => {
   begin("generate");
 };
 controls.prove.onclick = () => begin("prove");
-controls.stop.onclick = () => ask({ kind: "stop" });
+controls.stop.onclick = () => run !== null && ask({ kind: "stop", task: run });
 controls.train.onclick = () => {
   clearError();
   epochs = [];
-  busy(true);
   say("Training…");
-  ask({
+  run = ask({
     kind: "train",
     model: controls.model.value,
     tokens: Number(element<HTMLInputElement>("train-tokens").value) || 16_000,
   });
+  showButtons();
 };
 controls.predictor.onchange = askPrediction;
 controls.backend.onchange = askPrediction;
@@ -422,7 +440,7 @@ if (!("gpu" in navigator)) {
   option.text += ": not in this browser";
 }
 showSettings();
-busy(false);
+showButtons();
 ask({ kind: "start" });
 // Pages may ask, workers may not: that the browser does not drop models when the disk fills up.
 void navigator.storage?.persist?.().catch(() => false);

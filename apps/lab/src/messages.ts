@@ -32,12 +32,25 @@ export type Request =
   | { readonly kind: "importFile"; readonly file: File }
   | { readonly kind: "importUrl"; readonly url: string }
   | { readonly kind: "delete"; readonly name: string }
-  | { readonly kind: "stop" }
+  /** Stops the request of this number, and no other. */
+  | { readonly kind: "stop"; readonly task: number }
   | ({ readonly kind: "generate" } & GenerateRequest)
   | ({ readonly kind: "prove" } & GenerateRequest)
   | { readonly kind: "train"; readonly model: string; readonly tokens: number }
   | ({ readonly kind: "predict" } & GenerateRequest)
   | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
+
+/** A request under the page's number of it; numbers are not used again. */
+export interface NumberedRequest {
+  readonly task: number;
+  readonly request: Request;
+}
+
+/** What is said of a request; `ended` is the last, after whatever it came to. */
+export interface NumberedAnswer {
+  readonly task: number;
+  readonly answer: Answer;
+}
 
 /** One decoded token. */
 export interface TokenEvent {
@@ -131,4 +144,5 @@ export type Answer =
       readonly dFf: number;
       readonly tokens: number;
     }
-  | { readonly kind: "error"; readonly message: string };
+  | { readonly kind: "error"; readonly message: string }
+  | { readonly kind: "ended" };

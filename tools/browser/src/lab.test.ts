@@ -247,6 +247,39 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     expect(await page.textContent("#error")).toMatch(/smallest|at least/);
   });
 
+  it("Stop stopped the import, and an import offered Generate, while a run went on", async () => {
+    const page = await visit();
+    const release = site.hold("/models/held.predictor.gguf");
+    site.serveFile("/models/held.predictor.gguf", join(dist, "models", "opt-demo.predictor.gguf"));
+    const buttons = () =>
+      page.evaluate(() =>
+        ["generate", "prove", "train", "stop"].map((id) => (document.getElementById(id) as HTMLButtonElement).disabled),
+      );
+    await page.fill("#tokens", "500");
+    await page.click("#generate");
+    await page.waitForFunction(() => (document.getElementById("text")?.textContent ?? "").length > 20);
+    // An import from an address that does not answer yet, then one of a file that is over at once.
+    await page.fill("#url", `${site.origin}/models/held.predictor.gguf`);
+    await page.click("#url-form button");
+    await page.evaluate(async () => {
+      const bytes = await (await fetch("/models/opt-demo.predictor.gguf")).arrayBuffer();
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], "dropped.predictor.gguf"));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.waitForFunction(() => document.getElementById("predictor")?.textContent?.includes("dropped"));
+    expect(await buttons()).toEqual([true, true, true, false]);
+    await page.click("#stop");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Stopped.");
+    await page.waitForFunction(() => !(document.getElementById("generate") as HTMLButtonElement).disabled);
+    expect(await buttons()).toEqual([false, false, false, true]);
+    const text = (await page.textContent("#text")) ?? "";
+    release();
+    await page.waitForFunction(() => document.getElementById("predictor")?.textContent?.includes("held"));
+    expect(await page.textContent("#error")).toBe("");
+    expect(await page.textContent("#text")).toBe(text);
+  });
+
   it("fits a phone: nothing is wider than the screen", async () => {
     const page = await visit({ viewport: { width: 390, height: 844 }, isMobile: true });
     await generate(page, 16);

@@ -1,6 +1,6 @@
 /**
  * A small web server for tests: pages and bundles from memory, files from disk with ranges and ETags, and on demand the misfortunes of the world:
- * connections that are cut, files that change.
+ * connections that are cut, files that change, answers that do not come.
  */
 import { createReadStream, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -18,15 +18,19 @@ export interface Site {
   serve(path: string, type: string, body: string | Uint8Array): void;
   /** A file on disk, by range. */
   serveFile(path: string, file: string): void;
+  /** Answers nothing at this path until the function that is returned has been called. */
+  hold(path: string): () => void;
   close(): Promise<void>;
 }
 
 export async function openSite(): Promise<Site> {
   const bodies = new Map<string, { readonly type: string; readonly body: string | Uint8Array }>();
   const files = new Map<string, string>();
+  const held = new Map<string, Promise<void>>();
   let sent = 0;
-  const server: Server = createServer((request, response) => {
+  const server: Server = createServer(async (request, response) => {
     const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    await held.get(path);
     const file = files.get(path);
     if (site.isolated) {
       response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
@@ -68,6 +72,11 @@ export async function openSite(): Promise<Site> {
     version: "1",
     serve: (path, type, body) => void bodies.set(path, { type, body }),
     serveFile: (path, file) => void files.set(path, file),
+    hold: (path) => {
+      let release = () => {};
+      held.set(path, new Promise((resolve) => (release = resolve)));
+      return release;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
