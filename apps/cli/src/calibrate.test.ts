@@ -64,6 +64,8 @@ describe("calibrate", () => {
     const { status, document } = await calibrate(output, "--perplexity", "50%", "--agreement", "40%");
     expect(document.error).toBeUndefined();
     expect(status).toBe(0);
+    const written = (await flashwickJson(["inspect", output])).document.training.calibration.measured;
+    expect(written).toMatchObject({ top1Agreement: document.top1Agreement, perplexityRise: document.perplexityRise });
     expect(document.layers.map(({ riseAlone }: Layer) => riseAlone)).toEqual(Array(TINY.nLayers).fill(null));
 
     // The target binds: some choice named too few neurons for it, and the one taken names the fewest of those that did not.

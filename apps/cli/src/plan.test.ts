@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { demoModels } from "@flashwick/demo-models";
+import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
+import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { afterAll, describe, expect, it } from "vitest";
 import { main } from "./main.js";
 
@@ -99,6 +101,59 @@ describe("flashwick plan", () => {
     expect(without.document.energyJoulesPerToken).toBeNull();
     const seconds = given.document.perToken.totalMs / 1000;
     expect(given.document.energyJoulesPerToken).toBeCloseTo(10 * seconds, 9);
+  });
+
+  describe("--lossless", () => {
+    const paper = ["opt-6.7b", "--preset", "nvme-pcie4", "--dram-budget", "50%"];
+    it("gives the drafts, their acceptance and the speed, between the dense run and the sparse one", async () => {
+      const { document } = await json(...paper, "--lossless", "--acceptance", "90%");
+      const { lossless } = document;
+      for (const key of ["draftTokens", "tokensPerStep", "tokensPerSec", "draftMs", "verifyMs"]) {
+        expect(lossless[key]).toBeGreaterThan(0);
+      }
+      expect(lossless).toMatchObject({ acceptance: 0.9, acceptanceSource: "as given" });
+      expect(lossless.tokensPerSec).toBeGreaterThan(lossless.denseTokensPerSec);
+      expect(lossless.tokensPerSec).toBeLessThan(lossless.sparseTokensPerSec);
+      expect(lossless.draftShare + lossless.verifyShare).toBeCloseTo(1, 12);
+      const step = lossless.draftTokens * lossless.draftMs + lossless.verifyMs;
+      expect(lossless.tokensPerSec).toBeCloseTo((1000 * lossless.tokensPerStep) / step, 6);
+    });
+    it("says what acceptance it assumed, and shows a person the three runs", async () => {
+      const { document } = await json(...paper, "--lossless");
+      expect(document.lossless).toMatchObject({
+        acceptance: 0.9,
+        acceptanceSource: expect.stringContaining("assumed"),
+      });
+      const { out } = await plan(...paper, "--lossless");
+      expect(out).toMatch(
+        /dense +[\d.]+ +1\.00x[\s\S]*lossless +[\d.]+ +[\d.]+x +[\d.]+ % +[\d.]+ %[\s\S]*sparse +[\d.]+/,
+      );
+      expect(out).toMatch(/lossless: \d+ drafts? of .* ms and a dense pass of .* ms give .* tokens/);
+    });
+    it("is null where it is not asked for, and where there is no predictor", async () => {
+      expect((await json(...paper)).document.lossless).toBeNull();
+      expect((await json(...paper, "--lossless", "--dense")).document.lossless).toBeNull();
+      expect((await plan(...paper, "--lossless", "--dense")).out).toContain("nothing can draft");
+    });
+    it("takes the agreement that calibration has written into the predictor's file", async () => {
+      const file = join(dir, "calibrated.gguf");
+      const source = await fileSource(demoModels["opt-demo"].predictorPath);
+      const predictor = await readPredictorFile(source);
+      await source.close();
+      const training = { ...predictor.training, calibration: { measured: { top1Agreement: 0.97 } } };
+      await writePredictorFile(await fileSink(file), { ...predictor, training });
+      const { document } = await json(config, "--preset", "nvme-pcie4", "--predictor", file, "--lossless");
+      expect(document.lossless).toMatchObject({
+        acceptance: 0.97,
+        acceptanceSource: expect.stringContaining("measured"),
+      });
+    });
+    it.each([["1.5"], ["-1"], ["often"]])("is wrong usage with an acceptance of %s", async (acceptance) => {
+      expect((await plan(...paper, "--lossless", "--acceptance", acceptance)).status).toBe(2);
+    });
+    it("is wrong usage to give an acceptance without it", async () => {
+      expect((await plan(...paper, "--acceptance", "0.9")).status).toBe(2);
+    });
   });
 
   const bad = (name: string, value: unknown) => {

@@ -10,6 +10,7 @@ export type {
 } from "./device-profile.js";
 export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
+export { type LosslessPlan, planLossless } from "./lossless-plan.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
 export {
   type MemoryWish,

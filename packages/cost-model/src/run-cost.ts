@@ -39,7 +39,7 @@ type RunRequest = Omit<TokenRequest, "position" | "seenTokens">;
 
 /** Expected cost of a run. */
 export function runCost(request: RunRequest, length: RunLength): RunCost {
-  const at = positions(length);
+  const at = runPositions(length);
   const token = meanCost(at.map((position) => tokenCost({ ...request, position, seenTokens: position })));
   const last = { ...request, position: at.at(-1)!, seenTokens: at.at(-1)! };
   return {
@@ -52,7 +52,13 @@ export function runCost(request: RunRequest, length: RunLength): RunCost {
   };
 }
 
-function positions({ promptTokens, decodeTokens, warmUpTokens = 0, looks: most = LOOKS }: RunLength): number[] {
+/** Positions at which a run is looked at, spread evenly over its counted tokens. */
+export function runPositions({
+  promptTokens,
+  decodeTokens,
+  warmUpTokens = 0,
+  looks: most = LOOKS,
+}: Omit<RunLength, "batchTokens">): number[] {
   const first = Math.max(1, promptTokens + warmUpTokens);
   const looks = Math.max(1, Math.min(most, decodeTokens));
   return Array.from({ length: looks }, (_, i) => Math.round(first + ((i + 0.5) / looks) * decodeTokens - 0.5));

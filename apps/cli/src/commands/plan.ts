@@ -1,7 +1,7 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
 import { type DType, formatBytes, isFlashwickError } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, planRun } from "@flashwick/cost-model";
+import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
@@ -9,9 +9,15 @@ import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
-import { byteSize, integer, plainBytes } from "../option-values.js";
+import { byteSize, integer, plainBytes, share } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
-import { type Energy, type PlanFacts, planDocument, refusalDocument } from "../plan/plan-document.js";
+import {
+  type Energy,
+  type PlanFacts,
+  type PlannedLossless,
+  planDocument,
+  refusalDocument,
+} from "../plan/plan-document.js";
 import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-subject.js";
 import { planText } from "../plan/plan-text.js";
 import type { CommonFlags, Report } from "../report.js";
@@ -32,6 +38,8 @@ interface PlanFlags extends CommonFlags, DeviceFlags {
   readonly threads?: number;
   /** Bytes. */
   readonly mergeGap?: number;
+  readonly lossless?: boolean;
+  readonly acceptance?: number;
   readonly energy?: Energy;
   readonly plot?: string;
   readonly force?: boolean;
@@ -80,6 +88,12 @@ export function planCommand(invocation: Invocation): Command {
     .option("--readers <n>", "reads in flight, not to be chosen (default: chosen)", integer(1))
     .option("--threads <n>", "compute threads, not to be chosen (default: chosen)", integer(1))
     .option("--merge-gap <size>", "gap that is read over, not to be chosen (default: chosen)", plainBytes)
+    .option("--lossless", "also a run of sparse drafts that dense passes verify: the dense model's text (default: off)")
+    .option(
+      "--acceptance <share>",
+      "with --lossless: drafts that are accepted, 0.9 or 90% (default: the predictor's measured top-1 agreement, else 0.9)",
+      share,
+    )
     .option(
       "--energy <figures>",
       "joulesPerFlashGB=x,joulesPerDramGB=y,watts=z: your own figures, for an estimate (default: none)",
@@ -93,6 +107,8 @@ export function planCommand(invocation: Invocation): Command {
 }
 
 async function plan(model: string, flags: PlanFlags, report: Report): Promise<number> {
+  if (flags.acceptance !== undefined && !flags.lossless)
+    throw new UsageError("--acceptance is of use with --lossless only");
   checkOutput(flags.plot, flags.force);
   const subject = await openSubject(model, flags);
   const profile = (await namedDevice(flags)) ?? keptProfile(model);
@@ -110,9 +126,9 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   const wish = { ...wishOf(flags, subject), profile };
   try {
     const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
-    const document = planDocument(facts, request, planRun(request));
+    const document = planDocument(facts, request, planRun(request), lossless(request, subject, flags));
     const plot = flags.plot === undefined ? undefined : await draw(flags.plot, subject, wish, document);
-    report.result(plot ? { ...document, plot } : document, () => planText(document));
+    report.result(plot ? { ...document, plot } : document, () => planText(document, flags.lossless === true));
     return 0;
   } catch (error) {
     if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
@@ -120,6 +136,15 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
     report.result(refusalDocument(facts, smallest), () => refusalText(facts, smallest));
     return 1;
   }
+}
+
+/** Null unless it is asked for, and where nothing can draft. */
+function lossless(request: PlanRequest, { acceptance }: PlanSubject, flags: PlanFlags): PlannedLossless | null {
+  const given = flags.acceptance === undefined ? null : { share: flags.acceptance, source: "as given" };
+  const accepted = given ?? acceptance;
+  if (!flags.lossless || accepted === null) return null;
+  const plan = planLossless(request, accepted.share);
+  return plan && { ...plan, acceptanceSource: accepted.source };
 }
 
 function refusalText({ model, budgetBytes }: PlanFacts, smallest: number): string {

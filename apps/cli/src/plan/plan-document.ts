@@ -1,6 +1,6 @@
 /** A plan as the JSON of `flashwick plan`: names and fields are a fixed contract. */
 import type { DType } from "@flashwick/core";
-import type { PlanRequest, RunPlan, TokenCost } from "@flashwick/cost-model";
+import type { LosslessPlan, PlanRequest, RunPlan, TokenCost } from "@flashwick/cost-model";
 
 export interface Energy {
   /** The user's own figures. */
@@ -19,8 +19,18 @@ export interface PlanFacts {
   readonly energy: Energy | null;
 }
 
-/** The document of a plan that fits. */
-export function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan) {
+export interface PlannedLossless extends LosslessPlan {
+  /** Where the acceptance comes from. */
+  readonly acceptanceSource: string;
+}
+
+/** The document of a plan that fits. @param lossless Null where it was not asked for, or nothing can draft. */
+export function planDocument(
+  facts: PlanFacts,
+  request: PlanRequest,
+  plan: RunPlan,
+  lossless: PlannedLossless | null = null,
+) {
   const { settings, memory, cost, alternatives } = plan;
   const { windowTokens, ...rest } = settings;
   return {
@@ -44,6 +54,7 @@ export function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPl
     bound: cost.bound,
     limits: cost.limits,
     prefill: { promptTokens: request.length.promptTokens, ...cost.prefill },
+    lossless,
     memory: memory.dram,
     energyJoulesPerToken: facts.energy && energyOf(facts.energy, plan, request),
     alternatives: alternatives.map(({ change, totalMs, losesBy }) => ({
@@ -70,6 +81,7 @@ export function refusalDocument(facts: PlanFacts, smallestBudgetBytes: number) {
     bound: null,
     limits: null,
     prefill: null,
+    lossless: null,
     memory: null,
     energyJoulesPerToken: null,
     alternatives: [],

@@ -21,11 +21,23 @@ import {
   powerLawLayer,
   UNION_TOKENS,
 } from "@flashwick/cost-model";
-import { type ModelHeader, openModelFile, openPredictorFile, planHeader, sidecarPath } from "@flashwick/flash-format";
+import {
+  type ModelHeader,
+  openModelFile,
+  openPredictorFile,
+  planHeader,
+  readPredictorHeader,
+  sidecarPath,
+} from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { type PredictorShapes, planRequest } from "@flashwick/runtime/node/estimate";
+import {
+  type DraftAcceptance,
+  draftAcceptance,
+  type PredictorShapes,
+  planRequest,
+} from "@flashwick/runtime/node/estimate";
 
 export interface SubjectOptions {
   readonly dtype?: DType | undefined;
@@ -44,6 +56,8 @@ export interface PlanSubject {
   /** Where it is known from what will be named; null: every neuron is. */
   readonly sparsitySource: string | null;
   readonly contextLength: number;
+  /** What drafts of a lossless run are accepted with; null where nothing drafts. */
+  readonly acceptance: DraftAcceptance | null;
   /** The question to the cost model; device, budget and length are the caller's. */
   readonly request: (wish: SubjectWish) => PlanRequest;
 }
@@ -75,6 +89,7 @@ async function presetSubject(name: string, options: SubjectOptions): Promise<Pla
     dtype,
     sparsitySource: sparsity?.source ?? null,
     contextLength: facts.contextLength,
+    acceptance: sparsity && draftAcceptance(null),
     request: ({ dramBudgetBytes: budgetBytes, contextTokens, kvPrecision, ...wish }) => ({
       ...wish,
       shape,
@@ -137,7 +152,7 @@ async function headerSubject(
   name: string,
   header: ModelHeader,
   fileBytes: number,
-  predictor: PredictorShapes | null,
+  predictor: SubjectPredictor | null,
   options: SubjectOptions,
 ): Promise<PlanSubject> {
   const given = await readSparsity(options.sparsity);
@@ -148,14 +163,21 @@ async function headerSubject(
     dtype: header.weights.dtype,
     sparsitySource: sparsity?.source ?? null,
     contextLength: header.geometry.contextLength,
+    acceptance: predictor && draftAcceptance(predictor.training),
     request: (wish) => planRequest(header, { ...wish, predictor, sparsity, kernels: createWasmKernels }),
   };
 }
 
-async function readPredictor(path: string): Promise<PredictorShapes> {
+/** Shapes, and what is known of the training; null for a predictor that nobody has trained yet. */
+interface SubjectPredictor extends PredictorShapes {
+  readonly training: Readonly<Record<string, unknown>> | null;
+}
+
+async function readPredictor(path: string): Promise<SubjectPredictor> {
   const source = await fileSource(path);
   try {
-    return await openPredictorFile(source);
+    const { training } = await readPredictorHeader(source);
+    return { ...(await openPredictorFile(source)), training };
   } finally {
     await source.close();
   }
@@ -190,7 +212,7 @@ function assumedSparsity(nLayers: number): SparsityStatistics {
 }
 
 /** A predictor that nobody has trained yet: of the size that one would have. */
-function assumedPredictor({ nLayers, dModel, dFf }: ModelGeometry): PredictorShapes {
+function assumedPredictor({ nLayers, dModel, dFf }: ModelGeometry): SubjectPredictor {
   const weights = 4 * dModel * dModel + 2 * dModel * dFf;
   const rank = Math.max(8, Math.round((ASSUMED_PREDICTOR_SHARE * weights) / (dModel + dFf)));
   const layer = (index: number): PredictorLayerShape => ({
@@ -205,5 +227,5 @@ function assumedPredictor({ nLayers, dModel, dFf }: ModelGeometry): PredictorSha
     w1: { dtype: "int8", rows: rank, cols: dModel },
     w2: { dtype: "int8", rows: dFf, cols: rank },
   });
-  return { layers: Array.from({ length: nLayers }, (_, index) => layer(index)), sparsity: null };
+  return { layers: Array.from({ length: nLayers }, (_, index) => layer(index)), sparsity: null, training: null };
 }

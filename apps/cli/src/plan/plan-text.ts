@@ -1,7 +1,7 @@
 /** A plan for a person. */
 import { formatBytes } from "@flashwick/core";
 import { figure, percent, table } from "../table.js";
-import type { PlanDocument } from "./plan-document.js";
+import type { PlanDocument, PlannedLossless } from "./plan-document.js";
 
 const PHASES = [
   ["reading, with nothing else to do", "exposedReadMs"],
@@ -20,7 +20,8 @@ const BOUND = {
   cpu: "deciding and checking",
 } as const;
 
-export function planText(plan: PlanDocument): string {
+/** @param wantsLossless Whether `--lossless` was given: then it is said if there is no such run. */
+export function planText(plan: PlanDocument, wantsLossless = false): string {
   const { perToken, choice, memory, limits, prefill } = plan;
   const share = (ms: number) => percent(ms / perToken.totalMs);
   const window = choice.windowTokens === null ? "as many tokens as fit" : `${choice.windowTokens} tokens`;
@@ -42,6 +43,7 @@ export function planText(plan: PlanDocument): string {
     ]),
     "",
     ...alternatives(plan),
+    ...(wantsLossless ? [...losslessText(plan), ""] : []),
     `sparsity: ${plan.sparsitySource ?? "none, a dense run"}`,
     ...cycle(plan),
   ].join("\n");
@@ -64,6 +66,35 @@ function alternatives({ alternatives, perToken }: PlanDocument): string[] {
     losesBy.ms > 0.005 ? `loses ${figure(losesBy.ms)} ms on ${losesBy.phase.replace(/Ms$/, "")}` : "gains nothing",
   ]);
   return [table([["instead", "ms", "", ""], ...rows]), ""];
+}
+
+/** The exact run that drafts sparsely, between the exact one that does not draft and the sparse one. */
+function losslessText({ lossless }: PlanDocument): string[] {
+  if (lossless === null) return ["lossless: nothing can draft; it takes a predictor, and a budget that holds it"];
+  const { draftTokens, acceptance, acceptanceSource, tokensPerStep, draftMs, verifyMs } = lossless;
+  const drafts =
+    draftTokens === 0
+      ? "drafting does not pay here: this is the dense run"
+      : `${draftTokens} ${draftTokens === 1 ? "draft" : "drafts"} of ${figure(draftMs)} ms and a dense pass of ${figure(verifyMs)} ms give ${figure(tokensPerStep)} tokens`;
+  return [
+    table([
+      ["", "tokens/s", "of the dense run", "drafting", "verifying"],
+      ["dense", lossless.denseTokensPerSec.toFixed(2), "1.00x", "", ""],
+      [
+        "lossless",
+        lossless.tokensPerSec.toFixed(2),
+        timesDense(lossless, lossless.tokensPerSec),
+        percent(lossless.draftShare),
+        percent(lossless.verifyShare),
+      ],
+      ["sparse", lossless.sparseTokensPerSec.toFixed(2), timesDense(lossless, lossless.sparseTokensPerSec), "", ""],
+    ]),
+    `lossless: ${drafts}; acceptance ${acceptance} (${acceptanceSource})`,
+  ];
+}
+
+function timesDense({ denseTokensPerSec }: PlannedLossless, tokensPerSec: number): string {
+  return `${(tokensPerSec / denseTokensPerSec).toFixed(2)}x`;
 }
 
 function cycle({ cycleBudgetBytes, memory }: PlanDocument): string[] {

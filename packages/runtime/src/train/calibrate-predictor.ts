@@ -239,7 +239,9 @@ function stepOf(namedPerActive: number, result: EvaluateResult, target: Calibrat
 
 function facts({ training }: Predictor, step: CalibrationStep, { target, cost = "named" }: CalibrateOptions) {
   const { perplexityRise = null, top1Agreement = null } = target;
-  return { ...training, namedPerActive: step.namedPerActive, calibration: { perplexityRise, top1Agreement, cost } };
+  const measured = { perplexityRise: step.perplexityRise, top1Agreement: step.top1Agreement, meanKl: step.meanKl };
+  const calibration = { perplexityRise, top1Agreement, cost, measured };
+  return { ...training, namedPerActive: step.namedPerActive, calibration };
 }
 
 /** Each layer sparse by itself. */
