@@ -45,6 +45,8 @@ const columns = {
   total_ms: ({ totalMs }) => totalMs,
   p50_ms: ({ p50Ms }) => p50Ms,
   p99_ms: ({ p99Ms }) => p99Ms,
+  limit_ms: ({ limit }) => limit?.togetherMs ?? "",
+  times_limit: ({ limit }) => limit?.times ?? "",
   io_times_fewer: ({ ioTimesFewer }) => ioTimesFewer,
   total_times_fewer: ({ totalTimesFewer }) => totalTimesFewer,
   paper_io_ms: ({ paper }) => paper?.ioMs ?? "",
@@ -80,12 +82,14 @@ console.log(
     "check",
     "compute",
     "total",
+    "limit",
+    "times",
     "I/O",
     "total",
     "paper I/O",
   ]),
 );
-console.log(row(Array.from({ length: 13 }, () => "---")));
+console.log(row(Array.from({ length: 15 }, () => "---")));
 for (const rung of document.rungs) {
   console.log(
     row([
@@ -94,6 +98,7 @@ for (const rung of document.rungs) {
         figure,
       ),
       ...[rung.computeMs, rung.totalMs].map(figure),
+      ...(rung.limit ? [figure(rung.limit.togetherMs), `${figure(rung.limit.times)}x`] : ["", ""]),
       `${rung.ioTimesFewer.toFixed(1)}x`,
       `${rung.totalTimesFewer.toFixed(1)}x`,
       rung.paper ? `${rung.paper.ioMs}, ${rung.paper.ioTimesFewer.toFixed(1)}x` : "",

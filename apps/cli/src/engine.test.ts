@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { devicePreset } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flashwick, flashwickJson, makeWorkplace, TINY } from "./tiny-checkpoint.fixture.js";
@@ -162,6 +163,84 @@ describe("run", () => {
     expect(result.finishReason).toBe("aborted");
     expect(result.tokens.length).toBeLessThanOrEqual(2);
     expect(Object.keys(result.stats)).toEqual(expect.arrayContaining(STATS));
+  });
+});
+
+describe("run --limit", () => {
+  const LIMIT = [
+    "dramBytes",
+    "dramBytesPerSec",
+    "dramMs",
+    "flashBytesPerSec",
+    "flashMs",
+    "togetherMs",
+    "times",
+    "leftMs",
+  ];
+  it("measures what the machine could have done, and says where the rest of the time went", async () => {
+    const { document } = await run("--tokens", "2,17,101", "--limit", "on");
+    const { limit, tokenMs } = document.stats;
+    expect(Object.keys(limit)).toEqual(LIMIT);
+    expect(Object.keys(limit.leftMs)).toEqual(["reads", "compute", "cache", "check", "other", "inTurns"]);
+    expect(limit.times).toBeCloseTo(tokenMs.mean / limit.togetherMs, 9);
+    const { err } = await flashwick([
+      "run",
+      model,
+      "--max-tokens",
+      "6",
+      "--tokens",
+      "2,17",
+      "--dense",
+      "--limit",
+      "on",
+    ]);
+    expect(err).toMatch(/^limit +[\d.]+ ms a token: DRAM .* GB\/s\).*; this run took [\d.e+]+ times that; left: /m);
+  });
+  it("leaves small files alone, unless it is told to measure", async () => {
+    for (const argv of [[], ["--limit", "auto"], ["--limit", "off"]]) {
+      expect((await run("--tokens", "2,17,101", ...argv)).document.stats.limit).toBeNull();
+    }
+    const { err } = await flashwick(["run", model, "--max-tokens", "6", "--tokens", "2,17", "--dense"]);
+    expect(err).not.toMatch(/^limit/m);
+  });
+  it("is null where nothing was decoded", async () => {
+    const { document } = await flashwickJson(["run", model, "--max-tokens", "1", "--tokens", "2,17", "--limit", "on"]);
+    expect(document.stats.limit).toBeNull();
+  });
+});
+
+describe("bench ladder --limit", () => {
+  const device = () => {
+    const file = join(dir, "device.json");
+    writeFileSync(file, JSON.stringify(devicePreset("nvme-pcie4")));
+    return file;
+  };
+  const LADDER = [
+    "--only",
+    "half",
+    "--prompt-tokens",
+    "3",
+    "--decode",
+    "2",
+    "--check-tokens",
+    "2",
+    "--dram-budget",
+    "300%",
+  ];
+  const ladder = (...argv: string[]) => ["bench", "ladder", model, ...LADDER, "--device", device(), ...argv];
+  it("gives each rung its limit, and shows a person how many times longer it took, and on what", async () => {
+    const { document } = await flashwickJson(ladder("--limit", "on"));
+    const [{ limit, totalMs }] = document.rungs;
+    expect(limit.times).toBeCloseTo(totalMs / limit.togetherMs, 9);
+    const { out } = await flashwick(ladder("--limit", "on"));
+    expect(out).toMatch(/^rung .* limit +times /m);
+    expect(out).toMatch(/^beyond the limit +ms a token\nhalf resident +\S/m);
+  });
+  it("leaves small files alone", async () => {
+    const { document } = await flashwickJson(ladder());
+    expect(document.rungs[0].limit).toBeNull();
+    const { out } = await flashwick(ladder());
+    expect(out).not.toContain("beyond the limit");
   });
 });
 

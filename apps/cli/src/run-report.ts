@@ -1,5 +1,13 @@
 /** The statistics of a run as a table for a person. */
-import { type DramAccount, formatBytes, type PhaseMs, type PredictedRun, type RunStats } from "@flashwick/core";
+import {
+  type DramAccount,
+  formatBytes,
+  type LeftMs,
+  type PhaseMs,
+  type PredictedRun,
+  type RunLimit,
+  type RunStats,
+} from "@flashwick/core";
 import { figure, percent, table } from "./table.js";
 
 /** Every figure that the method is about, beside what the naive reader would pay. */
@@ -20,6 +28,7 @@ export function runTable(stats: RunStats): string {
     ...speculationRow(stats),
     ["machine", `${stats.backend} kernels${threads(stats)}, ${reading(stats)}`],
     ["predicted", stats.predicted === null ? notPredicted(stats) : predictedText(stats.predicted, stats)],
+    ...(stats.limit === null ? [] : [["limit", limitText(stats.limit)]]),
   ]);
 }
 
@@ -57,6 +66,41 @@ function predictedText(predicted: PredictedRun, { tokenMs, flashBytesPerToken, m
     `${formatBytes(predicted.flashBytesPerToken)} (${difference(predicted.flashBytesPerToken, flashBytesPerToken)})`,
   ].join("; ");
 }
+
+/** What the machine could have done, and where the rest of the time went. */
+function limitText(limit: RunLimit): string {
+  const { dramBytes, dramBytesPerSec, dramMs, flashBytesPerSec, flashMs, togetherMs, times } = limit;
+  const flash = flashMs > 0 ? `, flash ${figure(flashMs)} (${gigabytesPerSec(flashBytesPerSec)})` : "";
+  return [
+    `${figure(togetherMs)} ms a token: DRAM ${figure(dramMs)} (${formatBytes(dramBytes)} at ${gigabytesPerSec(dramBytesPerSec)})${flash}`,
+    `this run took ${figure(times)} times that; left: ${leftText(limit.leftMs)}`,
+  ].join("; ");
+}
+
+function gigabytesPerSec(bytesPerSec: number): string {
+  return `${figure(bytesPerSec / 1e9)} GB/s`;
+}
+
+const LEFT_NAMES: Readonly<Record<keyof LeftMs, string>> = {
+  reads: "reads",
+  compute: "compute",
+  cache: "cache",
+  check: "check",
+  other: "other",
+  inTurns: "in turns",
+};
+
+/** Milliseconds beyond the limit, by cause, the longest first. */
+export function leftText(left: LeftMs): string {
+  return Object.entries(left)
+    .filter(([, ms]) => Math.abs(ms) >= LEAST_LEFT_MS)
+    .sort(([, a], [, b]) => b - a)
+    .map(([cause, ms]) => `${LEFT_NAMES[cause as keyof LeftMs]} ${figure(ms)}`)
+    .join(", ");
+}
+
+/** What rounds to nothing is not listed. */
+const LEAST_LEFT_MS = 0.005;
 
 /** "+4 %": how much more was expected than measured. */
 function difference(expected: number, measured: number): string {

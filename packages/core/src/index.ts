@@ -40,4 +40,12 @@ export type {
 export type { OnProgress, Progress } from "./progress.js";
 export { Random } from "./random.js";
 export { findSparsityFault, type LayerSparsity, type SparsityFault, type SparsityStatistics } from "./sparsity.js";
-export type { PhaseMs, PredictedRun, RunStats, SpeculationStats, TokenStats } from "./stats.js";
+export type {
+  LeftMs,
+  PhaseMs,
+  PredictedRun,
+  RunLimit,
+  RunStats,
+  SpeculationStats,
+  TokenStats,
+} from "./stats.js";

@@ -62,6 +62,40 @@ export interface PredictedRun {
   readonly prefillMs: number;
 }
 
+/**
+ * The least that a run's mean token can take, with what the machine gave right after it: the bytes that must be read from DRAM and from flash over
+ * the bandwidths measured. Everything beyond it is overhead. Milliseconds per decoded token unless the name says otherwise.
+ */
+export interface RunLimit {
+  /** Resident weights, predictors, named neurons, keys and values. */
+  readonly dramBytes: number;
+  /** A loop that only reads, on the run's threads and in its memory. */
+  readonly dramBytesPerSec: number;
+  readonly dramMs: number;
+  /** Random reads of the run's mean size, by its readers; 0 where it reads nothing. */
+  readonly flashBytesPerSec: number;
+  readonly flashMs: number;
+  /** Both at the same time, as far as they leave each other bandwidth. */
+  readonly togetherMs: number;
+  /** How many times longer the mean token took. */
+  readonly times: number;
+  /** What the mean token took beyond `togetherMs`, by cause: they add up to it. */
+  readonly leftMs: LeftMs;
+}
+
+/** What is left of a token's time beyond its limit; a negative figure is a phase that was faster than what was measured afterwards. */
+export interface LeftMs {
+  /** Waiting for flash, longer than `flashMs`. */
+  readonly reads: number;
+  /** Arithmetic, longer than `dramMs`. */
+  readonly compute: number;
+  readonly cache: number;
+  readonly check: number;
+  readonly other: number;
+  /** Reading and computing one after the other, where both could have been done at once. */
+  readonly inTurns: number;
+}
+
 /** The `stats` of `flashwick run --json`. */
 export interface RunStats {
   readonly backend: string;
@@ -103,4 +137,6 @@ export interface RunStats {
   readonly loadedBytes: number;
   /** Tokens whose keys and values were there already. */
   readonly reusedTokens: number;
+  /** Null where it was not measured. */
+  readonly limit: RunLimit | null;
 }

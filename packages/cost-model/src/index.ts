@@ -49,4 +49,4 @@ export {
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";
-export { type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";
+export { type Bandwidths, type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

@@ -31,7 +31,7 @@ export interface RunFacts {
   readonly reusedTokens?: number;
 }
 
-/** @returns Per-token figures over `decode` alone; all zero when nothing was decoded. */
+/** @returns Per-token figures over `decode` alone; all zero when nothing was decoded. `limit` is null: who can measure it adds it. */
 export function summarizeRun(facts: RunFacts): RunStats {
   const { decode, prefill, geometry, weights } = facts;
   const n = Math.max(decode.length, 1);
@@ -80,6 +80,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
     speculation: facts.speculation ?? null,
     loadedBytes: facts.loadedBytes ?? 0,
     reusedTokens: facts.reusedTokens ?? 0,
+    limit: null,
   };
 }
 

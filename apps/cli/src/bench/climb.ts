@@ -1,8 +1,9 @@
 /** Runs one rung of the ladder and takes its measure. */
-import type { DramAccount, OnProgress, PredictedRun, TokenStats } from "@flashwick/core";
+import type { DramAccount, OnProgress, PredictedRun, RunLimit, TokenStats } from "@flashwick/core";
 import type { DeviceProfile } from "@flashwick/cost-model";
 import { createSampler, Model, type Sequence, summarizeRun } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
+import { type LimitFlag, limitOf } from "../limit-flag.js";
 import type { Rung } from "./rung.js";
 
 /** Figures of one decoded token, averaged over the measured ones; milliseconds unless the name says otherwise. */
@@ -36,6 +37,8 @@ export interface RungMeasure {
   readonly dramBytes: DramAccount;
   /** What the cost model expected of the rung; null for rungs that forget or reload between tokens, which no engine setting does. */
   readonly predicted: PredictedRun | null;
+  /** What the machine could have done, measured after the rung; null where nobody wanted it. */
+  readonly limit: RunLimit | null;
 }
 
 export interface Climb {
@@ -46,6 +49,8 @@ export interface Climb {
   readonly text: readonly number[];
   /** What the device can do: predictions stand on it. It chooses nothing: rungs are what they are. */
   readonly profile: DeviceProfile;
+  /** Whether the rung's physical limit is measured. */
+  readonly limit: LimitFlag["limit"];
   readonly clock: () => number;
   readonly onProgress: OnProgress;
   readonly signal: AbortSignal;
@@ -116,6 +121,7 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
           mergeGapBytes: run.mergeGapBytes,
           dramBytes: run.dramBytes,
           predicted: rung.between === null ? expecting.predict(engine.parts.plan, length) : null,
+          limit: await limitOf(model, climb, { stats: run, tokensBefore: prompt.length + rung.warmUpTokens }, signal),
         };
       },
       { onProgress, signal },

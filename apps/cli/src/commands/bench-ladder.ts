@@ -12,8 +12,10 @@ import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
 import { readDeviceProfile } from "../json-file.js";
+import { addLimitFlag, type LimitFlag } from "../limit-flag.js";
 import { byteSize, integer } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
+import { leftText } from "../run-report.js";
 import { figure, percent, table } from "../table.js";
 import { readText } from "../text-file.js";
 
@@ -33,10 +35,11 @@ interface LadderFlags extends CommonFlags {
   readonly threads?: number;
   readonly only?: string;
   readonly device?: string;
+  readonly limit: LimitFlag["limit"];
 }
 
 export function benchLadderCommand(invocation: Invocation): Command {
-  return frameCommand({
+  const command = frameCommand({
     name: "ladder",
     summary: "From the naive reader to ours, one idea a rung, on one model and one device.",
     example: "flashwick bench ladder model.gguf --int8 model-int8.gguf --decode 32",
@@ -60,11 +63,11 @@ export function benchLadderCommand(invocation: Invocation): Command {
     .option("--readers <n>", "flash reader threads (default: what suits the device)", integer(1))
     .option("--threads <n>", "compute threads (default: one a core)", integer(1))
     .option("--device <file>", "device profile for the predictions (default: what is measured now, ten seconds)")
-    .option("--only <ids>", "rungs to climb, by id, separated by commas (default: all)")
-    .action(async (path: string, _, command: Command) => {
-      const flags = command.optsWithGlobals<LadderFlags>();
-      invocation.exitStatus = await withReport(invocation.terminal, flags, (report) => ladder(path, flags, report));
-    });
+    .option("--only <ids>", "rungs to climb, by id, separated by commas (default: all)");
+  return addLimitFlag(command).action(async (path: string, _, command: Command) => {
+    const flags = command.optsWithGlobals<LadderFlags>();
+    invocation.exitStatus = await withReport(invocation.terminal, flags, (report) => ladder(path, flags, report));
+  });
 }
 
 /** A rung, its measure, and what stands beside it. */
@@ -98,7 +101,7 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
   const climbed: ClimbedRung[] = [];
   for (const rung of rungs) {
     const expected = await counterpartTokens(rung, files, words, flags, counterparts, profile, report);
-    const measure = await climb(rung, climbOf(rung, files, words, profile, report));
+    const measure = await climb(rung, climbOf(rung, files, words, profile, flags.limit, report));
     checkTokens(rung, expected, measure.tokens);
     const naive = climbed[0] ?? { ...measure, paper: rung.paper };
     climbed.push({
@@ -154,10 +157,11 @@ function climbOf(
   files: LadderFiles,
   words: Words,
   profile: DeviceProfile,
+  limit: LimitFlag["limit"],
   { terminal, onProgress }: Report,
 ) {
   const { clock, signal } = terminal;
-  return { path: files[rung.file]!, ...words, profile, clock, signal, onProgress };
+  return { path: files[rung.file]!, ...words, profile, limit, clock, signal, onProgress };
 }
 
 async function counterpartTokens(
@@ -172,7 +176,7 @@ async function counterpartTokens(
   const plain = { ...counterpartOf(rung), warmUpTokens: 0, tokens: flags.checkTokens - 1 };
   const before = known.get(plain.id);
   if (before) return before;
-  const { tokens } = await climb(plain, climbOf(plain, files, words, profile, report));
+  const { tokens } = await climb(plain, climbOf(plain, files, words, profile, "off", report));
   known.set(plain.id, tokens);
   return tokens;
 }
@@ -201,6 +205,8 @@ function ladderTable(rungs: readonly ClimbedRung[]): string {
     "compute",
     "total",
     "predicted",
+    "limit",
+    "times",
     "I/O",
     "total",
     "paper",
@@ -217,6 +223,8 @@ function ladderTable(rungs: readonly ClimbedRung[]): string {
     figure(rung.computeMs),
     figure(rung.totalMs),
     rung.predicted ? figure(rung.predicted.tokenMs) : "-",
+    rung.limit ? figure(rung.limit.togetherMs) : "-",
+    rung.limit ? `${figure(rung.limit.times)}x` : "-",
     `${rung.ioTimesFewer.toFixed(1)}x`,
     `${rung.totalTimesFewer.toFixed(1)}x`,
     rung.paper ? `${rung.paper.ioMs} ms, ${rung.paper.ioTimesFewer.toFixed(1)}x` : "-",
@@ -225,5 +233,11 @@ function ladderTable(rungs: readonly ClimbedRung[]): string {
   const dram = last
     ? `\nDRAM of the last rung: ${formatBytes(last.dramBytes.total)}, hits ${percent(last.hitShare)}`
     : "";
-  return `${table([head, ...rows])}${dram}`;
+  return `${table([head, ...rows])}${dram}${leftTable(rungs)}`;
+}
+
+/** Where the time beyond the limit went, a line a rung. */
+function leftTable(rungs: readonly ClimbedRung[]): string {
+  const rows = rungs.flatMap(({ title, limit }) => (limit ? [[title, leftText(limit.leftMs)]] : []));
+  return rows.length === 0 ? "" : `\n\n${table([["beyond the limit", "ms a token"], ...rows])}`;
 }

@@ -4,8 +4,9 @@ import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
-import { runGeneration } from "../generation.js";
+import { type Generation, runGeneration } from "../generation.js";
 import type { Invocation } from "../invocation.js";
+import { addLimitFlag, type LimitFlag, limitOf } from "../limit-flag.js";
 import { collect, integer, number, tokenIds } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import { runTable } from "../run-report.js";
@@ -15,7 +16,7 @@ import { readText } from "../text-file.js";
 type Speculate = "off" | "auto" | "lookup" | `draft:${string}`;
 const DRAFT = "draft:";
 
-interface RunFlags extends CommonFlags, EngineFlags {
+interface RunFlags extends CommonFlags, EngineFlags, LimitFlag {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly tokens?: readonly number[];
@@ -69,7 +70,7 @@ export function runCommand(invocation: Invocation): Command {
       "auto",
     )
     .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)");
-  return addEngineFlags(command, "sidecar").action(async (path: string, flags: RunFlags) => {
+  return addLimitFlag(addEngineFlags(command, "sidecar")).action(async (path: string, flags: RunFlags) => {
     requireOne(flags, ["prompt", "prompt-file", "tokens"]);
     invocation.exitStatus = await run(invocation, path, flags);
   });
@@ -124,7 +125,8 @@ async function generate(
     ...{ maxTokens, temperature, topK, topP, seed, stop, lossless, speculate, draftTokens, signal },
     onProgress: report.onProgress,
   };
-  const result = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
+  const made = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
+  const result = made.finishReason === "aborted" ? made : await withLimit(model, made, flags, report);
   if (report.json) {
     report.line(flags.stream ? { type: "result", ...result } : result);
   } else {
@@ -142,6 +144,19 @@ function speculate(text: string): Speculate {
 
 function draftTokens(text: string): number | "auto" {
   return text === "auto" ? text : integer(1)(text);
+}
+
+/** What was generated is there already: Ctrl-C while the limit is measured leaves that out, and nothing else. */
+async function withLimit(model: Model, made: Generation, flags: RunFlags, report: Report): Promise<Generation> {
+  const { signal } = report.terminal;
+  const run = { stats: made.stats, tokensBefore: made.promptTokens };
+  try {
+    const limit = await limitOf(model, flags, run, signal);
+    return { ...made, stats: { ...made.stats, limit } };
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    return made;
+  }
 }
 
 function showToken({ text, token, stats }: GeneratedToken, flags: RunFlags, report: Report): void {

@@ -12,4 +12,5 @@ export type { DirectMode } from "./flash-file.js";
 export { type FlashReaderOptions, openFlashReader } from "./flash-reader.js";
 export { cacheFolder, keepTuning, readKeptTuning, type TuningPlace } from "./kept-tuning.js";
 export { type BestRow, bestRows, type MeasureReadsOptions, measureReads, type ReadRow } from "./read-measurement.js";
+export { landingMemory, measureReadRate, type ReadLoad, type ReadRate } from "./read-rate.js";
 export { hasRing, type ThreadedReaderOptions } from "./threaded-file.js";

@@ -1,10 +1,10 @@
 /**
- * How fast a reader reads at random: the load that device tuning and the comparison with fio put on it.
+ * How fast a reader reads at random: the load that device tuning, the comparison with fio and a run's physical limit put on it.
  *
  * Only the steady state is timed: one batch that is longer than the time given, from one prefix that has landed to another, with all
  * readers busy before, between and after. The rest of the batch is cancelled.
  */
-import { type Random, truncatedError } from "@flashwick/core";
+import { eventLoopTurn, type Random, truncatedError } from "@flashwick/core";
 import type { FlashRun } from "../run-plan.js";
 import type { ThreadedReader } from "../threads/threaded-reader.js";
 
@@ -14,6 +14,11 @@ export interface ReadLoad {
   readonly sizeBytes: number;
   readonly seconds: number;
   readonly random: Random;
+  /**
+   * What the calling thread does while reads fly, some milliseconds at a time: how fast do both go then? Default: it sleeps until reads have
+   * landed.
+   */
+  readonly meanwhile?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -55,7 +60,12 @@ export async function measureReadRate(reader: ThreadedReader, memory: Uint8Array
   let landed = 0;
   let now = begun;
   while (landed < runs.length - 1 && now - begun < load.seconds * 1000) {
-    await reader.wait(Math.min(runs.length - 1, landed + step));
+    if (load.meanwhile) {
+      load.meanwhile();
+      await eventLoopTurn();
+    } else {
+      await reader.wait(Math.min(runs.length - 1, landed + step));
+    }
     // More may have landed while this thread waited for a core.
     landed = reader.countLanded();
     const before = now;

@@ -1,4 +1,5 @@
 export { RESERVE_BYTES, spareMemoryBytes } from "./machine-memory.js";
+export { LIMIT_FILE_BYTES, type MeasureLimitOptions, measureLimit } from "./measured-limit.js";
 export { type BackendName, kernelsOf, type OpenModelOptions, openModel } from "./open-model.js";
 export { keepProfile, readKeptProfile } from "./profile/kept-profile.js";
 export { type MeasureProfileOptions, measureProfile } from "./profile/measure-profile.js";

@@ -8,13 +8,14 @@ import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
-import type { KernelFactory } from "@flashwick/kernels";
+import { ARENA_RESERVED_BYTES, type Arena, type KernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
-import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { createReadLoop, createWasmKernels } from "@flashwick/kernels-wasm";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
 import { spareMemoryBytes } from "./machine-memory.js";
+import { noteMachine, type ReadLoop } from "./measured-limit.js";
 import { openNodeDevice } from "./node-device.js";
 import { planSettings } from "./planned-settings.js";
 import { readKeptProfile } from "./profile/kept-profile.js";
@@ -88,6 +89,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     const compute = await openCompute(size, chosen);
     opened.push(compute.close);
     const { threads = 1 } = compute.parts;
+    const arenas = new Set<Arena>();
     const parts: ModelParts = {
       file,
       reader,
@@ -101,12 +103,16 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
       plan,
       sharedMemory: threads > 1,
       ...compute.parts,
+      ...(compute.readLoop && watchArenas(compute.parts, arenas)),
       onClose: async () => {
+        arenas.clear();
         await compute.close();
         await sidecar?.source.close();
       },
     };
-    return new Model(parts, { ...chosen, mode: options.mode ?? plan?.settings.mode });
+    const model = new Model(parts, { ...chosen, mode: options.mode ?? plan?.settings.mode });
+    if (compute.readLoop) noteMachine(model, { readLoop: compute.readLoop, arenas });
+    return model;
   } catch (error) {
     // The first failure is the one to report.
     for (const close of opened.reverse()) await close().catch(() => {});
@@ -135,16 +141,46 @@ function chosenProfile(path: string, { profile = "auto" }: OpenModelOptions): De
   return profile === "auto" ? readKeptProfile(path) : profile;
 }
 
-async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<Compute> {
-  if (options.backend === "webgpu") return computeOn(await openNodeDevice());
+interface NodeCompute extends Compute {
+  /** With the threads that compute; null where a device does. */
+  readonly readLoop: ReadLoop | null;
+}
+
+async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<NodeCompute> {
+  if (options.backend === "webgpu") return { ...computeOn(await openNodeDevice()), readLoop: null };
   const { name, kernels } = kernelsOf(options.backend ?? "auto");
   const { threads: wanted = "auto" } = options;
   checkCount("threads", wanted, 1);
   const threads = wanted === "auto" ? autoThreads(fileBytes, availableParallelism()) : wanted;
-  if (threads === 1 || name !== "wasm") return computeAlone(name, kernels);
+  if (threads === 1 || name !== "wasm") return { ...computeAlone(name, kernels), readLoop: readLoopAlone };
   // Loaded only where threads are used: a single one needs no workers.
   const { createComputePool } = await import("@flashwick/kernels-wasm/node");
-  return computeTogether(await createComputePool({ threads }));
+  const pool = await createComputePool({ threads });
+  return { ...computeTogether(pool), readLoop: (arena, ptr, sizeBytes) => pool.readLoop(arena, ptr, sizeBytes) };
+}
+
+/** An instance of the module for each arena, made once. */
+const loops = new WeakMap<Arena, (ptr: number, sizeBytes: number) => void>();
+
+function readLoopAlone(arena: Arena, ptr: number, sizeBytes: number): void {
+  const loop = loops.get(arena) ?? createReadLoop(arena);
+  loops.set(arena, loop);
+  loop(ptr, sizeBytes);
+}
+
+/** The same kernels, which keep `arenas` to those that an engine works in. */
+function watchArenas({ kernels, releaseArena }: Compute["parts"], arenas: Set<Arena>) {
+  return {
+    kernels: (arena: Arena) => {
+      // An arena of no bytes is asked for sizes only.
+      if (arena.sizeBytes > ARENA_RESERVED_BYTES) arenas.add(arena);
+      return kernels(arena);
+    },
+    releaseArena: (arena: Arena) => {
+      arenas.delete(arena);
+      releaseArena?.(arena);
+    },
+  };
 }
 
 function checkCount(what: string, count: number | "auto", least: number): void {
