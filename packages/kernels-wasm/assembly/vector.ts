@@ -16,7 +16,9 @@ const HALF_VECTOR_FACTOR: f32 = reinterpret<f32>(0x5f800000);
 export const HALF_SUM_FACTOR: f32 = reinterpret<f32>(0x57800000);
 
 /** |q| of quantised activations: 12 bits. */
-const ACTIVATION_MOST: f32 = 4095;
+const ACTIVATION_MOST: i16 = 4095;
+/** 1.5 · 2^23: from 2^23 to 2^24 the floats are the integers. */
+const INTEGERS_FROM: f32 = 12582912;
 
 @inline
 export function padded(n: usize): usize {
@@ -112,32 +114,37 @@ export function joinEvenOdd(x: usize, count: usize): void {
  * @param q i16, `count` of them; @param count A multiple of 8.
  */
 function quantise(q: usize, step: usize, x: usize, count: usize): f32 {
-  const scale = largestMagnitude(x, count) / ACTIVATION_MOST;
+  const scale = largestMagnitude(x, count) / <f32>ACTIVATION_MOST;
   if (!(scale > 0 && scale < Infinity)) {
     clear(q, step, 2 * count);
     return scale;
   }
-  const s = f32x4.splat(scale);
+  const s = f32x4.splat(scale), integers = f32x4.splat(INTEGERS_FROM);
+  const most = i16x8.splat(ACTIVATION_MOST), least = i16x8.neg(most);
   for (const end = x + 4 * count; x < end; x += 32) {
-    v128.store(q, i16x8.narrow_i32x4_s(quantise4(v128.load(x), s), quantise4(v128.load(x, 16), s)));
+    const a = round4(f32x4.div(v128.load(x), s), integers), b = round4(f32x4.div(v128.load(x, 16), s), integers);
+    v128.store(q, i16x8.max_s(i16x8.min_s(i16x8.narrow_i32x4_s(a, b), most), least));
     q += step;
   }
   return scale;
 }
 
+/** To the nearest i32, ties to even, of |x| < 2^22: the sum's last place is 1, and its bits count from those of `integers`. */
 @inline
-function quantise4(x: v128, scale: v128): v128 {
-  const r = f32x4.nearest(f32x4.div(x, scale));
-  const most = f32x4.splat(ACTIVATION_MOST);
-  return i32x4.trunc_sat_f32x4_s(f32x4.max(f32x4.min(r, most), f32x4.neg(most)));
+function round4(x: v128, integers: v128): v128 {
+  return i32x4.sub(f32x4.add(x, integers), integers);
 }
 
-/** max |x[k]|; NaN if any is. */
+/** max |x[k]|; NaN if any is. Of the bits: as integers they are in the order of the magnitudes, and NaN comes last. */
 function largestMagnitude(x: usize, count: usize): f32 {
-  let m = f32x4.splat(0);
-  for (const end = x + 4 * count; x < end; x += 16) m = f32x4.max(m, f32x4.abs(v128.load(x)));
-  return max<f32>(
-    max<f32>(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
-    max<f32>(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
-  );
+  const magnitude = i32x4.splat(0x7fffffff);
+  let m = i32x4.splat(0), n = m;
+  for (const end = x + 4 * count; x < end; x += 32) {
+    m = i32x4.max_s(m, v128.and(v128.load(x), magnitude));
+    n = i32x4.max_s(n, v128.and(v128.load(x, 16), magnitude));
+  }
+  m = i32x4.max_s(m, n);
+  const a = max<i32>(i32x4.extract_lane(m, 0), i32x4.extract_lane(m, 1));
+  const b = max<i32>(i32x4.extract_lane(m, 2), i32x4.extract_lane(m, 3));
+  return reinterpret<f32>(max<i32>(a, b));
 }

@@ -33,9 +33,9 @@ const COLUMN_CHUNKS_A_THREAD = 1;
 const LEAST_CHUNK_WORK = 64 * 1024;
 /**
  * Every chunk prepares its vectors anew (vector.ts). Rows that could be multiplied meanwhile, by dtype code (f32, f16, bf16,
- * int8): measured at 4096 columns, 0.3 us (f16) to 6.6 us (int8), against 0.45 and 0.14 us a row.
+ * int8): measured at 4096 columns, 0.3 us (f16) to 1.1 us (int8), against 0.3 and 0.15 us a row.
  */
-const PREPARATION_ROWS = [0, 1, 2, 46];
+const PREPARATION_ROWS = [0, 1, 2, 8];
 /** Preparing may take a 25th of the time. */
 const LEAST_ROWS_A_PREPARATION = 25;
 const READ_UNIT_BYTES = 64;
