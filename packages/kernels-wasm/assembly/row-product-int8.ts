@@ -2,8 +2,8 @@
  * Products of int8 rows with one or a few 12-bit integer vectors; batch-product.ts has those of many.
  *
  * The sum is exact, so its order is free: i32 in each lane (at most 16512 columns: cols/4 · 127 · 4095 < 2^31), i64 over
- * the lanes, rounded once to f32. The caller multiplies with the scales. Rows come from four parts of the range, as in
- * row-product.ts.
+ * the lanes, rounded once to f32. The caller multiplies with the scales. Rows come from distant parts of the range, as in
+ * row-product.ts: four, or twelve for one vector and scattered rows (row-product.ts says why).
  */
 import { rowPointer, touchFour } from "./row-product";
 
@@ -19,6 +19,7 @@ export function rowProductsInt8(
   if (nTokens == 1 && !slots && cols > TWO_STREAMS_ABOVE && cols <= TWO_STREAMS_MOST) {
     begin = twoStreams(out, q, base, stride, slots, begin, end, cols);
   }
+  if (nTokens == 1 && slots) begin = twelveStreams(out, q, base, stride, slots, begin, end, cols);
   const part = (end - begin) / 4;
   const blocked = nTokens & ~3;
   for (let i = begin; i < begin + part; i++) {
@@ -27,12 +28,22 @@ export function rowProductsInt8(
     const p2 = rowPointer(base, stride, slots, i + 2 * part);
     const p3 = rowPointer(base, stride, slots, i + 3 * part);
     if (slots) touchFour(base, stride, slots, min<usize>(i + 1, begin + part - 1), part);
-    for (let t: usize = 0; t < blocked; t += 4) {
+    const fromDram: usize = slots && blocked ? 4 : 0;
+    for (let t: usize = 0; t < fromDram; t += 2) {
+      const at = out + t * outStride + 4 * i;
+      tile4x2(at, 4 * part, outStride, q + t * qStride, qStride, p0, p1, p2, p3, cols);
+    }
+    for (let t = fromDram; t < blocked; t += 4) {
       const at = out + t * outStride + 4 * i;
       tile2x4(at, 4 * part, outStride, q + t * qStride, qStride, p0, p1, cols);
       tile2x4(at + 8 * part, 4 * part, outStride, q + t * qStride, qStride, p2, p3, cols);
     }
-    for (let t = blocked; t < nTokens; t++) {
+    let t = blocked;
+    if (t + 2 <= nTokens) {
+      tile4x2(out + t * outStride + 4 * i, 4 * part, outStride, q + t * qStride, qStride, p0, p1, p2, p3, cols);
+      t += 2;
+    }
+    if (t < nTokens) {
       tile4x1(out + t * outStride + 4 * i, 4 * part, q + t * qStride, p0, p1, p2, p3, cols);
     }
   }
@@ -54,6 +65,26 @@ function twoStreams(
   return begin + 2 * part;
 }
 
+/** Twelve rows at a time for one vector; returns the first row that is left. */
+function twelveStreams(
+  out: usize, q: usize, base: usize, stride: usize, slots: usize, begin: usize, end: usize, cols: usize,
+): usize {
+  const part = (end - begin) / 12;
+  for (let i = begin; i < begin + part; i++) {
+    tile12x1(
+      out + 4 * i, 4 * part, q,
+      rowPointer(base, stride, slots, i), rowPointer(base, stride, slots, i + part),
+      rowPointer(base, stride, slots, i + 2 * part), rowPointer(base, stride, slots, i + 3 * part),
+      rowPointer(base, stride, slots, i + 4 * part), rowPointer(base, stride, slots, i + 5 * part),
+      rowPointer(base, stride, slots, i + 6 * part), rowPointer(base, stride, slots, i + 7 * part),
+      rowPointer(base, stride, slots, i + 8 * part), rowPointer(base, stride, slots, i + 9 * part),
+      rowPointer(base, stride, slots, i + 10 * part), rowPointer(base, stride, slots, i + 11 * part),
+      cols,
+    );
+  }
+  return begin + 12 * part;
+}
+
 /** sum + the pairwise products of eight int8 at `p` with eight int16. */
 @inline
 function addDot(sum: v128, p: usize, x: v128): v128 {
@@ -66,6 +97,79 @@ export function storeSum(out: usize, a: v128): void {
     <i64>i32x4.extract_lane(a, 0) + <i64>i32x4.extract_lane(a, 1) +
     (<i64>i32x4.extract_lane(a, 2) + <i64>i32x4.extract_lane(a, 3));
   store<f32>(out, <f32>sum);
+}
+
+/** sum + the products of 32 int8 at `p` with 32 int16 at `q`. */
+@inline
+function addDots(sum: v128, p: usize, q: usize): v128 {
+  sum = i32x4.add(sum, i32x4.dot_i16x8_s(v128.load8x8_s(p), v128.load(q)));
+  sum = i32x4.add(sum, i32x4.dot_i16x8_s(v128.load8x8_s(p, 8), v128.load(q, 16)));
+  sum = i32x4.add(sum, i32x4.dot_i16x8_s(v128.load8x8_s(p, 16), v128.load(q, 32)));
+  return i32x4.add(sum, i32x4.dot_i16x8_s(v128.load8x8_s(p, 24), v128.load(q, 48)));
+}
+
+/** Twelve rows, one vector. No row is at 0: the branches end blocks, see row-product.ts. */
+function tile12x1(
+  out: usize, gap: usize, q: usize,
+  p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize,
+  p6: usize, p7: usize, p8: usize, p9: usize, p10: usize, p11: usize, cols: usize,
+): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0;
+  let a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0;
+  const bulk = cols & ~31;
+  for (let k: usize = 0; k < bulk; k += 32) {
+    a0 = addDots(a0, p0 + k, q);
+    if (!p0) break;
+    a1 = addDots(a1, p1 + k, q);
+    if (!p1) break;
+    a2 = addDots(a2, p2 + k, q);
+    if (!p2) break;
+    a3 = addDots(a3, p3 + k, q);
+    if (!p3) break;
+    a4 = addDots(a4, p4 + k, q);
+    if (!p4) break;
+    a5 = addDots(a5, p5 + k, q);
+    if (!p5) break;
+    a6 = addDots(a6, p6 + k, q);
+    if (!p6) break;
+    a7 = addDots(a7, p7 + k, q);
+    if (!p7) break;
+    a8 = addDots(a8, p8 + k, q);
+    if (!p8) break;
+    a9 = addDots(a9, p9 + k, q);
+    if (!p9) break;
+    a10 = addDots(a10, p10 + k, q);
+    if (!p10) break;
+    a11 = addDots(a11, p11 + k, q);
+    q += 64;
+  }
+  if (bulk < cols) {
+    const u = v128.load(q), v = v128.load(q, 16);
+    a0 = addDot(addDot(a0, p0 + bulk, u), p0 + bulk + 8, v);
+    a1 = addDot(addDot(a1, p1 + bulk, u), p1 + bulk + 8, v);
+    a2 = addDot(addDot(a2, p2 + bulk, u), p2 + bulk + 8, v);
+    a3 = addDot(addDot(a3, p3 + bulk, u), p3 + bulk + 8, v);
+    a4 = addDot(addDot(a4, p4 + bulk, u), p4 + bulk + 8, v);
+    a5 = addDot(addDot(a5, p5 + bulk, u), p5 + bulk + 8, v);
+    a6 = addDot(addDot(a6, p6 + bulk, u), p6 + bulk + 8, v);
+    a7 = addDot(addDot(a7, p7 + bulk, u), p7 + bulk + 8, v);
+    a8 = addDot(addDot(a8, p8 + bulk, u), p8 + bulk + 8, v);
+    a9 = addDot(addDot(a9, p9 + bulk, u), p9 + bulk + 8, v);
+    a10 = addDot(addDot(a10, p10 + bulk, u), p10 + bulk + 8, v);
+    a11 = addDot(addDot(a11, p11 + bulk, u), p11 + bulk + 8, v);
+  }
+  storeSum(out, a0);
+  storeSum(out + gap, a1);
+  storeSum(out + 2 * gap, a2);
+  storeSum(out + 3 * gap, a3);
+  storeSum(out + 4 * gap, a4);
+  storeSum(out + 5 * gap, a5);
+  storeSum(out + 6 * gap, a6);
+  storeSum(out + 7 * gap, a7);
+  storeSum(out + 8 * gap, a8);
+  storeSum(out + 9 * gap, a9);
+  storeSum(out + 10 * gap, a10);
+  storeSum(out + 11 * gap, a11);
 }
 
 function tile4x1(out: usize, gap: usize, q: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): void {
@@ -109,6 +213,31 @@ function tile1x1(out: usize, q: usize, p: usize, cols: usize): void {
   storeSum(out, i32x4.add(a, b));
 }
 
+/** Four rows, two vectors. */
+function tile4x2(
+  out: usize, gap: usize, outStride: usize, q: usize, qStride: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize,
+): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  const end = q + 2 * cols;
+  let r = q + qStride;
+  for (; q < end; q += 16) {
+    const u = v128.load(q), v = v128.load(r);
+    let w = v128.load8x8_s(p0);
+    a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w, u)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(w, v));
+    w = v128.load8x8_s(p1);
+    a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w, u)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(w, v));
+    w = v128.load8x8_s(p2);
+    a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w, u)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(w, v));
+    w = v128.load8x8_s(p3);
+    a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w, u)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(w, v));
+    p0 += 8; p1 += 8; p2 += 8; p3 += 8; r += 16;
+  }
+  storeSum(out, a0); storeSum(out + gap, a1); storeSum(out + 2 * gap, a2); storeSum(out + 3 * gap, a3);
+  out += outStride;
+  storeSum(out, b0); storeSum(out + gap, b1); storeSum(out + 2 * gap, b2); storeSum(out + 3 * gap, b3);
+}
+
+/** Two rows, four vectors. */
 function tile2x4(
   out: usize, gap: usize, outStride: usize, q: usize, qStride: usize, p0: usize, p1: usize, cols: usize,
 ): void {

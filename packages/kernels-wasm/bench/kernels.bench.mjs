@@ -35,7 +35,7 @@ await warmUp();
 printHead();
 const DTYPES = Object.keys(ELEMENT_BYTES);
 for (const cols of [256, 1024, 2048, 4096, 8192]) for (const dtype of DTYPES) benchLinear(dtype, cols, 1);
-for (const nTokens of [4, 16, 128]) for (const dtype of DTYPES) benchLinear(dtype, 4096, nTokens);
+for (const nTokens of [2, 4, 8, 16, 128]) for (const dtype of DTYPES) benchLinear(dtype, 4096, nTokens);
 for (const dModel of [2048, 4096]) for (const dtype of DTYPES) benchFfn(dtype, dModel);
 for (const dtype of DTYPES) benchFfnBatch(dtype, 4096, 128);
 for (const k of [32, 64, 128, 256]) benchGemm(512, 1024, k);

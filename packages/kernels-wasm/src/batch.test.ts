@@ -27,6 +27,23 @@ describe("batches beyond a panel of rows and a block of columns", () => {
   });
 });
 
+describe("neurons in groups of twelve, four and one", () => {
+  const kernels = createWasmKernels(new Arena(CONFORMANCE_ARENA_BYTES));
+  const cases = (["f32", "f16", "bf16", "int8"] as const).flatMap((dtype): ConformanceCase[] => {
+    const shape = { op: "ffn", dtype, activation: "relu", slotCount: 90, n: 83, bias: true } as const;
+    return [
+      { ...shape, check: "close", dModel: 80, nTokens: 1 },
+      { ...shape, check: "close", dModel: 72, nTokens: 7, activation: "gelu" },
+      { ...shape, check: "batch", dModel: 80, nTokens: 7 },
+      { ...shape, check: "batch", dModel: 72, nTokens: 2 },
+      { ...shape, check: "ranges", dModel: 112, nTokens: 1, activation: "gelu" },
+      { ...shape, check: "waves", dModel: 80, nTokens: 1, activation: "gelu" },
+      { ...shape, check: "zeros", dModel: 112, nTokens: 1 },
+    ];
+  });
+  for (const c of cases) it(titleOf(c), () => runConformanceCase(kernels, c));
+});
+
 describe("checksums of every length around the folds", () => {
   it("equal the reference's, from either seed", () => {
     const arena = new Arena(8192);
