@@ -8,7 +8,7 @@ import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
-import { ARENA_RESERVED_BYTES, type Arena, type KernelFactory } from "@flashwick/kernels";
+import { type Arena, type KernelFactory, kernelFactory } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createReadLoop, createWasmKernels } from "@flashwick/kernels-wasm";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
@@ -171,11 +171,10 @@ function readLoopAlone(arena: Arena, ptr: number, sizeBytes: number): void {
 /** The same kernels, which keep `arenas` to those that an engine works in. */
 function watchArenas({ kernels, releaseArena }: Compute["parts"], arenas: Set<Arena>) {
   return {
-    kernels: (arena: Arena) => {
-      // An arena of no bytes is asked for sizes only.
-      if (arena.sizeBytes > ARENA_RESERVED_BYTES) arenas.add(arena);
+    kernels: kernelFactory((arena: Arena) => {
+      arenas.add(arena);
       return kernels(arena);
-    },
+    }, kernels),
     releaseArena: (arena: Arena) => {
       arenas.delete(arena);
       releaseArena?.(arena);
