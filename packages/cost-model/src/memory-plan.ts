@@ -3,7 +3,7 @@
  * planned here and never asks for more (design, section 4).
  *
  * Order of claims: resident weights, predictors, activations for one token, keys and values in the best precision that
- * fits, a least number of slots per layer; then wider prefill batches, tables that could be read by row, and all that is
+ * fits, a least number of slots per layer; then longer chunks to stream layers in, wider prefill batches, tables that could be read by row, and all that is
  * left for neurons.
  */
 import {
@@ -21,6 +21,9 @@ import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 export const MIN_SLOTS_PER_LAYER = 8;
 
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
+/** Of what is left beyond the floor, what longer chunks of a stream may take. */
+const STREAM_SHARE = 1 / 64;
+const NO_STREAM = { leastNeurons: 0, mostNeurons: 0, bytesEach: 0 };
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
 
 export interface MemoryRequest {
@@ -45,6 +48,8 @@ export interface MemoryRequest {
   /** Bytes of the cache's bookkeeping that do not depend on the number of slots. */
   readonly cacheFixedBytes: number;
   readonly readBufferBytes: number;
+  /** What layers that are not held are streamed through: so many neurons at a time, at `bytesEach` for each of them. Default: nothing. */
+  readonly stream?: { readonly leastNeurons: number; readonly mostNeurons: number; readonly bytesEach: number };
   /** Hard budget; null plans for everything to be resident. */
   readonly budgetBytes: number | null;
 }
@@ -57,6 +62,8 @@ export interface MemoryPlan {
   /** Prefill handles this many tokens at a time. */
   readonly batchTokens: number;
   readonly rowTablesResident: boolean;
+  /** Neurons that are streamed at a time. */
+  readonly streamNeurons: number;
   readonly slotsByLayer: readonly number[];
   /** The least budget with which this request would be met. */
   readonly smallestBudgetBytes: number;
@@ -78,20 +85,31 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const slotBytes = request.weights.slotBytes + request.slotOverheadBytes;
   const minSlots = geometry.nLayers * Math.min(MIN_SLOTS_PER_LAYER, geometry.dFf);
   const maxSlots = geometry.nLayers * geometry.dFf;
-  const fixed = request.residentBytes + request.predictorBytes + request.readBufferBytes + request.cacheFixedBytes;
+  const { stream = NO_STREAM } = request;
+  const buffers = request.readBufferBytes + stream.leastNeurons * stream.bytesEach;
+  const fixed = request.residentBytes + request.predictorBytes + buffers + request.cacheFixedBytes;
   const floor = fixed + request.activationBytes(1) + minSlots * slotBytes;
   const choices = request.kvPrecision === "auto" ? PRECISIONS : [request.kvPrecision];
   const smallestBudgetBytes = floor + kvBytes(choices.at(-1)!);
-  const roomy = fixed + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
+  const widestStream = (stream.mostNeurons - stream.leastNeurons) * stream.bytesEach;
+  const roomy =
+    fixed + widestStream + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
   const budget = request.budgetBytes ?? roomy + kvBytes(choices[0]!);
 
   const kvPrecision = choices.find((choice) => floor + kvBytes(choice) <= budget);
   if (kvPrecision === undefined) throw tooSmall(request, budget, smallestBudgetBytes);
   const kvCache = kvBytes(kvPrecision);
 
-  const spare = budget - floor - kvCache;
-  const oneToken = request.activationBytes(1);
+  const beyondFloor = budget - floor - kvCache;
   const allSlots = (maxSlots - minSlots) * slotBytes;
+  // Where neurons cannot use it all, the stream takes what it wants; else a small share.
+  const forStream = Math.max(beyondFloor * STREAM_SHARE, Math.min(widestStream, beyondFloor - allSlots));
+  const moreNeurons =
+    widestStream === 0
+      ? 0
+      : Math.min(stream.mostNeurons - stream.leastNeurons, Math.floor(forStream / stream.bytesEach));
+  const spare = beyondFloor - moreNeurons * stream.bytesEach;
+  const oneToken = request.activationBytes(1);
   const widest = request.activationBytes(BATCHES[0]) - oneToken;
   // Wide batches and tables may take a tenth of what neurons would get, or what these cannot use anyway. The tenth is theirs whatever they
   // make of it: else a little more memory, just enough for the next wider batch, would leave neurons less than before.
@@ -117,7 +135,7 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     neuronCache: slots * slotBytes + request.cacheFixedBytes,
     kvCache,
     activations,
-    readBuffers: request.readBufferBytes,
+    readBuffers: buffers + moreNeurons * stream.bytesEach,
   };
   return {
     dram: { ...bytes, budget, total: totalDramBytes(bytes) },
@@ -126,6 +144,7 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     sequences,
     batchTokens,
     rowTablesResident,
+    streamNeurons: stream.leastNeurons + moreNeurons,
     slotsByLayer,
     smallestBudgetBytes,
     cycleBudgetBytes: request.namedShareByLayer && floor + kvCache + spareForCycle(request, minSlots, slotBytes, most),
@@ -140,7 +159,7 @@ function spareForCycle(request: MemoryRequest, minSlots: number, slotBytes: numb
     0,
   );
   const wanted = (cycle - minSlots) * slotBytes;
-  return Math.ceil(Math.min(wanted / 0.9, wanted + most));
+  return Math.ceil(Math.min(wanted / 0.9, wanted + most) / (1 - STREAM_SHARE));
 }
 
 function tooSmall(request: MemoryRequest, budget: number, smallestBudgetBytes: number): BudgetError {

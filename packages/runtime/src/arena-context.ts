@@ -1,5 +1,6 @@
 /** One arena with the kernels and buffers that work in it. */
 import type { Arena, Kernels, Ptr } from "@flashwick/kernels";
+import type { StreamStage } from "./layer-stream.js";
 import type { Stage } from "./layer-studies.js";
 import type { Workspace } from "./workspace.js";
 
@@ -10,6 +11,10 @@ export interface ArenaContext {
   readonly workspace: Workspace;
   /** Where the oracle looks at whole layers aside of the cache; empty in other modes. */
   readonly stage: Stage;
+  /** Slot 0 of the arena's first layer. */
+  readonly slotBase: Ptr;
+  /** What layers are streamed through. */
+  readonly stream: StreamStage;
   /** Of all sequences, u32 `[sequences, pages of a sequence]`: where the pages of keys and values of this arena's layers begin. */
   readonly pageTables: Ptr;
   /** Where unneeded bytes between two reads land; 0 for nowhere. */

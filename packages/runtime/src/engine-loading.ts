@@ -14,6 +14,7 @@ import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { ForwardPass } from "./forward-pass.js";
 import { KvPool } from "./kv-pool.js";
+import { StreamStage } from "./layer-stream.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -35,7 +36,9 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
   assert(arenas.bytesByArena.length <= sizes.arenas, "the memory plan accounts for every arena");
   const contexts: ArenaContext[] = [];
   try {
-    for (const bytes of arenas.bytesByArena) contexts.push(createContext(contexts.length, bytes, parts, sizes));
+    for (const bytes of arenas.bytesByArena) {
+      contexts.push(createContext(contexts.length, bytes, parts, sizes, arenas.arenaOfLayer));
+    }
     const model = await placeModel(parts, contexts, arenas.arenaOfLayer);
     const engine = new Engine(parts, model);
     await engine.loadResident(parts.signal);
@@ -47,7 +50,13 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
   }
 }
 
-function createContext(index: number, bytes: number, parts: EngineParts, sizes: EngineSizes): ArenaContext {
+function createContext(
+  index: number,
+  bytes: number,
+  parts: EngineParts,
+  sizes: EngineSizes,
+  arenaOfLayer: readonly number[],
+): ArenaContext {
   const arena = new Arena(bytes, parts.sharedMemory || parts.reader.needsSharedMemory);
   const kernels = parts.kernels(arena);
   const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
@@ -55,7 +64,15 @@ function createContext(index: number, bytes: number, parts: EngineParts, sizes: 
   const pages = (size: number) => (size === 0 ? 0 : arena.allocate(size - SLOT_ALIGNMENT, SLOT_ALIGNMENT));
   const stage = { ptr: pages(sizes.stageBytes), slots: sizes.stageSlots };
   const pageTables = arena.allocate(parts.plan.sequences * kvTableBytes(parts.plan.contextTokens));
-  return { index, arena, kernels, workspace, stage, pageTables, gapPtr: pages(sizes.gapBytes) };
+  const gapPtr = pages(sizes.gapBytes);
+  // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page; what is streamed lands behind them.
+  const { slotBytes } = parts.file.header.weights;
+  const { streamNeurons } = parts.plan;
+  const slotCount = parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0);
+  const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
+  const bias = sizes.workspace.geometry.biases ? arena.allocate(8 * streamNeurons) : 0;
+  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias);
+  return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
 }
 
 async function placeModel(
@@ -65,12 +82,7 @@ async function placeModel(
 ): Promise<LoadedModel> {
   const { plan, file, reader } = parts;
   const { geometry } = file.header;
-  // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page.
-  const slotTops = contexts.map(({ arena, index }) => {
-    const slots = plan.slotsByLayer.filter((_, layer) => arenaOfLayer[layer] === index);
-    const bytes = slots.reduce((sum, n) => sum + n * file.header.weights.slotBytes, 0);
-    return arena.allocate(bytes, SLOT_ALIGNMENT);
-  });
+  const slotTops = contexts.map(({ slotBase }) => slotBase);
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
   const shared = {
@@ -136,7 +148,8 @@ async function placeLayer(
     gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
   });
   const sparse = new SparseFfn({ slots, activation, reordered, overlap: config.overlap });
-  return { index, context, weights, predictor, slots, sparse, streamed: new StreamedFfn(slots, activation) };
+  const streamed = new StreamedFfn(slots, activation, context.stream, reordered);
+  return { index, context, weights, predictor, slots, sparse, streamed };
 }
 
 async function loadPredictorLayer(

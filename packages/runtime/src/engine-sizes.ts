@@ -17,6 +17,7 @@ import { placedPredictorBytes } from "@flashwick/predictor";
 import type { NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
+import { chunkRange } from "./layer-stream.js";
 import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
@@ -29,6 +30,8 @@ export const SLOT_ALIGNMENT = 4096;
 /** Alignment losses of one layer's small allocations (biases, keys, values, scales), at most. */
 const LAYER_SLACK_BYTES = 128;
 
+/** … of the stage that layers are streamed through, whose biases are aligned … */
+const STREAM_SLACK_BYTES = 32;
 /** … and of an arena's page tables. */
 const TABLE_SLACK_BYTES = 16;
 
@@ -93,8 +96,14 @@ export function memoryRequest(
     predictorBytes +
     geometry.nLayers * geometry.dFf * weights.slotBytes +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
-  const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes);
-  const arenas = arenaCount(header, wish.budgetBytes ?? everything, activationBytes(MOST_BATCH_TOKENS) + shared, place);
+  const stream = chunkRange(geometry.dFf, weights.slotBytes);
+  const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
+  const arenas = arenaCount(
+    header,
+    wish.budgetBytes ?? everything,
+    activationBytes(MOST_BATCH_TOKENS) + shared + streamBytes(header, stream.mostNeurons),
+    place,
+  );
   return {
     ...wish,
     geometry,
@@ -112,6 +121,7 @@ export function memoryRequest(
       (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
       8 * geometry.dFf,
     readBufferBytes: arenas * shared,
+    stream: { ...stream, bytesEach: arenas * streamBytes(header, 1) },
   };
 }
 
@@ -130,8 +140,9 @@ export function engineSizes(
   const tableBytes = plan.sequences * kvTableBytes(plan.contextTokens);
   const stage = stageBytes(header, mode);
   const gap = gapBytes(place.mergeGapBytes);
+  const stream = streamBytes(header, plan.streamNeurons) + STREAM_SLACK_BYTES;
   const perArenaBytes =
-    workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + SLOT_ALIGNMENT;
+    workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + stream + SLOT_ALIGNMENT;
   return {
     workspace,
     stageBytes: stage,
@@ -167,6 +178,11 @@ function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: numb
 
 function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
+}
+
+/** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
+function streamBytes({ geometry, weights }: ModelHeader, neurons: number): number {
+  return 2 * neurons * (weights.slotBytes + (geometry.biases ? 4 : 0));
 }
 
 function gapBytes(bytes: number): number {

@@ -36,10 +36,8 @@ export interface StepOptions {
   /** Which rows' logits are wanted; default `none`. */
   readonly logits?: "none" | "last" | "all";
   readonly onLogits?: (row: number, logits: Float32Array) => void;
-  /** Where layers are streamed: afterwards the caches hold what this many tokens use, in predicted mode. Default 0. */
+  /** Where all neurons are used, in predicted mode: afterwards the caches hold what this many of the last tokens use. Default 0: the caches are left alone. */
   readonly seedTokens?: number;
-  /** … of which the last one is this row; default: the step's last. */
-  readonly seedLastRow?: number | undefined;
   readonly observer?: ForwardObserver | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -209,6 +207,7 @@ export class Engine {
     this.#ahead.ahead = n > 1 ? readAhead.severalTokens : readAhead.oneToken;
     // Where tokens have sets, a layer may turn out to be read by neuron.
     this.#ahead.acrossLayers = chooser === ALL_NEURONS || options.observer?.activations !== undefined;
+    this.#ahead.refill = chooser === ALL_NEURONS && this.#ffn.refills(options);
     // Also before the first layer: arenas and reader are gone when the model is closed.
     this.parts.closing?.throwIfAborted();
     await forward.embed(segments, this.meter, signal);

@@ -9,7 +9,6 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
-import { SEED_TOKENS } from "./sequence.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -119,36 +118,30 @@ export class FfnStep {
     }
   }
 
-  async #stream(
-    layer: EngineLayer,
-    n: number,
-    choice: Choice,
-    { observer, seedTokens = 0, seedLastRow = n - 1, signal }: StepOptions,
-  ): Promise<void> {
+  async #stream(layer: EngineLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {
+    const { observer, signal } = options;
     const { blockOut, ffnInput } = layer.context.workspace;
     const sets = choice === "all" ? null : choice;
     const onActivations = observer?.activations
       ? (first: number, count: number, act: number, nTokens: number) =>
           observer.activations!(layer.index, first, count, act, nTokens, layer.context.kernels, sets)
       : undefined;
-    const keep = await this.#setsToKeep(layer, sets, seedTokens, seedLastRow);
+    const keep = choice === "all" ? await this.#setsToKeep(layer, n, options) : [];
     const request = { nTokens: n, sets, onActivations, keep, signal };
     await layer.streamed.compute(blockOut, ffnInput, request, this.#ahead, this.#meter);
-    if (keep.length > 0) await layer.streamed.seed(keep, this.#ahead, this.#meter, signal);
   }
 
-  /** What the tokens up to `lastRow` use that are to leave their neurons in the cache, oldest first. */
-  async #setsToKeep(
-    layer: EngineLayer,
-    sets: readonly Uint32Array[] | null,
-    count: number,
-    lastRow: number,
-  ): Promise<readonly Uint32Array[]> {
-    if (count === 0) return [];
-    if (sets) return sets.slice(Math.max(0, lastRow + 1 - count), lastRow + 1);
-    if (!(this.#engine.chooser instanceof PredictorChooser)) return [];
+  /** Whether a step that uses all neurons fills the caches for decoding. */
+  refills({ seedTokens = 0 }: StepOptions): boolean {
+    return seedTokens > 0 && this.#engine.chooser instanceof PredictorChooser;
+  }
+
+  /** What the last tokens of the step would use while decoding, oldest first. */
+  async #setsToKeep(layer: EngineLayer, n: number, options: StepOptions): Promise<readonly Uint32Array[]> {
+    const { chooser } = this.#engine;
+    if (!this.refills(options) || !(chooser instanceof PredictorChooser)) return [];
     this.#meter.enter("predict");
-    return await this.#engine.chooser.chooseForLast(layer, lastRow + 1, Math.min(count, SEED_TOKENS));
+    return await chooser.chooseForLast(layer, n, options.seedTokens!);
   }
 
   async #showInput({ context, index }: EngineLayer, n: number, observer: ForwardObserver | undefined): Promise<void> {

@@ -1,55 +1,46 @@
 import { describe, expect, it } from "vitest";
-import { planStream, StreamAhead, type StreamChunk, type StreamedLayer } from "./layer-stream.js";
+import {
+  chunkRange,
+  cutChunks,
+  StreamAhead,
+  type StreamChunk,
+  type StreamedLayer,
+  StreamStage,
+} from "./layer-stream.js";
 
 const MiB = 2 ** 20;
 
-describe("planStream", () => {
-  it("fills a layer that fits in place", () => {
-    expect(planStream(20, 20, MiB)).toEqual({
-      chunks: [
-        { first: 0, count: 8, slot: 0 },
-        { first: 8, count: 8, slot: 8 },
-        { first: 16, count: 4, slot: 16 },
-      ],
-      keptSlots: 20,
-    });
+describe("chunks", () => {
+  it("are as long as the device wants them at most, and never longer than the layer", () => {
+    expect(chunkRange(16384, 16384)).toEqual({ leastNeurons: 8, mostNeurons: 512 });
+    expect(chunkRange(1024, 1024)).toEqual({ leastNeurons: 8, mostNeurons: 256 });
+    expect(chunkRange(5, 1024)).toEqual({ leastNeurons: 5, mostNeurons: 5 });
+    expect(chunkRange(64, 4 * MiB)).toEqual({ leastNeurons: 8, mostNeurons: 8 });
   });
-  it("passes a layer through two areas at the end of its slots, and leaves those below alone", () => {
-    const { chunks, keptSlots } = planStream(20, 16, MiB);
-    expect(keptSlots).toBe(12);
-    expect(chunks.map(({ first, count, slot }) => [first, count, slot])).toEqual([
-      [0, 2, 12],
-      [2, 2, 14],
-      [4, 2, 12],
-      [6, 2, 14],
-      [8, 2, 12],
-      [10, 2, 14],
-      [12, 2, 12],
-      [14, 2, 14],
-      [16, 2, 12],
-      [18, 2, 14],
-    ]);
-  });
-  it("spends few slots on chunks alone", () => {
-    expect(planStream(100, 9, 512)).toMatchObject({ keptSlots: 1 });
-    expect(planStream(100, 9, 512).chunks[1]).toEqual({ first: 4, count: 4, slot: 5 });
-  });
-  it("covers every neuron once, for any sizes", () => {
-    for (const [dFf, slots, slotBytes] of [
-      [7, 2, 100],
-      [1000, 31, 4096],
-      [16384, 3600, 16384],
+  it("cover every neuron once, for any sizes", () => {
+    for (const [dFf, most] of [
+      [7, 2],
+      [1000, 31],
+      [16384, 512],
+      [3, 8],
     ] as const) {
-      const { chunks, keptSlots } = planStream(dFf, slots, slotBytes);
       let next = 0;
-      for (const { first, count, slot } of chunks) {
+      for (const { first, count } of cutChunks(dFf, most)) {
         expect(first).toBe(next);
-        expect(slot).toBeGreaterThanOrEqual(keptSlots);
-        expect(slot + count).toBeLessThanOrEqual(slots);
+        expect(count).toBeLessThanOrEqual(most);
         next += count;
       }
       expect(next).toBe(dFf);
     }
+  });
+  it("land in two areas in turn, whichever layers they belong to", () => {
+    const stage = new StreamStage(4096, 8, 512, 65536);
+    const areas = [stage.nextArea(), stage.nextArea(), stage.nextArea()];
+    expect(areas).toEqual([
+      { ptr: 4096, bias: 65536 },
+      { ptr: 8192, bias: 65568 },
+      { ptr: 4096, bias: 65536 },
+    ]);
   });
 });
 
@@ -73,7 +64,7 @@ function script(chunksByLayer: readonly (readonly StreamChunk[])[], ahead = true
   return { layers, pipeline, log, run };
 }
 
-const chunk = (first: number): StreamChunk => ({ first, count: 1, slot: 0 });
+const chunk = (first: number): StreamChunk => ({ first, count: 1 });
 
 describe("StreamAhead", () => {
   it("reads one chunk ahead, across layers, past those that are resident", async () => {

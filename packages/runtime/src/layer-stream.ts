@@ -1,56 +1,80 @@
 /**
  * Streaming a layer's neurons through DRAM in order, one chunk ahead of the compute.
  *
- * A layer that fits its slots is filled in place, chunk by chunk. One that does not passes through two areas at the end of
- * its slots in turn: while one is computed, the other is read, and after a layer's last chunk comes the first of the next.
- * What lies below those areas is left alone, so that records wanted for decoding can be kept as they pass.
+ * A layer that fits its slots is filled in place, chunk by chunk. One that does not passes through the stage of its arena, two areas in turn: while
+ * one is computed, the other is read, and after a layer's last chunk comes the first of the next. The slots are left alone.
  */
-import { assert } from "@flashwick/core";
+import type { Ptr } from "@flashwick/kernels";
 
-/** Neurons `first` … `first + count − 1`, read to consecutive slots from `slot`. */
+/** Neurons `first` … `first + count − 1`. */
 export interface StreamChunk {
   readonly first: number;
   readonly count: number;
-  readonly slot: number;
-}
-
-export interface StreamPlan {
-  readonly chunks: readonly StreamChunk[];
-  /** The first so many slots are not streamed through. */
-  readonly keptSlots: number;
 }
 
 /** Large enough for the device's full bandwidth and small beside a layer. */
 const CHUNK_BYTES = 8 * 2 ** 20;
-/** Below this, reads are so short that slots are better spent on longer chunks than on kept neurons. */
-const LEAST_CHUNK_BYTES = 2 ** 20;
-/** Share of the slots that one of the two areas takes. */
-const CHUNK_SHARE = 1 / 8;
+/** Of a layer: with longer chunks there would be nothing to read ahead. */
+const MOST_CHUNK_SHARE = 1 / 4;
+/** Shorter chunks are reads of a few records each. */
+const LEAST_CHUNK_NEURONS = 8;
 
-/** How a layer of `dFf` neurons is streamed through `slotCount` slots. Pure. */
-export function planStream(dFf: number, slotCount: number, slotBytes: number): StreamPlan {
-  const wanted = Math.max(1, Math.floor(CHUNK_BYTES / slotBytes));
-  assert(slotCount >= dFf || slotCount >= 2, "two areas to stream through");
-  if (slotCount >= dFf) return { chunks: cut(dFf, wanted, (first) => first), keptSlots: dFf };
-  const shared = Math.min(wanted, Math.floor(slotCount * CHUNK_SHARE));
-  const count = shared * slotBytes >= LEAST_CHUNK_BYTES ? shared : Math.max(1, Math.floor(slotCount / 2));
-  const keptSlots = slotCount - 2 * count;
-  return { chunks: cut(dFf, count, (_, index) => keptSlots + (index % 2) * count), keptSlots };
+/** How many neurons a chunk may have, for layers of `dFf`; the memory plan decides. */
+export function chunkRange(
+  dFf: number,
+  slotBytes: number,
+): { readonly leastNeurons: number; readonly mostNeurons: number } {
+  const leastNeurons = Math.min(dFf, LEAST_CHUNK_NEURONS);
+  const most = Math.min(Math.ceil(dFf * MOST_CHUNK_SHARE), Math.floor(CHUNK_BYTES / slotBytes));
+  return { leastNeurons, mostNeurons: Math.max(leastNeurons, most) };
 }
 
-function cut(dFf: number, most: number, slotOf: (first: number, index: number) => number): StreamChunk[] {
+/** Cuts a layer of `dFf` neurons into chunks of at most `most`. */
+export function cutChunks(dFf: number, most: number): StreamChunk[] {
   return Array.from({ length: Math.ceil(dFf / most) }, (_, index) => {
     const first = index * most;
-    return { first, count: Math.min(most, dFf - first), slot: slotOf(first, index) };
+    return { first, count: Math.min(most, dFf - first) };
   });
+}
+
+/** An arena's room for streaming: two areas of `neurons` slots each, behind the slots of its layers, so that kernels address both alike. */
+export class StreamStage {
+  readonly neurons: number;
+  readonly #base: Ptr;
+  readonly #slotBytes: number;
+  readonly #bias: Ptr;
+  #last = 1;
+
+  /**
+   * @param base A multiple of `slotBytes` behind slot 0 of every layer in the arena.
+   * @param bias f32 `[neurons]` for each area; 0 where neurons have none.
+   */
+  constructor(base: Ptr, neurons: number, slotBytes: number, bias: Ptr) {
+    this.#base = base;
+    this.neurons = neurons;
+    this.#slotBytes = slotBytes;
+    this.#bias = bias;
+  }
+
+  /** The area that was not handed out last: what lies in the other one is still being computed. */
+  nextArea(): StageArea {
+    this.#last = 1 - this.#last;
+    const first = this.#last * this.neurons;
+    return { ptr: this.#base + first * this.#slotBytes, bias: this.#bias === 0 ? 0 : this.#bias + 4 * first };
+  }
+}
+
+export interface StageArea {
+  readonly ptr: Ptr;
+  readonly bias: Ptr;
 }
 
 /** A layer that can be streamed. */
 export interface StreamedLayer {
   /** What of it must be read, in order; nothing where it is resident. */
   streamChunks(): readonly StreamChunk[];
-  /** Begins to read a chunk; nothing else is in flight. */
-  startChunk(chunk: StreamChunk, signal?: AbortSignal): void;
+  /** Begins to read a chunk; nothing else is in flight. @param refill The cache is refilled: all of the layer is read, and its slots are emptied. */
+  startChunk(chunk: StreamChunk, refill: boolean, signal?: AbortSignal): void;
   /** Waits until the chunk that was begun has landed. */
   landChunk(chunk: StreamChunk): void | Promise<void>;
 }
@@ -74,6 +98,8 @@ export class StreamAhead {
   ahead: boolean;
   /** Whether the chunk after a layer's last is the next layer's first: only where that layer is sure to be streamed, too. */
   acrossLayers = true;
+  /** Whether layers refill their caches; else these are left alone. */
+  refill = false;
   readonly #meter: ReadClock;
   #issued: IssuedChunk | null = null;
 
@@ -124,7 +150,7 @@ export class StreamAhead {
 
   #start(layer: StreamedLayer, chunk: StreamChunk, signal?: AbortSignal): void {
     this.#meter.readsIssued();
-    layer.startChunk(chunk, signal);
+    layer.startChunk(chunk, this.refill, signal);
     this.#issued = { layer, chunk, landed: false };
   }
 

@@ -95,11 +95,10 @@ export class NeuronSlots {
     return runs;
   }
 
-  /** Reads that bring neurons `first` … in order to consecutive slots at `base`. */
-  planStretch(base: Ptr, first: number, count: number): FlashRun[] {
+  /** Reads that bring neurons, ascending, to consecutive slots at `base`. */
+  planInOrder(base: Ptr, neurons: Uint32Array): FlashRun[] {
     const { all, slotBase } = this.parts;
-    const neurons = all.subarray(first, first + count);
-    const slots = all.subarray(0, count);
+    const slots = all.subarray(0, neurons.length);
     const limits = { maxReadBytes: STREAM_READ_BYTES, maxGapBytes: 0, gapPtr: 0 };
     const runs: FlashRun[] = [];
     for (const places of this.places) {
@@ -151,6 +150,15 @@ export class NeuronSlots {
   #biases(): { readonly bias: Float32Array; readonly upBias: Float32Array } {
     const { kernels, slotBias, upBias, dFf } = this.parts;
     return { bias: kernels.arena.f32(slotBias, this.cache.slotCount), upBias: kernels.arena.f32(upBias, dFf) };
+  }
+
+  /** The up-projection biases of neurons in order, at `out`; the model has biases. */
+  gatherBiases(out: Ptr, neurons: Uint32Array): void {
+    const { kernels } = this.parts;
+    const biases = kernels.arena.f32(out, neurons.length);
+    const { upBias } = this.#biases();
+    for (let i = 0; i < neurons.length; i++) biases[i] = upBias[neurons[i]!]!;
+    kernels.put(out, 4 * neurons.length);
   }
 
   /** Writes slots 0 … count−1 to `workspace.slots`. */
@@ -206,7 +214,7 @@ export class NeuronSlots {
   async readStretch(base: Ptr, first: number, count: number, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
     const { kernels, reader } = this.parts;
     meter.enter("readWait");
-    const runs = this.planStretch(base, first, count);
+    const runs = this.planInOrder(base, this.parts.all.subarray(first, first + count));
     reader.start(kernels.arena.bytes, runs, signal);
     const pending = reader.wait();
     if (pending) await pending;

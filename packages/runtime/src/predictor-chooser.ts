@@ -7,8 +7,8 @@ export interface PredictorChoice {
   /** Score (a logit) above which a neuron is named, for every layer; undefined: each layer's own. */
   readonly threshold: number | undefined;
   /**
-   * Neurons that are resident already are named from a threshold lower by this much. Above 0 the choice depends on what the cache holds, so it
-   * is made for one token at a time.
+   * Where one token is computed: neurons that are resident already are named from a threshold lower by this much. Tokens that are computed together
+   * are scored, and none of their thresholds is lowered.
    */
   readonly residentMargin: number;
 }
@@ -23,7 +23,6 @@ export class PredictorChooser implements Chooser {
 
   async choose(layer: ChooserLayer, nTokens: number): Promise<readonly Uint32Array[]> {
     if (nTokens === 1) return [await this.#chooseForOne(layer)];
-    assert(this.#choice.residentMargin === 0, "a choice that depends on the cache is made for one token at a time");
     return await this.chooseForLast(layer, nTokens, nTokens);
   }
 

@@ -10,7 +10,6 @@ import type { ModelHeader } from "@flashwick/flash-format";
 import { type FlashRun, planRuns } from "@flashwick/flash-io";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { shapeOf } from "./estimate.js";
-import { planStream } from "./layer-stream.js";
 import { MAX_READ_BYTES } from "./neuron-slots.js";
 import type { RunToPredict } from "./predicted-run.js";
 import { SEED_TOKENS } from "./sequence.js";
@@ -53,7 +52,7 @@ export function replayUse(
   const caches = slotsByLayer.map((slotCount, layer) => {
     const cache = createNeuronCache({ dFf, slotCount, policy: cachePolicy(policy, dFf) });
     const seed = seeds.map((set) => set[layer]!);
-    prefilled(cache, dFf, seed, slotBytes);
+    prefilled(cache, dFf, seed);
     return cache;
   });
   return sets.slice(promptTokens).map((layers) =>
@@ -75,10 +74,9 @@ export function replayUse(
 }
 
 /** As a prefill leaves a layer's cache. */
-function prefilled(cache: NeuronCache, dFf: number, seeds: readonly Uint32Array[], slotBytes: number): void {
-  const { keptSlots } = planStream(dFf, cache.slotCount, slotBytes);
-  if (keptSlots === dFf) for (const _ of cache.admit(Uint32Array.from({ length: dFf }, (_, i) => i)));
-  else if (seeds.length > 0) cache.seed(seeds, keptSlots === 0 ? undefined : keptSlots);
+function prefilled(cache: NeuronCache, dFf: number, seeds: readonly Uint32Array[]): void {
+  if (cache.slotCount >= dFf) for (const _ of cache.admit(Uint32Array.from({ length: dFf }, (_, i) => i)));
+  else if (seeds.length > 0) cache.seed(seeds);
 }
 
 /** @throws {InputError} if the recording is not of this model's shape. */

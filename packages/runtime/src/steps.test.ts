@@ -97,7 +97,9 @@ for (const { name, dtype, kvPrecision, dense, predicted } of BITS.cases) {
       });
       await model.close();
     });
-    it.skipIf(predicted === null)("predicted: any split of what is decoded into steps", async () => {
+    // GELU leaves nothing at zero.
+    if (predicted === null) return;
+    it("predicted: any split of what is decoded into steps", async () => {
       const model = await openWith(name, { dtype, kvPrecision }, true);
       const random = new Random(2);
       const count = TOKENS.length - PROMPT_TOKENS;

@@ -1,14 +1,24 @@
 /**
- * One layer's FFN over all neurons, for a batch of tokens: the layer is streamed from flash in order with large reads, or used in place where
- * all of it is resident.
+ * One layer's FFN over all neurons, for a batch of tokens: streamed from flash in order with large reads, or used in place where all of it is
+ * resident.
  *
- * It may be told that each token uses only a set of its own; the other activations become zero, which changes no other bit.
+ * A layer that streams passes through its arena's stage. Either it refills the cache: all of it is read, and what the last tokens use is kept as it
+ * passes. Or it leaves the cache alone: neurons that have a slot are used where they are, and the others are read. It may be told that each token
+ * uses only a set of its own; the other activations become zero. Sums run in ascending neuron order all the same, so that nothing of this changes
+ * a bit.
  */
 import { type Activation, assert, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr, SlotMatrix } from "@flashwick/kernels";
-import { planStream, type StreamAhead, type StreamChunk, type StreamedLayer, type StreamPlan } from "./layer-stream.js";
+import {
+  cutChunks,
+  type StageArea,
+  type StreamAhead,
+  type StreamChunk,
+  type StreamedLayer,
+  type StreamStage,
+} from "./layer-stream.js";
 import { maskNonMembers } from "./member-mask.js";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -24,35 +34,51 @@ export interface StreamRequest {
   /** A set for each token, ascending neurons; null: every token uses all. */
   readonly sets: readonly Uint32Array[] | null;
   readonly onActivations?: OnActivations | undefined;
-  /** Sets of the last tokens, oldest first: what decoding will want next. Kept as the layer passes, where slots are left for it. */
+  /** Where the cache is refilled: sets of the last tokens, oldest first, which decoding will want next. */
   readonly keep: readonly Uint32Array[];
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Neurons that stay when a layer is streamed, and how many of them have passed. */
+/** Neurons that stay when a layer refills its cache, and how many of them have passed. */
 interface KeptNeurons {
   readonly wave: CacheWave;
   next: number;
 }
 
+/** A chunk on its way: where its neurons go that are not in slots, and how. */
+interface IssuedChunk {
+  readonly area: StageArea;
+  /** Those that are read, ascending. */
+  readonly neurons: Uint32Array;
+  readonly runs: readonly FlashRun[];
+}
+
+/** Resident neurons between two absent ones are read once more where that spares an operation: up to so many bytes of them. */
+const BRIDGED_BYTES = 32 * 1024;
+
 export class StreamedFfn implements StreamedLayer {
   readonly #slots: NeuronSlots;
   readonly #activation: Activation;
-  readonly #plan: StreamPlan;
-  /** What the chunk that is being read, and the one that landed last, are read with. */
-  #chunkRuns: readonly FlashRun[] = [];
-  #landedRuns: readonly FlashRun[] = [];
+  readonly #stage: StreamStage;
+  readonly #chunks: readonly StreamChunk[];
+  /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
+  readonly #reordered: Float32Array;
+  readonly #bridged: number;
+  #issued: IssuedChunk | null = null;
+  #landed: IssuedChunk | null = null;
 
-  constructor(slots: NeuronSlots, activation: Activation) {
+  constructor(slots: NeuronSlots, activation: Activation, stage: StreamStage, reordered: Float32Array) {
     this.#slots = slots;
     this.#activation = activation;
-    const { dFf, cache, weights } = slots.parts;
-    this.#plan = planStream(dFf, cache.slotCount, weights.slotBytes);
+    this.#stage = stage;
+    this.#reordered = reordered;
+    const { dFf, weights } = slots.parts;
+    this.#chunks = cutChunks(dFf, stage.neurons);
+    this.#bridged = Math.floor(BRIDGED_BYTES / weights.strideBytes);
   }
 
   /**
-   * out[t] += Σ over the neurons of token t of f(up · x[t] + bias) · down. Afterwards the cache holds everything, where that fits, or else
-   * what `keep` names, as far as slots were left.
+   * out[t] += Σ over the neurons of token t of f(up · x[t] + bias) · down.
    *
    * @param out f32 `[nTokens, pad(dModel)]`, accumulated into.
    */
@@ -65,7 +91,8 @@ export class StreamedFfn implements StreamedLayer {
         const slots = kernels.arena.u32(workspace.slots, dFf);
         for (let neuron = 0; neuron < dFf; neuron++) slots[neuron] = cache.slotOf(neuron);
         kernels.put(workspace.slots, 4 * dFf);
-        await this.#computeStretch(out, x, this.#slots.matrix, 0, dFf, request, meter);
+        this.#up(x, this.#slots.matrix, dFf, request.nTokens, meter);
+        await this.#down(out, 0, dFf, this.#slots.matrix, request);
         return;
       }
       let kept: KeptNeurons | null = null;
@@ -75,35 +102,10 @@ export class StreamedFfn implements StreamedLayer {
         meter.enter("cache");
         // Not before the first chunk is taken: starting it empties the cache.
         if (index === 0) kept = this.#planKept(request.keep);
-        const base = this.#slots.slotPtr(chunk.slot);
-        this.#count(chunk, request.nTokens, meter);
-        this.#slots.listInOrder(chunk.count);
-        this.#slots.check(chunk.count, (i) => chunk.first + i, base, meter);
-        if (kept) this.#keep(kept, chunk, base);
-        const matrix = this.#slots.orderedMatrix(base, chunk.first);
-        await this.#computeStretch(out, x, matrix, chunk.first, chunk.count, request, meter);
+        await this.#computeChunk(out, x, chunk, kept, request, meter);
       }
       if (kept) this.#slots.setAllBiases();
-      if (this.#plan.keptSlots === dFf) this.#ownAll();
-    } catch (error) {
-      cache.clear();
-      throw error;
-    }
-  }
-
-  /**
-   * Fills the cache from the sets of the last tokens by reading them, where `compute` had no slots left to keep them in.
-   *
-   * @param sets Oldest first.
-   */
-  async seed(sets: readonly Uint32Array[], ahead: StreamAhead, meter: TokenMeter, signal?: AbortSignal): Promise<void> {
-    if (this.#plan.keptSlots > 0) return;
-    const { cache } = this.#slots;
-    try {
-      meter.enter("readWait");
-      await ahead.settle();
-      meter.enter("cache");
-      await this.#slots.readWave(cache.seed(sets), meter, signal);
+      if (this.#fillsInPlace) this.#ownAll();
     } catch (error) {
       cache.clear();
       throw error;
@@ -111,37 +113,127 @@ export class StreamedFfn implements StreamedLayer {
   }
 
   streamChunks(): readonly StreamChunk[] {
-    const { cache, dFf } = this.#slots.parts;
-    return cache.slotCount >= dFf && cache.numUsed > 0 ? [] : this.#plan.chunks;
+    return this.#fillsInPlace && this.#slots.cache.numUsed > 0 ? [] : this.#chunks;
   }
 
-  startChunk(chunk: StreamChunk, signal?: AbortSignal): void {
-    const { cache, dFf, reader, kernels } = this.#slots.parts;
-    // The slots are about to be overwritten; those below the streamed ones are given up with them.
-    if (cache.slotCount < dFf && chunk.first === 0) cache.clear();
-    this.#chunkRuns = this.#slots.planStretch(this.#slots.slotPtr(chunk.slot), chunk.first, chunk.count);
-    reader.start(kernels.arena.bytes, this.#chunkRuns, signal);
+  startChunk(chunk: StreamChunk, refill: boolean, signal?: AbortSignal): void {
+    const { cache, all, reader, kernels } = this.#slots.parts;
+    if (refill && !this.#fillsInPlace && chunk.first === 0) cache.clear();
+    const range = all.subarray(chunk.first, chunk.first + chunk.count);
+    const area = this.#fillsInPlace ? { ptr: this.#slots.slotPtr(chunk.first), bias: 0 } : this.#stage.nextArea();
+    // A device has the chunk's neurons side by side: what it would save is less than what gathering them takes.
+    const isWhole = refill || this.#fillsInPlace || kernels.mirrored;
+    const neurons = isWhole ? range : this.#toRead(range);
+    this.#issued = { area, neurons, runs: this.#slots.planInOrder(area.ptr, neurons) };
+    reader.start(kernels.arena.bytes, this.#issued.runs, signal);
   }
 
   landChunk(): void | Promise<void> {
-    this.#landedRuns = this.#chunkRuns;
+    this.#landed = this.#issued;
     return this.#slots.parts.reader.wait();
   }
 
-  /** Activations of neurons `first` … in `workspace.slots`, then their sum. */
-  async #computeStretch(
+  get #fillsInPlace(): boolean {
+    const { cache, dFf } = this.#slots.parts;
+    return cache.slotCount >= dFf;
+  }
+
+  /** The neurons of a stretch that have no slot, and those between them that are rather read again than skipped. */
+  #toRead(range: Uint32Array): Uint32Array {
+    const { cache } = this.#slots;
+    if (cache.numUsed === 0) return range;
+    const read: number[] = [];
+    let last = -1;
+    for (const [i, neuron] of range.entries()) {
+      if (cache.slotOf(neuron) >= 0) continue;
+      if (last >= 0 && i - last - 1 <= this.#bridged) for (let j = last + 1; j < i; j++) read.push(range[j]!);
+      read.push(neuron);
+      last = i;
+    }
+    return read.length === range.length ? range : Uint32Array.from(read);
+  }
+
+  async #computeChunk(
     out: Ptr,
     x: Ptr,
-    matrix: SlotMatrix,
-    first: number,
-    count: number,
-    { nTokens, sets, onActivations }: StreamRequest,
+    chunk: StreamChunk,
+    kept: KeptNeurons | null,
+    request: StreamRequest,
     meter: TokenMeter,
   ): Promise<void> {
-    const { kernels, workspace, all } = this.#slots.parts;
+    const { area, neurons, runs } = this.#landed!;
+    const { nTokens } = request;
+    meter.counters.named += chunk.count * nTokens;
+    meter.counters.misses += neurons.length;
+    meter.counters.hits += (chunk.count - neurons.length) * nTokens;
+    meter.counters.loaded += neurons.length;
+    meter.countReads(runs);
+    this.#slots.listInOrder(neurons.length);
+    this.#slots.check(neurons.length, (i) => neurons[i]!, area.ptr, meter);
+    if (neurons.length === chunk.count) {
+      if (kept) this.#keep(kept, chunk, area.ptr);
+      const matrix = this.#slots.orderedMatrix(area.ptr, chunk.first);
+      this.#up(x, matrix, chunk.count, nTokens, meter);
+      await this.#down(out, chunk.first, chunk.count, matrix, request);
+      return;
+    }
+    assert(!kept, "a refilled layer is read whole");
+    this.#upMixed(x, chunk, area, neurons, nTokens, meter);
+    await this.#down(out, chunk.first, chunk.count, this.#slots.matrix, request);
+  }
+
+  /** Activations of the neurons in `workspace.slots`. */
+  #up(x: Ptr, matrix: SlotMatrix, count: number, nTokens: number, meter: TokenMeter, begin = 0, end = count): void {
+    const { kernels, workspace } = this.#slots.parts;
     meter.enter("ffn");
     const { act, slots, scratch } = workspace;
-    kernels.ffnUp(act, x, matrix, slots, count, nTokens, this.#activation, scratch);
+    kernels.ffnUp(act, x, matrix, slots, count, nTokens, this.#activation, scratch, begin, end);
+  }
+
+  /**
+   * Activations of a chunk of which some neurons are in slots and the others in the stage: first those, then these, and then in order, with slots
+   * and stage as one list of slots.
+   */
+  #upMixed(x: Ptr, chunk: StreamChunk, area: StageArea, read: Uint32Array, nTokens: number, meter: TokenMeter): void {
+    const { kernels, workspace, cache, slotBase, weights } = this.#slots.parts;
+    const { count, first } = chunk;
+    const resident = count - read.length;
+    const list = kernels.arena.u32(workspace.slots, count);
+    /** Where each neuron of the chunk stands in the list. */
+    const places = new Uint32Array(count);
+    let [r, s] = [0, 0];
+    for (let i = 0; i < count; i++) {
+      if (read[s] === first + i) places[i] = resident + s++;
+      else {
+        list[r] = cache.slotOf(first + i);
+        places[i] = r++;
+      }
+    }
+    for (let i = 0; i < read.length; i++) list[resident + i] = i;
+    if (area.bias !== 0) this.#slots.gatherBiases(area.bias, read);
+    this.#up(x, this.#slots.matrix, count, nTokens, meter, 0, resident);
+    this.#up(x, { ...this.#slots.matrix, base: area.ptr, bias: area.bias }, count, nTokens, meter, resident, count);
+    for (let t = 0; t < nTokens; t++) {
+      const act = kernels.arena.f32(workspace.act + 4 * t * paddedLength(count), count);
+      for (let i = 0; i < count; i++) this.#reordered[i] = act[places[i]!]!;
+      act.set(this.#reordered.subarray(0, count));
+    }
+    const staged = (area.ptr - slotBase) / weights.slotBytes;
+    for (let i = resident; i < count; i++) list[i] = staged + i - resident;
+    const ordered = places.map((place) => list[place]!);
+    list.set(ordered);
+  }
+
+  /** The sum over neurons `first` …, whose slots are in `workspace.slots`. */
+  async #down(
+    out: Ptr,
+    first: number,
+    count: number,
+    matrix: SlotMatrix,
+    { nTokens, sets, onActivations }: StreamRequest,
+  ): Promise<void> {
+    const { kernels, workspace, all } = this.#slots.parts;
+    const { act, slots } = workspace;
     if (onActivations || sets) {
       const rowLength = paddedLength(count);
       const bytes = 4 * nTokens * rowLength;
@@ -159,13 +251,6 @@ export class StreamedFfn implements StreamedLayer {
       }
     }
     kernels.ffnDown(out, act, matrix, slots, count, nTokens);
-  }
-
-  #count(chunk: StreamChunk, nTokens: number, meter: TokenMeter): void {
-    meter.counters.named += chunk.count * nTokens;
-    meter.counters.misses += chunk.count;
-    meter.counters.loaded += chunk.count;
-    meter.countReads(this.#landedRuns);
   }
 
   /** A layer with a slot for every neuron, some of which decoding has loaded: reads the others. */
@@ -198,14 +283,12 @@ export class StreamedFfn implements StreamedLayer {
 
   /** What of `sets` is kept as the layer passes; null if nothing. The cache is empty, and claims it from now on. */
   #planKept(sets: readonly Uint32Array[]): KeptNeurons | null {
-    const { keptSlots } = this.#plan;
-    const { cache, dFf } = this.#slots.parts;
-    if (sets.length === 0 || keptSlots === 0 || keptSlots === dFf) return null;
-    cache.clear();
-    return { wave: cache.seed(sets, keptSlots), next: 0 };
+    if (sets.length === 0 || this.#fillsInPlace) return null;
+    this.#slots.cache.clear();
+    return { wave: this.#slots.cache.seed(sets), next: 0 };
   }
 
-  /** Copies what is to be kept of a chunk to its slots. */
+  /** Copies what is to be kept of a chunk, which lies in order at `base`, to its slots. */
   #keep(kept: KeptNeurons, chunk: StreamChunk, base: Ptr): void {
     const { neurons, slots } = kept.wave;
     const { slotBytes } = this.#slots.parts.weights;

@@ -11,7 +11,7 @@ import type { SpeculationMeter } from "@flashwick/cost-model";
 import type { Chooser } from "../chooser.js";
 import type { ForwardObserver } from "../forward-observer.js";
 import type { Sampler } from "../sampler.js";
-import { SEED_TOKENS, type Sequence } from "../sequence.js";
+import type { Sequence } from "../sequence.js";
 import type { Drafter } from "./drafter.js";
 
 export interface SpeculativeDecoderParts {
@@ -63,12 +63,9 @@ export class SpeculativeDecoder {
     };
     const start = sequence.length;
     const rows = [pending, ...drafts].map((token) => ({ sequence, token }));
-    const expected = Math.round(meter.acceptance * drafts.length);
     const verified = await sequence.engine.step(rows, chooser, {
       logits: "all",
       onLogits,
-      seedTokens: drafts.length > 0 ? SEED_TOKENS : 0,
-      seedLastRow: expected,
       observer,
       signal,
     });
