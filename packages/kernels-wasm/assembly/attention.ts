@@ -6,22 +6,31 @@
  * by the sum at the end. A query never touches keys beyond its own position, so that nothing there, not even a NaN, can
  * reach it: four queries share the keys that all of them see, and each takes the rest alone.
  *
- * Keys and values come page by page (kv-cache.ts), and a page serves the whole group before the next one is looked at. Several queries of a head find what
- * they share in the first-level cache, wherever pages lie; several heads of one query read what is neighbouring in a page in sequence, which is what
- * hardware prefetches. Sums of values wait in `out` from one page to the next, so their order stays that of the positions.
+ * Pages lie anywhere, which costs what hardware prefetches of a contiguous area. So a group passes over all keys, then all values, in chunks of a few pages:
+ * heads take turns in a chunk, as they are neighbours in a page, and before each chunk the next one is brought in (`touch`). Within a chunk rows are looked
+ * up in groups of two or four where that keeps loops long, and groups never cross a page. Sums of values wait in `out` from one page or chunk to the next,
+ * so their order stays that of the positions.
  *
  * Scratch holds the group's rows: scores, then weights, and the sum of exponentials behind them. The scaled query waits in its place in `out`, which is
  * written last.
  */
 import { addProduct, Half, HALF_FACTOR, load1, load4, loadTail, sumLanes, F16, F32 } from "./element";
 import { exp4 } from "./exponential";
-import { pageAt, PAGE_TOKENS } from "./kv-cache";
+import { PAGE_TOKENS, pageAt, rowAt } from "./kv-cache";
 import { HALF_SUM_FACTOR, padded } from "./vector";
 
-/** Rows of a group; as many of `rowBytes` are `attentionScratchBytes` (../src/scratch-sizes.ts). A multiple of 4. */
-const GROUP_ROWS: usize = 8;
+/** Rows of a group; as many of `rowBytes` are `attentionScratchBytes` (../src/scratch-sizes.ts). */
+const GROUP_ROWS: usize = 16;
+/** Queries of a head in a group, at most: a multiple of 4. */
+const GROUP_QUERIES: usize = 8;
 /** Queries meet halves scaled by 2^64, as vectors do (vector.ts). */
 const HALF_QUERY_FACTOR: f32 = reinterpret<f32>(0x5f800000);
+
+/** Positions that a head passes over before the next one has its turn: whole pages. */
+const CHUNK_TOKENS: usize = 4 * PAGE_TOKENS;
+/** Keys and values of which a call has at least so many bytes do not come from the second-level cache: they are touched ahead. */
+const LEAST_TOUCHED_BYTES: usize = 1024 * 1024;
+const LINE_BYTES: usize = 64;
 
 /** Bytes of a row for `nKeys` keys, whole f32x4, and of its sum. */
 @inline
@@ -34,8 +43,8 @@ export function attention(
   scale: f32, slopes: usize, position: usize, nTokens: usize, scratch: usize, headBegin: usize, headEnd: usize,
 ): void {
   const stride = padded(nHeads * headDim) * 4;
-  for (let t: usize = 0; t < nTokens; t += GROUP_ROWS) {
-    const tokens = min<usize>(GROUP_ROWS, nTokens - t);
+  for (let t: usize = 0; t < nTokens; t += GROUP_QUERIES) {
+    const tokens = min<usize>(GROUP_QUERIES, nTokens - t);
     const o = out + t * stride, i = q + t * stride;
     for (let head = headBegin; head < headEnd;) {
       const next = min<usize>(headEnd, head + GROUP_ROWS / tokens);
@@ -59,19 +68,30 @@ function attendGroup<T>(
   const nKeys = position + tokens;
   const rowStride = rowBytes(nKeys);
   // Of a head's keys, or of its values, in a page.
-  const blockBytes = PAGE_TOKENS * headDim * sizeof<T>();
-  const values = offset + nKvHeads * blockBytes;
-  const keyScales = values + nKvHeads * blockBytes;
+  const headBytes = PAGE_TOKENS * headDim * sizeof<T>();
+  const values = offset + nKvHeads * headBytes;
+  const keyScales = values + nKvHeads * headBytes;
   const valueScales = keyScales + 4 * PAGE_TOKENS * nKvHeads;
   for (let head = begin; head < end; head++) {
     const o = out + 4 * head * headDim, i = q + 4 * head * headDim;
     for (let t: usize = 0; t < tokens; t++) scaleQuery(o + t * stride, i + t * stride, headDim, sizeof<T>() == 2 ? HALF_QUERY_FACTOR : 1);
   }
-  for (let j: usize = 0; j < nKeys; j += PAGE_TOKENS) {
-    const keys = pageAt(pages, j) + offset;
+  const kvFirst = (begin * nKvHeads) / nHeads, kvCount = ((end - 1) * nKvHeads) / nHeads + 1 - kvFirst;
+  // Positions to touch ahead of: all, or none.
+  const aheadOf = nKeys * nKvHeads * headDim * 2 * sizeof<T>() >= LEAST_TOUCHED_BYTES ? nKeys : 0;
+  let touched: u32 = 0;
+  for (let j: usize = 0; j < nKeys; j += CHUNK_TOKENS) {
+    for (let i = j + CHUNK_TOKENS; i < chunkEnd(j + CHUNK_TOKENS, aheadOf); i += PAGE_TOKENS) {
+      const page = pageAt(pages, i);
+      touched |= touch(page + offset + kvFirst * headBytes, kvCount * headBytes);
+      if (sizeof<T>() == 1) {
+        touched |= touch(page + keyScales + PAGE_TOKENS * kvFirst * 4, PAGE_TOKENS * kvCount * 4);
+        touched |= touch(page + valueScales + PAGE_TOKENS * kvFirst * 4, PAGE_TOKENS * kvCount * 4);
+      }
+    }
     for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
       const kvHead = (head * nKvHeads) / nHeads;
-      scorePage<T>(rows, rowStride, out + 4 * head * headDim, stride, tokens, keys + kvHead * blockBytes, headDim, position, j);
+      scoreChunk<T>(rows, rowStride, out + 4 * head * headDim, stride, tokens, pages, offset + kvHead * headBytes, headDim, position, j);
     }
   }
   for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
@@ -82,18 +102,31 @@ function attendGroup<T>(
       memory.fill(out + 4 * head * headDim + t * stride, 0, 4 * headDim);
     }
   }
-  for (let j: usize = 0; j < nKeys; j += PAGE_TOKENS) {
-    const page = pageAt(pages, j) + values;
+  for (let j: usize = 0; j < nKeys; j += CHUNK_TOKENS) {
+    for (let i = j + CHUNK_TOKENS; i < chunkEnd(j + CHUNK_TOKENS, aheadOf); i += PAGE_TOKENS) {
+      touched |= touch(pageAt(pages, i) + values + kvFirst * headBytes, kvCount * headBytes);
+    }
     for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
       const kvHead = (head * nKvHeads) / nHeads;
-      mixPage<T>(out + 4 * head * headDim, stride, rows, rowStride, tokens, page + kvHead * blockBytes, headDim, position, j);
+      mixChunk<T>(out + 4 * head * headDim, stride, rows, rowStride, tokens, pages, values + kvHead * headBytes, headDim, position, j);
     }
   }
+  store<u32>(sumAt(scratch, rowStride) + 4, touched);
   for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
     for (let t: usize = 0; t < tokens; t++) {
       divide(out + 4 * head * headDim + t * stride, headDim, load<f32>(sumAt(rows + t * rowStride, rowStride)));
     }
   }
+}
+
+/**
+ * Reads a byte range line by line, for nothing but to have it in a cache: of many loads that wait for none, memory serves some twenty at once, where
+ * products of rows wait for a few. Returns something that depends on every load.
+ */
+function touch(from: usize, bytes: usize): u32 {
+  let all: u32 = 0;
+  for (let p = from, end = from + bytes; p < end; p += LINE_BYTES) all |= load<u32>(p);
+  return all;
 }
 
 /** Where a row keeps the sum of its exponentials. */
@@ -102,38 +135,38 @@ function sumAt(row: usize, rowStride: usize): usize {
   return row + rowStride - 16;
 }
 
-/** How many of the page's keys, which begins at position j, a query sees that sees `nKeys` in all. */
+/** Where the chunk that begins at position j ends, of `nKeys` keys; j where there are fewer. */
 @inline
-function seen(nKeys: usize, j: usize): usize {
-  return nKeys > j ? min<usize>(PAGE_TOKENS, nKeys - j) : 0;
+function chunkEnd(j: usize, nKeys: usize): usize {
+  return max<usize>(j, min<usize>(j + CHUNK_TOKENS, nKeys));
 }
 
-/** Scores of `tokens` queries of one head for its keys in the page that begins at position j. */
-function scorePage<T>(
-  rows: usize, rowStride: usize, q: usize, stride: usize, tokens: usize, keys: usize, headDim: usize, position: usize,
-  j: usize,
-): void {
-  for (let t: usize = 0; t < tokens; t += 4) {
-    const count = min<usize>(4, tokens - t);
-    const shared = count == 4 ? seen(position + t + 1, j) : 0;
-    if (shared) scoreFour<T>(rows + t * rowStride + 4 * j, rowStride, q + t * stride, stride, keys, headDim, shared);
-    for (let i = t; i < t + count; i++) {
-      scoreOne<T>(rows + i * rowStride + 4 * j, q + i * stride, keys, headDim, shared, seen(position + i + 1, j));
-    }
-  }
-}
-
-/** Adds to `tokens` outputs of one head its weighted values in the page that begins at position j. */
-function mixPage<T>(
-  out: usize, stride: usize, rows: usize, rowStride: usize, tokens: usize, values: usize, headDim: usize,
+/** Scores of `tokens` queries of one head for its keys in the chunk that begins at position j. */
+function scoreChunk<T>(
+  rows: usize, rowStride: usize, q: usize, stride: usize, tokens: usize, pages: usize, keys: usize, headDim: usize,
   position: usize, j: usize,
 ): void {
   for (let t: usize = 0; t < tokens; t += 4) {
     const count = min<usize>(4, tokens - t);
-    const shared = count == 4 ? seen(position + t + 1, j) : 0;
-    if (shared) mixFour<T>(out + t * stride, stride, rows + t * rowStride + 4 * j, rowStride, values, headDim, shared);
+    const shared = count == 4 ? chunkEnd(j, position + t + 1) : j;
+    if (shared > j) scoreFour<T>(rows + t * rowStride, rowStride, q + t * stride, stride, pages, keys, headDim, j, shared);
     for (let i = t; i < t + count; i++) {
-      mixOne<T>(out + i * stride, rows + i * rowStride + 4 * j, values, headDim, shared, seen(position + i + 1, j));
+      scoreOne<T>(rows + i * rowStride, q + i * stride, pages, keys, headDim, shared, chunkEnd(j, position + i + 1));
+    }
+  }
+}
+
+/** Adds to `tokens` outputs of one head its weighted values in the chunk that begins at position j. */
+function mixChunk<T>(
+  out: usize, stride: usize, rows: usize, rowStride: usize, tokens: usize, pages: usize, values: usize, headDim: usize,
+  position: usize, j: usize,
+): void {
+  for (let t: usize = 0; t < tokens; t += 4) {
+    const count = min<usize>(4, tokens - t);
+    const shared = count == 4 ? chunkEnd(j, position + t + 1) : j;
+    if (shared > j) mixFour<T>(out + t * stride, stride, rows + t * rowStride, rowStride, pages, values, headDim, j, shared);
+    for (let i = t; i < t + count; i++) {
+      mixOne<T>(out + i * stride, rows + i * rowStride, pages, values, headDim, shared, chunkEnd(j, position + i + 1));
     }
   }
 }
@@ -146,14 +179,16 @@ function divide(out: usize, headDim: usize, sum: f32): void {
   for (let d: usize = 0; d < headDim; d++) store<f32>(out + 4 * d, load<f32>(out + 4 * d) / sum);
 }
 
-/** scores[j] = q · key j for j in [begin, end): four keys at a time. */
-function scoreOne<T>(scores: usize, q: usize, keys: usize, headDim: usize, begin: usize, end: usize): void {
+/** scores[j] = q · key j for j in [begin, end): four keys at a time where they are a group. */
+function scoreOne<T>(
+  scores: usize, q: usize, pages: usize, keys: usize, headDim: usize, begin: usize, end: usize,
+): void {
   const keyBytes = headDim * sizeof<T>();
   const bulk = headDim & ~3, tail = headDim & 3;
   let j = begin;
-  let k0 = keys + j * keyBytes;
+  for (; j < end && j & 3; j++) scoreKey<T>(scores + 4 * j, q, rowAt(pages, keys, j, keyBytes), bulk, tail);
   for (; j + 4 <= end; j += 4) {
-    const k1 = k0 + keyBytes, k2 = k1 + keyBytes, k3 = k2 + keyBytes;
+    const k0 = rowAt(pages, keys, j, keyBytes), k1 = k0 + keyBytes, k2 = k1 + keyBytes, k3 = k2 + keyBytes;
     let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
     for (let d: usize = 0; d < bulk; d += 4) {
       const u = v128.load(q + 4 * d), at = d * sizeof<T>();
@@ -173,28 +208,28 @@ function scoreOne<T>(scores: usize, q: usize, keys: usize, headDim: usize, begin
     store<f32>(scores + 4 * j, sumLanes(a1), 4);
     store<f32>(scores + 4 * j, sumLanes(a2), 8);
     store<f32>(scores + 4 * j, sumLanes(a3), 12);
-    k0 = k3 + keyBytes;
   }
-  for (; j < end; j++) {
-    let a = f32x4.splat(0);
-    for (let d: usize = 0; d < bulk; d += 4) a = addProduct(a, load4<T>(k0 + d * sizeof<T>()), v128.load(q + 4 * d));
-    if (tail) a = addProduct(a, loadTail<T>(k0 + bulk * sizeof<T>(), tail), loadTail<f32>(q + 4 * bulk, tail));
-    store<f32>(scores + 4 * j, sumLanes(a));
-    k0 += keyBytes;
-  }
+  for (; j < end; j++) scoreKey<T>(scores + 4 * j, q, rowAt(pages, keys, j, keyBytes), bulk, tail);
 }
 
-/** scores[t, j] = q[t] · key j for four queries and j < end. */
+function scoreKey<T>(score: usize, q: usize, key: usize, bulk: usize, tail: usize): void {
+  let a = f32x4.splat(0);
+  for (let d: usize = 0; d < bulk; d += 4) a = addProduct(a, load4<T>(key + d * sizeof<T>()), v128.load(q + 4 * d));
+  if (tail) a = addProduct(a, loadTail<T>(key + bulk * sizeof<T>(), tail), loadTail<f32>(q + 4 * bulk, tail));
+  store<f32>(score, sumLanes(a));
+}
+
+/** scores[t, j] = q[t] · key j for four queries and j in [begin, end), begin even: two keys at a time. */
 function scoreFour<T>(
-  scores: usize, rowStride: usize, q: usize, qStride: usize, keys: usize, headDim: usize, end: usize,
+  scores: usize, rowStride: usize, q: usize, qStride: usize, pages: usize, keys: usize, headDim: usize,
+  begin: usize, end: usize,
 ): void {
   const keyBytes = headDim * sizeof<T>();
   const bulk = headDim & ~3, tail = headDim & 3;
   const q1 = q + qStride, q2 = q1 + qStride, q3 = q2 + qStride;
-  let j: usize = 0;
-  let k = keys;
+  let j = begin;
   for (; j + 2 <= end; j += 2) {
-    const l = k + keyBytes;
+    const k = rowAt(pages, keys, j, keyBytes), l = k + keyBytes;
     let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     for (let d: usize = 0; d < bulk; d += 4) {
       const u = load4<T>(k + d * sizeof<T>()), v = load4<T>(l + d * sizeof<T>());
@@ -223,13 +258,12 @@ function scoreFour<T>(
     store<f32>(s + rowStride, sumLanes(a1)); store<f32>(s + rowStride, sumLanes(b1), 4);
     store<f32>(s + 2 * rowStride, sumLanes(a2)); store<f32>(s + 2 * rowStride, sumLanes(b2), 4);
     store<f32>(s + 3 * rowStride, sumLanes(a3)); store<f32>(s + 3 * rowStride, sumLanes(b3), 4);
-    k = l + keyBytes;
   }
   if (j < end) {
-    scoreOne<T>(scores, q, keys, headDim, j, end);
-    scoreOne<T>(scores + rowStride, q1, keys, headDim, j, end);
-    scoreOne<T>(scores + 2 * rowStride, q2, keys, headDim, j, end);
-    scoreOne<T>(scores + 3 * rowStride, q3, keys, headDim, j, end);
+    scoreOne<T>(scores, q, pages, keys, headDim, j, end);
+    scoreOne<T>(scores + rowStride, q1, pages, keys, headDim, j, end);
+    scoreOne<T>(scores + 2 * rowStride, q2, pages, keys, headDim, j, end);
+    scoreOne<T>(scores + 3 * rowStride, q3, pages, keys, headDim, j, end);
   }
 }
 
@@ -281,12 +315,9 @@ function scaleScores<T>(scores: usize, n: usize, pages: usize, keyScales: usize,
 
 /** values[j] *= scale of position j, for j < n. */
 function multiplyByScales(values: usize, n: usize, pages: usize, scales: usize): void {
-  for (let j: usize = 0; j < n; j += PAGE_TOKENS) {
-    const count = seen(n, j), bulk = count & ~3;
-    const from = pageAt(pages, j) + scales, to = values + 4 * j;
-    for (let i: usize = 0; i < bulk; i += 4) v128.store(to + 4 * i, f32x4.mul(v128.load(to + 4 * i), v128.load(from + 4 * i)));
-    for (let i = bulk; i < count; i++) store<f32>(to + 4 * i, load<f32>(to + 4 * i) * load<f32>(from + 4 * i));
-  }
+  let j: usize = 0;
+  for (; j + 4 <= n; j += 4) v128.store(values + 4 * j, f32x4.mul(v128.load(values + 4 * j), v128.load(rowAt(pages, scales, j, 4))));
+  for (; j < n; j++) store<f32>(values + 4 * j, load<f32>(values + 4 * j) * load<f32>(rowAt(pages, scales, j, 4)));
 }
 
 /** scores[j] = scores[j] · back + bf16(slope · bf16(j)). */
@@ -307,56 +338,69 @@ function roundToBrain4(x: v128): v128 {
   return v128.and(i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd), i32x4.splat(0xffff0000));
 }
 
-/** out[d] += Σ_j weights[j] · value[j, d], j in [begin, end): four values at a time, read in sequence, their weights in registers. */
-function mixOne<T>(out: usize, weights: usize, values: usize, headDim: usize, begin: usize, end: usize): void {
+/** out[d] += Σ_j weights[j] · value[j, d], j in [begin, end): a page at a time, as V8 11 wants short loop bodies. */
+function mixOne<T>(
+  out: usize, weights: usize, pages: usize, values: usize, headDim: usize, begin: usize, end: usize,
+): void {
   const valueBytes = headDim * sizeof<T>();
-  const bulk = headDim & ~3;
-  let j = begin;
-  let p0 = values + j * valueBytes;
-  for (; j + 4 <= end; j += 4) {
-    const w = weights + 4 * j;
-    const e0 = v128.load32_splat(w), e1 = v128.load32_splat(w, 4), e2 = v128.load32_splat(w, 8), e3 = v128.load32_splat(w, 12);
-    const p1 = p0 + valueBytes, p2 = p1 + valueBytes, p3 = p2 + valueBytes;
-    for (let d: usize = 0; d < bulk; d += 4) {
-      const at = d * sizeof<T>();
-      let a = addProduct(v128.load(out + 4 * d), e0, load4<T>(p0 + at));
-      a = addProduct(a, e1, load4<T>(p1 + at));
-      a = addProduct(a, e2, load4<T>(p2 + at));
-      v128.store(out + 4 * d, addProduct(a, e3, load4<T>(p3 + at)));
-    }
-    for (let d = bulk; d < headDim; d++) {
-      const at = d * sizeof<T>();
-      let a = load<f32>(out + 4 * d) + load<f32>(w) * load1<T>(p0 + at);
-      a += load<f32>(w, 4) * load1<T>(p1 + at);
-      a += load<f32>(w, 8) * load1<T>(p2 + at);
-      store<f32>(out + 4 * d, a + load<f32>(w, 12) * load1<T>(p3 + at));
-    }
-    p0 = p3 + valueBytes;
-  }
-  for (; j < end; j++) {
-    const w = weights + 4 * j;
-    const e = v128.load32_splat(w);
-    for (let d: usize = 0; d < bulk; d += 4) {
-      v128.store(out + 4 * d, addProduct(v128.load(out + 4 * d), e, load4<T>(p0 + d * sizeof<T>())));
-    }
-    for (let d = bulk; d < headDim; d++) {
-      store<f32>(out + 4 * d, load<f32>(out + 4 * d) + load<f32>(w) * load1<T>(p0 + d * sizeof<T>()));
-    }
-    p0 += valueBytes;
+  for (let j = begin; j < end;) {
+    const next = min<usize>(end, (j | (PAGE_TOKENS - 1)) + 1);
+    mixRun<T>(out, weights + 4 * j, weights + 4 * next, rowAt(pages, values, j, valueBytes), headDim);
+    j = next;
   }
 }
 
-/** The same for four queries, j < end: two values at a time. */
+/** out[d] += Σ weight · value[d] over the weights in [w0, wEnd) and values one behind the other. */
+function mixRun<T>(out: usize, w0: usize, wEnd: usize, first: usize, headDim: usize): void {
+  const valueBytes = headDim * sizeof<T>();
+  let d: usize = 0;
+  for (; d + 16 <= headDim; d += 16) {
+    let a0 = v128.load(out + 4 * d), a1 = v128.load(out + 4 * d, 16);
+    let a2 = v128.load(out + 4 * d, 32), a3 = v128.load(out + 4 * d, 48);
+    let p = first + d * sizeof<T>();
+    for (let w = w0; w < wEnd; w += 4) {
+      const e = v128.load32_splat(w);
+      a0 = addProduct(a0, e, load4<T>(p));
+      a1 = addProduct(a1, e, load4<T>(p + 4 * sizeof<T>()));
+      a2 = addProduct(a2, e, load4<T>(p + 8 * sizeof<T>()));
+      a3 = addProduct(a3, e, load4<T>(p + 12 * sizeof<T>()));
+      p += valueBytes;
+    }
+    v128.store(out + 4 * d, a0); v128.store(out + 4 * d, a1, 16);
+    v128.store(out + 4 * d, a2, 32); v128.store(out + 4 * d, a3, 48);
+  }
+  for (; d + 4 <= headDim; d += 4) {
+    let a = v128.load(out + 4 * d);
+    let p = first + d * sizeof<T>();
+    for (let w = w0; w < wEnd; w += 4) {
+      a = addProduct(a, v128.load32_splat(w), load4<T>(p));
+      p += valueBytes;
+    }
+    v128.store(out + 4 * d, a);
+  }
+  for (; d < headDim; d++) {
+    let a = load<f32>(out + 4 * d);
+    let p = first + d * sizeof<T>();
+    for (let w = w0; w < wEnd; w += 4) {
+      a += load<f32>(w) * load1<T>(p);
+      p += valueBytes;
+    }
+    store<f32>(out + 4 * d, a);
+  }
+}
+
+/** The same for four queries, begin even: two values at a time. */
 function mixFour<T>(
-  out: usize, stride: usize, weights: usize, rowStride: usize, values: usize, headDim: usize, end: usize,
+  out: usize, stride: usize, weights: usize, rowStride: usize, pages: usize, values: usize, headDim: usize,
+  begin: usize, end: usize,
 ): void {
   const valueBytes = headDim * sizeof<T>();
   const bulk = headDim & ~3;
   const out1 = out + stride, out2 = out1 + stride, out3 = out2 + stride;
   const pairs = end & ~1;
-  let p = values;
-  for (let w = weights, wEnd = weights + 4 * pairs; w < wEnd; w += 8) {
-    const w1 = w + rowStride, w2 = w1 + rowStride, w3 = w2 + rowStride;
+  for (let j = begin; j < pairs; j += 2) {
+    const p = rowAt(pages, values, j, valueBytes);
+    const w = weights + 4 * j, w1 = w + rowStride, w2 = w1 + rowStride, w3 = w2 + rowStride;
     const e0 = v128.load32_splat(w), e1 = v128.load32_splat(w1), e2 = v128.load32_splat(w2), e3 = v128.load32_splat(w3);
     const f0 = v128.load32_splat(w, 4), f1 = v128.load32_splat(w1, 4), f2 = v128.load32_splat(w2, 4), f3 = v128.load32_splat(w3, 4);
     for (let d: usize = 0; d < bulk; d += 4) {
@@ -375,9 +419,8 @@ function mixFour<T>(
       store<f32>(out2 + at, load<f32>(out2 + at) + load<f32>(w2) * u + load<f32>(w2, 4) * v);
       store<f32>(out3 + at, load<f32>(out3 + at) + load<f32>(w3) * u + load<f32>(w3, 4) * v);
     }
-    p += 2 * valueBytes;
   }
   for (let t: usize = 0; t < 4; t++) {
-    mixOne<T>(out + t * stride, weights + t * rowStride, values, headDim, pairs, end);
+    mixOne<T>(out + t * stride, weights + t * rowStride, pages, values, headDim, pairs, end);
   }
 }

@@ -18,10 +18,13 @@ export function pageAt(pages: usize, j: usize): usize {
   return load<u32>(pages + 4 * (j / PAGE_TOKENS));
 }
 
-/** The first position after j that is not on j's page, `end` at most. */
+/**
+ * Where row j is: `rowBytes` long, in what begins at `offset` in every page. The rows of a page follow one another, so groups of 2, 4, 8 or 16, aligned to
+ * as many, are looked up once.
+ */
 @inline
-export function runEnd(j: usize, end: usize): usize {
-  return min<usize>(end, (j | (PAGE_TOKENS - 1)) + 1);
+export function rowAt(pages: usize, offset: usize, j: usize, rowBytes: usize): usize {
+  return pageAt(pages, j) + offset + (j % PAGE_TOKENS) * rowBytes;
 }
 
 export function storeKv(

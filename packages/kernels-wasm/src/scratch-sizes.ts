@@ -11,7 +11,7 @@ const BATCH_TOKENS = 16;
 const PANEL_ROWS = 16;
 const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
-const GROUP_ROWS = 8;
+const GROUP_ROWS = 16;
 const ROW_SUM_BYTES = 16;
 /** Threads write no cache line together. */
 const CACHE_LINE_BYTES = 64;
