@@ -327,6 +327,7 @@ it("mostFrequent pins by falling frequency, never what was not used", () => {
 });
 
 it.each([100, 40000])("allocates for %s neurons what cacheBookkeepingBytes counts", (dFf) => {
+  const unionScratch = new Uint32Array(dFf);
   let allocatedBytes = 0;
   for (const TypedArray of [Uint8Array, Int16Array, Int32Array, Uint32Array, Float64Array]) {
     const Counted = class extends (TypedArray as Uint32ArrayConstructor) {
@@ -337,8 +338,27 @@ it.each([100, 40000])("allocates for %s neurons what cacheBookkeepingBytes count
     };
     vi.stubGlobal(TypedArray.name, Counted);
   }
-  createNeuronCache({ dFf, slotCount: 30, policy: lruPolicy() });
+  createNeuronCache({ dFf, slotCount: 30, policy: lruPolicy(), unionScratch });
   vi.unstubAllGlobals();
   const { fixedBytes, slotBytes } = cacheBookkeepingBytes(dFf);
   expect(allocatedBytes).toBe(fixedBytes + 30 * slotBytes);
+});
+
+it("takes drafts back although another cache has used the scratch they share meanwhile", () => {
+  const unionScratch = new Uint32Array(64);
+  const [one, other] = [0, 1].map(() =>
+    createNeuronCache({ dFf: 64, slotCount: 40, policy: windowPolicy(4), unionScratch }),
+  );
+  const alone = createNeuronCache({ dFf: 64, slotCount: 40, policy: windowPolicy(4) });
+  const sets = [
+    [1, 5, 9],
+    [5, 7],
+    [9, 30, 31],
+  ].map((set) => Uint32Array.from(set));
+  for (const cache of [one!, alone]) for (const _ of cache.admit(sets));
+  for (const _ of other!.admit([Uint32Array.of(40, 41), Uint32Array.of(2, 50)]));
+  for (const cache of [one!, alone]) cache.retract(2);
+  const stamps = ({ numUsed, pointer, lastKActive }: typeof alone) =>
+    Array.from({ length: numUsed }, (_, slot) => [pointer[slot], lastKActive[slot]]);
+  expect(stamps(one!)).toEqual(stamps(alone));
 });

@@ -33,6 +33,11 @@ export interface NeuronCacheOptions {
   /** At least 1; more than `dFf` are not used. */
   readonly slotCount: number;
   readonly policy: CachePolicy;
+  /**
+   * Room for the union of a step's sets, u32 `[dFf]`, which caches may share that are never asked for waves in between. Default: the cache's own,
+   * 4 · dFf bytes beside `cacheBookkeepingBytes`.
+   */
+  readonly unionScratch?: Uint32Array;
 }
 
 /**
@@ -50,23 +55,24 @@ export function createNeuronCache(options: NeuronCacheOptions): NeuronCache {
 }
 
 /**
- * DRAM that the bookkeeping of one layer takes: a part that depends on the layer's width (a slot number, and a place in
- * the union of several tokens' sets, for each neuron), and a part for each slot. Counted against the budget like the
- * slots themselves.
+ * DRAM that the bookkeeping of one layer takes: a part that depends on the layer's width (a slot number for each neuron), and a part for each
+ * slot. Counted against the budget like the slots themselves.
  */
 export function cacheBookkeepingBytes(dFf: number): { readonly fixedBytes: number; readonly slotBytes: number } {
-  return { fixedBytes: (slotNumberBytes(dFf) + 4) * dFf + 8, slotBytes: 12 * 4 };
+  return { fixedBytes: slotNumberBytes(dFf) * dFf + 8, slotBytes: 12 * 4 };
 }
 
 /** What was admitted together. */
 interface Step {
-  /** Those of each token, oldest first. */
+  /** Those of each token, oldest first, without the tokens that were taken back. */
   readonly sets: readonly Uint32Array[];
-  /** Their union. */
+  /** Those of all tokens that were admitted. */
+  readonly admitted: readonly Uint32Array[];
+  /** Their union; in scratch that other caches may share, so for the step's waves only. */
   readonly neurons: Uint32Array;
 }
 
-const NO_STEP: Step = { sets: [], neurons: new Uint32Array(0) };
+const NO_STEP: Step = { sets: [], admitted: [], neurons: new Uint32Array(0) };
 
 class SlotCache implements NeuronCache {
   readonly slotCount: number;
@@ -94,7 +100,7 @@ class SlotCache implements NeuronCache {
   /** The last step, without the tokens that were taken back from it: what `retract` may still take back. */
   #step = NO_STEP;
 
-  constructor({ dFf, slotCount, policy }: NeuronCacheOptions) {
+  constructor({ dFf, slotCount, policy, unionScratch }: NeuronCacheOptions) {
     if (!(Number.isSafeInteger(dFf) && dFf >= 1 && Number.isSafeInteger(slotCount) && slotCount >= 1)) {
       throw new InputError(
         "INPUT_INVALID",
@@ -109,7 +115,7 @@ class SlotCache implements NeuronCache {
     this.#lastUse = new LastUse(this.#table);
     this.#eviction = new Eviction(policy, this.#table, this.#lastUse);
     this.#seeds = new Uint32Array(this.slotCount);
-    this.#union = new Uint32Array(dFf);
+    this.#union = unionScratch ?? new Uint32Array(dFf);
   }
 
   get pointer(): Uint32Array {
@@ -158,16 +164,17 @@ class SlotCache implements NeuronCache {
   }
 
   retract(tokens: number): void {
-    const { sets, neurons } = this.#step;
+    const { sets, admitted } = this.#step;
     if (!(Number.isSafeInteger(tokens) && tokens >= 0 && tokens <= sets.length)) {
       throw cannotRetract(tokens, sets.length);
     }
     if (tokens === 0) return;
     const remaining = sets.slice(0, sets.length - tokens);
     for (const set of sets.slice(remaining.length).reverse()) this.#policy.unobserve?.(set);
-    this.#lastUse.retract(remaining, neurons);
+    // Anew: the scratch may have served another cache since.
+    this.#lastUse.retract(remaining, unionOf(admitted, this.#union));
     this.counters.retracted += tokens;
-    this.#step = { sets: remaining, neurons };
+    this.#step = { ...this.#step, sets: remaining };
   }
 
   seed(sets: readonly Uint32Array[], maxNeurons = this.slotCount): CacheWave {
@@ -210,13 +217,14 @@ class SlotCache implements NeuronCache {
   #newStep(named: Uint32Array | readonly Uint32Array[]): Step {
     if (named instanceof Uint32Array) {
       checkSet(named, "named", this.#dFf);
-      return { sets: [named], neurons: named };
+      return { sets: [named], admitted: [named], neurons: named };
     }
     if (named.length === 0) {
       throw new InputError("INPUT_INVALID", "named has no sets, expected one for each token, at least one");
     }
     for (const [i, set] of named.entries()) checkSet(set, `named[${i}]`, this.#dFf);
-    return { sets: [...named], neurons: named.length === 1 ? named[0]! : unionOf(named, this.#union) };
+    const sets = [...named];
+    return { sets, admitted: sets, neurons: sets.length === 1 ? sets[0]! : unionOf(sets, this.#union) };
   }
 
   /** Where the wave that begins at `begin` ends: as far as the slots reach that pinned neurons leave free. */

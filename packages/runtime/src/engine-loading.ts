@@ -88,6 +88,7 @@ async function placeModel(
   const shared = {
     all: Uint32Array.from({ length: geometry.dFf }, (_, i) => i),
     reordered: new Float32Array(geometry.dFf),
+    unionScratch: new Uint32Array(geometry.dFf),
   };
   const layers: EngineLayer[] = [];
   for (const [index, arena] of arenaOfLayer.entries()) {
@@ -109,10 +110,12 @@ async function placeModel(
   return { contexts, layers, forward, pool, loader };
 }
 
-/** What all layers share: 0 … dFf − 1, and f32 `[dFf]` of scratch. */
+/** What all layers share: 0 … dFf − 1, and scratch of dFf elements each. */
 interface SharedByLayers {
   readonly all: Uint32Array;
   readonly reordered: Float32Array;
+  /** For the union of several tokens' sets. */
+  readonly unionScratch: Uint32Array;
 }
 
 async function placeLayer(
@@ -121,7 +124,7 @@ async function placeLayer(
   context: ArenaContext,
   slotBase: Ptr,
   loader: ResidentLoader,
-  { all, reordered }: SharedByLayers,
+  { all, reordered, unionScratch }: SharedByLayers,
 ): Promise<EngineLayer> {
   const { plan, file, reader, config, signal } = parts;
   const { geometry, weights: layout, records } = file.header;
@@ -139,7 +142,7 @@ async function placeLayer(
     weights: layout,
     dModel,
     dFf,
-    cache: createNeuronCache({ dFf, slotCount, policy: cachePolicy(config.policy, dFf) }),
+    cache: createNeuronCache({ dFf, slotCount, policy: cachePolicy(config.policy, dFf), unionScratch }),
     slotBase,
     all,
     slotBias: weights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),

@@ -30,6 +30,8 @@ export const SLOT_ALIGNMENT = 4096;
 /** Alignment losses of one layer's small allocations (biases, keys, values, scales), at most. */
 const LAYER_SLACK_BYTES = 128;
 
+/** Of what all layers share: a list of all neurons, activations being put in order, and the union of several tokens' sets. */
+const SHARED_BYTES_A_NEURON = 12;
 /** … of the stage that layers are streamed through, whose biases are aligned … */
 const STREAM_SLACK_BYTES = 32;
 /** … and of an arena's page tables. */
@@ -119,7 +121,7 @@ export function memoryRequest(
       geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) +
       arenas * (SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
       (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
-      8 * geometry.dFf,
+      SHARED_BYTES_A_NEURON * geometry.dFf,
     readBufferBytes: arenas * shared,
     stream: { ...stream, bytesEach: arenas * streamBytes(header, 1) },
   };

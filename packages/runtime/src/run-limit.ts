@@ -1,6 +1,6 @@
 /** The physical limit of a run's mean token: what it must read from DRAM and from flash, over bandwidths that somebody measured. Pure. */
-import type { LeftMs, RunLimit, RunStats } from "@flashwick/core";
-import { type Bandwidths, kvCacheBytes, tokenLimits } from "@flashwick/cost-model";
+import { KV_PAGE_TOKENS, kvPartBytes, type LeftMs, type RunLimit, type RunStats } from "@flashwick/core";
+import { type Bandwidths, tokenLimits } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { type PredictorShapes, shapeOf } from "./estimate.js";
 
@@ -37,7 +37,7 @@ export function tokenDramBytes(
     shape.headBytes +
     predictorBytes +
     stats.neuronsNamedPerToken * shape.recordBytes +
-    kvCacheBytes(header.geometry, stats.kvDType, meanTokens)
+    (meanTokens * shape.nLayers * kvPartBytes(stats.kvDType, shape.nKvHeads, shape.headDim)) / KV_PAGE_TOKENS
   );
 }
 

@@ -76,11 +76,12 @@ describe("compute pool", () => {
       pool.release(arena);
       return resident;
     })();
-    // The thread lets go of it when it comes to it: until it has, this goes on, and the test does not end.
-    while (process.memoryUsage.rss() > before - 0.8 * BYTES) {
-      await new Promise(setImmediate);
+    // The thread lets go of it when it comes to it.
+    const residentBytes = () => {
       collect();
-    }
+      return process.memoryUsage.rss();
+    };
+    await expect.poll(residentBytes, { interval: 1 }).toBeLessThan(before - 0.8 * BYTES);
     setFlagsFromString("--no-expose-gc");
     await pool.close();
   });
