@@ -1,7 +1,7 @@
 import { isFlashwickError, type ModelGeometry, type WeightLayout } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type MemoryRequest, planMemory } from "./memory-plan.js";
+import { type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
 
 const geometry: ModelGeometry = {
   architecture: "opt",
@@ -77,7 +77,7 @@ describe("planMemory", () => {
         const plan = planMemory({ ...asked, budgetBytes: smallestBudgetBytes + extra });
         expect(plan.dram.total).toBeLessThanOrEqual(plan.dram.budget);
         for (const slots of plan.slotsByLayer) {
-          expect(slots).toBeGreaterThanOrEqual(8);
+          expect(slots).toBeGreaterThanOrEqual(MIN_SLOTS_PER_LAYER);
           expect(slots).toBeLessThanOrEqual(256);
         }
       }),

@@ -18,7 +18,7 @@ import { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
 import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 
 /** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
-export const MIN_SLOTS_PER_LAYER = 8;
+export const MIN_SLOTS_PER_LAYER = 4;
 
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 /** Of what is left beyond the floor, what longer chunks of a stream may take. */

@@ -53,9 +53,6 @@ interface IssuedChunk {
   readonly runs: readonly FlashRun[];
 }
 
-/** Resident neurons between two absent ones are read once more where that spares an operation: up to so many bytes of them. */
-const BRIDGED_BYTES = 32 * 1024;
-
 export class StreamedFfn implements StreamedLayer {
   readonly #slots: NeuronSlots;
   readonly #activation: Activation;
@@ -63,6 +60,7 @@ export class StreamedFfn implements StreamedLayer {
   readonly #chunks: readonly StreamChunk[];
   /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
   readonly #reordered: Float32Array;
+  /** Resident neurons between two absent ones are read once more if they are no more than this: it spares an operation. */
   readonly #bridged: number;
   #issued: IssuedChunk | null = null;
   #landed: IssuedChunk | null = null;
@@ -72,9 +70,9 @@ export class StreamedFfn implements StreamedLayer {
     this.#activation = activation;
     this.#stage = stage;
     this.#reordered = reordered;
-    const { dFf, weights } = slots.parts;
+    const { dFf, weights, gap } = slots.parts;
     this.#chunks = cutChunks(dFf, stage.neurons);
-    this.#bridged = Math.floor(BRIDGED_BYTES / weights.strideBytes);
+    this.#bridged = Math.floor(gap.maxGapBytes / weights.strideBytes);
   }
 
   /**
