@@ -71,7 +71,7 @@ export class EngineHolder {
     }
     this.#releaseOwn();
     if (this.#engine && this.#engine.openSequences > 0) throw sequencesAreOpen(this.#engine, contextTokens);
-    this.drop();
+    this.free();
     const report = onProgress ?? this.#options.onProgress;
     // At once: predictors are read before the weights that are counted.
     report?.({ phase: "load", loaded: 0, total: plan.dram.resident, unit: "bytes" });
@@ -99,6 +99,13 @@ export class EngineHolder {
     const engine = await this.engineFor(contextTokens, options);
     if (engine.openSequences === engine.parts.plan.sequences) this.#releaseOwn();
     return engine.openSequence();
+  }
+
+  /** Forgets the engine, and with it all sequences, and gives its memory back to the system where the platform can. */
+  free(): void {
+    if (this.#engine === null) return;
+    this.drop();
+    this.#parts.freeDropped?.();
   }
 
   /** Forgets the engine, and with it all sequences. */

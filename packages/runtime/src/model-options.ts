@@ -81,6 +81,8 @@ export interface ModelParts {
   readonly plan?: RunPlan | null;
   /** Tells whoever computes that an arena will not be used any more. */
   readonly releaseArena?: (arena: Arena) => void;
+  /** Frees the memory of arenas that nothing refers to any more. Default: the platform does so when it sees fit. */
+  readonly freeDropped?: (() => void) | undefined;
   /** Where a device computes: what else can. */
   readonly withoutDevice?: Pick<ModelParts, "kernels" | "backend">;
   /** Ends what belongs to the model beside its reader and its file. */

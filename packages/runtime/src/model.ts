@@ -233,7 +233,7 @@ export class Model {
   /** Frees the memory of weights, caches and sequences, which end; the next request loads them again. Waits for the request in progress. */
   async unload(): Promise<void> {
     const turn = await this.#queue.enter();
-    this.#engines.drop();
+    this.#engines.free();
     turn.end();
   }
 
@@ -259,7 +259,7 @@ export class Model {
     this.#closing.abort(reason);
     await this.#queue.ended();
     const { reader, onClose, file } = this.parts;
-    const ends = [() => this.#engines.drop(), () => reader.close(), () => onClose?.(), () => file.source.close()];
+    const ends = [() => this.#engines.free(), () => reader.close(), () => onClose?.(), () => file.source.close()];
     const failures: unknown[] = [];
     // Whatever fails, all else is closed.
     for (const end of ends) {
