@@ -11,6 +11,11 @@ import type { SampleBatch, SampleShape } from "./sample-store.js";
 /** The largest finite f16; larger inputs are stored as this. */
 const FLOAT16_MOST = 65504;
 
+/** Bytes that a recorder of batches of `maxTokens` takes, with the magnitudes of one batch in which every neuron is active. */
+export function recorderBytes({ dModel, dFf }: SampleShape, maxTokens: number): number {
+  return maxTokens * (planSampleLayout(dModel, dFf).recordBytes + 2 * 4 * dFf);
+}
+
 export class BatchRecorder {
   readonly #layout: SampleLayout;
   readonly #records: Uint8Array<ArrayBuffer>;

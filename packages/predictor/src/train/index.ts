@@ -1,4 +1,4 @@
-export { BatchRecorder } from "./batch-recorder.js";
+export { BatchRecorder, recorderBytes } from "./batch-recorder.js";
 export {
   accumulateCurve,
   type CalibrationCurve,
@@ -8,7 +8,7 @@ export {
   thresholdOfBin,
 } from "./calibration-curve.js";
 export { type Candidate, type CandidateBudget, type CandidateChoice, chooseCandidates } from "./candidate-choice.js";
-export { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
+export { CurveMeter } from "./curve-meter.js";
 export { HELD_OUT_PERIOD, isHeldOut } from "./document-split.js";
 export { type FinishOptions, finishPredictors } from "./finish-predictors.js";
 export { joinSamples } from "./joined-samples.js";
@@ -33,7 +33,16 @@ export {
   rankLadder,
 } from "./rank-plan.js";
 export { planSampleLayout, type SampleLayout } from "./sample-layout.js";
-export type { LayerSampleCounts, LayerSamples, SampleBatch, SampleShape, SampleStore } from "./sample-store.js";
+export type { UncalibratedLayer } from "./sample-scorer.js";
+export type {
+  LayerSampleCounts,
+  LayerSamples,
+  SampleBatch,
+  SampleShape,
+  SampleSink,
+  SampleStore,
+} from "./sample-store.js";
+export { type PredictorToMeasure, StreamedCurves, streamedCurvesBytes } from "./streamed-curves.js";
 export { chooseThresholdBins } from "./threshold-choice.js";
 export {
   DEFAULT_NAMED_PER_ACTIVE,

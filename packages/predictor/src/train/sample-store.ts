@@ -27,13 +27,18 @@ export interface SampleBatch {
 }
 
 /** Where a recorder puts samples. */
-export interface SampleStore {
-  readonly shape: SampleShape;
+export interface SampleSink {
   /** The first document that is not yet recorded: where a resumed recording goes on. */
   readonly nextDocument: number;
+  /** @param batch Its records are the recorder's own, and change with the next batch. */
   append(layer: number, batch: SampleBatch): void;
   /** Declares every document before `nextDocument` recorded, in all layers; what was appended is kept from now on. */
   commit(nextDocument: number): void;
+}
+
+/** A sink that keeps them. */
+export interface SampleStore extends SampleSink {
+  readonly shape: SampleShape;
   /** The committed samples of one layer. */
   layer(layer: number): LayerSamples;
 }

@@ -14,7 +14,12 @@ const DOCUMENT_TOKENS = 50;
 const DIRECTIONS = 4;
 
 /** The documents `from … to − 1`, appended and then committed. */
-export function recordDocuments(store: SampleStore, from: number, to: number, isHeld = held): void {
+export function recordDocuments(
+  store: Pick<SampleStore, "shape" | "append" | "commit">,
+  from: number,
+  to: number,
+  isHeld = held,
+): void {
   const { dModel, dFf, nLayers } = store.shape;
   const recorder = new BatchRecorder(store.shape, DOCUMENT_TOKENS);
   for (let document = from; document < to; document++) {

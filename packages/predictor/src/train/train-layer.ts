@@ -6,7 +6,7 @@ import { eventLoopTurn, InputError, type OnProgress } from "@flashwick/core";
 import type { KernelFactory } from "@flashwick/kernels";
 import { type PredictorDType, quantisePredictorMatrix } from "../predictor-matrix.js";
 import { type CalibrationCurve, missedMassAt, recallAt } from "./calibration-curve.js";
-import { CurveMeter, type UncalibratedLayer } from "./curve-meter.js";
+import { CurveMeter } from "./curve-meter.js";
 import {
   DEFAULT_TRAINER_SETTINGS,
   LayerTrainer,
@@ -14,6 +14,7 @@ import {
   type TrainerSettings,
   type TrainerState,
 } from "./layer-trainer.js";
+import type { UncalibratedLayer } from "./sample-scorer.js";
 import type { LayerSamples } from "./sample-store.js";
 
 /** Named ÷ active at which trainings are compared and thresholds are set, unless told otherwise. */
