@@ -66,7 +66,7 @@ async function decode({ prompt, next }, drafting) {
     while (done < tokens) {
       const step = await decoder.step(next[done - 1], done, tokens - done - 1);
       done += step.tokens.length;
-      drafted += step.drafted;
+      drafted += step.drafts.length;
       accepted += step.tokens.length - 1;
       steps++;
     }

@@ -172,6 +172,7 @@ export class Engine {
       return segment;
     });
     const { observer } = options;
+    observer?.stepBegins?.(rows.length);
     this.meter.begin(observer?.span && ((span) => observer.span!(span)));
     this.#ffn.throughSlots.clear();
     try {

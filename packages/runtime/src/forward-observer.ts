@@ -5,6 +5,8 @@ import type { TokenSpan } from "./token-meter.js";
 
 /** Everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
 export interface ForwardObserver {
+  /** A step of so many tokens begins; what is seen until the next one belongs to it. */
+  stepBegins?(rows: number): void;
   /** FFN input of every token: f32 `[nTokens, pad(dModel)]`. May be waited for. */
   ffnInput?(layer: number, x: Ptr, nTokens: number, kernels: Kernels): void | Promise<void>;
   /**
@@ -24,6 +26,6 @@ export interface ForwardObserver {
   ): void;
   /** The set that the FFN uses for one token of a step, before the cache makes room for it; not called where all neurons are used. */
   named?(layer: number, named: Uint32Array, engine: Engine, row: number): void;
-  /** Each phase and each batch of reads as it ends. */
+  /** Each phase and each batch of reads as it ends, on the clock of its step. */
   span?(span: TokenSpan): void;
 }

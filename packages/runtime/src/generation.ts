@@ -15,6 +15,19 @@ import type { TextStream } from "./text-stream.js";
 
 export type FinishReason = "length" | "eos" | "stop" | "aborted";
 
+/** The step that computed a token: one after another they make the run. */
+export interface TokenStep {
+  /** Number of the step in the run, from 0. */
+  readonly index: number;
+  /** Row of the token in the step. Row 0 is a token that the model chose by itself; every other was drafted, and accepted. */
+  readonly row: number;
+  /** The tokens that were drafted after row 0, in order: the first `accepted` are rows 1 … `accepted`, the others were rejected. */
+  readonly drafts: readonly number[];
+  readonly accepted: number;
+  /** What the whole step cost, drafting included. */
+  readonly stats: TokenStats;
+}
+
 export interface GeneratedToken {
   /** Text that this token completes; empty while a character or a stop text is unfinished. */
   readonly text: string;
@@ -22,8 +35,18 @@ export interface GeneratedToken {
   readonly token: number | null;
   /** What it cost to compute this token; of a step that brought several, its share. Null for a token that nothing comes after. */
   readonly stats: TokenStats | null;
+  /** Null where `stats` is. Of a step that brought several tokens, each comes with the same one but for `row`. */
+  readonly step: TokenStep | null;
   readonly finishReason: FinishReason | null;
 }
+
+/** What is known of a token once it is computed. */
+interface Computed {
+  readonly stats: TokenStats;
+  readonly step: TokenStep;
+}
+
+const NOT_COMPUTED = { stats: null, step: null } as const;
 
 /** How the token after a pending one is found. */
 export interface TokenDecoder {
@@ -63,7 +86,7 @@ export class PlainDecoder implements TokenDecoder {
       observer: this.#observer,
       signal: this.#signal,
     });
-    return { tokens: [token], draftCosts: [], verifyCosts, drafted: 0 };
+    return { tokens: [token], drafts: [], draftCosts: [], verifyCosts };
   }
 }
 
@@ -137,9 +160,9 @@ export class Generation {
   readonly #text: TextStream | null;
   readonly #recover: (error: unknown, chosen: readonly number[]) => Promise<GenerationRun>;
   #run: GenerationRun;
-  /** Chosen, computed, and not handed out yet; and the shares of their step's cost. */
+  /** Chosen, computed, and not handed out yet; and their rows of the step, with their shares of its cost. */
   readonly #ahead: number[] = [];
-  readonly #paid: TokenStats[] = [];
+  readonly #paid: Computed[] = [];
   #steps = 0;
   #drafted = 0;
   #accepted = 0;
@@ -195,9 +218,9 @@ export class Generation {
     const text = this.#text?.push(token) ?? "";
     if (this.#text?.stopped) {
       this.finishReason = "stop";
-      return { text, token, stats: null, finishReason: null };
+      return { text, token, ...NOT_COMPUTED, finishReason: null };
     }
-    return { text, token, stats: await this.#compute(token), finishReason: null };
+    return { text, token, ...((await this.#compute(token)) ?? NOT_COMPUTED), finishReason: null };
   }
 
   /**
@@ -217,8 +240,8 @@ export class Generation {
     return this.#text?.end() ?? "";
   }
 
-  /** Computes a token unless that is done, or nothing comes after it; returns its share of the cost. */
-  async #compute(token: number): Promise<TokenStats | null> {
+  /** Computes a token unless that is done; null if nothing comes after it. */
+  async #compute(token: number): Promise<Computed | null> {
     const { maxTokens, contextTokens } = this.#limits;
     if (this.#paid.length === 0) {
       const wanted = maxTokens - this.tokens.length;
@@ -226,19 +249,24 @@ export class Generation {
       const room = contextTokens - this.beginning.sequence.length;
       if (wanted === 0 || room === 0) return null;
       const step = await this.#step(token, Math.min(wanted, room) - 1);
-      this.#steps++;
-      this.#drafted += step.drafted;
-      this.#accepted += step.tokens.length - 1;
+      const index = this.#steps++;
+      const accepted = step.tokens.length - 1;
+      this.#drafted += step.drafts.length;
+      this.#accepted += accepted;
       const [drafting, verifying] = [sumStats(step.draftCosts), sumStats(step.verifyCosts)];
       this.#draftMs += drafting.ms;
       this.#verifyMs += verifying.ms;
-      const share = shareStats(sumStats([drafting, verifying]), step.tokens.length);
-      this.#paid.push(...step.tokens.map(() => share));
+      const stats = sumStats([drafting, verifying]);
+      const share = shareStats(stats, step.tokens.length);
+      const { drafts } = step;
+      this.#paid.push(
+        ...step.tokens.map((_, row) => ({ stats: share, step: { index, row, drafts, accepted, stats } })),
+      );
       this.#ahead.push(...step.tokens);
     }
-    const stats = this.#paid.shift()!;
-    this.decoded.push(stats);
-    return stats;
+    const computed = this.#paid.shift()!;
+    this.decoded.push(computed.stats);
+    return computed;
   }
 
   async #step(pending: number, mostDrafts: number): Promise<DecodedStep> {
@@ -249,9 +277,9 @@ export class Generation {
       const { logits, batches } = this.beginning;
       return {
         tokens: [this.#sampler(logits, this.tokens.length)],
+        drafts: [],
         draftCosts: [],
         verifyCosts: batches.slice(-1),
-        drafted: 0,
       };
     }
   }

@@ -14,7 +14,13 @@ export type { EngineParts } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
 export type { ForwardObserver } from "./forward-observer.js";
-export { type FinishReason, type GeneratedToken, PlainDecoder, type TokenDecoder } from "./generation.js";
+export {
+  type FinishReason,
+  type GeneratedToken,
+  PlainDecoder,
+  type TokenDecoder,
+  type TokenStep,
+} from "./generation.js";
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
 export { Model, type RunSummary } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";

@@ -113,8 +113,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly speculate?: "off" | "auto" | "lookup" | Drafter | undefined;
   /** Tokens drafted at once; default `auto`: chosen at every step, from what was accepted and what steps cost. */
   readonly draftTokens?: number | "auto" | undefined;
-  /** Looks into the forward pass of every decoded token. */
+  /** Looks into the forward pass of every decoded token: with drafts, into the steps that verify them. */
   readonly observer?: ForwardObserver | undefined;
+  /** Looks into the sparse path's passes over drafts, in a lossless run: `observer` does not see them, and its dense passes name nothing. */
+  readonly draftObserver?: ForwardObserver | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -176,7 +176,7 @@ export class Model {
       settle();
       const { finishReason, decoded, beginning } = generation;
       turn.rest();
-      yield { text: generation.end(), token: null, stats: null, finishReason };
+      yield { text: generation.end(), token: null, stats: null, step: null, finishReason };
       const memory = beginning.sequence.engine.parts.plan;
       const stats = this.#summarize(memory, tokens.length, beginning.batches, decoded, {
         speculation: generation.speculation(plan.drafter?.name ?? null),
@@ -292,7 +292,7 @@ export class Model {
     sequence: Sequence,
     plan: SpeculationPlan,
     sampler: ReturnType<typeof createSampler>,
-    { observer, signal }: GenerateOptions,
+    { observer, draftObserver, signal }: GenerateOptions,
   ) {
     const chooser = this.#verifier(sequence, plan);
     const drafter = plan.drafter?.make(sequence.engine) ?? null;
@@ -302,7 +302,7 @@ export class Model {
     this.#meters.set(key, meter);
     const { draftTokens, leastDraftTokens } = plan;
     return new SpeculativeDecoder({
-      ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, signal },
+      ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
     });
   }
 

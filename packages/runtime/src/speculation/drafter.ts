@@ -1,5 +1,6 @@
 /** Who proposes tokens that the verifying model then checks all at once. */
 import type { TokenStats } from "@flashwick/core";
+import type { ForwardObserver } from "../forward-observer.js";
 import type { Sampler } from "../sampler.js";
 import type { Sequence } from "../sequence.js";
 
@@ -13,6 +14,8 @@ export interface DraftContext {
   readonly sampler: Sampler;
   /** Number of the next token to be chosen, for the sampler. */
   readonly index: number;
+  /** Looks into what is computed with the sequence's own engine. */
+  readonly observer?: ForwardObserver | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -17,7 +17,7 @@ export class SparseDrafter implements Drafter {
     this.#chooser = chooser;
   }
 
-  async propose({ sequence, pending, sampler, index, signal }: DraftContext, most: number): Promise<Draft> {
+  async propose({ sequence, pending, sampler, index, observer, signal }: DraftContext, most: number): Promise<Draft> {
     const before = sequence.length;
     const tokens: number[] = [];
     const costs: TokenStats[] = [];
@@ -31,6 +31,7 @@ export class SparseDrafter implements Drafter {
             onLogits: (_, logits) => {
               last = sampler(logits, index + tokens.length);
             },
+            observer,
             signal,
           })),
         );

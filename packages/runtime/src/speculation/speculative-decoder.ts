@@ -26,7 +26,10 @@ export interface SpeculativeDecoderParts {
   readonly draftTokens: number | null;
   /** The meter may not choose fewer. */
   readonly leastDraftTokens: number;
+  /** Looks into the verifying step. */
   readonly observer?: ForwardObserver | undefined;
+  /** Looks into the drafter's steps, if it computes with the same engine. */
+  readonly draftObserver?: ForwardObserver | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -34,10 +37,11 @@ export interface SpeculativeDecoderParts {
 export interface DecodedStep {
   /** The tokens chosen after the pending one: the accepted drafts, and one that was chosen in their wake. At least one. */
   readonly tokens: readonly number[];
+  /** The tokens that were drafted, accepted or not. */
+  readonly drafts: readonly number[];
   /** Of each step of drafting, and of the verifying step. */
   readonly draftCosts: readonly TokenStats[];
   readonly verifyCosts: readonly TokenStats[];
-  readonly drafted: number;
 }
 
 export class SpeculativeDecoder {
@@ -74,16 +78,17 @@ export class SpeculativeDecoder {
     sequence.engine.retract(drafts.length - accepted);
     meter.observeVerify(rows.length, verified.ms);
     if (drafts.length > 0) meter.observeAccepted(drafts.length, accepted);
-    return { tokens: chosen, draftCosts, verifyCosts: [verified], drafted: drafts.length };
+    return { tokens: chosen, drafts, draftCosts, verifyCosts: [verified] };
   }
 
   async #draft(pending: number, index: number, most: number) {
     const { sequence, drafter, sampler, meter, draftTokens, leastDraftTokens, signal } = this.#parts;
+    const observer = this.#parts.draftObserver;
     const room = Math.min(most, sequence.engine.batchTokens - 1);
     const chosen = draftTokens ?? Math.max(leastDraftTokens, room > 0 ? meter.best(room).draftTokens : 0);
     const wanted = Math.min(room, chosen);
     if (wanted <= 0) return { tokens: [], costs: [] };
-    const draft = await drafter.propose({ sequence, pending, sampler, index, signal }, wanted);
+    const draft = await drafter.propose({ sequence, pending, sampler, index, observer, signal }, wanted);
     if (draft.tokens.length > 0) {
       const ms = draft.costs.reduce((sum, cost) => sum + cost.ms, 0);
       meter.observeDraft(ms / draft.tokens.length);
