@@ -1,5 +1,5 @@
 /** The pictures of the page, on canvases: purely from data, at the screen's own resolution. */
-import type { RunFacts, TokenEvent } from "./messages.js";
+import type { RunFacts, StepEvent, StepPass } from "./messages.js";
 
 /** Phases of a token in their order; colours that the colour-blind tell apart (Okabe and Ito). */
 export const PHASES = [
@@ -12,6 +12,9 @@ export const PHASES = [
   { key: "head", name: "head", colour: "#56b4e9" },
   { key: "other", name: "other: the event loop", colour: "#707070" },
 ] as const;
+
+/** Of the timeline. */
+export const SHOWN_TOKENS = 64;
 
 const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
 
@@ -40,36 +43,77 @@ export function drawMap(canvas: HTMLCanvasElement, { nLayers, dFf }: RunFacts, s
   context.putImageData(image, 0, 0);
 }
 
-/** A stacked bar a token. */
-export function drawTimeline(canvas: HTMLCanvasElement, events: readonly TokenEvent[]): void {
-  const { context, width, height, ink } = prepare(canvas, 140);
+/** Below the bars, where tokens are drafted: a lane of accepted drafts, and one of rejected ones. */
+const ACCEPTED_LANE = 22;
+const REJECTED_LANE = 42;
+
+/**
+ * A stacked bar a token; one that a step of several tokens brought has an equal share of it. Where there are drafts, each accepted one is marked under its own bar, and
+ * those that a step rejected are stacked under its last.
+ */
+export function drawTimeline(canvas: HTMLCanvasElement, steps: readonly StepEvent[]): void {
+  const drafts = steps.some(({ drafts }) => drafts.length > 0);
+  const lanes = drafts ? ACCEPTED_LANE + REJECTED_LANE : 0;
+  const { context, width, height, ink } = prepare(canvas, 140 + lanes);
   const left = 60;
-  const bottom = height - 18;
-  const most = Math.max(
-    1e-3,
-    ...events.map(({ phaseMs }) => PHASES.reduce((sum, { key }) => sum + (phaseMs[key] ?? 0), 0)),
-  );
-  const step = (width - left) / 64;
-  for (const [i, { phaseMs }] of events.entries()) {
-    let y = bottom;
-    for (const { key, colour } of PHASES) {
-      const size = ((phaseMs[key] ?? 0) / most) * (bottom - 8);
-      context.fillStyle = colour;
-      context.fillRect(left + i * step, y - size, Math.max(1, step - 1), size);
-      y -= size;
+  const bottom = height - 18 - lanes;
+  const phaseSum = ({ phaseMs }: StepEvent) => PHASES.reduce((sum, { key }) => sum + (phaseMs[key] ?? 0), 0);
+  const most = Math.max(1e-3, ...steps.map((step) => phaseSum(step) / (1 + step.accepted)));
+  const room = (width - left) / SHOWN_TOKENS;
+  const columnWidth = Math.max(1, room - 1);
+  let x = left;
+  for (const step of steps) {
+    const tokens = 1 + step.accepted;
+    for (let row = 0; row < tokens; row++) {
+      let y = bottom;
+      for (const { key, colour } of PHASES) {
+        const size = ((step.phaseMs[key] ?? 0) / tokens / most) * (bottom - 8);
+        context.fillStyle = colour;
+        context.fillRect(x + row * room, y - size, columnWidth, size);
+        y -= size;
+      }
     }
+    if (drafts) drawDrafts(canvas, context, step, { x, room, columnWidth, top: bottom });
+    x += tokens * room;
   }
   context.fillStyle = ink;
   context.textAlign = "right";
   context.fillText(`${most.toFixed(1)} ms`, left - 4, 14);
   context.fillText("0", left - 4, bottom);
+  if (drafts) {
+    context.fillText("accepted", left - 4, bottom + 16);
+    context.fillText("rejected", left - 4, bottom + ACCEPTED_LANE + 14);
+  }
   context.textAlign = "left";
   context.fillText("tokens →", left, height - 4);
 }
 
-/** One token as it went: phases one after the other, and below them the reads that were in flight meanwhile. */
-export function drawSpans(canvas: HTMLCanvasElement, { ms, spans }: TokenEvent): void {
-  const { context, width, height, ink } = prepare(canvas, 84);
+/** A step's drafts in their lanes. */
+function drawDrafts(
+  canvas: HTMLCanvasElement,
+  context: CanvasRenderingContext2D,
+  { drafts, accepted }: StepEvent,
+  place: { readonly x: number; readonly room: number; readonly columnWidth: number; readonly top: number },
+): void {
+  const { x, room, columnWidth, top } = place;
+  context.fillStyle = colourOf(canvas, "--accepted");
+  // The line holds a step together: it begins under the token that was not drafted.
+  if (accepted > 0) context.fillRect(x, top + 11, accepted * room + columnWidth, 2);
+  for (let row = 1; row <= accepted; row++) context.fillRect(x + row * room, top + 7, columnWidth, 10);
+  const rejected = drafts.length - accepted;
+  const tall = Math.min(8, (REJECTED_LANE - 4) / Math.max(1, rejected));
+  context.strokeStyle = colourOf(canvas, "--rejected");
+  context.lineWidth = 1.5;
+  for (let i = 0; i < rejected; i++) {
+    const y = top + ACCEPTED_LANE + 4 + i * tall;
+    context.strokeRect(x + accepted * room + 0.75, y, Math.max(1, columnWidth - 1.5), Math.max(1, tall - 3));
+  }
+}
+
+/** One step as it went: phases one after the other, and below them the reads that were in flight meanwhile; where it drafted, also its passes. */
+export function drawSpans(canvas: HTMLCanvasElement, { ms, spans, passes, drafts }: StepEvent): void {
+  const lanes = drafts.length > 0 ? 28 : 0;
+  const { context, width, height, ink } = prepare(canvas, 84 + lanes);
   const left = 68;
   const x = (at: number) => left + (at / ms) * (width - left - 1);
   const lane = (flight: boolean) => (flight ? 36 : 8);
@@ -78,13 +122,38 @@ export function drawSpans(canvas: HTMLCanvasElement, { ms, spans }: TokenEvent):
     context.fillStyle = what === "reads" ? "#e69f00" : phase!.colour;
     context.fillRect(x(beginMs), lane(what === "reads"), Math.max(0.5, x(endMs) - x(beginMs)), 22);
   }
+  if (lanes > 0) for (const pass of passes) drawPass(canvas, context, pass, x(pass.beginMs), x(pass.endMs));
   context.fillStyle = ink;
   context.textAlign = "right";
   context.fillText("computes", left - 4, lane(false) + 15);
   context.fillText("reads", left - 4, lane(true) + 15);
+  if (lanes > 0) context.fillText("passes", left - 4, PASS_LANE + 15);
   context.fillText(`${ms.toFixed(1)} ms`, width - 1, height - 6);
   context.textAlign = "left";
   context.fillText("0", left, height - 6);
+}
+
+const PASS_LANE = 64;
+
+/** A pass that drafts is hollow, the one that verifies filled; each says what it is where there is room. */
+function drawPass(
+  canvas: HTMLCanvasElement,
+  context: CanvasRenderingContext2D,
+  { kind, rows }: StepPass,
+  begin: number,
+  end: number,
+): void {
+  const isDraft = kind === "draft";
+  const wide = Math.max(1, end - begin - 1);
+  context.fillStyle = context.strokeStyle = colourOf(canvas, isDraft ? "--ink" : "--verify");
+  context.lineWidth = 1;
+  if (isDraft) context.strokeRect(begin + 0.5, PASS_LANE + 0.5, Math.max(0.5, wide - 1), 21);
+  else context.fillRect(begin, PASS_LANE, wide, 22);
+  const label = isDraft ? "draft" : `verify ${rows}`;
+  if (context.measureText(label).width > wide - 6) return;
+  context.fillStyle = colourOf(canvas, isDraft ? "--ink" : "--on-verify");
+  context.textAlign = "center";
+  context.fillText(label, begin + wide / 2, PASS_LANE + 15);
 }
 
 const POLICY_LOOKS: Readonly<Record<string, { readonly colour: string; readonly dash: readonly number[] }>> = {
@@ -191,6 +260,10 @@ function prepare(canvas: HTMLCanvasElement, height: number) {
   context.scale(scale, scale);
   context.font = "12px system-ui, sans-serif";
   return { context, width, height, ink: getComputedStyle(canvas).color };
+}
+
+function colourOf(canvas: HTMLCanvasElement, property: string): string {
+  return `rgb(${rgbOf(canvas, property).join()})`;
 }
 
 /** A custom property as three bytes, whatever way it is written in. */

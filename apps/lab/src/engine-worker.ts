@@ -13,26 +13,28 @@ import {
 } from "@flashwick/flash-format";
 import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
 import {
-  type Engine,
-  type ForwardObserver,
+  type GeneratedToken,
+  type GenerateOptions,
   type Model,
   STUDY_POLICIES,
   simulateTrace,
-  type TokenSpan,
 } from "@flashwick/runtime";
 import { openStoredModel, trainHere } from "@flashwick/runtime/browser";
-import {
-  type Answer,
-  type EngineSettings,
-  type GenerateRequest,
-  type NumberedAnswer,
-  type NumberedRequest,
-  type Prediction,
-  type Proof,
-  type Request,
-  type RunFacts,
-  STATE,
+import type {
+  Answer,
+  Drafts,
+  EngineSettings,
+  GenerateRequest,
+  NumberedAnswer,
+  NumberedRequest,
+  Prediction,
+  Proof,
+  Request,
+  RunFacts,
+  StepEvent,
 } from "./messages.js";
+import { prove } from "./proof.js";
+import { StepWatch } from "./step-watch.js";
 
 const BUNDLED = "opt-demo.gguf";
 const BUNDLED_PREDICTOR = "opt-demo.predictor.gguf";
@@ -62,7 +64,7 @@ self.onmessage = async ({ data: { task: number, request } }: MessageEvent<Number
     await carryOut(request, { say, signal: stop.signal });
   } catch (error) {
     if (request.kind === "predict") say({ kind: "prediction", prediction: { fits: false, why: messageOf(error) } });
-    else if (stop.signal.aborted) say({ kind: "done", what: "stopped", tokensPerSec: 0 });
+    else if (stop.signal.aborted) say({ kind: "done", what: "stopped", tokensPerSec: 0, replayable: replayable() });
     else say({ kind: "error", message: messageOf(error) });
   } finally {
     underWay.delete(number);
@@ -98,7 +100,7 @@ async function carryOut(request: Request, task: Task): Promise<void> {
     case "predict":
       return say({ kind: "prediction", prediction: await predict(request, task) });
     case "prove":
-      return say({ kind: "proof", proof: await prove(request, task) });
+      return say({ kind: "proof", proof: await proveHere(request, task) });
     case "simulate":
       return simulate(request.slotShares, task);
     case "stop":
@@ -207,7 +209,7 @@ async function open(name: string, settings: EngineSettings, { say }: Task): Prom
   });
 }
 
-function factsOf(model: Model, contextTokens: number): RunFacts {
+function factsOf(model: Model, contextTokens: number, drafts: Drafts): RunFacts {
   const { geometry, weights, fileBytes } = model.header;
   const { dram, slotsByLayer } = model.plan(contextTokens);
   const { readers, fallback } = model.parts.reader;
@@ -220,6 +222,7 @@ function factsOf(model: Model, contextTokens: number): RunFacts {
     fileBytes,
     naiveBytesPerToken,
     mode: model.mode,
+    drafts,
     backend,
     threads,
     readers,
@@ -235,152 +238,81 @@ async function generate(request: GenerateRequest, task: Task): Promise<void> {
   try {
     const prompt = model.tokenizer.encode(request.prompt, true);
     const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
-    const facts = factsOf(model, context);
+    const facts = factsOf(model, context, request.drafts);
     say({ kind: "run", facts });
-    const watch = new TokenWatch(facts);
+    const watch = new StepWatch(facts);
     const sets: Uint32Array[][] = [];
-    let spent = 0;
-    const { maxTokens } = request;
-    for await (const { text, stats } of model.generate(prompt, {
-      maxTokens,
+    let [spent, computed] = [0, 0];
+    for await (const item of model.generate(prompt, {
+      maxTokens: request.maxTokens,
       ignoreEos: true,
-      observer: watch,
+      ...draftOptions(request.drafts),
+      observer: watch.verifying,
+      draftObserver: watch.drafting,
       signal,
     })) {
-      if (text !== "") say({ kind: "text", text });
-      if (stats === null) continue;
-      spent += stats.ms;
-      sets.push(watch.sets);
-      const { states, spans } = watch;
-      const { ms, phaseMs, flashBytes, flashReads, cacheHits: hits, cacheMisses: misses } = stats;
-      say(
-        { kind: "token", event: { ms, phaseMs: { ...phaseMs }, spans, flashBytes, flashReads, hits, misses, states } },
-        [states.buffer],
-      );
+      const { text, step } = item;
+      if (text !== "") say({ kind: "text", text, isDraft: (step?.row ?? 0) > 0 });
+      if (step === null) continue;
+      computed++;
+      if (step.row === 0) {
+        spent += step.stats.ms;
+        const { sets: seen, ...event } = stepEvent(model, item, watch);
+        sets.push(...seen);
+        say({ kind: "step", event }, [event.states.buffer]);
+      }
       // A turn of the event loop, in which a stop is heard.
       await eventLoopTurn();
     }
     trace = { nLayers: facts.nLayers, dFf: facts.dFf, tokens: sets };
-    say({ kind: "done", what: "generated", tokensPerSec: (1000 * sets.length) / spent });
+    say({ kind: "done", what: "generated", tokensPerSec: (1000 * computed) / spent, replayable: replayable() });
   } finally {
     await model.close();
   }
 }
 
-/** What each neuron was for the last token, and when what was done. */
-class TokenWatch implements ForwardObserver {
-  states = new Uint8Array(0);
-  sets: Uint32Array[] = [];
-  spans: TokenSpan[] = [];
-  readonly #facts: RunFacts;
-
-  constructor(facts: RunFacts) {
-    this.#facts = facts;
-  }
-
-  named(layer: number, named: Uint32Array, engine: Engine): void {
-    const { nLayers, dFf } = this.#facts;
-    if (layer === 0) {
-      this.states = new Uint8Array(nLayers * dFf);
-      this.sets = [];
-    }
-    const first = layer * dFf;
-    for (const neuron of engine.residentNeurons(layer)) this.states[first + neuron] = STATE.resident;
-    for (const neuron of named) {
-      this.states[first + neuron] = this.states[first + neuron] === STATE.resident ? STATE.awake : STATE.fetched;
-    }
-    this.sets[layer] = named.slice();
-  }
-
-  span(span: TokenSpan): void {
-    if (span.beginMs === 0 && span.what !== "reads") this.spans = [];
-    this.spans.push(span);
-  }
+function draftOptions(drafts: Drafts): Pick<GenerateOptions, "lossless" | "speculate"> {
+  return drafts === "lossless" ? { lossless: true } : { speculate: drafts };
 }
 
-/** The same prompt dense and sparse: greedy by the sparse run, the dense one shown the same tokens. */
-async function prove(request: GenerateRequest, task: Task): Promise<Proof> {
-  const sparse = await decodeGreedily(await open(request.model, request, task), request, null, task);
-  const densely = await openStoredModel(store, request.model, {
-    mode: "dense",
-    predictor: null,
-    backend: request.backend,
-    threads: request.threads ?? "auto",
-  });
-  const dense = await decodeGreedily(densely, request, sparse.tokens, task);
-  let [agree, kl] = [0, 0];
-  for (const [i, p] of dense.logits.entries()) {
-    const q = sparse.logits[i]!;
-    if (argmax(p) === argmax(q)) agree++;
-    kl += divergence(p, q);
-  }
-  const count = dense.logits.length;
+/** The step that began with `item`, as it was seen; `sets` are those of the tokens that it brought. */
+function stepEvent(model: Model, { token, step }: GeneratedToken, watch: StepWatch) {
+  const { drafts, accepted, stats } = step!;
+  const { ms, phaseMs, flashBytes, flashReads, cacheHits: hits, cacheMisses: misses } = stats;
+  const { states, sets, ...seen } = watch.take();
+  const textOf = (id: number) => model.tokenizer.decode([id]);
   return {
-    tokens: count,
-    agreement: agree / count,
-    meanKl: kl / count,
-    sparseBytes: sparse.flashBytes / count,
-    denseBytes: dense.naiveBytesPerToken,
-    sparseText: sparse.text,
-    denseText: dense.text,
+    text: textOf(token!),
+    drafts: drafts.map(textOf),
+    accepted,
+    ...{ ms, phaseMs: { ...phaseMs }, flashBytes, flashReads, hits, misses },
+    ...seen,
+    states,
+    sets: sets.slice(0, 1 + accepted),
+  } satisfies StepEvent & { readonly sets: unknown };
+}
+
+/** The settings' sparse run beside the dense model with all memory it wants. */
+async function proveHere(request: GenerateRequest, task: Task): Promise<Proof> {
+  const { say, signal } = task;
+  const models = {
+    sparse: () => open(request.model, request, task),
+    dense: (kvPrecision: Proof["kvPrecision"]) =>
+      openStoredModel(store, request.model, {
+        mode: "dense",
+        predictor: null,
+        kvPrecision,
+        backend: request.backend,
+        threads: request.threads ?? "auto",
+      }),
   };
+  const onToken = (what: string, loaded: number, total: number) =>
+    say({ kind: "progress", what, loaded, total, detail: "tokens" });
+  return await prove(models, request, { onToken, signal });
 }
 
-/** @param forced Tokens that are shown to the model; null: its own likeliest ones. `text` is of its own choices. */
-async function decodeGreedily(
-  model: Model,
-  { prompt, maxTokens }: GenerateRequest,
-  forced: readonly number[] | null,
-  { say, signal }: Task,
-) {
-  try {
-    const ids = model.tokenizer.encode(prompt, true);
-    const count = Math.min(maxTokens, model.header.geometry.contextLength - ids.length);
-    return await model.withSequence(ids.length + count, async (sequence) => {
-      const first = await sequence.prefill(ids, signal);
-      const logits = [first.logits];
-      const tokens: number[] = [];
-      const own: number[] = [];
-      let flashBytes = 0;
-      for (let i = 0; i < count; i++) {
-        const likeliest = argmax(logits.at(-1)!);
-        own.push(likeliest);
-        tokens.push(forced?.[i] ?? likeliest);
-        const step = await sequence.decode(tokens[i]!, signal);
-        logits.push(step.logits.slice());
-        flashBytes += step.stats.flashBytes;
-        say({ kind: "progress", what: forced ? "dense" : "sparse", loaded: i + 1, total: count, detail: "tokens" });
-        signal.throwIfAborted();
-      }
-      const { geometry, weights } = model.header;
-      const text = model.tokenizer.decode(own);
-      return { tokens, text, logits, flashBytes, naiveBytesPerToken: ffnBytes(geometry, weights) };
-    });
-  } finally {
-    await model.close();
-  }
-}
-
-function argmax(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
-  return best;
-}
-
-/** KL(p ‖ q) of two distributions given by logits, nats. */
-function divergence(p: Float32Array, q: Float32Array): number {
-  const [zp, zq] = [logSumExp(p), logSumExp(q)];
-  let sum = 0;
-  for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]! - zp) * (p[i]! - zp - (q[i]! - zq));
-  return sum;
-}
-
-function logSumExp(values: Float32Array): number {
-  let most = Number.NEGATIVE_INFINITY;
-  for (const value of values) most = Math.max(most, value);
-  let sum = 0;
-  for (const value of values) sum += Math.exp(value - most);
-  return most + Math.log(sum);
+function replayable(): number {
+  return trace?.tokens.length ?? 0;
 }
 
 function simulate(slotShares: readonly number[], { say }: Task): void {

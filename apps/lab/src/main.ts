@@ -1,18 +1,40 @@
 /** The page: reads its controls, asks the engine worker, and draws what comes back. Computes nothing of the model itself. */
 import { formatBytes } from "@flashwick/core";
-import { drawMap, drawMisses, drawSpans, drawTimeline, drawTraining, type EpochPoint, PHASES } from "./drawings.js";
-import type {
-  Answer,
-  EngineSettings,
-  GenerateRequest,
-  NumberedAnswer,
-  NumberedRequest,
-  Prediction,
-  Proof,
-  Request,
-  RunFacts,
-  TokenEvent,
+import { sidecarPath } from "@flashwick/flash-format";
+import {
+  addStep,
+  type DraftTotals,
+  draftFigures,
+  draftRow,
+  draftSentences,
+  NO_DRAFTS,
+  textNode,
+} from "./drafts-panel.js";
+import {
+  drawMap,
+  drawMisses,
+  drawSpans,
+  drawTimeline,
+  drawTraining,
+  type EpochPoint,
+  PHASES,
+  SHOWN_TOKENS,
+} from "./drawings.js";
+import { definitions, element, tableRow } from "./elements.js";
+import {
+  type Answer,
+  type Drafts,
+  type EngineSettings,
+  type GenerateRequest,
+  type NumberedAnswer,
+  type NumberedRequest,
+  type Prediction,
+  type Request,
+  type RunFacts,
+  STATE,
+  type StepEvent,
 } from "./messages.js";
+import { showProof } from "./proof-panel.js";
 
 const worker = new Worker(new URL("./engine-worker.ts", import.meta.url), { type: "module", name: "engine" });
 let lastTask = 0;
@@ -23,9 +45,6 @@ function ask(request: Request): number {
   return lastTask;
 }
 
-function element<T extends HTMLElement>(id: string): T {
-  return document.getElementById(id) as T;
-}
 const controls = {
   model: element<HTMLSelectElement>("model"),
   prompt: element<HTMLTextAreaElement>("prompt"),
@@ -33,6 +52,7 @@ const controls = {
   budget: element<HTMLInputElement>("budget"),
   window: element<HTMLInputElement>("window"),
   policy: element<HTMLSelectElement>("policy"),
+  drafts: element<HTMLSelectElement>("drafts"),
   threshold: element<HTMLInputElement>("threshold"),
   threads: element<HTMLInputElement>("threads"),
   readers: element<HTMLInputElement>("readers"),
@@ -53,9 +73,11 @@ let run: number | null = null;
 /** Whose progress is shown. */
 let progressOf: number | null = null;
 let facts: RunFacts | null = null;
-/** The last tokens, for the timeline. */
-let events: TokenEvent[] = [];
-const SHOWN_EVENTS = 64;
+/** The last steps, for the timeline: of at most {@link SHOWN_TOKENS} tokens, but always one. */
+let steps: StepEvent[] = [];
+let draftTotals: DraftTotals = NO_DRAFTS;
+/** Names of what is stored whole. */
+let stored: ReadonlySet<string> = new Set();
 let isDrawing = false;
 
 function settings(): EngineSettings {
@@ -73,8 +95,14 @@ function settings(): EngineSettings {
 }
 
 function request(): GenerateRequest {
-  const { model, prompt, tokens } = controls;
-  return { ...settings(), model: model.value, prompt: prompt.value, maxTokens: Math.max(1, Number(tokens.value) || 1) };
+  const { model, prompt, tokens, drafts } = controls;
+  return {
+    ...settings(),
+    model: model.value,
+    prompt: prompt.value,
+    maxTokens: Math.max(1, Number(tokens.value) || 1),
+    drafts: drafts.value as Drafts,
+  };
 }
 
 function clearError(): void {
@@ -90,6 +118,15 @@ function showSettings(): void {
   element("threads-value").textContent = threads === null ? "what suits" : `${threads}`;
   element("readers-value").textContent =
     readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
+}
+
+/** A lossless run drafts with the sparse path, which takes a predictor. */
+function showDraftChoices(): void {
+  const { model, predictor, drafts } = controls;
+  const option = drafts.querySelector<HTMLOptionElement>("option[value=lossless]")!;
+  option.disabled = predictor.value === "" && !stored.has(sidecarPath(model.value));
+  option.text = `the sparse path, for the dense text (lossless)${option.disabled ? ": needs a predictor" : ""}`;
+  if (option.disabled && drafts.value === "lossless") drafts.value = "off";
 }
 
 /** What can be begun or stopped follows from the run, whatever else is under way. */
@@ -114,24 +151,28 @@ worker.onmessage = ({ data: { task, answer: data } }: MessageEvent<NumberedAnswe
       return showProgress(task, data);
     case "run":
       facts = data.facts;
-      events = [];
+      steps = [];
+      draftTotals = NO_DRAFTS;
+      element("drafts-panel").hidden = element("drafts-legend").hidden = facts.drafts === "off";
+      element("drafts-text").textContent = "";
       return showFacts();
     case "text":
-      element("text").textContent += data.text;
+      element("text").append(textNode(data.text, data.isDraft));
       return;
     case "note":
       return say(data.message);
-    case "token":
-      return showToken(data.event);
+    case "step":
+      return showStep(data.event);
     case "done":
       if (data.what === "generated") say(`Done: ${data.tokensPerSec.toFixed(1)} tokens a second.`);
       else say("Stopped.");
-      controls.simulate.disabled = events.length < 8;
+      controls.simulate.disabled = data.replayable < 8;
       return;
     case "epoch":
       return showEpoch(data);
     case "trained":
       controls.predictor.value = data.name;
+      showDraftChoices();
       element("train-text").textContent =
         `Done: it names ${(100 * data.recall).toFixed(1)} % of the active neurons and misses ${(100 * data.missedMass).toFixed(2)} % of their output. It is chosen in Settings: generate again, and prove it.`;
       askPrediction();
@@ -139,7 +180,8 @@ worker.onmessage = ({ data: { task, answer: data } }: MessageEvent<NumberedAnswe
     case "prediction":
       return showPrediction(data.prediction);
     case "proof":
-      return showProof(data.proof);
+      showProof(data.proof);
+      return say("Compared.");
     case "simulated":
       return showSimulation(data);
     case "error":
@@ -162,8 +204,9 @@ function showPrediction(prediction: Prediction): void {
     element("prediction").textContent = `Nothing predicted: ${prediction.nothing}.`;
     return;
   }
+  const when = controls.drafts.value === "off" ? "Predicted" : "Predicted for the sparse path, without drafts";
   element("prediction").textContent = prediction.fits
-    ? `Predicted: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
+    ? `${when}: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
     : `Predicted: it cannot run like this: ${prediction.why}`;
 }
 
@@ -207,6 +250,8 @@ function showState({ models, isolated, usageBytes, quotaBytes }: Extract<Answer,
       .map(({ name }) => new Option(name, name)),
   );
   if (models.some(({ name }) => name === chosen)) controls.predictor.value = chosen;
+  stored = new Set(models.flatMap(({ name, complete }) => (complete ? [name] : [])));
+  showDraftChoices();
   element("storage").dataset.models = models.map(({ name, complete }) => (complete ? name : "")).join(" ");
   element("storage").textContent =
     `${formatBytes(usageBytes)} stored, ${formatBytes(quotaBytes)} allowed by the browser`;
@@ -264,44 +309,43 @@ function showFacts(): void {
   );
 }
 
-function showToken(event: TokenEvent): void {
-  events = [...events.slice(1 - SHOWN_EVENTS), event];
+function showStep(event: StepEvent): void {
+  steps = [...steps, event];
+  while (steps.length > 1 && tokensOf(steps) > SHOWN_TOKENS) steps.shift();
+  draftTotals = addStep(draftTotals, event);
   // Drawn at the screen's pace, whatever the engine's.
   if (!isDrawing) requestAnimationFrame(draw);
   isDrawing = true;
 }
 
+function tokensOf(of: readonly StepEvent[]): number {
+  return of.reduce((sum, { accepted }) => sum + 1 + accepted, 0);
+}
+
 function draw(): void {
   isDrawing = false;
-  const last = events.at(-1);
+  const last = steps.at(-1);
   if (!facts || !last) return;
   drawMap(element<HTMLCanvasElement>("map"), facts, last.states);
-  drawTimeline(element<HTMLCanvasElement>("timeline"), events);
+  drawTimeline(element<HTMLCanvasElement>("timeline"), steps);
   drawSpans(element<HTMLCanvasElement>("spans"), last);
   element("spans-text").textContent = spansText(last);
+  if (facts.drafts !== "off") showDrafts(facts.drafts, last);
+  element("map-text").textContent = mapText(facts, last);
   const { hits, misses, flashBytes, flashReads, ms } = last;
   const named = hits + misses;
-  const all = facts.nLayers * facts.dFf;
-  element("map-text").textContent =
-    `${facts.nLayers} layers of ${facts.dFf} neurons. Last token: ${named} awake (${((100 * named) / all).toFixed(1)} %), ${misses} of them fetched.`;
-  const mean = events.reduce((sum, { flashBytes: bytes }) => sum + bytes, 0) / events.length;
+  const shown = tokensOf(steps);
+  const mean = steps.reduce((sum, { flashBytes: bytes }) => sum + bytes, 0) / shown;
   const rows: [string, string][] = [
-    ["last token", `${ms.toFixed(1)} ms`],
+    [subjectOf(last).toLowerCase(), `${ms.toFixed(1)} ms`],
     ["read from storage", `${formatBytes(flashBytes)} in ${flashReads} reads`],
-    [`mean of ${events.length} tokens`, formatBytes(mean)],
+    [`mean of ${shown} tokens`, formatBytes(mean)],
     ["every neuron would be", formatBytes(facts.naiveBytesPerToken)],
     ["times fewer", mean > 0 ? `${(facts.naiveBytesPerToken / mean).toFixed(1)} ×` : "nothing was read"],
     ["found in memory", `${named > 0 ? ((100 * hits) / named).toFixed(1) : "100"} %`],
     ["memory", `${formatBytes(facts.dram.total)} of ${formatBytes(facts.dram.budget)}`],
   ];
-  element("facts").replaceChildren(
-    ...rows.flatMap(([name, value]) => {
-      const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
-      dt.textContent = name;
-      dd.textContent = value;
-      return [dt, dd];
-    }),
-  );
+  element("facts").replaceChildren(...definitions(rows));
   const body = element("phases").querySelector("tbody")!;
   body.replaceChildren(
     ...PHASES.map(({ key, name, colour }) => {
@@ -318,28 +362,43 @@ function draw(): void {
   );
 }
 
-/** What of the reading was hidden behind computing. */
-function spansText({ ms, spans, phaseMs }: TokenEvent): string {
-  const flown = spans.reduce((sum, { what, beginMs, endMs }) => sum + (what === "reads" ? endMs - beginMs : 0), 0);
-  const waited = phaseMs.readWait ?? 0;
-  if (flown === 0) return `Last token: ${ms.toFixed(1)} ms, nothing was read.`;
-  const hidden = Math.max(0, flown - waited);
-  return `Last token: ${ms.toFixed(1)} ms. Reads were in flight for ${flown.toFixed(1)} ms, ${hidden.toFixed(1)} of them beside other work.`;
+function showDrafts(drafts: Exclude<Drafts, "off">, last: StepEvent): void {
+  element("drafts-text").textContent = draftSentences(steps);
+  element("drafts-facts").replaceChildren(...definitions(draftFigures(drafts, draftTotals, last)));
+  // What the lanes of the timeline show, in words; the last step first.
+  const first = draftTotals.steps - steps.length + 1;
+  const rows = steps.map((step, i) => draftRow(first + i, step));
+  element("drafts-table")
+    .querySelector("tbody")!
+    .replaceChildren(...rows.reverse());
 }
 
-function showProof({ tokens, agreement, meanKl, sparseBytes, denseBytes, sparseText, denseText }: Proof): void {
-  element("proof-panel").hidden = false;
-  const rows = [
-    ["tokens compared", `${tokens}`],
-    ["same likeliest token", `${(100 * agreement).toFixed(1)} %`],
-    ["divergence (KL)", `${meanKl.toPrecision(3)} nat`],
-    ["read per token, sparse", formatBytes(sparseBytes)],
-    ["read per token, every neuron", formatBytes(denseBytes)],
-  ];
-  element("proof").replaceChildren(...rows.map((cells) => tableRow(cells)));
-  element("sparse-text").textContent = sparseText;
-  element("dense-text").textContent = denseText;
-  say("Compared.");
+/** What the figures of a step are of. */
+function subjectOf({ drafts, accepted }: StepEvent): string {
+  if (drafts.length === 0) return "Last token";
+  return accepted === 0 ? "Last step, 1 token" : `Last step, ${1 + accepted} tokens`;
+}
+
+function mapText({ nLayers, dFf }: RunFacts, step: StepEvent): string {
+  const layers = `${nLayers} layers of ${dFf} neurons. ${subjectOf(step)}:`;
+  if (!step.isNamed) return `${layers} every neuron is used.`;
+  const count = (state: number) => step.states.reduce((sum, own) => sum + (own === state ? 1 : 0), 0);
+  const fetched = count(STATE.fetched);
+  const awake = count(STATE.awake) + fetched;
+  const share = ((100 * awake) / (nLayers * dFf)).toFixed(1);
+  const verifies = step.passes.some(({ kind }) => kind === "draft") ? " The dense pass used every neuron." : "";
+  return `${layers} ${awake} awake (${share} %), ${fetched} of them fetched.${verifies}`;
+}
+
+/** What of the reading was hidden behind computing. */
+function spansText(step: StepEvent): string {
+  const { ms, spans, phaseMs } = step;
+  const subject = subjectOf(step);
+  const flown = spans.reduce((sum, { what, beginMs, endMs }) => sum + (what === "reads" ? endMs - beginMs : 0), 0);
+  const waited = phaseMs.readWait ?? 0;
+  if (flown === 0) return `${subject}: ${ms.toFixed(1)} ms, nothing was read.`;
+  const hidden = Math.max(0, flown - waited);
+  return `${subject}: ${ms.toFixed(1)} ms. Reads were in flight for ${flown.toFixed(1)} ms, ${hidden.toFixed(1)} of them beside other work.`;
 }
 
 function showSimulation({ rows, dFf, tokens }: Extract<Answer, { kind: "simulated" }>): void {
@@ -366,23 +425,10 @@ function showSimulation({ rows, dFf, tokens }: Extract<Answer, { kind: "simulate
     `Misses, of the neurons named by ${tokens} tokens. "clairvoyant" knows the future: nothing misses less.`;
 }
 
-function tableRow(cells: readonly string[], kind: "td" | "th" = "td"): HTMLTableRowElement {
-  const row = document.createElement("tr");
-  row.append(
-    ...cells.map((text) => {
-      const cell = document.createElement(kind);
-      cell.textContent = text;
-      if (kind === "th") cell.setAttribute("scope", "col");
-      return cell;
-    }),
-  );
-  return row;
-}
-
 function begin(kind: "generate" | "prove"): void {
   clearError();
   if (kind === "generate") element("text").textContent = controls.prompt.value;
-  say(kind === "generate" ? "Taking in the prompt…" : "Running sparse, then dense…");
+  say(kind === "generate" ? "Taking in the prompt…" : "Running sparse, lossless, then dense…");
   run = ask({ kind, ...request() });
   showButtons();
 }
@@ -404,7 +450,11 @@ controls.train.onclick = () => {
   });
   showButtons();
 };
-controls.predictor.onchange = askPrediction;
+controls.predictor.onchange = controls.model.onchange = () => {
+  showDraftChoices();
+  askPrediction();
+};
+controls.drafts.onchange = askPrediction;
 controls.backend.onchange = askPrediction;
 controls.simulate.onclick = () => ask({ kind: "simulate", slotShares: [0.05, 0.1, 0.2, 0.4, 0.8] });
 element("remove").onclick = () => {
@@ -433,7 +483,6 @@ for (const control of [budget, windowControl, policy, threshold, threads, reader
     askPrediction();
   };
 }
-controls.model.onchange = askPrediction;
 if (!("gpu" in navigator)) {
   const option = controls.backend.options[1]!;
   option.disabled = true;

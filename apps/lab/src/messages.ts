@@ -1,5 +1,6 @@
 /** What the page and its engine worker say to each other: plain data both ways. */
 import type { DramAccount } from "@flashwick/core";
+import type { KvPrecision } from "@flashwick/cost-model";
 import type { StoredModel } from "@flashwick/flash-io/opfs";
 import type { SimulatedTrace, StudyPolicy, TokenSpan } from "@flashwick/runtime";
 
@@ -21,8 +22,12 @@ export interface EngineSettings {
   readonly threads: number | null;
 }
 
+/** Who drafts tokens that one step then verifies: nobody, the text itself, the same while it pays, or the sparse path for the dense model. */
+export type Drafts = "off" | "lookup" | "auto" | "lossless";
+
 export interface GenerateRequest extends EngineSettings {
   readonly model: string;
+  readonly drafts: Drafts;
   readonly prompt: string;
   readonly maxTokens: number;
 }
@@ -52,21 +57,44 @@ export interface NumberedAnswer {
   readonly answer: Answer;
 }
 
-/** One decoded token. */
-export interface TokenEvent {
+/** A stretch of the text. */
+export interface TextPiece {
+  readonly text: string;
+  /** Of a token that was drafted, and accepted. */
+  readonly isDraft: boolean;
+}
+
+/** One pass of a step: over one drafted token, or over all tokens that are verified. Milliseconds from the step's beginning. */
+export interface StepPass {
+  readonly kind: "draft" | "verify";
+  readonly rows: number;
+  readonly beginMs: number;
+  readonly endMs: number;
+}
+
+/** One step of decoding: a token, and those of the drafts after it that were accepted. Everything is of the whole step. */
+export interface StepEvent {
+  /** The token that it begins with. */
+  readonly text: string;
+  /** Tokens that were drafted; the first `accepted` are in the text. */
+  readonly drafts: readonly string[];
+  readonly accepted: number;
   readonly ms: number;
   readonly phaseMs: Readonly<Record<string, number>>;
   /** Phases and flights of reads, as they followed and overlapped. */
   readonly spans: readonly TokenSpan[];
+  readonly passes: readonly StepPass[];
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly hits: number;
   readonly misses: number;
   /** By layer and neuron, `[nLayers * dFf]`: {@link STATE}. */
   readonly states: Uint8Array;
+  /** Whether neurons were named at all; otherwise every one is used. */
+  readonly isNamed: boolean;
 }
 
-/** What a neuron was for a token. */
+/** What a neuron was for a step. */
 export const STATE = { away: 0, resident: 1, awake: 2, fetched: 3 } as const;
 
 export interface RunFacts {
@@ -75,6 +103,7 @@ export interface RunFacts {
   readonly fileBytes: number;
   readonly naiveBytesPerToken: number;
   readonly mode: string;
+  readonly drafts: Drafts;
   readonly backend: string;
   readonly threads: number;
   readonly readers: number;
@@ -89,7 +118,25 @@ export interface Proof {
   readonly meanKl: number;
   readonly sparseBytes: number;
   readonly denseBytes: number;
+  /** Of keys and values, in all runs. */
+  readonly kvPrecision: KvPrecision;
   readonly sparseText: string;
+  readonly denseText: string;
+  /** Null without a predictor: nothing can draft. */
+  readonly lossless: LosslessProof | null;
+}
+
+/** A lossless run beside the dense model's, which was shown nothing but the prompt. */
+export interface LosslessProof {
+  readonly tokens: number;
+  /** From the first one on. */
+  readonly equalTokens: number;
+  readonly drafted: number;
+  readonly accepted: number;
+  readonly steps: number;
+  /** Read, of drafting and verifying. */
+  readonly bytesPerToken: number;
+  readonly pieces: readonly TextPiece[];
   readonly denseText: string;
 }
 
@@ -122,10 +169,11 @@ export type Answer =
       readonly detail: string;
     }
   | { readonly kind: "run"; readonly facts: RunFacts }
-  | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "token"; readonly event: TokenEvent }
+  | ({ readonly kind: "text" } & TextPiece)
+  | { readonly kind: "step"; readonly event: StepEvent }
   | { readonly kind: "note"; readonly message: string }
-  | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number }
+  /** `replayable`: tokens of the last complete text whose neurons are known. */
+  | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number; readonly replayable: number }
   | {
       readonly kind: "epoch";
       readonly layer: number;

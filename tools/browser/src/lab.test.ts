@@ -69,6 +69,46 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       },
     );
     expect(await page.textContent("#error")).toBe("");
+    // Pictures and figures follow at the screen's pace: the next frame has them all.
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+  }
+
+  /** A copy of the bundled model under a name that no predictor lies beside. */
+  async function importWithoutPredictor(page: Page): Promise<void> {
+    await page.evaluate(async () => {
+      const bytes = await (await fetch("/models/opt-demo.gguf")).arrayBuffer();
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], "plain.gguf"));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.waitForFunction(() => document.getElementById("storage")?.dataset.models?.includes("plain.gguf"));
+    await page.selectOption("#model", "plain.gguf");
+  }
+
+  /** What the figures of drafts say, and what the table of steps and the marks in the text add up to. */
+  async function draftsOf(page: Page) {
+    const figures = (await page.textContent("#drafts-facts")) ?? "";
+    const [, accepted, drafted] = /accepted(\d+) of (\d+) drafts/.exec(figures)!.map(Number);
+    const [, tokensPerStep, steps] = /tokens per step([\d.]+) in (\d+) steps/.exec(figures)!.map(Number);
+    const [, lambda] = /λ\)(\d+)$/.exec(figures)!.map(Number);
+    const rows = await page.$$eval("#drafts-table tbody tr", (all) =>
+      all.map((row) => ({
+        counts: [...row.querySelectorAll("td:not(.words)")].map((cell) => Number(cell.textContent)),
+        accepted: row.querySelectorAll("mark").length,
+        rejected: row.querySelectorAll("del").length,
+      })),
+    );
+    const lanes = await page.$eval("#timeline", (canvas) => {
+      const { height } = canvas.getBoundingClientRect();
+      const context = (canvas as HTMLCanvasElement).getContext("2d")!;
+      const hasInk = (top: number, tall: number) =>
+        context.getImageData(62, top, (canvas as HTMLCanvasElement).width - 62, tall).data.some((byte) => byte > 0);
+      // As in drawings.ts: bars end 82 above the bottom, accepted drafts follow, then rejected ones.
+      return { height, accepted: hasInk(height - 76, 12), rejected: hasInk(height - 58, 38) };
+    });
+    const marked = await page.locator("#text mark").count();
+    const sentences = await page.textContent("#drafts-text");
+    return { accepted, drafted, tokensPerStep, steps, lambda, rows, lanes, marked, sentences };
   }
 
   it("goes from a first visit to text by itself, and says what it read", async () => {
@@ -103,7 +143,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     expect(await alone.textContent("#isolation")).toContain("not cross-origin isolated");
   });
 
-  it("proves it: the same prompt dense and sparse; and replays the caches", async () => {
+  it("proves it: the same prompt dense and sparse, lossless equal to dense; and replays the caches", async () => {
     const page = await visit({ colorScheme: "dark" });
     await generate(page, 32);
     await page.click("#simulate");
@@ -117,7 +157,106 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const proof = (await page.textContent("#proof")) ?? "";
     expect(Number(/same likeliest token([\d.]+) %/.exec(proof)?.[1])).toBeGreaterThan(85);
     expect((await page.textContent("#sparse-text"))?.length).toBeGreaterThan(20);
+    expect(await page.textContent("#lossless-verdict")).toBe("✓ Lossless: all 24 tokens are the dense model's.");
+    const lossless = (await page.textContent("#lossless-text")) ?? "";
+    expect(lossless.length).toBeGreaterThan(20);
+    expect(await page.textContent("#dense-alone-text")).toBe(lossless);
+    const [, accepted] = /drafts accepted(\d+) of/.exec((await page.textContent("#lossless-table")) ?? "")!;
+    expect(Number(accepted)).toBeGreaterThan(0);
+    expect(await page.locator("#lossless-text mark").count()).toBe(Number(accepted));
     if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
+  });
+
+  it("drafts by lookup, to the same text, and says what became of every draft", async () => {
+    const page = await visit();
+    await page.fill("#prompt", "And he said unto them, And he said unto");
+    await generate(page, 48);
+    const text = await page.textContent("#text");
+    expect(await page.isHidden("#drafts-panel")).toBe(true);
+    expect(await page.locator("#text mark").count()).toBe(0);
+    expect((await page.locator("#timeline").boundingBox())!.height).toBe(140);
+    for (const drafts of ["lookup", "auto"]) {
+      await page.selectOption("#drafts", drafts);
+      await generate(page, 48);
+      expect(await page.textContent("#text")).toBe(text);
+      expect(await page.textContent("#drafts-facts")).toContain(`(${drafts})`);
+      const { accepted, drafted, tokensPerStep, steps, lambda, rows, marked, lanes, sentences } = await draftsOf(page);
+      // The last token has nothing after it, and is not computed.
+      expect(accepted! + steps!).toBe(47);
+      expect(tokensPerStep).toBeCloseTo(47 / steps!, 1);
+      expect(marked).toBe(accepted);
+      for (const { counts, ...words } of rows) {
+        expect(counts.slice(1)).toEqual([words.accepted + words.rejected, words.accepted, words.rejected]);
+      }
+      expect(rows.length).toBe(steps);
+      expect(rows[0]!.counts.slice(0, 2)).toEqual([steps, lambda]);
+      expect(sentences).toContain(
+        `The 47 tokens shown came in ${steps} steps: ${drafted} drafted, ${accepted} accepted, ${drafted! - accepted!} rejected.`,
+      );
+      if (drafts === "auto") continue;
+      expect(accepted).toBeGreaterThan(0);
+      expect(lanes).toEqual({ height: 204, accepted: true, rejected: drafted! > accepted! });
+    }
+    await page.selectOption("#drafts", "off");
+    await generate(page, 12);
+    expect(await page.isHidden("#drafts-panel")).toBe(true);
+    expect(await page.textContent("#drafts-text")).toBe("");
+  });
+
+  it("lossless is the dense model's text, with its drafts beside the reads and phases of each step", async () => {
+    const page = await visit();
+    await page.selectOption("#drafts", "lossless");
+    await page.waitForFunction(() =>
+      document.getElementById("prediction")?.textContent?.startsWith("Predicted for the sparse path, without drafts: "),
+    );
+    // So high that the sparse path misses neurons that matter: drafts are rejected, unless they happen to be none where it is wrong.
+    await page.fill("#threshold", "3");
+    await page.fill("#prompt", "It was a dark night and");
+    await generate(page, 49);
+    const text = await page.textContent("#text");
+    const { accepted, drafted, steps, lambda, marked, lanes } = await draftsOf(page);
+    expect(accepted! + steps!).toBe(48);
+    expect(accepted).toBeGreaterThan(0);
+    expect(marked).toBe(accepted);
+    expect(lanes).toEqual({ height: 204, accepted: true, rejected: drafted! > accepted! });
+    // Drafts are within the picture of the step: its reads and phases are laid out over the time of all passes.
+    const [, ms, flown] = /([\d.]+) ms\. Reads were in flight for ([\d.]+) ms/.exec(
+      (await page.textContent("#spans-text")) ?? "",
+    )!;
+    expect(Number(flown)).toBeLessThanOrEqual(Number(ms));
+    // Before the end of the text there may be no room for a draft.
+    expect((await page.locator("#spans").boundingBox())!.height).toBe(lambda === 0 ? 84 : 112);
+    expect(await page.textContent("#map-text")).toMatch(
+      lambda === 0
+        ? /Last token: every neuron is used\./
+        : /Last step, \d+ tokens?: \d+ awake .* The dense pass used every neuron\./,
+    );
+    if (pictures) await page.locator("section:has(#spans)").screenshot({ path: join(pictures, "lab-steps.png") });
+    if (pictures) await page.locator("#drafts-panel").screenshot({ path: join(pictures, "lab-drafts.png") });
+    await page.selectOption("#drafts", "off");
+    await generate(page, 49);
+    expect(await page.textContent("#text")).not.toBe(text);
+    await page.selectOption("#drafts", "lossless");
+    await importWithoutPredictor(page);
+    expect(await page.inputValue("#drafts")).toBe("off");
+    expect(await page.isDisabled("#drafts option[value=lossless]")).toBe(true);
+    await generate(page, 49);
+    expect(await page.textContent("#text")).toBe(text);
+    await page.selectOption("#predictor", "opt-demo.predictor.gguf");
+    expect(await page.isDisabled("#drafts option[value=lossless]")).toBe(false);
+  });
+
+  it("a model without a predictor stopped after one token, over a buffer that was detached", async () => {
+    const page = await visit();
+    await importWithoutPredictor(page);
+    await generate(page, 12);
+    expect(await page.textContent("#map-text")).toBe("8 layers of 1024 neurons. Last token: every neuron is used.");
+    expect(await page.isDisabled("#simulate")).toBe(true);
+    await page.fill("#tokens", "8");
+    await page.click("#prove");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Compared.");
+    expect(await page.textContent("#lossless-verdict")).toMatch(/^No lossless run: .* no predictor/);
+    expect(await page.isHidden("#lossless-sides")).toBe(true);
   });
 
   it("shows a token's phases beside the reads in flight, in numbers too", async () => {
@@ -159,6 +298,10 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     );
     await generate(page, 8);
     expect(await page.textContent("#text")).toBe(text);
+    await page.selectOption("#drafts", "lossless");
+    await generate(page, 8);
+    expect(await page.textContent("#text")).toBe(text);
+    expect((await draftsOf(page)).accepted).toBeGreaterThan(0);
   });
 
   it("trains a predictor in the page, can be stopped, and runs with it", async () => {
@@ -282,6 +425,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("fits a phone: nothing is wider than the screen", async () => {
     const page = await visit({ viewport: { width: 390, height: 844 }, isMobile: true });
+    await page.selectOption("#drafts", "lossless");
     await generate(page, 16);
     const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
@@ -290,9 +434,12 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it.each(["light", "dark"] as const)("is accessible: axe finds nothing serious (%s)", async (colorScheme) => {
     const page = await visit({ colorScheme });
-    await generate(page, 10);
+    await page.selectOption("#drafts", "lossless");
+    await generate(page, 16);
     await page.click("#simulate");
     await page.waitForFunction(() => document.querySelectorAll("#sim-table tbody tr").length === 5);
+    await page.click("#prove");
+    await page.waitForFunction(() => document.getElementById("status")?.textContent === "Compared.");
     await page.addScriptTag({ content: readFileSync(here("../node_modules/axe-core/axe.min.js"), "utf8") });
     type Axe = { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
     const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
