@@ -72,7 +72,7 @@ it("a sequence holds the whole text of a conversation, the tokens that nothing c
     const { tokens } = await generate(model, turnTokens(turn), { sequence, speculate: turn === 1 ? "lookup" : "off" });
     text.push(...tokens);
   }
-  expect([...sequence.tokens, ...sequence.takePending()]).toEqual(text);
+  expect([...sequence.tokens, ...sequence.pending]).toEqual(text);
   await model.close();
 });
 
@@ -91,7 +91,7 @@ it("an abort keeps what was loaded and computed", async () => {
     }
   })();
   await expect(aborted).rejects.toBe(reason);
-  expect([...sequence.tokens, ...sequence.takePending()].slice(-3)).toEqual(seen);
+  expect([...sequence.tokens, ...sequence.pending].slice(-3)).toEqual(seen);
   const { stats } = await generate(model, turnTokens(2), { sequence });
   expect(stats.loadedBytes).toBe(0);
   expect(stats.reusedTokens).toBeGreaterThan(12);

@@ -16,6 +16,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const FATAL = new Set(["DEVICE_LOST", "THREAD_FAILED"]);
+
 export class EngineHolder {
   #parts: ModelParts;
   readonly #options: ModelOptions;
@@ -106,6 +108,11 @@ export class EngineHolder {
     if (this.#engine === null) return;
     this.drop();
     this.#parts.freeDropped?.();
+  }
+
+  /** Forgets the engine if `error` means that it is of no use any more: its device, or one of its threads, is gone. */
+  dropAfter(error: unknown): void {
+    if (isFlashwickError(error) && FATAL.has(error.code)) this.drop();
   }
 
   /** Forgets the engine, and with it all sequences. */

@@ -22,7 +22,7 @@ export {
   type TokenStep,
 } from "./generation.js";
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
-export { Model, type RunSummary } from "./model.js";
+export { Model } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
@@ -47,6 +47,7 @@ export {
   type SpeculativeDecoderParts,
 } from "./speculation/speculative-decoder.js";
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
+export type { RunSummary } from "./text-request.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";
 export type { TokenSpan } from "./token-meter.js";

@@ -4,10 +4,11 @@ import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
 import { modelBytes, openFixture } from "./checkpoint.fixture.js";
 import type { GeneratedToken } from "./generation.js";
-import { Model, type RunSummary } from "./model.js";
+import { Model } from "./model.js";
 import type { GenerateOptions, ModelOptions } from "./model-options.js";
 import { kernelsOf } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
+import type { RunSummary } from "./text-request.js";
 
 const PROMPT = [2, 300, 45, 7];
 

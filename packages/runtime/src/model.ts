@@ -5,46 +5,26 @@
 import {
   DisposedError,
   InputError,
-  isFlashwickError,
   type OnProgress,
   type PredictedRun,
-  type RunStats,
   type SparsityStatistics,
-  type TokenStats,
   UnsupportedError,
 } from "@flashwick/core";
-import { type EngineSettings, type MemoryPlan, type RunLength, SpeculationMeter } from "@flashwick/cost-model";
+import type { EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
-import { checkTokens } from "./check-tokens.js";
-import { ALL_NEURONS, type Chooser } from "./chooser.js";
 import { type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
-import { begin, beginAgain, type FinishReason, type GeneratedToken, Generation, PlainDecoder } from "./generation.js";
+import type { GeneratedToken } from "./generation.js";
 import type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 import { predictRun } from "./predicted-run.js";
 import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.js";
 import { RequestQueue } from "./request-queue.js";
-import { summarizeRun } from "./run-summary.js";
-import { createSampler } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
-import { planSpeculation, type SpeculationPlan } from "./speculation/speculation-plan.js";
-import { SpeculativeDecoder } from "./speculation/speculative-decoder.js";
-import { TextStream } from "./text-stream.js";
+import { generateText, type RunSummary } from "./text-request.js";
 import { createTextTokenizer, noTokenizerError, type TextTokenizer } from "./text-tokenizer.js";
 
-/** What a finished run returns. */
-export interface RunSummary {
-  readonly promptTokens: number;
-  readonly tokens: readonly number[];
-  readonly finishReason: FinishReason;
-  readonly stats: RunStats;
-  readonly plan: MemoryPlan;
-}
-
-/** After this, an engine is of no use: its device or one of its threads is gone. */
-const FATAL = new Set(["DEVICE_LOST", "THREAD_FAILED"]);
 const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 
 export class Model {
@@ -128,69 +108,7 @@ export class Model {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, RunSummary> {
-    const { maxTokens = 64, stop = [], signal, sequence: given } = options;
-    const { geometry, tokenizerJson } = this.header;
-    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
-      throw new InputError("INPUT_INVALID", `maxTokens is ${maxTokens}, expected an integer of at least 0`);
-    }
-    const written = typeof prompt === "string" ? this.tokenizer.encode(prompt, !given || given.length === 0) : prompt;
-    checkTokens(written, geometry);
-    const sampler = createSampler(options);
-    const text = tokenizerJson === null ? null : new TextStream(this.tokenizer, stop);
-    if (!text && stop.length > 0) throw noTokenizerError(this.parts.file.source.name);
-    const plan = planSpeculation(options, this.config);
-    const turn = await this.#queue.enter(signal);
-    const loadedBefore = this.#engines.loadedBytes;
-    let settle = () => {};
-    try {
-      // What the sequence ends with may not have been computed: nothing came after it.
-      const tokens = given ? [...given.takePending(), ...written] : written;
-      const held = given?.length ?? 0;
-      const most = given?.engine.contextTokens ?? this.options.contextTokens ?? geometry.contextLength;
-      const contextTokens = Math.min(most, held + tokens.length + maxTokens);
-      checkRoom(held + tokens.length, most);
-      const load = async () => given ?? (await this.#engines.ownSequence(contextTokens, options));
-      const begun = await this.#withDevice(async () => begin(await load(), tokens, given !== undefined, options));
-      const decoderOf = (sequence: Sequence) => this.#decoder(sequence, plan, sampler, options);
-      const generation = new Generation(
-        { beginning: begun, decoder: decoderOf(begun.sequence) },
-        { maxTokens, contextTokens, eosTokenId: options.ignoreEos ? null : geometry.eosTokenId },
-        sampler,
-        text,
-        async (error, chosen) => {
-          this.#engines.giveUpDevice(error);
-          const chooser = this.#verifier(await load(), plan);
-          const beginning = await beginAgain(await load(), tokens, chosen, chooser, signal);
-          return { beginning, decoder: decoderOf(beginning.sequence) };
-        },
-      );
-      settle = () => generation.settle(held + tokens.length);
-      for (;;) {
-        signal?.throwIfAborted();
-        const token = await generation.next();
-        if (token === null) break;
-        turn.rest();
-        yield token;
-        turn.resume();
-      }
-      settle();
-      const { finishReason, decoded, beginning } = generation;
-      turn.rest();
-      yield { text: generation.end(), token: null, stats: null, step: null, finishReason };
-      const memory = beginning.sequence.engine.parts.plan;
-      const stats = this.#summarize(memory, tokens.length, beginning.batches, decoded, {
-        speculation: generation.speculation(plan.drafter?.name ?? null),
-        loadedBytes: this.#engines.loadedBytes - loadedBefore,
-        reusedTokens: beginning.reused,
-      });
-      return { promptTokens: tokens.length, tokens: generation.tokens, finishReason, stats, plan: memory };
-    } catch (error) {
-      if (isFlashwickError(error) && FATAL.has(error.code)) this.#engines.drop();
-      throw error;
-    } finally {
-      settle();
-      turn.end();
-    }
+    return yield* generateText(this, this.#engines, this.#queue, this.#meters, prompt, options);
   }
 
   /**
@@ -223,7 +141,7 @@ export class Model {
       sequence.rollback(0);
       return await work(sequence);
     } catch (error) {
-      if (isFlashwickError(error) && FATAL.has(error.code)) this.#engines.drop();
+      this.#engines.dropAfter(error);
       throw error;
     } finally {
       turn.end();
@@ -272,40 +190,6 @@ export class Model {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Runs `work` again without the device, if that is lost and the user wants to go on. */
-  async #withDevice<T>(work: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        this.#engines.giveUpDevice(error);
-      }
-    }
-  }
-
-  /** Whose output it is. */
-  #verifier({ engine }: Sequence, { lossless }: SpeculationPlan): Chooser {
-    return lossless ? ALL_NEURONS : engine.chooser;
-  }
-
-  #decoder(
-    sequence: Sequence,
-    plan: SpeculationPlan,
-    sampler: ReturnType<typeof createSampler>,
-    { observer, draftObserver, signal }: GenerateOptions,
-  ) {
-    const chooser = this.#verifier(sequence, plan);
-    const drafter = plan.drafter?.make(sequence.engine) ?? null;
-    if (drafter === null) return new PlainDecoder(sequence, chooser, sampler, observer, signal);
-    const key = `${drafter.name} ${chooser === ALL_NEURONS ? "dense" : this.mode}`;
-    const meter = this.#meters.get(key) ?? new SpeculationMeter();
-    this.#meters.set(key, meter);
-    const { draftTokens, leastDraftTokens } = plan;
-    return new SpeculativeDecoder({
-      ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
-    });
-  }
-
   /**
    * What the cost model expects of a run under a plan of this model; null where no device profile is known, nor what its predictor
    * names again, or in oracle mode, which is for study.
@@ -343,32 +227,6 @@ export class Model {
     if (mode === "oracle") return null;
     return { mode, windowTokens: policy.windowTokens ?? Number.POSITIVE_INFINITY, ...this.threading, overlap };
   }
-
-  #summarize(
-    plan: MemoryPlan,
-    promptTokens: number,
-    prefill: readonly TokenStats[],
-    decode: readonly TokenStats[],
-    more: Pick<RunStats, "speculation" | "loadedBytes" | "reusedTokens">,
-  ): RunStats {
-    const { policy, windowTokens } = this.config.policy;
-    const isPlain = more.speculation === null && decode.length > 0;
-    return summarizeRun({
-      geometry: this.header.geometry,
-      weights: this.header.weights,
-      backend: this.parts.backend,
-      ioMode: this.parts.reader.mode,
-      mode: this.mode,
-      kvDType: plan.kvPrecision,
-      policy: `${policy}${windowTokens === null ? "" : ` ${windowTokens}`}`,
-      ...this.threading,
-      dramBytes: plan.dram,
-      predicted: isPlain ? this.predict(plan, { promptTokens, decodeTokens: decode.length }) : null,
-      prefill,
-      decode,
-      ...more,
-    });
-  }
 }
 
 function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {
@@ -385,16 +243,6 @@ function checkCount(name: string, count: number | undefined, most: number): void
   if (count === undefined || (Number.isInteger(count) && count >= 1 && count <= most)) return;
   const range = most === Number.MAX_SAFE_INTEGER ? "of at least 1" : `from 1 to ${most}`;
   throw new InputError("INPUT_INVALID", `${name} is ${count}, expected an integer ${range}`);
-}
-
-function checkRoom(tokens: number, contextTokens: number): void {
-  if (tokens <= contextTokens) return;
-  throw new InputError(
-    "INPUT_CONTEXT_LENGTH",
-    `the sequence would have ${tokens} tokens, but ${contextTokens} are reserved for it; open the model with more contextTokens, or shorten the ` +
-      `text by ${tokens - contextTokens} tokens`,
-    { details: { tokens, contextTokens } },
-  );
 }
 
 function checkPredicted({ predictor, file }: ModelParts): void {

@@ -37,7 +37,6 @@ export class Sequence {
   readonly #pages: number[] = [];
   readonly #tokens: number[] = [];
   #exactLength = 0;
-  /** The last tokens of the text, where nothing needed their keys and values yet. */
   #pending: readonly number[] = [];
   #released = false;
 
@@ -157,16 +156,18 @@ export class Sequence {
     return { logits, stats: stats! };
   }
 
-  /** Tokens that belong to the text after those that are stored, and are to be computed when it goes on. */
+  /** The last tokens of the text, which nothing came after: they are not stored, and are to be computed when the text goes on. */
+  get pending(): readonly number[] {
+    return this.#pending;
+  }
+
+  /** Forgotten by whatever changes the sequence. */
   setPending(tokens: readonly number[]): void {
     this.#pending = [...tokens];
   }
 
-  /** The same, to be computed by the caller now. */
-  takePending(): readonly number[] {
-    const pending = this.#pending;
-    this.#pending = [];
-    return pending;
+  get isReleased(): boolean {
+    return this.#released;
   }
 
   /** How many of `tokens` the sequence begins with. */
@@ -260,6 +261,7 @@ export class Sequence {
   /** For the engine, after a step: these tokens' keys and values are stored now. */
   commit(tokens: readonly number[], exact: boolean): void {
     assert(this.length + tokens.length <= this.#pages.length * KV_PAGE_TOKENS, "a step writes to reserved pages only");
+    this.#pending = [];
     if (exact && this.#exactLength === this.length) this.#exactLength += tokens.length;
     this.#tokens.push(...tokens);
   }

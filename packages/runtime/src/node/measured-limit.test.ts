@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { MiB, type RunLimit } from "@flashwick/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
-import type { Model, RunSummary } from "../model.js";
+import type { Model } from "../model.js";
+import type { RunSummary } from "../text-request.js";
 import { measureLimit } from "./measured-limit.js";
 import { type OpenModelOptions, openModel } from "./open-model.js";
 

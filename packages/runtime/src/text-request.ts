@@ -1,0 +1,209 @@
+/** One request for text, from the words of its caller to the summary: what {@link Model.generate} does. */
+import { InputError, type RunStats, type TokenStats } from "@flashwick/core";
+import { type MemoryPlan, SpeculationMeter } from "@flashwick/cost-model";
+import { checkTokens } from "./check-tokens.js";
+import { ALL_NEURONS, type Chooser } from "./chooser.js";
+import type { EngineHolder } from "./engine-holder.js";
+import {
+  begin,
+  beginAgain,
+  type FinishReason,
+  type GeneratedToken,
+  Generation,
+  PlainDecoder,
+  type TokenDecoder,
+} from "./generation.js";
+import type { Model } from "./model.js";
+import type { GenerateOptions } from "./model-options.js";
+import type { RequestQueue } from "./request-queue.js";
+import { summarizeRun } from "./run-summary.js";
+import { createSampler, type Sampler } from "./sampler.js";
+import type { Sequence } from "./sequence.js";
+import { planSpeculation, type SpeculationPlan } from "./speculation/speculation-plan.js";
+import { SpeculativeDecoder } from "./speculation/speculative-decoder.js";
+import { TextStream } from "./text-stream.js";
+import { noTokenizerError } from "./text-tokenizer.js";
+
+/** What a finished run returns. */
+export interface RunSummary {
+  readonly promptTokens: number;
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+  readonly stats: RunStats;
+  readonly plan: MemoryPlan;
+}
+
+/**
+ * @param meters What drafting was worth so far, by drafter and verifier.
+ * @throws As {@link Model.generate}.
+ */
+export async function* generateText(
+  model: Model,
+  engines: EngineHolder,
+  queue: RequestQueue,
+  meters: Map<string, SpeculationMeter>,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, RunSummary> {
+  const { maxTokens = 64, signal, sequence: given } = options;
+  const { geometry } = model.header;
+  const written = readPrompt(model, prompt, options);
+  const sampler = createSampler(options);
+  const text = textStreamOf(model, options);
+  const plan = planSpeculation(options, model.config);
+  const turn = await queue.enter(signal);
+  const loadedBefore = engines.loadedBytes;
+  // What the sequence ends with may not have been computed: nothing came after it.
+  const [held, pending] = [given?.length ?? 0, given?.pending ?? []];
+  let settle = () => {
+    if (!given || given.isReleased) return;
+    given.rollback(held);
+    given.setPending(pending);
+  };
+  try {
+    const tokens = [...pending, ...written];
+    const most = given?.engine.contextTokens ?? model.options.contextTokens ?? geometry.contextLength;
+    checkRoom(held + tokens.length, most);
+    const contextTokens = Math.min(most, held + tokens.length + maxTokens);
+    const load = async () => given ?? (await engines.ownSequence(contextTokens, options));
+    const decoderOf = (sequence: Sequence) => decoderFor(model, sequence, plan, meters, sampler, options);
+    const beginning = await withDevice(engines, async () => begin(await load(), tokens, given !== undefined, options));
+    const generation = new Generation(
+      { beginning, decoder: decoderOf(beginning.sequence) },
+      { maxTokens, contextTokens, eosTokenId: options.ignoreEos ? null : geometry.eosTokenId },
+      sampler,
+      text,
+      async (error, chosen) => {
+        // A sequence of the caller's own is gone with the device.
+        if (given) throw error;
+        engines.giveUpDevice(error);
+        const sequence = await load();
+        const again = await beginAgain(sequence, tokens, chosen, verifierOf(sequence, plan), signal);
+        return { beginning: again, decoder: decoderOf(sequence) };
+      },
+    );
+    settle = () => generation.settle(held + tokens.length);
+    for (;;) {
+      signal?.throwIfAborted();
+      const token = await generation.next();
+      if (token === null) break;
+      turn.rest();
+      yield token;
+      turn.resume();
+    }
+    settle();
+    const { finishReason, decoded } = generation;
+    turn.rest();
+    yield { text: generation.end(), token: null, stats: null, step: null, finishReason };
+    const { sequence, batches, reused } = generation.beginning;
+    const memory = sequence.engine.parts.plan;
+    const stats = summarize(model, memory, tokens.length, batches, decoded, {
+      speculation: generation.speculation(plan.drafter?.name ?? null),
+      loadedBytes: engines.loadedBytes - loadedBefore,
+      reusedTokens: reused,
+    });
+    return { promptTokens: tokens.length, tokens: generation.tokens, finishReason, stats, plan: memory };
+  } catch (error) {
+    engines.dropAfter(error);
+    throw error;
+  } finally {
+    settle();
+    turn.end();
+  }
+}
+
+/** @throws {InputError} for a prompt or a number of tokens that make no sense. */
+function readPrompt(
+  model: Model,
+  prompt: string | readonly number[],
+  { maxTokens = 64, sequence }: GenerateOptions,
+): readonly number[] {
+  if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+    throw new InputError("INPUT_INVALID", `maxTokens is ${maxTokens}, expected an integer of at least 0`);
+  }
+  const begins = !sequence || sequence.length === 0;
+  const tokens = typeof prompt === "string" ? model.tokenizer.encode(prompt, begins) : prompt;
+  checkTokens(tokens, model.header.geometry);
+  return tokens;
+}
+
+/** Null where the file has no tokenizer. @throws {InputError} `INPUT_NO_TOKENIZER` if texts are to end the generation all the same. */
+function textStreamOf(model: Model, { stop = [] }: GenerateOptions): TextStream | null {
+  if (model.header.tokenizerJson !== null) return new TextStream(model.tokenizer, stop);
+  if (stop.length > 0) throw noTokenizerError(model.parts.file.source.name);
+  return null;
+}
+
+/** Runs `work` again without the device, if that is lost and the user wants to go on. */
+async function withDevice<T>(engines: EngineHolder, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      engines.giveUpDevice(error);
+    }
+  }
+}
+
+/** Whose output it is. */
+function verifierOf({ engine }: Sequence, { lossless }: SpeculationPlan): Chooser {
+  return lossless ? ALL_NEURONS : engine.chooser;
+}
+
+function decoderFor(
+  model: Model,
+  sequence: Sequence,
+  plan: SpeculationPlan,
+  meters: Map<string, SpeculationMeter>,
+  sampler: Sampler,
+  { observer, draftObserver, signal }: GenerateOptions,
+): TokenDecoder {
+  const chooser = verifierOf(sequence, plan);
+  const drafter = plan.drafter?.make(sequence.engine) ?? null;
+  if (drafter === null) return new PlainDecoder(sequence, chooser, sampler, observer, signal);
+  const key = `${drafter.name} ${chooser === ALL_NEURONS ? "dense" : model.mode}`;
+  const meter = meters.get(key) ?? new SpeculationMeter();
+  meters.set(key, meter);
+  const { draftTokens, leastDraftTokens } = plan;
+  return new SpeculativeDecoder({
+    ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
+  });
+}
+
+function checkRoom(tokens: number, contextTokens: number): void {
+  if (tokens <= contextTokens) return;
+  throw new InputError(
+    "INPUT_CONTEXT_LENGTH",
+    `the sequence would have ${tokens} tokens, but ${contextTokens} are reserved for it; open the model with more contextTokens, or shorten the ` +
+      `text by ${tokens - contextTokens} tokens`,
+    { details: { tokens, contextTokens } },
+  );
+}
+
+function summarize(
+  model: Model,
+  plan: MemoryPlan,
+  promptTokens: number,
+  prefill: readonly TokenStats[],
+  decode: readonly TokenStats[],
+  more: Pick<RunStats, "speculation" | "loadedBytes" | "reusedTokens">,
+): RunStats {
+  const { policy, windowTokens } = model.config.policy;
+  // What drafts do to a token's time is not in a prediction of single tokens.
+  const isPlain = more.speculation === null && decode.length > 0;
+  return summarizeRun({
+    geometry: model.header.geometry,
+    weights: model.header.weights,
+    backend: model.parts.backend,
+    ioMode: model.parts.reader.mode,
+    mode: model.mode,
+    kvDType: plan.kvPrecision,
+    policy: `${policy}${windowTokens === null ? "" : ` ${windowTokens}`}`,
+    ...model.threading,
+    dramBytes: plan.dram,
+    predicted: isPlain ? model.predict(plan, { promptTokens, decodeTokens: decode.length }) : null,
+    prefill,
+    decode,
+    ...more,
+  });
+}
