@@ -154,3 +154,10 @@ describe("SpeculationMeter", () => {
     expect(meter.best(0)).toEqual({ draftTokens: 0, tokensPerStep: 1, gain: 1 });
   });
 });
+
+it("drafts as many as the prior says while nothing is known of what drafts and passes cost", () => {
+  expect(new SpeculationMeter().best(8).draftTokens).toBe(1);
+  const told = new SpeculationMeter({ firstDraftTokens: 6 });
+  expect(told.best(8).draftTokens).toBe(6);
+  expect(told.best(3).draftTokens).toBe(3);
+});

@@ -30,6 +30,8 @@ const MOST_PROBES_ASIDE = 2;
 export interface SpeculationPrior {
   /** Of a drafted token, 0 … 1. Default 0.6. */
   readonly acceptance?: number;
+  /** What is drafted while nothing is known of what a draft or a pass costs. Default 1. */
+  readonly firstDraftTokens?: number;
   /** Milliseconds of a drafted token, as `tokenCost` has it. */
   readonly draftMs?: number;
   /** Milliseconds of a pass over so many tokens, as `passCost` has it. */
@@ -39,13 +41,15 @@ export interface SpeculationPrior {
 export class SpeculationMeter {
   readonly #verify: FadingLine;
   readonly #draft: FadingLine;
+  readonly #firstDraftTokens: number;
   #tried = PRIOR_TRIALS;
   #accepted: number;
   /** Milliseconds that tries may cost; never negative. */
   #asideMs = 0;
 
   constructor(prior: SpeculationPrior = {}) {
-    const { acceptance = PRIOR_ACCEPTANCE, draftMs, verifyMs } = prior;
+    const { acceptance = PRIOR_ACCEPTANCE, firstDraftTokens = 1, draftMs, verifyMs } = prior;
+    this.#firstDraftTokens = firstDraftTokens;
     this.#accepted = acceptance * PRIOR_TRIALS;
     this.#draft = new FadingLine();
     this.#verify = new FadingLine();
@@ -97,8 +101,8 @@ export class SpeculationMeter {
    */
   best(most: number): Pick<Speculation, "draftTokens" | "tokensPerStep" | "gain"> {
     const request = this.#request();
-    // Nothing is known of what a draft costs, or a pass: one will tell.
-    if (request === null) return { draftTokens: Math.min(1, most), tokensPerStep: 1, gain: 1 };
+    // Nothing is known of what a draft costs, or a pass: the first will tell.
+    if (request === null) return { draftTokens: Math.min(this.#firstDraftTokens, most), tokensPerStep: 1, gain: 1 };
     const choice = chooseDraftTokens(request, most);
     const tries = choice.draftTokens === 0 && most > 0 && this.#asideMs >= this.#extraMs(1);
     const { draftTokens, tokensPerStep, gain } = tries ? speculationCost(request, 1) : choice;

@@ -1,8 +1,9 @@
 /** One request for text, from the words of its caller to the summary: what {@link Model.generate} does. */
 import { InputError, type RunStats, type TokenStats } from "@flashwick/core";
-import { type MemoryPlan, SpeculationMeter } from "@flashwick/cost-model";
+import { type MemoryPlan, SpeculationMeter, type SpeculationPrior } from "@flashwick/cost-model";
 import { checkTokens } from "./check-tokens.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
+import { draftAcceptance } from "./draft-acceptance.js";
 import type { EngineHolder } from "./engine-holder.js";
 import {
   begin,
@@ -23,6 +24,9 @@ import { planSpeculation, type SpeculationPlan } from "./speculation/speculation
 import { SpeculativeDecoder } from "./speculation/speculative-decoder.js";
 import { TextStream } from "./text-stream.js";
 import { noTokenizerError } from "./text-tokenizer.js";
+
+/** Drafts of a lossless run's first step, before anything of it was measured. */
+const FIRST_SPARSE_DRAFTS = 6;
 
 /** What a finished run returns. */
 export interface RunSummary {
@@ -162,12 +166,19 @@ function decoderFor(
   const drafter = plan.drafter?.make(sequence.engine) ?? null;
   if (drafter === null) return new PlainDecoder(sequence, chooser, sampler, observer, signal);
   const key = `${drafter.name} ${chooser === ALL_NEURONS ? "dense" : model.mode}`;
-  const meter = meters.get(key) ?? new SpeculationMeter();
+  const meter = meters.get(key) ?? new SpeculationMeter(plan.lossless ? sparsePrior(model) : {});
   meters.set(key, meter);
   const { draftTokens, leastDraftTokens } = plan;
   return new SpeculativeDecoder({
     ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
   });
+}
+
+/** The sparse path nearly always says what the dense model does, and a dense pass costs many of its tokens. */
+function sparsePrior({ parts }: Model): SpeculationPrior {
+  const { predictor } = parts;
+  const training = predictor && "training" in predictor ? predictor.training : null;
+  return { acceptance: draftAcceptance(training).share, firstDraftTokens: FIRST_SPARSE_DRAFTS };
 }
 
 function checkRoom(tokens: number, contextTokens: number): void {
