@@ -2,10 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { GiB } from "@flashwick/core";
+import { devicePreset } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
 import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
-import { afterAll, describe, expect, it } from "vitest";
+import { keepProfile, RESERVE_BYTES } from "@flashwick/runtime/node/estimate";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { main } from "./main.js";
 
 const dir = mkdtempSync(join(tmpdir(), "plan-"));
@@ -198,5 +201,22 @@ describe("flashwick plan", () => {
   });
   it("is wrong usage with two devices", async () => {
     expect((await plan("opt-1.3b", "--preset", "sata-ssd", "--device", "x.json")).status).toBe(2);
+  });
+});
+
+describe("without a budget", () => {
+  it("is planned within what this machine has free; of another device that is not known, and there is no ceiling", async () => {
+    vi.stubEnv("FLASHWICK_CACHE_DIR", dir);
+    const available = vi.spyOn(process, "availableMemory").mockReturnValue(8 * GiB);
+    try {
+      expect(keepProfile(".", devicePreset("nvme-pcie4"), new Date())).not.toBeNull();
+      const here = await json("opt-6.7b");
+      expect(here.document.memory.budget).toBe(8 * GiB - RESERVE_BYTES);
+      const elsewhere = await json("opt-6.7b", "--preset", "nvme-pcie4");
+      expect(elsewhere.document.memory.budget).toBeGreaterThan(12 * GiB);
+    } finally {
+      available.mockRestore();
+      vi.unstubAllEnvs();
+    }
   });
 });

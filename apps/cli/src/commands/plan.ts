@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { type DType, formatBytes, isFlashwickError } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
-import { readKeptProfile } from "@flashwick/runtime/node/estimate";
+import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
@@ -54,7 +54,7 @@ export function planCommand(invocation: Invocation): Command {
     .argument("<model>", "model file, checkpoint folder, config.json, or a published model's name such as opt-6.7b")
     .option(
       "--dram-budget <size>",
-      "ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: no ceiling)",
+      "ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: what this machine has free, less 512 MiB; none for another device)",
       byteSize,
     )
     .option("--device <device.json>", "what flashwick profile has written (default: what it has kept of this machine)")
@@ -111,8 +111,10 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
     throw new UsageError("--acceptance is of use with --lossless only");
   checkOutput(flags.plot, flags.force);
   const subject = await openSubject(model, flags);
-  const profile = (await namedDevice(flags)) ?? keptProfile(model);
-  const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : null;
+  const named = await namedDevice(flags);
+  const profile = named ?? keptProfile(model);
+  const machineBudget = named === null ? spareMemoryBytes() : null;
+  const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : machineBudget;
   const { name, dtype, sparsitySource, fileBytes } = subject;
   const facts: PlanFacts = {
     model: name,

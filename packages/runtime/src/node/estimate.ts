@@ -1,4 +1,5 @@
 /** What planning needs and nothing else: a command that only predicts need not load an engine. */
 export { type DraftAcceptance, draftAcceptance } from "../draft-acceptance.js";
 export { type EstimateOptions, estimate, type PredictorShapes, planRequest, shapeOf } from "../estimate.js";
+export { RESERVE_BYTES, spareMemoryBytes } from "./machine-memory.js";
 export { keepProfile, readKeptProfile } from "./profile/kept-profile.js";
