@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { formatBytes } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
-import { type BackendName, openModel, RESERVE_BYTES } from "@flashwick/runtime/node";
+import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { UsageError } from "./failure.js";
@@ -182,7 +182,7 @@ function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
 
 async function engineOptions(path: string, flags: EngineFlags, setAsideBytes: number): Promise<ModelOptions> {
   return {
-    dramBudgetBytes: flags.dramBudget && (await budgetBytes(path, flags.dramBudget)) - setAsideBytes,
+    dramBudgetBytes: await budgetBeside(path, flags, setAsideBytes),
     contextTokens: flags.context,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
@@ -201,6 +201,21 @@ function switched<Name extends "overlap" | "lookahead">(
   wish: Switch | undefined,
 ): { [key in Name]?: boolean } {
   return wish === undefined || wish === "auto" ? {} : ({ [name]: wish === "on" } as { [key in Name]: boolean });
+}
+
+/** What is left of the budget beside what is set aside; undefined: the library takes what the machine has. */
+async function budgetBeside(
+  path: string,
+  { dramBudget }: EngineFlags,
+  setAsideBytes: number,
+): Promise<number | undefined> {
+  if (!dramBudget && setAsideBytes === 0) return undefined;
+  const whole = dramBudget ? await budgetBytes(path, dramBudget) : spareMemoryBytes();
+  if (whole > setAsideBytes) return whole - setAsideBytes;
+  throw new UsageError(
+    `a DRAM budget of ${formatBytes(whole)} has no room beside the draft model, which takes ${formatBytes(setAsideBytes)}; give more, or reserve ` +
+      "less with --context",
+  );
 }
 
 async function budgetBytes(path: string, budget: ByteSize): Promise<number> {
