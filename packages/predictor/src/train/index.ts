@@ -49,6 +49,7 @@ export {
   type EpochReport,
   type LayerTrainingOptions,
   type LayerTrainingState,
+  layerTrainingBytes,
   type TrainedLayer,
   trainLayer,
 } from "./train-layer.js";

@@ -3,9 +3,10 @@
  * but the callbacks is plain data.
  */
 import { eventLoopTurn, InputError, type OnProgress } from "@flashwick/core";
-import type { KernelFactory } from "@flashwick/kernels";
+import type { KernelFactory, ScratchSizes } from "@flashwick/kernels";
+import { predictorBytes } from "../placed-predictor.js";
 import { type PredictorDType, quantisePredictorMatrix } from "../predictor-matrix.js";
-import { type CalibrationCurve, missedMassAt, recallAt } from "./calibration-curve.js";
+import { type CalibrationCurve, CURVE_BINS, missedMassAt, recallAt } from "./calibration-curve.js";
 import { CurveMeter } from "./curve-meter.js";
 import {
   DEFAULT_TRAINER_SETTINGS,
@@ -13,8 +14,10 @@ import {
   type PredictorWeights,
   type TrainerSettings,
   type TrainerState,
+  trainerBytes,
 } from "./layer-trainer.js";
-import type { UncalibratedLayer } from "./sample-scorer.js";
+import { planSampleLayout } from "./sample-layout.js";
+import { scorerBytes, type UncalibratedLayer } from "./sample-scorer.js";
 import type { LayerSamples } from "./sample-store.js";
 
 /** Named ÷ active at which trainings are compared and thresholds are set, unless told otherwise. */
@@ -44,6 +47,26 @@ export interface LayerTrainingOptions extends Partial<TrainerSettings> {
   readonly onProgress?: OnProgress;
   /** Checked at every step; rejects with its reason. */
   readonly signal?: AbortSignal;
+}
+
+/**
+ * Copies of the weights (f32) that a training holds on the heap when it checkpoints: those that were judged, the best, the trainer's state (weights and
+ * two moments), and the state as a caller may write it (the same and the best again, in a buffer that grows by doubling).
+ */
+const HEAP_COPIES = 1 + 1 + 3 + 2 * 4;
+
+/** Bytes that {@link trainLayer} takes at one rank, samples apart: two arenas, copies of the weights, and curves. */
+export function layerTrainingBytes(
+  sizes: ScratchSizes,
+  { dModel, dFf }: Pick<TrainedLayer, "dModel" | "dFf">,
+  rank: number,
+  dtype: PredictorDType = "int8",
+): number {
+  const layout = planSampleLayout(dModel, dFf);
+  const shape = { rank, w1: { dtype, rows: rank, cols: dModel }, w2: { dtype, rows: dFf, cols: rank } };
+  const curves = 4 * 3 * CURVE_BINS * Float64Array.BYTES_PER_ELEMENT;
+  const copies = HEAP_COPIES * 4 * rank * (dModel + dFf) + predictorBytes(shape);
+  return trainerBytes(layout, rank) + scorerBytes(sizes, layout, [shape]) + copies + curves;
 }
 
 /** What one epoch came to. */

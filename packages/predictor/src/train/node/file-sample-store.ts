@@ -44,7 +44,7 @@ const PILES = ["train", "held-out", "magnitudes"] as const;
 type PileName = (typeof PILES)[number];
 
 /** Training samples up to this size are read into memory at once: sample by sample, reads take a sixth of a training's time. */
-const DEFAULT_PRELOAD_BYTES = 128 * MiB;
+export const DEFAULT_PRELOAD_BYTES = 128 * MiB;
 
 /** Samples of a layer that must be closed after use. */
 export interface OpenLayerSamples extends LayerSamples {

@@ -1,4 +1,5 @@
 export {
+  DEFAULT_PRELOAD_BYTES,
   FileSampleStore,
   type FileSampleStoreOptions,
   type OpenLayerSamples,
