@@ -81,6 +81,12 @@ export class Engine {
     return this.chooser.exact ? ALL_NEURONS : this.chooser;
   }
 
+  /** {@link batchChooser} with other thresholds than the predictor's own, by layer; undefined: its own. */
+  batchChooserAt(thresholdByLayer: readonly number[] | undefined): Chooser {
+    if (thresholdByLayer === undefined || this.parts.config.mode !== "predicted") return this.batchChooser;
+    return new PredictorChooser({ ...this.parts.config, thresholdByLayer });
+  }
+
   /** Tokens of the widest step. */
   get batchTokens(): number {
     return this.parts.plan.batchTokens;

@@ -7,18 +7,23 @@ import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
 import { cachePolicy } from "./cache-policy.js";
+import { ComparedRun, type Comparison } from "./compared-run.js";
 import type { Engine } from "./engine.js";
 import type { Model } from "./model.js";
 import { argmax, logSumExp } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends Comparison {
   /** Tokens of a window, BOS included; default 256. */
   readonly windowTokens?: number;
   readonly maxWindows?: number;
-  /** The model (or the same model in another mode) to compare with, token by token. */
-  readonly against?: Model | null;
+  /** Scores above which each layer's neurons are named; default: the predictor's own. */
+  readonly thresholdByLayer?: readonly number[] | undefined;
+  /** ‖down_i‖₂ of every neuron, f64 `[dFf]` by layer. Default: read from the model, all of it. */
+  readonly downNorms?: readonly Float64Array[] | undefined;
+  /** Slots of the cache that flash bytes are counted with, by layer. Default: those of the engine. */
+  readonly slotsByLayer?: readonly number[] | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,7 +67,7 @@ export interface EvaluateResult {
  * @throws {InputError} for a text shorter than one window.
  */
 export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
-  const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY, against = null } = options;
+  const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY } = options;
   const { geometry } = model.header;
   if (!(Number.isInteger(windowTokens) && windowTokens >= 2 && windowTokens <= geometry.contextLength)) {
     throw new InputError(
@@ -80,17 +85,18 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       `the text is shorter than one window of ${windowTokens} tokens; give a longer text or a shorter window`,
     );
   }
-  const tally = new NeuronTally(geometry.nLayers, geometry.dFf);
+  const tally = new NeuronTally(geometry.nLayers, geometry.dFf, options);
   const quality = new QualityTally();
   const total = windows.length * windowTokens;
+  const others = new ComparedRun(model, windows, options);
   for (const [index, window] of windows.entries()) {
-    const other = against ? await windowLogits(against, window, options.signal) : null;
+    const other = await others.logits(index);
     await model.withSequence(
       windowTokens,
       async (sequence) => {
         await tally.prepare(sequence.engine, options.signal);
         tally.beginWindow();
-        await runWindow(sequence, window, options.signal, tally.onStretch, (position, logits) => {
+        await runWindow(sequence, window, options, tally.onStretch, (position, logits) => {
           const target = window[position + 1];
           if (target !== undefined) quality.add(logits, target, other ? other[position]! : null);
         });
@@ -120,25 +126,13 @@ export function cutWindows(tokens: readonly number[], windowTokens: number, bos:
 async function runWindow(
   sequence: Sequence,
   window: readonly number[],
-  signal: AbortSignal | undefined,
+  { thresholdByLayer, signal }: EvaluateOptions,
   onStretch: OnStretch,
   onLogits: (position: number, logits: Float32Array) => void,
 ): Promise<void> {
   const observer = stretchObserver(sequence.engine, onStretch);
-  const chooser = sequence.engine.batchChooser;
+  const chooser = sequence.engine.batchChooserAt(thresholdByLayer);
   await sequence.extend(window, { chooser, logits: "all", onLogits, observer, signal });
-}
-
-/** Copies of the logits after each token of a window. */
-async function windowLogits(model: Model, window: readonly number[], signal?: AbortSignal): Promise<Float32Array[]> {
-  const all: Float32Array[] = [];
-  const keep = (_: number, logits: Float32Array) => {
-    all.push(logits.slice());
-  };
-  const score = (sequence: Sequence) =>
-    sequence.extend(window, { chooser: sequence.engine.batchChooser, logits: "all", onLogits: keep, signal });
-  await model.withSequence(window.length, score, { signal });
-  return all;
 }
 
 /** Perplexity and agreement. */
@@ -200,14 +194,18 @@ class NeuronTally {
   readonly #mass: Float64Array;
   readonly #missed: Float64Array;
   #tokens = 0;
-  #norms: Float64Array[] | null = null;
+  #norms: readonly Float64Array[] | null = null;
   /** Shadows of the engine's caches: a batch streams layers, so decoding is replayed beside it. */
   #caches: NeuronCache[] = [];
   /** Sets of the batch in progress: by layer, by token, gathered stretch by stretch. */
   #sets: number[][] = [];
   readonly #sparsity: SparsityTally;
 
-  constructor(nLayers: number, dFf: number) {
+  constructor(
+    nLayers: number,
+    dFf: number,
+    private readonly known: Pick<EvaluateOptions, "downNorms" | "slotsByLayer">,
+  ) {
     this.#nLayers = nLayers;
     this.#sparsity = new SparsityTally(nLayers, dFf);
     this.#dFf = dFf;
@@ -217,9 +215,10 @@ class NeuronTally {
 
   async prepare(engine: Engine, signal?: AbortSignal): Promise<void> {
     if (this.#norms) return;
-    this.#norms = await engine.downNorms(signal);
+    const { downNorms, slotsByLayer } = this.known;
+    this.#norms = downNorms ?? (await engine.downNorms(signal));
     const { plan, config } = engine.parts;
-    this.#caches = plan.slotsByLayer.map((slotCount) =>
+    this.#caches = (slotsByLayer ?? plan.slotsByLayer).map((slotCount) =>
       createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(config.policy, this.#dFf) }),
     );
   }

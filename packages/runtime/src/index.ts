@@ -7,6 +7,7 @@ export {
   type PlacementOrder,
 } from "./choose-placement.js";
 export { ALL_NEURONS, type Choice, type Chooser, type ChooserLayer } from "./chooser.js";
+export { type Comparison, windowLogitBytes } from "./compared-run.js";
 export { deviceCompute } from "./device-compute.js";
 export { Engine, type StepOptions, type StepRow } from "./engine.js";
 export type { EngineConfig, NeuronMode } from "./engine-config.js";

@@ -8,6 +8,8 @@ import type { Model } from "./model.js";
 export interface MeasureSparsityOptions {
   /** Where the text comes from, for people. */
   readonly source: string;
+  /** Scores above which each layer's neurons are named; default: the predictor's own. */
+  readonly thresholdByLayer?: readonly number[] | undefined;
   /** Sees each set: token after token of a batch, layer after layer. The array is not used again. */
   readonly onNamed?: (layer: number, named: Uint32Array) => void;
   readonly onProgress?: OnProgress | undefined;
@@ -25,7 +27,7 @@ export interface MeasureSparsityOptions {
 export async function measureSparsity(
   model: Model,
   sequences: readonly (readonly number[])[],
-  { source, onNamed, onProgress, signal }: MeasureSparsityOptions,
+  { source, thresholdByLayer, onNamed, onProgress, signal }: MeasureSparsityOptions,
 ): Promise<SparsityStatistics> {
   const { nLayers, dFf } = model.header.geometry;
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
@@ -47,7 +49,8 @@ export async function measureSparsity(
         };
         const report = (done: number) =>
           onProgress?.({ phase: "sparsity", loaded: loaded + done, total, unit: "tokens" });
-        await run.extend(sequence, { chooser: run.engine.batchChooser, observer, onProgress: report, signal });
+        const chooser = run.engine.batchChooserAt(thresholdByLayer);
+        await run.extend(sequence, { chooser, observer, onProgress: report, signal });
       },
       { signal },
     );

@@ -6,6 +6,8 @@ import type { Chooser, ChooserLayer } from "./chooser.js";
 export interface PredictorChoice {
   /** Score (a logit) above which a neuron is named, for every layer; undefined: each layer's own. */
   readonly threshold: number | undefined;
+  /** The same, layer by layer, before everything else: thresholds that are being chosen. Default: none. */
+  readonly thresholdByLayer?: readonly number[] | undefined;
   /**
    * Where one token is computed: neurons that are resident already are named from a threshold lower by this much. Tokens that are computed together
    * are scored, and none of their thresholds is lowered.
@@ -66,7 +68,9 @@ export class PredictorChooser implements Chooser {
   }
 
   /** A layer that names every neuron has no scores that a threshold could be held against. */
-  #threshold({ threshold: own }: PlacedPredictor): number {
+  #threshold({ layer, threshold: own }: PlacedPredictor): number {
+    const given = this.#choice.thresholdByLayer?.[layer];
+    if (given !== undefined) return given;
     return own === Number.NEGATIVE_INFINITY ? own : (this.#choice.threshold ?? own);
   }
 }
