@@ -22,7 +22,7 @@ import { residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
 /** The widest prefill batch that is planned. */
-const MOST_BATCH_TOKENS = 128;
+export const MOST_BATCH_TOKENS = 128;
 /** Neurons that the oracle looks at in one go. */
 const STAGE_SLOTS = 64;
 /** Slots begin on a page, so that direct reads may land in them. */

@@ -54,6 +54,7 @@ export async function trainHere(model: Model, options: TrainHereOptions): Promis
   const predictor = finishPredictors(trained, { modelFingerprint: fingerprint, namedPerActive, training });
   const held = documents.filter(({ heldOut }) => heldOut).flatMap(({ windows }) => windows);
   const predicted = new Model({ ...model.parts, predictor }, { mode: "predicted" });
-  const sparsity = await measureSparsity(predicted, held, { source: "held-out text of the page", onProgress, signal });
+  const measure = { source: "held-out text of the page", onProgress, signal };
+  const sparsity = await measureSparsity(predicted, held, measure).finally(() => predicted.unload());
   return { ...predictor, sparsity };
 }

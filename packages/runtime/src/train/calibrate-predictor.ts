@@ -8,18 +8,22 @@
 import { assert, InputError, type OnProgress, type Predictor, type PredictorLayer } from "@flashwick/core";
 import { missShare, namedShare } from "@flashwick/cost-model";
 import type { KernelFactory } from "@flashwick/kernels";
+import { predictorBytes } from "@flashwick/predictor";
 import {
   type CalibrationCurve,
   type Candidate,
   type CandidateChoice,
-  CurveMeter,
   chooseCandidates,
   qualityAt,
+  StreamedCurves,
+  streamedCurvesBytes,
 } from "@flashwick/predictor/train";
 import { type EvaluateResult, evaluateText } from "../evaluate.js";
 import { Model } from "../model.js";
 import type { ModelOptions } from "../model-options.js";
-import { recordText } from "./record-text.js";
+import { JudgedModel } from "./judged-model.js";
+import { recordTextInto } from "./record-text.js";
+import { engineShare, heldPredictorBytes, judgingBytes, recordingBytes, trainingPlan } from "./training-memory.js";
 import { trainingWindowTokens } from "./training-text.js";
 
 export interface CalibrationTarget {
@@ -42,8 +46,13 @@ export interface CalibrateOptions {
   readonly modelParameters: number;
   /** `named`: every neuron counts one; `bytes`: as much as it is likely to be read within the budget of `engine`. Default `named`. */
   readonly cost?: "named" | "bytes";
-  /** How the model will be run: budget, window, policy. */
+  /** How the model will be run, for `cost: "bytes"`: budget, window, policy. */
   readonly engine?: ModelOptions;
+  /**
+   * Hard ceiling of DRAM of the calibration: its engine, the predictors, curves, and what of the text is held at once. The result does not depend
+   * on it. Default: the model's own.
+   */
+  readonly dramBudgetBytes?: number | undefined;
   /** Also run the text with each layer sparse alone. */
   readonly layerReport?: boolean;
   readonly kernels: KernelFactory;
@@ -78,15 +87,24 @@ const MOST_RATIO = 8;
 const RATIO_STEP = 0.05;
 
 /**
- * @param model Dense.
+ * @param model Any of the model's file. Its parts are used, and its engine, if it has one, is unloaded.
  * @throws {InputError} without a target, a predictor, or a whole window of text; for predictors that name every neuron of a layer; for a share
- * that none of them keeps.
+ * that none of them keeps. {BudgetError} with the smallest budget that would do.
  * Cost: a recording of the text, and about eight runs of it beside the dense ones.
  */
 export async function calibratePredictor(model: Model, options: CalibrateOptions): Promise<CalibrationResult> {
-  assert(model.mode === "dense", "what is active is recorded from the dense model");
   checkOptions(options);
-  const candidates = await measureCandidates(model, options);
+  await model.unload();
+  const judged = new JudgedModel(model.parts, judgedShare(model, options));
+  try {
+    return await calibrate(model, judged, options);
+  } finally {
+    await judged.unload();
+  }
+}
+
+async function calibrate(model: Model, judged: JudgedModel, options: CalibrateOptions): Promise<CalibrationResult> {
+  const { curves: candidates, downNorms } = await measureCandidates(await judged.with(largest(options)), options);
   const costs = options.cost === "bytes" ? readCosts(model, options) : candidates.map(() => 1);
   const maxWeights = (options.share ?? Number.POSITIVE_INFINITY) * options.modelParameters;
   checkShare(candidates, maxWeights, options);
@@ -95,7 +113,7 @@ export async function calibratePredictor(model: Model, options: CalibrateOptions
   const judge = async (namedPerActive: number) => {
     const choice = choose(namedPerActive);
     const predictor = assemblePredictor(options.predictors, candidates, choice);
-    const result = await evaluate(model, predictor, options);
+    const result = await evaluate(judged, predictor, downNorms, options);
     const step = stepOf(namedPerActive, result, options.target);
     steps.push(step);
     options.onProgress?.({ phase: "calibrate", loaded: steps.length, total: MOST_STEPS, unit: "runs" });
@@ -122,7 +140,7 @@ export async function calibratePredictor(model: Model, options: CalibrateOptions
     chosen,
     steps,
     parameterShare: weights / options.modelParameters,
-    riseByLayer: options.layerReport ? await alone(model, best.predictor, options) : null,
+    riseByLayer: options.layerReport ? await alone(judged, best.predictor, downNorms, options) : null,
   };
 }
 
@@ -161,7 +179,20 @@ function checkShare(
   );
 }
 
-/** Every predictor's curve on the text, `[layer][predictor]`. @param model Dense. */
+/** What a text says of some predictors. */
+export interface MeasuredCandidates {
+  /** Every predictor's curve, `[layer][predictor]`. */
+  readonly curves: readonly (readonly Candidate[])[];
+  /** ‖down_i‖₂ of every neuron, f64 `[dFf]` by layer. */
+  readonly downNorms: readonly Float64Array[];
+}
+
+/**
+ * Records the text and measures each predictor on it as it goes: no sample is kept.
+ *
+ * @param model Of any mode.
+ * @throws {InputError} for a text shorter than one window.
+ */
 export async function measureCandidates(
   model: Model,
   {
@@ -172,18 +203,53 @@ export async function measureCandidates(
     onProgress,
     signal,
   }: Pick<CalibrateOptions, "predictors" | "text" | "kernels" | "maxWindows" | "onProgress" | "signal">,
-): Promise<Candidate[][]> {
-  const maxTokens = maxWindows * trainingWindowTokens(model.header.geometry.contextLength);
-  const recording = await recordText(model, text, { maxTokens, isHeldOut: () => true, onProgress, signal });
-  return recording.downNorms.map((downNorms, l) => {
-    const samples = recording.samples.layer(l);
-    return predictors.map(({ layers }) => {
-      const layer = layers[l]!;
-      signal?.throwIfAborted();
-      const curve = new CurveMeter(kernels, samples, downNorms, layer).measure(layer);
-      return { curve, weights: layer.w1.rows * layer.w1.cols + layer.w2.rows * layer.w2.cols };
-    });
-  });
+): Promise<MeasuredCandidates> {
+  const { geometry } = model.header;
+  const maxTokens = maxWindows * trainingWindowTokens(geometry.contextLength);
+  let curves: StreamedCurves | null = null;
+  const sinkFor = (downNorms: readonly Float64Array[]) => {
+    curves = new StreamedCurves(kernels, geometry, predictors, downNorms);
+    return curves;
+  };
+  const recording = { maxTokens, isHeldOut: () => true, onProgress, signal };
+  const { downNorms } = await recordTextInto(sinkFor, model, text, recording);
+  const measured = curves as StreamedCurves | null;
+  assert(measured, "a recording has a sink");
+  return {
+    downNorms,
+    curves: downNorms.map((_, l) =>
+      measured.layer(l).map((curve, p) => {
+        const { w1, w2 } = predictors[p]!.layers[l]!;
+        return { curve, weights: w1.rows * w1.cols + w2.rows * w2.cols };
+      }),
+    ),
+  };
+}
+
+/** Bytes that {@link measureCandidates} holds beside its engine. */
+export function measuringBytes(
+  { header }: Model,
+  { predictors, kernels }: Pick<CalibrateOptions, "predictors" | "kernels">,
+): number {
+  const curves = streamedCurvesBytes(kernels, header.geometry, predictors);
+  return recordingBytes(header) + heldPredictorBytes(predictors) + curves;
+}
+
+/** What of the budget the judged model's engine may take, whichever predictors are chosen. */
+function judgedShare(model: Model, options: CalibrateOptions): number {
+  const { dramBudgetBytes = model.options.dramBudgetBytes ?? Number.MAX_SAFE_INTEGER } = options;
+  const plan = trainingPlan({ ...model.parts, predictor: largest(options) }, "predicted");
+  const beside = measuringBytes(model, options) + judgingBytes(model.header);
+  return engineShare("calibration", dramBudgetBytes, beside, plan);
+}
+
+/** Of each layer the predictor that takes the most room. */
+function largest({ predictors }: CalibrateOptions): Predictor {
+  const [first, ...others] = predictors;
+  const layers = first!.layers.map((layer, l) =>
+    others.map((other) => other.layers[l]!).reduce((a, b) => (predictorBytes(b) > predictorBytes(a) ? b : a), layer),
+  );
+  return { ...first!, layers };
 }
 
 /** How likely a named neuron of each layer is to be read; even where nobody knows, or nothing is read. */
@@ -214,17 +280,18 @@ export function assemblePredictor(
   return { ...predictors[0]!, layers, sparsity: null };
 }
 
-/** The text with this predictor, beside the dense model. */
+/** The text with this predictor, beside the dense model: both in one engine. */
 async function evaluate(
-  { parts }: Model,
+  judged: JudgedModel,
   predictor: Predictor,
-  { text, engine, maxWindows = 64, signal }: CalibrateOptions,
+  downNorms: readonly Float64Array[],
+  { text, maxWindows = 64, signal }: CalibrateOptions,
 ): Promise<EvaluateResult> {
-  // Both share the dense model's file and threads, which end with it.
-  const sparse = new Model({ ...parts, predictor }, { ...engine, mode: "predicted" });
-  const dense = new Model({ ...parts, predictor: null }, { mode: "dense" });
-  const windowTokens = trainingWindowTokens(dense.header.geometry.contextLength);
-  return await evaluateText(sparse, text, { against: dense, windowTokens, maxWindows, signal });
+  const model = await judged.with(predictor);
+  const windowTokens = trainingWindowTokens(model.header.geometry.contextLength);
+  const thresholdByLayer = predictor.layers.map(({ threshold }) => threshold);
+  const windows = { windowTokens, maxWindows, signal };
+  return await evaluateText(model, text, { against: "dense", thresholdByLayer, downNorms, ...windows });
 }
 
 function stepOf(namedPerActive: number, result: EvaluateResult, target: CalibrationTarget): CalibrationStep {
@@ -245,11 +312,16 @@ function facts({ training }: Predictor, step: CalibrationStep, { target, cost = 
 }
 
 /** Each layer sparse by itself. */
-async function alone(model: Model, predictor: Predictor, options: CalibrateOptions): Promise<number[]> {
+async function alone(
+  judged: JudgedModel,
+  predictor: Predictor,
+  downNorms: readonly Float64Array[],
+  options: CalibrateOptions,
+): Promise<number[]> {
   const rises: number[] = [];
   for (const layer of predictor.layers.keys()) {
     const layers = predictor.layers.map((of, l) => (l === layer ? of : { ...of, threshold: Number.NEGATIVE_INFINITY }));
-    const { perplexity, against } = await evaluate(model, { ...predictor, layers }, options);
+    const { perplexity, against } = await evaluate(judged, { ...predictor, layers }, downNorms, options);
     rises.push(perplexity / against!.perplexity - 1);
     options.onProgress?.({ phase: "alone", loaded: layer + 1, total: predictor.layers.length, unit: "layers" });
   }

@@ -9,8 +9,10 @@ import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predict
 import { chooseCandidates } from "@flashwick/predictor/train";
 import { cutWindows } from "../evaluate.js";
 import { measureSparsity } from "../measure-sparsity.js";
-import { Model } from "../model.js";
-import { assemblePredictor, type CalibrateOptions, measureCandidates } from "./calibrate-predictor.js";
+import type { Model } from "../model.js";
+import { assemblePredictor, type CalibrateOptions, measureCandidates, measuringBytes } from "./calibrate-predictor.js";
+import { JudgedModel } from "./judged-model.js";
+import { engineShare, trainingPlan } from "./training-memory.js";
 import { trainingWindowTokens } from "./training-text.js";
 
 export interface PredictorWeightFile {
@@ -20,7 +22,7 @@ export interface PredictorWeightFile {
 }
 
 export interface ImportPredictorOptions
-  extends Pick<CalibrateOptions, "text" | "maxWindows" | "onProgress" | "signal"> {
+  extends Pick<CalibrateOptions, "text" | "maxWindows" | "dramBudgetBytes" | "onProgress" | "signal"> {
   /** How matrices are stored. Default int8. */
   readonly dtype?: PredictorDType;
   /** Neurons named over neurons truly active, on the text: where thresholds are set. Default 2.2. */
@@ -39,9 +41,9 @@ interface LayerPlace {
  * Names: `fc1.weight` and `fc2.weight` in a file a layer, whose name's last number is the layer (PowerInfer: `model_0.pt` …); or in any file with a
  * prefix that ends in the layer's number (`blk.0.fc1.weight`, `layers.0.fc1.weight`; what `exportPredictor` writes).
  *
- * @param model Dense.
+ * @param model Any of the model's file. Its parts are used, and its engine, if it has one, is unloaded.
  * @throws {FormatError} `CHECKPOINT_TENSOR_MISSING`, `CHECKPOINT_TENSOR_SHAPE`, naming file, tensor and layer. {InputError} for a text shorter than
- * a window, weights that cannot be stored, a layer that is there twice.
+ * a window, weights that cannot be stored, a layer that is there twice. {BudgetError} with the smallest budget that would do.
  */
 export async function importPredictor(
   model: Model,
@@ -55,23 +57,33 @@ export async function importPredictor(
   const { fingerprint: modelFingerprint } = model.header;
   const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: {} };
   const known = { predictors: [predictor], kernels: createWasmKernels };
-  const candidates = await measureCandidates(model, { ...options, ...known });
-  const choice = chooseCandidates(candidates, { namedPerActive });
-  const training = { imported: files.map(({ name }) => name.replace(/^.*[\\/]/, "")), namedPerActive };
-  const assembled = { ...assemblePredictor([predictor], candidates, choice), training };
-  return { ...assembled, sparsity: await useOfText(model, assembled, options) };
+  await model.unload();
+  const { dramBudgetBytes = model.options.dramBudgetBytes ?? Number.MAX_SAFE_INTEGER } = options;
+  const plan = trainingPlan({ ...model.parts, predictor }, "predicted");
+  const share = engineShare("import", dramBudgetBytes, measuringBytes(model, known), plan);
+  const judged = new JudgedModel(model.parts, share);
+  try {
+    const { curves } = await measureCandidates(await judged.with(predictor), { ...options, ...known });
+    const choice = chooseCandidates(curves, { namedPerActive });
+    const training = { imported: files.map(({ name }) => name.replace(/^.*[\\/]/, "")), namedPerActive };
+    const assembled = { ...assemblePredictor([predictor], curves, choice), training };
+    return { ...assembled, sparsity: await useOfText(await judged.with(assembled), assembled, options) };
+  } finally {
+    await judged.unload();
+  }
 }
 
 /** What it names of the text, token after token, for predictions of speed. */
 async function useOfText(
-  { parts, header, tokenizer }: Model,
-  predictor: Predictor,
+  model: Model,
+  { layers }: Predictor,
   { text, maxWindows = 64, signal }: ImportPredictorOptions,
 ): Promise<Predictor["sparsity"]> {
-  const { contextLength, bosTokenId } = header.geometry;
-  const windows = cutWindows(tokenizer.encode(text, false), trainingWindowTokens(contextLength), bosTokenId);
-  const model = new Model({ ...parts, predictor }, { mode: "predicted" });
-  return await measureSparsity(model, windows.slice(0, maxWindows), { source: "the text of the import", signal });
+  const { contextLength, bosTokenId } = model.header.geometry;
+  const windows = cutWindows(model.tokenizer.encode(text, false), trainingWindowTokens(contextLength), bosTokenId);
+  const thresholdByLayer = layers.map(({ threshold }) => threshold);
+  const source = "the text of the import";
+  return await measureSparsity(model, windows.slice(0, maxWindows), { source, thresholdByLayer, signal });
 }
 
 function findLayers(files: readonly PredictorWeightFile[], nLayers: number): LayerPlace[] {

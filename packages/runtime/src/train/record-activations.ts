@@ -1,6 +1,6 @@
 /** The engine's own activations as training samples: what the FFN saw, and which neurons fired. */
-import { assert, type OnProgress, paddedLength } from "@flashwick/core";
-import { BatchRecorder, type SampleStore } from "@flashwick/predictor/train";
+import { type OnProgress, paddedLength } from "@flashwick/core";
+import { BatchRecorder, type SampleSink } from "@flashwick/predictor/train";
 import { ALL_NEURONS } from "../chooser.js";
 import type { ForwardObserver } from "../forward-observer.js";
 import type { Model } from "../model.js";
@@ -16,19 +16,19 @@ export interface MarkedDocument extends TrainingDocument {
 const DOCUMENTS_PER_COMMIT = 16;
 
 /**
- * Records documents into a store, going on where it stopped.
+ * Records documents into a sink, going on where it stopped.
  *
- * @param model Dense; its weights decide what is active.
- * @returns ‖down_i‖₂ of every neuron, f64 `[dFf]` by layer: what a missed activation weighs.
- * Cost: one forward pass without head for each token.
+ * @param model   Its weights decide what is active: every neuron is computed, whatever the model's mode.
+ * @param sinkFor Makes the sink once ‖down_i‖₂ of every neuron is known, f64 `[dFf]` by layer: what a missed activation weighs.
+ * @returns The norms.
+ * Cost: one forward pass without head for each token, and a reading of all FFN weights.
  */
 export async function recordActivations(
   model: Model,
   documents: readonly MarkedDocument[],
-  store: SampleStore,
+  sinkFor: (downNorms: readonly Float64Array[]) => SampleSink,
   options: { readonly onProgress?: OnProgress | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Float64Array[]> {
-  assert(model.mode === "dense", "activations are recorded from the dense model");
   const { geometry } = model.header;
   const windowTokens = trainingWindowTokens(geometry.contextLength);
   return await model.withSequence(
@@ -36,6 +36,7 @@ export async function recordActivations(
     async (sequence) => {
       const { engine } = sequence;
       const norms = await engine.downNorms(options.signal);
+      const store = sinkFor(norms);
       const recorder = new BatchRecorder(geometry, engine.batchTokens);
       const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * windowTokens;
       let loaded = 0;
@@ -60,7 +61,7 @@ async function recordWindow(
   window: readonly number[],
   heldOut: boolean,
   recorder: BatchRecorder,
-  store: SampleStore,
+  store: SampleSink,
   signal?: AbortSignal,
 ): Promise<void> {
   const { dModel, dFf } = sequence.engine.parts.file.header.geometry;

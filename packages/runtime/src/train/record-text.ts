@@ -1,6 +1,6 @@
-/** A text's activations, with samples in memory: for texts that are short enough. */
+/** A text's activations: to whoever takes them, or into memory, for texts that are short enough. */
 import type { OnProgress } from "@flashwick/core";
-import { MemorySampleStore } from "@flashwick/predictor/train";
+import { MemorySampleStore, type SampleSink } from "@flashwick/predictor/train";
 import type { Model } from "../model.js";
 import { type MarkedDocument, recordActivations } from "./record-activations.js";
 import { cutDocuments, trainingWindowTokens } from "./training-text.js";
@@ -16,17 +16,32 @@ export interface RecordTextOptions {
 
 export interface TextRecording {
   readonly documents: readonly MarkedDocument[];
-  readonly samples: MemorySampleStore;
   /** As {@link recordActivations} returns them. */
   readonly downNorms: readonly Float64Array[];
 }
 
 /**
- * @param model Dense.
+ * Records into memory.
+ *
  * @throws {InputError} for a text shorter than one window.
  * Cost: a forward pass without head for each token, and its samples in memory.
  */
 export async function recordText(
+  model: Model,
+  text: string,
+  options: RecordTextOptions,
+): Promise<TextRecording & { readonly samples: MemorySampleStore }> {
+  const samples = new MemorySampleStore(model.header.geometry);
+  return { samples, ...(await recordTextInto(() => samples, model, text, options)) };
+}
+
+/**
+ * Records into a sink, as {@link recordActivations} does.
+ *
+ * @throws {InputError} for a text shorter than one window.
+ */
+export async function recordTextInto(
+  sinkFor: (downNorms: readonly Float64Array[]) => SampleSink,
   model: Model,
   text: string,
   { maxTokens, isHeldOut, onProgress, signal }: RecordTextOptions,
@@ -36,7 +51,6 @@ export async function recordText(
   const tokens = model.tokenizer.encode(text, false);
   const cut = cutDocuments(tokens, geometry.bosTokenId, windowTokens, maxTokens);
   const documents = cut.map((document, i) => ({ ...document, heldOut: isHeldOut(i, cut.length) }));
-  const samples = new MemorySampleStore(geometry);
-  const downNorms = await recordActivations(model, documents, samples, { onProgress, signal });
-  return { documents, samples, downNorms };
+  const downNorms = await recordActivations(model, documents, sinkFor, { onProgress, signal });
+  return { documents, downNorms };
 }

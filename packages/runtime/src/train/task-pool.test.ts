@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
-import { isFlashwickError, type Predictor } from "@flashwick/core";
+import { type BudgetError, isFlashwickError, type Predictor } from "@flashwick/core";
 import { memorySink, writePredictorFile } from "@flashwick/flash-format";
 import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -73,6 +73,21 @@ it("two layers trained on two threads give the predictor of one thread, byte for
   expect([...progress]).toEqual(expect.arrayContaining(["record", "train"]));
 });
 
+it("a training without a word on memory took what it liked: within its smallest budget it gives the same bytes", async () => {
+  const tooSmall = { ...OPTIONS, workers: 2, dramBudgetBytes: 1 };
+  const refusal = await trainPredictors(path, tooSmall).catch((error: unknown) => error);
+  expect(refusal).toMatchObject({ code: "BUDGET_TOO_SMALL" });
+  const { smallestBudgetBytes } = (refusal as BudgetError).details as { smallestBudgetBytes: number };
+  const { launch, started } = sourceThreads();
+  const within = { ...OPTIONS, workers: 2, dramBudgetBytes: smallestBudgetBytes };
+  const { predictor } = await trainOnThreads(path, within, { launch });
+  expect(Buffer.compare(await fileOf(predictor), alone)).toBe(0);
+  // Nothing fits twice: two records and two trainings, one after the other.
+  expect(started.map(({ threadId }) => threadId)).toEqual([...EVERY_THREAD_ENDED, ...EVERY_THREAD_ENDED]);
+  const less = { ...OPTIONS, workers: 2, dramBudgetBytes: smallestBudgetBytes - 1 };
+  await expect(trainPredictors(path, less)).rejects.toMatchObject({ details: { smallestBudgetBytes } });
+});
+
 const isBuilt = existsSync(here("../../dist/train.js"));
 const build = capability("build", isBuilt ? null : "the package is not built; run build");
 
@@ -114,7 +129,7 @@ it("a failure in a thread arrives with its code and details, and ends every thre
     epochs: 1,
     namedPerActive: 2,
   };
-  const tasks = [0, 1].map((part) => ({ kind: "record" as const, part, documents: [] }));
+  const tasks = [0, 1].map((part) => ({ kind: "record" as const, part, documents: [], dramBudgetBytes: 2 ** 30 }));
   const error = await runTasks<"record">(context, tasks, { workers: 2, launch }).catch((error: unknown) => error);
   expect(error).toSatisfy(isFlashwickError);
   expect(error).toMatchObject({ code: "IO_NOT_FOUND", message: expect.stringContaining("none.gguf") });

@@ -4,6 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { type ErrorCode, FlashwickError, isFlashwickError, type Progress } from "@flashwick/core";
+import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import { runTask, type TaskContext, type TaskResult, type TrainingTask } from "./training-task.js";
 
 /** Main thread to worker. */
@@ -56,7 +57,7 @@ function launchTrainer(): Worker {
   return new Worker(new URL("./train-worker.js", import.meta.url));
 }
 
-/** The results of `tasks`, in their order. */
+/** The results of `tasks`, in their order. Each task has a thread of its own: what it held is free at once when that ends. */
 export async function runTasks<K extends keyof TaskResult>(
   context: TaskContext,
   tasks: readonly Extract<TrainingTask, { kind: K }>[],
@@ -69,24 +70,27 @@ export async function runTasks<K extends keyof TaskResult>(
     for (const [i, task] of tasks.entries()) {
       const onProgress = (progress: Progress) => options.onProgress?.(i, progress);
       results[i] = (await runTask(context, task, { onProgress, signal })) as TaskResult[K];
+      provokeCollection();
     }
     return results;
   }
-  const threads: Worker[] = [];
+  const threads = new Set<Worker>();
   try {
     const lanes = Array.from({ length: Math.min(workers, tasks.length) }, async () => {
-      const thread = launch();
-      threads.push(thread);
       while (next < tasks.length) {
         const i = next++;
+        const thread = launch();
+        threads.add(thread);
         const order = { context, task: tasks[i]! };
         results[i] = (await runOn(thread, order, (p) => options.onProgress?.(i, p), signal)) as TaskResult[K];
+        await thread.terminate();
+        threads.delete(thread);
       }
     });
     await Promise.all(lanes);
     return results;
   } finally {
-    await Promise.all(threads.map((thread) => thread.terminate()));
+    await Promise.all([...threads].map((thread) => thread.terminate()));
   }
 }
 

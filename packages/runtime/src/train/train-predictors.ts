@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { InputError, type OnProgress, type Predictor, type Progress, type SparsityStatistics } from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
+import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import {
   DEFAULT_PREDICTOR_SHARE,
   finishPredictors,
@@ -16,19 +17,21 @@ import {
   planRanks,
   probeRanks,
   type RankBudget,
-  type RankProbe,
   type TrainedLayer,
 } from "@flashwick/predictor/train";
 import { measureSparsity } from "../measure-sparsity.js";
 import { Model } from "../model.js";
-import { openModel } from "../node/open-model.js";
+import type { ModelParts } from "../model-options.js";
+import { openTrainingModel } from "./open-training-model.js";
 import type { MarkedDocument } from "./record-activations.js";
 import { type LaunchTrainer, type PoolOptions, runTasks } from "./task-pool.js";
+import { TrainingBudget } from "./training-budget.js";
+import { TRAINING_ENGINE } from "./training-memory.js";
 import type { TaskContext } from "./training-task.js";
 import { cutDocuments, spreadDocuments, type TrainingDocument, trainingWindowTokens } from "./training-text.js";
 import { spreadLayers } from "./untrained-layer.js";
 
-/** Recordings made side by side; fixed, since the order of samples depends on it. */
+/** Recordings, side by side where they fit; fixed, since the order of samples depends on it. */
 const PARTS = 2;
 /** Held-out tokens to judge and calibrate on. */
 const HELD_OUT_TOKENS = 16384;
@@ -54,6 +57,11 @@ export interface TrainPredictorsOptions {
   readonly resumeDir?: string | null;
   /** Worker threads; default: one per core. 0: on the calling thread. */
   readonly workers?: number;
+  /**
+   * Hard ceiling of DRAM of the whole training: engines, samples and training buffers of all workers together. The result does not depend on it.
+   * Default: what the machine, or the control group of the process, has free.
+   */
+  readonly dramBudgetBytes?: number | undefined;
   readonly backend?: string;
   /** More facts for the predictor file. JSON values. */
   readonly facts?: Readonly<Record<string, unknown>>;
@@ -78,7 +86,8 @@ export interface TrainPredictorsResult {
 
 /**
  * @param modelPath A model file; its text tokenizer is needed.
- * @throws {InputError} for a text shorter than one window, or options out of range. The signal's reason when aborted.
+ * @throws {InputError} for a text shorter than one window, or options out of range. {BudgetError} with the smallest budget that would do: before
+ * anything is recorded, but where ranks are chosen on the way. The signal's reason when aborted.
  */
 export async function trainPredictors(
   modelPath: string,
@@ -93,7 +102,8 @@ export async function trainOnThreads(
   options: TrainPredictorsOptions,
   { launch }: TrainingInternals = {},
 ): Promise<TrainPredictorsResult> {
-  const model = await openModel(modelPath, { mode: "dense", predictor: null });
+  const { dramBudgetBytes: given } = options;
+  const { model, dramBudgetBytes } = await openTrainingModel(modelPath, { dramBudgetBytes: given });
   try {
     checkTrainable(model);
     const { header } = model;
@@ -112,8 +122,12 @@ export async function trainOnThreads(
       namedPerActive: options.namedPerActive ?? 2.2,
     };
     try {
-      const trained = await train(context, header, documents, layers, { ...options, launch });
-      const sparsity = await measureHeldOut(model, trained.predictor, documents, options);
+      const bounded = { ...options, dramBudgetBytes, launch };
+      const trained = await train(context, model, documents, layers, bounded);
+      // Weights as they were trained, four times as large as those that are stored.
+      provokeCollection();
+      const engineBytes = trainingBudget(model.parts, context, bounded).measuring(trained.predictor);
+      const sparsity = await measureHeldOut(model, trained.predictor, documents, engineBytes, options);
       return { ...trained, predictor: { ...trained.predictor, sparsity } };
     } finally {
       if (temporary) await rm(temporary, { recursive: true, force: true });
@@ -170,46 +184,51 @@ function planDocuments(model: Model, options: TrainPredictorsOptions): MarkedDoc
   ];
 }
 
+/** Options with the budget resolved. */
+type BoundedOptions = TrainPredictorsOptions & TrainingInternals & { readonly dramBudgetBytes: number };
+
 async function train(
   context: TaskContext,
-  header: ModelHeader,
+  { header, parts }: Model,
   documents: readonly MarkedDocument[],
   layerNumbers: readonly number[],
-  options: TrainPredictorsOptions & TrainingInternals,
+  options: BoundedOptions,
 ): Promise<TrainPredictorsResult> {
   const { nLayers, dModel, dFf } = header.geometry;
-  const pool = (phase: string, tasks: number): PoolOptions => ({
-    workers: options.workers ?? availableParallelism(),
+  const { workers = availableParallelism() } = options;
+  // Without workers, tasks come one after the other on this thread.
+  const pool = (phase: string, tasks: number, atOnce: number): PoolOptions => ({
+    workers: workers === 0 ? 0 : atOnce,
     onProgress: sumProgress(phase, tasks, options.onProgress),
     signal: options.signal,
     launch: options.launch,
   });
-  const parts = Array.from({ length: PARTS }, (_, part) => ({
+  const budget = trainingBudget(parts, context, options);
+  const parameters = countParameters(header);
+  // Some layers get their part of what all of them would.
+  const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
+  const rankBudget: RankBudget = { dModel, dFf, modelParameters: parameters, share };
+  checkBudget(budget, rankBudget, nLayers, layerNumbers, options);
+  const { atOnce: recordings, engineBudgetBytes } = budget.recordings();
+  const records = Array.from({ length: PARTS }, (_, part) => ({
     kind: "record" as const,
     part,
     documents: documents.filter((_, i) => i % PARTS === part),
+    dramBudgetBytes: engineBudgetBytes,
   }));
-  const [downNorms] = await runTasks<"record">(context, parts, pool("record", PARTS));
-  const modelParameters = countParameters(header);
-  // Some layers get their part of what all of them would.
-  const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
-  const budget: RankBudget = { dModel, dFf, modelParameters, share };
-  let ranks: readonly number[];
-  if (typeof options.rank === "number") ranks = layerNumbers.map(() => options.rank as number);
-  else {
-    const probed = probeRanks(layerNumbers.length, budget);
-    const probes: RankProbe[] = await runTasks<"probe">(
-      context,
-      layerNumbers.map((layer) => ({ kind: "probe", layer, ranks: probed, downNorms: downNorms![layer]! })),
-      pool("probe", layerNumbers.length),
-    );
-    ranks = planRanks(probes, budget);
-  }
-  const trained = await runTasks<"train">(
-    context,
-    layerNumbers.map((layer, i) => ({ kind: "train", layer, rank: ranks[i]!, downNorms: downNorms![layer]! })),
-    pool("train", layerNumbers.length),
-  );
+  const [downNorms] = await runTasks<"record">(context, records, pool("record", PARTS, recordings));
+  const tasksOf = (preloadBytes: number) =>
+    layerNumbers.map((layer) => ({ layer, downNorms: downNorms![layer]!, preloadBytes }));
+  const chooseRanks = async () => {
+    const ranks = probeRanks(layerNumbers.length, rankBudget);
+    const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, ranks, []);
+    const tasks = tasksOf(preloadBytes).map((task) => ({ ...task, kind: "probe" as const, ranks }));
+    return planRanks(await runTasks<"probe">(context, tasks, pool("probe", tasks.length, atOnce)), rankBudget);
+  };
+  const ranks = typeof options.rank === "number" ? layerNumbers.map(() => options.rank as number) : await chooseRanks();
+  const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, ranks, ranks);
+  const tasks = tasksOf(preloadBytes).map((task, i) => ({ ...task, kind: "train" as const, rank: ranks[i]! }));
+  const trained = await runTasks<"train">(context, tasks, pool("train", tasks.length, atOnce));
   const { namedPerActive, seed } = context;
   const numbered = trained.map((layer, i) => ({ ...layer, layer: i }));
   const some = finishPredictors(numbered, {
@@ -221,9 +240,34 @@ async function train(
     predictor: spreadLayers(some, layerNumbers, nLayers),
     trainTokens: trained[0]!.trainTokens,
     evalTokens: trained[0]!.curve.tokens,
-    parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / modelParameters,
+    parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / parameters,
     layers: trained.map(({ layer, rank, epochs }) => ({ layer, rank, epochs })),
   };
+}
+
+function trainingBudget(
+  parts: ModelParts,
+  { backend }: TaskContext,
+  { dramBudgetBytes, workers = availableParallelism() }: BoundedOptions,
+): TrainingBudget {
+  return new TrainingBudget(parts, { dramBudgetBytes, workers, backend, recordings: PARTS });
+}
+
+/**
+ * A budget that is too small is refused before hours of recording. Where ranks are chosen on the way, as if all layers were given the same.
+ *
+ * @throws {BudgetError} with the smallest that would do.
+ */
+function checkBudget(
+  budget: TrainingBudget,
+  ranks: RankBudget,
+  nLayers: number,
+  layerNumbers: readonly number[],
+  { rank = "auto" }: TrainPredictorsOptions,
+): void {
+  // The upper of the ranks that are probed.
+  const expected = rank === "auto" ? probeRanks(layerNumbers.length, ranks)[1] : rank;
+  budget.check(Array.from({ length: nLayers }, (_, layer) => (layerNumbers.includes(layer) ? expected : 1)));
 }
 
 /** What the new predictor names of the held-out windows, token after token. */
@@ -231,12 +275,14 @@ async function measureHeldOut(
   { parts }: Model,
   predictor: Predictor,
   documents: readonly MarkedDocument[],
+  dramBudgetBytes: number,
   { onProgress, signal }: TrainPredictorsOptions,
 ): Promise<SparsityStatistics> {
   const windows = documents.filter(({ heldOut }) => heldOut).flatMap((document) => document.windows);
   // Shares the dense model's file and threads, which end with it.
-  const model = new Model({ ...parts, predictor }, { mode: "predicted" });
-  const named = await measureSparsity(model, windows, { source: "held-out text", onProgress, signal });
+  const model = new Model({ ...parts, predictor }, { ...TRAINING_ENGINE, mode: "predicted", dramBudgetBytes });
+  const measure = { source: "held-out text", onProgress, signal };
+  const named = await measureSparsity(model, windows, measure).finally(() => model.unload());
   const activeShare = (layer: number) => predictor.layers[layer]!.trueActiveShare;
   return { ...named, layers: named.layers.map((layer, l) => ({ ...layer, activeShare: activeShare(l) })) };
 }

@@ -18,6 +18,7 @@ import {
 import { FileSampleStore, type OpenLayerSamples, openFileSamples } from "@flashwick/predictor/train/node";
 import { kernelsOf, openModel } from "../node/open-model.js";
 import { type MarkedDocument, recordActivations } from "./record-activations.js";
+import { TRAINING_ENGINE } from "./training-memory.js";
 
 /** Settings that every task of a training shares. */
 export interface TaskContext {
@@ -36,14 +37,22 @@ export interface TaskContext {
 }
 
 export type TrainingTask =
-  | { readonly kind: "record"; readonly part: number; readonly documents: readonly MarkedDocument[] }
   | {
-      readonly kind: "probe";
-      readonly layer: number;
-      readonly ranks: readonly number[];
-      readonly downNorms: Float64Array;
+      readonly kind: "record";
+      readonly part: number;
+      readonly documents: readonly MarkedDocument[];
+      /** Of the engine. */
+      readonly dramBudgetBytes: number;
     }
-  | { readonly kind: "train"; readonly layer: number; readonly rank: number; readonly downNorms: Float64Array };
+  | (LayerTask & { readonly kind: "probe"; readonly ranks: readonly number[] })
+  | (LayerTask & { readonly kind: "train"; readonly rank: number });
+
+interface LayerTask {
+  readonly layer: number;
+  readonly downNorms: Float64Array;
+  /** A part's training samples are held in memory if they take no more than this. */
+  readonly preloadBytes: number;
+}
 
 export interface TaskResult {
   readonly record: readonly Float64Array[];
@@ -64,9 +73,9 @@ export async function runTask(
 ): Promise<TaskResult[keyof TaskResult]> {
   switch (task.kind) {
     case "record":
-      return await record(context, task.part, task.documents, events);
+      return await record(context, task, events);
     case "probe":
-      return await withSamples(context, task.layer, (samples) =>
+      return await withSamples(context, task, (samples) =>
         probeLayer(kernelsOf(context.backend).kernels, samples, {
           ranks: task.ranks,
           downNorms: task.downNorms,
@@ -82,13 +91,14 @@ export async function runTask(
 
 async function record(
   context: TaskContext,
-  part: number,
-  documents: readonly MarkedDocument[],
+  { part, documents, dramBudgetBytes }: Extract<TrainingTask, { kind: "record" }>,
   events: TaskEvents,
 ): Promise<readonly Float64Array[]> {
   const model = await openModel(context.modelPath, {
+    ...TRAINING_ENGINE,
     mode: "dense",
     predictor: null,
+    dramBudgetBytes,
     backend: context.backend as "auto",
   });
   try {
@@ -98,7 +108,7 @@ async function record(
       resume,
     });
     try {
-      return await recordActivations(model, documents, store, events);
+      return await recordActivations(model, documents, () => store, events);
     } finally {
       store.close();
     }
@@ -109,14 +119,15 @@ async function record(
 
 async function train(
   context: TaskContext,
-  { layer, rank, downNorms }: Extract<TrainingTask, { kind: "train" }>,
+  task: Extract<TrainingTask, { kind: "train" }>,
   events: TaskEvents,
 ): Promise<TrainedLayer> {
+  const { layer, rank, downNorms } = task;
   const key = `${context.identity} rank ${rank} epochs ${context.epochs} seed ${context.seed} named ${context.namedPerActive}`;
   const path = join(context.directory, `layer-${layer}.state`);
   const saved = context.resume ? readState(path, key) : null;
   if (saved?.trained) return saved.trained;
-  const trained = await withSamples(context, layer, (samples) =>
+  const trained = await withSamples(context, task, (samples) =>
     trainLayer(kernelsOf(context.backend).kernels, samples, {
       rank,
       downNorms,
@@ -134,12 +145,14 @@ async function train(
 
 async function withSamples<T>(
   context: TaskContext,
-  layer: number,
+  { layer, preloadBytes }: LayerTask,
   work: (samples: LayerSamples) => Promise<T>,
 ): Promise<T> {
   const opened: OpenLayerSamples[] = [];
   try {
-    for (let part = 0; part < context.parts; part++) opened.push(openFileSamples(partDirectory(context, part), layer));
+    for (let part = 0; part < context.parts; part++) {
+      opened.push(openFileSamples(partDirectory(context, part), layer, preloadBytes));
+    }
     return await work(joinSamples(opened));
   } finally {
     for (const samples of opened) samples.close();
