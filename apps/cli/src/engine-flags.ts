@@ -218,7 +218,8 @@ async function budgetBeside(
   );
 }
 
-async function budgetBytes(path: string, budget: ByteSize): Promise<number> {
+/** Bytes of a budget for the model file at `path`, of which percentages are. */
+export async function budgetBytes(path: string, budget: ByteSize): Promise<number> {
   // A file that is not there is for openModel to report.
   const fileBytes = await stat(path).then(
     ({ size }) => size,

@@ -12,6 +12,7 @@ const MiB = 2 ** 20;
 /** What Node, the program and its threads take beside the budget: packages/runtime/README.md, "Memory". */
 const OVERHEAD_BYTES = 128 * MiB;
 const THREAD_BYTES = 12 * MiB;
+const TEXT = fileURLToPath(new URL("../../../../packages/demo-models/texts/calibration.txt", import.meta.url));
 
 const build = capability("build", existsSync(program) ? null : "the command line is not built; run build");
 const group = capability("memory-group", memoryGroupsMissing());
@@ -38,6 +39,36 @@ describe.skipIf(build.isMissing || group.isMissing)(group.title(build.title("in 
     expect(JSON.parse(run.stdout).stats.dramBytes.total).toBeLessThanOrEqual(budgetBytes);
     expect(run.samples.length).toBeGreaterThan(0);
     expect(Math.max(...run.samples.map(({ swapBytes }) => swapBytes))).toBe(0);
+  });
+
+  /** Runs a command within a budget and what stands beside it, and sees that nothing is killed or swapped. */
+  async function runWithin(budgetBytes: number, besideBytes: number, args: readonly string[]) {
+    const limitBytes = budgetBytes + OVERHEAD_BYTES + besideBytes;
+    const flags = ["--dram-budget", `${budgetBytes}`, "--json"];
+    const run = await runInMemoryGroup({
+      ...{ limitBytes, command: process.execPath, args: [program, ...args, ...flags], sampleMs: 20 },
+    });
+    expect(run, run.stderr).toMatchObject({ status: 0, killed: 0 });
+    expect(run.samples.length).toBeGreaterThan(0);
+    expect(Math.max(...run.samples.map(({ swapBytes }) => swapBytes))).toBe(0);
+    return JSON.parse(run.stdout);
+  }
+
+  it("two layers trained within the size of the file, by two workers: not killed, not swapped", async () => {
+    const output = join(dir, "trained.gguf");
+    const of = ["train", model, "--text", TEXT, "-o", output, "--layers", "0-1", "--rank", "8", "--epochs", "1"];
+    const args = [...of, "--tokens", "4096", "--workers", "2"];
+    const { layers } = await runWithin(statSync(model).size, 2 * THREAD_BYTES, args);
+    expect(layers).toHaveLength(2);
+  });
+
+  it("a calibration of many steps within a file and a third: not killed, not swapped", async () => {
+    const output = join(dir, "calibrated.gguf");
+    const target = ["--perplexity", "1%", "--max-windows", "2"];
+    const { steps } = await runWithin(Math.floor((4 / 3) * statSync(model).size), 0, [
+      ...["calibrate", model, "--text", TEXT, "-o", output, ...target],
+    ]);
+    expect(steps.length).toBeGreaterThan(3);
   });
 
   it("kills what does take more, so that the test above can fail", async () => {

@@ -3,11 +3,17 @@ import { formatBytes, type Predictor, type PredictorQuality } from "@flashwick/c
 import { openModelFile, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { checkPredictor } from "@flashwick/predictor";
-import { kernelsOf, openModel } from "@flashwick/runtime/node";
-import { type CalibrationResult, calibratePredictor, countParameters } from "@flashwick/runtime/train";
+import { kernelsOf } from "@flashwick/runtime/node";
+import {
+  type CalibrationResult,
+  calibratePredictor,
+  countParameters,
+  openTrainingModel,
+} from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
-import { type ByteSize, resolveByteSize } from "../byte-size.js";
+import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
+import { budgetBytes } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { byteSize, integer, number, share } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
@@ -23,6 +29,7 @@ interface CalibrateFlags extends CommonFlags {
   readonly share?: number;
   readonly cost: "named" | "bytes";
   readonly dramBudget?: ByteSize;
+  readonly runBudget?: ByteSize;
   readonly window?: number;
   readonly maxWindows: number;
   readonly layerReport?: boolean;
@@ -57,12 +64,21 @@ export function calibrateCommand(invocation: Invocation): Command {
     .addOption(
       new Option(
         "--cost <what>",
-        "what is to be few: neurons named, or bytes that are likely to be read within --dram-budget",
+        "what is to be few: neurons named, or bytes that are likely to be read within --run-budget",
       )
         .choices(["named", "bytes"])
         .default("named"),
     )
-    .option("--dram-budget <size>", "with --cost bytes: ceiling of DRAM (default: none)", byteSize)
+    .option(
+      "--dram-budget <size>",
+      "ceiling of DRAM of the whole calibration (default: what the machine has free, less 512 MiB)",
+      byteSize,
+    )
+    .option(
+      "--run-budget <size>",
+      "with --cost bytes: ceiling of DRAM that the model will be run within (default: --dram-budget, else none)",
+      byteSize,
+    )
     .option("--window <n>", "with --cost bytes: neurons of the last n tokens stay (default: as fit)", integer(1))
     .option("--max-windows <n>", "judge on at most the first n windows of 256 tokens", integer(1), 64)
     .option("--layer-report", "also run the text with each layer sparse alone: which layers hurt (default: off)")
@@ -116,9 +132,11 @@ async function chooseThresholds(
 ): Promise<CalibrationResult> {
   const { perplexity, agreement, cost, share: most, window, maxWindows, layerReport = false } = flags;
   const isNone = perplexity === undefined && agreement === undefined;
-  const model = await openModel(modelPath, { mode: "dense", predictor: null, onProgress: report.onProgress });
+  const given = flags.dramBudget && (await budgetBytes(modelPath, flags.dramBudget));
+  const { onProgress } = report;
+  const { model, dramBudgetBytes } = await openTrainingModel(modelPath, { dramBudgetBytes: given, onProgress });
   try {
-    const budget = flags.dramBudget && resolveByteSize(flags.dramBudget, model.header.fileBytes);
+    const runBudget = flags.runBudget ? await budgetBytes(modelPath, flags.runBudget) : given;
     return await calibratePredictor(model, {
       predictors: await readPredictors(modelPath, flags),
       text,
@@ -127,10 +145,11 @@ async function chooseThresholds(
       share: most,
       modelParameters: countParameters(model.header),
       cost,
-      engine: { dramBudgetBytes: budget, windowTokens: window },
+      engine: { dramBudgetBytes: runBudget, windowTokens: window },
+      dramBudgetBytes,
       layerReport,
       kernels: kernelsOf("auto").kernels,
-      onProgress: report.onProgress,
+      onProgress,
       signal: report.terminal.signal,
     });
   } finally {

@@ -1,5 +1,5 @@
 /** `flashwick eval`: quality beside cost. */
-import { formatBytes, InputError } from "@flashwick/core";
+import { formatBytes } from "@flashwick/core";
 import {
   type EvaluateResult,
   evaluateTasks,
@@ -8,10 +8,10 @@ import {
   parseTasks,
   type TasksResult,
 } from "@flashwick/runtime";
-import { openModel } from "@flashwick/runtime/node";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
+import { budgetOf, openComparison, openOther } from "../eval-comparison.js";
 import type { Invocation } from "../invocation.js";
 import { integer } from "../option-values.js";
 import type { CommonFlags } from "../report.js";
@@ -42,7 +42,7 @@ export function evalCommand(invocation: Invocation): Command {
     .option("--window-tokens <n>", "tokens of a window, BOS included", integer(2), 256)
     .option(
       "--against <run>",
-      "compare token by token with: dense (the same file, all neurons, no budget), or another model file (default: nothing)",
+      "compare token by token with: dense (the same file, all neurons), or another model file, within the same budget (default: nothing)",
     );
   return addEngineFlags(command, "sidecar").action(async (path: string, flags: EvalFlags) => {
     requireOne(flags, ["text", "tasks"]);
@@ -66,8 +66,7 @@ function chooseEndings(
     try {
       const options = { signal: terminal.signal, onProgress: report.onProgress };
       const { choices, ...result } = await evaluateTasks(model, tasks, options);
-      const against = flags.against === undefined ? null : await openAgainst(path, flags, model);
-      const other = against && (await evaluateTasks(against, tasks, options).finally(() => against.close()));
+      const other = flags.against === undefined ? null : await otherTasks(model, path, flags.against, tasks, options);
       const alike = other && choices.filter((choice, i) => choice === other.choices[i]).length / tasks.length;
       const comparison = other && { accuracy: other.accuracy, accuracyNorm: other.accuracyNorm, sameChoice: alike! };
       const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), choices };
@@ -77,6 +76,19 @@ function chooseEndings(
     }
     return undefined;
   });
+}
+
+/** The same tasks by the other run, once the first has left the memory to it. */
+async function otherTasks(
+  model: Model,
+  path: string,
+  against: string,
+  tasks: Parameters<typeof evaluateTasks>[1],
+  options: Parameters<typeof evaluateTasks>[2],
+): Promise<TasksResult> {
+  await model.unload();
+  const other = await openOther(model, { path, against }, budgetOf(model));
+  return await evaluateTasks(other, tasks, options).finally(() => other.close());
 }
 
 function tasksText(
@@ -106,44 +118,27 @@ function evaluate(
   return withReport(terminal, flags, async (report) => {
     const text = await readText(flags.text);
     const startMs = terminal.clock();
-    const model = await openWithFlags(path, flags, "sidecar", report);
+    const opened = await openWithFlags(path, flags, "sidecar", report);
     try {
-      const against = flags.against === undefined ? null : await openAgainst(path, flags, model);
+      const { windowTokens, against, maxWindows = Number.POSITIVE_INFINITY } = flags;
+      const compared =
+        against === undefined ? null : await openComparison(opened, { against, path, windowTokens, maxWindows });
+      const { model, close, ...sides } = compared ?? { model: opened, close: async () => {} };
       try {
         const { signal } = terminal;
-        const { windowTokens } = flags;
-        const maxWindows = flags.maxWindows ?? Number.POSITIVE_INFINITY;
-        const options = { windowTokens, maxWindows, against, signal, onProgress: report.onProgress };
+        const options = { windowTokens, maxWindows, ...sides, signal, onProgress: report.onProgress };
         const { against: comparison, ...result } = await evaluateText(model, text, options);
         const seconds = (terminal.clock() - startMs) / 1000;
         const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), seconds };
         report.result(document, () => evaluationText({ ...result, against: comparison }, model.mode));
       } finally {
-        await against?.close();
+        await close();
       }
     } finally {
-      await model.close();
+      await opened.close();
     }
     return undefined;
   });
-}
-
-/** The run to compare with: dense, and with all the memory it wants. */
-async function openAgainst(path: string, { against, backend }: EvalFlags, model: Model): Promise<Model> {
-  const other = await openModel(against === "dense" ? path : against!, {
-    mode: "dense",
-    predictor: null,
-    backend: backend === "reference" ? "reference" : "auto",
-  });
-  const found = other.header.geometry.vocabSize;
-  const expected = model.header.geometry.vocabSize;
-  if (found === expected) return other;
-  await other.close();
-  throw new InputError(
-    "INPUT_INVALID",
-    `${against}: a vocabulary of ${found} tokens, expected ${expected}; compare models that share a tokenizer`,
-    { details: { expected, found } },
-  );
 }
 
 function evaluationText(result: EvaluateResult, mode: string): string {

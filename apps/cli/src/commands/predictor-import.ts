@@ -1,12 +1,13 @@
 /** `flashwick predictor import`: matrices trained elsewhere become a predictor file with measured thresholds. */
 import { readTensorFile } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
-import { openModel } from "@flashwick/runtime/node";
-import { importPredictor, type PredictorWeightFile } from "@flashwick/runtime/train";
+import { importPredictor, openTrainingModel, type PredictorWeightFile } from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
+import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
+import { budgetBytes } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
-import { integer, number } from "../option-values.js";
+import { byteSize, integer, number } from "../option-values.js";
 import { predictorText, writePredictor } from "../predictor-output.js";
 import type { CommonFlags, Report } from "../report.js";
 import { readText } from "../text-file.js";
@@ -18,6 +19,7 @@ interface ImportFlags extends CommonFlags {
   readonly dtype: "int8" | "f16" | "f32";
   readonly namedPerActive?: number;
   readonly maxWindows: number;
+  readonly dramBudget?: ByteSize;
   readonly force?: boolean;
 }
 
@@ -37,6 +39,11 @@ export function predictorImportCommand(invocation: Invocation): Command {
     .addOption(new Option("--dtype <type>", "how weights are stored").choices(["int8", "f16", "f32"]).default("int8"))
     .option("--named-per-active <x>", "neurons named over neurons truly active (default: 2.2)", number(1))
     .option("--max-windows <n>", "measure on at most the first n windows of 256 tokens", integer(1), 64)
+    .option(
+      "--dram-budget <size>",
+      "ceiling of DRAM of the whole import (default: what the machine has free, less 512 MiB)",
+      byteSize,
+    )
     .option("--force", "replace an existing file (default: off)")
     .action(async (model: string, _, command: Command) => {
       const flags = command.optsWithGlobals<ImportFlags>();
@@ -49,12 +56,15 @@ async function run(path: string, flags: ImportFlags, report: Report): Promise<nu
     const text = await readText(flags.text);
     const { onProgress } = report;
     const { signal } = report.terminal;
-    const model = await openModel(path, { mode: "dense", predictor: null, onProgress, signal });
+    const budget = flags.dramBudget && (await budgetBytes(path, flags.dramBudget));
+    const { model, dramBudgetBytes } = await openTrainingModel(path, { dramBudgetBytes: budget, onProgress, signal });
     try {
       return await withFiles(flags.from, (files) => {
         const { dtype, namedPerActive, maxWindows } = flags;
         const ratio = namedPerActive === undefined ? {} : { namedPerActive };
-        return importPredictor(model, files, { text, dtype, ...ratio, maxWindows, onProgress, signal });
+        return importPredictor(model, files, {
+          ...{ text, dtype, ...ratio, maxWindows, dramBudgetBytes, onProgress, signal },
+        });
       });
     } finally {
       await model.close();

@@ -6,9 +6,11 @@ import { writePredictorFile } from "@flashwick/flash-format";
 import { fileSink } from "@flashwick/flash-format/node";
 import { type TrainPredictorsResult, trainPredictors } from "@flashwick/runtime/train";
 import type { Command } from "commander";
+import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
+import { budgetBytes } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
-import { integer, layerRange, number, orAuto } from "../option-values.js";
+import { byteSize, integer, layerRange, number, orAuto } from "../option-values.js";
 import { qualityTable } from "../quality-table.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, table } from "../table.js";
@@ -27,6 +29,7 @@ interface TrainFlags extends CommonFlags {
   readonly resume?: boolean;
   readonly layers?: { readonly first: number; readonly last: number };
   readonly workers?: number;
+  readonly dramBudget?: ByteSize;
   readonly force?: boolean;
 }
 
@@ -51,6 +54,11 @@ export function trainCommand(invocation: Invocation): Command {
     )
     .option("--resume", "go on from where an interrupted training of the same output stopped (default: off)")
     .option("--workers <n>", "worker threads; 0 uses none (default: one per core)", integer(0))
+    .option(
+      "--dram-budget <size>",
+      "ceiling of DRAM of the whole training, all workers together (default: what the machine has free, less 512 MiB)",
+      byteSize,
+    )
     .option(
       "--layers <a-b>",
       "train only these layers, counted from 0; the others name every neuron (default: all)",
@@ -100,13 +108,17 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
     // What an interrupted run may have left under the temporary name.
     await sink.journal.clear();
     const resumeDir = await progressFolder(flags);
+    const dramBudgetBytes = flags.dramBudget && (await budgetBytes(modelPath, flags.dramBudget));
     const wish = { texts, evalText, tokens, rank, share, namedPerActive, epochs, seed, layers, workers, resumeDir };
-    const result = await trainPredictors(modelPath, { ...wish, onProgress: report.onProgress, signal }).catch(
-      async (error) => {
-        await noteProgress(resumeDir, report);
-        throw error;
-      },
-    );
+    const result = await trainPredictors(modelPath, {
+      ...wish,
+      dramBudgetBytes,
+      onProgress: report.onProgress,
+      signal,
+    }).catch(async (error) => {
+      await noteProgress(resumeDir, report);
+      throw error;
+    });
     signal.throwIfAborted();
     await writePredictorFile(sink, result.predictor);
     await rm(resumeDir, { recursive: true, force: true });
