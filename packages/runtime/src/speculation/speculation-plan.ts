@@ -14,7 +14,7 @@ export interface SpeculationPlan {
   readonly drafter: { readonly name: string; make(engine: Engine): Drafter } | null;
   /** A fixed number of drafts; null: as measured. */
   readonly draftTokens: number | null;
-  /** … but at least so many: who asks for a drafter by name gets its drafts. */
+  /** … but at least so many: who asks for a drafter by name gets its drafts. A lossless run has none where they do not pay. */
   readonly leastDraftTokens: number;
 }
 
@@ -51,7 +51,7 @@ export function planSpeculation(options: GenerateOptions, { mode, residentMargin
     lossless,
     drafter: lossless ? SPARSE : drafterOf(speculate),
     draftTokens: fixed,
-    leastDraftTokens: speculate === "auto" ? 0 : 1,
+    leastDraftTokens: lossless || speculate === "auto" ? 0 : 1,
   };
 }
 
