@@ -6,6 +6,7 @@ import { ALL_NEURONS, type Chooser } from "./chooser.js";
 import { draftAcceptance } from "./draft-acceptance.js";
 import type { EngineHolder } from "./engine-holder.js";
 import {
+  type Beginning,
   begin,
   beginAgain,
   type FinishReason,
@@ -70,10 +71,10 @@ export async function* generateText(
     checkRoom(held + tokens.length, most);
     const contextTokens = Math.min(most, held + tokens.length + maxTokens);
     const load = async () => given ?? (await engines.ownSequence(contextTokens, options));
-    const decoderOf = (sequence: Sequence) => decoderFor(model, sequence, plan, meters, sampler, options);
+    const decoderOf = (beginning: Beginning) => decoderFor(model, beginning, plan, meters, sampler, options);
     const beginning = await withDevice(engines, async () => begin(await load(), tokens, given !== undefined, options));
     const generation = new Generation(
-      { beginning, decoder: decoderOf(beginning.sequence) },
+      { beginning, decoder: decoderOf(beginning) },
       { maxTokens, contextTokens, eosTokenId: options.ignoreEos ? null : geometry.eosTokenId },
       sampler,
       text,
@@ -83,7 +84,7 @@ export async function* generateText(
         engines.giveUpDevice(error);
         const sequence = await load();
         const again = await beginAgain(sequence, tokens, chosen, verifierOf(sequence, plan), signal);
-        return { beginning: again, decoder: decoderOf(sequence) };
+        return { beginning: again, decoder: decoderOf(again) };
       },
     );
     settle = () => generation.settle(held + tokens.length);
@@ -156,22 +157,38 @@ function verifierOf({ engine }: Sequence, { lossless }: SpeculationPlan): Choose
 
 function decoderFor(
   model: Model,
-  sequence: Sequence,
+  beginning: Beginning,
   plan: SpeculationPlan,
   meters: Map<string, SpeculationMeter>,
   sampler: Sampler,
   { observer, draftObserver, signal }: GenerateOptions,
 ): TokenDecoder {
+  const { sequence } = beginning;
   const chooser = verifierOf(sequence, plan);
   const drafter = plan.drafter?.make(sequence.engine) ?? null;
   if (drafter === null) return new PlainDecoder(sequence, chooser, sampler, observer, signal);
   const key = `${drafter.name} ${chooser === ALL_NEURONS ? "dense" : model.mode}`;
-  const meter = meters.get(key) ?? new SpeculationMeter(plan.lossless ? sparsePrior(model) : {});
-  meters.set(key, meter);
+  let meter = meters.get(key);
+  if (!meter) {
+    meter = new SpeculationMeter(plan.lossless ? sparsePrior(model) : {});
+    if (chooser === ALL_NEURONS) learnFromPrompt(meter, beginning);
+    meters.set(key, meter);
+  }
   const { draftTokens, leastDraftTokens } = plan;
   return new SpeculativeDecoder({
     ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
   });
+}
+
+/** The prompt's own dense passes say what a verifying one takes: without them, its cost could only be found out by drafting too much. */
+function learnFromPrompt(meter: SpeculationMeter, { sequence, batches, reused }: Beginning): void {
+  const { batchTokens } = sequence.engine;
+  let left = sequence.length - reused;
+  for (const { ms } of batches) {
+    const tokens = Math.min(batchTokens, left);
+    if (tokens > 0) meter.observeVerify(tokens, ms);
+    left -= tokens;
+  }
 }
 
 /** The sparse path nearly always says what the dense model does, and a dense pass costs many of its tokens. */
