@@ -184,6 +184,12 @@ class QualityTally {
   }
 }
 
+/** Σ activation · norm of the down column over a token's active neurons, and over those that were not named. */
+interface TokenMass {
+  all: number;
+  missed: number;
+}
+
 /** What is active, named and missed, and what a cache of the engine's size would have had to read. */
 class NeuronTally {
   readonly #nLayers: number;
@@ -199,6 +205,8 @@ class NeuronTally {
   #caches: NeuronCache[] = [];
   /** Sets of the batch in progress: by layer, by token, gathered stretch by stretch. */
   #sets: number[][] = [];
+  /** Masses of its tokens: each is summed in the order of neurons, so that nothing depends on how a layer or a text is cut. */
+  #batch: TokenMass[] = [];
   readonly #sparsity: SparsityTally;
 
   constructor(
@@ -225,10 +233,14 @@ class NeuronTally {
 
   readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
     const norms = this.#norms![layer]!;
-    if (first === 0) this.#sets = Array.from({ length: nTokens }, () => []);
+    if (first === 0) {
+      this.#sets = Array.from({ length: nTokens }, () => []);
+      this.#batch = Array.from({ length: nTokens }, () => ({ all: 0, missed: 0 }));
+    }
     if (layer === 0 && first === 0) this.#tokens += nTokens;
     for (let t = 0; t < nTokens; t++) {
       const set = this.#sets[t]!;
+      const sum = this.#batch[t]!;
       for (let i = 0; i < count; i++) {
         const value = act[t * rowLength + i]!;
         const isNamed = named === null ? value > 0 : named[t * this.#dFf + first + i] === 1;
@@ -236,13 +248,17 @@ class NeuronTally {
         if (value > 0) {
           const mass = value * norms[first + i]!;
           this.#active[layer]!++;
-          this.#mass[layer]! += mass;
+          sum.all += mass;
           if (isNamed) this.#hit[layer]!++;
-          else this.#missed[layer]! += mass;
+          else sum.missed += mass;
         }
       }
     }
     if (first + count === this.#dFf) {
+      for (const { all, missed } of this.#batch) {
+        this.#mass[layer]! += all;
+        this.#missed[layer]! += missed;
+      }
       for (const set of this.#sets) {
         this.#named[layer]! += set.length;
         this.#sparsity.add(layer, set);
