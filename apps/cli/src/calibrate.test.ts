@@ -5,20 +5,14 @@ import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { percent } from "./table.js";
-import { flashwick, flashwickJson, makeWorkplace, TINY } from "./tiny-checkpoint.fixture.js";
-import { writeTinyPredictor } from "./tiny-predictor.fixture.js";
+import { flashwick, flashwickJson, TINY } from "./tiny-checkpoint.fixture.js";
+import { makeTrainingWorkplace, writeTinyPredictor } from "./tiny-predictor.fixture.js";
 
 let dir: string;
 let model: string;
 let text: string;
 beforeAll(async () => {
-  const workplace = makeWorkplace();
-  dir = workplace.dir;
-  model = join(dir, "tiny.gguf");
-  text = join(dir, "text.txt");
-  writeFileSync(text, "It was the best of times, it was the worst of times, it was the age of wisdom. ".repeat(30));
-  const { document } = await flashwickJson(["convert", workplace.checkpoint, "-o", model]);
-  await writeTinyPredictor(join(dir, "tiny.predictor.gguf"), document.fingerprint);
+  ({ dir, model, text } = await makeTrainingWorkplace());
   await writeTinyPredictor(join(dir, "foreign.gguf"), "0".repeat(64));
 });
 afterAll(() => rmSync(dir, { recursive: true }));

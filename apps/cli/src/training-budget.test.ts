@@ -1,21 +1,15 @@
 /** `--dram-budget` of the commands that train and judge: the smallest is named, works, and changes nothing. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { flashwickJson, makeWorkplace } from "./tiny-checkpoint.fixture.js";
-import { writeTinyPredictor } from "./tiny-predictor.fixture.js";
+import { flashwickJson } from "./tiny-checkpoint.fixture.js";
+import { makeTrainingWorkplace } from "./tiny-predictor.fixture.js";
 
 let dir: string;
 let model: string;
 let text: string;
 beforeAll(async () => {
-  const workplace = makeWorkplace();
-  dir = workplace.dir;
-  model = join(dir, "tiny.gguf");
-  text = join(dir, "text.txt");
-  writeFileSync(text, "It was the best of times, it was the worst of times, it was the age of wisdom. ".repeat(30));
-  const { document } = await flashwickJson(["convert", workplace.checkpoint, "-o", model]);
-  await writeTinyPredictor(join(dir, "tiny.predictor.gguf"), document.fingerprint);
+  ({ dir, model, text } = await makeTrainingWorkplace());
   await flashwickJson(["predictor", "export", join(dir, "tiny.predictor.gguf"), "-o", join(dir, "tiny.safetensors")]);
 });
 afterAll(() => rmSync(dir, { recursive: true }));
