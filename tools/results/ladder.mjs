@@ -45,8 +45,16 @@ const columns = {
   total_ms: ({ totalMs }) => totalMs,
   p50_ms: ({ p50Ms }) => p50Ms,
   p99_ms: ({ p99Ms }) => p99Ms,
+  limit_dram_ms: ({ limit }) => limit?.dramMs ?? "",
+  limit_flash_ms: ({ limit }) => limit?.flashMs ?? "",
   limit_ms: ({ limit }) => limit?.togetherMs ?? "",
   times_limit: ({ limit }) => limit?.times ?? "",
+  ...Object.fromEntries(
+    ["reads", "compute", "cache", "check", "other", "inTurns"].map((cause) => [
+      `left_${cause}_ms`,
+      ({ limit }) => limit?.leftMs[cause] ?? "",
+    ]),
+  ),
   io_times_fewer: ({ ioTimesFewer }) => ioTimesFewer,
   total_times_fewer: ({ totalTimesFewer }) => totalTimesFewer,
   paper_io_ms: ({ paper }) => paper?.ioMs ?? "",

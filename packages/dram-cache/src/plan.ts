@@ -49,7 +49,7 @@ export interface CacheCounters {
   extraWaves: number;
   /** Neurons loaded by `seed`; not among the misses. */
   seeded: number;
-  /** Neurons loaded by `anticipate`; not among the misses. Those that the token then names are hits. */
+  /** Neurons taken in by `anticipate` or `fill`; not among the misses. Those that a token then names are hits. */
   anticipated: number;
   /** Tokens that `retract` took back. */
   retracted: number;
@@ -123,6 +123,16 @@ export interface NeuronCache {
    * Cost: O(guess + evicted).
    */
   anticipate(guess: Uint32Array, maxNeurons: number): CacheWave;
+  /**
+   * Gives free slots to neurons that pass through DRAM anyway, as `anticipate` does: nothing leaves for them, and they are the first to go. With a
+   * finite window they would leave at once, so none is taken in.
+   *
+   * @param passing Ascending, distinct neurons, each < dFf. Not kept.
+   * @returns A wave of misses alone, without moves: the lowest absent ones, as many as there are free slots.
+   * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
+   * Cost: O(passing).
+   */
+  fill(passing: Uint32Array): CacheWave;
   /** Slot of a resident neuron, or -1. */
   slotOf(neuron: number): number;
   /** Forgets everything (not the counters). */

@@ -154,11 +154,34 @@ describe("random traces", () => {
     );
   });
 
+  it("agree with the obvious model when free slots are filled with what passes, and nothing leaves for it", () => {
+    const tokens = fc.array(fc.tuple(setOf(D_FF), setOf(D_FF)), { maxLength: 25 });
+    fc.assert(
+      fc.property(policies, slotCounts, tokens, (makePolicy, slotCount, trace) => {
+        const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
+        const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
+        const isFinite = model.policy.windowTokens < Number.POSITIVE_INFINITY;
+        for (const [passing, set] of trace) {
+          const before = residents(cache);
+          const { neurons, misses, evicted } = cache.fill(passing);
+          const room = isFinite ? 0 : model.slotCount - before.length;
+          expect([...neurons]).toEqual(model.anticipate([...passing], room));
+          expect([misses.length, evicted]).toEqual([neurons.length, 0]);
+          expect(residents(cache)).toEqual(expect.arrayContaining(before));
+          expect(admitWaves(cache, set)).toEqual(modelWaves(model, [set]));
+          expectToAgree(cache, model);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it("executed on a memory, leave in every slot what pointer says, and keep the counters' promises", () => {
     const step = fc.oneof(
       { weight: 12, arbitrary: setOf(D_FF) },
       { weight: 2, arbitrary: fc.array(setOf(8), { maxLength: 4 }) },
       { weight: 4, arbitrary: fc.record({ guess: setOf(D_FF), most: fc.nat(D_FF) }) },
+      { weight: 4, arbitrary: fc.record({ passing: setOf(D_FF) }) },
       { weight: 6, arbitrary: draftsOf(D_FF) },
       { weight: 1, arbitrary: fc.constant("clear" as const) },
     );
@@ -178,6 +201,7 @@ describe("random traces", () => {
             cache.clear();
           } else if (Array.isArray(step)) execute(cache.seed(step));
           else if ("guess" in step) execute(cache.anticipate(step.guess, step.most));
+          else if ("passing" in step) execute(cache.fill(step.passing));
           else if ("sets" in step) {
             expect(Array.from(cache.admit(step.sets), execute).flat()).toEqual(unionOf(step.sets));
             cache.retract(step.rejected);

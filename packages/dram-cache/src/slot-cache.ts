@@ -214,6 +214,11 @@ class SlotCache implements NeuronCache {
     return wave;
   }
 
+  fill(passing: Uint32Array): CacheWave {
+    const room = this.#policy.windowTokens === Number.POSITIVE_INFINITY ? this.#table.free : 0;
+    return this.anticipate(passing, room);
+  }
+
   #newStep(named: Uint32Array | readonly Uint32Array[]): Step {
     if (named instanceof Uint32Array) {
       checkSet(named, "named", this.#dFf);

@@ -1,4 +1,5 @@
 /** Turns of a conversation, requests after each other, and what is left of one that ended early. */
+import { getEventListeners } from "node:events";
 import { memorySource } from "@flashwick/core";
 import { openModelFile } from "@flashwick/flash-format";
 import { type FlashReader, memoryReader } from "@flashwick/flash-io";
@@ -158,6 +159,14 @@ describe("a request that is left alone", () => {
     await expect(waiting).rejects.toThrow("no time");
     await model.close();
   });
+});
+
+it("a closed model leaves no listener on its signal", async () => {
+  const { signal } = new AbortController();
+  const model = await openFixture(NAME, { signal });
+  expect(getEventListeners(signal, "abort")).toHaveLength(1);
+  await model.close();
+  expect(getEventListeners(signal, "abort")).toHaveLength(0);
 });
 
 it("the model's own signal ends what it is doing, and closes it", async () => {

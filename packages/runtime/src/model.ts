@@ -58,7 +58,8 @@ export class Model {
     this.plan(1);
     const { signal } = options;
     signal?.throwIfAborted();
-    signal?.addEventListener("abort", () => void this.#close(signal.reason).catch(() => {}), { once: true });
+    const onAbort = () => void this.#close(signal!.reason).catch(() => {});
+    signal?.addEventListener("abort", onAbort, { once: true, signal: this.#closing.signal });
   }
 
   /** Who does what. Whoever computes is replaced once, if a device is lost and the model goes on. */

@@ -115,6 +115,12 @@ export class NeuronSlots {
       this.#copySlot(this.slotPtr(wave.moves[i]!), wave.moves[i + 1]!);
       kernels.put(this.slotPtr(wave.moves[i + 1]!), slotBytes);
     }
+    this.setBiases(wave);
+  }
+
+  /** Gives the slots that a wave fills or moves to the biases of their neurons. */
+  setBiases(wave: CacheWave): void {
+    const { kernels } = this.parts;
     if (this.parts.slotBias === 0 || wave.moves.length + wave.misses.length === 0) return;
     const { bias, upBias } = this.#biases();
     const { pointer } = this.cache;

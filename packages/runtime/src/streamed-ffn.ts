@@ -3,9 +3,9 @@
  * resident.
  *
  * A layer that streams passes through its arena's stage. Either it refills the cache: all of it is read, and what the last tokens use is kept as it
- * passes. Or it leaves the cache alone: neurons that have a slot are used where they are, and the others are read. It may be told that each token
- * uses only a set of its own; the other activations become zero. Sums run in ascending neuron order all the same, so that nothing of this changes
- * a bit.
+ * passes. Or neurons that have a slot are used where they are, the others are read, and free slots take in what passes, so that less is read
+ * next time. It may be told that each token uses only a set of its own; the other activations become zero. Sums run in ascending neuron order
+ * all the same, so that nothing of this changes a bit.
  */
 import { type Activation, assert, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
@@ -173,11 +173,27 @@ export class StreamedFfn implements StreamedLayer {
       const matrix = this.#slots.orderedMatrix(area.ptr, chunk.first);
       this.#up(x, matrix, chunk.count, nTokens, meter);
       await this.#down(out, chunk.first, chunk.count, matrix, request);
-      return;
+    } else {
+      assert(!kept, "a refilled layer is read whole");
+      this.#upMixed(x, chunk, area, neurons, nTokens, meter);
+      await this.#down(out, chunk.first, chunk.count, this.#slots.matrix, request);
     }
-    assert(!kept, "a refilled layer is read whole");
-    this.#upMixed(x, chunk, area, neurons, nTokens, meter);
-    await this.#down(out, chunk.first, chunk.count, this.#slots.matrix, request);
+    if (!kept && !this.#fillsInPlace) this.#fillFree(neurons, area.ptr, meter);
+  }
+
+  /** Copies what has been read to slots that are free. Those that the next chunk counts on stay where they are. */
+  #fillFree(read: Uint32Array, base: Ptr, meter: TokenMeter): void {
+    const { cache } = this.#slots;
+    if (cache.numUsed === cache.slotCount) return;
+    meter.enter("cache");
+    const { slotBytes } = this.#slots.parts.weights;
+    const wave = cache.fill(read);
+    let at = 0;
+    for (const [i, neuron] of wave.neurons.entries()) {
+      while (read[at] !== neuron) at++;
+      this.#slots.adopt(base + at * slotBytes, wave.slots[i]!);
+    }
+    this.#slots.setBiases(wave);
   }
 
   /** Activations of the neurons in `workspace.slots`. */
