@@ -49,3 +49,12 @@ export function singleReads({ strideBytes, readsPerNeuron }: ModelShape, missing
   const count = missing * readsPerNeuron;
   return { count, sizeBytes: strideBytes, bytes: count * strideBytes, extraPieces: 0 };
 }
+
+/**
+ * Neurons of a layer that a dense pass reads: all but those that took a free slot on an earlier pass and stay. In a finite window none stays, since
+ * no token names it.
+ */
+export function streamedNeurons(dFf: number, slots: number, windowTokens: number): number {
+  if (slots >= dFf) return 0;
+  return Number.isFinite(windowTokens) ? dFf : dFf - slots;
+}

@@ -44,10 +44,15 @@ describe("passCost", () => {
     for (const of of [request(), dense()]) expect(passCost(of, 1)).toEqual(tokenCost(of));
   });
   it("streams what is not resident once, however many tokens pass", () => {
+    const absent = 3 * (4096 - 64);
     for (const tokens of [1, 2, 5, 16]) {
       const { flashBytes, neuronsLoaded } = passCost(dense(), tokens);
-      expect([flashBytes, neuronsLoaded]).toEqual([3 * 4096 * 4096, 3 * 4096]);
+      expect([flashBytes, neuronsLoaded]).toEqual([absent * 4096, absent]);
     }
+  });
+  it("streams all of a layer that is not held whole where a finite window keeps nothing", () => {
+    const of = dense();
+    expect(passCost({ ...of, settings: { ...of.settings, windowTokens: 4 } }, 5).neuronsLoaded).toBe(3 * 4096);
   });
   it("reads the matrices once: a few tokens compute in less than their sum, many in what the rate of batches says", () => {
     const [one, two, many] = [1, 2, 256].map((tokens) => passCost(dense(), tokens));

@@ -12,7 +12,7 @@
  * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read.
  */
 import type { DeviceProfile } from "./device-profile.js";
-import { type MissingReads, missingReads, singleReads } from "./missing-reads.js";
+import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
 import type { ModelShape } from "./model-shape.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
@@ -97,7 +97,9 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
   const { shape, profile, settings, sparsity, method = OUR_METHOD } = request;
   const dense = settings.mode === "dense";
   const named = shape.dFf * (dense ? 1 : unionShare(sparsity, layer, tokens));
-  const loaded = dense ? denseMisses(request, layer) : predictedMisses(request, layer, tokens);
+  const loaded = dense
+    ? streamedNeurons(shape.dFf, request.slotsByLayer[layer]!, settings.windowTokens)
+    : predictedMisses(request, layer, tokens);
   const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
   const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
   const computed = method.computesHeld
@@ -117,11 +119,6 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
     check: clock.checkMs(loaded),
     ffn,
   };
-}
-
-/** Without a predictor a layer that is not held whole is streamed whole: a part of a cycle is never hit. */
-function denseMisses({ shape, slotsByLayer }: TokenRequest, layer: number): number {
-  return slotsByLayer[layer]! >= shape.dFf ? 0 : shape.dFf;
 }
 
 function predictedMisses(request: TokenRequest, layer: number, tokens: number): number {

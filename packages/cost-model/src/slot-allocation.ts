@@ -46,8 +46,8 @@ export function allocateByDemand(demand: readonly number[], dFf: number, total: 
 const BISECTIONS = 80;
 
 /**
- * Slots by layer for dense decoding: whole layers first. Every neuron is used once a token, in a cycle, so a cache that
- * holds part of every layer would never hit (the LRU cliff); one that holds all of some layers always hits there.
+ * Slots by layer for dense decoding: whole layers first, which are read in place and never again. What does not fill a layer holds a part of the others,
+ * which stays: a dense pass evicts nothing (an LRU cache would never hit, since every neuron is used once a token, in a cycle).
  */
 export function allocateWholeLayers(nLayers: number, dFf: number, total: number, minimum: number): number[] {
   const floor = Math.min(minimum, dFf);
@@ -59,7 +59,6 @@ export function allocateWholeLayers(nLayers: number, dFf: number, total: number,
       rest -= dFf - floor;
     }
   }
-  // What does not fill a layer widens the waves of the streamed ones: fewer and larger reads.
   for (let l = 0; l < nLayers && rest > 0; l++) {
     if (slots[l]! < dFf) {
       const share = Math.min(Math.ceil(rest / (nLayers - l)), dFf - slots[l]! - 1, rest);

@@ -96,6 +96,9 @@ export interface CacheUse {
  * What of a layer `tokens` tokens together must load, as a share of `dFf`: s_agg(k+n) − s_agg(k), where k is the least of what the slots hold, the
  * window and the tokens seen. Slots that hold less than one token's set keep a part of it, and hit in that proportion.
  *
+ * Slots that no token has claimed yet hold neurons that passed in the prompt's dense pass, some of which are then named: while there are such slots, this
+ * is an upper bound.
+ *
  * More slots, a longer window and more tokens seen never load more; several tokens at once load no more than one after the other.
  */
 export function missShare(statistics: SparsityStatistics, layer: number, use: CacheUse, tokens = 1): number {

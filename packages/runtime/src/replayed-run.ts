@@ -75,8 +75,12 @@ export function replayUse(
 
 /** As a prefill leaves a layer's cache. */
 function prefilled(cache: NeuronCache, dFf: number, seeds: readonly Uint32Array[]): void {
-  if (cache.slotCount >= dFf) for (const _ of cache.admit(Uint32Array.from({ length: dFf }, (_, i) => i)));
-  else if (seeds.length > 0) cache.seed(seeds);
+  const all = Uint32Array.from({ length: dFf }, (_, i) => i);
+  if (cache.slotCount >= dFf) for (const _ of cache.admit(all));
+  else if (seeds.length > 0) {
+    cache.seed(seeds);
+    cache.fill(all);
+  }
 }
 
 /** @throws {InputError} if the recording is not of this model's shape. */

@@ -3,12 +3,11 @@
  * resident.
  *
  * A layer that streams passes through its arena's stage. Either it refills the cache: all of it is read, and what the last tokens use is kept as it
- * passes. Or neurons that have a slot are used where they are, the others are read, and free slots take in what passes, so that less is read
- * next time. It may be told that each token uses only a set of its own; the other activations become zero. Sums run in ascending neuron order
+ * passes. Or neurons that have a slot are used where they are, and the others are read. Either way free slots take in what passes, so that less is
+ * read next time. It may be told that each token uses only a set of its own; the other activations become zero. Sums run in ascending neuron order
  * all the same, so that nothing of this changes a bit.
  */
 import { type Activation, assert, paddedLength } from "@flashwick/core";
-import type { CacheWave } from "@flashwick/dram-cache";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr, SlotMatrix } from "@flashwick/kernels";
 import {
@@ -39,9 +38,9 @@ export interface StreamRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Neurons that stay when a layer refills its cache, and how many of them have passed. */
+/** Neurons that stay when a layer refills its cache, ascending, and how many of them have passed. */
 interface KeptNeurons {
-  readonly wave: CacheWave;
+  readonly neurons: Uint32Array;
   next: number;
 }
 
@@ -295,19 +294,24 @@ export class StreamedFfn implements StreamedLayer {
     this.#slots.setAllBiases();
   }
 
-  /** What of `sets` is kept as the layer passes; null if nothing. The cache is empty, and claims it from now on. */
+  /** What is kept as the layer passes: of `sets`, and where that leaves slots free, the first of the others. The cache is empty, and claims it from now on. */
   #planKept(sets: readonly Uint32Array[]): KeptNeurons | null {
     if (sets.length === 0 || this.#fillsInPlace) return null;
-    this.#slots.cache.clear();
-    return { wave: this.#slots.cache.seed(sets), next: 0 };
+    const { cache, all } = this.#slots.parts;
+    cache.clear();
+    cache.seed(sets);
+    cache.fill(all);
+    const neurons = cache.pointer.slice(0, cache.numUsed).sort();
+    return { neurons, next: 0 };
   }
 
   /** Copies what is to be kept of a chunk, which lies in order at `base`, to its slots. */
   #keep(kept: KeptNeurons, chunk: StreamChunk, base: Ptr): void {
-    const { neurons, slots } = kept.wave;
+    const { neurons } = kept;
     const { slotBytes } = this.#slots.parts.weights;
     for (; kept.next < neurons.length && neurons[kept.next]! < chunk.first + chunk.count; kept.next++) {
-      this.#slots.adopt(base + (neurons[kept.next]! - chunk.first) * slotBytes, slots[kept.next]!);
+      const neuron = neurons[kept.next]!;
+      this.#slots.adopt(base + (neuron - chunk.first) * slotBytes, this.#slots.cache.slotOf(neuron));
     }
   }
 }

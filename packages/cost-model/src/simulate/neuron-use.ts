@@ -1,5 +1,6 @@
 /** What tokens ask of the cache: recorded, or drawn from statistics where there is no trace. */
 import type { Random, SparsityStatistics } from "@flashwick/core";
+import { streamedNeurons } from "../missing-reads.js";
 import type { TokenRequest } from "../pass-request.js";
 import { missShare, namedShare } from "../sparsity.js";
 import { normalQuantile } from "./normal-quantile.js";
@@ -41,9 +42,9 @@ export function sampleUse(request: UseRequest, random: Random | null): NeuronUse
   });
 }
 
-function denseUse({ shape, slotsByLayer }: UseRequest): NeuronUse[] {
+function denseUse({ shape, settings, slotsByLayer }: UseRequest): NeuronUse[] {
   const { dFf } = shape;
-  return slotsByLayer.map((slots) => ({ named: dFf, missing: slots >= dFf ? 0 : dFf }));
+  return slotsByLayer.map((slots) => ({ named: dFf, missing: streamedNeurons(dFf, slots, settings.windowTokens) }));
 }
 
 function predictedUse(
