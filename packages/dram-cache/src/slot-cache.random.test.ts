@@ -160,11 +160,11 @@ describe("random traces", () => {
       fc.property(policies, slotCounts, tokens, (makePolicy, slotCount, trace) => {
         const cache = createNeuronCache({ dFf: D_FF, slotCount, policy: makePolicy() });
         const model = new ObviousCache(Math.min(slotCount, D_FF), makePolicy());
-        const isFinite = model.policy.windowTokens < Number.POSITIVE_INFINITY;
+        const expires = model.policy.windowTokens < Number.POSITIVE_INFINITY;
         for (const [passing, set] of trace) {
           const before = residents(cache);
           const { neurons, misses, evicted } = cache.fill(passing);
-          const room = isFinite ? 0 : model.slotCount - before.length;
+          const room = expires ? 0 : model.slotCount - before.length;
           expect([...neurons]).toEqual(model.anticipate([...passing], room));
           expect([misses.length, evicted]).toEqual([neurons.length, 0]);
           expect(residents(cache)).toEqual(expect.arrayContaining(before));

@@ -52,6 +52,12 @@ interface IssuedChunk {
   readonly runs: readonly FlashRun[];
 }
 
+/**
+ * Resident neurons that are read over in a stream: what a device that gives 2.5 GB/s in sequence and 75 thousand operations a second reads in the
+ * time of one (docs/results/ladder.md). Into the stage they come in order, so that unlike between single reads nothing is gathered.
+ */
+const STREAM_GAP_BYTES = 32 * 1024;
+
 export class StreamedFfn implements StreamedLayer {
   readonly #slots: NeuronSlots;
   readonly #activation: Activation;
@@ -59,7 +65,7 @@ export class StreamedFfn implements StreamedLayer {
   readonly #chunks: readonly StreamChunk[];
   /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
   readonly #reordered: Float32Array;
-  /** Resident neurons between two absent ones are read once more if they are no more than this: it spares an operation. */
+  /** Resident neurons between two absent ones are read once more if they are no more than this. */
   readonly #bridged: number;
   #issued: IssuedChunk | null = null;
   #landed: IssuedChunk | null = null;
@@ -71,7 +77,7 @@ export class StreamedFfn implements StreamedLayer {
     this.#reordered = reordered;
     const { dFf, weights, gap } = slots.parts;
     this.#chunks = cutChunks(dFf, stage.neurons);
-    this.#bridged = Math.floor(gap.maxGapBytes / weights.strideBytes);
+    this.#bridged = Math.floor(Math.max(gap.maxGapBytes, STREAM_GAP_BYTES) / weights.strideBytes);
   }
 
   /**
