@@ -46,6 +46,16 @@ describe("neurons in groups of twelve, four and one", () => {
   for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
 });
 
+describe("windows over keys and values that are touched ahead", () => {
+  const kernels = createWasmKernels(new Arena(4 * CONFORMANCE_ARENA_BYTES));
+  const shape = { op: "attention", nHeads: 8, nKvHeads: 8, headDim: 128, nTokens: 9 } as const;
+  const cases: ConformanceCase[] = [
+    { ...shape, check: "window", dtype: "f32", windowTokens: 150, position: 230 },
+    { ...shape, check: "window", dtype: "int8", windowTokens: 530, position: 700, nTokens: 1 },
+  ];
+  for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
+});
+
 describe("checksums of every length around the folds", () => {
   it("equal the reference's, from either seed", () => {
     const arena = new Arena(8192);
