@@ -2,10 +2,10 @@
  * What a model is, apart from its weights. A family (OPT, Falcon) is a description in these terms, not an engine.
  * The glossary (docs/glossary.md) maps each checkpoint family's own names to these.
  */
+import type { Activation } from "./activation.js";
 import type { DType } from "./dtype.js";
 
 export type Architecture = "opt" | "falcon";
-export type Activation = "relu" | "gelu";
 /** How positions enter: a learned row added to the embedding, queries and keys rotated, or a bias on attention's scores. */
 export type PositionEncoding = "learned" | "rotary" | "alibi";
 

@@ -39,8 +39,20 @@ describe("neurons in groups of twelve, four and one", () => {
       { ...shape, check: "ranges", dModel: 112, nTokens: 1, activation: "gelu" },
       { ...shape, check: "waves", dModel: 80, nTokens: 1, activation: "gelu" },
       { ...shape, check: "zeros", dModel: 112, nTokens: 1 },
+      { ...shape, check: "batch", dModel: 80, nTokens: 7, gated: "none", activation: "silu", slotCount: 500, n: 491 },
+      { ...shape, check: "ranges", dModel: 72, nTokens: 1, gated: "relu", slotCount: 500, n: 491 },
     ];
   });
+  for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
+});
+
+describe("windows over keys and values that are touched ahead", () => {
+  const kernels = createWasmKernels(new Arena(4 * CONFORMANCE_ARENA_BYTES));
+  const shape = { op: "attention", nHeads: 8, nKvHeads: 8, headDim: 128, nTokens: 9 } as const;
+  const cases: ConformanceCase[] = [
+    { ...shape, check: "window", dtype: "f32", windowTokens: 150, position: 230 },
+    { ...shape, check: "window", dtype: "int8", windowTokens: 530, position: 700, nTokens: 1 },
+  ];
   for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
 });
 

@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { assert } from "@flashwick/core";
+import { activationFunction, assert } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
@@ -132,7 +132,8 @@ async function placeLayer(
   const weights = loader.layer(arena, index);
   const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
   const slotCount = plan.slotsByLayer[index]!;
-  const { dFf, dModel, activation } = geometry;
+  const { dFf, dModel } = geometry;
+  const activation = activationFunction(geometry.activation);
   const slots = new NeuronSlots({
     layer: index,
     kernels,

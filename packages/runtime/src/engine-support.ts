@@ -1,5 +1,5 @@
 /** What the engine can run: which forms of a block, and which ways to choose neurons. */
-import { type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import { leavesZeros, type ModelGeometry, UnsupportedError } from "@flashwick/core";
 import type { NeuronMode } from "./engine-config.js";
 
 /**
@@ -14,7 +14,7 @@ export function checkSupport(geometry: ModelGeometry, mode: NeuronMode): void {
   if (positions === "rotary" && (headDim % 2 !== 0 || ropeTheta === null)) {
     throw unknownForm(`rotary positions with heads of ${headDim} and base ${ropeTheta}`, geometry);
   }
-  if (mode === "dense" || activation === "relu") return;
+  if (mode === "dense" || leavesZeros(activation)) return;
   throw new UnsupportedError(
     "UNSUPPORTED_ACTIVATION",
     `${activation} leaves no activation at zero, so no neuron can be left out in ${mode} mode; run dense, which streams all of them`,

@@ -6,7 +6,7 @@
  * through the slots or streamed, FFN, residual add -> final norm -> head. Where attention and FFN are parallel (Falcon), the chooser comes before
  * attention, and flash fills slots meanwhile. A step of several tokens gives each the same bits as a step of its own.
  */
-import { assert, DisposedError, eventLoopTurn, type TokenStats } from "@flashwick/core";
+import { activationFunction, assert, DisposedError, eventLoopTurn, type TokenStats } from "@flashwick/core";
 import type { NeuronCache } from "@flashwick/dram-cache";
 import type { ArenaContext } from "./arena-context.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
@@ -266,7 +266,7 @@ function chooserOf({ config, file }: EngineParts): Chooser {
     case "dense":
       return ALL_NEURONS;
     case "oracle":
-      return new OracleChooser(file.header.geometry.activation);
+      return new OracleChooser(activationFunction(file.header.geometry.activation));
     case "predicted":
       return new PredictorChooser(config);
   }

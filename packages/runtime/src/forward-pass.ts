@@ -109,7 +109,7 @@ export class ForwardPass {
     const queries = row * vectorBytes(nHeads * headDim);
     const keys = row * vectorBytes(nKvHeads * headDim);
     if (positions === "rotary") {
-      const tables = { cos: w.rotaryCos, sin: w.rotarySin, headDim };
+      const tables = { cos: w.rotaryCos, sin: w.rotarySin, headDim, dims: headDim, pairs: "halves" } as const;
       kernels.rotate(w.query + queries, tables, nHeads, position, count);
       kernels.rotate(w.key + keys, tables, nKvHeads, position, count);
     }

@@ -1,15 +1,15 @@
-/** The chooser that cannot err, for study: it computes every activation first, and names those above zero. */
-import type { Activation } from "@flashwick/core";
+/** The chooser that cannot err, for study: it computes every activation first, and names those that are not zero. */
+import type { ActivationFunction } from "@flashwick/core";
 import type { Chooser, ChooserLayer } from "./chooser.js";
 import { trulyActive } from "./layer-studies.js";
 import type { TokenMeter } from "./token-meter.js";
 
 export class OracleChooser implements Chooser {
-  /** A ReLU zero adds nothing. */
+  /** A zero adds nothing. */
   readonly exact = true;
-  readonly #activation: Activation;
+  readonly #activation: ActivationFunction;
 
-  constructor(activation: Activation) {
+  constructor(activation: ActivationFunction) {
     this.#activation = activation;
   }
 

@@ -1,5 +1,5 @@
 /** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
-import { InputError, type OnProgress, UnsupportedError } from "@flashwick/core";
+import { InputError, isActive, leavesZeros, type OnProgress, UnsupportedError } from "@flashwick/core";
 import { TraceEncoder } from "@flashwick/dram-cache/simulate";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
@@ -34,7 +34,7 @@ export async function recordTrace(
   const { nLayers, dFf, activation } = model.header.geometry;
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
   if (total === 0) throw new InputError("INPUT_INVALID", "a trace of no tokens; give a text of one window at least");
-  if (activation !== "relu") {
+  if (!leavesZeros(activation)) {
     const message = `${activation} leaves no activation at zero: every token uses every neuron, and there is nothing to record`;
     throw new UnsupportedError("UNSUPPORTED_ACTIVATION", message);
   }
@@ -78,7 +78,7 @@ class BatchSets {
       this.#sets[t] ??= Array.from({ length: this.#nLayers }, () => []);
       const set = this.#sets[t]![layer]!;
       for (let i = 0; i < count; i++) {
-        const isUsed = named ? named[t * this.#dFf + first + i] === 1 : act[t * rowLength + i]! > 0;
+        const isUsed = named ? named[t * this.#dFf + first + i] === 1 : isActive(act[t * rowLength + i]!);
         if (isUsed) set.push(first + i);
       }
     }

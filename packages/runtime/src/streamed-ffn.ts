@@ -7,7 +7,7 @@
  * read next time. It may be told that each token uses only a set of its own; the other activations become zero. Sums run in ascending neuron order
  * all the same, so that nothing of this changes a bit.
  */
-import { type Activation, assert, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, assert, paddedLength } from "@flashwick/core";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr, SlotMatrix } from "@flashwick/kernels";
 import {
@@ -60,7 +60,7 @@ const STREAM_GAP_BYTES = 32 * 1024;
 
 export class StreamedFfn implements StreamedLayer {
   readonly #slots: NeuronSlots;
-  readonly #activation: Activation;
+  readonly #activation: ActivationFunction;
   readonly #stage: StreamStage;
   readonly #chunks: readonly StreamChunk[];
   /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
@@ -70,7 +70,7 @@ export class StreamedFfn implements StreamedLayer {
   #issued: IssuedChunk | null = null;
   #landed: IssuedChunk | null = null;
 
-  constructor(slots: NeuronSlots, activation: Activation, stage: StreamStage, reordered: Float32Array) {
+  constructor(slots: NeuronSlots, activation: ActivationFunction, stage: StreamStage, reordered: Float32Array) {
     this.#slots = slots;
     this.#activation = activation;
     this.#stage = stage;

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import {
   type DType,
   InputError,
+  leavesZeros,
   type ModelGeometry,
   type PredictorLayerShape,
   type SparsityStatistics,
@@ -136,7 +137,7 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
   const header = planHeader(config.geometry, { dtype, layout: options.layout ?? "bundled" });
   const predictor = options.predictor
     ? await readPredictor(options.predictor)
-    : options.dense || config.geometry.activation !== "relu"
+    : options.dense || !leavesZeros(config.geometry.activation)
       ? null
       : assumedPredictor(config.geometry);
   return await headerSubject(
