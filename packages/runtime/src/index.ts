@@ -1,4 +1,5 @@
 export { POLICIES } from "./cache-policy.js";
+export { type ChatMessage, ChatTemplate, type ChatTemplateOptions, readChatTemplate } from "./chat/chat-template.js";
 export {
   type ChoosePlacementOptions,
   choosePlacement,
