@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   calibrate: async () => (await import("./commands/calibrate.js")).calibrateCommand,
   run: async () => (await import("./commands/run.js")).runCommand,
   score: async () => (await import("./commands/score.js")).scoreCommand,
+  tokenize: async () => (await import("./commands/tokenize.js")).tokenizeCommand,
   eval: async () => (await import("./commands/eval.js")).evalCommand,
   profile: async () => (await import("./commands/profile.js")).profileCommand,
   plan: async () => (await import("./commands/plan.js")).planCommand,

@@ -29,6 +29,7 @@ describe("help", () => {
       "calibrate",
       "run",
       "score",
+      "tokenize",
       "eval",
       "profile",
       "plan",

@@ -154,6 +154,17 @@ export async function readFileKind(source: ByteSource): Promise<ContainerKind> {
 }
 
 /**
+ * Reads the header of any GGUF file, ours or llama.cpp's: metadata and tensor table as they stand, without a checksum.
+ *
+ * @throws {FormatError} `FORMAT_NOT_GGUF`, `FORMAT_VERSION`, `FORMAT_TRUNCATED`, `FORMAT_LIMIT`, `FORMAT_INVALID`.
+ * Cost: reads the header only, at most 256 MiB of it.
+ */
+export async function readGgufHeader(source: ByteSource): Promise<GgufHeader> {
+  const { metadata, tensors } = (await readHeaderBytes(source)).decoded;
+  return { metadata, tensors };
+}
+
+/**
  * Reads and checks the header of a file of ours. Reads nothing else.
  *
  * @throws {FormatError} `FORMAT_NOT_GGUF`, `FORMAT_NOT_FLASHWICK`, `FORMAT_VERSION`, `FORMAT_TRUNCATED`, `FORMAT_LIMIT`,

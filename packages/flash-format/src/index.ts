@@ -1,4 +1,4 @@
-export { type ContainerKind, FORMAT_VERSION, readFileKind } from "./container.js";
+export { type ContainerKind, FORMAT_VERSION, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";

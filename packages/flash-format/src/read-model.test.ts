@@ -1,5 +1,6 @@
 import { type ByteSource, isFlashwickError, memorySource } from "@flashwick/core";
 import { beforeAll, describe, expect, it } from "vitest";
+import { readGgufHeader } from "./container.js";
 import { type GgufValue, MAX_HEADER_BYTES } from "./gguf.js";
 import { decodeGgufHeader } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
@@ -309,6 +310,15 @@ describe("files that are not ours", () => {
     const foreign = await failureOf(open(bytes));
     expect(foreign.code).toBe("FORMAT_NOT_FLASHWICK");
     expect(foreign.message).toContain("flashwick convert");
+  });
+
+  it("still have a header that can be read, whole or not at all", async () => {
+    const metadata = new Map<string, GgufValue>([["general.architecture", text("llama")]]);
+    const tensors = [{ name: "token_embd.weight", shape: [256, 2], type: 12, offset: 0 }];
+    const { bytes } = encodeGgufHeader({ metadata, tensors });
+    expect(await readGgufHeader(memorySource(bytes))).toEqual({ metadata, tensors });
+    const cut = memorySource(bytes.subarray(0, bytes.length - 1), "cut.gguf");
+    expect((await failureOf(readGgufHeader(cut))).code).toBe("FORMAT_TRUNCATED");
   });
 
   it("a header that goes on beyond 256 MiB is FORMAT_LIMIT, without reading that much", async () => {

@@ -1,4 +1,5 @@
 export { POLICIES } from "./cache-policy.js";
+export { type ChatMessage, ChatTemplate, type ChatTemplateOptions, readChatTemplate } from "./chat/chat-template.js";
 export {
   type ChoosePlacementOptions,
   choosePlacement,
@@ -50,5 +51,7 @@ export {
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export type { RunSummary } from "./text-request.js";
 export { TextStream } from "./text-stream.js";
-export { createTextTokenizer, type TextTokenizer } from "./text-tokenizer.js";
+export { createTextTokenizer, type DecodeOptions, type EncodeOptions, type TextTokenizer } from "./text-tokenizer.js";
 export type { TokenSpan } from "./token-meter.js";
+export { createGgufTokenizer } from "./tokenizer/gguf-tokenizer.js";
+export { readTokenizer } from "./tokenizer/read-tokenizer.js";

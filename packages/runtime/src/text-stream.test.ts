@@ -30,6 +30,9 @@ describe("TextStream", () => {
     const text = [0xff, 0xff, 0xff, 0xff, 0x61].map((token) => out.push(token)).join("") + out.end();
     expect(text).toBe("\ufffd\ufffd\ufffd\ufffda");
   });
+  it("a character after a written U+FFFD was torn", () => {
+    expect(stream("\ufffd\u00a0 \ufffd🙂\ufffd\ufffd你").text).toBe("\ufffd\u00a0 \ufffd🙂\ufffd\ufffd你");
+  });
   it("ends before a stop text, also one that spans pieces", () => {
     expect(stream("one two END three", ["END"])).toMatchObject({ text: "one two ", stopped: true });
   });

@@ -1,5 +1,5 @@
 /**
- * Tokens to text as they come. A character may span tokens and a stop text may span pieces, so text is held back while it
+ * Tokens to text as they come, after a prompt. A character may span tokens and a stop text may span pieces, so text is held back while it
  * could still change: nothing that was handed out is ever taken back.
  */
 import type { TextTokenizer } from "./text-tokenizer.js";
@@ -26,24 +26,40 @@ export class TextStream {
   /** The text that token `token` completes; often one piece, sometimes none. */
   push(token: number): string {
     this.#pending.push(token);
-    const before = this.#tokenizer.decode(this.#context);
-    const text = this.#tokenizer.decode([...this.#context, ...this.#pending]);
+    const before = this.#decode(this.#context);
+    let text = this.#decode([...this.#context, ...this.#pending]);
     // U+FFFD at the end: bytes of an unfinished character. Four tokens hold any character; more are truly invalid.
     if (text.endsWith("\ufffd") && this.#pending.length < 4) return "";
-    this.#context = this.#pending;
-    this.#pending = [];
+    const begun = text.endsWith("\ufffd") ? this.#begunTokens(text) : 0;
+    if (begun > 0) text = text.slice(0, -1);
+    this.#context = this.#pending.slice(0, this.#pending.length - begun);
+    this.#pending = this.#pending.slice(this.#pending.length - begun);
     return this.#release(text.slice(before.length));
   }
 
   /** What is left when no more tokens come. */
   end(): string {
     if (this.#stopped) return "";
-    const before = this.#tokenizer.decode(this.#context);
-    const rest = this.#tokenizer.decode([...this.#context, ...this.#pending]).slice(before.length);
+    const before = this.#decode(this.#context);
+    const rest = this.#decode([...this.#context, ...this.#pending]).slice(before.length);
     this.#pending = [];
     const out = this.#release(rest) + (this.#stopped ? "" : this.#held);
     this.#held = "";
     return out;
+  }
+
+  /** How many tokens at the end, fewer than all that are pending, may begin a character of their own: `text` is what stands before, and its U+FFFD. */
+  #begunTokens(text: string): number {
+    const tokens = [...this.#context, ...this.#pending];
+    for (let count = 1; count < Math.min(4, this.#pending.length); count++) {
+      const begun = this.#decode(tokens.slice(-count));
+      if (begun === "\ufffd" && this.#decode(tokens.slice(0, -count)) + begun === text) return count;
+    }
+    return 0;
+  }
+
+  #decode(tokens: readonly number[]): string {
+    return this.#tokenizer.decode(tokens, { continues: true });
   }
 
   #release(more: string): string {

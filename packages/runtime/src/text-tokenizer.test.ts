@@ -68,6 +68,17 @@ describe("a hostile pattern of a tokenizer made encoding hang", () => {
     expect(tokenizer.decode(tokenizer.encode(text, false))).toBe(text);
   });
 
+  it("special tokens in the text are read only where that is asked for", () => {
+    const tokenizer = createTextTokenizer(JSON.stringify(demo("opt-demo")), "opt-demo");
+    const text = "a</s>b";
+    const parsed = tokenizer.encode(text, { parseSpecial: true });
+    const unparsed = tokenizer.encode(text, {});
+    expect(tokenizer.encode(text, false)).toEqual(parsed);
+    expect(unparsed.length).toBeGreaterThan(parsed.length);
+    expect([tokenizer.decode(unparsed), tokenizer.decode(parsed)]).toEqual([text, "ab"]);
+    expect(tokenizer.decode(parsed, { special: true })).toBe(text);
+    expect(tokenizer.encode("a", { addSpecial: true })).toEqual(tokenizer.encode("a", true));
+  });
   it("what is no tokenizer at all is still named so", () => {
     const error = failure({ normalizer: undefined });
     expect(isFlashwickError(error) && error.code).toBe("FORMAT_INVALID");

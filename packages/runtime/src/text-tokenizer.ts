@@ -3,10 +3,33 @@ import { FormatError, InputError, isFlashwickError } from "@flashwick/core";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { hasBoundedBacktracking } from "./backtracking.js";
 
+export interface EncodeOptions {
+  /** Put the special tokens of the model (BOS, EOS) around the text. Default false. */
+  readonly addSpecial?: boolean;
+  /**
+   * Read special tokens that are written out in the text, such as `<|im_end|>`; otherwise that is text like any other. Default false:
+   * a user's words are never to be read so.
+   */
+  readonly parseSpecial?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Write special tokens out. Default false: they are left out. */
+  readonly special?: boolean;
+  /** The tokens go on after others, so a space in front is the text's own. Default false. */
+  readonly continues?: boolean;
+}
+
 export interface TextTokenizer {
-  /** @param special Put the special tokens of the model (BOS) around the text. */
-  encode(text: string, special: boolean): number[];
-  decode(tokens: readonly number[]): string;
+  /** @param options True or false: `addSpecial`, and special tokens in the text are read. */
+  encode(text: string, options: boolean | EncodeOptions): number[];
+  decode(tokens: readonly number[], options?: DecodeOptions): string;
+}
+
+/** The options as they are meant. */
+export function encodeOptions(options: boolean | EncodeOptions): Required<EncodeOptions> {
+  if (typeof options === "boolean") return { addSpecial: options, parseSpecial: true };
+  return { addSpecial: options.addSpecial ?? false, parseSpecial: options.parseSpecial ?? false };
 }
 
 /** Longest pattern that is looked at; the longest of a published tokenizer (DeepSeek's) has about 3000 characters. */
@@ -18,8 +41,9 @@ const MAX_PATTERN_LENGTH = 16_384;
  */
 export function createTextTokenizer(json: string, fileName: string): TextTokenizer {
   let tokenizer: Tokenizer;
+  let document: TokenizerDocument;
   try {
-    const document = JSON.parse(json);
+    document = JSON.parse(json);
     checkPatterns(document, fileName);
     tokenizer = new Tokenizer(document, {});
   } catch (cause) {
@@ -30,14 +54,33 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
       { cause },
     );
   }
+  let unspecial: Tokenizer | null = null;
   return {
-    encode: (text, special) => tokenizer.encode(text, { add_special_tokens: special }).ids,
+    encode: (text, options) => {
+      const { addSpecial, parseSpecial } = encodeOptions(options);
+      if (!parseSpecial) unspecial ??= withoutSpecial(document, tokenizer);
+      return (unspecial && !parseSpecial ? unspecial : tokenizer).encode(text, { add_special_tokens: addSpecial }).ids;
+    },
     // The library refuses an empty sequence.
-    decode: (tokens) =>
+    decode: (tokens, { special = false } = {}) =>
       tokens.length === 0
         ? ""
-        : tokenizer.decode([...tokens], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
+        : tokenizer.decode([...tokens], { skip_special_tokens: !special, clean_up_tokenization_spaces: false }),
   };
+}
+
+type TokenizerDocument = Record<string, unknown> & {
+  readonly added_tokens?: readonly { readonly special?: boolean }[];
+};
+
+/** The same tokenizer, for which special tokens in a text are text. It shares the vocabulary. */
+export function withoutSpecial(document: TokenizerDocument, whole: Tokenizer): Tokenizer {
+  const { added_tokens = [] } = document;
+  const ordinary = added_tokens.filter(({ special }) => !special);
+  const model = { type: "BPE", vocab: {}, merges: [] };
+  const tokenizer = new Tokenizer({ ...document, added_tokens: ordinary, model }, {});
+  tokenizer.model = whole.model;
+  return tokenizer;
 }
 
 /**
@@ -46,7 +89,7 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
  *
  * @throws {FormatError} `FORMAT_LIMIT`.
  */
-function checkPatterns(document: Record<string, unknown>, fileName: string): void {
+function checkPatterns(document: TokenizerDocument, fileName: string): void {
   for (const step of valuesIn([document.normalizer, document.pre_tokenizer, document.decoder])) {
     const source = (step as { Regex?: unknown } | null)?.Regex;
     if (typeof source !== "string" || source.length <= MAX_PATTERN_LENGTH) continue;

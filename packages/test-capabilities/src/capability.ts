@@ -20,6 +20,8 @@ export const CAPABILITIES = [
   "webgpu",
   /** /proc, /dev/full and threads that the system numbers. */
   "linux",
+  /** Published models, too large for this repository, lie in the folder that `FLASHWICK_MODELS_DIR` names. */
+  "models",
 ] as const;
 
 export type CapabilityName = (typeof CAPABILITIES)[number];
