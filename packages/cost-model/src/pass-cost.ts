@@ -16,7 +16,7 @@ import { type MissingReads, missingReads, singleReads, streamedNeurons } from ".
 import type { ModelShape } from "./model-shape.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
-import { batchMs, batchReadMs } from "./read-time.js";
+import { batchesReadMs, batchMs, lastReadMs } from "./read-time.js";
 import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
 
 /** Of the whole pass; milliseconds unless the name says otherwise. */
@@ -41,6 +41,8 @@ export interface PassCost {
 
 /** A stream's reads: long enough for the device's full rate. */
 const STREAM_READ_BYTES = 2 ** 20;
+/** To the last bit of a number of neurons. */
+const BISECTIONS = 60;
 /** What two things at once leave of each other where the profile does not know. */
 const UNKNOWN_SHARE = 0.5;
 
@@ -101,7 +103,10 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
     ? streamedNeurons(shape.dFf, request.slotsByLayer[layer]!, settings.windowTokens)
     : predictedMisses(request, layer, tokens);
   const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
-  const readMs = readTime(profile, settings, reads, Math.max(1, named / request.slotsByLayer[layer]!), dense);
+  const waves = Math.max(1, named / request.slotsByLayer[layer]!);
+  const readMs = dense
+    ? readTime(profile, settings, reads, waves, dense)
+    : randomReadMs(request, method, { missing: loaded, named, waves });
   const computed = method.computesHeld
     ? Math.max(named, shape.dFf * heldShare(sparsity, layer, cacheUse(request, layer)))
     : named;
@@ -140,6 +145,40 @@ function streamReads(shape: ModelShape, missing: number): MissingReads {
   return { count, sizeBytes: count > 0 ? bytes / count : STREAM_READ_BYTES, bytes, extraPieces: 0 };
 }
 
+interface LayerMisses {
+  readonly missing: number;
+  readonly named: number;
+  readonly waves: number;
+}
+
+/**
+ * Half a last read is a mean over batches of many rounds. Where gaps are read over, fewer missing neurons can be more reads: as soon as
+ * these were one more than fit the queue, a neuron more in DRAM would add the half in whole. So a layer that would be read in one round if it
+ * held less takes no longer than that, as far as the half goes.
+ */
+function randomReadMs(request: TokenRequest, method: EngineMethod, misses: LayerMisses): number {
+  const { profile, settings } = request;
+  const { missing, named, waves } = misses;
+  const reads = randomReads(request, method, missing);
+  const ms = readTime(profile, settings, reads, waves, false);
+  if (settings.readers === 0 || waves > 1) return ms;
+  const lastMs = lastReadMs(profile.flash, reads.count, reads.sizeBytes, settings.readers);
+  if (lastMs === 0 || randomReads(request, method, named).count > settings.readers) return ms;
+  const oneRound = randomReads(request, method, fewestInOneRound(request, method, misses));
+  return Math.max(ms - lastMs, Math.min(ms, readTime(profile, settings, oneRound, waves, false)));
+}
+
+/** The fewest missing neurons, from `missing` to `named`, whose reads are in flight all at once. */
+function fewestInOneRound(request: TokenRequest, method: EngineMethod, { missing, named }: LayerMisses): number {
+  let [low, high] = [missing, named];
+  for (let step = 0; step < BISECTIONS; step++) {
+    const middle = (low + high) / 2;
+    if (randomReads(request, method, middle).count > request.settings.readers) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
 function readTime(
   profile: DeviceProfile,
   settings: EngineSettings,
@@ -158,8 +197,8 @@ function readTime(
   }
   if (stream) return batchMs(flash, settings.readers) + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
   // A set that does not fit passes in waves, each a batch of its own.
-  const perWave = batchReadMs(flash, reads.count / waves, reads.sizeBytes, settings.readers);
-  return waves * perWave + (reads.extraPieces * flash.pieceUs) / 1000;
+  const inWaves = batchesReadMs(flash, reads.count, reads.sizeBytes, settings.readers, waves);
+  return inWaves + (reads.extraPieces * flash.pieceUs) / 1000;
 }
 
 function exposed({ flash }: DeviceProfile, readMs: number, meanwhileMs: number): number {

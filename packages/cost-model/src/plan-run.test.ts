@@ -100,6 +100,67 @@ describe("planRun", () => {
       { numRuns: 40 },
     );
   });
+  // Each shrunken from a request for which it was slower: [device, named shares, exponent, less and more MiB].
+  const slowed: [string, Parameters<typeof deviceProfile>[0], number[], number, number, number][] = [
+    [
+      "whose operations take as long as hundreds of records",
+      { operationUs: 500, bandwidth: 8e9, parallel: 3, kernelBytesPerSec: 1.7e9 },
+      [0.01, 0.01, 0.01, 0.47],
+      0.5,
+      52,
+      59,
+    ],
+    [
+      "whose waves come to just more reads than fit the queue",
+      { operationUs: 407, bandwidth: 5.225e8, parallel: 8, kernelBytesPerSec: 6.9e9 },
+      [0.0225, 0.2832, 0.6, 0.6],
+      0.19,
+      52,
+      54,
+    ],
+    [
+      "whose long reads come to just more than fit the queue",
+      { operationUs: 983, bandwidth: 5.57e8, parallel: 6, kernelBytesPerSec: 5e10 },
+      [0.0133, 0.163, 0.033, 0.005],
+      0.9,
+      54,
+      55,
+    ],
+    [
+      "of which two settings change places along the run",
+      { operationUs: 42.5, bandwidth: 1.207e9, parallel: 23, kernelBytesPerSec: 2.086e10 },
+      [0.0152, 0.5815, 0.0102, 0.6],
+      0.1,
+      82,
+      83,
+    ],
+  ];
+  it.each(slowed)("is no slower with more memory on a device %s", (_, device, named, exponent, less, more) => {
+    const ms = (mebibytes: number) =>
+      planRun(
+        request({
+          profile: deviceProfile(device),
+          sparsity: sparsityOf(named, exponent),
+          budgetBytes: mebibytes * MiB,
+        }),
+      ).cost.token.totalMs;
+    expect(ms(more)).toBeLessThanOrEqual(ms(less) * 1.0051);
+  });
+  it("reads no longer for more memory where waves come to just more reads than fit the queue", () => {
+    const profile = deviceProfile({ operationUs: 1000, bandwidth: 8.7e9, parallel: 22, kernelBytesPerSec: 1e9 });
+    const sparsity = sparsityOf([0.0071, 0.005, 0.0072, 0.6], 0.874);
+    const fixed = {
+      mode: "predicted",
+      windowTokens: Number.POSITIVE_INFINITY,
+      threads: 2,
+      readers: 16,
+      mergeGapBytes: 0,
+      overlap: false,
+    } as const;
+    const ms = (mebibytes: number) =>
+      price(request({ profile, sparsity, budgetBytes: mebibytes * MiB }), fixed).cost.token.exposedReadMs;
+    expect(ms(55)).toBeLessThan(ms(54));
+  });
   it("never predicts a slower token for the same settings and more memory", () => {
     const settings: EngineSettings = {
       mode: "predicted",

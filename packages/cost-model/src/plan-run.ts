@@ -4,12 +4,18 @@
  *
  * Candidates stand in the order of preference; a later one must be faster by {@link WORTH_MS_SHARE}: fewer threads, fewer readers and no gap
  * are taken where more gain nothing.
+ *
+ * More memory, at one precision of keys and values, never makes the chosen run slower than by that share: slots, misses and waves are
+ * monotone in it, and so is the time of reads at the gap of break-even, which is a candidate.
  */
 import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
+import { breakEvenGapRecords } from "./break-even-gap.js";
+import type { FlashProfile } from "./device-profile.js";
 import type { MemoryPlan } from "./memory-plan.js";
+import type { ModelShape } from "./model-shape.js";
 import type { EngineSettings, TokenRequest } from "./pass-request.js";
 import { knownDepths } from "./read-time.js";
-import { type RunCost, type RunLength, runCost } from "./run-cost.js";
+import { meanTokenCost, type RunCost, type RunLength, runCost } from "./run-cost.js";
 import { denseSparsity } from "./sparsity.js";
 import type { TokenCost } from "./token-cost.js";
 
@@ -41,11 +47,11 @@ export interface RunPlan {
 
 /** A later candidate must be faster by this share. */
 const WORTH_MS_SHARE = 0.005;
-/** Positions of a run at which candidates are compared. */
-const SEARCH_LOOKS = 2;
-/** Gaps that are tried, in records. */
+/** Gaps that are tried on every device, in records. */
 const GAP_RECORDS = [0, 1, 2, 4, 8];
 const MOST_GAP_BYTES = 256 * 1024;
+/** The engine cuts longer reads, so that a longer gap would be read by itself. */
+const MOST_BREAK_EVEN_BYTES = 8 * 2 ** 20;
 
 /**
  * Plans a run.
@@ -55,10 +61,10 @@ const MOST_GAP_BYTES = 256 * 1024;
  */
 export function planRun(request: PlanRequest): RunPlan {
   let refusal: unknown = null;
-  const priced: Priced[] = [];
+  const priced: Candidate[] = [];
   for (const settings of candidates(request)) {
     try {
-      priced.push(price(request, settings, SEARCH_LOOKS));
+      priced.push(candidate(request, settings));
     } catch (error) {
       if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
       refusal = smaller(refusal, error);
@@ -66,43 +72,52 @@ export function planRun(request: PlanRequest): RunPlan {
   }
   if (priced.length === 0) throw refusal;
   const chosen = priced.reduce((a, b) => (b.ms < a.ms * (1 - WORTH_MS_SHARE) ? b : a));
-  // The search looks at few positions; what is told looks at more.
   const best = price(request, chosen.settings);
   const alternatives = runnersUp(request, priced, chosen, best);
   return { settings: best.settings, memory: best.memory, cost: best.cost, alternatives };
 }
 
-interface Priced {
+interface Candidate {
   readonly settings: EngineSettings;
-  readonly memory: MemoryPlan;
-  readonly cost: RunCost;
+  /** Of the mean token. */
   readonly ms: number;
 }
 
+interface Priced extends Candidate {
+  readonly memory: MemoryPlan;
+  readonly cost: RunCost;
+}
+
 /** Expected cost of a run with given settings. @throws {BudgetError} as the memory plan does. */
-export function price(request: PlanRequest, settings: EngineSettings, looks?: number): Priced {
+export function price(request: PlanRequest, settings: EngineSettings): Priced {
   const memory = request.memory(settings);
-  const sparsity = settings.mode === "dense" ? denseSparsity(request.shape.nLayers) : request.sparsity!;
-  const { slotsByLayer, kvPrecision, batchTokens } = memory;
-  const { shape, profile } = request;
-  const cost = runCost(
-    { shape, profile, sparsity, settings, slotsByLayer, kvPrecision },
-    { ...request.length, batchTokens, ...(looks === undefined ? {} : { looks }) },
-  );
+  const cost = runCost(runRequest(request, settings, memory), { ...request.length, batchTokens: memory.batchTokens });
   return { settings, memory, cost, ms: cost.token.totalMs };
+}
+
+/** What {@link price} says of the mean token. */
+function candidate(request: PlanRequest, settings: EngineSettings): Candidate {
+  const run = runRequest(request, settings, request.memory(settings));
+  return { settings, ms: meanTokenCost(run, request.length).totalMs };
+}
+
+function runRequest({ shape, profile, sparsity }: PlanRequest, settings: EngineSettings, memory: MemoryPlan) {
+  const { slotsByLayer, kvPrecision } = memory;
+  const named = settings.mode === "dense" ? denseSparsity(shape.nLayers) : sparsity!;
+  return { shape, profile, sparsity: named, settings, slotsByLayer, kvPrecision };
 }
 
 function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): EngineSettings[] {
   const { flash, cores } = profile;
   const modes =
     sparsity === null || shape.predictor === null ? (["dense"] as const) : (["predicted", "dense"] as const);
-  const gaps = GAP_RECORDS.map((records) => records * shape.strideBytes).filter((bytes) => bytes <= MOST_GAP_BYTES);
+  const gaps = (readers: number) =>
+    fixed.mergeGapBytes === undefined ? gapBytes(shape, flash, readers) : [fixed.mergeGapBytes];
   const all = {
     mode: fixed.mode === undefined ? modes : [fixed.mode],
     windowTokens: [fixed.windowTokens ?? Number.POSITIVE_INFINITY],
     threads: fixed.threads === undefined ? threadCounts(cores) : [fixed.threads],
     readers: fixed.readers === undefined ? knownDepths(flash) : [fixed.readers],
-    mergeGapBytes: fixed.mergeGapBytes === undefined ? gaps : [fixed.mergeGapBytes],
     overlap: fixed.overlap === undefined ? [false, true] : [fixed.overlap],
   };
   return all.mode.flatMap((mode) =>
@@ -110,13 +125,21 @@ function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): Engi
       all.threads.flatMap((threads) =>
         all.readers.flatMap((readers) =>
           // A stream has no gaps.
-          (mode === "dense" ? all.mergeGapBytes.slice(0, 1) : all.mergeGapBytes).flatMap((mergeGapBytes) =>
+          (mode === "dense" ? gaps(readers).slice(0, 1) : gaps(readers)).flatMap((mergeGapBytes) =>
             all.overlap.map((overlap) => ({ mode, windowTokens, threads, readers, mergeGapBytes, overlap })),
           ),
         ),
       ),
     ),
   );
+}
+
+/** Gaps that may pay: with shorter ones than break-even, a neuron more in DRAM can cost time (break-even-gap.ts). */
+function gapBytes({ strideBytes, dFf }: ModelShape, flash: FlashProfile, readers: number): number[] {
+  const gaps = GAP_RECORDS.map((records) => records * strideBytes).filter((bytes) => bytes <= MOST_GAP_BYTES);
+  const most = Math.min(dFf, Math.floor(MOST_BREAK_EVEN_BYTES / strideBytes));
+  const breakEven = strideBytes * breakEvenGapRecords(flash, strideBytes, Math.max(1, readers), most);
+  return breakEven > gaps.at(-1)! ? [...gaps, breakEven] : gaps;
 }
 
 /** 1, 2, 4 … and all of them. */
@@ -127,7 +150,7 @@ function threadCounts(cores: number): number[] {
 }
 
 /** For each setting the best of those that differ from the chosen one in it alone. */
-function runnersUp(request: PlanRequest, priced: readonly Priced[], chosen: Priced, best: Priced): Alternative[] {
+function runnersUp(request: PlanRequest, priced: readonly Candidate[], chosen: Candidate, best: Priced): Alternative[] {
   const keys = Object.keys(best.settings) as (keyof EngineSettings)[];
   const alternatives = keys.flatMap((key) => {
     // Another mode has settings of its own: its best is what the choice was against.

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { deviceProfile, devices } from "./cost.fixture.js";
-import { batchReadMs, readBytesPerSec } from "./read-time.js";
+import { batchesReadMs, batchReadMs, readBytesPerSec } from "./read-time.js";
 
 const { flash } = deviceProfile({ operationUs: 100, bandwidth: 1e9, parallel: 16 });
 
@@ -55,5 +55,28 @@ describe("batchReadMs", () => {
         },
       ),
     );
+  });
+});
+
+describe("batchesReadMs", () => {
+  const shares = fc.double({ min: 1, max: 40, noNaN: true });
+
+  it("is one batch's time for one batch", () => {
+    for (const count of [0.5, 16, 200])
+      expect(batchesReadMs(flash, count, 8192, 16, 1)).toBe(batchReadMs(flash, count, 8192, 16));
+  });
+  it("never takes longer in fewer batches", () => {
+    fc.assert(
+      fc.property(devices, fc.double({ min: 0.01, max: 2000, noNaN: true }), shares, shares, (device, count, a, b) => {
+        const profile = deviceProfile(device).flash;
+        const ms = (batches: number) => batchesReadMs(profile, count, 8192, 16, batches);
+        expect(ms(Math.min(a, b))).toBeLessThanOrEqual(ms(Math.max(a, b)) * (1 + 1e-9));
+      }),
+      { numRuns: 1000 },
+    );
+  });
+  it("does not jump where batches come to just more reads than fit the queue", () => {
+    const ms = (each: number) => batchesReadMs(flash, 100, 4096, 16, 100 / each);
+    expect(ms(16.01)).toBeLessThan(ms(15.99) * (1 + 1e-9));
   });
 });

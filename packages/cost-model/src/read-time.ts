@@ -67,10 +67,35 @@ export function batchMs({ batches }: FlashProfile, depth: number): number {
 export function batchReadMs(flash: FlashProfile, count: number, sizeBytes: number, depth: number): number {
   if (count <= 0) return 0;
   const inFlight = Math.max(1, Math.min(depth, count));
-  const rate = readBytesPerSec(flash, sizeBytes, inFlight);
-  const oneReadSec = (inFlight * sizeBytes) / rate;
-  const steadySec = (count * sizeBytes) / rate;
-  return 1000 * (steadySec + (count > inFlight ? oneReadSec / 2 : 0)) + Math.min(1, count) * batchMs(flash, inFlight);
+  const steadyMs = (1000 * count * sizeBytes) / readBytesPerSec(flash, sizeBytes, inFlight);
+  return steadyMs + lastReadMs(flash, count, sizeBytes, depth) + Math.min(1, count) * batchMs(flash, inFlight);
+}
+
+/** Of a batch's milliseconds those of half a last read that nothing overlaps; 0 where all reads are in flight at once. */
+export function lastReadMs(flash: FlashProfile, count: number, sizeBytes: number, depth: number): number {
+  if (count <= Math.max(1, depth)) return 0;
+  return (1000 * depth * sizeBytes) / readBytesPerSec(flash, sizeBytes, depth) / 2;
+}
+
+/**
+ * Milliseconds of equal reads that pass in several batches, one after the other. Where these come to just less than the queue, some have
+ * more and take a second round, so that they take no less than fewer batches do that are just longer than the queue.
+ *
+ * @param count   Of all batches together.
+ * @param batches May be a mean. 1: as {@link batchReadMs}.
+ */
+export function batchesReadMs(
+  flash: FlashProfile,
+  count: number,
+  sizeBytes: number,
+  depth: number,
+  batches: number,
+): number {
+  const together = batches * batchReadMs(flash, count / batches, sizeBytes, depth);
+  if (batches <= 1 || count / batches > depth) return together;
+  // Half a last read is half a round of as many as fit.
+  const roundMs = (1000 * depth * sizeBytes) / readBytesPerSec(flash, sizeBytes, depth);
+  return Math.max(together, (count / depth) * (1.5 * roundMs + batchMs(flash, depth)));
 }
 
 type Point = { readonly at: number; rate: number };

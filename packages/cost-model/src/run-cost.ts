@@ -40,7 +40,7 @@ type RunRequest = Omit<TokenRequest, "position" | "seenTokens">;
 /** Expected cost of a run. */
 export function runCost(request: RunRequest, length: RunLength): RunCost {
   const at = runPositions(length);
-  const token = meanCost(at.map((position) => tokenCost({ ...request, position, seenTokens: position })));
+  const token = meanTokenCost(request, length);
   const last = { ...request, position: at.at(-1)!, seenTokens: at.at(-1)! };
   return {
     token,
@@ -50,6 +50,11 @@ export function runCost(request: RunRequest, length: RunLength): RunCost {
     limits: limitsOf(last, token),
     bound: boundOf(last, token),
   };
+}
+
+/** Expected cost of a run's mean token alone. */
+export function meanTokenCost(request: RunRequest, length: Omit<RunLength, "batchTokens">): TokenCost {
+  return meanCost(runPositions(length).map((position) => tokenCost({ ...request, position, seenTokens: position })));
 }
 
 /** Positions at which a run is looked at, spread evenly over its counted tokens. */
