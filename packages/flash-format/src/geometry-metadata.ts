@@ -2,7 +2,18 @@
  * A geometry as metadata, and back. Keys are llama.cpp's (`<arch>.block_count`, …) where it has them, `flashwick.*` where
  * not. Invariant: what {@link decodeGeometry} returns is positive, bounded and consistent in itself.
  */
-import type { Activation, Architecture, ModelGeometry, PositionEncoding } from "@flashwick/core";
+import {
+  type Activation,
+  type Architecture,
+  attentionBiases,
+  equalLayers,
+  type LayerGeometry,
+  type LayerNorms,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  UnsupportedError,
+} from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 
@@ -17,39 +28,137 @@ const ARCHITECTURES: readonly Architecture[] = ["opt", "falcon"];
 const POSITIONS: readonly PositionEncoding[] = ["learned", "rotary", "alibi"];
 const ACTIVATIONS: readonly Activation[] = ["relu", "gelu"];
 
-/** The metadata of a geometry, in file order, without `general.architecture`. */
+/** How positions enter, as the format says it: a learned row added to the embedding, queries and keys turned, or a bias on scores. */
+type PositionEncoding = "learned" | "rotary" | "alibi";
+
+/** What the format says once for all layers. */
+interface LayerFacts {
+  readonly dModel: number;
+  readonly dFf: number;
+  readonly nHeads: number;
+  readonly nKvHeads: number;
+  readonly headDim: number;
+  readonly activation: Activation;
+  readonly norm: NormGeometry;
+  readonly normBefore: boolean;
+  readonly biases: boolean;
+  readonly positions: PositionEncoding;
+  readonly ropeTheta: number | null;
+  readonly parallel: boolean;
+  readonly ffnNorm: boolean;
+}
+
+/**
+ * The metadata of a geometry, in file order, without `general.architecture`.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a composition that the format has no words for.
+ */
 export function encodeGeometry(g: ModelGeometry): Map<string, GgufValue> {
   const arch = g.architecture;
+  const facts = factsOf(g);
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const bool = (value: boolean): GgufValue => ({ type: "bool", value });
   const metadata = new Map<string, GgufValue>([
-    [`${arch}.block_count`, u32(g.nLayers)],
+    [`${arch}.block_count`, u32(g.layers.length)],
     [`${arch}.context_length`, u32(g.contextLength)],
     [`${arch}.embedding_length`, u32(g.dModel)],
-    [`${arch}.feed_forward_length`, u32(g.dFf)],
-    [`${arch}.attention.head_count`, u32(g.nHeads)],
-    [`${arch}.attention.head_count_kv`, u32(g.nKvHeads)],
-    [`${arch}.attention.key_length`, u32(g.headDim)],
-    [`${arch}.attention.value_length`, u32(g.headDim)],
-    [`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: g.normEpsilon }],
+    [`${arch}.feed_forward_length`, u32(facts.dFf)],
+    [`${arch}.attention.head_count`, u32(facts.nHeads)],
+    [`${arch}.attention.head_count_kv`, u32(facts.nKvHeads)],
+    [`${arch}.attention.key_length`, u32(facts.headDim)],
+    [`${arch}.attention.value_length`, u32(facts.headDim)],
+    [`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: facts.norm.epsilon }],
     [`${arch}.vocab_size`, u32(g.vocabSize)],
-    ["flashwick.token_embedding_length", u32(g.embeddingDim)],
-    ["flashwick.activation", { type: "string", value: g.activation }],
-    ["flashwick.norm_before", bool(g.normBefore)],
-    ["flashwick.final_norm", bool(g.finalNorm)],
-    ["flashwick.norm_affine", bool(g.normAffine)],
-    ["flashwick.biases", bool(g.biases)],
-    ["flashwick.tied_head", bool(g.tiedHead)],
-    ["flashwick.position_offset", u32(g.positionOffset)],
+    ["flashwick.token_embedding_length", u32(g.embedding.dim)],
+    ["flashwick.activation", { type: "string", value: facts.activation }],
+    ["flashwick.norm_before", bool(facts.normBefore)],
+    ["flashwick.final_norm", bool(g.finalNorm !== null)],
+    ["flashwick.norm_affine", bool(facts.norm.weight)],
+    ["flashwick.biases", bool(facts.biases)],
+    ["flashwick.tied_head", bool(g.head.tied)],
+    ["flashwick.position_offset", u32(g.embedding.positions?.offset ?? 0)],
   ]);
   // What OPT does not have is only said where it is had, so that files of OPT stay what they were.
-  if (g.positions !== "learned") metadata.set("flashwick.positions", { type: "string", value: g.positions });
-  if (g.ropeTheta !== null) metadata.set(`${arch}.rope.freq_base`, { type: "f32", value: g.ropeTheta });
-  if (g.parallelBlock) metadata.set("flashwick.parallel_block", bool(true));
-  if (!g.ffnNorm) metadata.set("flashwick.ffn_norm", bool(false));
+  if (facts.positions !== "learned") metadata.set("flashwick.positions", { type: "string", value: facts.positions });
+  if (facts.ropeTheta !== null) metadata.set(`${arch}.rope.freq_base`, { type: "f32", value: facts.ropeTheta });
+  if (facts.parallel) metadata.set("flashwick.parallel_block", bool(true));
+  if (!facts.ffnNorm) metadata.set("flashwick.ffn_norm", bool(false));
   if (g.bosTokenId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(g.bosTokenId));
   if (g.eosTokenId !== null) metadata.set("tokenizer.ggml.eos_token_id", u32(g.eosTokenId));
   return metadata;
+}
+
+/** What the format can say of the layers, provided that it says all there is. */
+function factsOf(g: ModelGeometry): LayerFacts {
+  const [first] = g.layers;
+  const norm = first?.norms.beforeAttention ?? first?.norms.attentionSum;
+  if (first && norm) {
+    const { attention, ffn, norms, parallel } = first;
+    const { nHeads, nKvHeads, headDim, rotary } = attention;
+    const facts: LayerFacts = {
+      ...{ dModel: g.dModel, nHeads, nKvHeads, headDim, norm, parallel },
+      dFf: ffn.dFf,
+      activation: ffn.activation,
+      normBefore: norms.attentionSum === null,
+      biases: attention.biases.query,
+      positions: rotary ? "rotary" : attention.alibi ? "alibi" : "learned",
+      ropeTheta: rotary?.theta ?? null,
+      ffnNorm: norms.beforeFfn !== null || norms.ffnSum !== null,
+    };
+    if (isSaid(g, facts)) return facts;
+  }
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `a model file holds models of OPT's and Falcon's composition; this ${g.architecture} model has another`,
+    { details: { architecture: g.architecture } },
+  );
+}
+
+/** Whether decoding `facts` gives `g`. */
+function isSaid(g: ModelGeometry, facts: LayerFacts): boolean {
+  const layer = layerOf(facts);
+  return (
+    [...new Set(g.layers)].every((other) => isEqual(other, layer)) &&
+    (g.finalNorm === null || isEqual(g.finalNorm, facts.norm)) &&
+    g.embedding.scale === 1 &&
+    !g.head.bias &&
+    (facts.positions === "learned") === (g.embedding.positions !== null)
+  );
+}
+
+/** Deep equality of plain objects, whatever the order of their keys. */
+function isEqual(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return Object.is(a, b);
+  const keys = Object.keys(a);
+  const of = (value: object, key: string) => (value as Record<string, unknown>)[key];
+  return keys.length === Object.keys(b).length && keys.every((key) => isEqual(of(a, key), of(b, key)));
+}
+
+/** The layer that the format's words stand for. */
+function layerOf(facts: LayerFacts): LayerGeometry {
+  const { nHeads, nKvHeads, headDim, norm, biases, positions, ropeTheta, parallel, ffnNorm } = facts;
+  const before = normsBefore(norm, ffnNorm ? norm : null);
+  const after: LayerNorms = { ...normsBefore(null, null), attentionSum: norm, ffnSum: norm };
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads, headDim },
+      scale: 1 / Math.sqrt(headDim),
+      biases: attentionBiases(biases),
+      queryKeyNorm: null,
+      rotary: ropeTheta === null ? null : { theta: ropeTheta, dims: headDim, pairs: "halves", scaling: null },
+      alibi: positions === "alibi",
+      windowTokens: null,
+    },
+    ffn: {
+      dFf: facts.dFf,
+      gated: false,
+      activation: facts.activation,
+      upActivation: "none",
+      biases: { gate: false, up: biases, down: biases },
+    },
+    norms: facts.normBefore ? before : after,
+    parallel,
+  };
 }
 
 /** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key. */
@@ -59,38 +168,46 @@ export function decodeGeometry(metadata: GgufMetadata): ModelGeometry {
     ? metadata.oneOf("flashwick.positions", POSITIONS)
     : ("learned" as const);
   const width = (key: string) => metadata.integer(key, 1, MAX_WIDTH);
-  const geometry: ModelGeometry = {
-    architecture: arch,
-    nLayers: metadata.integer(`${arch}.block_count`, 1, MAX_LAYERS),
+  const isTrue = (key: string, absent: boolean) => (metadata.has(key) ? metadata.bool(key) : absent);
+  const nLayers = metadata.integer(`${arch}.block_count`, 1, MAX_LAYERS);
+  const affine = metadata.bool("flashwick.norm_affine");
+  const epsilon = shortestDecimal(metadata.f32(`${arch}.attention.layer_norm_epsilon`));
+  const facts: LayerFacts = {
     dModel: width(`${arch}.embedding_length`),
     dFf: width(`${arch}.feed_forward_length`),
     nHeads: width(`${arch}.attention.head_count`),
     nKvHeads: width(`${arch}.attention.head_count_kv`),
     headDim: width(`${arch}.attention.key_length`),
-    vocabSize: metadata.integer(`${arch}.vocab_size`, 1, MAX_VOCAB),
-    contextLength: metadata.integer(`${arch}.context_length`, 1, MAX_CONTEXT),
-    embeddingDim: width("flashwick.token_embedding_length"),
     activation: metadata.oneOf("flashwick.activation", ACTIVATIONS),
+    norm: { kind: "layer", epsilon, weight: affine, bias: affine },
     normBefore: metadata.bool("flashwick.norm_before"),
-    finalNorm: metadata.bool("flashwick.final_norm"),
-    normAffine: metadata.bool("flashwick.norm_affine"),
-    normEpsilon: shortestDecimal(metadata.f32(`${arch}.attention.layer_norm_epsilon`)),
     biases: metadata.bool("flashwick.biases"),
-    tiedHead: metadata.bool("flashwick.tied_head"),
     positions,
     ropeTheta: positions === "rotary" ? metadata.f32(`${arch}.rope.freq_base`) : null,
-    parallelBlock: metadata.has("flashwick.parallel_block") && metadata.bool("flashwick.parallel_block"),
-    ffnNorm: !metadata.has("flashwick.ffn_norm") || metadata.bool("flashwick.ffn_norm"),
-    positionOffset: metadata.integer("flashwick.position_offset", 0, MAX_WIDTH),
+    parallel: isTrue("flashwick.parallel_block", false),
+    ffnNorm: isTrue("flashwick.ffn_norm", true),
+  };
+  checkConsistent(facts, arch, metadata);
+  const offset = metadata.integer("flashwick.position_offset", 0, MAX_WIDTH);
+  return {
+    architecture: arch,
+    dModel: facts.dModel,
+    vocabSize: metadata.integer(`${arch}.vocab_size`, 1, MAX_VOCAB),
+    contextLength: metadata.integer(`${arch}.context_length`, 1, MAX_CONTEXT),
+    embedding: {
+      dim: width("flashwick.token_embedding_length"),
+      scale: 1,
+      positions: positions === "learned" ? { offset } : null,
+    },
+    layers: equalLayers(nLayers, layerOf(facts)),
+    finalNorm: metadata.bool("flashwick.final_norm") ? facts.norm : null,
+    head: { tied: metadata.bool("flashwick.tied_head"), bias: false },
     bosTokenId: metadata.optionalInteger("tokenizer.ggml.bos_token_id", 0, MAX_TOKEN_ID),
     eosTokenId: metadata.optionalInteger("tokenizer.ggml.eos_token_id", 0, MAX_TOKEN_ID),
   };
-  checkConsistent(geometry, metadata);
-  return geometry;
 }
 
-function checkConsistent(g: ModelGeometry, metadata: GgufMetadata): void {
-  const arch = g.architecture;
+function checkConsistent(g: LayerFacts, arch: Architecture, metadata: GgufMetadata): void {
   if (g.nHeads * g.headDim !== g.dModel) {
     const expected = `heads times their width (${g.nHeads} x ${g.headDim}) to be embedding_length, ${g.dModel}`;
     throw metadata.invalid(`${arch}.attention.head_count`, expected, `${g.nHeads * g.headDim}`);
@@ -108,11 +225,11 @@ function checkConsistent(g: ModelGeometry, metadata: GgufMetadata): void {
   if (g.ropeTheta !== null && !(g.ropeTheta > 0 && g.ropeTheta < Number.POSITIVE_INFINITY)) {
     throw metadata.invalid(`${arch}.rope.freq_base`, "a positive number", `${g.ropeTheta}`);
   }
-  if (!g.parallelBlock && !g.ffnNorm) {
+  if (!g.parallel && !g.ffnNorm) {
     throw metadata.invalid("flashwick.ffn_norm", "true where the FFN comes after attention", "false");
   }
-  if (!(g.normEpsilon > 0 && g.normEpsilon < 1)) {
-    throw metadata.invalid(`${arch}.attention.layer_norm_epsilon`, "a number between 0 and 1", `${g.normEpsilon}`);
+  if (!(g.norm.epsilon > 0 && g.norm.epsilon < 1)) {
+    throw metadata.invalid(`${arch}.attention.layer_norm_epsilon`, "a number between 0 and 1", `${g.norm.epsilon}`);
   }
 }
 

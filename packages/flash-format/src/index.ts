@@ -16,7 +16,7 @@ export {
 } from "./predictor-file.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { autoStrideBytes, expectedPages, weightLayout } from "./record-layout.js";
-export { isVectorName, residentTensorsOf } from "./resident-tensors.js";
+export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export {
   type BadBytes,

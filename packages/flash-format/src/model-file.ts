@@ -14,6 +14,8 @@ export type TensorRole =
   | "output.weight"
   | "attn_norm.weight"
   | "attn_norm.bias"
+  | "post_attention_norm.weight"
+  | "post_attention_norm.bias"
   | "attn_q.weight"
   | "attn_q.bias"
   | "attn_k.weight"
@@ -24,6 +26,8 @@ export type TensorRole =
   | "attn_output.bias"
   | "ffn_norm.weight"
   | "ffn_norm.bias"
+  | "post_ffw_norm.weight"
+  | "post_ffw_norm.bias"
   | "ffn_up.bias"
   | "ffn_down.bias";
 

@@ -76,12 +76,12 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
     residents.set(name, { shape, dtype, tensor, scale });
   }
 
-  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => layer);
-  const checksums = layers.map((layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", geometry.dFf));
-  const placements = isPlaced ? layers.map((layer) => declare(placementName(layer), "I32", geometry.dFf)) : null;
+  const dFfOf = geometry.layers.map(({ ffn }) => ffn.dFf);
+  const checksums = dFfOf.map((dFf, layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", dFf));
+  const placements = isPlaced ? dFfOf.map((dFf, layer) => declare(placementName(layer), "I32", dFf)) : null;
   const declareRecords = (layer: number, what: string) =>
-    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, geometry.dFf);
-  const records = layers.map((layer) => {
+    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, dFfOf[layer]!);
+  const records = dFfOf.map((_, layer) => {
     const split = weights.layout === "split";
     return {
       layer,

@@ -1,4 +1,14 @@
-import { type ByteSink, DTYPES, type DType, IoError, isFlashwickError, memorySource } from "@flashwick/core";
+import {
+  type AttentionGeometry,
+  type ByteSink,
+  DTYPES,
+  type DType,
+  type FfnGeometry,
+  IoError,
+  isFlashwickError,
+  type LayerNorms,
+  memorySource,
+} from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { crc32c } from "./crc32c.js";
@@ -10,6 +20,9 @@ import {
   decodeElements,
   openTinyModel,
   TINY_GEOMETRY,
+  TINY_LAYERS,
+  TINY_NEURONS,
+  tinyGeometry,
   tinyModelBytes,
   tinyRows,
   tinySpec,
@@ -91,9 +104,9 @@ describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
   it(`gives every neuron back from its slot, within ${TOLERANCE[dtype]}, and its checksum`, async () => {
     const { file, bytes } = await openTinyModel(spec);
     const { weights, geometry } = file.header;
-    for (let layer = 0; layer < geometry.nLayers; layer++) {
+    for (let layer = 0; layer < TINY_LAYERS; layer++) {
       const checksums = await readRecordChecksums(file, layer);
-      for (let neuron = 0; neuron < geometry.dFf; neuron++) {
+      for (let neuron = 0; neuron < TINY_NEURONS; neuron++) {
         const slot = slotOf(file, bytes, layer, neuron);
         expect(crc32c(slot)).toBe(checksums[neuron]);
         const scaleAt = weights.scalesOffsetBytes;
@@ -145,17 +158,10 @@ describe("the header that comes back", () => {
   });
 
   it("knows OPT-350M's form: projections, no final norm, norms without weights, an own head", async () => {
-    const geometry = {
-      ...TINY_GEOMETRY,
-      embeddingDim: 12,
-      normBefore: false,
-      finalNorm: false,
-      normAffine: false,
-      biases: false,
-      tiedHead: false,
-      bosTokenId: null,
-      eosTokenId: null,
-    };
+    const geometry = tinyGeometry({
+      ...{ word_embed_proj_dim: 12, do_layer_norm_before: false, layer_norm_elementwise_affine: false },
+      ...{ enable_bias: false, tie_word_embeddings: false, bos_token_id: null, eos_token_id: null },
+    });
     const { file } = await openTinyModel(tinySpec({ geometry }));
     expect(file.header.geometry).toEqual(geometry);
     const shapes = [...file.header.tensors.values()].filter(({ name }) => !name.startsWith("blk.1."));
@@ -416,14 +422,35 @@ describe("misuse is a bug, not an error of the world", () => {
 });
 
 describe("a geometry that could not be read back", () => {
+  const layer = TINY_GEOMETRY.layers[0]!;
+  const attention = (change: Partial<AttentionGeometry>) => ({
+    layers: [{ ...layer, attention: { ...layer.attention, ...change } }],
+  });
+  const norms = (change: Partial<LayerNorms>) => ({ layers: [{ ...layer, norms: { ...layer.norms, ...change } }] });
+  const ffn = (change: Partial<FfnGeometry>) => ({ ...layer, ffn: { ...layer.ffn, ...change } });
+  const norm = layer.norms.beforeFfn!;
+  const noEpsilon = { ...norm, epsilon: 0 };
+  const neighbours = { theta: 10_000, dims: 4, pairs: "neighbours", scaling: null } as const;
+
   it.each([
-    ["no layers", { nLayers: 0 }, "FORMAT_INVALID"],
-    ["a width of 2^21", { dFf: 2 ** 21 }, "FORMAT_INVALID"],
-    ["heads that do not add up", { nHeads: 3 }, "FORMAT_INVALID"],
-    ["five KV heads of four", { nKvHeads: 5 }, "FORMAT_INVALID"],
-    ["an epsilon of zero", { normEpsilon: 0 }, "FORMAT_INVALID"],
-    ["an FFN after attention without a norm of its own", { ffnNorm: false }, "FORMAT_INVALID"],
-    ["rotary positions without a base", { positions: "rotary" as const }, "FORMAT_MISSING"],
+    ["no layers", { layers: [] }, "UNSUPPORTED_FEATURE"],
+    ["a width of 2^21", { layers: [ffn({ dFf: 2 ** 21 })] }, "FORMAT_INVALID"],
+    ["heads that do not add up", attention({ nHeads: 3 }), "FORMAT_INVALID"],
+    ["five KV heads of four", attention({ nKvHeads: 5 }), "FORMAT_INVALID"],
+    [
+      "an epsilon of zero",
+      { ...norms({ beforeAttention: noEpsilon, beforeFfn: noEpsilon }), finalNorm: null },
+      "FORMAT_INVALID",
+    ],
+    ["an FFN after attention without a norm of its own", norms({ beforeFfn: null }), "FORMAT_INVALID"],
+    ["layers of two widths", { layers: [layer, ffn({ dFf: 8 })] }, "UNSUPPORTED_FEATURE"],
+    ["a gate", { layers: [ffn({ gated: true })] }, "UNSUPPORTED_FEATURE"],
+    ["a norm after attention", norms({ afterAttention: norm }), "UNSUPPORTED_FEATURE"],
+    ["rotation of neighbours", attention({ rotary: neighbours }), "UNSUPPORTED_FEATURE"],
+    ["a window", attention({ windowTokens: 4 }), "UNSUPPORTED_FEATURE"],
+    ["a scale of its own", attention({ scale: 1 }), "UNSUPPORTED_FEATURE"],
+    ["a bias of the head", { head: { tied: true, bias: true } }, "UNSUPPORTED_FEATURE"],
+    ["scaled embeddings", { embedding: { ...TINY_GEOMETRY.embedding, scale: 8 } }, "UNSUPPORTED_FEATURE"],
   ])("%s is refused before anything is written", async (_, changes, code) => {
     const { sink, state } = failingSink("IO_WRITE", 0);
     const geometry = { ...TINY_GEOMETRY, ...changes };

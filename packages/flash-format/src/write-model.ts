@@ -130,8 +130,9 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   async writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void> {
-    const { dModel, dFf } = this.#spec.geometry;
+    const { dModel } = this.#spec.geometry;
     const part = this.#recordsPart(layer);
+    const dFf = this.#neuronsOf(layer);
     const count = up.length / dModel;
     assert(Number.isInteger(count) && down.length === up.length, `layer ${layer}: up and down are [n, ${dModel}] each`);
     assert(
@@ -210,7 +211,7 @@ class StreamingModelWriter implements ModelWriter {
     assert(!this.#finished.has(name), `${name} is complete already`);
     const plan = this.#plan.records[layer];
     assert(plan !== undefined, `layer ${layer} of ${this.#plan.records.length}`);
-    const crcs = new Uint32Array(this.#spec.geometry.dFf);
+    const crcs = new Uint32Array(this.#neuronsOf(layer));
     const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs };
     this.#open.set(name, part);
     return part;
@@ -257,7 +258,7 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   async #endRecords(part: RecordsPart): Promise<number[]> {
-    const { dFf } = this.#spec.geometry;
+    const dFf = this.#neuronsOf(part.plan.layer);
     assert(part.neuronsDone === dFf, `layer ${part.plan.layer}: ${part.neuronsDone} of ${dFf} neurons written`);
     const crcs = new Uint8Array(part.crcs.buffer);
     await this.#write(crcs, this.#offsetOf(part.plan.checksums));
@@ -289,10 +290,10 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #fingerprint(): string {
-    const { dFf, dModel, nLayers } = this.#spec.geometry;
-    const layers = Array.from({ length: nLayers }, (_, layer) => ({
+    const { dModel } = this.#spec.geometry;
+    const layers = this.#spec.geometry.layers.map(({ ffn }, layer) => ({
       name: recordsName(layer),
-      rows: dFf,
+      rows: ffn.dFf,
       cols: dModel,
     }));
     const weights = [...this.residentTensors, ...layers].map((shape) => ({
@@ -300,6 +301,10 @@ class StreamingModelWriter implements ModelWriter {
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
     return modelFingerprint([...weights, ...this.#placementFacts]);
+  }
+
+  #neuronsOf(layer: number): number {
+    return this.#spec.geometry.layers[layer]!.ffn.dFf;
   }
 
   #offsetOf(tensor: number): number {
@@ -338,7 +343,7 @@ class StreamingModelWriter implements ModelWriter {
 
   async #recordsMatch(records: RecordPlan): Promise<boolean> {
     const { strideBytes } = this.#plan.weights;
-    const { dFf } = this.#spec.geometry;
+    const dFf = this.#neuronsOf(records.layer);
     const crcs = new Uint32Array(dFf);
     await this.#sink.read(new Uint8Array(crcs.buffer), this.#offsetOf(records.checksums));
     const batch = Math.max(1, Math.floor(READ_BACK_BYTES / strideBytes));

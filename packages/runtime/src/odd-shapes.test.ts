@@ -2,8 +2,9 @@
  * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, and every way in which
  * Falcon puts position, norms and blocks together.
  */
-import { type DType, type ModelGeometry, memorySource, Random } from "@flashwick/core";
+import { type DType, isSparse, type ModelGeometry, memorySource, Random } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
+import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
 import { Model } from "./model.js";
@@ -11,81 +12,45 @@ import type { ModelOptions } from "./model-options.js";
 import { type BackendName, kernelsOf } from "./node/open-model.js";
 import { forEachLogits } from "./score.js";
 
-const plain: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 2,
-  dModel: 96,
-  dFf: 200,
-  nHeads: 3,
-  nKvHeads: 3,
-  headDim: 32,
-  vocabSize: 1003,
-  contextLength: 40,
-  embeddingDim: 96,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
+const geometryOf = (config: object) => parseCheckpointConfig(JSON.stringify(config), "config.json").geometry;
+
+const plain = {
+  ...{ model_type: "opt", num_hidden_layers: 2, hidden_size: 96, ffn_dim: 200, num_attention_heads: 3 },
+  ...{ vocab_size: 1003, max_position_embeddings: 40 },
 };
-const narrow = { dModel: 80, nHeads: 5, nKvHeads: 5, headDim: 16, dFf: 328, vocabSize: 700, embeddingDim: 48 };
-const falcon: ModelGeometry = {
-  ...plain,
-  architecture: "falcon",
-  nHeads: 6,
-  nKvHeads: 1,
-  headDim: 16,
-  biases: false,
-  positions: "rotary",
-  ropeTheta: 10_000,
-  parallelBlock: true,
-  ffnNorm: false,
-  positionOffset: 0,
+const narrow = { hidden_size: 80, num_attention_heads: 5, ffn_dim: 328, vocab_size: 700, word_embed_proj_dim: 48 };
+const falcon = {
+  ...{ model_type: "falcon", num_hidden_layers: 2, hidden_size: 96, ffn_hidden_size: 200, num_attention_heads: 6 },
+  ...{ vocab_size: 1003, max_position_embeddings: 40, activation: "relu", bos_token_id: 2, eos_token_id: 2 },
 };
-const sequential = { parallelBlock: false, ffnNorm: true };
-const alibi = { positions: "alibi", ropeTheta: null, biases: true } as const;
+const grouped = (num_kv_heads: number, num_ln_in_parallel_attn: number) => {
+  return { new_decoder_architecture: true, num_kv_heads, num_ln_in_parallel_attn };
+};
 const shapes: Record<string, ModelGeometry> = {
-  "d_model 96, d_ff 200, vocabulary 1003": plain,
-  "no biases": { ...plain, biases: false },
-  "untied head": { ...plain, tiedHead: false, vocabSize: 600 },
-  "post-norm, embedding of 48": { ...plain, ...narrow, normBefore: false, finalNorm: false },
-  "untied head, embedding of 48": { ...plain, ...narrow, tiedHead: false },
-  "norms without weights": { ...plain, normAffine: false },
-  "Falcon, one head of keys": falcon,
-  "Falcon, three heads of keys, a norm each": { ...falcon, nKvHeads: 3, ffnNorm: true },
-  "Falcon, heads of 22, one after the other": {
+  "d_model 96, d_ff 200, vocabulary 1003": geometryOf(plain),
+  "no biases": geometryOf({ ...plain, enable_bias: false }),
+  "untied head": geometryOf({ ...plain, tie_word_embeddings: false, vocab_size: 600 }),
+  "post-norm, embedding of 48": geometryOf({ ...plain, ...narrow, do_layer_norm_before: false }),
+  "untied head, embedding of 48": geometryOf({ ...plain, ...narrow, tie_word_embeddings: false }),
+  "norms without weights": geometryOf({ ...plain, layer_norm_elementwise_affine: false }),
+  "Falcon, one head of keys": geometryOf(falcon),
+  "Falcon, three heads of keys, a norm each": geometryOf({ ...falcon, ...grouped(3, 2) }),
+  "Falcon, heads of 22, one after the other": geometryOf({
     ...falcon,
-    ...sequential,
-    dModel: 66,
-    nHeads: 3,
-    headDim: 22,
-    ropeTheta: 500_000,
-  },
-  "Falcon, ALiBi over seven heads": {
+    ...{ parallel_attn: false, hidden_size: 66, num_attention_heads: 3, rope_theta: 500_000 },
+  }),
+  "Falcon, ALiBi over seven heads": geometryOf({
     ...falcon,
-    ...sequential,
-    ...alibi,
-    dModel: 63,
-    nHeads: 7,
-    nKvHeads: 7,
-    headDim: 9,
-  },
-  "Falcon, GELU": { ...falcon, activation: "gelu", nKvHeads: 2 },
+    ...{ parallel_attn: false, alibi: true, bias: true, multi_query: false, hidden_size: 63, num_attention_heads: 7 },
+  }),
+  "Falcon, GELU": geometryOf({ ...falcon, ...grouped(2, 1), activation: "gelu" }),
 };
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
 /** A model file of random weights. */
 async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8Array> {
-  const random = new Random(geometry.dFf, geometry.vocabSize);
+  const { dModel, layers } = geometry;
+  const random = new Random(layers[0]!.ffn.dFf, geometry.vocabSize);
   const values = (count: number, scale: number, mean = 0) =>
     Float32Array.from({ length: count }, () => mean + scale * (2 * random.uniform() - 1));
   const sink = memorySink("random.gguf");
@@ -98,8 +63,8 @@ async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8
     await writer.writeRows(name, values(rows * cols, scale, isNorm ? 1 : 0));
     await writer.complete(name, 0);
   }
-  const { dFf, dModel, nLayers } = geometry;
-  for (let layer = 0; layer < nLayers; layer++) {
+  for (const [layer, { ffn }] of layers.entries()) {
+    const { dFf } = ffn;
     const scale = 1.5 / Math.sqrt(dModel);
     await writer.writeNeurons(layer, 0, values(dFf * dModel, scale), values(dFf * dModel, scale));
     await writer.complete(`blk.${layer}.ffn`, 0);
@@ -138,7 +103,7 @@ for (const [name, geometry] of Object.entries(shapes)) {
           for (const [i, logit] of logits.entries()) worst = Math.max(worst, Math.abs(logit - reference[t]![i]!));
         }
         expect(worst).toBeLessThan(tolerance);
-        const mode = geometry.activation === "relu" ? "oracle" : "dense";
+        const mode = isSparse(geometry) ? "oracle" : "dense";
         const probe = await open(bytes, "wasm", { mode });
         const { smallestBudgetBytes } = probe.plan(TOKENS.length);
         await probe.close();

@@ -24,10 +24,11 @@ export interface ScaledForm {
 }
 
 /** What the writer of the scaled model is to be made for. */
-export function scaledSpec(source: SourceModel, { target }: GeometryScale, { dtype, layout }: ScaledForm): ModelSpec {
+export function scaledSpec(source: SourceModel, scale: GeometryScale, { dtype, layout }: ScaledForm): ModelSpec {
   const { tokenizerJson, tokenizerKind, metadata } = source.header;
+  const { target, targetGeometry: geometry } = scale;
   const name = `${metadata.get("general.name")} scaled to ${target.nLayers} layers of ${target.dModel}`;
-  return { geometry: target, dtype, layout, strideBytes: "auto", tokenizerJson, tokenizerKind, name };
+  return { geometry, dtype, layout, strideBytes: "auto", tokenizerJson, tokenizerKind, name };
 }
 
 /**

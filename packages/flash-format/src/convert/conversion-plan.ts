@@ -50,7 +50,7 @@ export function planConversion(
   weights: CheckpointWeights,
 ): ConversionPlan {
   const tensors = residentTensors.map((shape) => planTensor(shape, family.residentSource(shape, geometry), weights));
-  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => planLayer(family, geometry, layer, weights));
+  const layers = geometry.layers.map((_, layer) => planLayer(family, geometry, layer, weights));
   const totalBytes = [...tensors, ...layers].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return { tensors, layers, totalBytes };
 }
@@ -75,7 +75,7 @@ function planLayer(
   const source = family.ffnSource(layer, geometry);
   const up = findTensor(source.up, weights);
   const down = findTensor(source.down, weights);
-  const elements = geometry.dFf * geometry.dModel;
+  const elements = geometry.layers[layer]!.ffn.dFf * geometry.dModel;
   const sizeBytes = elements * (sourceElementBytes(up.dtype) + sourceElementBytes(down.dtype));
   return { name: `blk.${layer}.ffn`, layer, up, down, sizeBytes };
 }

@@ -18,6 +18,7 @@ import {
   MiB,
   type OnProgress,
   UnsupportedError,
+  widestFfn,
 } from "@flashwick/core";
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
@@ -50,7 +51,9 @@ export interface ConversionResult {
   readonly architecture: Architecture;
   readonly nLayers: number;
   readonly dModel: number;
+  /** Of the widest layer. */
   readonly dFf: number;
+  /** Heads and activation of the first layer. */
   readonly nHeads: number;
   readonly nKvHeads: number;
   readonly vocabSize: number;
@@ -343,18 +346,19 @@ function baseName(path: string): string {
 
 function describe(header: ModelHeader): ConversionResult {
   const { geometry: g, weights } = header;
+  const { attention, ffn } = g.layers[0]!;
   let residentBytes = 0;
   for (const { sizeBytes, scales } of header.tensors.values()) residentBytes += sizeBytes + (scales?.sizeBytes ?? 0);
   return {
     architecture: g.architecture,
-    nLayers: g.nLayers,
+    nLayers: g.layers.length,
     dModel: g.dModel,
-    dFf: g.dFf,
-    nHeads: g.nHeads,
-    nKvHeads: g.nKvHeads,
+    dFf: widestFfn(g),
+    nHeads: attention.nHeads,
+    nKvHeads: attention.nKvHeads,
     vocabSize: g.vocabSize,
     contextLength: g.contextLength,
-    activation: g.activation,
+    activation: ffn.activation,
     dtype: weights.dtype,
     layout: weights.layout,
     strideBytes: weights.strideBytes,

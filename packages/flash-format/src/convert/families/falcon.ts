@@ -8,7 +8,16 @@
  * Source: transformers, models/falcon/{configuration_falcon,modeling_falcon}.py. Query, key and value are one matrix there; its rows stand
  * by key/value head: the head's queries, its key, its value.
  */
-import { assert, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import {
+  assert,
+  attentionBiases,
+  equalLayers,
+  type LayerGeometry,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  UnsupportedError,
+} from "@flashwick/core";
 import * as v from "valibot";
 import type { TensorShape } from "../../model-writer.js";
 import { isVectorName } from "../../resident-tensors.js";
@@ -69,13 +78,16 @@ export const falconFamily: CheckpointFamily = {
     if (!inLayer) return whole(tensor, modelNames(tensor.name));
     const [, layer, role] = inLayer;
     const fused = /^attn_([qkv])\.(weight|bias)$/.exec(role!);
-    if (fused) return fusedSource(layer!, fused[1] as "q" | "k" | "v", fused[2]!, geometry);
-    return whole(tensor, withAndWithoutPrefix(`h.${layer}.${layerName(role!, geometry)}`));
+    if (fused) return fusedSource(Number(layer), fused[1] as "q" | "k" | "v", fused[2]!, geometry);
+    return whole(tensor, withAndWithoutPrefix(`h.${layer}.${layerName(role!, geometry.layers[Number(layer)]!)}`));
   },
-  ffnSource: (layer, { dFf, dModel }) => ({
-    up: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_h_to_4h.weight`), shape: [dFf, dModel] },
-    down: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_4h_to_h.weight`), shape: [dModel, dFf] },
-  }),
+  ffnSource: (layer, { layers, dModel }) => {
+    const { dFf } = layers[layer]!.ffn;
+    return {
+      up: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_h_to_4h.weight`), shape: [dFf, dModel] },
+      down: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_4h_to_h.weight`), shape: [dModel, dFf] },
+    };
+  },
 };
 
 function readGeometry(document: unknown, where: string): ModelGeometry {
@@ -90,32 +102,45 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
     "CHECKPOINT_CONFIG",
   );
   checkSupported(config, where);
-  const parallelBlock = config.new_decoder_architecture || config.parallel_attn;
+  const norm: NormGeometry = { kind: "layer", epsilon: config.layer_norm_epsilon, weight: true, bias: true };
   return {
     architecture: "falcon",
-    nLayers,
     dModel,
-    dFf: config.ffn_hidden_size ?? 4 * dModel,
-    nHeads,
-    nKvHeads: kvHeads(config, nHeads),
-    headDim: dModel / nHeads,
     vocabSize: config.vocab_size,
     contextLength: config.max_position_embeddings,
-    embeddingDim: dModel,
-    activation: config.activation === "relu" ? "relu" : "gelu",
-    normBefore: true,
-    finalNorm: true,
-    normAffine: true,
-    normEpsilon: config.layer_norm_epsilon,
-    biases: config.bias,
-    tiedHead: config.tie_word_embeddings,
-    positions: config.alibi ? "alibi" : "rotary",
-    ropeTheta: config.alibi ? null : config.rope_theta,
-    parallelBlock,
-    ffnNorm: !parallelBlock || (config.new_decoder_architecture && config.num_ln_in_parallel_attn !== 1),
-    positionOffset: 0,
+    embedding: { dim: dModel, scale: 1, positions: null },
+    layers: equalLayers(nLayers, layerOf(config, nHeads, norm)),
+    finalNorm: norm,
+    head: { tied: config.tie_word_embeddings, bias: false },
     bosTokenId: config.bos_token_id,
     eosTokenId: config.eos_token_id,
+  };
+}
+
+function layerOf(config: FalconConfig, nHeads: number, norm: NormGeometry): LayerGeometry {
+  const headDim = config.hidden_size / nHeads;
+  const { alibi, bias, new_decoder_architecture: isNew } = config;
+  const parallel = isNew || config.parallel_attn;
+  const ffnNorm = !parallel || (isNew && config.num_ln_in_parallel_attn !== 1);
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads: kvHeads(config, nHeads), headDim },
+      scale: 1 / Math.sqrt(headDim),
+      biases: attentionBiases(bias),
+      queryKeyNorm: null,
+      rotary: alibi ? null : { theta: config.rope_theta, dims: headDim, pairs: "halves", scaling: null },
+      alibi,
+      windowTokens: null,
+    },
+    ffn: {
+      dFf: config.ffn_hidden_size ?? 4 * config.hidden_size,
+      gated: false,
+      activation: config.activation === "relu" ? "relu" : "gelu",
+      upActivation: "none",
+      biases: { gate: false, up: bias, down: bias },
+    },
+    norms: normsBefore(norm, ffnNorm ? norm : null),
+    parallel,
   };
 }
 
@@ -167,7 +192,7 @@ function modelNames(name: string): string[] {
   return withAndWithoutPrefix(rest);
 }
 
-function layerName(role: string, { parallelBlock, ffnNorm }: ModelGeometry): string {
+function layerName(role: string, { parallel, norms }: LayerGeometry): string {
   const norm = /^(attn|ffn)_norm\.(weight|bias)$/.exec(role);
   if (!norm) {
     const name = LAYER_NAMES[role];
@@ -175,14 +200,15 @@ function layerName(role: string, { parallelBlock, ffnNorm }: ModelGeometry): str
     return name;
   }
   const [, which, part] = norm;
-  const twoInParallel = parallelBlock && ffnNorm;
+  const twoInParallel = parallel && norms.beforeFfn !== null;
   if (which === "attn") return `${twoInParallel ? "ln_attn" : "input_layernorm"}.${part}`;
   return `${twoInParallel ? "ln_mlp" : "post_attention_layernorm"}.${part}`;
 }
 
 /** Rows of the fused matrix. */
-function fusedSource(layer: string, which: "q" | "k" | "v", part: string, geometry: ModelGeometry): WeightSource {
-  const { nHeads, nKvHeads, headDim, dModel } = geometry;
+function fusedSource(layer: number, which: "q" | "k" | "v", part: string, geometry: ModelGeometry): WeightSource {
+  const { dModel } = geometry;
+  const { nHeads, nKvHeads, headDim } = geometry.layers[layer]!.attention;
   const queries = nHeads / nKvHeads;
   const rows = Array.from({ length: nKvHeads }, (_, group): RowRange => {
     const first = group * (queries + 2) * headDim;

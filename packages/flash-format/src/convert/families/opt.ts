@@ -4,7 +4,16 @@
  * Source: transformers, models/opt/{configuration_opt,modeling_opt}.py. Defaults below are OPTConfig's; sizes have none here,
  * since a config.json without them is damaged rather than terse.
  */
-import { assert, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import {
+  assert,
+  attentionBiases,
+  equalLayers,
+  type LayerGeometry,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  UnsupportedError,
+} from "@flashwick/core";
 import * as v from "valibot";
 import type { TensorRole } from "../../model-file.js";
 import type { TensorShape } from "../../model-writer.js";
@@ -34,6 +43,8 @@ const optConfig = v.object({
   bos_token_id: tokenIdField(2),
   eos_token_id: tokenIdField(2),
 });
+
+type OptConfig = v.InferOutput<typeof optConfig>;
 
 /** Checkpoint name of each role, without the leading `model.` that some checkpoints have. */
 const MODEL_NAMES: Partial<Record<TensorRole, string>> = {
@@ -71,7 +82,8 @@ export const optFamily: CheckpointFamily = {
   residentSource(tensor, _geometry) {
     return { names: residentNames(tensor.name), shape: checkpointShape(tensor) };
   },
-  ffnSource(layer, { dFf, dModel }): { up: WeightSource; down: WeightSource } {
+  ffnSource(layer, { layers, dModel }): { up: WeightSource; down: WeightSource } {
+    const { dFf } = layers[layer]!.ffn;
     return {
       up: { names: withAndWithoutPrefix(`decoder.layers.${layer}.fc1.weight`), shape: [dFf, dModel] },
       down: { names: withAndWithoutPrefix(`decoder.layers.${layer}.fc2.weight`), shape: [dModel, dFf] },
@@ -90,32 +102,48 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
     where,
     "CHECKPOINT_CONFIG",
   );
+  const affine = config.layer_norm_elementwise_affine;
+  const norm: NormGeometry = { kind: "layer", epsilon: NORM_EPSILON, weight: affine, bias: affine };
   return {
     architecture: "opt",
-    nLayers: config.num_hidden_layers,
     dModel,
-    dFf: config.ffn_dim,
-    nHeads,
-    nKvHeads: nHeads,
-    headDim: dModel / nHeads,
     vocabSize: config.vocab_size,
     contextLength: config.max_position_embeddings,
-    embeddingDim: config.word_embed_proj_dim ?? dModel,
-    activation: "relu",
-    normBefore: config.do_layer_norm_before,
+    embedding: { dim: config.word_embed_proj_dim ?? dModel, scale: 1, positions: { offset: POSITION_OFFSET } },
+    layers: equalLayers(config.num_hidden_layers, layerOf(config, norm)),
     // OPTDecoder makes one only in the pre-norm form.
-    finalNorm: config.do_layer_norm_before && !config._remove_final_layer_norm,
-    normAffine: config.layer_norm_elementwise_affine,
-    normEpsilon: NORM_EPSILON,
-    biases: config.enable_bias,
-    tiedHead: config.tie_word_embeddings,
-    positions: "learned",
-    ropeTheta: null,
-    parallelBlock: false,
-    ffnNorm: true,
-    positionOffset: POSITION_OFFSET,
+    finalNorm: config.do_layer_norm_before && !config._remove_final_layer_norm ? norm : null,
+    head: { tied: config.tie_word_embeddings, bias: false },
     bosTokenId: config.bos_token_id,
     eosTokenId: config.eos_token_id,
+  };
+}
+
+function layerOf(config: OptConfig, norm: NormGeometry): LayerGeometry {
+  const nHeads = config.num_attention_heads;
+  const headDim = config.hidden_size / nHeads;
+  const bias = config.enable_bias;
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads: nHeads, headDim },
+      scale: 1 / Math.sqrt(headDim),
+      biases: attentionBiases(bias),
+      queryKeyNorm: null,
+      rotary: null,
+      alibi: false,
+      windowTokens: null,
+    },
+    ffn: {
+      dFf: config.ffn_dim,
+      gated: false,
+      activation: "relu",
+      upActivation: "none",
+      biases: { gate: false, up: bias, down: bias },
+    },
+    norms: config.do_layer_norm_before
+      ? normsBefore(norm, norm)
+      : { ...normsBefore(null, null), attentionSum: norm, ffnSum: norm },
+    parallel: false,
   };
 }
 
