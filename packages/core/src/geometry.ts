@@ -9,11 +9,11 @@
  *     parallel     x = beforeAttention(h)
  *                  h = h + afterAttention(attention(x)) + afterFfn(ffn(beforeFfn ? beforeFfn(h) : x))
  */
+import { type Activation, leavesZeros } from "./activation.js";
 import type { DType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
 export type Architecture = "opt" | "falcon";
-export type Activation = "relu" | "gelu";
 
 /**
  * A norm of rows of n elements:
@@ -217,7 +217,7 @@ export function hasUpBiases({ layers }: Pick<ModelGeometry, "layers">): boolean 
 
 /** Whether every layer leaves part of its neurons at exactly zero, so that these can be left out. */
 export function isSparse({ layers }: Pick<ModelGeometry, "layers">): boolean {
-  return layers.every(({ ffn }) => ffn.activation === "relu");
+  return layers.every(({ ffn }) => leavesZeros(ffn.activation));
 }
 
 /** A model's neurons as predictors, traces and statistics know them: `nLayers` layers of `dFf` each. */

@@ -1,3 +1,11 @@
+export {
+  ACTIVATIONS,
+  type Activation,
+  type ActivationFunction,
+  activationFunction,
+  isActive,
+  leavesZeros,
+} from "./activation.js";
 export { assert } from "./assert.js";
 export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";
 export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./byte-source.js";
@@ -19,7 +27,6 @@ export {
 export { eventLoopTurn } from "./event-loop.js";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from "./float16.js";
 export {
-  type Activation,
   type Architecture,
   type AttentionGeometry,
   attentionBiases,

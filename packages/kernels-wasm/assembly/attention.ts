@@ -2,17 +2,17 @@
  * `attention`: scores, softmax, mix of values, of a group of rows at a time: a row is one query of one head.
  *
  * Order of summation. Score: one f32x4 accumulator over the head's elements, four a step, sumLanes; plus ALiBi's bias, times the scale. Softmax: the sum of
- * exponentials in one f32x4 accumulator over the keys, four a step, sumLanes. Value: keys ascending, one product after the other; divided
- * by the sum at the end. A query never touches keys beyond its own position, so that nothing there, not even a NaN, can
- * reach it: four queries share the keys that all of them see, and each takes the rest alone.
+ * exponentials in one f32x4 accumulator over the keys, key j in lane j mod 4, sumLanes, then a sink's. Value: keys ascending, one product after the
+ * other; divided by the sum at the end. A query never touches keys beyond its own position or before its window, so that nothing there, not even a
+ * NaN, can reach it: four queries share the keys that all of them see, and each takes the rest alone.
  *
  * Pages lie anywhere, which costs what hardware prefetches of a contiguous area. So a group passes over all keys, then all values, in chunks of a few pages:
  * heads take turns in a chunk, as they are neighbours in a page, and before each chunk the next one is brought in (`touch`). Within a chunk rows are looked
  * up in groups of two or four where that keeps loops long, and groups never cross a page. Sums of values wait in `out` from one page or chunk to the next,
  * so their order stays that of the positions.
  *
- * Scratch holds the group's rows: scores, then weights, and the sum of exponentials behind them. The scaled query waits in its place in `out`, which is
- * written last.
+ * Scratch holds the group's rows: scores, then weights, from the page on in which the group's windows begin, and the sum of exponentials behind them. The
+ * scaled query waits in its place in `out`, which is written last.
  */
 import { addProduct, Half, HALF_FACTOR, load1, load4, loadTail, sumLanes, F16, F32 } from "./element";
 import { exp4 } from "./exponential";
@@ -38,9 +38,16 @@ function rowBytes(nKeys: usize): usize {
   return 4 * ((nKeys + 3) & ~3) + 16;
 }
 
+/** The first key that the query at `position` sees. @param window 0 for none. */
+@inline
+function firstKey(position: usize, window: usize): usize {
+  return window && position >= window ? position + 1 - window : 0;
+}
+
 export function attention(
   out: usize, q: usize, dtype: i32, pages: usize, offset: usize, nKvHeads: usize, headDim: usize, nHeads: usize,
-  scale: f32, slopes: usize, position: usize, nTokens: usize, scratch: usize, headBegin: usize, headEnd: usize,
+  scale: f32, slopes: usize, window: usize, sinks: usize, position: usize, nTokens: usize, scratch: usize, headBegin: usize,
+  headEnd: usize,
 ): void {
   const stride = padded(nHeads * headDim) * 4;
   for (let t: usize = 0; t < nTokens; t += GROUP_QUERIES) {
@@ -48,9 +55,9 @@ export function attention(
     const o = out + t * stride, i = q + t * stride;
     for (let head = headBegin; head < headEnd;) {
       const next = min<usize>(headEnd, head + GROUP_ROWS / tokens);
-      if (dtype == F32) attendGroup<f32>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, position + t, scratch);
-      else if (dtype == F16) attendGroup<Half>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, position + t, scratch);
-      else attendGroup<i8>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, position + t, scratch);
+      if (dtype == F32) attendGroup<f32>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
+      else if (dtype == F16) attendGroup<Half>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
+      else attendGroup<i8>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
       head = next;
     }
   }
@@ -63,10 +70,15 @@ export function attention(
 /** Heads [begin, end) of `tokens` queries at `position` and after: GROUP_ROWS rows at most. */
 function attendGroup<T>(
   out: usize, q: usize, stride: usize, tokens: usize, pages: usize, offset: usize, nKvHeads: usize, headDim: usize,
-  nHeads: usize, begin: usize, end: usize, scale: f32, slopes: usize, position: usize, scratch: usize,
+  nHeads: usize, begin: usize, end: usize, scale: f32, slopes: usize, window: usize, sinks: usize, position: usize,
+  scratch: usize,
 ): void {
   const nKeys = position + tokens;
-  const rowStride = rowBytes(nKeys);
+  // Where the group begins to look: the page of its first query's first key.
+  const from = firstKey(position, window) & ~(PAGE_TOKENS - 1);
+  const rowStride = rowBytes(nKeys - from);
+  // Key j of a row lies at 4 · j all the same.
+  const row0 = scratch - 4 * from;
   // Of a head's keys, or of its values, in a page.
   const headBytes = PAGE_TOKENS * headDim * sizeof<T>();
   const values = offset + nKvHeads * headBytes;
@@ -78,9 +90,9 @@ function attendGroup<T>(
   }
   const kvFirst = (begin * nKvHeads) / nHeads, kvCount = ((end - 1) * nKvHeads) / nHeads + 1 - kvFirst;
   // Positions to touch ahead of: all, or none.
-  const aheadOf = nKeys * nKvHeads * headDim * 2 * sizeof<T>() >= LEAST_TOUCHED_BYTES ? nKeys : 0;
+  const aheadOf = (nKeys - from) * nKvHeads * headDim * 2 * sizeof<T>() >= LEAST_TOUCHED_BYTES ? nKeys : 0;
   let touched: u32 = 0;
-  for (let j: usize = 0; j < nKeys; j += CHUNK_TOKENS) {
+  for (let j = from; j < nKeys; j += CHUNK_TOKENS) {
     for (let i = j + CHUNK_TOKENS; i < chunkEnd(j + CHUNK_TOKENS, aheadOf); i += PAGE_TOKENS) {
       const page = pageAt(pages, i);
       touched |= touch(page + offset + kvFirst * headBytes, kvCount * headBytes);
@@ -89,32 +101,36 @@ function attendGroup<T>(
         touched |= touch(page + valueScales + PAGE_TOKENS * kvFirst * 4, PAGE_TOKENS * kvCount * 4);
       }
     }
-    for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
+    for (let head = begin, rows = row0; head < end; head++, rows += tokens * rowStride) {
       const kvHead = (head * nKvHeads) / nHeads;
-      scoreChunk<T>(rows, rowStride, out + 4 * head * headDim, stride, tokens, pages, offset + kvHead * headBytes, headDim, position, j);
+      scoreChunk<T>(rows, rowStride, out + 4 * head * headDim, stride, tokens, pages, offset + kvHead * headBytes, headDim, window, position, j);
     }
   }
-  for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
+  for (let head = begin, rows = row0; head < end; head++, rows += tokens * rowStride) {
     const kvHead = (head * nKvHeads) / nHeads, scales = PAGE_TOKENS * kvHead * 4;
     const slope = slopes ? load<f32>(slopes + 4 * head) : 0;
+    const sink = sinks ? load<f32>(sinks + 4 * head) : -Infinity;
     for (let t: usize = 0; t < tokens; t++) {
-      softmax<T>(rows + t * rowStride, rowStride, position + t + 1, pages, keyScales + scales, valueScales + scales, scale, slope);
+      const row = rows + t * rowStride, query = position + t;
+      softmax<T>(
+        row, sumAt(row + 4 * from, rowStride), firstKey(query, window), query + 1, pages, keyScales + scales, valueScales + scales, scale, slope, sink,
+      );
       memory.fill(out + 4 * head * headDim + t * stride, 0, 4 * headDim);
     }
   }
-  for (let j: usize = 0; j < nKeys; j += CHUNK_TOKENS) {
+  for (let j = from; j < nKeys; j += CHUNK_TOKENS) {
     for (let i = j + CHUNK_TOKENS; i < chunkEnd(j + CHUNK_TOKENS, aheadOf); i += PAGE_TOKENS) {
       touched |= touch(pageAt(pages, i) + values + kvFirst * headBytes, kvCount * headBytes);
     }
-    for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
+    for (let head = begin, rows = row0; head < end; head++, rows += tokens * rowStride) {
       const kvHead = (head * nKvHeads) / nHeads;
-      mixChunk<T>(out + 4 * head * headDim, stride, rows, rowStride, tokens, pages, values + kvHead * headBytes, headDim, position, j);
+      mixChunk<T>(out + 4 * head * headDim, stride, rows, rowStride, tokens, pages, values + kvHead * headBytes, headDim, window, position, j);
     }
   }
   store<u32>(sumAt(scratch, rowStride) + 4, touched);
-  for (let head = begin, rows = scratch; head < end; head++, rows += tokens * rowStride) {
+  for (let head = begin, rows = row0; head < end; head++, rows += tokens * rowStride) {
     for (let t: usize = 0; t < tokens; t++) {
-      divide(out + 4 * head * headDim + t * stride, headDim, load<f32>(sumAt(rows + t * rowStride, rowStride)));
+      divide(out + 4 * head * headDim + t * stride, headDim, load<f32>(sumAt(rows + t * rowStride + 4 * from, rowStride)));
     }
   }
 }
@@ -141,30 +157,51 @@ function chunkEnd(j: usize, nKeys: usize): usize {
   return max<usize>(j, min<usize>(j + CHUNK_TOKENS, nKeys));
 }
 
+/** From where on four queries at `position` and after share keys of the chunk that begins at position j; even, and perhaps beyond its end. */
+@inline
+function sharedBegin(j: usize, position: usize, window: usize): usize {
+  return (max<usize>(j, firstKey(position + 3, window)) + 1) & ~1;
+}
+
 /** Scores of `tokens` queries of one head for its keys in the chunk that begins at position j. */
 function scoreChunk<T>(
   rows: usize, rowStride: usize, q: usize, stride: usize, tokens: usize, pages: usize, keys: usize, headDim: usize,
-  position: usize, j: usize,
+  window: usize, position: usize, j: usize,
 ): void {
   for (let t: usize = 0; t < tokens; t += 4) {
     const count = min<usize>(4, tokens - t);
-    const shared = count == 4 ? chunkEnd(j, position + t + 1) : j;
-    if (shared > j) scoreFour<T>(rows + t * rowStride, rowStride, q + t * stride, stride, pages, keys, headDim, j, shared);
+    const begin = sharedBegin(j, position + t, window);
+    const shared = count == 4 ? chunkEnd(j, position + t + 1) : 0;
+    if (shared > begin) scoreFour<T>(rows + t * rowStride, rowStride, q + t * stride, stride, pages, keys, headDim, begin, shared);
     for (let i = t; i < t + count; i++) {
-      scoreOne<T>(rows + i * rowStride, q + i * stride, pages, keys, headDim, shared, chunkEnd(j, position + i + 1));
+      const row = rows + i * rowStride, query = q + i * stride;
+      const first = max<usize>(j, firstKey(position + i, window)), end = chunkEnd(j, position + i + 1);
+      if (shared > begin) {
+        scoreOne<T>(row, query, pages, keys, headDim, first, begin);
+        scoreOne<T>(row, query, pages, keys, headDim, shared, end);
+      } else {
+        scoreOne<T>(row, query, pages, keys, headDim, first, end);
+      }
     }
   }
 }
 
-/** Adds to `tokens` outputs of one head its weighted values in the chunk that begins at position j. */
+/** Adds to `tokens` outputs of one head its weighted values in the chunk that begins at position j, ascending. */
 function mixChunk<T>(
   out: usize, stride: usize, rows: usize, rowStride: usize, tokens: usize, pages: usize, values: usize, headDim: usize,
-  position: usize, j: usize,
+  window: usize, position: usize, j: usize,
 ): void {
   for (let t: usize = 0; t < tokens; t += 4) {
     const count = min<usize>(4, tokens - t);
-    const shared = count == 4 ? chunkEnd(j, position + t + 1) : j;
-    if (shared > j) mixFour<T>(out + t * stride, stride, rows + t * rowStride, rowStride, pages, values, headDim, j, shared);
+    const begin = sharedBegin(j, position + t, window);
+    const shared = count == 4 ? chunkEnd(j, position + t + 1) : 0;
+    const isShared = shared > begin;
+    for (let i = t; i < t + count; i++) {
+      const first = max<usize>(j, firstKey(position + i, window)), end = chunkEnd(j, position + i + 1);
+      mixOne<T>(out + i * stride, rows + i * rowStride, pages, values, headDim, first, isShared ? begin : end);
+    }
+    if (!isShared) continue;
+    mixFour<T>(out + t * stride, stride, rows + t * rowStride, rowStride, pages, values, headDim, begin, shared);
     for (let i = t; i < t + count; i++) {
       mixOne<T>(out + i * stride, rows + i * rowStride, pages, values, headDim, shared, chunkEnd(j, position + i + 1));
     }
@@ -269,40 +306,46 @@ function scoreFour<T>(
 
 /**
  * Sums become weights: e^(score − largest), times what the stored values need (int8: their scale; half: 2^112, exact for
- * weights up to 1). Leaves the sum of the exponentials behind them.
+ * weights up to 1). The sum of the exponentials goes to `sumPtr`. Of keys [first, n); lanes beside them weigh nothing.
+ *
+ * @param sink A score without a value; -Infinity for none.
  */
 function softmax<T>(
-  scores: usize, rowStride: usize, n: usize, pages: usize, keyScales: usize, valueScales: usize, scale: f32, slope: f32,
+  scores: usize, sumPtr: usize, first: usize, n: usize, pages: usize, keyScales: usize, valueScales: usize, scale: f32,
+  slope: f32, sink: f32,
 ): void {
+  const begin = first & ~3;
+  for (let j = begin; j < first; j++) store<f32>(scores + 4 * j, -Infinity);
   for (let j = n; j & 3; j++) store<f32>(scores + 4 * j, -Infinity);
-  const largest = scaleScores<T>(scores, n, pages, keyScales, scale, slope);
+  const largest = max<f32>(scaleScores<T>(scores, first, n, pages, keyScales, scale, slope), sink);
   const m = f32x4.splat(largest);
   let sum = f32x4.splat(0);
-  for (let j: usize = 0; j < n; j += 4) {
+  for (let j = begin; j < n; j += 4) {
     const e = exp4(f32x4.sub(v128.load(scores + 4 * j), m));
     sum = f32x4.add(sum, e);
     v128.store(scores + 4 * j, e);
   }
   if (sizeof<T>() == 1) {
-    multiplyByScales(scores, n, pages, valueScales);
+    multiplyByScales(scores, first, n, pages, valueScales);
   } else if (sizeof<T>() == 2) {
     const factor = f32x4.splat(HALF_FACTOR);
-    for (let j: usize = 0; j < n; j += 4) v128.store(scores + 4 * j, f32x4.mul(v128.load(scores + 4 * j), factor));
+    for (let j = begin; j < n; j += 4) v128.store(scores + 4 * j, f32x4.mul(v128.load(scores + 4 * j), factor));
   }
-  store<f32>(sumAt(scores, rowStride), sumLanes(sum));
+  store<f32>(sumPtr, sumLanes(sum) + f32x4.extract_lane(exp4(f32x4.splat(sink - largest)), 0));
 }
 
-/** Brings sums to scores and returns the largest; NaN if any is. */
-function scaleScores<T>(scores: usize, n: usize, pages: usize, keyScales: usize, scale: f32, slope: f32): f32 {
-  if (sizeof<T>() == 1) multiplyByScales(scores, n, pages, keyScales);
+/** Brings the sums of keys [first, n) to scores and returns the largest; NaN if any is. */
+function scaleScores<T>(scores: usize, first: usize, n: usize, pages: usize, keyScales: usize, scale: f32, slope: f32): f32 {
+  const begin = first & ~3;
+  if (sizeof<T>() == 1) multiplyByScales(scores, first, n, pages, keyScales);
   let back = f32x4.splat(sizeof<T>() == 2 ? HALF_SUM_FACTOR : 1);
   const factor = f32x4.splat(scale);
   if (slope != 0) {
-    addAlibi(scores, n, back, slope);
+    addAlibi(scores, begin, n, back, slope);
     back = f32x4.splat(1);
   }
   let largest = f32x4.splat(-Infinity);
-  for (let j: usize = 0; j < n; j += 4) {
+  for (let j = begin; j < n; j += 4) {
     const s = f32x4.mul(f32x4.mul(v128.load(scores + 4 * j), back), factor);
     largest = f32x4.max(largest, s);
     v128.store(scores + 4 * j, s);
@@ -313,20 +356,26 @@ function scaleScores<T>(scores: usize, n: usize, pages: usize, keyScales: usize,
   );
 }
 
-/** values[j] *= scale of position j, for j < n. */
-function multiplyByScales(values: usize, n: usize, pages: usize, scales: usize): void {
-  let j: usize = 0;
+/** values[j] *= scale of position j, for first ≤ j < n. */
+function multiplyByScales(values: usize, first: usize, n: usize, pages: usize, scales: usize): void {
+  let j = first;
+  for (; j < n && j & 3; j++) multiplyByScale(values + 4 * j, rowAt(pages, scales, j, 4));
   for (; j + 4 <= n; j += 4) v128.store(values + 4 * j, f32x4.mul(v128.load(values + 4 * j), v128.load(rowAt(pages, scales, j, 4))));
-  for (; j < n; j++) store<f32>(values + 4 * j, load<f32>(values + 4 * j) * load<f32>(rowAt(pages, scales, j, 4)));
+  for (; j < n; j++) multiplyByScale(values + 4 * j, rowAt(pages, scales, j, 4));
 }
 
-/** scores[j] = scores[j] · back + bf16(slope · bf16(j)). */
-function addAlibi(scores: usize, n: usize, back: v128, slope: f32): void {
+@inline
+function multiplyByScale(value: usize, scale: usize): void {
+  store<f32>(value, load<f32>(value) * load<f32>(scale));
+}
+
+/** scores[j] = scores[j] · back + bf16(slope · bf16(j)), begin ≤ j < n in fours. @param begin A multiple of 4. */
+function addAlibi(scores: usize, begin: usize, n: usize, back: v128, slope: f32): void {
   const slopes = f32x4.splat(slope), step = f32x4.splat(4);
-  let position = f32x4(0, 1, 2, 3);
-  for (const end = scores + 4 * n; scores < end; scores += 16) {
+  let position = f32x4.add(f32x4.splat(<f32>begin), f32x4(0, 1, 2, 3));
+  for (let j = begin; j < n; j += 4) {
     const bias = roundToBrain4(f32x4.mul(slopes, roundToBrain4(position)));
-    v128.store(scores, f32x4.add(f32x4.mul(v128.load(scores), back), bias));
+    v128.store(scores + 4 * j, f32x4.add(f32x4.mul(v128.load(scores + 4 * j), back), bias));
     position = f32x4.add(position, step);
   }
 }

@@ -1,4 +1,4 @@
-/** `add`, `relu`, `zero`, `selectAbove`. */
+/** `add`, `relu`, `scale`, `zero`, `selectAbove`. */
 
 export function add(out: usize, x: usize, count: usize): void {
   for (const end = out + 4 * count; out < end; out += 16) {
@@ -10,6 +10,11 @@ export function add(out: usize, x: usize, count: usize): void {
 /** NaN stays NaN. */
 export function relu(x: usize, count: usize): void {
   for (const end = x + 4 * count; x < end; x += 16) v128.store(x, f32x4.max(v128.load(x), f32x4.splat(0)));
+}
+
+export function scale(x: usize, count: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (const end = x + 4 * count; x < end; x += 16) v128.store(x, f32x4.mul(v128.load(x), f));
 }
 
 export function zero(out: usize, count: usize): void {

@@ -26,6 +26,8 @@ const TABLE: usize = memory.data<f32>([
   0.70710678118654752, 0.5,
   -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
   0.17087277,
+  // 33: 2 · √(2/π), and its product with 0.044715.
+  1.5957691216057308, 0.0713548162726009,
 ], 16);
 
 @inline
@@ -79,4 +81,22 @@ export function gelu4(x: v128): v128 {
   const beyond = f32x4.mul(f32x4.mul(t, entry(22)), exp4(f32x4.sub(p, f32x4.mul(z, z))));
   const below = v128.bitselect(beyond, f32x4.sub(entry(12), beyond), f32x4.lt(x, f32x4.splat(0)));
   return f32x4.mul(x, below);
+}
+
+/** σ(z) = 1 / (1 + e^−z), from e^−|z|, which cannot overflow. */
+@inline
+function sigmoid4(z: v128): v128 {
+  const e = exp4(f32x4.neg(f32x4.abs(z)));
+  const inverse = f32x4.div(entry(12), f32x4.add(entry(12), e));
+  return v128.bitselect(f32x4.mul(e, inverse), inverse, f32x4.lt(z, f32x4.splat(0)));
+}
+
+/** silu(x) = x · σ(x). */
+export function silu4(x: v128): v128 {
+  return f32x4.mul(x, sigmoid4(x));
+}
+
+/** ½x · (1 + tanh(u)) = x · σ(2u), u = √(2/π) · (x + 0.044715 x³). */
+export function geluTanh4(x: v128): v128 {
+  return f32x4.mul(x, sigmoid4(f32x4.mul(x, addProduct(entry(33), entry(34), f32x4.mul(x, x)))));
 }

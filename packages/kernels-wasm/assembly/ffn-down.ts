@@ -21,16 +21,15 @@ import { joinEvenOdd, padded, splitEvenOdd } from "./vector";
 const BLOCK_BYTES: usize = 256 * 1024;
 const HALF_ACT_LIMIT: f32 = 32768;
 
+/** @param down, scales Where slot 0 has its down column, and that column's scale. */
 export function ffnDown(
-  out: usize, act: usize, dtype: i32, base: usize, stride: usize, downOffset: usize, scalesOffset: usize, dModel: usize,
-  slots: usize, n: usize, nTokens: usize, colBegin: usize, colEnd: usize,
+  out: usize, act: usize, dtype: i32, down: usize, stride: usize, scales: usize, dModel: usize, slots: usize,
+  n: usize, nTokens: usize, colBegin: usize, colEnd: usize,
 ): void {
   const at = out + 4 * colBegin;
   const outStride = padded(dModel) * 4;
   if (colBegin >= colEnd) return;
   const cols = colEnd - colBegin;
-  const down = base + downOffset;
-  const scales = base + scalesOffset + 4;
   if (dtype == F32) tokens<f32>(at, outStride, act, down + 4 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == F16) tokens<Half>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == BF16) tokens<Brain>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);

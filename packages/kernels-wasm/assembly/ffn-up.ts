@@ -1,45 +1,79 @@
-/** `ffnUp`: activations of the neurons in chosen slots. */
+/**
+ * `ffnUp`: activations of the neurons in chosen slots.
+ *
+ * Gated neurons are taken in blocks: products of their gate rows go to `act`, those of their up rows to scratch, in front of the vectors, and meet there.
+ * Each product is that of a row by itself (row-product.ts), so blocks change no bit.
+ */
+import { activateRange, gate } from "./activation";
 import { F16, INT8 } from "./element";
-import { gelu4 } from "./exponential";
 import { products } from "./linear";
 import { HALF_SUM_FACTOR, padded, prepareVectors, vectorScale } from "./vector";
 
-/** @param gelu 0: relu; 1: gelu. */
+/** Gated neurons of a block: groups of twelve (row-product.ts), whole cache lines. ../src/scratch-sizes.ts has it, too. */
+const GATED_BLOCK: usize = 240;
+
+/** @param up, scales Where slot 0 has its up row, and that row's scale; @param kind, threshold Of activation.ts. */
 export function ffnUp(
-  act: usize, x: usize, dtype: i32, base: usize, stride: usize, scalesOffset: usize, dModel: usize, bias: usize,
-  slots: usize, n: usize, nTokens: usize, gelu: i32, scratch: usize, begin: usize, end: usize,
+  act: usize, x: usize, dtype: i32, up: usize, stride: usize, scales: usize, dModel: usize, bias: usize,
+  slots: usize, n: usize, nTokens: usize, kind: i32, threshold: f32, scratch: usize, begin: usize, end: usize,
 ): void {
   const actStride = padded(n) * 4;
   if (begin < end) {
     const vectors = prepareVectors(scratch, x, dtype, dModel, nTokens);
-    products(dtype, act, actStride, vectors, nTokens, base, stride, slots, begin, end, dModel);
+    products(dtype, act, actStride, vectors, nTokens, up, stride, slots, begin, end, dModel);
   }
+  finishSums(act, actStride, nTokens, dtype, scratch, scales, stride, bias, slots, begin, end);
   for (let t: usize = 0; t < nTokens; t++) {
     const at = act + t * actStride;
-    const factor = dtype == F16 ? HALF_SUM_FACTOR : dtype == INT8 ? vectorScale(scratch, t) : 1;
-    const upScales = dtype == INT8 ? base + scalesOffset : 0;
-    for (let i = begin; i < end; i++) finishSum(at + 4 * i, factor, upScales, stride, bias, load<u32>(slots + 4 * i));
-    if (gelu) geluRange(at + 4 * begin, at + 4 * end);
-    else reluRange(at + 4 * begin, at + 4 * end);
+    activateRange(at + 4 * begin, at + 4 * end, kind, threshold);
     if (end == n) memory.fill(at + 4 * n, 0, actStride - 4 * n);
   }
 }
 
-/** Scale and bias of one neuron; `upScales` is where slot 0 has its scale, 0 for none. */
+/** @param gateBase, upBase Where slot 0 has its rows; `scales` where it has its gate's scale, the up row's behind it. */
+export function ffnUpGated(
+  act: usize, x: usize, dtype: i32, gateBase: usize, upBase: usize, stride: usize, scales: usize, dModel: usize,
+  gateBias: usize, upBias: usize, slots: usize, n: usize, nTokens: usize, kind: i32, threshold: f32, upRelu: i32,
+  scratch: usize, begin: usize, end: usize,
+): void {
+  const actStride = padded(n) * 4;
+  const upStride: usize = 4 * GATED_BLOCK;
+  const rest = scratch + upStride * nTokens;
+  const vectors = begin < end ? prepareVectors(rest, x, dtype, dModel, nTokens) : 0;
+  for (let i = begin; i < end; i += GATED_BLOCK) {
+    const next = min<usize>(i + GATED_BLOCK, end);
+    // Element j of the block's first neuron lies at j · 4, as in act.
+    const up = scratch - 4 * i;
+    products(dtype, act, actStride, vectors, nTokens, gateBase, stride, slots, i, next, dModel);
+    products(dtype, up, upStride, vectors, nTokens, upBase, stride, slots, i, next, dModel);
+    finishSums(act, actStride, nTokens, dtype, rest, scales, stride, gateBias, slots, i, next);
+    finishSums(up, upStride, nTokens, dtype, rest, scales + 4, stride, upBias, slots, i, next);
+    for (let t: usize = 0; t < nTokens; t++) {
+      const at = act + t * actStride + 4 * i;
+      gate(at, at, scratch + t * upStride, next - i, kind, threshold, upRelu);
+    }
+  }
+  if (end == n) for (let t: usize = 0; t < nTokens; t++) memory.fill(act + t * actStride + 4 * n, 0, actStride - 4 * n);
+}
+
+/** Products of rows become sums: times their scales, plus their biases. @param scales Where slot 0 has its own. */
+function finishSums(
+  sums: usize, sumStride: usize, nTokens: usize, dtype: i32, scratch: usize, scales: usize, stride: usize, bias: usize,
+  slots: usize, begin: usize, end: usize,
+): void {
+  const rowScales = dtype == INT8 ? scales : 0;
+  for (let t: usize = 0; t < nTokens; t++) {
+    const factor = dtype == F16 ? HALF_SUM_FACTOR : dtype == INT8 ? vectorScale(scratch, t) : 1;
+    const at = sums + t * sumStride;
+    for (let i = begin; i < end; i++) finishSum(at + 4 * i, factor, rowScales, stride, bias, load<u32>(slots + 4 * i));
+  }
+}
+
+/** Scale and bias of one neuron; `rowScales` is where slot 0 has its scale, 0 for none. */
 @inline
-function finishSum(p: usize, factor: f32, upScales: usize, stride: usize, bias: usize, slot: usize): void {
-  if (upScales) factor *= load<f32>(upScales + slot * stride);
+function finishSum(p: usize, factor: f32, rowScales: usize, stride: usize, bias: usize, slot: usize): void {
+  if (rowScales) factor *= load<f32>(rowScales + slot * stride);
   let sum = load<f32>(p) * factor;
   if (bias) sum += load<f32>(bias + 4 * slot);
   store<f32>(p, sum);
-}
-
-function reluRange(p: usize, end: usize): void {
-  for (; p + 16 <= end; p += 16) v128.store(p, f32x4.max(v128.load(p), f32x4.splat(0)));
-  for (; p < end; p += 4) store<f32>(p, max<f32>(load<f32>(p), 0));
-}
-
-function geluRange(p: usize, end: usize): void {
-  for (; p + 16 <= end; p += 16) v128.store(p, gelu4(v128.load(p)));
-  for (; p < end; p += 4) store<f32>(p, f32x4.extract_lane(gelu4(f32x4.splat(load<f32>(p))), 0));
 }

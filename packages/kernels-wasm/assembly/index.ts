@@ -1,16 +1,17 @@
 /** The module's exports; src/wasm-module.ts declares their types for TypeScript. */
 import { fillTables } from "./crc32c";
 
+export { gate } from "./activation";
 export { attention } from "./attention";
 export { crc32c, crc32cSlots } from "./crc32c";
-export { add, relu, selectAbove, zero } from "./elementwise";
+export { add, relu, scale, selectAbove, zero } from "./elementwise";
 export { ffnDown } from "./ffn-down";
-export { ffnUp } from "./ffn-up";
+export { ffnUp, ffnUpGated } from "./ffn-up";
 export { decodeF16, encodeF16 } from "./float16";
 export { gemm, gemmTransposed } from "./gemm";
 export { storeKv } from "./kv-cache";
 export { gatherRow, linear } from "./linear";
-export { layerNorm } from "./norm";
+export { layerNorm, normHeads, rmsNorm } from "./norm";
 export { readLoop } from "./read-loop";
 export { rotate } from "./rotary";
 export { adamW, crossEntropyGradient, reluGradient } from "./training";

@@ -9,7 +9,7 @@
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
+import { activationFunction, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
 import { Arena } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase, titleOf } from "@flashwick/kernels/conformance";
 import { createReadLoop, createWasmKernels } from "../dist/index.js";
@@ -20,6 +20,9 @@ const { values: options } = parseArgs({
 const MiB = 1024 * 1024;
 const WEIGHT_BYTES = Number(options.mib) * MiB;
 const ELEMENT_BYTES = { f32: 4, f16: 2, bf16: 2, int8: 1 };
+const RELU = activationFunction("relu");
+/** Records without a gate. */
+const PARTS = { upOffsetBytes: 0, gate: null };
 /** Each row runs at least this often and this long. */
 const REPEATS = 7;
 const LEAST_MS = 300;
@@ -147,7 +150,16 @@ function benchFfn(dtype, dModel) {
   const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
   const slotCount = Math.floor(WEIGHT_BYTES / strideBytes);
   const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
-  const matrix = { dtype, base: weights, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: 0 };
+  const matrix = {
+    dtype,
+    base: weights,
+    strideBytes,
+    ...PARTS,
+    downOffsetBytes: rowBytes,
+    scalesOffsetBytes,
+    dModel,
+    bias: 0,
+  };
   const x = arena.allocate(4 * dModel);
   arena.f32(x, dModel).fill(0.5);
   const out = arena.allocate(4 * dModel);
@@ -170,7 +182,7 @@ function benchFfn(dtype, dModel) {
     }
     const up = timeAndRead((run) => {
       choose(run);
-      kernels.ffnUp(act, x, matrix, slots, n, 1, "relu", scratch);
+      kernels.ffnUp(act, x, matrix, slots, n, 1, RELU, scratch);
     }, WEIGHT_BYTES);
     report({ kernel: `ffnUp ${dtype}`, shape, bytes, ...up });
     arena.f32(act, n).fill(0.5);
@@ -190,7 +202,16 @@ function benchFfnBatch(dtype, dModel, nTokens) {
   const rowBytes = dModel * ELEMENT_BYTES[dtype];
   const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
   const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
-  const matrix = { dtype, base: weights, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: 0 };
+  const matrix = {
+    dtype,
+    base: weights,
+    strideBytes,
+    ...PARTS,
+    downOffsetBytes: rowBytes,
+    scalesOffsetBytes,
+    dModel,
+    bias: 0,
+  };
   const [x, out] = [arena.allocate(4 * dModel * nTokens), arena.allocate(4 * dModel * nTokens)];
   arena.f32(x, dModel * nTokens).fill(0.5);
   const act = arena.allocate(4 * n * nTokens);
@@ -199,7 +220,7 @@ function benchFfnBatch(dtype, dModel, nTokens) {
   const scratch = arena.allocate(kernels.scratchBytes(dModel, nTokens));
   const shape = `${n} neurons, d ${dModel} x ${nTokens}`;
   const flop = 2 * n * dModel * nTokens;
-  const upMs = time(() => kernels.ffnUp(act, x, matrix, slots, n, nTokens, "relu", scratch));
+  const upMs = time(() => kernels.ffnUp(act, x, matrix, slots, n, nTokens, RELU, scratch));
   report({ kernel: `ffnUp ${dtype}`, shape, ms: upMs, flop });
   arena.f32(act, n * nTokens).fill(0.5);
   report({

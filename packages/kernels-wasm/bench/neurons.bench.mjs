@@ -10,6 +10,7 @@
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { activationFunction } from "@flashwick/core";
 import { Arena } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase } from "@flashwick/kernels/conformance";
 
@@ -27,6 +28,7 @@ const WEIGHT_BYTES = 192 * 2 ** 20;
 const LAYERS = 4;
 const NAMED_SHARE = 0.12;
 const ELEMENT_BYTES = { int8: 1, f16: 2, f32: 4 };
+const RELU = activationFunction("relu");
 /** Rows of a product with one vector, and with several. */
 const ROWS = { one: 2048, several: 512 };
 const TOKENS = [1, 2, 4, 8, 16];
@@ -109,9 +111,9 @@ function neurons(dtype, name, nTokens) {
   let call = 0;
   const run = () => {
     const base = weights + (call % LAYERS) * slotCount * strideBytes;
-    const matrix = { ...layout, base, dModel: COLS, bias: 0 };
+    const matrix = { ...layout, base, upOffsetBytes: 0, dModel: COLS, bias: 0, gate: null };
     arena.u32(slots, n).set(chosen[call++ % chosen.length]);
-    if (name !== "ffnDown") kernels.ffnUp(act, x, matrix, slots, n, nTokens, "relu", scratch);
+    if (name !== "ffnDown") kernels.ffnUp(act, x, matrix, slots, n, nTokens, RELU, scratch);
     if (name !== "ffnUp") kernels.ffnDown(out, name === "ffnDown" ? ones : act, matrix, slots, n, nTokens);
   };
   return { name, dtype, nTokens, bytes: n * rowBytes * (name === "neurons" ? 2 : 1), run };

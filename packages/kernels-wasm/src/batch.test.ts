@@ -39,6 +39,8 @@ describe("neurons in groups of twelve, four and one", () => {
       { ...shape, check: "ranges", dModel: 112, nTokens: 1, activation: "gelu" },
       { ...shape, check: "waves", dModel: 80, nTokens: 1, activation: "gelu" },
       { ...shape, check: "zeros", dModel: 112, nTokens: 1 },
+      { ...shape, check: "batch", dModel: 80, nTokens: 7, gated: "none", activation: "silu", slotCount: 500, n: 491 },
+      { ...shape, check: "ranges", dModel: 72, nTokens: 1, gated: "relu", slotCount: 500, n: 491 },
     ];
   });
   for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());

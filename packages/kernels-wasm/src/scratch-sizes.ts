@@ -13,15 +13,18 @@ const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
 const GROUP_ROWS = 16;
 const ROW_SUM_BYTES = 16;
+/** `GATED_BLOCK` of assembly/ffn-up.ts: products of so many up rows with each vector wait for their gates. */
+const GATED_BLOCK = 240;
 /** Threads write no cache line together. */
 const CACHE_LINE_BYTES = 64;
 
 /** Of one thread. */
-export const WASM_SCRATCH: ScratchSizes = { scratchBytes, attentionScratchBytes };
+export const WASM_SCRATCH: ScratchSizes = { scratchBytes, gatedScratchBytes, attentionScratchBytes };
 
 /** Of one of several threads: whole cache lines. */
 export const THREAD_SCRATCH: ScratchSizes = {
   scratchBytes: (cols, nTokens) => roundUp(scratchBytes(cols, nTokens), CACHE_LINE_BYTES),
+  gatedScratchBytes: (cols, nTokens) => roundUp(gatedScratchBytes(cols, nTokens), CACHE_LINE_BYTES),
   attentionScratchBytes: (capacityTokens) => roundUp(attentionScratchBytes(capacityTokens), CACHE_LINE_BYTES),
 };
 
@@ -30,6 +33,7 @@ export function poolScratch(threads: number): ScratchSizes {
   if (threads === 1) return WASM_SCRATCH;
   return {
     scratchBytes: (cols, nTokens) => threads * THREAD_SCRATCH.scratchBytes(cols, nTokens),
+    gatedScratchBytes: (cols, nTokens) => threads * THREAD_SCRATCH.gatedScratchBytes(cols, nTokens),
     attentionScratchBytes: (capacityTokens) => threads * THREAD_SCRATCH.attentionScratchBytes(capacityTokens),
   };
 }
@@ -40,6 +44,10 @@ function scratchBytes(cols: number, nTokens: number): number {
   const scaleBytes = roundUp(4 * nTokens, 16);
   if (nTokens < BATCH_TOKENS) return scaleBytes + 4 * width * nTokens;
   return scaleBytes + 4 * width * roundUp(nTokens, 4) + SUMS_BYTES + 4 * width * PANEL_ROWS;
+}
+
+function gatedScratchBytes(cols: number, nTokens: number): number {
+  return 4 * GATED_BLOCK * nTokens + scratchBytes(cols, nTokens);
 }
 
 function attentionScratchBytes(capacityTokens: number): number {

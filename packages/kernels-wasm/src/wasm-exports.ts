@@ -18,19 +18,43 @@ export interface WasmExports {
     rowBegin: number,
     rowEnd: number,
   ): void;
+  /** Pointers of rows, columns and scales are those of slot 0. */
   ffnUp(
     act: Ptr,
     x: Ptr,
     dtype: number,
-    base: Ptr,
+    upBase: Ptr,
     strideBytes: number,
-    scalesOffsetBytes: number,
+    scales: Ptr,
     dModel: number,
     bias: Ptr,
     slots: Ptr,
     n: number,
     nTokens: number,
-    gelu: number,
+    activation: number,
+    threshold: number,
+    scratch: Ptr,
+    begin: number,
+    end: number,
+  ): void;
+  ffnUpGated(
+    act: Ptr,
+    x: Ptr,
+    dtype: number,
+    gateBase: Ptr,
+    upBase: Ptr,
+    strideBytes: number,
+    /** Of the gate rows; those of the up rows are 4 bytes behind them. */
+    scales: Ptr,
+    dModel: number,
+    gateBias: Ptr,
+    upBias: Ptr,
+    slots: Ptr,
+    n: number,
+    nTokens: number,
+    activation: number,
+    threshold: number,
+    upRelu: number,
     scratch: Ptr,
     begin: number,
     end: number,
@@ -39,10 +63,9 @@ export interface WasmExports {
     out: Ptr,
     act: Ptr,
     dtype: number,
-    base: Ptr,
+    downBase: Ptr,
     strideBytes: number,
-    downOffsetBytes: number,
-    scalesOffsetBytes: number,
+    scales: Ptr,
     dModel: number,
     slots: Ptr,
     n: number,
@@ -51,6 +74,19 @@ export interface WasmExports {
     colEnd: number,
   ): void;
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void;
+  rmsNorm(out: Ptr, x: Ptr, weight: Ptr, n: number, nTokens: number, epsilon: number): void;
+  normHeads(
+    x: Ptr,
+    kind: number,
+    weight: Ptr,
+    bias: Ptr,
+    epsilon: number,
+    nHeads: number,
+    headDim: number,
+    nTokens: number,
+  ): void;
+  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: number, threshold: number, upRelu: number): void;
+  scale(x: Ptr, count: number, factor: number): void;
   add(out: Ptr, x: Ptr, count: number): void;
   relu(x: Ptr, count: number): void;
   zero(out: Ptr, count: number): void;
@@ -66,7 +102,17 @@ export interface WasmExports {
     position: number,
     nTokens: number,
   ): void;
-  rotate(x: Ptr, cos: Ptr, sin: Ptr, headDim: number, nHeads: number, position: number, nTokens: number): void;
+  rotate(
+    x: Ptr,
+    cos: Ptr,
+    sin: Ptr,
+    headDim: number,
+    dims: number,
+    neighbours: number,
+    nHeads: number,
+    position: number,
+    nTokens: number,
+  ): void;
   attention(
     out: Ptr,
     q: Ptr,
@@ -78,6 +124,8 @@ export interface WasmExports {
     nHeads: number,
     scale: number,
     slopes: Ptr,
+    windowTokens: number,
+    sinks: Ptr,
     position: number,
     nTokens: number,
     scratch: Ptr,

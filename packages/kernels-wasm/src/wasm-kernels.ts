@@ -2,10 +2,11 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { assert, type DType, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
+import { type Activation, assert, type DType, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
   ARENA_RESERVED_BYTES,
   type Arena,
+  type HeadNorm,
   type KernelFactory,
   type KvDType,
   kernelFactory,
@@ -19,6 +20,17 @@ import { wasmModule } from "./wasm-module.js";
 
 /** As in assembly/element.ts. */
 const DTYPE_CODE: Readonly<Record<DType | KvDType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
+/** As in assembly/activation.ts. */
+const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
+  relu: 0,
+  relu2: 1,
+  fatrelu: 2,
+  silu: 3,
+  gelu: 4,
+  "gelu-tanh": 5,
+};
+/** As in assembly/norm.ts. */
+const NORM_CODE: Readonly<Record<HeadNorm["kind"], number>> = { layer: 0, rms: 1 };
 
 /**
  * The SIMD kernels over an arena, shared or not. Each thread makes its own over the same arena.
@@ -47,26 +59,46 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       wasm.linear(out, x, code, data, scales, rows, cols, bias, nTokens, scratch, rowBegin, rowEnd);
     },
     ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
-      const { base, strideBytes, scalesOffsetBytes, dModel, bias } = matrix;
+      const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, dModel, bias, gate } = matrix;
       assert(matrix.dtype !== "int8" || dModel <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
       const code = DTYPE_CODE[matrix.dtype];
-      const gelu = activation === "gelu" ? 1 : 0;
-      // biome-ignore format: one line a group of operands
-      wasm.ffnUp(
-        act, x, code, base, strideBytes, scalesOffsetBytes, dModel, bias,
-        slots, n, nTokens, gelu, scratch, begin, end,
-      );
+      const { kind, threshold, up } = activation;
+      const [upBase, scales] = [base + upOffsetBytes, base + scalesOffsetBytes];
+      if (gate === null) {
+        // biome-ignore format: one line a group of operands
+        wasm.ffnUp(
+          act, x, code, upBase, strideBytes, scales, dModel, bias,
+          slots, n, nTokens, ACTIVATION_CODE[kind], threshold, scratch, begin, end,
+        );
+      } else {
+        // biome-ignore format: one line a group of operands
+        wasm.ffnUpGated(
+          act, x, code, base + gate.offsetBytes, upBase, strideBytes, scales, dModel, gate.bias, bias,
+          slots, n, nTokens, ACTIVATION_CODE[kind], threshold, up === "relu" ? 1 : 0, scratch, begin, end,
+        );
+      }
     },
     ffnDown(out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) {
       const { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel } = matrix;
       const code = DTYPE_CODE[matrix.dtype];
+      // The last of a slot's scales.
+      const scales = base + scalesOffsetBytes + (matrix.gate ? 8 : 4);
       // biome-ignore format: one line a group of operands
       wasm.ffnDown(
-        out, act, code, base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel,
+        out, act, code, base + downOffsetBytes, strideBytes, scales, dModel,
         slots, n, nTokens, colBegin, colEnd,
       );
     },
     layerNorm: (out, x, weight, bias, n, nTokens, epsilon) => wasm.layerNorm(out, x, weight, bias, n, nTokens, epsilon),
+    rmsNorm: (out, x, weight, n, nTokens, epsilon) => wasm.rmsNorm(out, x, weight, n, nTokens, epsilon),
+    normHeads(x, { kind, weight, bias, epsilon }, nHeads, headDim, nTokens) {
+      wasm.normHeads(x, NORM_CODE[kind], weight, bias, epsilon, nHeads, headDim, nTokens);
+    },
+    gate(act, gate, up, count, activation) {
+      const { kind, threshold } = activation;
+      wasm.gate(act, gate, up, count, ACTIVATION_CODE[kind], threshold, activation.up === "relu" ? 1 : 0);
+    },
+    scale: (x, count, factor) => wasm.scale(x, count, factor),
     add: (out, x, count) => wasm.add(out, x, count),
     relu: (x, count) => wasm.relu(x, count),
     zero: (out, count) => wasm.zero(out, count),
@@ -75,16 +107,18 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
       wasm.storeKv(DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim, k, v, position, nTokens);
     },
-    rotate(x, { cos, sin, headDim }, nHeads, position, nTokens) {
-      assert(headDim % 2 === 0, "rotated heads have an even width");
-      wasm.rotate(x, cos, sin, headDim, nHeads, position, nTokens);
+    rotate(x, { cos, sin, headDim, dims, pairs }, nHeads, position, nTokens) {
+      assert(dims % 2 === 0 && dims <= headDim, "whole pairs of a head are turned");
+      wasm.rotate(x, cos, sin, headDim, dims, pairs === "neighbours" ? 1 : 0, nHeads, position, nTokens);
     },
     attention(out, q, cache, shape, position, nTokens, scratch, headBegin = 0, headEnd = shape.nHeads) {
       const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
+      const { nHeads, scale, slopes = 0, windowTokens, sinks = 0 } = shape;
+      assert(windowTokens !== 0, "a window has its own position in it");
       // biome-ignore format: one line a group of operands
       wasm.attention(
-        out, q, DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim,
-        shape.nHeads, shape.scale, shape.slopes ?? 0, position, nTokens, scratch, headBegin, headEnd,
+        out, q, DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim, nHeads, scale, slopes, windowTokens ?? 0, sinks,
+        position, nTokens, scratch, headBegin, headEnd,
       );
     },
     selectAbove: (out, scores, n, threshold) => wasm.selectAbove(out, scores, n, threshold) >>> 0,

@@ -7,10 +7,19 @@
  * record is checked before it is put.
  */
 /// <reference types="@webgpu/types" />
-import { type Activation, assert, DeviceLostError, type DType, paddedLength, UnsupportedError } from "@flashwick/core";
+import {
+  type Activation,
+  type ActivationFunction,
+  assert,
+  DeviceLostError,
+  type DType,
+  paddedLength,
+  UnsupportedError,
+} from "@flashwick/core";
 import type {
   Arena,
   AttentionShape,
+  HeadNorm,
   HostKernels,
   Kernels,
   KvCache,
@@ -25,6 +34,14 @@ import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
 const DTYPE_CODE: Readonly<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
+const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
+  relu: 0,
+  relu2: 1,
+  fatrelu: 2,
+  silu: 3,
+  gelu: 4,
+  "gelu-tanh": 5,
+};
 /** Groups along x before y counts on. */
 const GROUPS = 32768;
 /** Bytes from one dispatch's parameters to the next: WebGPU's alignment of dynamic offsets. */
@@ -58,6 +75,7 @@ export class MirrorKernels implements Kernels {
   readonly mirrored = true;
   readonly arena: Arena;
   readonly scratchBytes = DEVICE_SCRATCH.scratchBytes;
+  readonly gatedScratchBytes = DEVICE_SCRATCH.gatedScratchBytes;
   readonly attentionScratchBytes = DEVICE_SCRATCH.attentionScratchBytes;
   readonly crc32c: Kernels["crc32c"];
   readonly crc32cSlots: Kernels["crc32cSlots"];
@@ -119,41 +137,59 @@ export class MirrorKernels implements Kernels {
   ffnUp(
     act: Ptr,
     x: Ptr,
-    { base, strideBytes, scalesOffsetBytes, bias, dModel, dtype }: SlotMatrix,
+    { base, strideBytes, upOffsetBytes, scalesOffsetBytes, bias, dModel, dtype, gate }: SlotMatrix,
     slots: Ptr,
     n: number,
     nTokens: number,
-    activation: Activation,
+    { kind, threshold, up }: ActivationFunction,
     _scratch: Ptr,
     begin = 0,
     end = n,
   ): void {
-    const operands = [act, x, base, strideBytes, scalesOffsetBytes, bias, slots, n, dModel, DTYPE_CODE[dtype]];
-    this.#record(
-      "ffnUp",
-      [...operands, activation === "gelu" ? 1 : 0, begin, end],
-      ...wide((end - begin) / this.#open.rowsAGroup),
-      nTokens,
-    );
+    const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
+    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, DTYPE_CODE[dtype]];
+    operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
+    if (gate) operands.push(base + gate.offsetBytes, gate.bias, up === "relu" ? 1 : 0);
+    this.#record("ffnUp", operands, ...wide((end - begin) / this.#open.rowsAGroup), nTokens);
   }
 
   ffnDown(
     out: Ptr,
     act: Ptr,
-    { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel, dtype }: SlotMatrix,
+    { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel, dtype, gate }: SlotMatrix,
     slots: Ptr,
     n: number,
     nTokens: number,
     colBegin = 0,
     colEnd = paddedLength(dModel),
   ): void {
-    const operands = [out, act, base, strideBytes, downOffsetBytes, scalesOffsetBytes, slots, n, dModel];
+    // The last of a slot's scales.
+    const scales = base + scalesOffsetBytes + (gate ? 8 : 4);
+    const operands = [out, act, base + downOffsetBytes, strideBytes, scales, slots, n, dModel];
     const groups = Math.ceil((colEnd - colBegin) / 64);
     this.#record("ffnDown", [...operands, DTYPE_CODE[dtype], colBegin, colEnd], groups, 1, nTokens);
   }
 
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void {
     this.#record("layerNorm", [out, x, weight, bias, n, floatBits(epsilon)], nTokens, 1, 1);
+  }
+
+  rmsNorm(out: Ptr, x: Ptr, weight: Ptr, n: number, nTokens: number, epsilon: number): void {
+    this.#record("rmsNorm", [out, x, weight, n, floatBits(epsilon)], nTokens, 1, 1);
+  }
+
+  normHeads(x: Ptr, { kind, weight, bias, epsilon }: HeadNorm, nHeads: number, headDim: number, nTokens: number): void {
+    const operands = [x, kind === "rms" ? 1 : 0, weight, bias, floatBits(epsilon), nHeads, headDim];
+    this.#record("normHeads", operands, nHeads, nTokens, 1);
+  }
+
+  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, { kind, threshold, up: g }: ActivationFunction): void {
+    const operands = [act, gate, up, count, ACTIVATION_CODE[kind], floatBits(threshold), g === "relu" ? 1 : 0];
+    this.#record("gate", operands, ...elementGroups(count), 1);
+  }
+
+  scale(x: Ptr, count: number, factor: number): void {
+    this.#elementwise(x, x, count, 3, factor);
   }
 
   add(out: Ptr, x: Ptr, count: number): void {
@@ -179,16 +215,18 @@ export class MirrorKernels implements Kernels {
     this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
-  rotate(x: Ptr, { cos, sin, headDim }: RotaryTables, nHeads: number, position: number, nTokens: number): void {
-    const groups = Math.ceil((nHeads * (headDim / 2) * nTokens) / 64);
-    this.#record("rotate", [x, cos, sin, headDim, nHeads, position, nTokens], groups, 1, 1);
+  rotate(x: Ptr, tables: RotaryTables, nHeads: number, position: number, nTokens: number): void {
+    const { cos, sin, headDim, dims, pairs } = tables;
+    const groups = Math.ceil((nHeads * (dims / 2) * nTokens) / 64);
+    const operands = [x, cos, sin, headDim, nHeads, position, nTokens, dims, pairs === "neighbours" ? 1 : 0];
+    this.#record("rotate", operands, groups, 1, 1);
   }
 
   attention(
     out: Ptr,
     q: Ptr,
     cache: KvCache,
-    { nHeads, scale, slopes = 0 }: AttentionShape,
+    { nHeads, scale, slopes = 0, windowTokens, sinks = 0 }: AttentionShape,
     position: number,
     nTokens: number,
     _scratch: Ptr,
@@ -202,6 +240,7 @@ export class MirrorKernels implements Kernels {
     }
     const stored = [pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim];
     const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
+    operands.push(windowTokens ?? 0, sinks);
     this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
   }
 
@@ -277,9 +316,8 @@ export class MirrorKernels implements Kernels {
     return this.#mirror;
   }
 
-  #elementwise(out: Ptr, x: Ptr, count: number, op: number): void {
-    const groups = Math.ceil(count / 64);
-    this.#record("elementwise", [out, x, count, op], Math.min(groups, 1024), Math.ceil(groups / 1024), 1);
+  #elementwise(out: Ptr, x: Ptr, count: number, op: number, factor = 0): void {
+    this.#record("elementwise", [out, x, count, op, floatBits(factor)], ...elementGroups(count), 1);
   }
 
   #record(shader: ShaderName, operands: readonly number[], x: number, y: number, z: number): void {
@@ -314,6 +352,12 @@ function wholeWords(ptr: Ptr, sizeBytes: number): [number, number] {
 function wide(work: number): [number, number] {
   const groups = Math.ceil(work);
   return groups <= GROUPS ? [groups, 1] : [GROUPS, Math.ceil(groups / GROUPS)];
+}
+
+/** A thread an element, 65536 of them along x. */
+function elementGroups(count: number): [number, number] {
+  const groups = Math.ceil(count / 64);
+  return [Math.min(groups, 1024), Math.ceil(groups / 1024)];
 }
 
 function floatBits(value: number): number {

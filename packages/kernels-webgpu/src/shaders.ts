@@ -130,6 +130,33 @@ fn gelu(x: f32) -> f32 {
 }
 `;
 
+/**
+ * f of the codes in mirror-kernels.ts, and f(gate) · g(up). What max and comparisons make of NaN is the implementation's choice: a NaN must be seen, so it is
+ * taken by its bits.
+ */
+const ACTIVATIONS = /* wgsl */ `
+fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+fn relu(x: f32) -> f32 { return select(max(x, 0.0), x, isNan(x)); }
+fn sigmoid(z: f32) -> f32 {
+  let e = exp(-min(abs(z), 88.0));
+  return select(1.0, e, z < 0.0) / (1.0 + e);
+}
+fn activate(kind: u32, threshold: f32, x: f32) -> f32 {
+  if (isNan(x)) { return x; }
+  switch kind {
+    case 0u: { return max(x, 0.0); }
+    case 1u: { let positive = max(x, 0.0); return positive * positive; }
+    case 2u: { return select(0.0, x, x > threshold); }
+    case 3u: { return x * sigmoid(x); }
+    case 4u: { return gelu(x); }
+    default: { return x * sigmoid(1.5957691216057308 * x + 0.0713548162726009 * x * x * x); }
+  }
+}
+fn activateGated(kind: u32, threshold: f32, upRelu: u32, gate: f32, up: f32) -> f32 {
+  return activate(kind, threshold, gate) * select(up, relu(up), upRelu == 1u);
+}
+`;
+
 /** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd. A workgroup `rowsAGroup` rows of a token. */
 const LINEAR = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
@@ -153,7 +180,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 `;
 
-/** u: act, x, base, stride, scalesOffset, bias, slots, n, dModel, dtype, gelu, begin, end. A workgroup `rowsAGroup` neurons of a token. */
+/**
+ * u: act, x, up, stride, scales, bias, slots, n, dModel, dtype, kind, begin, end, threshold (f32), isGated, gate, gateBias, upRelu. A workgroup `rowsAGroup`
+ * neurons of a token. Pointers of rows and scales are those of slot 0; a gate's scale lies in front of the up row's.
+ */
 const FFN_UP = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${inputs}) {
@@ -170,26 +200,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + slot * u(3), x, dModel);
     }
     var total = ${sum};
+    let scales = u(4) + slot * u(3);
     if (i < end && ${lane} == 0u) {
-      if (dtype == 3u) { total *= load(u(2) + slot * u(3) + u(4)); }
+      if (dtype == 3u) { total *= load(scales); }
       if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
-      // What max makes of NaN is the implementation's choice: a NaN must be seen.
-      let isNan = (bitcast<u32>(total) & 0x7fffffffu) > 0x7f800000u;
-      let fired = select(max(total, 0.0), gelu(total), u(10) == 1u);
-      store(act + 4u * i, select(fired, total, isNan));
+    }
+    if (u(14) == 0u) {
+      if (i < end && ${lane} == 0u) { store(act + 4u * i, activate(u(10), fu(13), total)); }
+      continue;
+    }
+    own = 0.0;
+    if (i < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(15) + slot * u(3), x, dModel); }
+    var gate = ${sum};
+    if (i < end && ${lane} == 0u) {
+      if (dtype == 3u) { gate *= load(scales - 4u); }
+      if (u(16) != 0u) { gate += load(u(16) + 4u * slot); }
+      store(act + 4u * i, activateGated(u(10), fu(13), u(17), gate, total));
     }
   }
   if (end == n && group.x + group.y == 0u && n + thread < pad(n)) { store(act + 4u * (n + thread), 0.0); }
 }
 `;
 
-/** u: out, act, base, stride, downOffset, scalesOffset, slots, n, dModel, dtype, colBegin, colEnd. A thread a column and token. */
+/** u: out, act, down, stride, scales, slots, n, dModel, dtype, colBegin, colEnd. A thread a column and token. */
 const FFN_DOWN = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let j = u(10) + group.x * 64u + thread;
-  if (j >= u(11)) { return; }
-  let n = u(7); let dModel = u(8); let dtype = u(9);
+  let j = u(9) + group.x * 64u + thread;
+  if (j >= u(10)) { return; }
+  let n = u(6); let dModel = u(7); let dtype = u(8);
   if (j >= dModel) { return; }
   let act = u(1) + 4u * group.z * pad(n);
   let out = u(0) + 4u * (group.z * pad(dModel) + j);
@@ -197,9 +236,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < n; i++) {
     var factor = load(act + 4u * i);
     if (factor == 0.0) { continue; }
-    let record = u(2) + mem[(u(6) >> 2u) + i] * u(3);
-    if (dtype == 3u) { factor *= load(record + u(5) + 4u); }
-    sum += factor * element(dtype, record + u(4), j);
+    let record = mem[(u(5) >> 2u) + i] * u(3);
+    if (dtype == 3u) { factor *= load(u(4) + record); }
+    sum += factor * element(dtype, u(2) + record, j);
   }
   store(out, sum);
 }
@@ -228,7 +267,60 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 `;
 
-/** u: out, x, count, op (0 add, 1 relu, 2 zero). relu keeps NaN, as max of two floats need not: by its bits. */
+/** u: out, x, weight, n, epsilon (f32). A workgroup a token. */
+const RMS_NORM = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let n = u(3);
+  let row = 4u * group.x * pad(n);
+  let x = u(1) + row;
+  var squares = 0.0;
+  for (var i = thread; i < n; i += 64u) { let value = load(x + 4u * i); squares += value * value; }
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(4));
+  for (var i = thread; i < pad(n); i += 64u) {
+    if (i >= n) { store(u(0) + row + 4u * i, 0.0); continue; }
+    var value = load(x + 4u * i) * factor;
+    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
+    store(u(0) + row + 4u * i, value);
+  }
+}
+`;
+
+/** u: x, isRms, weight, bias, epsilon (f32), nHeads, headDim. A workgroup a head and token; each thread writes what it alone reads. */
+const NORM_HEADS = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let n = u(6);
+  let x = u(0) + 4u * (group.y * pad(u(5) * n) + group.x * n);
+  var mean = 0.0;
+  if (u(1) == 0u) {
+    var sum = 0.0;
+    for (var i = thread; i < n; i += 64u) { sum += load(x + 4u * i); }
+    mean = reduce(thread, sum) / f32(n);
+  }
+  var squares = 0.0;
+  for (var i = thread; i < n; i += 64u) { let d = load(x + 4u * i) - mean; squares += d * d; }
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(4));
+  for (var i = thread; i < n; i += 64u) {
+    var value = (load(x + 4u * i) - mean) * factor;
+    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
+    if (u(3) != 0u) { value += load(u(3) + 4u * i); }
+    store(x + 4u * i, value);
+  }
+}
+`;
+
+/** u: act, gate, up, count, kind, threshold (f32), upRelu. A thread an element. */
+const GATE = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let i = id.x + id.y * 65536u;
+  if (i >= u(3)) { return; }
+  store(u(0) + 4u * i, activateGated(u(4), fu(5), u(6), load(u(1) + 4u * i), load(u(2) + 4u * i)));
+}
+`;
+
+/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale), factor (f32). relu keeps NaN, as max of two floats need not: by its bits. */
 const ELEMENTWISE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -242,7 +334,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let isNan = (word & 0x7fffffffu) > 0x7f800000u;
       if ((word >> 31u) == 1u && !isNan) { mem[at >> 2u] = 0u; }
     }
-    default: { mem[at >> 2u] = 0u; }
+    case 2u: { mem[at >> 2u] = 0u; }
+    default: { store(at, load(at) * fu(4)); }
   }
 }
 `;
@@ -321,19 +414,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: x, cos, sin, headDim, nHeads, position, nTokens. A thread a pair. */
+/** u: x, cos, sin, headDim, nHeads, position, nTokens, dims, neighbours. A thread a pair. */
 const ROTATE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let half = u(3) / 2u;
+  let half = u(7) / 2u;
   let perToken = u(4) * half;
   if (id.x >= perToken * u(6)) { return; }
   let t = id.x / perToken; let rest = id.x % perToken;
   let head = rest / half; let d = rest % half;
   let angle = 4u * ((u(5) + t) * half + d);
   let c = load(u(1) + angle); let s = load(u(2) + angle);
-  let first = u(0) + 4u * (t * pad(u(4) * u(3)) + head * u(3) + d);
-  let second = first + 4u * half;
+  let step = select(1u, 2u, u(8) == 1u);
+  let first = u(0) + 4u * (t * pad(u(4) * u(3)) + head * u(3) + step * d);
+  let second = first + select(4u * half, 4u, u(8) == 1u);
   let a = load(first); let b = load(second);
   let ac = a * c; let bs = b * s; let bc = b * c; let as_ = a * s;
   store(first, ac - bs);
@@ -342,8 +436,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 `;
 
 /**
- * u: out, q, pages, offset, dtype, nKvHeads, headDim, nHeads, scale (f32), slopes, position, headBegin. A workgroup a head and token. Row numbers count a
- * part's keys and then its values, as its scales do.
+ * u: out, q, pages, offset, dtype, nKvHeads, headDim, nHeads, scale (f32), slopes, position, headBegin, window (0: none), sinks. A workgroup a head and token.
+ * Row numbers count a part's keys and then its values, as its scales do.
  */
 const ATTENTION = /* wgsl */ `
 const WIDEST = 256u;
@@ -375,21 +469,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let headDim = u(6); let nHeads = u(7); let dtype = u(4);
   let kvHead = (head * u(5)) / nHeads;
   let nKeys = u(10) + t + 1u;
+  let firstKey = select(0u, nKeys - u(12), u(12) != 0u && nKeys > u(12));
   let vector = 4u * (t * pad(nHeads * headDim) + head * headDim);
   for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(1) + vector + 4u * d); }
   workgroupBarrier();
   var most = -3.4e38;
-  for (var j = thread; j < nKeys; j += 64u) { most = max(most, score(head, kvHead, j)); }
+  for (var j = firstKey + thread; j < nKeys; j += 64u) { most = max(most, score(head, kvHead, j)); }
   largest[thread] = most;
   workgroupBarrier();
   for (var half = 32u; half > 0u; half >>= 1u) {
     if (thread < half) { largest[thread] = max(largest[thread], largest[thread + half]); }
     workgroupBarrier();
   }
-  let top = largest[0];
+  var top = largest[0];
+  if (u(13) != 0u) { top = max(top, load(u(13) + 4u * head)); }
   var sum = 0.0;
   var mixed: array<f32, 4>;
-  for (var begin = 0u; begin < nKeys; begin += 64u) {
+  for (var begin = firstKey; begin < nKeys; begin += 64u) {
     workgroupBarrier();
     let j = begin + thread;
     weights[thread] = 0.0;
@@ -408,6 +504,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
   }
+  if (u(13) != 0u) { sum += exp(load(u(13) + 4u * head) - top); }
   for (var block = 0u; block < 4u; block++) {
     let d = thread + 64u * block;
     if (d < headDim) { store(u(0) + vector + 4u * d, mixed[block] / sum); }
@@ -460,9 +557,12 @@ export function shaders(rowsAGroup: number, subgroups: boolean) {
   const prelude = teams.directives + PRELUDE + teams.functions + DOT;
   return {
     linear: prelude + LINEAR(rowsAGroup, teams),
-    ffnUp: prelude + GELU + FFN_UP(rowsAGroup, teams),
+    ffnUp: prelude + GELU + ACTIVATIONS + FFN_UP(rowsAGroup, teams),
     ffnDown: PRELUDE + FFN_DOWN,
     layerNorm: PRELUDE + REDUCE + LAYER_NORM,
+    rmsNorm: PRELUDE + REDUCE + RMS_NORM,
+    normHeads: PRELUDE + REDUCE + NORM_HEADS,
+    gate: PRELUDE + GELU + ACTIVATIONS + GATE,
     elementwise: PRELUDE + ELEMENTWISE,
     gatherRow: PRELUDE + GATHER_ROW,
     storeKv: STORE_KV,

@@ -19,7 +19,7 @@
  * Signed zeros: a sum never starts from -0, so adding ±0 terms changes no bit; this is what makes skipping a neuron
  * whose activation is zero exact (invariant 2).
  */
-import type { Activation, DType } from "@flashwick/core";
+import type { ActivationFunction, DType } from "@flashwick/core";
 import type { Arena, Ptr } from "./arena.js";
 
 /** Zero bytes that follow every matrix and every slot area in an arena. */
@@ -39,14 +39,35 @@ export interface Matrix {
 export interface SlotMatrix {
   readonly dtype: DType;
   readonly base: Ptr;
-  /** From one slot to the next. Up row at offset 0 of a slot, down column at `downOffsetBytes`; both zero-padded to 16 elements. */
+  /** From one slot to the next. Rows and the down column begin at their offsets in a slot, each zero-padded to 16 elements. */
   readonly strideBytes: number;
+  readonly upOffsetBytes: number;
   readonly downOffsetBytes: number;
-  /** Offset of two f32 (up scale, down scale); int8 only; 0 otherwise. */
+  /** Offset of the f32 scales in a slot: up, down, or where there is a gate its own in front of them; int8 only; 0 otherwise. */
   readonly scalesOffsetBytes: number;
   readonly dModel: number;
   /** Up-projection bias of each slot, f32 `[slots]`; 0 for none. */
   readonly bias: Ptr;
+  /** Of gated neurons, null for the others. */
+  readonly gate: NeuronGate | null;
+}
+
+/** The gate of each neuron: a row like the up row, with which it shares dtype, width and input. */
+export interface NeuronGate {
+  /** Gate row in a slot. */
+  readonly offsetBytes: number;
+  /** Bias of each slot's gate, f32 `[slots]`; 0 for none. */
+  readonly bias: Ptr;
+}
+
+/** How a head of queries or keys is normed: as `layerNorm`, or as `rmsNorm`, over the head alone. */
+export interface HeadNorm {
+  readonly kind: "layer" | "rms";
+  /** f32 `[headDim]`, the same for every head; 0 for none. */
+  readonly weight: Ptr;
+  /** The same; `layer` only. */
+  readonly bias: Ptr;
+  readonly epsilon: number;
 }
 
 export type KvDType = "f32" | "f16" | "int8";
@@ -74,14 +95,21 @@ export interface AttentionShape {
   readonly scale: number;
   /** ALiBi slopes, f32 `[nHeads]`; 0 or absent for none. */
   readonly slopes?: Ptr;
+  /** Sliding window: a query sees so many keys, its own among them, at least 1; null or absent: every key up to its own. */
+  readonly windowTokens?: number | null;
+  /** Attention sinks, f32 `[nHeads]`: a score of each head, not scaled, that takes its share of the softmax and has no value; 0 or absent for none. */
+  readonly sinks?: Ptr;
 }
 
-/** Cosines and sines of the angles position · frequency, f32 `[capacityTokens, headDim / 2]` each. */
+/** Cosines and sines of the angles position · frequency, f32 `[capacityTokens, dims / 2]` each. */
 export interface RotaryTables {
   readonly cos: Ptr;
   readonly sin: Ptr;
-  /** Even. */
   readonly headDim: number;
+  /** Elements of a head that are turned, the first ones; even, at most `headDim`. */
+  readonly dims: number;
+  /** What is turned by frequency d: elements d and d + dims/2 ("rotate half"), or neighbours, 2d and 2d + 1 (llama.cpp's `llama`). */
+  readonly pairs: "halves" | "neighbours";
 }
 
 /**
@@ -108,8 +136,10 @@ export const ONE_MEMORY = { mirrored: false, put() {}, take() {}, submit() {} } 
 
 /** How much scratch ops need. A backend knows before it has an arena: that is how memory is planned. Scratch is 16-byte aligned. */
 export interface ScratchSizes {
-  /** Scratch that `linear` and `ffnUp` need for `nTokens` vectors of `cols` elements, bytes. Grows with either argument. */
+  /** Scratch that `linear`, and `ffnUp` without a gate, need for `nTokens` vectors of `cols` elements, bytes. Grows with either argument. */
   scratchBytes(cols: number, nTokens: number): number;
+  /** Scratch that `ffnUp` needs for gated neurons; at least {@link scratchBytes}. Grows with either argument. */
+  gatedScratchBytes(cols: number, nTokens: number): number;
   /** Scratch that `attention` needs over at most `capacityTokens` positions, bytes: the scores of one head. */
   attentionScratchBytes(capacityTokens: number): number;
 }
@@ -142,6 +172,9 @@ export interface Kernels extends MemoryLink, ScratchSizes {
   /**
    * Activations of chosen neurons: act[t, i] = f(up[slots[i]] · x[t] + bias[slots[i]]) for i in [begin, end).
    *
+   * With a gate: act[t, i] = f(gate[slots[i]] · x[t] + gateBias[slots[i]]) · g(up[slots[i]] · x[t] + bias[slots[i]]), each product of a row as
+   * without one, and one rounding for f · g. NaN stays NaN in both.
+   *
    * @param act   f32 `[nTokens, pad(n)]`.
    * @param slots u32 `[n]`, in ascending neuron order (the order matters to `ffnDown` only).
    */
@@ -152,7 +185,7 @@ export interface Kernels extends MemoryLink, ScratchSizes {
     slots: Ptr,
     n: number,
     nTokens: number,
-    activation: Activation,
+    activation: ActivationFunction,
     scratch: Ptr,
     begin?: number,
     end?: number,
@@ -178,6 +211,25 @@ export interface Kernels extends MemoryLink, ScratchSizes {
   /** out[t] = (x[t] − mean) / sqrt(var + epsilon) · weight + bias, over n elements; weight and bias f32 or 0. out may be x. */
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void;
 
+  /** out[t] = x[t] / sqrt(mean(x[t]²) + epsilon) · weight over n elements; weight f32 `[n]` or 0. out may be x. */
+  rmsNorm(out: Ptr, x: Ptr, weight: Ptr, n: number, nTokens: number, epsilon: number): void;
+
+  /**
+   * Norms each head of each vector by itself, in place.
+   *
+   * @param x f32 `[nTokens, pad(nHeads · headDim)]`.
+   */
+  normHeads(x: Ptr, norm: HeadNorm, nHeads: number, headDim: number, nTokens: number): void;
+
+  /**
+   * act[i] = f(gate[i]) · g(up[i]) for `count` f32 elements (a multiple of 4): what `ffnUp` makes of gated neurons, of products that are there
+   * already. Zeros stay zeros. act may be gate or up.
+   */
+  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: ActivationFunction): void;
+
+  /** x[i] *= factor, an f32, for `count` f32 elements (a multiple of 4). */
+  scale(x: Ptr, count: number, factor: number): void;
+
   /** out[i] += x[i] for `count` f32 elements (a multiple of 4). */
   add(out: Ptr, x: Ptr, count: number): void;
 
@@ -194,17 +246,18 @@ export interface Kernels extends MemoryLink, ScratchSizes {
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void;
 
   /**
-   * Rotary position embedding in place, of queries or keys: in each head, elements d and d + headDim/2 are turned by the angle of
-   * position + t and frequency d ("rotate half").
+   * Rotary position embedding in place, of queries or keys: in each head, pair d (see {@link RotaryTables}) is turned by the angle of
+   * position + t and frequency d; elements from `dims` on stay as they are.
    *
-   * x[d]' = x[d] · cos − x[d + h] · sin; x[d + h]' = x[d + h] · cos + x[d] · sin, h = headDim / 2, each product and sum rounded once.
+   * a' = a · cos − b · sin; b' = b · cos + a · sin, each product and sum rounded once.
    *
    * @param x f32 `[nTokens, pad(nHeads · headDim)]`.
    */
   rotate(x: Ptr, tables: RotaryTables, nHeads: number, position: number, nTokens: number): void;
 
   /**
-   * Causal attention: query t stands at `position + t` and sees keys 0 … position + t, which are already stored.
+   * Causal attention: query t stands at `position + t` and sees keys 0 … position + t, which are already stored; with a window of w, those
+   * above position + t − w. Keys and pages before the first query's window may be gone: they are not read.
    * out[t, h] = Σ_j softmax_j(scale · (q[t, h] · k_j + bias_hj)) v_j for heads h in [headBegin, headEnd).
    *
    * bias_hj is 0, or with slopes bf16(slope_h · bf16(j)): ALiBi by the key's position alone, rounded to bfloat16 as the models were trained
@@ -337,12 +390,17 @@ export interface KernelFactory<K extends Kernels = TrainingKernels> extends Scra
 }
 
 /** Scratch of a backend that needs none. */
-export const NO_SCRATCH: ScratchSizes = { scratchBytes: () => 0, attentionScratchBytes: () => 0 };
+export const NO_SCRATCH: ScratchSizes = {
+  scratchBytes: () => 0,
+  gatedScratchBytes: () => 0,
+  attentionScratchBytes: () => 0,
+};
 
 /** A factory of `create`'s kernels, whose scratch has the sizes of `sizes`. */
 export function kernelFactory<K extends Kernels>(
   create: (arena: Arena) => K,
-  { scratchBytes, attentionScratchBytes }: ScratchSizes,
+  { scratchBytes, gatedScratchBytes, attentionScratchBytes }: ScratchSizes,
 ): KernelFactory<K> {
-  return Object.assign((arena: Arena) => create(arena), { scratchBytes, attentionScratchBytes });
+  const sizes = { scratchBytes, gatedScratchBytes, attentionScratchBytes };
+  return Object.assign((arena: Arena) => create(arena), sizes);
 }

@@ -1,6 +1,7 @@
 export { ARENA_RESERVED_BYTES, Arena, MAX_ARENA_BYTES, type Ptr } from "./arena.js";
 export {
   type AttentionShape,
+  type HeadNorm,
   type HostKernels,
   type KernelFactory,
   type Kernels,
@@ -9,6 +10,7 @@ export {
   kernelFactory,
   type Matrix,
   type MemoryLink,
+  type NeuronGate,
   NO_SCRATCH,
   ONE_MEMORY,
   type RotaryTables,

@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { assert, hasUpBiases, widestFfn } from "@flashwick/core";
+import { activationFunction, assert, hasUpBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
@@ -134,7 +134,8 @@ async function placeLayer(
   const weights = loader.layer(arena, index);
   const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
   const slotCount = plan.slotsByLayer[index]!;
-  const { dFf, activation } = geometry.ffn;
+  const { dFf } = geometry.ffn;
+  const activation = activationFunction(geometry.ffn.activation);
   const slots = new NeuronSlots({
     layer: index,
     kernels,

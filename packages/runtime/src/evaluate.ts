@@ -2,7 +2,7 @@
  * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
  * misses, and the flash bytes that decoding this text would have read.
  */
-import { InputError, neuronGrid, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import { InputError, isActive, neuronGrid, type OnProgress, type SparsityStatistics } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
@@ -244,10 +244,10 @@ class NeuronTally {
       const sum = this.#batch[t]!;
       for (let i = 0; i < count; i++) {
         const value = act[t * rowLength + i]!;
-        const isNamed = named === null ? value > 0 : named[t * this.#dFf + first + i] === 1;
+        const isNamed = named === null ? isActive(value) : named[t * this.#dFf + first + i] === 1;
         if (isNamed) set.push(first + i);
-        if (value > 0) {
-          const mass = value * norms[first + i]!;
+        if (isActive(value)) {
+          const mass = Math.abs(value) * norms[first + i]!;
           this.#active[layer]!++;
           sum.all += mass;
           if (isNamed) this.#hit[layer]!++;

@@ -113,7 +113,7 @@ export class ForwardPass {
     const keys = row * vectorBytes(kvWidth(attention));
     const offset = this.#rotaryTables.offsetOfLayer[layer.index];
     if (offset !== null && offset !== undefined) {
-      const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim };
+      const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim, dims: headDim, pairs: "halves" } as const;
       kernels.rotate(w.query + queries, tables, nHeads, position, count);
       kernels.rotate(w.key + keys, tables, nKvHeads, position, count);
     }

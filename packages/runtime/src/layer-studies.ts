@@ -1,5 +1,5 @@
 /** What can be learned of a layer by reading all of it, aside of decoding: for the oracle, for training, for quality. */
-import { type Activation, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, isActive, paddedLength } from "@flashwick/core";
 import type { Ptr } from "@flashwick/kernels";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -18,7 +18,7 @@ export interface Stage {
  */
 export async function trulyActive(
   slots: NeuronSlots,
-  activation: Activation,
+  activation: ActivationFunction,
   x: Ptr,
   nTokens: number,
   stage: Stage,
@@ -37,7 +37,7 @@ export async function trulyActive(
     if (pending) await pending;
     const act = kernels.arena.f32(workspace.act, nTokens * rowLength);
     for (const [t, set] of sets.entries()) {
-      for (let i = 0; i < count; i++) if (act[t * rowLength + i]! > 0) set.push(first + i);
+      for (let i = 0; i < count; i++) if (isActive(act[t * rowLength + i]!)) set.push(first + i);
     }
   }
   return sets.map((set) => Uint32Array.from(set));

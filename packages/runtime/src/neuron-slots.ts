@@ -58,10 +58,12 @@ export class NeuronSlots {
       dtype: weights.dtype,
       base: slotBase,
       strideBytes: weights.slotBytes,
+      upOffsetBytes: 0,
       downOffsetBytes: weights.downOffsetBytes,
       scalesOffsetBytes: weights.scalesOffsetBytes ?? 0,
       dModel: parts.dModel,
       bias: parts.slotBias,
+      gate: null,
     };
     const half = { strideBytes: weights.strideBytes, slotBytes: weights.slotBytes };
     const first = { ...half, fileOffset: records.offset, slotBase };

@@ -1,5 +1,5 @@
 /** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
-import { InputError, isSparse, neuronGrid, type OnProgress, UnsupportedError } from "@flashwick/core";
+import { InputError, isActive, isSparse, neuronGrid, type OnProgress, UnsupportedError } from "@flashwick/core";
 import { TraceEncoder } from "@flashwick/dram-cache/simulate";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
@@ -80,7 +80,7 @@ class BatchSets {
       this.#sets[t] ??= Array.from({ length: this.#nLayers }, () => []);
       const set = this.#sets[t]![layer]!;
       for (let i = 0; i < count; i++) {
-        const isUsed = named ? named[t * this.#dFf + first + i] === 1 : act[t * rowLength + i]! > 0;
+        const isUsed = named ? named[t * this.#dFf + first + i] === 1 : isActive(act[t * rowLength + i]!);
         if (isUsed) set.push(first + i);
       }
     }

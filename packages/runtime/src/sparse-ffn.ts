@@ -9,7 +9,7 @@
  * these as they land; only the sum over all of them, whose order is fixed, waits for the last. Between `admit` and `compute` the caller may
  * compute something else: attention, in a parallel block.
  */
-import { type Activation, assert, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, assert, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr } from "@flashwick/kernels";
@@ -25,7 +25,7 @@ const MOST_ANTICIPATED_SHARE = 1 / 2;
 
 export interface SparseFfnParts {
   readonly slots: NeuronSlots;
-  readonly activation: Activation;
+  readonly activation: ActivationFunction;
   /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
   readonly reordered: Float32Array;
   /** False: every read is waited for before anything is computed. */

@@ -7,7 +7,7 @@
  * uses only a set of its own; the other activations become zero. Sums run in ascending neuron order all the same, so that nothing of this changes
  * a bit.
  */
-import { type Activation, assert, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, assert, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr, SlotMatrix } from "@flashwick/kernels";
@@ -55,7 +55,7 @@ interface IssuedChunk {
 
 export class StreamedFfn implements StreamedLayer {
   readonly #slots: NeuronSlots;
-  readonly #activation: Activation;
+  readonly #activation: ActivationFunction;
   readonly #stage: StreamStage;
   readonly #chunks: readonly StreamChunk[];
   /** f32 `[dFf]` of scratch outside the arena; shared by all layers. */
@@ -65,7 +65,7 @@ export class StreamedFfn implements StreamedLayer {
   #issued: IssuedChunk | null = null;
   #landed: IssuedChunk | null = null;
 
-  constructor(slots: NeuronSlots, activation: Activation, stage: StreamStage, reordered: Float32Array) {
+  constructor(slots: NeuronSlots, activation: ActivationFunction, stage: StreamStage, reordered: Float32Array) {
     this.#slots = slots;
     this.#activation = activation;
     this.#stage = stage;

@@ -31,6 +31,8 @@ export declare const FFN_DOWN: number;
 export declare const ATTENTION: number;
 export declare const CRC32C_SLOTS: number;
 export declare const READ_LOOP: number;
+export declare const FFN_UP_GATED: number;
+export declare const GATE: number;
 export declare const CONTROL_BYTES: number;
 export declare function viewControl(buffer: SharedArrayBuffer): ControlBlock;
 export declare function chunksLeft(ticket: number): number;

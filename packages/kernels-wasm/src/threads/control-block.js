@@ -49,6 +49,8 @@ export const FFN_DOWN = 2;
 export const ATTENTION = 3;
 export const CRC32C_SLOTS = 4;
 export const READ_LOOP = 5;
+export const FFN_UP_GATED = 6;
+export const GATE = 7;
 
 const ORDER_OFFSET_BYTES = 256;
 const ORDER_LENGTH = 32;
@@ -98,23 +100,35 @@ export function runChunk(order, wasm, thread, left) {
       // biome-ignore format: as the export is declared
       wasm.ffnUp(
         a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7], a[i + 8],
-        a[i + 9], a[i + 10], a[i + 11], scratch, begin, end,
+        a[i + 9], a[i + 10], a[i + 11], a[i + 12], scratch, begin, end,
+      );
+      break;
+    case FFN_UP_GATED:
+      // biome-ignore format: as the export is declared
+      wasm.ffnUpGated(
+        a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7], a[i + 8],
+        a[i + 9], a[i + 10], a[i + 11], a[i + 12], a[i + 13], a[i + 14], a[i + 15], scratch, begin, end,
       );
       break;
     case FFN_DOWN:
       // biome-ignore format: as the export is declared
       wasm.ffnDown(
         a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7], a[i + 8],
-        a[i + 9], a[i + 10], begin, end,
+        a[i + 9], begin, end,
       );
       break;
     case ATTENTION:
       // biome-ignore format: as the export is declared
       wasm.attention(
         a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7], a[i + 8],
-        a[i + 9], a[i + 10], a[i + 11], scratch, begin, end,
+        a[i + 9], a[i + 10], a[i + 11], a[i + 12], a[i + 13], scratch, begin, end,
       );
       break;
+    case GATE: {
+      const [act, gate, up] = [a[i] + 4 * begin, a[i + 1] + 4 * begin, a[i + 2] + 4 * begin];
+      wasm.gate(act, gate, up, end - begin, a[i + 3], a[i + 4], a[i + 5]);
+      break;
+    }
     case CRC32C_SLOTS:
       wasm.crc32cSlots(a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], begin, end);
       break;

@@ -1,9 +1,12 @@
 /** Every op that threads share out, for tests of pools: what they leave behind must not depend on who computed what. */
-import { DTYPES, kvPartBytes } from "@flashwick/core";
+import { activationFunction, DTYPES, kvPartBytes } from "@flashwick/core";
 import type { KvCache, Matrix, SlotMatrix, TrainingKernels } from "@flashwick/kernels";
 
 /** Bytes of an arena in which there is room for them. */
 export const SPLIT_OPS_ARENA_BYTES = 4 * 2 ** 20;
+
+const RELU = activationFunction("relu");
+const DRELU = { ...RELU, up: "relu" } as const;
 
 /** Awkward widths, prime counts; each op whole and over an odd range. Returns every byte that they leave behind. */
 export function everySplitOp(kernels: TrainingKernels): Uint8Array {
@@ -22,7 +25,7 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
   const x = vector(3 * 80);
   // Not among the bytes that are compared: addresses depend on how much scratch there is.
   const pages = arena.allocate(4 * 3);
-  const scratch = arena.allocate(Math.max(kernels.scratchBytes(80, 3), kernels.attentionScratchBytes(40)), 64);
+  const scratch = arena.allocate(Math.max(kernels.gatedScratchBytes(80, 3), kernels.attentionScratchBytes(40)), 64);
   const out = arena.allocate(64, 64);
   for (const dtype of DTYPES) {
     const scales = dtype === "int8" ? vector(1003) : 0;
@@ -30,13 +33,24 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
     kernels.linear(arena.allocate(4 * 3 * 1008, 64), x, w, vector(1003), 3, scratch);
     kernels.linear(arena.allocate(4 * 1008, 64), x, w, 0, 1, scratch, 5, 777);
     const scalesOffsetBytes = dtype === "int8" ? 1000 : 0;
-    const layout = { dtype, base: weights, strideBytes: 1024, downOffsetBytes: 512, scalesOffsetBytes };
-    const matrix: SlotMatrix = { ...layout, dModel: 72, bias: vector(97) };
+    const layout = {
+      dtype,
+      base: weights,
+      strideBytes: 1024,
+      upOffsetBytes: 0,
+      downOffsetBytes: 512,
+      scalesOffsetBytes,
+    };
+    const matrix: SlotMatrix = { ...layout, dModel: 72, bias: vector(97), gate: null };
     const act = arena.allocate(4 * 3 * 96, 64);
-    kernels.ffnUp(act, x, matrix, slots, n, 3, "relu", scratch);
+    kernels.ffnUp(act, x, matrix, slots, n, 3, RELU, scratch);
     kernels.ffnDown(vector(3 * 80), act, matrix, slots, n, 3);
-    kernels.ffnUp(arena.allocate(4 * 96, 64), x, matrix, slots, n, 1, "gelu", scratch, 3, 64);
+    kernels.ffnUp(arena.allocate(4 * 96, 64), x, matrix, slots, n, 1, activationFunction("gelu"), scratch, 3, 64);
     kernels.ffnDown(vector(80), act, matrix, slots, n, 1, 16, 80);
+    const gated = { ...matrix, upOffsetBytes: 320, gate: { offsetBytes: 0, bias: vector(97) } };
+    kernels.ffnUp(act, x, gated, slots, n, 3, DRELU, scratch);
+    kernels.ffnDown(vector(3 * 80), act, gated, slots, n, 3);
+    kernels.ffnUp(arena.allocate(4 * 96, 64), x, gated, slots, n, 1, activationFunction("silu"), scratch, 3, 64);
   }
   for (const dtype of ["f32", "f16", "int8"] as const) {
     arena.u32(pages, 3).set([0, 1, 2].map(() => arena.allocate(kvPartBytes(dtype, 5, 15), 64)).reverse());
@@ -44,7 +58,10 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
     kernels.storeKv(cache, vector(33 * 80), vector(33 * 80), 0, 33);
     kernels.attention(vector(3 * 80), x, cache, { nHeads: 5, scale: 0.25 }, 30, 3, scratch);
     kernels.attention(vector(80), x, cache, { nHeads: 5, scale: 0.25, slopes: vector(5) }, 32, 1, scratch, 1, 4);
+    const more = { windowTokens: 9, sinks: vector(5) };
+    kernels.attention(vector(3 * 80), x, cache, { nHeads: 5, scale: 0.25, ...more }, 30, 3, scratch);
   }
+  kernels.gate(vector(1000), vector(1000), vector(1000), 996, activationFunction("gelu-tanh"));
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 1021, slots, n);
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 300, slots, n, 7, 50);
   return arena.u8(out, arena.mark() - out).slice();

@@ -1,12 +1,12 @@
 /**
- * The module's exports over several threads: five ops are split by their output, everything else runs on the calling thread.
+ * The module's exports over several threads: six ops are split by their output, everything else runs on the calling thread.
  *
  * Invariant: no sum is ever split, so results have the same bits for any number of threads.
  */
 import { DisposedError } from "@flashwick/core";
 import { THREAD_SCRATCH } from "../scratch-sizes.js";
 import type { WasmExports } from "../wasm-exports.js";
-import { ATTENTION, CRC32C_SLOTS, FFN_DOWN, FFN_UP, LINEAR, READ_LOOP } from "./control-block.js";
+import { ATTENTION, CRC32C_SLOTS, FFN_DOWN, FFN_UP, FFN_UP_GATED, GATE, LINEAR, READ_LOOP } from "./control-block.js";
 import type { ForkJoin } from "./fork-join.js";
 import { type OutputRange, planSplit } from "./split-plan.js";
 
@@ -38,6 +38,8 @@ const LEAST_CHUNK_WORK = 64 * 1024;
 const PREPARATION_ROWS = [0, 1, 2, 8];
 /** Preparing may take a 25th of the time. */
 const LEAST_ROWS_A_PREPARATION = 25;
+/** Of an element of `gate`, in multiply-adds: an exponential, a division, and what is around them. */
+const GATE_WORK = 8;
 const READ_UNIT_BYTES = 64;
 
 /** @throws {DisposedError} from ops that are split, once the arena is released. */
@@ -47,7 +49,7 @@ export function threadedExports(
   arena: ThreadedArena,
   { threads, leastWork }: ThreadedExportsOptions,
 ): WasmExports {
-  const { scratchBytes, attentionScratchBytes } = THREAD_SCRATCH;
+  const { scratchBytes, gatedScratchBytes, attentionScratchBytes } = THREAD_SCRATCH;
   const leastChunkWork = Math.min(leastWork, LEAST_CHUNK_WORK);
   /** True if the op was split and is done. */
   const split = (op: number, range: OutputRange, operands: number[], scratch = 0, scratchStride = 0): boolean => {
@@ -78,29 +80,69 @@ export function threadedExports(
       if (split(LINEAR, range, operands, scratch, scratchBytes(cols, nTokens))) return;
       wasm.linear(out, x, dtype, data, scales, nRows, cols, bias, nTokens, scratch, begin, end);
     },
-    ffnUp(act, x, dtype, base, stride, scalesOffset, dModel, bias, slots, n, nTokens, gelu, scratch, begin, end) {
+    ffnUp(act, x, dtype, up, stride, scales, dModel, bias, slots, n, nTokens, kind, threshold, scratch, begin, end) {
       const range = rows(begin, end, dtype, dModel * nTokens);
-      const operands = [act, x, dtype, base, stride, scalesOffset, dModel, bias, slots, n, nTokens, gelu];
+      const operands = [act, x, dtype, up, stride, scales, dModel, bias, slots, n, nTokens, kind, threshold];
       if (split(FFN_UP, range, operands, scratch, scratchBytes(dModel, nTokens))) return;
-      wasm.ffnUp(act, x, dtype, base, stride, scalesOffset, dModel, bias, slots, n, nTokens, gelu, scratch, begin, end);
+      wasm.ffnUp(
+        act,
+        x,
+        dtype,
+        up,
+        stride,
+        scales,
+        dModel,
+        bias,
+        slots,
+        n,
+        nTokens,
+        kind,
+        threshold,
+        scratch,
+        begin,
+        end,
+      );
     },
-    ffnDown(out, act, dtype, base, stride, downOffset, scalesOffset, dModel, slots, n, nTokens, begin, end) {
+    // biome-ignore format: one line a group of operands
+    ffnUpGated(
+      act, x, dtype, gate, up, stride, scales, dModel, gateBias, bias, slots, n, nTokens, kind, threshold, upRelu,
+      scratch, begin, end,
+    ) {
+      const range = rows(begin, end, dtype, 2 * dModel * nTokens);
+      const neurons = [dtype, gate, up, stride, scales, dModel, gateBias, bias, slots, n];
+      const operands = [act, x, ...neurons, nTokens, kind, threshold, upRelu];
+      if (split(FFN_UP_GATED, range, operands, scratch, gatedScratchBytes(dModel, nTokens))) return;
+      wasm.ffnUpGated(
+        act, x, dtype, gate, up, stride, scales, dModel, gateBias, bias, slots, n, nTokens, kind, threshold, upRelu,
+        scratch, begin, end,
+      );
+    },
+    ffnDown(out, act, dtype, down, stride, scales, dModel, slots, n, nTokens, begin, end) {
       const columns = pieces(begin, end, LINE, n * nTokens);
       const range = { ...columns, chunksAThread: COLUMN_CHUNKS_A_THREAD };
-      const operands = [out, act, dtype, base, stride, downOffset, scalesOffset, dModel, slots, n, nTokens];
+      const operands = [out, act, dtype, down, stride, scales, dModel, slots, n, nTokens];
       if (split(FFN_DOWN, range, operands)) return;
-      wasm.ffnDown(out, act, dtype, base, stride, downOffset, scalesOffset, dModel, slots, n, nTokens, begin, end);
+      wasm.ffnDown(out, act, dtype, down, stride, scales, dModel, slots, n, nTokens, begin, end);
+    },
+    gate(act, gate, up, count, kind, threshold, upRelu) {
+      const range = pieces(0, count, LINE, GATE_WORK);
+      if (split(GATE, range, [act, gate, up, kind, threshold, upRelu])) return;
+      wasm.gate(act, gate, up, count, kind, threshold, upRelu);
     },
     // biome-ignore format: one line a group of operands
     attention(
-      out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens, scratch, begin, end,
+      out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, window, sinks, position, nTokens, scratch,
+      begin, end,
     ) {
-      const range = pieces(begin, end, 1, 2 * headDim * nTokens * (position + nTokens));
-      const operands = [out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens];
+      const keys = Math.min(position + nTokens, window === 0 ? Number.POSITIVE_INFINITY : window + nTokens);
+      const range = pieces(begin, end, 1, 2 * headDim * nTokens * keys);
+      const cache = [dtype, pages, offset, nKvHeads, headDim];
+      const operands = [out, q, ...cache, nHeads, scale, slopes, window, sinks, position, nTokens];
       // Threads need room for the positions that there are, at most what the caller's scratch was sized for.
       if (split(ATTENTION, range, operands, scratch, attentionScratchBytes(position + nTokens))) return;
       wasm.attention(
-        out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, position, nTokens, scratch, begin, end,
+        out, q, dtype, pages, offset, nKvHeads, headDim, nHeads, scale, slopes, window, sinks, position, nTokens, scratch,
+        begin, end,
       );
     },
     crc32cSlots(out, base, strideBytes, sizeBytes, slots, begin, end) {

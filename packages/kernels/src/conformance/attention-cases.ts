@@ -11,9 +11,10 @@ export interface AttentionCase {
   readonly op: "attention";
   /**
    * `close`: to exact attention over the stored keys and values. Bit for bit: `batch` = token by token; `ranges` of heads = all; `pages` in any order =
-   * pages in sequence; `shared`: two sequences whose tables share their first page = each alone. Pages are scattered in every check.
+   * pages in sequence; `shared`: two sequences whose tables share their first page = each alone; `window`: with everything before the window lost = with
+   * it there, and a window of all tokens = none. Pages are scattered in every check.
    */
-  readonly check: "close" | "batch" | "ranges" | "pages" | "shared";
+  readonly check: "close" | "batch" | "ranges" | "pages" | "shared" | "window";
   readonly dtype: KvDType;
   readonly nHeads: number;
   readonly nKvHeads: number;
@@ -23,6 +24,10 @@ export interface AttentionCase {
   readonly nTokens: number;
   /** With ALiBi's bias on the scores. */
   readonly alibi?: boolean;
+  /** Keys that a query sees. */
+  readonly windowTokens?: number;
+  /** With a sink for each head. */
+  readonly sinks?: boolean;
 }
 
 const STORED: Readonly<Record<KvDType, string>> = {
@@ -33,11 +38,15 @@ const STORED: Readonly<Record<KvDType, string>> = {
 
 export function attentionTitle(c: AttentionCase): string {
   const heads = c.nHeads === c.nKvHeads ? `${c.nHeads} heads` : `${c.nHeads} heads on ${c.nKvHeads}`;
-  const shape = `attention${c.alibi ? " with ALiBi" : ""} ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
+  const window = c.windowTokens === undefined ? "" : ` over ${c.windowTokens}`;
+  const more = `${window}${c.alibi ? " with ALiBi" : ""}${c.sinks ? " with sinks" : ""}`;
+  const shape = `attention${more} ${c.dtype}, ${heads} of ${c.headDim}, ${c.nTokens} tokens at ${c.position}`;
   if (c.check === "batch") return `${shape}: a sequence at once equals token by token, bit for bit`;
   if (c.check === "ranges") return `${shape}: head ranges equal the whole, bit for bit`;
   if (c.check === "pages") return `${shape}: scattered pages equal neighbouring ones, bit for bit`;
   if (c.check === "shared") return `${shape}: sequences that share a page equal each alone, bit for bit`;
+  if (c.check === "window")
+    return `${shape}: what lies before the window is not read, one of all tokens changes no bit`;
   return `${shape}: ${STORED[c.dtype]}, out within max|v|·(2·score error + (keys+8)·2^-23)`;
 }
 
@@ -50,6 +59,8 @@ interface Attention {
   readonly scale: number;
   /** ALiBi slopes, bfloat16 values; zeros without. */
   readonly slopes: { readonly ptr: Ptr; readonly values: Float64Array };
+  /** -Infinity without. */
+  readonly sinks: { readonly ptr: Ptr; readonly values: Float64Array };
 }
 
 export function runAttention(bench: Workbench, c: AttentionCase): void {
@@ -59,7 +70,16 @@ export function runAttention(bench: Workbench, c: AttentionCase): void {
   const q = bench.vectors(c.nTokens, c.nHeads * c.headDim);
   const scratch = bench.scratch(bench.kernels.attentionScratchBytes(total));
   const scale = Math.fround(1 / Math.sqrt(c.headDim));
-  const attention: Attention = { bench, c, cache, q, scratch, scale, slopes: makeSlopes(bench, c) };
+  const attention: Attention = {
+    bench,
+    c,
+    cache,
+    q,
+    scratch,
+    scale,
+    slopes: makeSlopes(bench, c),
+    sinks: makeSinks(bench, c),
+  };
   const stride = 4 * paddedLength(c.nKvHeads * c.headDim);
   bench.kernels.storeKv(cache, k.ptr, v.ptr, 0, c.position);
   bench.kernels.storeKv(cache, k.ptr + c.position * stride, v.ptr + c.position * stride, c.position, c.nTokens);
@@ -73,6 +93,8 @@ export function runAttention(bench: Workbench, c: AttentionCase): void {
     compareWithNeighbouring(attention, k, v, out);
   } else if (c.check === "shared") {
     compareShared(attention, k, v, out);
+  } else if (c.check === "window") {
+    compareWithoutPast(attention, out);
   } else {
     expectSameBits("out", attend(attention, c.nTokens, [1, c.nHeads - 1]), out);
   }
@@ -95,12 +117,17 @@ function makeSlopes(bench: Workbench, { alibi, nHeads }: AttentionCase): Attenti
   return { ptr, values };
 }
 
+function makeSinks(bench: Workbench, { sinks, nHeads }: AttentionCase): Attention["sinks"] {
+  if (!sinks) return { ptr: 0, values: new Float64Array(nHeads).fill(Number.NEGATIVE_INFINITY) };
+  return bench.floats(nHeads);
+}
+
 function roundToBfloat16(x: number): number {
   return decodeBfloat16(encodeBfloat16(x));
 }
 
 function attend(
-  { bench, c, cache, q, scratch, scale, slopes }: Attention,
+  { bench, c, cache, q, scratch, scale, slopes, sinks }: Attention,
   nTokens: number,
   cuts: readonly number[] = [],
 ): Float32Array {
@@ -109,7 +136,8 @@ function attend(
   const bounds = [0, ...cuts, c.nHeads];
   for (let i = 1; i < bounds.length; i++) {
     const [begin, end] = [bounds[i - 1]!, bounds[i]!];
-    const shape = { nHeads: c.nHeads, scale, slopes: slopes.ptr };
+    const windowTokens = c.windowTokens ?? null;
+    const shape = { nHeads: c.nHeads, scale, slopes: slopes.ptr, windowTokens, sinks: sinks.ptr };
     bench.kernels.attention(out, q.ptr, cache, shape, c.position, nTokens, scratch, begin, end);
   }
   return bench.snapshot(out, count);
@@ -158,16 +186,18 @@ function compareHead(
   nKeys: number,
   out: Float32Array,
 ): void {
-  const { bench, c, cache, scale, slopes } = attention;
+  const { bench, c, cache, scale, slopes, sinks } = attention;
   const kvHead = Math.floor(head / (c.nHeads / c.nKvHeads));
-  const positions = Array.from({ length: nKeys }, (_, j) => j);
+  const first = firstKey(c, nKeys - 1);
+  const positions = Array.from({ length: nKeys - first }, (_, i) => first + i);
   const keys = positions.map((j) => storedVector(bench, cache, "key", kvHead, j));
   const values = positions.map((j) => storedVector(bench, cache, "value", kvHead, j));
   const biases = positions.map((j) => roundToBfloat16(slopes.values[head]! * roundToBfloat16(j)));
-  const scores = keys.map((key, j) => scale * (dot(query, key) + biases[j]!));
-  const most = Math.max(...scores);
+  const scores = keys.map((key, i) => scale * (dot(query, key) + biases[i]!));
+  const sink = sinks.values[head]!;
+  const most = Math.max(...scores, sink);
   const weights = scores.map((score) => Math.exp(score - most));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weights.reduce((sum, weight) => sum + weight, Math.exp(sink - most));
   // Score: the product's bound, and four more roundings (bias, scales, subtraction of the largest).
   const scoreError = Math.max(
     ...keys.map((key, j) => sumBound(c.headDim + 4, scale * (magnitude(query, key) + biases[j]!))),
@@ -178,6 +208,28 @@ function compareHead(
     const expected = values.reduce((sum, value, j) => sum + (weights[j]! / total) * value[d]!, 0);
     expectClose(`${what}[${d}]`, out[d]!, expected, largest * relative);
   }
+}
+
+/** The first position that the query of `position` sees. */
+function firstKey({ windowTokens }: AttentionCase, position: number): number {
+  return windowTokens === undefined ? 0 : Math.max(0, position + 1 - windowTokens);
+}
+
+/** No memory of any size has an address like this. */
+const NOWHERE = 0xf0000000;
+
+/** What no query sees becomes NaN, and its whole pages are taken away. */
+function compareWithoutPast(attention: Attention, out: Float32Array): void {
+  const { bench, c, cache } = attention;
+  const total = c.position + c.nTokens;
+  const wide = { ...attention, c: { ...c, windowTokens: total } };
+  const { windowTokens: _, ...unlimited } = c;
+  const all = attend({ ...attention, c: unlimited }, c.nTokens);
+  expectSameBits("out of a window of all tokens", attend(wide, c.nTokens), all);
+  const first = firstKey(c, c.position);
+  forgetFrom(bench, cache, 0, first);
+  bench.arena.u32(cache.pages, Math.floor(first / KV_PAGE_TOKENS)).fill(NOWHERE);
+  expectSameBits("out without the past", attend(attention, c.nTokens), out);
 }
 
 /** The same keys and values, page after page. */

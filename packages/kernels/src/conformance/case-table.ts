@@ -2,11 +2,20 @@
  * The case table that every pointer-based backend runs: data only. Sizes are chosen to be awkward: widths that are no
  * multiple of 64 or of 16, odd heads, prime row counts, batches around the tile sizes of any sensible kernel.
  */
-import { DTYPES } from "@flashwick/core";
+import { ACTIVATIONS, DTYPES } from "@flashwick/core";
 import type { KvDType } from "../contract.js";
 import { type AttentionCase, attentionTitle } from "./attention-cases.js";
 import { type FfnCase, type FfnExtremesCase, ffnExtremesTitle, ffnTitle } from "./ffn-cases.js";
+import { type GateCase, gateTitle } from "./gate-cases.js";
 import { type LinearCase, linearTitle } from "./linear-cases.js";
+import {
+  type LayerNormCase,
+  layerNormTitle,
+  type NormHeadsCase,
+  normHeadsTitle,
+  type RmsNormCase,
+  rmsNormTitle,
+} from "./norm-cases.js";
 import {
   type CrossEntropyCase,
   crossEntropyTitle,
@@ -24,8 +33,6 @@ import {
   crc32cTitle,
   type ElementwiseCase,
   elementwiseTitle,
-  type LayerNormCase,
-  layerNormTitle,
   type RotateCase,
   rotateTitle,
   type SelectAboveCase,
@@ -38,6 +45,9 @@ export type ConformanceCase =
   | FfnExtremesCase
   | AttentionCase
   | LayerNormCase
+  | RmsNormCase
+  | NormHeadsCase
+  | GateCase
   | RotateCase
   | ElementwiseCase
   | SelectAboveCase
@@ -61,6 +71,12 @@ export function titleOf(c: ConformanceCase): string {
       return attentionTitle(c);
     case "layerNorm":
       return layerNormTitle(c);
+    case "rmsNorm":
+      return rmsNormTitle(c);
+    case "normHeads":
+      return normHeadsTitle(c);
+    case "gate":
+      return gateTitle(c);
     case "rotate":
       return rotateTitle(c);
     case "elementwise":
@@ -136,6 +152,23 @@ const ffnCases: FfnCase[] = DTYPES.flatMap((dtype) => {
     { ...base, check: "waves", n: 199 },
     { ...base, check: "waves", nTokens: 3, activation: "gelu" },
     { ...base, check: "zeros", n: 200, dModel: 80 },
+    { ...base, check: "close", activation: "relu2", nTokens: 2 },
+    { ...base, check: "close", activation: "fatrelu", dModel: 80, nTokens: 3 },
+    { ...base, check: "close", activation: "silu", bias: false },
+    { ...base, check: "close", activation: "gelu-tanh", nTokens: 2 },
+    { ...base, check: "ranges", activation: "silu", nTokens: 2 },
+    { ...base, check: "zeros", activation: "fatrelu", n: 200, dModel: 80 },
+    // More neurons than a block of a kernel that takes them in blocks.
+    { ...base, check: "close", gated: "relu", n: 300, slotCount: 320, nTokens: 5, dModel: 72 },
+    { ...base, check: "close", gated: "none", activation: "silu", bias: false },
+    { ...base, check: "close", gated: "none", activation: "gelu-tanh", nTokens: 17, dModel: 80 },
+    { ...base, check: "close", gated: "none", n: 0, nTokens: 2 },
+    { ...base, check: "batch", gated: "none", activation: "silu", n: 200, nTokens: 17 },
+    { ...base, check: "batch", gated: "relu", nTokens: 5, dModel: 72 },
+    { ...base, check: "ranges", gated: "none", activation: "gelu", n: 300, slotCount: 320 },
+    { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: 80 },
+    { ...base, check: "waves", gated: "none", activation: "silu", n: 199, nTokens: 3 },
+    { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: 80 },
   ] satisfies FfnCase[];
 });
 
@@ -164,6 +197,18 @@ const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
     { ...base, check: "pages", position: 47, nTokens: 1 },
     { ...base, check: "batch", headDim: 20, nKvHeads: 2, position: 29, nTokens: 7 },
     { ...base, check: "shared", position: 36, nTokens: 5 },
+    { ...base, check: "close", windowTokens: 5, position: 21, nTokens: 5 },
+    { ...base, check: "close", windowTokens: 16, headDim: 20, nKvHeads: 2, position: 40, nTokens: 17 },
+    { ...base, check: "close", windowTokens: 1, headDim: 9, position: 3, nTokens: 4 },
+    { ...base, check: "close", sinks: true, position: 21, nTokens: 5 },
+    { ...base, check: "close", sinks: true, windowTokens: 70, nKvHeads: 2, position: 95, nTokens: 9 },
+    { ...base, check: "batch", windowTokens: 7, sinks: true, nKvHeads: 3, position: 5, nTokens: 17 },
+    { ...base, check: "batch", windowTokens: 70, headDim: 15, position: 100, nTokens: 11 },
+    { ...base, check: "ranges", windowTokens: 9, sinks: true, nKvHeads: 2, position: 30, nTokens: 5 },
+    { ...base, check: "pages", windowTokens: 18, alibi: true, position: 57, nTokens: 9 },
+    { ...base, check: "window", windowTokens: 20, position: 75, nTokens: 9 },
+    { ...base, check: "window", windowTokens: 33, headDim: 9, alibi: true, position: 130, nTokens: 3 },
+    { ...base, check: "window", windowTokens: 67, headDim: 64, nKvHeads: 1, sinks: true, position: 166, nTokens: 1 },
     { ...base, check: "shared", headDim: 9, nKvHeads: 3, position: 16, nTokens: 17 },
   ] satisfies AttentionCase[];
 });
@@ -172,6 +217,22 @@ const vectorCases: ConformanceCase[] = [
   { op: "layerNorm", n: 96, nTokens: 3, affine: true },
   { op: "layerNorm", n: 72, nTokens: 2, affine: false },
   { op: "layerNorm", n: 75, nTokens: 5, affine: true },
+  { op: "rmsNorm", n: 96, nTokens: 3, affine: true },
+  { op: "rmsNorm", n: 72, nTokens: 2, affine: false },
+  { op: "rmsNorm", n: 75, nTokens: 5, affine: true },
+  ...(["layer", "rms"] as const).flatMap((kind): ConformanceCase[] => [
+    { op: "normHeads", kind, nHeads: 5, headDim: 16, nTokens: 3, affine: true },
+    { op: "normHeads", kind, nHeads: 3, headDim: 9, nTokens: 2, affine: true },
+    { op: "normHeads", kind, nHeads: 16, headDim: 23, nTokens: 4, affine: false },
+    { op: "normHeads", kind, nHeads: 1, headDim: 128, nTokens: 1, affine: true },
+  ]),
+  ...ACTIVATIONS.map((activation): GateCase => ({ op: "gate", activation, up: "none", count: 208 })),
+  { op: "gate", activation: "relu", up: "relu", count: 64 },
+  { op: "gate", activation: "silu", up: "relu", count: 20 },
+  { op: "gate", activation: "silu", up: "none", count: 0 },
+  { op: "rotate", nHeads: 3, headDim: 20, dims: 8, position: 7, nTokens: 4 },
+  { op: "rotate", nHeads: 5, headDim: 22, dims: 10, position: 3, nTokens: 2, pairs: "neighbours" },
+  { op: "rotate", nHeads: 2, headDim: 64, position: 9, nTokens: 3, pairs: "neighbours" },
   { op: "rotate", nHeads: 5, headDim: 16, position: 0, nTokens: 1 },
   { op: "rotate", nHeads: 3, headDim: 22, position: 7, nTokens: 4 },
   { op: "rotate", nHeads: 1, headDim: 64, position: 90, nTokens: 2 },

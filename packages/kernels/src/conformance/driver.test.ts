@@ -1,4 +1,4 @@
-import { kvPartBytes } from "@flashwick/core";
+import { activationFunction, kvPartBytes } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { Arena } from "../arena.js";
 import type { KvCache, TrainingKernels } from "../contract.js";
@@ -46,10 +46,73 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
     what: "ffnUp without activation function",
     broken: {
       ffnUp(act, x, matrix, slots, n, nTokens, _activation, ...rest) {
-        correct.ffnUp(act, x, matrix, slots, n, nTokens, "gelu", ...rest);
+        correct.ffnUp(act, x, matrix, slots, n, nTokens, activationFunction("gelu"), ...rest);
       },
     },
-    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.activation === "relu" && c.n > 1,
+    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.activation === "relu" && !c.gated && c.n > 1,
+  },
+  {
+    what: "ffnUp that forgets g",
+    broken: {
+      ffnUp(act, x, matrix, slots, n, nTokens, f, ...rest) {
+        correct.ffnUp(act, x, matrix, slots, n, nTokens, { ...f, up: "none" }, ...rest);
+      },
+    },
+    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.gated === "relu",
+  },
+  {
+    what: "ffnDown that takes another row's scale",
+    broken: {
+      ffnDown: (out, act, matrix, ...rest) => correct.ffnDown(out, act, { ...matrix, gate: null }, ...rest),
+    },
+    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.dtype === "int8" && c.gated !== undefined && c.n > 0,
+  },
+  {
+    what: "gate whose threshold is not strict",
+    broken: {
+      gate: (act, gate, up, count, f) =>
+        correct.gate(act, gate, up, count, { ...f, threshold: f.threshold - (f.kind === "fatrelu" ? 1e-6 : 0) }),
+    },
+    noticedBy: (c) => c.op === "gate" && c.activation === "fatrelu",
+  },
+  {
+    what: "rmsNorm that takes the mean away",
+    broken: { rmsNorm: (out, x, weight, ...rest) => correct.layerNorm(out, x, weight, 0, ...rest) },
+    noticedBy: (c) => c.op === "rmsNorm",
+  },
+  {
+    what: "normHeads over all heads at once",
+    broken: {
+      normHeads: (x, norm, nHeads, headDim, nTokens) => correct.normHeads(x, norm, 1, nHeads * headDim, nTokens),
+    },
+    noticedBy: (c) => c.op === "normHeads" && c.nHeads > 1 && !c.affine,
+  },
+  {
+    what: "rotate that turns the whole head",
+    broken: {
+      rotate: (x, tables, ...rest) => correct.rotate(x, { ...tables, dims: tables.headDim }, ...rest),
+    },
+    noticedBy: (c) => c.op === "rotate" && c.dims !== undefined,
+  },
+  {
+    what: "rotate that takes neighbours for halves",
+    broken: { rotate: (x, tables, ...rest) => correct.rotate(x, { ...tables, pairs: "halves" }, ...rest) },
+    noticedBy: (c) => c.op === "rotate" && c.pairs === "neighbours",
+  },
+  {
+    what: "attention whose window is a key too wide",
+    broken: {
+      attention: (out, q, cache, shape, ...rest) =>
+        correct.attention(out, q, cache, { ...shape, windowTokens: (shape.windowTokens ?? 1e6) + 1 }, ...rest),
+    },
+    noticedBy: (c) => c.op === "attention" && c.check === "close" && c.windowTokens !== undefined,
+  },
+  {
+    what: "attention without its sinks",
+    broken: {
+      attention: (out, q, cache, shape, ...rest) => correct.attention(out, q, cache, { ...shape, sinks: 0 }, ...rest),
+    },
+    noticedBy: (c) => c.op === "attention" && c.check === "close" && c.sinks === true,
   },
   {
     what: "ffnDown that overwrites instead of adding",

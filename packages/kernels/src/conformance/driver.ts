@@ -3,9 +3,11 @@ import type { TrainingKernels } from "../contract.js";
 import { runAttention } from "./attention-cases.js";
 import type { ConformanceCase } from "./case-table.js";
 import { runFfn, runFfnExtremes } from "./ffn-cases.js";
+import { runGate } from "./gate-cases.js";
 import { runLinear } from "./linear-cases.js";
+import { runLayerNorm, runNormHeads, runRmsNorm } from "./norm-cases.js";
 import { runCrossEntropy, runFloat16, runGemm, runOptimiser } from "./training-cases.js";
-import { runCrc32c, runCrc32cSlots, runElementwise, runLayerNorm, runRotate, runSelectAbove } from "./vector-cases.js";
+import { runCrc32c, runCrc32cSlots, runElementwise, runRotate, runSelectAbove } from "./vector-cases.js";
 import { Workbench } from "./workbench.js";
 
 /** What the largest case needs of an arena. */
@@ -45,6 +47,15 @@ function run(bench: Workbench, c: ConformanceCase): void {
       break;
     case "layerNorm":
       runLayerNorm(bench, c);
+      break;
+    case "rmsNorm":
+      runRmsNorm(bench, c);
+      break;
+    case "normHeads":
+      runNormHeads(bench, c);
+      break;
+    case "gate":
+      runGate(bench, c);
       break;
     case "rotate":
       runRotate(bench, c);

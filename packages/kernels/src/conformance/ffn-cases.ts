@@ -1,8 +1,8 @@
 /** `ffnUp` and `ffnDown` over neurons in slots. */
-import { type Activation, type DType, paddedLength } from "@flashwick/core";
+import { type Activation, type ActivationFunction, type DType, isActive, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
-import { erf } from "../reference/activation.js";
-import { dot, GELU_ERROR, productBound, productTolerance, sumBound } from "./tolerance.js";
+import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
+import { dot, productBound, productTolerance, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
 import type { StoredNeurons, Vectors, Workbench } from "./workbench.js";
 
@@ -16,6 +16,8 @@ export interface FfnCase {
   readonly check: "close" | "batch" | "ranges" | "waves" | "zeros";
   readonly dtype: DType;
   readonly activation: Activation;
+  /** Gated neurons, and what their up projection goes through. */
+  readonly gated?: ActivationFunction["up"];
   readonly dModel: number;
   readonly slotCount: number;
   /** Active neurons. */
@@ -32,10 +34,13 @@ const MEANING: Readonly<Record<Exclude<FfnCase["check"], "close">, string>> = {
 };
 
 export function ffnTitle(c: FfnCase): string {
-  const shape = `ffn ${c.dtype} ${c.activation} [${c.n} of ${c.slotCount}, ${c.dModel}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
+  const gate = c.gated ? `(gate) · ${c.gated === "none" ? "up" : `${c.gated}(up)`}` : "";
+  const shape = `ffn ${c.dtype} ${c.activation}${gate} [${c.n} of ${c.slotCount}, ${c.dModel}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
   if (c.check !== "close") return `${shape}: ${MEANING[c.check]}, bit for bit`;
-  const gelu = c.activation === "gelu" ? " + |x|·2^-20" : "";
-  return `${shape}: up within ${productTolerance(c.dtype)}${gelu}, down within (n+3)·2^-24·Σ|act·w|`;
+  const error = activationError(c.activation);
+  const slope = c.activation === "relu2" ? "2|x|·" : "";
+  const up = `${slope}(${productTolerance(c.dtype)})${error && ` + ${error}`}`;
+  return `${shape}: ${c.gated ? "each factor" : "up"} within ${c.activation === "relu" ? productTolerance(c.dtype) : up}, down within (n+3)·2^-24·Σ|act·w|`;
 }
 
 /** One case's operands. */
@@ -49,9 +54,10 @@ interface Ffn {
 }
 
 export function runFfn(bench: Workbench, c: FfnCase): void {
-  const neurons = bench.neurons(c.dtype, c.dModel, c.slotCount, c.bias);
+  const neurons = bench.neurons(c.dtype, c.dModel, c.slotCount, c.bias, c.gated !== undefined);
   const x = bench.vectors(c.nTokens, c.dModel);
-  const scratch = bench.scratch(bench.kernels.scratchBytes(c.dModel, c.nTokens));
+  const { scratchBytes, gatedScratchBytes } = bench.kernels;
+  const scratch = bench.scratch((c.gated ? gatedScratchBytes : scratchBytes)(c.dModel, c.nTokens));
   const ffn: Ffn = { bench, c, neurons, x, slots: shuffledSlots(bench, c), scratch };
   const act = up(ffn, ffn.slots);
   const out = down(ffn, ffn.slots, act.slice());
@@ -83,9 +89,10 @@ function up(
   const act = bench.output(count);
   const slotPtr = bench.indices(slots);
   const bounds = [0, ...cuts, n];
+  const f = functionOf(c.activation, c.gated);
   for (let i = 1; i < bounds.length; i++) {
     const [begin, end] = [bounds[i - 1]!, bounds[i]!];
-    bench.kernels.ffnUp(act, x.ptr, neurons.matrix, slotPtr, n, c.nTokens, c.activation, scratch, begin, end);
+    bench.kernels.ffnUp(act, x.ptr, neurons.matrix, slotPtr, n, c.nTokens, f, scratch, begin, end);
   }
   return bench.snapshot(act, count);
 }
@@ -115,17 +122,34 @@ function compareWithExact({ c, neurons, x, slots }: Ffn, act: Float32Array, out:
   const [actStride, outStride] = [paddedLength(c.n), paddedLength(c.dModel)];
   for (const [t, vector] of x.values.entries()) {
     for (const [i, slot] of slots.entries()) {
-      const sum = dot(neurons.up[slot]!, vector) + neurons.bias[slot]!;
-      const bound = productBound(c.dtype, neurons.up[slot]!, vector, neurons.bias[slot]!);
-      const found = act[t * actStride + i]!;
-      if (c.activation === "relu") expectClose(`act[${t}, ${i}]`, found, Math.max(sum, 0), bound);
-      // The steepest slope of gelu is 1.13.
-      else expectClose(`act[${t}, ${i}]`, found, gelu(sum), 1.13 * bound + Math.abs(sum) * GELU_ERROR);
+      const { expected, bound } = exactNeuron(c, neurons, slot, vector);
+      expectClose(`act[${t}, ${i}]`, act[t * actStride + i]!, expected, bound);
     }
     expectZeros(`padding of act[${t}]`, act.subarray(t * actStride + c.n, (t + 1) * actStride));
     const found = act.subarray(t * actStride, t * actStride + c.n);
     compareDown(c, neurons, slots, found, out.subarray(t * outStride, (t + 1) * outStride), t);
   }
+}
+
+/** An activation in double precision, and what a backend may be off by. */
+function exactNeuron(
+  c: FfnCase,
+  { up, bias, gate }: StoredNeurons,
+  slot: number,
+  x: Float64Array,
+): { readonly expected: number; readonly bound: number } {
+  const f = functionOf(c.activation, c.gated);
+  const upSum = dot(up[slot]!, x) + bias[slot]!;
+  const upBound = productBound(c.dtype, up[slot]!, x, bias[slot]!);
+  if (!gate) return { expected: exactActivation(upSum, f), bound: activationBound(upSum, upBound, f) };
+  const sum = dot(gate.rows[slot]!, x) + gate.bias[slot]!;
+  const bound = activationBound(sum, productBound(c.dtype, gate.rows[slot]!, x, gate.bias[slot]!), f);
+  const [fired, met] = [exactActivation(sum, f), c.gated === "relu" ? Math.max(upSum, 0) : upSum];
+  const rounding = UNIT_ROUNDOFF * (Math.abs(fired) + bound) * (Math.abs(met) + upBound);
+  return {
+    expected: fired * met,
+    bound: bound * Math.abs(met) + Math.abs(fired) * upBound + bound * upBound + rounding,
+  };
 }
 
 function compareDown(
@@ -143,10 +167,6 @@ function compareDown(
     expectClose(`out[${t}, ${j}]`, out[j]!, expected, sumBound(c.n + 1, magnitude));
   }
   expectZeros(`padding of out[${t}]`, out.subarray(c.dModel));
-}
-
-function gelu(x: number): number {
-  return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 }
 
 function compareOneByOne(ffn: Ffn, act: Float32Array, out: Float32Array): void {
@@ -180,7 +200,7 @@ function compareWaves(ffn: Ffn, out: Float32Array): void {
 
 /** One token: the neurons with activation zero are left out of the list. */
 function compareWithoutZeros(ffn: Ffn, act: Float32Array, out: Float32Array): void {
-  const active = [...ffn.slots.keys()].filter((i) => act[i] !== 0);
+  const active = [...ffn.slots.keys()].filter((i) => isActive(act[i]!));
   const slots = active.map((i) => ffn.slots[i]!);
   const fewer = new Float32Array(paddedLength(slots.length));
   fewer.set(active.map((i) => act[i]!));

@@ -13,8 +13,8 @@ export const UNIT_ROUNDOFF = 2 ** -24;
 export const EXP_ERROR = 6 * UNIT_ROUNDOFF;
 /** Of the logistic function and of softplus: an exponential, a division, a few additions. */
 export const SIGMOID_ERROR = 16 * UNIT_ROUNDOFF;
-/** gelu(x) is within |x| times this: error function to 1.2e-7, its exponent's argument rounded at up to |x|² / 2. */
-export const GELU_ERROR = 2 ** -20;
+/** gelu(x), its tanh form and silu(x) are within |x| times this: error function to 1.2e-7, its exponent's argument rounded at up to |x|² / 2. */
+export const SMOOTH_ERROR = 2 ** -20;
 
 /** What a sum of n products may be off by. */
 export function sumBound(n: number, sumOfMagnitudes: number): number {

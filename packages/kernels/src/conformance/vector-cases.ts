@@ -1,75 +1,47 @@
-/** `layerNorm`, `rotate`, `add`, `relu`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
+/** `rotate`, `add`, `relu`, `scale`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
 import { paddedLength } from "@flashwick/core";
-import { UNIT_ROUNDOFF } from "./tolerance.js";
-import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
+import type { RotaryTables } from "../contract.js";
+import { expectEqual, expectZeros } from "./verdict.js";
 import { SENTINEL, type Workbench } from "./workbench.js";
-
-export interface LayerNormCase {
-  readonly op: "layerNorm";
-  readonly n: number;
-  readonly nTokens: number;
-  readonly affine: boolean;
-}
-
-export function layerNormTitle(c: LayerNormCase): string {
-  return `layerNorm [${c.nTokens}, ${c.n}]${c.affine ? " affine" : ""}: within (n+8)·2^-23·max|x|/σ·|weight|, a batch equals its vectors bit for bit`;
-}
-
-export function runLayerNorm(bench: Workbench, c: LayerNormCase): void {
-  const epsilon = 1e-5;
-  const x = bench.vectors(c.nTokens, c.n);
-  const weight = c.affine ? bench.floats(c.n) : { ptr: 0, values: new Float64Array(c.n).fill(1) };
-  const bias = c.affine ? bench.floats(c.n) : { ptr: 0, values: new Float64Array(c.n) };
-  const stride = paddedLength(c.n);
-  const out = bench.output(c.nTokens * stride);
-  bench.kernels.layerNorm(out, x.ptr, weight.ptr, bias.ptr, c.n, c.nTokens, epsilon);
-  const found = bench.snapshot(out, c.nTokens * stride);
-  for (const [t, vector] of x.values.entries()) {
-    const mean = vector.reduce((sum, value) => sum + value, 0) / c.n;
-    const sigma = Math.sqrt(vector.reduce((sum, value) => sum + (value - mean) ** 2, 0) / c.n + epsilon);
-    for (const [i, value] of vector.entries()) {
-      const expected = ((value - mean) / sigma) * weight.values[i]! + bias.values[i]!;
-      const bound = (c.n + 8) * 2 * UNIT_ROUNDOFF * (Math.abs(weight.values[i]!) / sigma + Math.abs(bias.values[i]!));
-      expectClose(`out[${t}, ${i}]`, found[t * stride + i]!, expected, bound);
-    }
-    expectZeros(`padding of out[${t}]`, found.subarray(t * stride + c.n, (t + 1) * stride));
-  }
-  // In place, one vector at a time.
-  for (let t = 0; t < c.nTokens; t++) {
-    const at = x.ptr + 4 * t * stride;
-    bench.kernels.layerNorm(at, at, weight.ptr, bias.ptr, c.n, 1, epsilon);
-  }
-  expectSameBits("in place", bench.snapshot(x.ptr, c.nTokens * stride), found);
-}
 
 export interface RotateCase {
   readonly op: "rotate";
   readonly nHeads: number;
   readonly headDim: number;
+  /** Default: the whole head. */
+  readonly dims?: number;
+  /** Default: halves. */
+  readonly pairs?: RotaryTables["pairs"];
   readonly position: number;
   readonly nTokens: number;
 }
 
 export function rotateTitle(c: RotateCase): string {
-  return `rotate [${c.nTokens}, ${c.nHeads} x ${c.headDim}] at ${c.position}: each product and sum rounded once, exact; padding untouched`;
+  const which = `${c.dims === undefined ? "" : ` the first ${c.dims} of`}${c.pairs === "neighbours" ? " neighbours of" : ""}`;
+  return `rotate${which} [${c.nTokens}, ${c.nHeads} x ${c.headDim}] at ${c.position}: each product and sum rounded once, exact; padding untouched`;
 }
 
 export function runRotate(bench: Workbench, c: RotateCase): void {
-  const half = c.headDim / 2;
+  const { headDim, dims = headDim, pairs = "halves" } = c;
+  const half = dims / 2;
   const count = (c.position + c.nTokens) * half;
   const [cos, sin] = [bench.floats(count), bench.floats(count)];
-  const x = bench.vectors(c.nTokens, c.nHeads * c.headDim);
-  bench.kernels.rotate(x.ptr, { cos: cos.ptr, sin: sin.ptr, headDim: c.headDim }, c.nHeads, c.position, c.nTokens);
-  const stride = paddedLength(c.nHeads * c.headDim);
+  const x = bench.vectors(c.nTokens, c.nHeads * headDim);
+  const tables = { cos: cos.ptr, sin: sin.ptr, headDim, dims, pairs };
+  bench.kernels.rotate(x.ptr, tables, c.nHeads, c.position, c.nTokens);
+  const stride = paddedLength(c.nHeads * headDim);
   const found = bench.snapshot(x.ptr, c.nTokens * stride);
   for (const [t, vector] of x.values.entries()) {
     for (let i = 0; i < vector.length; i++) {
-      const d = i % c.headDim;
-      const at = (c.position + t) * half + (d % half);
+      const d = i % headDim;
+      const [frequency, isSecond] = pairs === "halves" ? [d % half, d >= half] : [d >> 1, d % 2 === 1];
+      const apart = pairs === "halves" ? half : 1;
+      const at = (c.position + t) * half + frequency;
       const [cosine, sine] = [Math.fround(cos.values[at]!), Math.fround(sin.values[at]!)];
       const own = Math.fround(Math.fround(vector[i]!) * cosine);
-      const other = Math.fround(Math.fround(vector[d < half ? i + half : i - half]!) * sine);
-      expectEqual(`x[${t}, ${i}]`, found[t * stride + i], Math.fround(d < half ? own - other : own + other));
+      const other = Math.fround(Math.fround(vector[isSecond ? i - apart : i + apart]!) * sine);
+      const turned = Math.fround(isSecond ? own + other : own - other);
+      expectEqual(`x[${t}, ${i}]`, found[t * stride + i], d < dims ? turned : vector[i]);
     }
     expectZeros(`padding of x[${t}]`, found.subarray(t * stride + vector.length, (t + 1) * stride));
   }
@@ -81,7 +53,7 @@ export interface ElementwiseCase {
 }
 
 export function elementwiseTitle(c: ElementwiseCase): string {
-  return `add, relu, zero over ${c.count}: exact, NaN kept, nothing beyond touched`;
+  return `add, relu, scale, zero over ${c.count}: exact, NaN kept, nothing beyond touched`;
 }
 
 export function runElementwise(bench: Workbench, { count }: ElementwiseCase): void {
@@ -98,6 +70,10 @@ export function runElementwise(bench: Workbench, { count }: ElementwiseCase): vo
   arena.f32(a, count).set(left);
   kernels.relu(a, count);
   for (let i = 0; i < count; i++) expectEqual(`relu[${i}]`, arena.f32(a, count)[i], Math.max(left[i]!, 0));
+  arena.f32(a, count).set(left);
+  kernels.scale(a, count, 1 / 3);
+  const third = Math.fround(1 / 3);
+  for (let i = 0; i < count; i++) expectEqual(`scaled[${i}]`, arena.f32(a, count)[i], Math.fround(left[i]! * third));
   kernels.zero(a, count);
   expectZeros("zeroed", arena.f32(a, count));
   for (const beyond of arena.f32(a + 4 * count, 4)) expectEqual("beyond", beyond, SENTINEL);

@@ -41,6 +41,7 @@ export interface StoredNeurons {
   readonly up: readonly Float64Array[];
   readonly down: readonly Float64Array[];
   readonly bias: Float64Array;
+  readonly gate: { readonly rows: readonly Float64Array[]; readonly bias: Float64Array } | null;
 }
 
 interface StoredRow {
@@ -126,28 +127,35 @@ export class Workbench {
     return { matrix: { dtype, data, scales, rows, cols }, rows: stored };
   }
 
-  /** Records as flash-format lays them out: bundled, or in two halves of one slot. */
-  neurons(dtype: DType, dModel: number, slotCount: number, hasBias: boolean): StoredNeurons {
+  /** Records of gate, up and down (or the last two), then their scales. */
+  neurons(dtype: DType, dModel: number, slotCount: number, hasBias: boolean, hasGate = false): StoredNeurons {
     const rowBytes = paddedLength(dModel) * bytesPerElement(dtype);
-    const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
+    const parts = hasGate ? 3 : 2;
+    const strideBytes = Math.ceil((parts * rowBytes + 4 * parts) / 512) * 512;
     const base = this.arena.allocate(slotCount * strideBytes + TAIL_BYTES, 512);
-    const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
-    const up: Float64Array[] = [];
-    const down: Float64Array[] = [];
+    const scalesOffsetBytes = dtype === "int8" ? parts * rowBytes : 0;
+    const rows: Float64Array[][] = Array.from({ length: parts }, () => []);
     for (let slot = 0; slot < slotCount; slot++) {
       const record = base + slot * strideBytes;
-      const upRow = this.#storeRow(dtype, record, dModel);
-      const downRow = this.#storeRow(dtype, record + rowBytes, dModel);
-      if (scalesOffsetBytes) this.arena.f32(record + scalesOffsetBytes, 2).set([upRow.scale, downRow.scale]);
-      up.push(upRow.values);
-      down.push(downRow.values);
+      for (const [part, of] of rows.entries()) {
+        const { values, scale } = this.#storeRow(dtype, record + part * rowBytes, dModel);
+        if (scalesOffsetBytes) this.arena.f32(record + scalesOffsetBytes, parts)[part] = scale;
+        of.push(values);
+      }
     }
-    const bias = hasBias ? this.floats(slotCount) : { ptr: 0, values: new Float64Array(slotCount) };
+    const biases = () => (hasBias ? this.floats(slotCount) : { ptr: 0, values: new Float64Array(slotCount) });
+    const bias = biases();
+    const gateBias = hasGate ? biases() : null;
+    const [down, up, gate] = rows.toReversed();
+    const layout = { dtype, base, strideBytes, scalesOffsetBytes, dModel };
+    const offsets = { upOffsetBytes: (parts - 2) * rowBytes, downOffsetBytes: (parts - 1) * rowBytes };
+    const matrix = { ...layout, ...offsets, bias: bias.ptr, gate: gateBias && { offsetBytes: 0, bias: gateBias.ptr } };
     return {
-      matrix: { dtype, base, strideBytes, downOffsetBytes: rowBytes, scalesOffsetBytes, dModel, bias: bias.ptr },
-      up,
-      down,
+      matrix,
+      up: up!,
+      down: down!,
       bias: bias.values,
+      gate: gateBias && { rows: gate!, bias: gateBias.values },
     };
   }
 

@@ -1,9 +1,27 @@
 /** The activation functions of the FFN, in double precision, rounded once. */
-import type { Activation } from "@flashwick/core";
+import type { ActivationFunction } from "@flashwick/core";
 
-/** relu, or gelu(x) = x · Φ(x), the exact form with the error function. NaN stays NaN. */
-export function activate(x: number, activation: Activation): number {
-  return activation === "relu" ? Math.max(x, 0) : Math.fround(0.5 * x * (1 + erf(x * Math.SQRT1_2)));
+/** f of core's `ActivationFunction`. NaN stays NaN. */
+export function activate(x: number, { kind, threshold }: ActivationFunction): number {
+  switch (kind) {
+    case "relu":
+      return Math.max(x, 0);
+    case "relu2":
+      return Math.fround(Math.max(x, 0) * Math.max(x, 0));
+    case "fatrelu":
+      return x <= Math.fround(threshold) ? 0 : x;
+    case "silu":
+      return Math.fround(x / (1 + Math.exp(-x)));
+    case "gelu":
+      return Math.fround(0.5 * x * (1 + erf(x * Math.SQRT1_2)));
+    case "gelu-tanh":
+      return Math.fround(0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))));
+  }
+}
+
+/** f(gate) · g(up), rounded after f and after the product. */
+export function activateGated(gate: number, up: number, activation: ActivationFunction): number {
+  return Math.fround(activate(gate, activation) * (activation.up === "relu" ? Math.max(up, 0) : up));
 }
 
 /**

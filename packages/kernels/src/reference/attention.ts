@@ -2,7 +2,7 @@
  * `storeKv` and `attention`.
  *
  * Scores: one f32 accumulator per key, plus ALiBi's bias, times the scale. Softmax: the largest score is taken away first; exponentials and their sum are
- * f32. Values: keys ascending into one f32 accumulator per element, divided by the sum at the end.
+ * f32, that of a sink added last. Values: keys ascending into one f32 accumulator per element, divided by the sum at the end.
  */
 import { decodeBfloat16, encodeBfloat16, encodeFloat16, KV_PAGE_TOKENS, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
@@ -81,43 +81,51 @@ export function attention(
   const width = shape.nHeads * headDim;
   const stride = paddedLength(width);
   for (let t = 0; t < nTokens; t++) {
-    const nKeys = position + t + 1;
+    const end = position + t + 1;
+    const begin = Math.max(0, end - (shape.windowTokens ?? end));
     for (let head = headBegin; head < headEnd; head++) {
       const kvHead = Math.floor((head * cache.nKvHeads) / shape.nHeads);
       const at = t * stride + head * headDim;
       const query = views.f32.subarray(q / 4 + at, q / 4 + at + headDim);
-      const scores = scoreKeys(views, cache, kvHead, query, nKeys);
-      if (shape.slopes) addAlibi(scores, views.f32[shape.slopes / 4 + head]!);
-      const weights = softmax(scores.map((score) => score * Math.fround(shape.scale)));
-      const mixed = mixValues(views, cache, kvHead, weights);
+      const scores = scoreKeys(views, cache, kvHead, query, begin, end);
+      if (shape.slopes) addAlibi(scores, views.f32[shape.slopes / 4 + head]!, begin);
+      const sink = shape.sinks ? views.f32[shape.sinks / 4 + head]! : Number.NEGATIVE_INFINITY;
+      const weights = softmax(
+        scores.map((score) => score * Math.fround(shape.scale)),
+        sink,
+      );
+      const mixed = mixValues(views, cache, kvHead, weights, begin);
       views.f32.set(mixed, out / 4 + at);
     }
     if (headEnd === shape.nHeads) views.f32.fill(0, out / 4 + t * stride + width, out / 4 + (t + 1) * stride);
   }
 }
 
+/** Of keys begin … end − 1. */
 function scoreKeys(
   views: ArenaViews,
   cache: KvCache,
   kvHead: number,
   query: Float32Array,
-  nKeys: number,
+  begin: number,
+  end: number,
 ): Float32Array {
-  const scores = new Float32Array(nKeys);
+  const scores = new Float32Array(end - begin);
   const key = new Float32Array(cache.headDim);
-  for (let j = 0; j < nKeys; j++) {
+  for (let j = begin; j < end; j++) {
     const stored = locate(views, cache, "key", kvHead, j);
     decodeRow(views, cache.dtype, stored.at, key);
     let sum = 0;
     for (let d = 0; d < key.length; d++) sum = Math.fround(sum + Math.fround(query[d]! * key[d]!));
     if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[stored.scale / 4]!);
-    scores[j] = sum;
+    scores[j - begin] = sum;
   }
   return scores;
 }
 
-function addAlibi(scores: Float32Array, slope: number): void {
-  for (let j = 0; j < scores.length; j++) scores[j] = scores[j]! + roundToBfloat16(slope * roundToBfloat16(j));
+/** @param begin Position of the first key. */
+function addAlibi(scores: Float32Array, slope: number, begin: number): void {
+  for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! + roundToBfloat16(slope * roundToBfloat16(begin + i));
 }
 
 /** To nearest, ties to even. */
@@ -131,10 +139,12 @@ interface SoftmaxWeights {
   readonly sum: number;
 }
 
-function softmax(scores: Float32Array): SoftmaxWeights {
-  const largest = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
+/** @param sink A score without a value: it joins the sum alone. -Infinity for none. */
+function softmax(scores: Float32Array, sink: number): SoftmaxWeights {
+  const largest = scores.reduce((most, score) => Math.max(most, score), sink);
   const exponentials = scores.map((score) => Math.exp(Math.fround(score - largest)));
-  return { exponentials, sum: exponentials.reduce((sum, e) => Math.fround(sum + e), 0) };
+  const sum = exponentials.reduce((sum, e) => Math.fround(sum + e), 0);
+  return { exponentials, sum: Math.fround(sum + Math.fround(Math.exp(Math.fround(sink - largest)))) };
 }
 
 function mixValues(
@@ -142,11 +152,12 @@ function mixValues(
   cache: KvCache,
   kvHead: number,
   { exponentials, sum }: SoftmaxWeights,
+  begin: number,
 ): Float32Array {
   const mixed = new Float32Array(cache.headDim);
   const value = new Float32Array(cache.headDim);
-  for (const [j, e] of exponentials.entries()) {
-    const stored = locate(views, cache, "value", kvHead, j);
+  for (const [i, e] of exponentials.entries()) {
+    const stored = locate(views, cache, "value", kvHead, begin + i);
     decodeRow(views, cache.dtype, stored.at, value);
     const factor = cache.dtype === "int8" ? Math.fround(e * views.f32[stored.scale / 4]!) : e;
     for (let d = 0; d < mixed.length; d++) mixed[d] = mixed[d]! + Math.fround(factor * value[d]!);

@@ -1,5 +1,7 @@
-/** `add`, `relu`, `zero`, `selectAbove`: one element at a time. */
+/** `add`, `relu`, `gate`, `scale`, `zero`, `selectAbove`: one element at a time. */
+import type { ActivationFunction } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
+import { activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
 
 /** See `Kernels.add`. */
@@ -10,6 +12,23 @@ export function add({ f32 }: ArenaViews, out: Ptr, x: Ptr, count: number): void 
 /** See `Kernels.relu`. NaN stays NaN. */
 export function relu({ f32 }: ArenaViews, x: Ptr, count: number): void {
   for (let i = x / 4; i < x / 4 + count; i++) f32[i] = Math.max(f32[i]!, 0);
+}
+
+/** See `Kernels.gate`. */
+export function gate(
+  { f32 }: ArenaViews,
+  act: Ptr,
+  gates: Ptr,
+  up: Ptr,
+  count: number,
+  activation: ActivationFunction,
+): void {
+  for (let i = 0; i < count; i++) f32[act / 4 + i] = activateGated(f32[gates / 4 + i]!, f32[up / 4 + i]!, activation);
+}
+
+/** See `Kernels.scale`. */
+export function scale({ f32 }: ArenaViews, x: Ptr, count: number, factor: number): void {
+  for (let i = x / 4; i < x / 4 + count; i++) f32[i] = f32[i]! * Math.fround(factor);
 }
 
 /** See `Kernels.zero`. */

@@ -1,11 +1,11 @@
 /** `ffnUp` and `ffnDown`: neurons as they lie in cache slots. */
-import { type Activation, bytesPerElement, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, bytesPerElement, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { SlotMatrix } from "../contract.js";
-import { activate } from "./activation.js";
+import { activate, activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
 import { zeroPadding } from "./linear.js";
-import { prepareVectors, RowBuffer } from "./row-product.js";
+import { prepareVectors, RowBuffer, type VectorBatch } from "./row-product.js";
 
 /** See `Kernels.ffnUp`. */
 export function ffnUp(
@@ -16,26 +16,42 @@ export function ffnUp(
   slots: Ptr,
   n: number,
   nTokens: number,
-  activation: Activation,
+  activation: ActivationFunction,
   begin: number,
   end: number,
 ): void {
   const { f32, u32 } = views;
   const batch = prepareVectors(views, matrix.dtype, x, matrix.dModel, nTokens);
-  const rows = new RowBuffer(views, matrix.dtype, matrix.dModel);
   const actStride = paddedLength(n);
+  const { gate } = matrix;
   for (let i = begin; i < end; i++) {
     const slot = u32[slots / 4 + i]!;
-    const record = matrix.base + slot * matrix.strideBytes;
-    const row = rows.at(record);
-    const upScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4]! : 1;
-    const bias = matrix.bias ? f32[matrix.bias / 4 + slot]! : 0;
+    const up = rowSums(views, matrix, batch, slot, matrix.upOffsetBytes, gate ? 1 : 0, matrix.bias);
+    const gated = gate && rowSums(views, matrix, batch, slot, gate.offsetBytes, 0, gate.bias);
     for (let t = 0; t < nTokens; t++) {
-      const sum = Math.fround(batch.product(row, t, upScale) + bias);
-      f32[act / 4 + t * actStride + i] = activate(sum, activation);
+      const value = gated ? activateGated(gated[t]!, up[t]!, activation) : activate(up[t]!, activation);
+      f32[act / 4 + t * actStride + i] = value;
     }
   }
   if (end === n) zeroPadding(f32, act, n, nTokens);
+}
+
+/** One row of a slot with every vector, and its bias. @param part Which of the slot's scales is the row's. */
+function rowSums(
+  views: ArenaViews,
+  { dtype, base, strideBytes, scalesOffsetBytes, dModel }: SlotMatrix,
+  batch: VectorBatch,
+  slot: number,
+  offsetBytes: number,
+  part: number,
+  biases: Ptr,
+): Float32Array {
+  const { f32 } = views;
+  const record = base + slot * strideBytes;
+  const row = new RowBuffer(views, dtype, dModel).at(record + offsetBytes);
+  const scale = dtype === "int8" ? f32[(record + scalesOffsetBytes) / 4 + part]! : 1;
+  const bias = biases ? f32[biases / 4 + slot]! : 0;
+  return Float32Array.from({ length: batch.nTokens }, (_, t) => batch.product(row, t, scale) + bias);
 }
 
 /** See `Kernels.ffnDown`. The padding of a down column is zero, so columns may be summed up to the padded width. */
@@ -54,10 +70,11 @@ export function ffnDown(
   const actStride = paddedLength(n);
   const outStride = paddedLength(matrix.dModel);
   const columns = new RowBuffer(views, matrix.dtype, colEnd - colBegin);
+  const part = matrix.gate ? 2 : 1;
   for (let i = 0; i < n; i++) {
     const record = matrix.base + u32[slots / 4 + i]! * matrix.strideBytes;
     const down = columns.at(record + matrix.downOffsetBytes + colBegin * bytesPerElement(matrix.dtype));
-    const downScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4 + 1]! : 1;
+    const downScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4 + part]! : 1;
     for (let t = 0; t < nTokens; t++) {
       const factor = Math.fround(f32[act / 4 + t * actStride + i]! * downScale);
       if (factor !== 0) addScaled(f32, out / 4 + t * outStride + colBegin, down, factor);

@@ -1,1 +1,2 @@
+export { activate, activateGated } from "./activation.js";
 export { createReferenceKernels } from "./reference-kernels.js";

@@ -11,10 +11,10 @@ import { type KernelFactory, kernelFactory, NO_SCRATCH, ONE_MEMORY, type Trainin
 import { viewArena } from "./arena-views.js";
 import { attention, storeKv } from "./attention.js";
 import { crc32c } from "./crc32c.js";
-import { add, relu, selectAbove, zero } from "./elementwise.js";
+import { add, gate, relu, scale, selectAbove, zero } from "./elementwise.js";
 import { ffnDown, ffnUp } from "./ffn.js";
 import { gatherRow, linear } from "./linear.js";
-import { layerNorm } from "./norm.js";
+import { layerNorm, normHeads, rmsNorm } from "./norm.js";
 import { rotate } from "./rotary.js";
 import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed, reluGradient } from "./training.js";
 
@@ -39,6 +39,10 @@ function referenceKernels(arena: Arena): TrainingKernels {
     ffnDown: (out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) =>
       ffnDown(views, out, act, matrix, slots, n, nTokens, colBegin, colEnd),
     layerNorm: (...operands) => layerNorm(views, ...operands),
+    rmsNorm: (...operands) => rmsNorm(views, ...operands),
+    normHeads: (...operands) => normHeads(views, ...operands),
+    gate: (...operands) => gate(views, ...operands),
+    scale: (...operands) => scale(views, ...operands),
     add: (...operands) => add(views, ...operands),
     relu: (...operands) => relu(views, ...operands),
     zero: (...operands) => zero(views, ...operands),

@@ -8,12 +8,13 @@ import type { ArenaViews } from "./arena-views.js";
 export function rotate(
   { f32 }: ArenaViews,
   x: Ptr,
-  { cos, sin, headDim }: RotaryTables,
+  { cos, sin, headDim, dims, pairs }: RotaryTables,
   nHeads: number,
   position: number,
   nTokens: number,
 ): void {
-  const half = headDim / 2;
+  const half = dims / 2;
+  const [step, apart] = pairs === "halves" ? [1, half] : [2, 1];
   const stride = paddedLength(nHeads * headDim);
   for (let t = 0; t < nTokens; t++) {
     const row = (position + t) * half;
@@ -21,9 +22,10 @@ export function rotate(
       const first = x / 4 + t * stride + head * headDim;
       for (let d = 0; d < half; d++) {
         const [c, s] = [f32[cos / 4 + row + d]!, f32[sin / 4 + row + d]!];
-        const [a, b] = [f32[first + d]!, f32[first + half + d]!];
-        f32[first + d] = Math.fround(a * c) - Math.fround(b * s);
-        f32[first + half + d] = Math.fround(b * c) + Math.fround(a * s);
+        const at = first + step * d;
+        const [a, b] = [f32[at]!, f32[at + apart]!];
+        f32[at] = Math.fround(a * c) - Math.fround(b * s);
+        f32[at + apart] = Math.fround(b * c) + Math.fround(a * s);
       }
     }
   }

@@ -13,7 +13,7 @@ function record(recorder: BatchRecorder, heldOut: boolean) {
     Float32Array.from({ length: 32 }, (_, i) => (i === 16 ? 1e6 : i / 4)),
     16,
   );
-  // Neurons 0 … 8, then 9 … 11.
+  // Neurons 0 … 8, then 9 … 11. A gated activation may be negative, and is active.
   recorder.activations(0, 9, Float32Array.of(0, 1, 0, -1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0), 9);
   recorder.activations(9, 3, Float32Array.of(0, 0, 3, 99, 4, 0, 0, 99), 4);
   return recorder.end();
@@ -23,14 +23,14 @@ it("a record holds x as f16 and one bit a neuron", () => {
   const { records, nTokens, active, heldOut } = record(new BatchRecorder(SHAPE, 4), false);
   expect({ nTokens, active, heldOut, bytes: records.length }).toEqual({
     nTokens: 2,
-    active: 4,
+    active: 5,
     heldOut: false,
     bytes: 2 * LAYOUT.recordBytes,
   });
   const view = new DataView(records.buffer);
   const x = Array.from({ length: 8 }, (_, i) => decodeFloat16(view.getUint16(2 * i, true)));
   expect(x).toEqual([0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75]);
-  expect([...records.subarray(LAYOUT.activeOffset, LAYOUT.activeOffset + 2)]).toEqual([0b00000010, 0b00001001]);
+  expect([...records.subarray(LAYOUT.activeOffset, LAYOUT.activeOffset + 2)]).toEqual([0b00001010, 0b00001001]);
   const second = LAYOUT.recordBytes + LAYOUT.activeOffset;
   expect([...records.subarray(second, second + 2)]).toEqual([0, 0b00000010]);
 });
@@ -43,7 +43,7 @@ it("an input beyond f16 is stored as the largest f16", () => {
 
 it("held-out tokens keep their magnitudes in neuron order, training tokens none", () => {
   const recorder = new BatchRecorder(SHAPE, 4);
-  expect([...record(recorder, true).magnitudes]).toEqual([1, 2, 3, 4]);
+  expect([...record(recorder, true).magnitudes]).toEqual([1, 1, 2, 3, 4]);
   expect([...record(recorder, false).magnitudes]).toEqual([]);
 });
 

@@ -4,7 +4,7 @@
  *
  *     recorder.begin(nTokens, heldOut); recorder.input(…); recorder.activations(…) …; store.append(layer, recorder.end());
  */
-import { assert, encodeFloat16 } from "@flashwick/core";
+import { assert, encodeFloat16, isActive } from "@flashwick/core";
 import { planSampleLayout, type SampleLayout } from "./sample-layout.js";
 import type { SampleBatch, SampleShape } from "./sample-store.js";
 
@@ -20,8 +20,8 @@ export class BatchRecorder {
   readonly #layout: SampleLayout;
   readonly #records: Uint8Array<ArrayBuffer>;
   readonly #halves: Uint16Array;
-  /** Activations `[maxTokens, dFf]`, filled for held-out tokens only. */
-  readonly #act: Float32Array;
+  /** Of activations, `[maxTokens, dFf]`, filled for held-out tokens only. */
+  readonly #magnitudes: Float32Array;
   #nTokens = 0;
   #heldOut = false;
   #active = 0;
@@ -34,7 +34,7 @@ export class BatchRecorder {
     this.#layout = planSampleLayout(shape.dModel, shape.dFf);
     this.#records = new Uint8Array(maxTokens * this.#layout.recordBytes);
     this.#halves = new Uint16Array(this.#records.buffer);
-    this.#act = new Float32Array(maxTokens * shape.dFf);
+    this.#magnitudes = new Float32Array(maxTokens * shape.dFf);
   }
 
   begin(nTokens: number, heldOut: boolean): void {
@@ -43,7 +43,7 @@ export class BatchRecorder {
     this.#heldOut = heldOut;
     this.#active = 0;
     this.#records.fill(0, 0, nTokens * this.#layout.recordBytes);
-    if (heldOut) this.#act.fill(0, 0, nTokens * this.#layout.dFf);
+    if (heldOut) this.#magnitudes.fill(0, 0, nTokens * this.#layout.dFf);
   }
 
   /**
@@ -66,7 +66,7 @@ export class BatchRecorder {
   /**
    * Activations of neurons `first … first + count − 1`, each neuron once.
    *
-   * @param act f32 `[nTokens, rowLength]`, of each row the first `count`. Active is what is above zero.
+   * @param act f32 `[nTokens, rowLength]`, of each row the first `count`. Active is what is not zero.
    */
   activations(first: number, count: number, act: Float32Array, rowLength: number): void {
     const { dFf, recordBytes, activeOffset } = this.#layout;
@@ -74,11 +74,11 @@ export class BatchRecorder {
       const bits = t * recordBytes + activeOffset;
       for (let i = 0; i < count; i++) {
         const value = act[t * rowLength + i]!;
-        if (!(value > 0)) continue;
+        if (!isActive(value)) continue;
         const neuron = first + i;
         this.#records[bits + (neuron >> 3)]! |= 1 << (neuron & 7);
         this.#active++;
-        if (this.#heldOut) this.#act[t * dFf + neuron] = value;
+        if (this.#heldOut) this.#magnitudes[t * dFf + neuron] = Math.abs(value);
       }
     }
   }
@@ -97,8 +97,8 @@ export class BatchRecorder {
   #gatherMagnitudes(): Float32Array {
     const magnitudes = new Float32Array(this.#active);
     let n = 0;
-    for (const value of this.#act.subarray(0, this.#nTokens * this.#layout.dFf)) {
-      if (value > 0) magnitudes[n++] = value;
+    for (const value of this.#magnitudes.subarray(0, this.#nTokens * this.#layout.dFf)) {
+      if (isActive(value)) magnitudes[n++] = value;
     }
     return magnitudes;
   }

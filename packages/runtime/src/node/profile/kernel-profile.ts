@@ -1,7 +1,7 @@
 /**
  * What arithmetic costs: the engine's own ops, on vectors, over more weights than caches hold and over fewer, on one thread and on all.
  */
-import { type DType, KV_PAGE_TOKENS, kvPartBytes, type OnProgress, Random } from "@flashwick/core";
+import { activationFunction, type DType, KV_PAGE_TOKENS, kvPartBytes, type OnProgress, Random } from "@flashwick/core";
 import type { BatchRate, KernelOp, KernelRate } from "@flashwick/cost-model";
 import {
   Arena,
@@ -40,6 +40,7 @@ const LARGE_BYTES = 192 * MiB;
 const SMALL_BYTES = 8 * MiB;
 const TYPES: readonly DType[] = ["f32", "f16", "int8"];
 const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
+const RELU = activationFunction("relu");
 const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, int8: 1 };
 /** Of the slots, those that a token names. */
 const NAMED_SHARE = 0.12;
@@ -277,13 +278,15 @@ class KernelBench {
           dtype,
           base: this.#weights + layer * perLayer * strideBytes,
           strideBytes,
+          upOffsetBytes: 0,
           downOffsetBytes: COLS * ELEMENT_BYTES[dtype],
           scalesOffsetBytes: dtype === "int8" ? record : 0,
           dModel: COLS,
           bias: 0,
+          gate: null,
         };
         this.#arena.u32(this.#slots, named).set(sets[call++ % sets.length]!);
-        this.#kernels.ffnUp(this.#act, this.#x, matrix, this.#slots, named, 1, "relu", this.#scratch);
+        this.#kernels.ffnUp(this.#act, this.#x, matrix, this.#slots, named, 1, RELU, this.#scratch);
         this.#kernels.ffnDown(this.#out, this.#act, matrix, this.#slots, named, 1);
       }
     };

@@ -1,0 +1,57 @@
+/** `gate`: products of activations that are there already. */
+import type { Activation, ActivationFunction } from "@flashwick/core";
+import type { Ptr } from "../arena.js";
+import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
+import { UNIT_ROUNDOFF } from "./tolerance.js";
+import { expectClose, expectEqual, expectSameBits } from "./verdict.js";
+import { SENTINEL, type Workbench } from "./workbench.js";
+
+export interface GateCase {
+  readonly op: "gate";
+  readonly activation: Activation;
+  readonly up: ActivationFunction["up"];
+  readonly count: number;
+}
+
+export function gateTitle(c: GateCase): string {
+  const g = c.up === "none" ? "up" : `${c.up}(up)`;
+  const error = activationError(c.activation);
+  const bound = error ? `(${error})·|g| + |act|·2^-23` : "|act|·2^-23";
+  return `gate ${c.activation}(gate) · ${g} over ${c.count}: within ${bound}, NaN kept, in place the same bits`;
+}
+
+/** Gates that are met seldom: zeros, ties with the threshold, far ends. */
+const EXTREMES = [0, -0, 0.5, 0.5000001, -0.5, 100, -100, 3e4, -3e4, Number.NaN];
+
+export function runGate(bench: Workbench, c: GateCase): void {
+  const { kernels, arena, random } = bench;
+  const f = functionOf(c.activation, c.up);
+  const gates = Float32Array.from({ length: c.count }, (_, i) => EXTREMES[i] ?? 8 * random.signed());
+  const ups = Float32Array.from({ length: c.count }, () => random.signed());
+  const place = (values: Float32Array): Ptr => {
+    const ptr = bench.output(c.count + 4);
+    arena.f32(ptr, c.count).set(values);
+    return ptr;
+  };
+  const [act, gate, up] = [bench.output(c.count + 4), place(gates), place(ups)];
+  kernels.gate(act, gate, up, c.count, f);
+  const found = bench.snapshot(act, c.count);
+  for (let i = 0; i < c.count; i++) compareElement(i, gates[i]!, ups[i]!, found[i]!, f);
+  for (const beyond of arena.f32(act + 4 * c.count, 4)) expectEqual("beyond", beyond, SENTINEL);
+  const [first, second] = [place(gates), place(ups)];
+  kernels.gate(first, first, up, c.count, f);
+  kernels.gate(second, gate, second, c.count, f);
+  expectSameBits("in place of the gate", bench.snapshot(first, c.count), found);
+  expectSameBits("in place of up", bench.snapshot(second, c.count), found);
+}
+
+function compareElement(i: number, gate: number, up: number, found: number, f: ActivationFunction): void {
+  if (Number.isNaN(gate)) {
+    expectEqual(`act[${i}]`, found, Number.NaN);
+    return;
+  }
+  const g = f.up === "relu" ? Math.max(up, 0) : up;
+  const expected = exactActivation(gate, f) * g;
+  const bound = Math.abs(activationBound(gate, 0, f) * g) + 2 * UNIT_ROUNDOFF * Math.abs(expected);
+  expectClose(`act[${i}] of ${gate}`, found, expected, bound);
+}
