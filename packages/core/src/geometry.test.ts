@@ -22,7 +22,7 @@ const layer: LayerGeometry = {
     ...{ queryKeyNorm: null, rotary: null, alibi: false, windowTokens: null },
   },
   ffn: {
-    ...{ dFf: 100, gated: false, activation: "relu", upActivation: "none" },
+    ...{ dFf: 100, gated: false, activation: "relu", threshold: 0, upActivation: "none" },
     biases: { gate: false, up: true, down: true },
   },
   norms: normsBefore(norm, norm),

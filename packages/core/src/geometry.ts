@@ -9,11 +9,12 @@
  *     parallel     x = beforeAttention(h)
  *                  h = h + afterAttention(attention(x)) + afterFfn(ffn(beforeFfn ? beforeFfn(h) : x))
  */
-import { type Activation, leavesZeros } from "./activation.js";
+import { type Activation, type ActivationFunction, leavesZeros } from "./activation.js";
+import { assert } from "./assert.js";
 import type { DType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
-export type Architecture = "opt" | "falcon";
+export type Architecture = "opt" | "falcon" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma3" | "phi" | "persimmon";
 
 /**
  * A norm of rows of n elements:
@@ -105,6 +106,8 @@ export interface FfnGeometry {
   readonly gated: boolean;
   /** Of the gate; of up where there is none. */
   readonly activation: Activation;
+  /** Of `fatrelu`; 0 for every other activation. */
+  readonly threshold: number;
   /** Of up beside a gate; `relu` in dReLU. */
   readonly upActivation: "none" | "relu";
   readonly biases: { readonly gate: boolean; readonly up: boolean; readonly down: boolean };
@@ -179,10 +182,14 @@ export function normsBefore(attention: NormGeometry | null, ffn: NormGeometry | 
   };
 }
 
-/** What layers may differ in is sizes, not form: the same places of norms, and both parallel or not. */
+/** What layers may differ in is sizes, not form: the same places of norms, both parallel or not, both gated or not. */
 export function hasSameForm(a: LayerGeometry, b: LayerGeometry): boolean {
   const places = Object.keys(a.norms) as (keyof LayerNorms)[];
-  return a.parallel === b.parallel && places.every((place) => (a.norms[place] === null) === (b.norms[place] === null));
+  return (
+    a.parallel === b.parallel &&
+    a.ffn.gated === b.ffn.gated &&
+    places.every((place) => (a.norms[place] === null) === (b.norms[place] === null))
+  );
 }
 
 /** `count` times the same layer. */
@@ -200,9 +207,19 @@ export function kvWidth({ nKvHeads, headDim }: AttentionGeometry): number {
   return nKvHeads * headDim;
 }
 
+/** What an FFN makes of a neuron's sums, as ops take it. */
+export function activationOf({ activation, threshold, upActivation }: FfnGeometry): ActivationFunction {
+  return { kind: activation, threshold, up: upActivation };
+}
+
 /** FFN neurons of the layer that has most. */
 export function widestFfn({ layers }: Pick<ModelGeometry, "layers">): number {
   return Math.max(...layers.map(({ ffn }) => ffn.dFf));
+}
+
+/** Whether neurons have gates: in all layers, or in none. */
+export function isGated({ layers }: Pick<ModelGeometry, "layers">): boolean {
+  return layers[0]!.ffn.gated;
 }
 
 /** FFN neurons of all layers. */
@@ -210,9 +227,9 @@ export function neuronCount({ layers }: Pick<ModelGeometry, "layers">): number {
   return layers.reduce((sum, { ffn }) => sum + ffn.dFf, 0);
 }
 
-/** Whether any layer's neurons have biases of their up projection, which stand in DRAM beside the records. */
-export function hasUpBiases({ layers }: Pick<ModelGeometry, "layers">): boolean {
-  return layers.some(({ ffn }) => ffn.biases.up);
+/** Biases of one neuron, of gate and up, in the layer that has most: they stand in DRAM beside the records. */
+export function neuronBiases({ layers }: Pick<ModelGeometry, "layers">): number {
+  return Math.max(...layers.map(({ ffn }) => Number(ffn.biases.gate) + Number(ffn.biases.up)));
 }
 
 /** Whether every layer leaves part of its neurons at exactly zero, so that these can be left out. */
@@ -244,19 +261,35 @@ export function neuronGrid(geometry: {
   );
 }
 
+/** What a record holds of a neuron: its rows of gate (of gated neurons) and up, and its column of down. */
+export type RecordRole = "gate" | "up" | "down";
+
+/** A row or column in a neuron's slot. */
+export interface RecordPart {
+  readonly role: RecordRole;
+  readonly offsetBytes: number;
+  /** Of its f32 scale in the slot; int8 only, else null. */
+  readonly scaleOffsetBytes: number | null;
+}
+
 /** How the weights of a model file are stored; everything that sizes depend on, beside the geometry. */
 export interface WeightLayout {
   readonly dtype: DType;
-  /** `bundled`: up row and down column in one record. `split`: two records, for measuring what bundling buys. */
+  /** `bundled`: all parts of a neuron in one record. `split`: up row and down column in a record each, for measuring what bundling buys. */
   readonly layout: "bundled" | "split";
   /** Bytes from one record to the next; in `split` layout, of each of the two halves. Multiple of 512. */
   readonly strideBytes: number;
-  /** Byte offset of the down column inside a neuron's slot: inside the record, or `strideBytes` when split. */
-  readonly downOffsetBytes: number;
-  /** Byte offset of the two f32 scales (up, down) inside a slot; int8 only, else null. */
-  readonly scalesOffsetBytes: number | null;
+  /** In the order of their places: gate (of gated neurons only), up, down. Scales stand in the same order without gaps. */
+  readonly parts: readonly RecordPart[];
   /** Bytes of a neuron in DRAM: `strideBytes`, or twice that when split. */
   readonly slotBytes: number;
+}
+
+/** The part of a neuron that has a role. Only `gate` may be missing. */
+export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: "up" | "down"): RecordPart {
+  const part = parts.find((candidate) => candidate.role === role);
+  assert(part !== undefined, `a record has ${role}`);
+  return part;
 }
 
 /** Elements of a padded activation vector: kernels read whole groups of 16 and count on zeros beyond the end. */

@@ -10,8 +10,7 @@ const weights: WeightLayout = {
   dtype: "f16",
   layout: "bundled",
   strideBytes: 512,
-  downOffsetBytes: 128,
-  scalesOffsetBytes: null,
+  parts: [],
   slotBytes: 512,
 };
 

@@ -66,12 +66,7 @@ async function writeGolden(): Promise<Uint8Array> {
     await writer.writeRows(name, goldenRows(rows));
     await writer.complete(name, 0x01020304);
   }
-  await writer.writeNeurons(
-    0,
-    0,
-    goldenRows(3),
-    goldenRows(3).map((x) => -x),
-  );
+  await writer.writeNeurons(0, 0, { up: goldenRows(3), down: goldenRows(3).map((x) => -x) });
   await writer.complete("blk.0.ffn", 0x05060708);
   await writer.finish();
   return sink.committed!;

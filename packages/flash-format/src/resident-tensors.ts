@@ -3,6 +3,7 @@
  * Names are those of GGUF files for llama.cpp where it has them.
  */
 import {
+  type AttentionGeometry,
   type DType,
   kvWidth,
   type LayerGeometry,
@@ -33,7 +34,14 @@ export function isVectorName(name: string): boolean {
   return name.endsWith(".bias") || name.endsWith("_norm.weight");
 }
 
-type NormName = "attn_norm" | "post_attention_norm" | "ffn_norm" | "post_ffw_norm" | "output_norm";
+type NormName =
+  | "attn_norm"
+  | "post_attention_norm"
+  | "attn_q_norm"
+  | "attn_k_norm"
+  | "ffn_norm"
+  | "post_ffw_norm"
+  | "output_norm";
 
 /** Name of the norm at each place of a layer, without `.weight` or `.bias`. A layer norms before a block or the sum after it, not both. */
 export const LAYER_NORM_NAMES: Readonly<Record<keyof LayerNorms, NormName>> = {
@@ -60,6 +68,7 @@ export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
   tensors.push(...norm(g.finalNorm, "output_norm", dModel, ""));
   if (projected) tensors.push(matrix("project_out.weight", embedding.dim, dModel));
   if (!g.head.tied) tensors.push(matrix("output.weight", g.vocabSize, embedding.dim));
+  if (g.head.bias) tensors.push(vector("output.bias", g.vocabSize, ""));
   return tensors;
 }
 
@@ -71,11 +80,22 @@ function layerTensors({ attention, ffn, norms }: LayerGeometry, dModel: number, 
     ...linear("attn_q", dQuery, dModel, biases.query, prefix),
     ...linear("attn_k", dKv, dModel, biases.key, prefix),
     ...linear("attn_v", dKv, dModel, biases.value, prefix),
+    ...headNorms(attention, prefix),
     ...linear("attn_output", dModel, dQuery, biases.output, prefix),
     ...placedNorms(norms, ["beforeFfn", "afterFfn", "ffnSum"], dModel, prefix),
+    ...(ffn.biases.gate ? [vector("ffn_gate.bias", ffn.dFf, prefix)] : []),
     ...(ffn.biases.up ? [vector("ffn_up.bias", ffn.dFf, prefix)] : []),
     ...(ffn.biases.down ? [vector("ffn_down.bias", dModel, prefix)] : []),
   ];
+}
+
+/** Norms of queries and keys: of a head, the same for all, or of the whole width. */
+function headNorms(attention: AttentionGeometry, prefix: string): TensorShape[] {
+  const { queryKeyNorm, headDim } = attention;
+  if (!queryKeyNorm) return [];
+  const { norm: of, over } = queryKeyNorm;
+  const [dQuery, dKey] = over === "head" ? [headDim, headDim] : [queryWidth(attention), kvWidth(attention)];
+  return [...norm(of, "attn_q_norm", dQuery, prefix), ...norm(of, "attn_k_norm", dKey, prefix)];
 }
 
 function placedNorms(

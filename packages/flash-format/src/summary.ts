@@ -50,7 +50,7 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     checksumBytes,
     placementBytes,
     paddingBytes: fileBytes - headerBytes - residentBytes - recordBytes - checksumBytes - placementBytes,
-    parameters: residentElements + 2 * neuronCount(geometry) * geometry.dModel,
+    parameters: residentElements + weights.parts.length * neuronCount(geometry) * geometry.dModel,
     tensors,
   };
 }

@@ -73,7 +73,9 @@ export async function writeTinyParts(writer: ModelWriter, spec: ModelSpec, rowsP
     for (let neuron = 0; neuron < dFf; neuron += rowsPerCall) {
       const count = Math.min(rowsPerCall, dFf - neuron);
       const up = tinyRows(`${name}_up`, neuron, count, dModel);
-      await writer.writeNeurons(layer, neuron, up, tinyRows(`${name}_down`, neuron, count, dModel));
+      const down = tinyRows(`${name}_down`, neuron, count, dModel);
+      const gate = ffn.gated ? tinyRows(`${name}_gate`, neuron, count, dModel) : null;
+      await writer.writeNeurons(layer, neuron, { gate, up, down });
     }
     await writer.complete(name, tinySourceCrc(name));
   }

@@ -17,7 +17,14 @@ import { decodeGgufHeader } from "./gguf-decoder.js";
 import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
-import type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+import type {
+  ModelSpec,
+  ModelWriter,
+  ModelWriterOptions,
+  NeuronRows,
+  TensorShape,
+  WriteJournal,
+} from "./model-writer.js";
 import { placementBytes, placementFacts } from "./placement.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
@@ -129,12 +136,13 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
-  async writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void> {
+  async writeNeurons(layer: number, firstNeuron: number, { gate = null, up, down }: NeuronRows): Promise<void> {
     const { dModel } = this.#spec.geometry;
     const part = this.#recordsPart(layer);
     const dFf = this.#neuronsOf(layer);
     const count = up.length / dModel;
-    assert(Number.isInteger(count) && down.length === up.length, `layer ${layer}: up and down are [n, ${dModel}] each`);
+    const isWhole = Number.isInteger(count) && down.length === up.length && (gate?.length ?? up.length) === up.length;
+    assert(isWhole, `layer ${layer}: gate, up and down are [n, ${dModel}] each`);
     assert(
       firstNeuron === part.neuronsDone,
       `layer ${layer}: neuron ${part.neuronsDone} comes next, not ${firstNeuron}`,
@@ -144,8 +152,9 @@ class StreamingModelWriter implements ModelWriter {
     for (let begin = 0; begin < count; begin += encoder.capacity) {
       const end = Math.min(begin + encoder.capacity, count);
       const crcs = part.crcs.subarray(part.neuronsDone, part.neuronsDone + end - begin);
-      const ups = up.subarray(begin * dModel, end * dModel);
-      const unstorable = encoder.encode(ups, down.subarray(begin * dModel, end * dModel), crcs);
+      const rowsOf = (all: Float32Array) => all.subarray(begin * dModel, end * dModel);
+      const rows = { gate: gate && rowsOf(gate), up: rowsOf(up), down: rowsOf(down) };
+      const unstorable = encoder.encode(rows, crcs);
       if (unstorable !== null) {
         throw this.#unstorableWeight(part, unstorable);
       }
@@ -387,9 +396,9 @@ class StreamingModelWriter implements ModelWriter {
   #unstorableWeight(part: RecordsPart, { matrix, neuron, element }: UnstorableWeight): FormatError {
     const { column, value } = element;
     const tensor = `blk.${part.plan.layer}.ffn_${matrix}.weight`;
-    // The up projection holds a neuron as a row, the down projection as a column.
+    // Gate and up projection hold a neuron as a row, the down projection as a column.
     const index = part.neuronsDone + neuron;
-    const [row, col] = matrix === "up" ? [index, column] : [column, index];
+    const [row, col] = matrix === "down" ? [column, index] : [index, column];
     const where = `${tensor}, row ${row}, column ${col}`;
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }

@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { activationFunction, assert, hasUpBiases, widestFfn } from "@flashwick/core";
+import { activationOf, assert, neuronBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
@@ -70,8 +70,9 @@ function createContext(
   const { streamNeurons } = parts.plan;
   const slotCount = parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0);
   const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
-  const bias = hasUpBiases(sizes.workspace.geometry) ? arena.allocate(8 * streamNeurons) : 0;
-  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias);
+  const biasCount = neuronBiases(sizes.workspace.geometry);
+  const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
+  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
 }
 
@@ -135,7 +136,8 @@ async function placeLayer(
   const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
   const slotCount = plan.slotsByLayer[index]!;
   const { dFf } = geometry.ffn;
-  const activation = activationFunction(geometry.ffn.activation);
+  const activation = activationOf(geometry.ffn);
+  const biasOf = (all: Ptr) => (all === 0 ? null : { all, slots: arena.allocate(4 * slotCount) });
   const slots = new NeuronSlots({
     layer: index,
     kernels,
@@ -153,8 +155,7 @@ async function placeLayer(
     }),
     slotBase,
     all: all.subarray(0, dFf),
-    slotBias: weights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
-    upBias: weights.upBias,
+    biases: { up: biasOf(weights.upBias), gate: biasOf(weights.gateBias) },
     checksums: await readRecordChecksums(file, index, signal),
     gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
   });

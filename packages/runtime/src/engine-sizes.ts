@@ -2,9 +2,9 @@
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
 import {
-  hasUpBiases,
   kvPartBytes,
   type ModelGeometry,
+  neuronBiases,
   neuronCount,
   type PredictorLayerShape,
   widestFfn,
@@ -188,9 +188,9 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
 }
 
-/** Bytes of a neuron's bias beside its slot. */
+/** Bytes of a neuron's biases beside its slot. */
 function slotBiasBytes(geometry: ModelGeometry): number {
-  return hasUpBiases(geometry) ? 4 : 0;
+  return 4 * neuronBiases(geometry);
 }
 
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */

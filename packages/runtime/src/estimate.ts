@@ -104,7 +104,7 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
   const tensor = (name: string) => sizeOf(header.tensors.get(name));
   const projections = ["attn_q", "attn_k", "attn_v", "attn_output"];
-  const scaleBytes = weights.dtype === "int8" ? 8 : 0;
+  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
   return {
     name: `${g.architecture} ${g.layers.length} x ${g.dModel}`,
     nLayers: g.layers.length,
@@ -116,7 +116,7 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     attentionBytes: projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
     headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
     rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
-    recordBytes: 2 * g.dModel * bytesPerElement(weights.dtype) + scaleBytes,
+    recordBytes: weights.parts.length * (g.dModel * bytesPerElement(weights.dtype) + scaleBytes),
     strideBytes: weights.strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
     parallelBlock: parallel,

@@ -74,11 +74,13 @@ export class ForwardPass {
     await this.#embeddings.gather(kernels, into, tokens, w.rows, meter, signal);
     if (projectIn) kernels.linear(w.hidden, w.embedding, projectIn, 0, tokens.length, w.scratch);
     const { embedding, dModel } = this.#geometry;
+    const elements = (tokens.length * vectorBytes(dModel)) / 4;
+    if (embedding.scale !== 1) kernels.scale(w.hidden, elements, embedding.scale);
     if (!this.#positions || !embedding.positions) return;
     const { offset } = embedding.positions;
     const rows = segments.flatMap(({ position, tokens: own }) => own.map((_, i) => position + i + offset));
     await this.#positions.gather(kernels, w.blockOut, rows, w.rows, meter, signal);
-    kernels.add(w.hidden, w.blockOut, (tokens.length * vectorBytes(dModel)) / 4);
+    kernels.add(w.hidden, w.blockOut, elements);
   }
 
   /** Where attention and FFN read the same residual stream: normed = beforeAttention(hidden), and the FFN's input. */
@@ -98,28 +100,46 @@ export class ForwardPass {
     kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
     kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
     kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    this.#normHeads(layer, n);
     for (const segment of segments) this.#attendSegment(layer, segment);
     kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
     this.#addBlock(layer, norms.afterAttention, norms.attentionSum, n);
+  }
+
+  /** Queries and keys normed, each head by itself or all at once. */
+  #normHeads({ context, geometry, weights }: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = context;
+    const { queryKeyNorm, nHeads, nKvHeads, headDim } = geometry.attention;
+    const { queryNorm, keyNorm } = weights;
+    if (!queryKeyNorm || !queryNorm || !keyNorm) return;
+    if (queryKeyNorm.over === "width") {
+      this.#norm(kernels, w.query, w.query, queryNorm, n, nHeads * headDim);
+      this.#norm(kernels, w.key, w.key, keyNorm, n, nKvHeads * headDim);
+      return;
+    }
+    const { kind, epsilon } = queryKeyNorm.norm;
+    kernels.normHeads(w.query, { kind, epsilon, weight: queryNorm.weight, bias: queryNorm.bias }, nHeads, headDim, n);
+    kernels.normHeads(w.key, { kind, epsilon, weight: keyNorm.weight, bias: keyNorm.bias }, nKvHeads, headDim, n);
   }
 
   /** mixed = attention of the rows of one sequence over its own keys and values, which it stores first. */
   #attendSegment(layer: EngineLayer, { table, row, position, tokens }: StepSegment): void {
     const { kernels, workspace: w } = layer.context;
     const { attention } = layer.geometry;
-    const { nHeads, nKvHeads, headDim, scale, alibi } = attention;
+    const { nHeads, nKvHeads, headDim, scale, alibi, rotary, windowTokens } = attention;
     const count = tokens.length;
     const queries = row * vectorBytes(queryWidth(attention));
     const keys = row * vectorBytes(kvWidth(attention));
     const offset = this.#rotaryTables.offsetOfLayer[layer.index];
-    if (offset !== null && offset !== undefined) {
-      const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim, dims: headDim, pairs: "halves" } as const;
+    if (rotary && offset !== null && offset !== undefined) {
+      const { dims, pairs } = rotary;
+      const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim, dims, pairs };
       kernels.rotate(w.query + queries, tables, nHeads, position, count);
       kernels.rotate(w.key + keys, tables, nKvHeads, position, count);
     }
     const kv = this.#pool.cacheOf(table, layer.index);
     kernels.storeKv(kv, w.key + keys, w.value + keys, position, count);
-    const shape = { nHeads, scale, slopes: alibi ? w.alibiSlopes : 0 };
+    const shape = { nHeads, scale, slopes: alibi ? w.alibiSlopes : 0, windowTokens };
     kernels.attention(w.mixed + queries, w.query + queries, kv, shape, position, count, w.scratch);
   }
 
@@ -170,7 +190,7 @@ export class ForwardPass {
   async head(first: number, n: number, onLogits: (row: number, logits: Float32Array) => void): Promise<void> {
     const { vocabSize, dModel } = this.#geometry;
     const { kernels, workspace: w } = this.#first;
-    const { finalNorm, projectOut, head } = this.#globals;
+    const { finalNorm, projectOut, head, headBias } = this.#globals;
     const chunk = logitsBatch(this.#batchTokens);
     for (let t = first; t < n; t += chunk) {
       const count = Math.min(chunk, n - t);
@@ -183,7 +203,7 @@ export class ForwardPass {
         kernels.linear(w.embedding, x, projectOut, 0, count, w.scratch);
         x = w.embedding;
       }
-      kernels.linear(w.logits, x, head, 0, count, w.scratch);
+      kernels.linear(w.logits, x, head, headBias, count, w.scratch);
       const pending = kernels.take(w.logits, count * vectorBytes(vocabSize));
       if (pending) await pending;
       for (let i = 0; i < count; i++) {
@@ -192,9 +212,11 @@ export class ForwardPass {
     }
   }
 
-  /** out = norm(x); nothing where there is no norm. out may be x. */
-  #norm(kernels: Kernels, out: Ptr, x: Ptr, norm: Norm | null, n: number): void {
+  /** out = norm(x), rows of `cols` elements; nothing where there is no norm. out may be x. */
+  #norm(kernels: Kernels, out: Ptr, x: Ptr, norm: Norm | null, n: number, cols = this.#geometry.dModel): void {
     if (!norm) return;
-    kernels.layerNorm(out, x, norm.weight, norm.bias, this.#geometry.dModel, n, norm.geometry.epsilon);
+    const { kind, epsilon } = norm.geometry;
+    if (kind === "rms") kernels.rmsNorm(out, x, norm.weight, cols, n, epsilon);
+    else kernels.layerNorm(out, x, norm.weight, norm.bias, cols, n, epsilon);
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, and every way in which
- * Falcon puts position, norms and blocks together.
+ * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, every way in which
+ * Falcon puts position, norms and blocks together, and compositions of gates, windows and norms with which neurons are left out.
  */
-import { type DType, isSparse, type ModelGeometry, memorySource, Random } from "@flashwick/core";
+import { type DType, isSparse, type LayerGeometry, type ModelGeometry, memorySource, Random } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { memoryReader } from "@flashwick/flash-io";
@@ -26,6 +26,18 @@ const falcon = {
 const grouped = (num_kv_heads: number, num_ln_in_parallel_attn: number) => {
   return { new_decoder_architecture: true, num_kv_heads, num_ln_in_parallel_attn };
 };
+const decoder = {
+  ...{ num_hidden_layers: 2, hidden_size: 96, intermediate_size: 200, num_attention_heads: 3, vocab_size: 1003 },
+  ...{ max_position_embeddings: 40, hidden_act: "relu", bos_token_id: 2, eos_token_id: 2 },
+};
+const llama = geometryOf({
+  ...{ ...decoder, model_type: "llama", num_key_value_heads: 1, head_dim: 40, attention_bias: true, mlp_bias: true },
+  rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 16 },
+});
+/** `geometry` with its layers changed, each by its index. */
+const withLayers = (geometry: ModelGeometry, change: (layer: LayerGeometry, index: number) => LayerGeometry) => {
+  return { ...geometry, layers: geometry.layers.map(change) };
+};
 const shapes: Record<string, ModelGeometry> = {
   "d_model 96, d_ff 200, vocabulary 1003": geometryOf(plain),
   "no biases": geometryOf({ ...plain, enable_bias: false }),
@@ -43,6 +55,27 @@ const shapes: Record<string, ModelGeometry> = {
     ...falcon,
     ...{ parallel_attn: false, alibi: true, bias: true, multi_query: false, hidden_size: 63, num_attention_heads: 7 },
   }),
+  "Llama, ReLU, a bias of everything, heads wider than the model": llama,
+  "Llama, dReLU": withLayers(llama, (layer) => ({ ...layer, ffn: { ...layer.ffn, upActivation: "relu" } })),
+  "Llama, biases of gates only, layers of two widths": withLayers(llama, (layer, index) => {
+    const biases = { gate: true, up: false, down: true };
+    return { ...layer, ffn: { ...layer.ffn, dFf: 120 + 80 * index, biases } };
+  }),
+  "Llama, heads normed over the width, neighbours rotated": withLayers(llama, ({ attention, ...layer }) => {
+    const norm = { kind: "rms", epsilon: 1e-6, weight: true, bias: false } as const;
+    const rotary = { theta: 10_000, dims: 24, pairs: "neighbours", scaling: null } as const;
+    return { ...layer, attention: { ...attention, queryKeyNorm: { norm, over: "width" }, rotary } };
+  }),
+  "Qwen3, SiLU, windows of 4": geometryOf({
+    ...{ ...decoder, model_type: "qwen3", hidden_act: "silu", head_dim: 24, use_sliding_window: true },
+    ...{ sliding_window: 4, max_window_layers: 1, num_key_value_heads: 3 },
+  }),
+  "Gemma 3, ReLU, windows and two bases": geometryOf({
+    ...{ ...decoder, model_type: "gemma3_text", hidden_activation: "relu", head_dim: 32, num_key_value_heads: 1 },
+    ...{ sliding_window: 5, sliding_window_pattern: 2, query_pre_attn_scalar: 24 },
+  }),
+  "Phi, ReLU": geometryOf({ ...decoder, model_type: "phi", partial_rotary_factor: 0.5, qk_layernorm: true }),
+  "Persimmon, squared ReLU": geometryOf({ ...decoder, model_type: "persimmon", hidden_act: "relu2" }),
   "Falcon, GELU": geometryOf({ ...falcon, ...grouped(2, 1), activation: "gelu" }),
 };
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
@@ -66,7 +99,8 @@ async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8
   for (const [layer, { ffn }] of layers.entries()) {
     const { dFf } = ffn;
     const scale = 1.5 / Math.sqrt(dModel);
-    await writer.writeNeurons(layer, 0, values(dFf * dModel, scale), values(dFf * dModel, scale));
+    const rows = () => values(dFf * dModel, scale);
+    await writer.writeNeurons(layer, 0, { gate: ffn.gated ? rows() : null, up: rows(), down: rows() });
     await writer.complete(`blk.${layer}.ffn`, 0);
   }
   await writer.finish();

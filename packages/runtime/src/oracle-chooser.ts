@@ -1,5 +1,5 @@
 /** The chooser that cannot err, for study: it computes every activation first, and names those that are not zero. */
-import { activationFunction } from "@flashwick/core";
+import { activationOf } from "@flashwick/core";
 import type { Chooser, ChooserLayer } from "./chooser.js";
 import { trulyActive } from "./layer-studies.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -15,6 +15,6 @@ export class OracleChooser implements Chooser {
     signal?: AbortSignal,
   ): Promise<Uint32Array[]> {
     const { stage, workspace } = context;
-    return trulyActive(slots, activationFunction(geometry.ffn.activation), workspace.ffnInput, nTokens, stage, meter, signal);
+    return trulyActive(slots, activationOf(geometry.ffn), workspace.ffnInput, nTokens, stage, meter, signal);
   }
 }

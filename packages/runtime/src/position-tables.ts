@@ -1,9 +1,10 @@
 /**
- * What the encodings of position need beside the weights, by Hugging Face's `modeling_falcon.py` (transformers 4.57): in f32 where it
- * computes in f32, in bfloat16 where it does. Learned positions are weights, and a row table.
+ * What the encodings of position need beside the weights: rotary tables in float64, rounded once, and ALiBi's slopes by Hugging Face's
+ * `modeling_falcon.py` (transformers 4.57), in bfloat16 where it computes in that. Learned positions are weights, and a row table.
  */
 import { decodeBfloat16, encodeBfloat16, type ModelGeometry, type RotaryGeometry } from "@flashwick/core";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import { rotaryFrequencies } from "./rotary-frequencies.js";
 import type { Workspace } from "./workspace.js";
 
 /**
@@ -54,7 +55,7 @@ export function fillPositionTables(
     kernels.put(ptr, values.byteLength);
   };
   for (const { rotary, offsetBytes } of planRotaryTables(geometry, contextTokens).tables) {
-    const { cos, sin } = rotaryTables(rotary.dims, rotary.theta, contextTokens);
+    const { cos, sin } = rotaryTables(rotary, contextTokens);
     place(workspace.rotaryCos + offsetBytes, cos);
     place(workspace.rotarySin + offsetBytes, sin);
   }
@@ -63,27 +64,23 @@ export function fillPositionTables(
 }
 
 /**
- * Cosine and sine of position · theta^(−2d / headDim), f32 `[contextTokens, headDim / 2]` each.
+ * Cosine and sine of position · frequency for each pair, f32 `[contextTokens, dims / 2]` each: computed in float64, rounded once.
  *
  * Cost: two functions an element; some 5 ms for 2048 tokens and heads of 64.
  */
 export function rotaryTables(
-  headDim: number,
-  theta: number,
+  rotary: RotaryGeometry,
   contextTokens: number,
 ): { readonly cos: Float32Array; readonly sin: Float32Array } {
-  const half = headDim / 2;
-  const frequencies = Float32Array.from(
-    { length: half },
-    (_, d) => 1 / Math.fround(theta ** Math.fround((2 * d) / headDim)),
-  );
+  const half = rotary.dims / 2;
+  const { frequencies, magnitude } = rotaryFrequencies(rotary);
   const cos = new Float32Array(contextTokens * half);
   const sin = new Float32Array(contextTokens * half);
   for (let position = 0; position < contextTokens; position++) {
     for (let d = 0; d < half; d++) {
-      const angle = Math.fround(position * frequencies[d]!);
-      cos[position * half + d] = Math.cos(angle);
-      sin[position * half + d] = Math.sin(angle);
+      const angle = position * frequencies[d]!;
+      cos[position * half + d] = magnitude * Math.cos(angle);
+      sin[position * half + d] = magnitude * Math.sin(angle);
     }
   }
   return { cos, sin };

@@ -34,7 +34,11 @@ export interface LayerWeights {
   readonly key: Linear;
   readonly value: Linear;
   readonly attnOutput: Linear;
+  /** Null where they are turned as they are. */
+  readonly queryNorm: Norm | null;
+  readonly keyNorm: Norm | null;
   /** f32 `[dFf]`, or 0. */
+  readonly gateBias: Ptr;
   readonly upBias: Ptr;
   /** f32 `[dModel]`, or 0. */
   readonly downBias: Ptr;
@@ -48,6 +52,8 @@ export interface GlobalWeights {
   readonly projectOut: Matrix | null;
   readonly finalNorm: Norm | null;
   readonly head: Matrix;
+  /** f32 `[vocabSize]`, or 0. */
+  readonly headBias: Ptr;
 }
 
 const ALIGNMENT = 16;
@@ -131,7 +137,8 @@ export class ResidentLoader {
 
   layer(arena: Arena, layer: number): LayerWeights {
     const prefix = `blk.${layer}.`;
-    const { norms } = this.#file.header.geometry.layers[layer]!;
+    const { norms, attention } = this.#file.header.geometry.layers[layer]!;
+    const headNorm = attention.queryKeyNorm?.norm ?? null;
     const norm = (place: keyof LayerNorms) => this.#norm(arena, norms[place], prefix + LAYER_NORM_NAMES[place]);
     return {
       norms: {
@@ -146,6 +153,9 @@ export class ResidentLoader {
       key: this.#linear(arena, `${prefix}attn_k`),
       value: this.#linear(arena, `${prefix}attn_v`),
       attnOutput: this.#linear(arena, `${prefix}attn_output`),
+      queryNorm: this.#norm(arena, headNorm, `${prefix}attn_q_norm`),
+      keyNorm: this.#norm(arena, headNorm, `${prefix}attn_k_norm`),
+      gateBias: this.#vector(arena, `${prefix}ffn_gate.bias`),
       upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
       downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
     };
@@ -161,6 +171,7 @@ export class ResidentLoader {
     return {
       embeddings,
       head: head!,
+      headBias: this.#vector(arena, "output.bias"),
       positions: table("position_embd.weight"),
       projectIn: this.#optionalMatrix(arena, "project_in.weight"),
       projectOut: this.#optionalMatrix(arena, "project_out.weight"),

@@ -3,7 +3,7 @@
  *
  * Invariant: `workspaceBytes` is exactly what `allocateWorkspace` takes, so the memory plan is what is allocated.
  */
-import { kvWidth, type ModelGeometry, paddedLength, queryWidth, widestFfn } from "@flashwick/core";
+import { isGated, kvWidth, type ModelGeometry, paddedLength, queryWidth, widestFfn } from "@flashwick/core";
 import type { Arena, Ptr, ScratchSizes } from "@flashwick/kernels";
 import { planRotaryTables } from "./position-tables.js";
 
@@ -93,8 +93,12 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     alibiSlopes: 4 * alibiHeads,
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
-    scratch: Math.max(kernels.scratchBytes(widest, batch), kernels.attentionScratchBytes(shape.contextTokens)),
+    scratch: Math.max(ffnScratchBytes(g, widest, batch, kernels), kernels.attentionScratchBytes(shape.contextTokens)),
   };
+}
+
+function ffnScratchBytes(g: ModelGeometry, widest: number, batch: number, kernels: ScratchSizes): number {
+  return isGated(g) ? kernels.gatedScratchBytes(widest, batch) : kernels.scratchBytes(widest, batch);
 }
 
 /** Attention and FFN read two norms of one input, so neither can take the other's place. All layers have one form. */

@@ -100,7 +100,7 @@ async function writeNeurons(
     const downRows = new Float32Array(upRows.length);
     expandRows(small.up, dModel, up, first, upRows);
     expandRows(small.down, dModel, down, first, downRows);
-    await writer.writeNeurons(layer, first, upRows, downRows);
+    await writer.writeNeurons(layer, first, { up: upRows, down: downRows });
   }
   await writer.complete(`blk.${layer}.ffn`, sourceChecksum(small.down, down, sourceChecksum(small.up, up)));
 }

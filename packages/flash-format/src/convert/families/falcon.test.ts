@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { residentTensorsOf } from "../../resident-tensors.js";
 import { falconFamily } from "./falcon.js";
+import { residentSource } from "./family.js";
 
 const SEVEN_B = {
   ...{ model_type: "falcon", hidden_size: 4544, num_hidden_layers: 32, num_attention_heads: 71, vocab_size: 65024 },
@@ -70,7 +71,7 @@ describe("falconFamily.readGeometry", () => {
   });
 });
 
-describe("falconFamily.residentSource", () => {
+describe("residentSource", () => {
   it.each([
     ["7B", SEVEN_B],
     ["40B", FORTY_B],
@@ -80,7 +81,7 @@ describe("falconFamily.residentSource", () => {
     const { nHeads, nKvHeads, headDim } = g.layers[0]!.attention;
     const taken = new Set<number>();
     for (const tensor of residentTensorsOf(g).filter(({ name }) => /^blk\.0\.attn_[qkv]\.weight$/.test(name))) {
-      const { rows, shape } = falconFamily.residentSource(tensor, g);
+      const { rows, shape } = residentSource(falconFamily, tensor, g);
       expect(rows!.reduce((sum, { count }) => sum + count, 0)).toBe(tensor.rows);
       for (const { first, count } of rows!) for (let row = first; row < first + count; row++) taken.add(row);
       expect(shape).toEqual([(nHeads + 2 * nKvHeads) * headDim, g.dModel]);

@@ -20,10 +20,9 @@ import {
 } from "@flashwick/core";
 import * as v from "valibot";
 import type { TensorShape } from "../../model-writer.js";
-import { isVectorName } from "../../resident-tensors.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
-import type { CheckpointFamily, RowRange, WeightSource } from "./family.js";
+import { type CheckpointFamily, fusedSource, type WeightSource, weightAndBias } from "./family.js";
 
 const falconConfig = v.object({
   hidden_size: sizeField(MAX_WIDTH),
@@ -53,41 +52,27 @@ const falconConfig = v.object({
 });
 type FalconConfig = v.InferOutput<typeof falconConfig>;
 
-/** Checkpoint names after `transformer.`, which some checkpoints leave out. */
-const MODEL_NAMES: Readonly<Record<string, string>> = {
-  "token_embd.weight": "word_embeddings.weight",
-  "output_norm.weight": "ln_f.weight",
-  "output_norm.bias": "ln_f.bias",
-};
-
-/** The same in a layer, after `h.<layer>.`; norms depend on the build. */
-const LAYER_NAMES: Readonly<Record<string, string>> = {
-  "attn_output.weight": "self_attention.dense.weight",
-  "attn_output.bias": "self_attention.dense.bias",
-  "ffn_up.bias": "mlp.dense_h_to_4h.bias",
-  "ffn_down.bias": "mlp.dense_4h_to_h.bias",
-};
-
 /** The family of `model_type` "falcon". */
 export const falconFamily: CheckpointFamily = {
-  modelType: "falcon",
+  modelTypes: ["falcon"],
   architectures: ["FalconForCausalLM", "FalconModel", "RWForCausalLM"],
+  names: {
+    prefix: "transformer.",
+    layers: "h.",
+    model: { "token_embd.weight": "word_embeddings.weight", ...weightAndBias("output_norm", "ln_f") },
+    layer: {
+      // Behind one norm, or one after the other; `partSource` has the names of two in a parallel block.
+      ...weightAndBias("attn_norm", "input_layernorm"),
+      ...weightAndBias("ffn_norm", "post_attention_layernorm"),
+      ...weightAndBias("attn_output", "self_attention.dense"),
+      ...weightAndBias("ffn_up", "mlp.dense_h_to_4h"),
+      ...weightAndBias("ffn_down", "mlp.dense_4h_to_h"),
+    },
+  },
   readGeometry,
-  residentSource: (tensor, geometry) => {
-    const inLayer = /^blk\.(\d+)\.(.+)$/.exec(tensor.name);
-    if (!inLayer) return whole(tensor, modelNames(tensor.name));
-    const [, layer, role] = inLayer;
-    const fused = /^attn_([qkv])\.(weight|bias)$/.exec(role!);
-    if (fused) return fusedSource(Number(layer), fused[1] as "q" | "k" | "v", fused[2]!, geometry);
-    return whole(tensor, withAndWithoutPrefix(`h.${layer}.${layerName(role!, geometry.layers[Number(layer)]!)}`));
-  },
-  ffnSource: (layer, { layers, dModel }) => {
-    const { dFf } = layers[layer]!.ffn;
-    return {
-      up: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_h_to_4h.weight`), shape: [dFf, dModel] },
-      down: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_4h_to_h.weight`), shape: [dModel, dFf] },
-    };
-  },
+  partSource: (tensor, geometry) =>
+    normOfTwo(tensor, geometry) ??
+    fusedSource(tensor, geometry, (layer, part) => names(`h.${layer}.self_attention.query_key_value.${part}`)),
 };
 
 function readGeometry(document: unknown, where: string): ModelGeometry {
@@ -136,6 +121,7 @@ function layerOf(config: FalconConfig, nHeads: number, norm: NormGeometry): Laye
       dFf: config.ffn_hidden_size ?? 4 * config.hidden_size,
       gated: false,
       activation: config.activation === "relu" ? "relu" : "gelu",
+      threshold: 0,
       upActivation: "none",
       biases: { gate: false, up: bias, down: bias },
     },
@@ -185,48 +171,16 @@ function checkSupported(
   }
 }
 
-function modelNames(name: string): string[] {
-  if (name === "output.weight") return ["lm_head.weight"];
-  const rest = MODEL_NAMES[name];
-  assert(rest !== undefined, `Falcon has no tensor ${name}`);
-  return withAndWithoutPrefix(rest);
+/** In a parallel block with two norms these have names of their own. */
+function normOfTwo({ name, cols }: TensorShape, { layers }: ModelGeometry): WeightSource | null {
+  const match = /^blk\.(\d+)\.(attn|ffn)_norm\.(weight|bias)$/.exec(name);
+  if (!match) return null;
+  const [, layer, which, part] = match;
+  const { parallel, norms } = layers[Number(layer)]!;
+  if (!parallel || !norms.beforeFfn) return null;
+  return { names: names(`h.${layer}.${which === "attn" ? "ln_attn" : "ln_mlp"}.${part}`), shape: [cols] };
 }
 
-function layerName(role: string, { parallel, norms }: LayerGeometry): string {
-  const norm = /^(attn|ffn)_norm\.(weight|bias)$/.exec(role);
-  if (!norm) {
-    const name = LAYER_NAMES[role];
-    assert(name !== undefined, `Falcon has no tensor ${role} in a layer`);
-    return name;
-  }
-  const [, which, part] = norm;
-  const twoInParallel = parallel && norms.beforeFfn !== null;
-  if (which === "attn") return `${twoInParallel ? "ln_attn" : "input_layernorm"}.${part}`;
-  return `${twoInParallel ? "ln_mlp" : "post_attention_layernorm"}.${part}`;
-}
-
-/** Rows of the fused matrix. */
-function fusedSource(layer: number, which: "q" | "k" | "v", part: string, geometry: ModelGeometry): WeightSource {
-  const { dModel } = geometry;
-  const { nHeads, nKvHeads, headDim } = geometry.layers[layer]!.attention;
-  const queries = nHeads / nKvHeads;
-  const rows = Array.from({ length: nKvHeads }, (_, group): RowRange => {
-    const first = group * (queries + 2) * headDim;
-    if (which === "q") return { first, count: queries * headDim };
-    return { first: first + (queries + (which === "k" ? 0 : 1)) * headDim, count: headDim };
-  });
-  const total = (nHeads + 2 * nKvHeads) * headDim;
-  return {
-    names: withAndWithoutPrefix(`h.${layer}.self_attention.query_key_value.${part}`),
-    shape: part === "bias" ? [total] : [total, dModel],
-    rows,
-  };
-}
-
-function whole({ name, rows, cols }: TensorShape, names: readonly string[]): WeightSource {
-  return { names, shape: isVectorName(name) ? [cols] : [rows, cols] };
-}
-
-function withAndWithoutPrefix(name: string): string[] {
+function names(name: string): string[] {
   return [`transformer.${name}`, name];
 }

@@ -2,6 +2,7 @@ import { type LayerGeometry, normsBefore } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { residentTensorsOf } from "../../resident-tensors.js";
 import { TINY_CONFIG } from "../checkpoint-fixture.js";
+import { residentSource } from "./family.js";
 import { optFamily } from "./opt.js";
 
 function geometry(change: Record<string, unknown> = {}) {
@@ -27,7 +28,7 @@ describe("optFamily.readGeometry", () => {
         ...{ alibi: false, windowTokens: null, biases: { query: true, key: true, value: true, output: true } },
       },
       ffn: {
-        ...{ dFf: 3072, gated: false, activation: "relu", upActivation: "none" },
+        ...{ dFf: 3072, gated: false, activation: "relu", threshold: 0, upActivation: "none" },
         biases: { gate: false, up: true, down: true },
       },
       norms: normsBefore(norm, norm),
@@ -93,7 +94,7 @@ describe("optFamily.readGeometry", () => {
   });
 });
 
-describe("optFamily.residentSource", () => {
+describe("residentSource", () => {
   it.each([
     ["as usual", {}],
     [
@@ -103,7 +104,7 @@ describe("optFamily.residentSource", () => {
   ])("has a source of the same size for every tensor that the model file keeps: %s", (_what, change) => {
     const g = geometry(change);
     for (const tensor of residentTensorsOf(g)) {
-      const { names, shape } = optFamily.residentSource(tensor, g);
+      const { names, shape } = residentSource(optFamily, tensor, g);
       expect([tensor.name, shape.reduce((a, b) => a * b)]).toEqual([tensor.name, tensor.rows * tensor.cols]);
       expect(names.length).toBeGreaterThan(0);
     }
