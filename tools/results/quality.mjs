@@ -11,7 +11,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { memorySource } from "@flashwick/core";
+import { memorySource, neuronGrid } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
 import { readPredictorFile } from "@flashwick/flash-format";
 import { chooseCandidates } from "@flashwick/predictor/train";
@@ -108,7 +108,7 @@ async function measure({ parts, header }, predictor, text, windowTokens) {
   );
   const dense = new Model({ ...parts, predictor: null }, { mode: "dense" });
   const result = await evaluateText(sparse, text, { against: dense, maxWindows: EVALUATION_WINDOWS });
-  const { nLayers, dFf } = header.geometry;
+  const { nLayers, dFf } = neuronGrid(header.geometry);
   return {
     window: windowTokens ?? "as many as fit",
     named_over_active: result.namedOverActive,

@@ -155,8 +155,8 @@ export async function openWithFlags(
 /** Where nobody gave a budget and the model does not fit into what there is. */
 function noteMachineBudget(model: Model, report: Report): void {
   const { dram, slotsByLayer } = model.plan(1);
-  const { dFf } = model.header.geometry;
-  if (slotsByLayer.every((slots) => slots >= dFf)) return;
+  const { layers } = model.header.geometry;
+  if (slotsByLayer.every((slots, layer) => slots >= layers[layer]!.ffn.dFf)) return;
   report.note(
     `note: the DRAM budget is ${formatBytes(dram.budget)}, what this machine has free less ${formatBytes(RESERVE_BYTES)}; the model does not fit, ` +
       "and what is missing is read from flash (--dram-budget sets another)",

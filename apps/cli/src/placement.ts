@@ -1,5 +1,5 @@
 /** The placement step of `flashwick convert`: an order of neurons on flash from a recorded trace, if it reads faster. */
-import { InputError, type Predictor } from "@flashwick/core";
+import { InputError, neuronGrid, type Predictor } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
 import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
 import { planHeader, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
@@ -40,8 +40,9 @@ export async function planPlacement(
 ): Promise<PlacementResult> {
   const trace = await readTrace(path);
   const { geometry, dtype } = await readCheckpointConfig(await openCheckpointFolder(folder));
-  if (trace.nLayers !== geometry.nLayers || trace.dFf !== geometry.dFf) {
-    const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${geometry.nLayers} of ${geometry.dFf}`;
+  const { nLayers, dFf } = neuronGrid(geometry);
+  if (trace.nLayers !== nLayers || trace.dFf !== dFf) {
+    const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${nLayers} of ${dFf}`;
     throw new InputError("INPUT_INVALID", message, { details: { file: path } });
   }
   const { weights } = planHeader(geometry, {
@@ -50,7 +51,7 @@ export async function planPlacement(
     ...(form.stride ? { strideBytes: form.stride } : {}),
   });
   const profile = device ?? readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
-  const slots = Math.max(1, Math.round(share * geometry.dFf));
+  const slots = Math.max(1, Math.round(share * dFf));
   const choice = choosePlacement(trace, {
     slots,
     strideBytes: weights.strideBytes,

@@ -1,6 +1,6 @@
 /** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
 
-import { type ByteSource, eventLoopTurn, ffnBytes, isFlashwickError } from "@flashwick/core";
+import { type ByteSource, eventLoopTurn, ffnBytes, isFlashwickError, neuronGrid } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import {
@@ -138,7 +138,7 @@ async function train(name: string, tokens: number, task: Task): Promise<void> {
   const text = await (await fetch(new URL("../models/text.txt", self.location.href), { signal })).text();
   const model = await openStoredModel(store, name, { mode: "dense", predictor: null });
   try {
-    const { nLayers } = model.header.geometry;
+    const nLayers = model.header.geometry.layers.length;
     const predictor = await trainHere(model, {
       ...{ text, tokens, signal },
       onProgress: ({ phase, loaded, total }) => say({ kind: "progress", what: phase, loaded, total, detail: "steps" }),
@@ -213,7 +213,7 @@ function factsOf(model: Model, contextTokens: number, drafts: Drafts): RunFacts 
   const { geometry, weights, fileBytes } = model.header;
   const { dram, slotsByLayer } = model.plan(contextTokens);
   const { readers, fallback } = model.parts.reader;
-  const { nLayers, dFf } = geometry;
+  const { nLayers, dFf } = neuronGrid(geometry);
   const naiveBytesPerToken = ffnBytes(geometry, weights);
   const { backend, threads = 1 } = model.parts;
   return {

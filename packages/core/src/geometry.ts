@@ -1,68 +1,295 @@
 /**
- * What a model is, apart from its weights. A family (OPT, Falcon) is a description in these terms, not an engine.
- * The glossary (docs/glossary.md) maps each checkpoint family's own names to these.
+ * What a model is, apart from its weights: a composition of norms, attention, positions and FFN, layer by layer. A family (OPT, Falcon) is a
+ * table that leads here, not an engine. The glossary (docs/glossary.md) maps each checkpoint family's own names to these.
+ *
+ * One layer on the residual stream h; a norm that is null is the identity:
+ *
+ *     sequential   h = attentionSum(h + afterAttention(attention(beforeAttention(h))))
+ *                  h = ffnSum(h + afterFfn(ffn(beforeFfn(h))))
+ *     parallel     x = beforeAttention(h)
+ *                  h = h + afterAttention(attention(x)) + afterFfn(ffn(beforeFfn ? beforeFfn(h) : x))
  */
-import type { Activation } from "./activation.js";
+import { type Activation, type ActivationFunction, leavesZeros } from "./activation.js";
+import { assert } from "./assert.js";
 import type { DType } from "./dtype.js";
+import { UnsupportedError } from "./errors.js";
 
-export type Architecture = "opt" | "falcon";
-/** How positions enter: a learned row added to the embedding, queries and keys rotated, or a bias on attention's scores. */
-export type PositionEncoding = "learned" | "rotary" | "alibi";
+export type Architecture = "opt" | "falcon" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma3" | "phi" | "persimmon";
+
+/**
+ * A norm of rows of n elements:
+ *
+ *     layer   (x − mean(x)) / √(var(x) + epsilon) · weight + bias
+ *     rms     x / √(mean(x²) + epsilon) · weight
+ *
+ * Weights are stored as they are multiplied: what a family adds to them (Gemma's 1) is added on conversion.
+ */
+export interface NormGeometry {
+  readonly kind: "layer" | "rms";
+  readonly epsilon: number;
+  /** f32 `[n]`; false: 1. */
+  readonly weight: boolean;
+  /** f32 `[n]`; false: 0. */
+  readonly bias: boolean;
+}
+
+/** How rotary frequencies are stretched for texts longer than those of training. `packages/runtime/src/position-tables.ts` has the formulas. */
+export type RotaryScaling =
+  /** Every frequency ÷ factor. */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Llama 3: slow frequencies ÷ factor, fast ones as they are, those between blended. */
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      /** Tokens of context that the model was trained with. */
+      readonly originalContext: number;
+    }
+  /** YaRN (Peng et al., 2023): the same idea, blended by dimension; cosines and sines are multiplied by `attentionFactor`. */
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly originalContext: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      readonly attentionFactor: number;
+      /** The blended range is widened to whole dimensions. */
+      readonly truncate: boolean;
+    }
+  /** A divisor of its own for each frequency, `[dims / 2]`. */
+  | { readonly kind: "factors"; readonly factors: readonly number[] };
+
+/** Queries and keys are turned by angles position · theta^(−2i / dims), before scaling. */
+export interface RotaryGeometry {
+  readonly theta: number;
+  /** Elements of a head that are turned, from its front; even, and at most `headDim`. The others pass. */
+  readonly dims: number;
+  /** Which two elements pair i is: `halves` i and i + dims / 2, `neighbours` 2i and 2i + 1. */
+  readonly pairs: "halves" | "neighbours";
+  readonly scaling: RotaryScaling | null;
+}
+
+export interface AttentionGeometry {
+  readonly nHeads: number;
+  /** Heads of keys and values, each for `nHeads / nKvHeads` queries: `nHeads` for multi-head, 1 for multi-query attention. */
+  readonly nKvHeads: number;
+  /** Width of a head. `nHeads · headDim` need not be `dModel`. */
+  readonly headDim: number;
+  /** Scores are multiplied by this before the softmax; 1/√headDim in most models. */
+  readonly scale: number;
+  readonly biases: {
+    readonly query: boolean;
+    readonly key: boolean;
+    readonly value: boolean;
+    readonly output: boolean;
+  };
+  /** A norm of queries and keys before they are turned: of each head by itself, or of the whole projection. */
+  readonly queryKeyNorm: { readonly norm: NormGeometry; readonly over: "head" | "width" } | null;
+  /** Null: nothing is turned. */
+  readonly rotary: RotaryGeometry | null;
+  /** A bias on scores, by distance (ALiBi). */
+  readonly alibi: boolean;
+  /** A position sees so many keys, itself among them; null: all before it. */
+  readonly windowTokens: number | null;
+}
+
+/**
+ *     plain   down · activation(up · x)
+ *     gated   down · (activation(gate · x) ⊙ upActivation(up · x))
+ *
+ * biases where there are any. A neuron is row i of gate and up, and column i of down.
+ */
+export interface FfnGeometry {
+  /** Neurons. */
+  readonly dFf: number;
+  readonly gated: boolean;
+  /** Of the gate; of up where there is none. */
+  readonly activation: Activation;
+  /** Of `fatrelu`; 0 for every other activation. */
+  readonly threshold: number;
+  /** Of up beside a gate; `relu` in dReLU. */
+  readonly upActivation: "none" | "relu";
+  readonly biases: { readonly gate: boolean; readonly up: boolean; readonly down: boolean };
+}
+
+/** The places of norms in a layer; null where there is none. */
+export interface LayerNorms {
+  /** Of attention's input. */
+  readonly beforeAttention: NormGeometry | null;
+  /** Of what attention adds to the residual stream (Gemma 3). */
+  readonly afterAttention: NormGeometry | null;
+  /** Of the residual stream after attention was added (OPT-350M). */
+  readonly attentionSum: NormGeometry | null;
+  /** Of the FFN's input. In a parallel block null: the FFN reads what `beforeAttention` gives (Falcon 7B). */
+  readonly beforeFfn: NormGeometry | null;
+  /** As `afterAttention`, of the FFN. */
+  readonly afterFfn: NormGeometry | null;
+  /** As `attentionSum`, of the FFN. */
+  readonly ffnSum: NormGeometry | null;
+}
+
+export interface LayerGeometry {
+  readonly attention: AttentionGeometry;
+  readonly ffn: FfnGeometry;
+  readonly norms: LayerNorms;
+  /** Attention and FFN read the same residual stream, and both are added to it (Falcon); false: the FFN reads what attention has changed. */
+  readonly parallel: boolean;
+}
 
 export interface ModelGeometry {
   readonly architecture: Architecture;
-  readonly nLayers: number;
   /** Width of the residual stream. */
   readonly dModel: number;
-  /** FFN neurons per layer. */
-  readonly dFf: number;
-  readonly nHeads: number;
-  /** Key/value heads: `nHeads` for OPT, fewer for multi-query and grouped-query attention. */
-  readonly nKvHeads: number;
-  readonly headDim: number;
   readonly vocabSize: number;
   /** Longest sequence the position encoding admits, in tokens. */
   readonly contextLength: number;
-  /** Width of the token embedding: `dModel`, or smaller with projections in and out (OPT-350M). */
-  readonly embeddingDim: number;
-  readonly activation: Activation;
-  /** Layer norm before attention and FFN (true), or after each residual add (OPT-350M). */
-  readonly normBefore: boolean;
-  /** A last layer norm before the head. */
-  readonly finalNorm: boolean;
-  /** Layer norms have weight and bias. */
-  readonly normAffine: boolean;
-  readonly normEpsilon: number;
-  /** Linear layers have biases. */
-  readonly biases: boolean;
-  /** The head is the token embedding. */
-  readonly tiedHead: boolean;
-  readonly positions: PositionEncoding;
-  /** Base of the rotary frequencies; null where nothing is rotated. */
-  readonly ropeTheta: number | null;
-  /** Attention and FFN read the same input, and both are added to it (Falcon); false: the FFN reads what attention has changed. */
-  readonly parallelBlock: boolean;
-  /** The FFN has a layer norm of its own; false: it reads what attention's norm gives (Falcon 7B). */
-  readonly ffnNorm: boolean;
-  /** Row of the position table that belongs to position 0 (2 for OPT); 0 without a table. */
-  readonly positionOffset: number;
+  readonly embedding: {
+    /** `dModel`, or smaller with projections in and out (OPT-350M). */
+    readonly dim: number;
+    /** Embeddings are multiplied by this (√dModel in Gemma). */
+    readonly scale: number;
+    /** A table of learned positions that are added; position 0 is row `offset` of it (2 in OPT). */
+    readonly positions: { readonly offset: number } | null;
+  };
+  /** At least one. Equal layers are one object. */
+  readonly layers: readonly LayerGeometry[];
+  /** A last norm before the head. */
+  readonly finalNorm: NormGeometry | null;
+  readonly head: {
+    /** The head is the token embedding. */
+    readonly tied: boolean;
+    readonly bias: boolean;
+  };
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
+}
+
+/** Attention with biases everywhere, or with none. */
+export function attentionBiases(all: boolean): AttentionGeometry["biases"] {
+  return { query: all, key: all, value: all, output: all };
+}
+
+/** A layer that norms what attention and FFN read, and nothing else: the form of nearly every model. */
+export function normsBefore(attention: NormGeometry | null, ffn: NormGeometry | null): LayerNorms {
+  return {
+    beforeAttention: attention,
+    afterAttention: null,
+    attentionSum: null,
+    beforeFfn: ffn,
+    afterFfn: null,
+    ffnSum: null,
+  };
+}
+
+/** What layers may differ in is sizes, not form: the same places of norms, both parallel or not, both gated or not. */
+export function hasSameForm(a: LayerGeometry, b: LayerGeometry): boolean {
+  const places = Object.keys(a.norms) as (keyof LayerNorms)[];
+  return (
+    a.parallel === b.parallel &&
+    a.ffn.gated === b.ffn.gated &&
+    places.every((place) => (a.norms[place] === null) === (b.norms[place] === null))
+  );
+}
+
+/** `count` times the same layer. */
+export function equalLayers(count: number, layer: LayerGeometry): readonly LayerGeometry[] {
+  return new Array<LayerGeometry>(count).fill(layer);
+}
+
+/** Elements of a token's queries. */
+export function queryWidth({ nHeads, headDim }: AttentionGeometry): number {
+  return nHeads * headDim;
+}
+
+/** Elements of a token's keys, and of its values. */
+export function kvWidth({ nKvHeads, headDim }: AttentionGeometry): number {
+  return nKvHeads * headDim;
+}
+
+/** What an FFN makes of a neuron's sums, as ops take it. */
+export function activationOf({ activation, threshold, upActivation }: FfnGeometry): ActivationFunction {
+  return { kind: activation, threshold, up: upActivation };
+}
+
+/** FFN neurons of the layer that has most. */
+export function widestFfn({ layers }: Pick<ModelGeometry, "layers">): number {
+  return Math.max(...layers.map(({ ffn }) => ffn.dFf));
+}
+
+/** Whether neurons have gates: in all layers, or in none. */
+export function isGated({ layers }: Pick<ModelGeometry, "layers">): boolean {
+  return layers[0]!.ffn.gated;
+}
+
+/** FFN neurons of all layers. */
+export function neuronCount({ layers }: Pick<ModelGeometry, "layers">): number {
+  return layers.reduce((sum, { ffn }) => sum + ffn.dFf, 0);
+}
+
+/** Biases of one neuron, of gate and up, in the layer that has most: they stand in DRAM beside the records. */
+export function neuronBiases({ layers }: Pick<ModelGeometry, "layers">): number {
+  return Math.max(...layers.map(({ ffn }) => Number(ffn.biases.gate) + Number(ffn.biases.up)));
+}
+
+/** Whether every layer leaves part of its neurons at exactly zero, so that these can be left out. */
+export function isSparse({ layers }: Pick<ModelGeometry, "layers">): boolean {
+  return layers.every(({ ffn }) => leavesZeros(ffn.activation));
+}
+
+/** A model's neurons as predictors, traces and statistics know them: `nLayers` layers of `dFf` each. */
+export interface NeuronGrid {
+  readonly nLayers: number;
+  readonly dModel: number;
+  readonly dFf: number;
+}
+
+/** @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where layers differ in `dFf`. */
+export function neuronGrid(geometry: {
+  readonly dModel: number;
+  readonly layers: readonly { readonly ffn: Pick<FfnGeometry, "dFf"> }[];
+}): NeuronGrid {
+  const { dModel, layers } = geometry;
+  const { dFf } = layers[0]!.ffn;
+  const other = layers.findIndex(({ ffn }) => ffn.dFf !== dFf);
+  if (other < 0) return { nLayers: layers.length, dModel, dFf };
+  const found = layers[other]!.ffn.dFf;
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `predictors, traces and statistics are of layers with equally many neurons; layer 0 has ${dFf}, layer ${other} ${found}; run dense`,
+    { details: { layer: other, expected: dFf, found } },
+  );
+}
+
+/** What a record holds of a neuron: its rows of gate (of gated neurons) and up, and its column of down. */
+export type RecordRole = "gate" | "up" | "down";
+
+/** A row or column in a neuron's slot. */
+export interface RecordPart {
+  readonly role: RecordRole;
+  readonly offsetBytes: number;
+  /** Of its f32 scale in the slot; int8 only, else null. */
+  readonly scaleOffsetBytes: number | null;
 }
 
 /** How the weights of a model file are stored; everything that sizes depend on, beside the geometry. */
 export interface WeightLayout {
   readonly dtype: DType;
-  /** `bundled`: up row and down column in one record. `split`: two records, for measuring what bundling buys. */
+  /** `bundled`: all parts of a neuron in one record. `split`: up row and down column in a record each, for measuring what bundling buys. */
   readonly layout: "bundled" | "split";
   /** Bytes from one record to the next; in `split` layout, of each of the two halves. Multiple of 512. */
   readonly strideBytes: number;
-  /** Byte offset of the down column inside a neuron's slot: inside the record, or `strideBytes` when split. */
-  readonly downOffsetBytes: number;
-  /** Byte offset of the two f32 scales (up, down) inside a slot; int8 only, else null. */
-  readonly scalesOffsetBytes: number | null;
+  /** In the order of their places: gate (of gated neurons only), up, down. Scales stand in the same order without gaps. */
+  readonly parts: readonly RecordPart[];
   /** Bytes of a neuron in DRAM: `strideBytes`, or twice that when split. */
   readonly slotBytes: number;
+}
+
+/** The part of a neuron that has a role. Only `gate` may be missing. */
+export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: "up" | "down"): RecordPart {
+  const part = parts.find((candidate) => candidate.role === role);
+  assert(part !== undefined, `a record has ${role}`);
+  return part;
 }
 
 /** Elements of a padded activation vector: kernels read whole groups of 16 and count on zeros beyond the end. */
@@ -71,6 +298,6 @@ export function paddedLength(elements: number): number {
 }
 
 /** Bytes of all FFN records as they lie on flash. */
-export function ffnBytes(geometry: ModelGeometry, layout: WeightLayout): number {
-  return geometry.nLayers * geometry.dFf * layout.slotBytes;
+export function ffnBytes(geometry: Pick<ModelGeometry, "layers">, layout: Pick<WeightLayout, "slotBytes">): number {
+  return neuronCount(geometry) * layout.slotBytes;
 }

@@ -1,4 +1,4 @@
-import { KV_PAGE_TOKENS, kvPartBytes, type ModelGeometry } from "@flashwick/core";
+import { type AttentionGeometry, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
 
 /** Stored precision of keys and values. int8 has one f32 scale per (head, token). */
 export type KvPrecision = "f32" | "f16" | "int8";
@@ -9,14 +9,17 @@ const TABLE_ENTRY_BYTES = 4;
 /**
  * Bytes of one sequence's keys and values: whole pages, with the parts of all layers, and the table of the pages.
  *
- * ⌈contextTokens / 16⌉ · (nLayers · kvPartBytes + 4)
+ * ⌈contextTokens / 16⌉ · (Σ over layers of kvPartBytes + 4)
  */
 export function kvCacheBytes(
-  geometry: Pick<ModelGeometry, "nLayers" | "nKvHeads" | "headDim">,
+  geometry: { readonly layers: readonly { readonly attention: Pick<AttentionGeometry, "nKvHeads" | "headDim"> }[] },
   precision: KvPrecision,
   contextTokens: number,
 ): number {
-  const pageBytes = geometry.nLayers * kvPartBytes(precision, geometry.nKvHeads, geometry.headDim);
+  const pageBytes = geometry.layers.reduce(
+    (sum, { attention }) => sum + kvPartBytes(precision, attention.nKvHeads, attention.headDim),
+    0,
+  );
   return kvPageCount(contextTokens) * pageBytes + kvTableBytes(contextTokens);
 }
 

@@ -20,7 +20,7 @@ function request(more: Partial<PlanRequest> & { readonly budgetBytes?: number } 
     sparsity,
     memory: ({ mode }) =>
       planMemory({
-        geometry: { nLayers: 4, dFf: 4096, nKvHeads: 16, headDim: 64 },
+        geometry: { layers: new Array(4).fill({ attention: { nKvHeads: 16, headDim: 64 }, ffn: { dFf: 4096 } }) },
         weights: { slotBytes: 4096 },
         residentBytes: 40 * MiB,
         rowTableBytes: 2 * MiB,

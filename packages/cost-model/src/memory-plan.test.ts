@@ -1,40 +1,16 @@
-import { isFlashwickError, type ModelGeometry, type WeightLayout } from "@flashwick/core";
+import { isFlashwickError, type WeightLayout } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
 
-const geometry: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 4,
-  dModel: 64,
-  dFf: 256,
-  nHeads: 4,
-  nKvHeads: 4,
-  headDim: 16,
-  vocabSize: 512,
-  contextLength: 128,
-  embeddingDim: 64,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
+const geometry: MemoryRequest["geometry"] = {
+  layers: new Array(4).fill({ attention: { nKvHeads: 4, headDim: 16 }, ffn: { dFf: 256 } }),
 };
 const weights: WeightLayout = {
   dtype: "f16",
   layout: "bundled",
   strideBytes: 512,
-  downOffsetBytes: 128,
-  scalesOffsetBytes: null,
+  parts: [],
   slotBytes: 512,
 };
 

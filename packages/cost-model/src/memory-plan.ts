@@ -7,10 +7,11 @@
  * left for neurons.
  */
 import {
+  type AttentionGeometry,
   BudgetError,
   type DramAccount,
+  type FfnGeometry,
   formatBytes,
-  type ModelGeometry,
   totalDramBytes,
   type WeightLayout,
 } from "@flashwick/core";
@@ -26,8 +27,14 @@ const STREAM_SHARE = 1 / 64;
 const NO_STREAM = { leastNeurons: 0, mostNeurons: 0, bytesEach: 0 };
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
 
+/** What of a layer its share of memory depends on. */
+export interface PlannedLayer {
+  readonly attention: Pick<AttentionGeometry, "nKvHeads" | "headDim">;
+  readonly ffn: Pick<FfnGeometry, "dFf">;
+}
+
 export interface MemoryRequest {
-  readonly geometry: Pick<ModelGeometry, "nLayers" | "dFf" | "nKvHeads" | "headDim">;
+  readonly geometry: { readonly layers: readonly PlannedLayer[] };
   readonly weights: Pick<WeightLayout, "slotBytes">;
   /** Weights that must stay: matrices, norms, biases, checksums. */
   readonly residentBytes: number;
@@ -83,8 +90,9 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const { geometry, contextTokens, sequences = 1 } = request;
   const kvBytes = (precision: KvPrecision) => sequences * kvCacheBytes(geometry, precision, contextTokens);
   const slotBytes = request.weights.slotBytes + request.slotOverheadBytes;
-  const minSlots = geometry.nLayers * Math.min(MIN_SLOTS_PER_LAYER, geometry.dFf);
-  const maxSlots = geometry.nLayers * geometry.dFf;
+  const widths = geometry.layers.map(({ ffn }) => ffn.dFf);
+  const minSlots = widths.reduce((sum, dFf) => sum + Math.min(MIN_SLOTS_PER_LAYER, dFf), 0);
+  const maxSlots = widths.reduce((sum, dFf) => sum + dFf, 0);
   const { stream = NO_STREAM } = request;
   const buffers = request.readBufferBytes + stream.leastNeurons * stream.bytesEach;
   const fixed = request.residentBytes + request.predictorBytes + buffers + request.cacheFixedBytes;
@@ -122,12 +130,12 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const totalSlots = Math.min(maxSlots, minSlots + Math.floor((spare - extras) / slotBytes));
   const slotsByLayer = request.namedShareByLayer
     ? allocateByDemand(
-        request.namedShareByLayer.map((share) => share * geometry.dFf),
-        geometry.dFf,
+        request.namedShareByLayer.map((share, layer) => share * widths[layer]!),
+        widths,
         totalSlots,
         MIN_SLOTS_PER_LAYER,
       )
-    : allocateWholeLayers(geometry.nLayers, geometry.dFf, totalSlots, MIN_SLOTS_PER_LAYER);
+    : allocateWholeLayers(widths, totalSlots, MIN_SLOTS_PER_LAYER);
   const slots = slotsByLayer.reduce((sum, n) => sum + n, 0);
   const bytes = {
     resident: request.residentBytes + (rowTablesResident ? request.rowTableBytes : 0),
@@ -153,11 +161,11 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
 
 /** What must be left beyond the floor so that neurons get their cycle, and wide batches and tables their tenth. */
 function spareForCycle(request: MemoryRequest, minSlots: number, slotBytes: number, most: number): number {
-  const { dFf } = request.geometry;
-  const cycle = request.namedShareByLayer!.reduce(
-    (sum, share) => sum + Math.max(Math.min(MIN_SLOTS_PER_LAYER, dFf), Math.ceil(share * dFf)),
-    0,
-  );
+  const { layers } = request.geometry;
+  const cycle = request.namedShareByLayer!.reduce((sum, share, layer) => {
+    const { dFf } = layers[layer]!.ffn;
+    return sum + Math.max(Math.min(MIN_SLOTS_PER_LAYER, dFf), Math.ceil(share * dFf));
+  }, 0);
   const wanted = (cycle - minSlots) * slotBytes;
   return Math.ceil(Math.min(wanted / 0.9, wanted + most) / (1 - STREAM_SHARE));
 }

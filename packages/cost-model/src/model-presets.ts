@@ -288,7 +288,7 @@ function requestOf(
   const { nLayers, dFf, dModel } = shape;
   return {
     ...wish,
-    geometry: shape,
+    geometry: { layers: new Array(nLayers).fill({ attention: shape, ffn: shape }) },
     weights: { slotBytes: shape.strideBytes },
     // Up biases, or checksums, of all neurons.
     residentBytes: nLayers * shape.attentionBytes + shape.headBytes + 4 * nLayers * dFf,

@@ -11,7 +11,7 @@ const MiB = 2 ** 20;
 
 function memoryRequest(budgetBytes: number | null, sparsity: SparsityStatistics | null): MemoryRequest {
   return {
-    geometry: { nLayers: 4, dFf: 4096, nKvHeads: 16, headDim: 64 } as MemoryRequest["geometry"],
+    geometry: { layers: new Array(4).fill({ attention: { nKvHeads: 16, headDim: 64 }, ffn: { dFf: 4096 } }) },
     weights: { slotBytes: 4096 } as MemoryRequest["weights"],
     residentBytes: 40 * MiB,
     rowTableBytes: 2 * MiB,

@@ -1,6 +1,6 @@
 /**
  * How many slots each layer gets, given how many there are in all. Pure; every layer gets at least `minimum`, none more
- * than `dFf`, and the sum never exceeds `total`.
+ * than it has neurons, and the sum never exceeds `total`.
  */
 
 /**
@@ -11,16 +11,22 @@
  * fewer for a layer.
  *
  * @param demand  Expected neurons named per token, by layer.
+ * @param dFf     Neurons, by layer.
  * @param total   At least `minimum * demand.length`.
  * Cost: O(layers · log total).
  */
-export function allocateByDemand(demand: readonly number[], dFf: number, total: number, minimum: number): number[] {
+export function allocateByDemand(
+  demand: readonly number[],
+  dFf: readonly number[],
+  total: number,
+  minimum: number,
+): number[] {
   const weights = demand.map((neurons) => Math.max(neurons, 1));
-  const least = Math.min(minimum, dFf);
-  const at = (level: number) => weights.map((weight) => Math.min(dFf, Math.max(least, Math.floor(level * weight))));
+  const at = (level: number) =>
+    weights.map((weight, l) => Math.min(dFf[l]!, Math.max(Math.min(minimum, dFf[l]!), Math.floor(level * weight))));
   const sum = (slots: readonly number[]) => slots.reduce((all, n) => all + n, 0);
   // The highest level, in slots per demand, that all layers can be given.
-  let [low, high] = [0, (dFf + 1) / Math.min(...weights)];
+  let [low, high] = [0, Math.max(...weights.map((weight, l) => (dFf[l]! + 1) / weight))];
   for (let step = 0; step < BISECTIONS; step++) {
     const middle = (low + high) / 2;
     if (sum(at(middle)) <= total) low = middle;
@@ -31,7 +37,7 @@ export function allocateByDemand(demand: readonly number[], dFf: number, total: 
   let rest = total - sum(slots);
   const next = slots.map((n, layer) => ({
     layer,
-    level: n < dFf ? (n + 1) / weights[layer]! : Number.POSITIVE_INFINITY,
+    level: n < dFf[layer]! ? (n + 1) / weights[layer]! : Number.POSITIVE_INFINITY,
   }));
   next.sort((a, b) => a.level - b.level || a.layer - b.layer);
   for (const { layer, level } of next) {
@@ -48,20 +54,22 @@ const BISECTIONS = 80;
 /**
  * Slots by layer for dense decoding: whole layers first, which are read in place and never again. What does not fill a layer holds a part of the others,
  * which stays: a dense pass evicts nothing (an LRU cache would never hit, since every neuron is used once a token, in a cycle).
+ *
+ * @param dFf Neurons, by layer.
  */
-export function allocateWholeLayers(nLayers: number, dFf: number, total: number, minimum: number): number[] {
-  const floor = Math.min(minimum, dFf);
-  const slots = new Array<number>(nLayers).fill(floor);
-  let rest = total - floor * nLayers;
+export function allocateWholeLayers(dFf: readonly number[], total: number, minimum: number): number[] {
+  const nLayers = dFf.length;
+  const slots = dFf.map((neurons) => Math.min(minimum, neurons));
+  let rest = total - slots.reduce((sum, n) => sum + n, 0);
   for (let l = 0; l < nLayers && rest > 0; l++) {
-    if (rest >= dFf - floor) {
-      slots[l] = dFf;
-      rest -= dFf - floor;
-    }
+    const more = dFf[l]! - slots[l]!;
+    if (rest < more) continue;
+    slots[l] = dFf[l]!;
+    rest -= more;
   }
   for (let l = 0; l < nLayers && rest > 0; l++) {
-    if (slots[l]! < dFf) {
-      const share = Math.min(Math.ceil(rest / (nLayers - l)), dFf - slots[l]! - 1, rest);
+    if (slots[l]! < dFf[l]!) {
+      const share = Math.min(Math.ceil(rest / (nLayers - l)), dFf[l]! - slots[l]! - 1, rest);
       if (share > 0) {
         slots[l]! += share;
         rest -= share;

@@ -22,8 +22,8 @@ import { encodeGgufHeader } from "./gguf-encoder.js";
 import { GgufMetadata } from "./gguf-metadata.js";
 import { roundUp } from "./record-layout.js";
 
-/** The format this package writes and reads. */
-export const FORMAT_VERSION = 1;
+/** The formats this package writes and reads: model files and predictor files change apart. */
+export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = { model: 2, predictor: 1 };
 /** `general.alignment`: of the data section and of every tensor. A page, so that direct I/O can reach anything. */
 export const ALIGNMENT_BYTES = 4096;
 
@@ -94,7 +94,7 @@ export function planContainer(
     ...general,
     ["general.alignment", { type: "u32", value: ALIGNMENT_BYTES }],
     [KEY_KIND, { type: "string", value: kind }],
-    [KEY_VERSION, { type: "u32", value: FORMAT_VERSION }],
+    [KEY_VERSION, { type: "u32", value: FORMAT_VERSIONS[kind] }],
     [KEY_HEADER_CRC, { type: "u32", value: 0 }],
     [KEY_FILE_SIZE, { type: "u64", value: 0n }],
     ...own,
@@ -224,12 +224,18 @@ export function checkContainer(
 /** Format, version and checksum: before these hold, nothing else in the header means anything. */
 function checkSeal(bytes: Uint8Array, decoded: DecodedGgufHeader, name: string): GgufMetadata {
   const metadata = new GgufMetadata(decoded, name);
-  checkVersion(metadata);
+  checkVersion(metadata, decoded);
   checkHeaderCrc(bytes, decoded, metadata);
   return metadata;
 }
 
-function checkVersion(metadata: GgufMetadata): void {
+/** What a header says of its kind before anything was checked; what says nothing is taken for a model. */
+function kindOf({ metadata }: DecodedGgufHeader): ContainerKind {
+  const kind = metadata.get(KEY_KIND);
+  return kind?.type === "string" && kind.value === "predictor" ? "predictor" : "model";
+}
+
+function checkVersion(metadata: GgufMetadata, decoded: DecodedGgufHeader): void {
   if (!metadata.has(KEY_VERSION)) {
     throw new FormatError(
       "FORMAT_NOT_FLASHWICK",
@@ -237,13 +243,14 @@ function checkVersion(metadata: GgufMetadata): void {
     );
   }
   const version = metadata.integer(KEY_VERSION, 0, 2 ** 32 - 1);
-  if (version === FORMAT_VERSION) return;
+  const expected = FORMAT_VERSIONS[kindOf(decoded)];
+  if (version === expected) return;
   throw new FormatError(
     "FORMAT_VERSION",
-    `${metadata.fileName}: flashwick format version ${version}, expected ${FORMAT_VERSION}; ${
-      version > FORMAT_VERSION ? "use a newer flashwick" : "convert the checkpoint again"
+    `${metadata.fileName}: flashwick format version ${version}, expected ${expected}; ${
+      version > expected ? "use a newer flashwick" : "convert the checkpoint again"
     }`,
-    { details: { version, expected: FORMAT_VERSION } },
+    { details: { version, expected } },
   );
 }
 

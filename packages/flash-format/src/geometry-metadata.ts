@@ -1,8 +1,18 @@
 /**
- * A geometry as metadata, and back. Keys are llama.cpp's (`<arch>.block_count`, …) where it has them, `flashwick.*` where
- * not. Invariant: what {@link decodeGeometry} returns is positive, bounded and consistent in itself.
+ * A geometry as metadata, and back. Sizes of the whole model have llama.cpp's keys (`<arch>.block_count`, …); the composition is one JSON text,
+ * `flashwick.composition` (SPEC.md, "Composition"), which says each different layer once.
+ *
+ * Invariant: what {@link decodeGeometry} returns is positive, bounded and consistent in itself, and equal layers are one object.
  */
-import type { Activation, Architecture, ModelGeometry, PositionEncoding } from "@flashwick/core";
+import {
+  ACTIVATIONS,
+  type Architecture,
+  type AttentionGeometry,
+  type LayerGeometry,
+  type ModelGeometry,
+  type RotaryScaling,
+} from "@flashwick/core";
+import * as v from "valibot";
 import type { GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 
@@ -13,114 +23,187 @@ const MAX_VOCAB = 2 ** 24;
 const MAX_CONTEXT = 2 ** 24;
 const MAX_TOKEN_ID = 2 ** 32 - 1;
 
-const ARCHITECTURES: readonly Architecture[] = ["opt", "falcon"];
-const POSITIONS: readonly PositionEncoding[] = ["learned", "rotary", "alibi"];
-const ACTIVATIONS: readonly Activation[] = ["relu", "gelu"];
+const ARCHITECTURES: readonly Architecture[] = [
+  "opt",
+  "falcon",
+  "llama",
+  "mistral",
+  "qwen2",
+  "qwen3",
+  "gemma3",
+  "phi",
+  "persimmon",
+];
+const KEY = "flashwick.composition";
+
+const width = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_WIDTH));
+const tokens = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_CONTEXT));
+const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
+const flag = v.boolean();
+
+const norm = v.strictObject({
+  kind: v.picklist(["layer", "rms"]),
+  epsilon: v.pipe(v.number(), v.gtValue(0), v.ltValue(1)),
+  weight: flag,
+  bias: flag,
+});
+
+const scaling: v.GenericSchema<RotaryScaling> = v.variant("kind", [
+  v.strictObject({ kind: v.literal("linear"), factor: positive }),
+  v.strictObject({
+    ...{ kind: v.literal("llama3"), factor: positive, originalContext: tokens },
+    ...{ lowFrequencyFactor: positive, highFrequencyFactor: positive },
+  }),
+  v.strictObject({
+    ...{ kind: v.literal("yarn"), factor: positive, originalContext: tokens, betaFast: positive, betaSlow: positive },
+    ...{ attentionFactor: positive, truncate: flag },
+  }),
+  v.strictObject({ kind: v.literal("factors"), factors: v.array(positive) }),
+]);
+
+const rotary = v.strictObject({
+  ...{ theta: positive, dims: width, pairs: v.picklist(["halves", "neighbours"]) },
+  scaling: v.nullable(scaling),
+});
+
+const attention = v.strictObject({
+  ...{ nHeads: width, nKvHeads: width, headDim: width, scale: positive },
+  biases: v.strictObject({ query: flag, key: flag, value: flag, output: flag }),
+  queryKeyNorm: v.nullable(v.strictObject({ norm, over: v.picklist(["head", "width"]) })),
+  rotary: v.nullable(rotary),
+  alibi: flag,
+  windowTokens: v.nullable(tokens),
+});
+
+const ffn = v.strictObject({
+  ...{ dFf: width, gated: flag, activation: v.picklist(ACTIVATIONS), threshold: v.pipe(v.number(), v.finite()) },
+  upActivation: v.picklist(["none", "relu"]),
+  biases: v.strictObject({ gate: flag, up: flag, down: flag }),
+});
+
+const place = v.nullable(norm);
+const norms = v.strictObject({
+  ...{ beforeAttention: place, afterAttention: place, attentionSum: place },
+  ...{ beforeFfn: place, afterFfn: place, ffnSum: place },
+});
+
+const composition = v.strictObject({
+  embedding: v.strictObject({
+    dim: width,
+    scale: positive,
+    positions: v.nullable(
+      v.strictObject({ offset: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_WIDTH)) }),
+    ),
+  }),
+  layers: v.pipe(v.array(v.strictObject({ attention, ffn, norms, parallel: flag })), v.maxLength(MAX_LAYERS)),
+  /** By layer: index in `layers`. */
+  order: v.pipe(v.array(v.pipe(v.number(), v.integer(), v.minValue(0))), v.minLength(1), v.maxLength(MAX_LAYERS)),
+  finalNorm: place,
+  head: v.strictObject({ tied: flag, bias: flag }),
+});
 
 /** The metadata of a geometry, in file order, without `general.architecture`. */
 export function encodeGeometry(g: ModelGeometry): Map<string, GgufValue> {
   const arch = g.architecture;
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
-  const bool = (value: boolean): GgufValue => ({ type: "bool", value });
   const metadata = new Map<string, GgufValue>([
-    [`${arch}.block_count`, u32(g.nLayers)],
+    [`${arch}.block_count`, u32(g.layers.length)],
     [`${arch}.context_length`, u32(g.contextLength)],
     [`${arch}.embedding_length`, u32(g.dModel)],
-    [`${arch}.feed_forward_length`, u32(g.dFf)],
-    [`${arch}.attention.head_count`, u32(g.nHeads)],
-    [`${arch}.attention.head_count_kv`, u32(g.nKvHeads)],
-    [`${arch}.attention.key_length`, u32(g.headDim)],
-    [`${arch}.attention.value_length`, u32(g.headDim)],
-    [`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: g.normEpsilon }],
     [`${arch}.vocab_size`, u32(g.vocabSize)],
-    ["flashwick.token_embedding_length", u32(g.embeddingDim)],
-    ["flashwick.activation", { type: "string", value: g.activation }],
-    ["flashwick.norm_before", bool(g.normBefore)],
-    ["flashwick.final_norm", bool(g.finalNorm)],
-    ["flashwick.norm_affine", bool(g.normAffine)],
-    ["flashwick.biases", bool(g.biases)],
-    ["flashwick.tied_head", bool(g.tiedHead)],
-    ["flashwick.position_offset", u32(g.positionOffset)],
+    [KEY, { type: "string", value: encodeComposition(g) }],
   ]);
-  // What OPT does not have is only said where it is had, so that files of OPT stay what they were.
-  if (g.positions !== "learned") metadata.set("flashwick.positions", { type: "string", value: g.positions });
-  if (g.ropeTheta !== null) metadata.set(`${arch}.rope.freq_base`, { type: "f32", value: g.ropeTheta });
-  if (g.parallelBlock) metadata.set("flashwick.parallel_block", bool(true));
-  if (!g.ffnNorm) metadata.set("flashwick.ffn_norm", bool(false));
   if (g.bosTokenId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(g.bosTokenId));
   if (g.eosTokenId !== null) metadata.set("tokenizer.ggml.eos_token_id", u32(g.eosTokenId));
   return metadata;
 }
 
-/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key. */
+/** One text for one composition, whatever the order of its keys. */
+function encodeComposition({ embedding, layers, finalNorm, head }: ModelGeometry): string {
+  const texts = layers.map(sortedJson);
+  const different = [...new Set(texts)];
+  const order = texts.map((text) => different.indexOf(text));
+  const parsed = different.map((text) => JSON.parse(text) as unknown);
+  return sortedJson({ embedding, layers: parsed, order, finalNorm, head });
+}
+
+function sortedJson(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key, and what of the composition. */
 export function decodeGeometry(metadata: GgufMetadata): ModelGeometry {
   const arch = metadata.oneOf("general.architecture", ARCHITECTURES);
-  const positions = metadata.has("flashwick.positions")
-    ? metadata.oneOf("flashwick.positions", POSITIONS)
-    : ("learned" as const);
-  const width = (key: string) => metadata.integer(key, 1, MAX_WIDTH);
-  const geometry: ModelGeometry = {
+  const nLayers = metadata.integer(`${arch}.block_count`, 1, MAX_LAYERS);
+  const { order, layers: different, ...others } = decodeComposition(metadata);
+  if (order.length !== nLayers) throw metadata.invalid(KEY, `an order of ${nLayers} layers`, `${order.length}`);
+  for (const [i, layer] of different.entries()) checkLayer(layer, `layers.${i}`, metadata);
+  const dModel = metadata.integer(`${arch}.embedding_length`, 1, MAX_WIDTH);
+  const layers = order.map((index) => {
+    const layer = different[index];
+    if (layer === undefined) throw metadata.invalid(KEY, `an order of layers below ${different.length}`, `${index}`);
+    return layer;
+  });
+  return {
     architecture: arch,
-    nLayers: metadata.integer(`${arch}.block_count`, 1, MAX_LAYERS),
-    dModel: width(`${arch}.embedding_length`),
-    dFf: width(`${arch}.feed_forward_length`),
-    nHeads: width(`${arch}.attention.head_count`),
-    nKvHeads: width(`${arch}.attention.head_count_kv`),
-    headDim: width(`${arch}.attention.key_length`),
+    dModel,
     vocabSize: metadata.integer(`${arch}.vocab_size`, 1, MAX_VOCAB),
     contextLength: metadata.integer(`${arch}.context_length`, 1, MAX_CONTEXT),
-    embeddingDim: width("flashwick.token_embedding_length"),
-    activation: metadata.oneOf("flashwick.activation", ACTIVATIONS),
-    normBefore: metadata.bool("flashwick.norm_before"),
-    finalNorm: metadata.bool("flashwick.final_norm"),
-    normAffine: metadata.bool("flashwick.norm_affine"),
-    normEpsilon: shortestDecimal(metadata.f32(`${arch}.attention.layer_norm_epsilon`)),
-    biases: metadata.bool("flashwick.biases"),
-    tiedHead: metadata.bool("flashwick.tied_head"),
-    positions,
-    ropeTheta: positions === "rotary" ? metadata.f32(`${arch}.rope.freq_base`) : null,
-    parallelBlock: metadata.has("flashwick.parallel_block") && metadata.bool("flashwick.parallel_block"),
-    ffnNorm: !metadata.has("flashwick.ffn_norm") || metadata.bool("flashwick.ffn_norm"),
-    positionOffset: metadata.integer("flashwick.position_offset", 0, MAX_WIDTH),
+    ...others,
+    layers,
     bosTokenId: metadata.optionalInteger("tokenizer.ggml.bos_token_id", 0, MAX_TOKEN_ID),
     eosTokenId: metadata.optionalInteger("tokenizer.ggml.eos_token_id", 0, MAX_TOKEN_ID),
   };
-  checkConsistent(geometry, metadata);
-  return geometry;
 }
 
-function checkConsistent(g: ModelGeometry, metadata: GgufMetadata): void {
-  const arch = g.architecture;
-  if (g.nHeads * g.headDim !== g.dModel) {
-    const expected = `heads times their width (${g.nHeads} x ${g.headDim}) to be embedding_length, ${g.dModel}`;
-    throw metadata.invalid(`${arch}.attention.head_count`, expected, `${g.nHeads * g.headDim}`);
+function decodeComposition(metadata: GgufMetadata): v.InferOutput<typeof composition> {
+  const text = metadata.string(KEY);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw metadata.invalid(KEY, "JSON", JSON.stringify(text.slice(0, 80)));
   }
-  if (g.nHeads % g.nKvHeads !== 0) {
-    throw metadata.invalid(`${arch}.attention.head_count_kv`, `a divisor of ${g.nHeads}`, `${g.nKvHeads}`);
-  }
-  if (g.positions === "rotary" && g.headDim % 2 !== 0) {
-    throw metadata.invalid(
-      `${arch}.attention.key_length`,
-      "an even width, since rotary positions turn pairs",
-      `${g.headDim}`,
-    );
-  }
-  if (g.ropeTheta !== null && !(g.ropeTheta > 0 && g.ropeTheta < Number.POSITIVE_INFINITY)) {
-    throw metadata.invalid(`${arch}.rope.freq_base`, "a positive number", `${g.ropeTheta}`);
-  }
-  if (!g.parallelBlock && !g.ffnNorm) {
-    throw metadata.invalid("flashwick.ffn_norm", "true where the FFN comes after attention", "false");
-  }
-  if (!(g.normEpsilon > 0 && g.normEpsilon < 1)) {
-    throw metadata.invalid(`${arch}.attention.layer_norm_epsilon`, "a number between 0 and 1", `${g.normEpsilon}`);
-  }
+  const result = v.safeParse(composition, value);
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  throw metadata.invalid(
+    KEY,
+    `${issue.expected ?? issue.message} at ${v.getDotPath(issue) ?? "the top"}`,
+    issue.received,
+  );
 }
 
-/** The shortest decimal that is this f32, so that 1e-5 comes back as 1e-5 and not as 0.000009999999747378752. */
-function shortestDecimal(value: number): number {
-  for (let digits = 1; digits < 9; digits++) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return short;
-  }
-  return value;
+function checkLayer(
+  { attention: a, ffn: f, norms: n, parallel }: LayerGeometry,
+  at: string,
+  metadata: GgufMetadata,
+): void {
+  const check = (holds: boolean, field: string, expected: string, found: unknown) => {
+    if (!holds) throw metadata.invalid(KEY, `${expected} at ${at}.${field}`, String(found));
+  };
+  check(a.nHeads * a.headDim <= MAX_WIDTH, "attention.headDim", `at most ${MAX_WIDTH} elements of heads`, a.headDim);
+  check(a.nHeads % a.nKvHeads === 0, "attention.nKvHeads", `a divisor of ${a.nHeads}`, a.nKvHeads);
+  checkRotary(a, check);
+  check(f.gated || f.upActivation === "none", "ffn.upActivation", "none without a gate", f.upActivation);
+  check(f.gated || !f.biases.gate, "ffn.biases.gate", "false without a gate", f.biases.gate);
+  check(!n.beforeAttention || !n.attentionSum, "norms.attentionSum", "none beside beforeAttention", "one");
+  check(!n.beforeFfn || !n.ffnSum, "norms.ffnSum", "none beside beforeFfn", "one");
+  const sums = n.attentionSum !== null || n.ffnSum !== null;
+  check(!parallel || !sums, "norms", "no norms of sums in a parallel block", "some");
+}
+
+function checkRotary(
+  { rotary: r, headDim }: AttentionGeometry,
+  check: (holds: boolean, field: string, expected: string, found: unknown) => void,
+): void {
+  if (!r) return;
+  check(r.dims % 2 === 0 && r.dims <= headDim, "attention.rotary.dims", `an even number up to ${headDim}`, r.dims);
+  if (r.scaling?.kind !== "factors") return;
+  const { length } = r.scaling.factors;
+  check(length === r.dims / 2, "attention.rotary.scaling.factors", `${r.dims / 2} factors`, length);
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { memorySource } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
+import { optFamily } from "./convert/families/opt.js";
 import { memorySink } from "./memory-sink.js";
 import type { ModelSpec } from "./model-writer.js";
 import { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
@@ -12,30 +13,15 @@ import { createModelWriter } from "./write-model.js";
 
 const GOLDEN_SPEC: ModelSpec = {
   geometry: {
-    architecture: "opt",
-    nLayers: 1,
-    dModel: 2,
-    dFf: 3,
-    nHeads: 1,
-    nKvHeads: 1,
-    headDim: 2,
-    vocabSize: 4,
-    contextLength: 2,
-    embeddingDim: 2,
-    activation: "relu",
-    normBefore: true,
-    finalNorm: false,
-    normAffine: false,
-    normEpsilon: 1e-5,
-    biases: false,
-    tiedHead: true,
-    positions: "learned",
-    ropeTheta: null,
-    parallelBlock: false,
-    ffnNorm: true,
-    positionOffset: 0,
-    bosTokenId: 2,
-    eosTokenId: null,
+    ...optFamily.readGeometry(
+      {
+        ...{ num_hidden_layers: 1, hidden_size: 2, ffn_dim: 3, num_attention_heads: 1 },
+        ...{ vocab_size: 4, max_position_embeddings: 2, eos_token_id: null },
+        ...{ _remove_final_layer_norm: true, layer_norm_elementwise_affine: false, enable_bias: false },
+      },
+      "config.json",
+    ),
+    embedding: { dim: 2, scale: 1, positions: { offset: 0 } },
   },
   dtype: "int8",
   layout: "bundled",
@@ -80,12 +66,7 @@ async function writeGolden(): Promise<Uint8Array> {
     await writer.writeRows(name, goldenRows(rows));
     await writer.complete(name, 0x01020304);
   }
-  await writer.writeNeurons(
-    0,
-    0,
-    goldenRows(3),
-    goldenRows(3).map((x) => -x),
-  );
+  await writer.writeNeurons(0, 0, { up: goldenRows(3), down: goldenRows(3).map((x) => -x) });
   await writer.complete("blk.0.ffn", 0x05060708);
   await writer.finish();
   return sink.committed!;

@@ -1,10 +1,17 @@
-export { type ContainerKind, FORMAT_VERSION, readFileKind, readGgufHeader } from "./container.js";
+export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
-export type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+export type {
+  ModelSpec,
+  ModelWriter,
+  ModelWriterOptions,
+  NeuronRows,
+  TensorShape,
+  WriteJournal,
+} from "./model-writer.js";
 export { type PlannedForm, planHeader } from "./planned-header.js";
 export {
   openPredictorFile,
@@ -15,8 +22,8 @@ export {
   writePredictorFile,
 } from "./predictor-file.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
-export { autoStrideBytes, expectedPages, weightLayout } from "./record-layout.js";
-export { isVectorName, residentTensorsOf } from "./resident-tensors.js";
+export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
+export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export {
   type BadBytes,

@@ -12,7 +12,7 @@ import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { modelTensors } from "./model-layout.js";
-import { isStride, recordBytes, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
+import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
 /** A stride beyond this could not be read in one piece. */
 const MAX_STRIDE_BYTES = 2 ** 28;
@@ -54,22 +54,29 @@ function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): We
   const dtype = metadata.oneOf("flashwick.dtype", DTYPES);
   const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
   const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
-  const leastBytes = recordBytes(geometry, dtype, layout);
+  const shape = recordShape(geometry);
+  const leastBytes = recordBytes(shape, dtype, layout);
   if (!isStride(strideBytes, leastBytes)) {
     const expected = `a multiple of ${STRIDE_UNIT_BYTES} that holds ${leastBytes} bytes`;
     throw metadata.invalid("flashwick.record.stride", expected, `${strideBytes}`);
   }
-  const weights = weightLayout(geometry, dtype, layout, strideBytes);
-  expectInteger(metadata, "flashwick.record.down_offset", weights.downOffsetBytes);
-  if (weights.scalesOffsetBytes !== null) {
-    expectInteger(metadata, "flashwick.record.scales_offset", weights.scalesOffsetBytes);
-  }
+  const weights = weightLayout(shape, dtype, layout, strideBytes);
+  const { parts } = weights;
+  metadata.oneOf("flashwick.record.parts", [parts.map(({ role }) => role).join(" ")]);
+  expectIntegers(
+    metadata,
+    "flashwick.record.offsets",
+    parts.map(({ offsetBytes }) => offsetBytes),
+  );
+  const scales = parts.flatMap(({ scaleOffsetBytes }) => scaleOffsetBytes ?? []);
+  if (scales.length > 0) expectIntegers(metadata, "flashwick.record.scale_offsets", scales);
   return weights;
 }
 
-function expectInteger(metadata: GgufMetadata, key: string, expected: number): void {
-  const found = metadata.integer(key, 0, Number.MAX_SAFE_INTEGER);
-  if (found !== expected) throw metadata.invalid(key, `${expected}`, `${found}`);
+function expectIntegers(metadata: GgufMetadata, key: string, expected: readonly number[]): void {
+  const found = metadata.array(key, "u32", expected.length);
+  if (!expected.every((value, i) => found[i] === value))
+    throw metadata.invalid(key, expected.join(", "), found.join(", "));
 }
 
 function locateTensors(

@@ -11,7 +11,7 @@ import { encodeGeometry } from "./geometry-metadata.js";
 import type { GgufValue } from "./gguf.js";
 import type { ModelSpec, TensorShape } from "./model-writer.js";
 import { checkPlacement, placementName } from "./placement.js";
-import { weightLayout } from "./record-layout.js";
+import { recordShape, weightLayout } from "./record-layout.js";
 import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName } from "./resident-tensors.js";
 
 /** A resident tensor among the file's tensors. */
@@ -76,12 +76,12 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
     residents.set(name, { shape, dtype, tensor, scale });
   }
 
-  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => layer);
-  const checksums = layers.map((layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", geometry.dFf));
-  const placements = isPlaced ? layers.map((layer) => declare(placementName(layer), "I32", geometry.dFf)) : null;
+  const dFfOf = geometry.layers.map(({ ffn }) => ffn.dFf);
+  const checksums = dFfOf.map((dFf, layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", dFf));
+  const placements = isPlaced ? dFfOf.map((dFf, layer) => declare(placementName(layer), "I32", dFf)) : null;
   const declareRecords = (layer: number, what: string) =>
-    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, geometry.dFf);
-  const records = layers.map((layer) => {
+    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, dFfOf[layer]!);
+  const records = dFfOf.map((_, layer) => {
     const split = weights.layout === "split";
     return {
       layer,
@@ -109,7 +109,7 @@ function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
-  const weights = weightLayout(geometry, spec.dtype, spec.layout, spec.strideBytes);
+  const weights = weightLayout(recordShape(geometry), spec.dtype, spec.layout, spec.strideBytes);
   if (spec.placement) checkPlacement(spec.placement, geometry);
   const declared = modelTensors(geometry, weights, Boolean(spec.placement));
   const text = (value: string): GgufValue => ({ type: "string", value });
@@ -132,16 +132,20 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
 }
 
 function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {
-  const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const text = (value: string): GgufValue => ({ type: "string", value });
+  const offsets = (values: readonly number[]): GgufValue => ({
+    type: "array",
+    of: "u32",
+    value: Uint32Array.from(values),
+  });
   const metadata: [string, GgufValue][] = [
     ["flashwick.dtype", text(weights.dtype)],
     ["flashwick.record.layout", text(weights.layout)],
-    ["flashwick.record.stride", u32(weights.strideBytes)],
-    ["flashwick.record.down_offset", u32(weights.downOffsetBytes)],
+    ["flashwick.record.stride", { type: "u32", value: weights.strideBytes }],
+    ["flashwick.record.parts", text(weights.parts.map(({ role }) => role).join(" "))],
+    ["flashwick.record.offsets", offsets(weights.parts.map(({ offsetBytes }) => offsetBytes))],
   ];
-  if (weights.scalesOffsetBytes !== null) {
-    metadata.push(["flashwick.record.scales_offset", u32(weights.scalesOffsetBytes)]);
-  }
+  const scales = weights.parts.flatMap(({ scaleOffsetBytes }) => scaleOffsetBytes ?? []);
+  if (scales.length > 0) metadata.push(["flashwick.record.scale_offsets", offsets(scales)]);
   return metadata;
 }

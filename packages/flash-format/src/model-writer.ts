@@ -26,6 +26,15 @@ export interface TensorShape {
   readonly cols: number;
 }
 
+/** Neurons side by side, f32 `[n, dModel]` each. */
+export interface NeuronRows {
+  /** Of gated neurons only. */
+  readonly gate?: Float32Array | null;
+  readonly up: Float32Array;
+  /** Neuron i's column as row i. */
+  readonly down: Float32Array;
+}
+
 export interface ModelWriter {
   /** Resident tensors of this geometry, in file order. `ffn` records are not among them. */
   readonly residentTensors: readonly TensorShape[];
@@ -33,13 +42,11 @@ export interface ModelWriter {
   isComplete(name: string): boolean;
   /** The next rows of a resident tensor, f32 `[n, cols]`, in order. @throws {FormatError} `CHECKPOINT_TENSOR_VALUE` naming the tensor, for NaN, Inf or overflow of the dtype. */
   writeRows(name: string, rows: Float32Array): Promise<void>;
-  /**
-   * The next neurons of a layer, in the order of their records: `up` and `down` f32 `[n, dModel]`; `down` holds neuron i's column as its row i.
-   */
-  writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void>;
+  /** The next neurons of a layer, in the order of their records. */
+  writeNeurons(layer: number, firstNeuron: number, rows: NeuronRows): Promise<void>;
   /**
    * Marks a tensor, or a layer's records (`blk.<l>.ffn`), as whole.
-   * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (up and down in this order), for the fingerprint.
+   * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (gate, up and down in this order), for the fingerprint.
    */
   complete(name: string, sourceCrc32c: number): Promise<void>;
   /** Writes checksums and header, makes the file durable and visible. */

@@ -9,12 +9,14 @@ export function placementName(layer: number): string {
 }
 
 /** @throws {InputError} `INPUT_INVALID` naming the layer that has no permutation of the geometry's neurons. Cost: O(nLayers · dFf). */
-export function checkPlacement(placement: readonly Uint32Array[], { nLayers, dFf }: ModelGeometry): void {
+export function checkPlacement(placement: readonly Uint32Array[], { layers }: ModelGeometry): void {
+  const nLayers = layers.length;
   if (placement.length !== nLayers) {
     const message = `placement of ${placement.length} layers, expected ${nLayers}, as many as the model has`;
     throw new InputError("INPUT_INVALID", message, { details: { expected: nLayers, found: placement.length } });
   }
   for (const [layer, order] of placement.entries()) {
+    const { dFf } = layers[layer]!.ffn;
     const seen = new Uint8Array(dFf);
     for (const neuron of order) if (neuron < dFf) seen[neuron] = 1;
     if (order.length === dFf && seen.every((is) => is === 1)) continue;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { memorySink } from "./memory-sink.js";
 import { planHeader } from "./planned-header.js";
-import { openTinyModel, TINY_GEOMETRY, tinySpec } from "./tiny-model.fixture.js";
+import { openTinyModel, tinyGeometry, tinySpec } from "./tiny-model.fixture.js";
 import { createModelWriter } from "./write-model.js";
 
 describe("planHeader", () => {
@@ -31,7 +31,7 @@ describe("planHeader", () => {
 });
 
 describe("an int8 model of more than 16512 columns ended in an assertion when it ran", () => {
-  const geometry = { ...TINY_GEOMETRY, dModel: 16516, embeddingDim: 16516, headDim: 4129 };
+  const geometry = tinyGeometry({ hidden_size: 16516 });
   const refusal = {
     code: "UNSUPPORTED_FEATURE",
     message:
@@ -55,7 +55,7 @@ describe("an int8 model of more than 16512 columns ended in an assertion when it
   });
 
   it("as many columns as fit, and more of another type, are taken", () => {
-    const widest = { ...geometry, dModel: 16512, embeddingDim: 16512, headDim: 4128 };
+    const widest = tinyGeometry({ hidden_size: 16512 });
     expect(planHeader(widest, { dtype: "int8" }).geometry.dModel).toBe(16512);
     expect(planHeader(geometry, { dtype: "f16" }).geometry.dModel).toBe(16516);
   });

@@ -115,7 +115,7 @@ describe("a flipped bit", () => {
 
   it("in a value that could as well be right is INTEGRITY_HEADER", async () => {
     const { valueOffsets } = decodeGgufHeader(good, "");
-    for (const key of ["flashwick.tied_head", "opt.feed_forward_length", "flashwick.fingerprint", "general.name"]) {
+    for (const key of ["opt.vocab_size", "flashwick.record.stride", "flashwick.fingerprint", "general.name"]) {
       const bytes = good.slice();
       bytes[valueOffsets.get(key)! + (key === "general.name" ? 8 : key.endsWith("fingerprint") ? 9 : 0)]! ^= 1;
       const failure = await failureOf(open(bytes));
@@ -170,7 +170,6 @@ describe("targets of the wrong size", () => {
 
 const u32 = (value: number): GgufValue => ({ type: "u32", value });
 const text = (value: string): GgufValue => ({ type: "string", value });
-const flag = (value: boolean): GgufValue => ({ type: "bool", value });
 const f32 = (value: number): GgufValue => ({ type: "f32", value });
 
 /** Every field of the header that is read: a wrong value in a header whose checksum is right. */
@@ -180,8 +179,9 @@ const WRONG_FIELDS: [string, GgufValue, string][] = [
   ["general.architecture", text("gpt"), "FORMAT_INVALID"],
   ["general.architecture", text("falcon"), "FORMAT_MISSING"],
   ["flashwick.kind", text("poem"), "FORMAT_INVALID"],
-  ["flashwick.kind", text("predictor"), "FORMAT_INVALID"],
-  ["flashwick.format.version", u32(2), "FORMAT_VERSION"],
+  ["flashwick.kind", text("predictor"), "FORMAT_VERSION"],
+  ["flashwick.format.version", u32(1), "FORMAT_VERSION"],
+  ["flashwick.format.version", u32(3), "FORMAT_VERSION"],
   ["flashwick.format.version", u32(0), "FORMAT_VERSION"],
   ["flashwick.format.version", text("1"), "FORMAT_INVALID"],
   ["flashwick.header.crc32c", text("x"), "FORMAT_INVALID"],
@@ -197,37 +197,25 @@ const WRONG_FIELDS: [string, GgufValue, string][] = [
   ["flashwick.record.stride", u32(0), "FORMAT_INVALID"],
   ["flashwick.record.stride", u32(1024), "FORMAT_INVALID"],
   ["flashwick.record.stride", u32(2 ** 31), "FORMAT_INVALID"],
-  ["flashwick.record.down_offset", u32(48), "FORMAT_INVALID"],
+  ["flashwick.record.parts", text("down up"), "FORMAT_INVALID"],
+  ["flashwick.record.parts", text("gate up down"), "FORMAT_INVALID"],
+  ["flashwick.record.offsets", { type: "array", of: "u32", value: Uint32Array.of(0, 48) }, "FORMAT_INVALID"],
+  ["flashwick.record.offsets", { type: "array", of: "u32", value: Uint32Array.of(0) }, "FORMAT_INVALID"],
   ["flashwick.placement", text("elsewhere"), "FORMAT_INVALID"],
   ["flashwick.tensor.crc32c", { type: "array", of: "u32", value: new Uint32Array(3) }, "FORMAT_INVALID"],
   ["flashwick.tensor.crc32c", { type: "array", of: "i32", value: new Int32Array(38) }, "FORMAT_INVALID"],
   ["opt.block_count", u32(0), "FORMAT_INVALID"],
-  ["opt.block_count", u32(3), "FORMAT_MISSING"],
+  ["opt.block_count", u32(3), "FORMAT_INVALID"],
   ["opt.block_count", u32(2 ** 32 - 1), "FORMAT_INVALID"],
   ["opt.context_length", u32(0), "FORMAT_INVALID"],
   ["opt.context_length", u32(7), "FORMAT_INVALID"],
   ["opt.embedding_length", u32(40), "FORMAT_INVALID"],
   ["opt.embedding_length", u32(0), "FORMAT_INVALID"],
-  ["opt.feed_forward_length", u32(8), "FORMAT_INVALID"],
-  ["opt.feed_forward_length", u32(0), "FORMAT_INVALID"],
-  ["opt.feed_forward_length", { type: "i32", value: -1 }, "FORMAT_INVALID"],
-  ["opt.attention.head_count", u32(3), "FORMAT_INVALID"],
-  ["opt.attention.head_count_kv", u32(3), "FORMAT_INVALID"],
-  ["opt.attention.head_count_kv", u32(2), "FORMAT_INVALID"],
-  ["opt.attention.key_length", u32(4), "FORMAT_INVALID"],
-  ["opt.attention.layer_norm_epsilon", f32(0), "FORMAT_INVALID"],
-  ["opt.attention.layer_norm_epsilon", f32(Number.NaN), "FORMAT_INVALID"],
   ["opt.vocab_size", u32(12), "FORMAT_INVALID"],
   ["opt.vocab_size", u32(0), "FORMAT_INVALID"],
-  ["flashwick.token_embedding_length", u32(0), "FORMAT_INVALID"],
-  ["flashwick.token_embedding_length", u32(12), "FORMAT_INVALID"],
-  ["flashwick.activation", text("tanh"), "FORMAT_INVALID"],
-  ["flashwick.norm_before", u32(1), "FORMAT_INVALID"],
-  ["flashwick.final_norm", u32(1), "FORMAT_INVALID"],
-  ["flashwick.norm_affine", text("yes"), "FORMAT_INVALID"],
-  ["flashwick.biases", u32(1), "FORMAT_INVALID"],
-  ["flashwick.tied_head", flag(false), "FORMAT_MISSING"],
-  ["flashwick.position_offset", u32(3), "FORMAT_INVALID"],
+  ["flashwick.composition", text("not JSON"), "FORMAT_INVALID"],
+  ["flashwick.composition", text("{}"), "FORMAT_INVALID"],
+  ["flashwick.composition", u32(1), "FORMAT_INVALID"],
   ["tokenizer.ggml.bos_token_id", text("<s>"), "FORMAT_INVALID"],
   ["tokenizer.ggml.eos_token_id", f32(2), "FORMAT_INVALID"],
   ["flashwick.tokenizer.kind", text("sentencepiece"), "FORMAT_INVALID"],
@@ -289,9 +277,61 @@ describe("a header whose checksum is right, but not", () => {
     tensors[i] = { ...tensors[i]!, ...changes };
   }
 
+  it.each<[string, unknown, string]>([
+    ["embedding.dim", 0, "FORMAT_INVALID"],
+    ["embedding.dim", 12, "FORMAT_INVALID"],
+    ["embedding.scale", 0, "FORMAT_INVALID"],
+    ["embedding.positions.offset", 3, "FORMAT_INVALID"],
+    ["order", [0], "FORMAT_INVALID"],
+    ["order", [0, 1], "FORMAT_INVALID"],
+    ["order", [0, -1], "FORMAT_INVALID"],
+    ["layers", [], "FORMAT_INVALID"],
+    ["layers.0.ffn.dFf", 8, "FORMAT_INVALID"],
+    ["layers.0.ffn.dFf", 2 ** 21, "FORMAT_INVALID"],
+    ["layers.0.ffn.dFf", 1.5, "FORMAT_INVALID"],
+    ["layers.0.ffn.activation", "tanh", "FORMAT_INVALID"],
+    ["layers.0.ffn.gated", true, "FORMAT_INVALID"],
+    ["layers.0.ffn.upActivation", "relu", "FORMAT_INVALID"],
+    ["layers.0.ffn.biases.gate", true, "FORMAT_INVALID"],
+    ["layers.0.attention.nHeads", 3, "FORMAT_INVALID"],
+    ["layers.0.attention.nKvHeads", 3, "FORMAT_INVALID"],
+    ["layers.0.attention.headDim", 4, "FORMAT_INVALID"],
+    ["layers.0.attention.scale", Number.NaN, "FORMAT_INVALID"],
+    ["layers.0.attention.windowTokens", 0, "FORMAT_INVALID"],
+    ["layers.0.attention.biases.query", 1, "FORMAT_INVALID"],
+    ["layers.0.attention.rotary", { theta: 1e4, dims: 3, pairs: "halves", scaling: null }, "FORMAT_INVALID"],
+    ["layers.0.attention.rotary", { theta: 1e4, dims: 6, pairs: "halves", scaling: null }, "FORMAT_INVALID"],
+    ["layers.0.attention.rotary", { theta: 0, dims: 4, pairs: "halves", scaling: null }, "FORMAT_INVALID"],
+    [
+      "layers.0.attention.rotary",
+      { theta: 1e4, dims: 4, pairs: "halves", scaling: { kind: "factors", factors: [1] } },
+      "FORMAT_INVALID",
+    ],
+    ["layers.0.norms.beforeFfn.epsilon", 0, "FORMAT_INVALID"],
+    ["layers.0.norms.beforeFfn.kind", "batch", "FORMAT_INVALID"],
+    ["layers.0.norms.afterFfn", { kind: "rms", epsilon: 1e-5, weight: true, bias: false }, "FORMAT_MISSING"],
+    ["layers.0.norms.ffnSum", { kind: "rms", epsilon: 1e-5, weight: true, bias: false }, "FORMAT_INVALID"],
+    ["layers.0.parallel", "yes", "FORMAT_INVALID"],
+    ["head.tied", false, "FORMAT_MISSING"],
+    ["head.bias", true, "FORMAT_MISSING"],
+    ["surprise", 1, "FORMAT_INVALID"],
+  ])("a composition whose %s is %j", async (path, value, code) => {
+    const edited = withEditedHeader(good, ({ metadata }) => {
+      const key = "flashwick.composition";
+      const composition = JSON.parse(metadata.get(key)!.value as string);
+      const names = path.split(".");
+      const last = names.pop()!;
+      const parent = names.reduce((part, name) => part[name], composition);
+      parent[last] = value;
+      metadata.set(key, text(JSON.stringify(composition)));
+    });
+    expect((await failureOf(open(edited))).code).toBe(code);
+  });
+
   it("int8: with a wrong scales offset, or none", async () => {
-    const key = "flashwick.record.scales_offset";
-    const wrong = withEditedHeader(int8, ({ metadata }) => metadata.set(key, u32(60)));
+    const key = "flashwick.record.scale_offsets";
+    const offsets: GgufValue = { type: "array", of: "u32", value: Uint32Array.of(60, 64) };
+    const wrong = withEditedHeader(int8, ({ metadata }) => metadata.set(key, offsets));
     expect((await failureOf(open(wrong))).code).toBe("FORMAT_INVALID");
     const none = withEditedHeader(int8, ({ metadata }) => metadata.delete(key));
     expect((await failureOf(open(none))).code).toBe("FORMAT_MISSING");

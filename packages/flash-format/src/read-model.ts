@@ -52,7 +52,7 @@ export async function readResidentTensor(
 export async function readRecordChecksums(file: ModelFile, layer: number, signal?: AbortSignal): Promise<Uint32Array> {
   const records = file.header.records[layer];
   if (records === undefined) throw new FlashwickError("SHAPE", `layer ${layer} of ${file.header.records.length}`);
-  const checksums = new Uint32Array(file.header.geometry.dFf);
+  const checksums = new Uint32Array(file.header.geometry.layers[layer]!.ffn.dFf);
   const stored = { offset: records.crcOffset, sizeBytes: checksums.byteLength, crc32c: records.crcOfCrcs };
   await readChecked(file.source, `blk.${layer}.ffn_crc32c`, stored, new Uint8Array(checksums.buffer), signal);
   return checksums;

@@ -1,11 +1,12 @@
-/** Neurons as records: up row and down column side by side, with their checksums. SPEC.md, "Records". */
-import { assert, type WeightLayout } from "@flashwick/core";
+/** Neurons as records: rows and columns side by side, with their checksums. SPEC.md, "Records". */
+import { assert, type RecordRole, type WeightLayout } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
+import type { NeuronRows } from "./model-writer.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 
 /** Where a value stands that the dtype cannot hold. */
 export interface UnstorableWeight {
-  readonly matrix: "up" | "down";
+  readonly matrix: RecordRole;
   /** Index of the neuron among those given. */
   readonly neuron: number;
   readonly element: UnstorableValue;
@@ -32,15 +33,14 @@ export class RecordEncoder {
   /**
    * Encodes `n` neurons.
    *
-   * @param up   f32 `[n, dModel]`, n at most {@link capacity}.
-   * @param down f32 `[n, dModel]`, neuron i's column as row i.
+   * @param rows f32 `[n, dModel]` each, n at most {@link capacity}; of down, neuron i's column as row i.
    * @param crcs Receives the CRC-32C of each slot, `[n]`.
    * @returns Null, or the first weight that cannot be stored.
    */
-  encode(up: Float32Array, down: Float32Array, crcs: Uint32Array): UnstorableWeight | null {
+  encode(rows: NeuronRows, crcs: Uint32Array): UnstorableWeight | null {
     assert(crcs.length <= this.capacity, `${crcs.length} neurons at once, room for ${this.capacity}`);
     for (let i = 0; i < crcs.length; i++) {
-      const unstorable = this.#encodeNeuron(up, down, i);
+      const unstorable = this.#encodeNeuron(rows, i);
       if (unstorable !== null) return unstorable;
       crcs[i] = this.#checksum(i);
     }
@@ -57,22 +57,23 @@ export class RecordEncoder {
     return this.#down.bytes.subarray(0, n * this.#weights.strideBytes);
   }
 
-  #encodeNeuron(up: Float32Array, down: Float32Array, i: number): UnstorableWeight | null {
-    const { strideBytes, layout, downOffsetBytes, scalesOffsetBytes } = this.#weights;
+  #encodeNeuron(rows: NeuronRows, i: number): UnstorableWeight | null {
+    const { strideBytes, layout, parts } = this.#weights;
     const begin = i * strideBytes;
     // Offsets count from the slot's start; the down halves have a buffer of their own.
     const downBegin = layout === "split" ? begin - strideBytes : begin;
     const row = i * this.#dModel;
-    if (!this.#up.encode(up.subarray(row, row + this.#dModel), begin)) {
-      return { matrix: "up", neuron: i, element: this.#up.unstorable! };
-    }
-    const upScale = this.#up.scale;
-    if (!this.#down.encode(down.subarray(row, row + this.#dModel), downBegin + downOffsetBytes)) {
-      return { matrix: "down", neuron: i, element: this.#down.unstorable! };
-    }
-    if (scalesOffsetBytes !== null) {
-      this.#down.putFloat(upScale, downBegin + scalesOffsetBytes);
-      this.#down.putFloat(this.#down.scale, downBegin + scalesOffsetBytes + 4);
+    for (const { role, offsetBytes, scaleOffsetBytes } of parts) {
+      const values = rows[role];
+      assert(values, `neurons have ${role}`);
+      const isDown = role === "down";
+      const encoder = isDown ? this.#down : this.#up;
+      const at = (isDown ? downBegin : begin) + offsetBytes;
+      if (!encoder.encode(values.subarray(row, row + this.#dModel), at)) {
+        return { matrix: role, neuron: i, element: encoder.unstorable! };
+      }
+      // All scales stand behind the last part.
+      if (scaleOffsetBytes !== null) this.#down.putFloat(encoder.scale, downBegin + scaleOffsetBytes);
     }
     return null;
   }

@@ -54,35 +54,58 @@ describe("stride rule", () => {
 
 describe("weightLayout", () => {
   it("puts rows of 16-element groups side by side, and int8 scales after them", () => {
-    expect(weightLayout({ dModel: 20 }, "int8", "bundled")).toEqual({
+    expect(weightLayout({ dModel: 20, gated: false }, "int8", "bundled")).toEqual({
       dtype: "int8",
       layout: "bundled",
       strideBytes: 512,
-      downOffsetBytes: 32,
-      scalesOffsetBytes: 64,
+      parts: [
+        { role: "up", offsetBytes: 0, scaleOffsetBytes: 64 },
+        { role: "down", offsetBytes: 32, scaleOffsetBytes: 68 },
+      ],
       slotBytes: 512,
     });
-    expect(weightLayout({ dModel: 4096 }, "f16", "bundled")).toMatchObject({
+    expect(weightLayout({ dModel: 4096, gated: false }, "f16", "bundled")).toMatchObject({
       strideBytes: 16384,
-      downOffsetBytes: 8192,
-      scalesOffsetBytes: null,
+      parts: [
+        { role: "up", offsetBytes: 0, scaleOffsetBytes: null },
+        { role: "down", offsetBytes: 8192, scaleOffsetBytes: null },
+      ],
     });
   });
 
+  it("puts the gate of a gated neuron and its scale in front", () => {
+    expect(weightLayout({ dModel: 512, gated: true }, "int8", "bundled")).toEqual({
+      dtype: "int8",
+      layout: "bundled",
+      strideBytes: 2048,
+      parts: [
+        { role: "gate", offsetBytes: 0, scaleOffsetBytes: 1536 },
+        { role: "up", offsetBytes: 512, scaleOffsetBytes: 1540 },
+        { role: "down", offsetBytes: 1024, scaleOffsetBytes: 1544 },
+      ],
+      slotBytes: 2048,
+    });
+    expect(() => weightLayout({ dModel: 512, gated: true }, "f16", "split")).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_FEATURE" }),
+    );
+  });
+
   it("gives a split slot two halves, with both scales in the second", () => {
-    expect(weightLayout({ dModel: 512 }, "int8", "split")).toEqual({
+    expect(weightLayout({ dModel: 512, gated: false }, "int8", "split")).toEqual({
       dtype: "int8",
       layout: "split",
       strideBytes: 1024,
-      downOffsetBytes: 1024,
-      scalesOffsetBytes: 1536,
+      parts: [
+        { role: "up", offsetBytes: 0, scaleOffsetBytes: 1536 },
+        { role: "down", offsetBytes: 1024, scaleOffsetBytes: 1540 },
+      ],
       slotBytes: 2048,
     });
   });
 
   it.each([0, 512, 1000, 1536.5, Number.NaN, -1024])("refuses a stride of %d for 1024 bytes", (stride) => {
     try {
-      weightLayout({ dModel: 256 }, "f16", "bundled", stride);
+      weightLayout({ dModel: 256, gated: false }, "f16", "bundled", stride);
       expect.unreachable();
     } catch (error) {
       expect(isFlashwickError(error) && error.code).toBe("INPUT_INVALID");

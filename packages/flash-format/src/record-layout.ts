@@ -1,7 +1,7 @@
 /**
  * Where things stand inside a neuron's record, and how far apart records are. Pure arithmetic; SPEC.md, "Records".
  *
- *   bundled   [ up row | down column | int8: up scale, down scale | zeros to the stride ]
+ *   bundled   [ gate row, of gated neurons | up row | down column | int8: a scale of each | zeros to the stride ]
  *   split     [ up row | zeros to the stride ]   [ down column | int8: up scale, down scale | zeros to the stride ]
  *
  * Rows are padded with zeros to 16 elements, so that kernels read whole groups.
@@ -12,6 +12,8 @@ import {
   InputError,
   type ModelGeometry,
   paddedLength,
+  type RecordRole,
+  UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
 
@@ -19,44 +21,80 @@ import {
 export const STRIDE_UNIT_BYTES = 512;
 /** What flash and page caches read at once. */
 export const PAGE_BYTES = 4096;
-/** Up scale and down scale, f32 each. */
-export const RECORD_SCALES_BYTES = 8;
+/** A scale is an f32. */
+const SCALE_BYTES = 4;
+
+/** What of a geometry a record depends on. */
+export interface RecordShape {
+  readonly dModel: number;
+  readonly gated: boolean;
+}
 
 /**
- * How the weights of a geometry are laid out.
+ * The records of a geometry.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a model of which some layers are gated and others not.
+ */
+export function recordShape({ dModel, layers }: Pick<ModelGeometry, "dModel" | "layers">): RecordShape {
+  const [first] = layers;
+  const gated = first?.ffn.gated ?? false;
+  if (layers.every(({ ffn }) => ffn.gated === gated)) return { dModel, gated };
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "some layers of this model have a gate and others none, which the records of a model file do not tell apart",
+  );
+}
+
+/** What a record holds, in order. */
+function rolesOf({ gated }: RecordShape): readonly RecordRole[] {
+  return gated ? ["gate", "up", "down"] : ["up", "down"];
+}
+
+/**
+ * How the weights of a model are laid out.
  *
  * @param stride `"auto"`: {@link autoStrideBytes}; else bytes, a multiple of 512 that holds a record (when split, each half).
- * @throws {InputError} `INPUT_INVALID` if `stride` is neither.
+ * @throws {InputError} `INPUT_INVALID` if `stride` is neither. {UnsupportedError} `UNSUPPORTED_FEATURE` for gated neurons in `split` layout.
  */
 export function weightLayout(
-  geometry: Pick<ModelGeometry, "dModel">,
+  shape: RecordShape,
   dtype: DType,
   layout: WeightLayout["layout"],
   stride: "auto" | number = "auto",
 ): WeightLayout {
-  const rowBytes = paddedLength(geometry.dModel) * bytesPerElement(dtype);
-  const leastBytes = recordBytes(geometry, dtype, layout);
+  if (shape.gated && layout === "split") throw splitGate();
+  const rowBytes = paddedLength(shape.dModel) * bytesPerElement(dtype);
+  const leastBytes = recordBytes(shape, dtype, layout);
   const strideBytes = stride === "auto" ? autoStrideBytes(leastBytes) : stride;
   checkStride(strideBytes, leastBytes);
-  const downOffsetBytes = layout === "bundled" ? rowBytes : strideBytes;
+  const roles = rolesOf(shape);
+  const offsetOf = (index: number) => (layout === "split" ? index * strideBytes : index * rowBytes);
+  const scalesOffset = offsetOf(roles.length - 1) + rowBytes;
   return {
     dtype,
     layout,
     strideBytes,
-    downOffsetBytes,
-    scalesOffsetBytes: dtype === "int8" ? downOffsetBytes + rowBytes : null,
+    parts: roles.map((role, i) => ({
+      role,
+      offsetBytes: offsetOf(i),
+      scaleOffsetBytes: dtype === "int8" ? scalesOffset + i * SCALE_BYTES : null,
+    })),
     slotBytes: layout === "bundled" ? strideBytes : 2 * strideBytes,
   };
 }
 
+function splitGate(): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "layout split: expected neurons without a gate, found gated ones; convert with layout bundled",
+  );
+}
+
 /** Bytes of a record before padding; in `split` layout, of its larger half. */
-export function recordBytes(
-  geometry: Pick<ModelGeometry, "dModel">,
-  dtype: DType,
-  layout: WeightLayout["layout"],
-): number {
-  const rowBytes = paddedLength(geometry.dModel) * bytesPerElement(dtype);
-  return (layout === "bundled" ? 2 : 1) * rowBytes + (dtype === "int8" ? RECORD_SCALES_BYTES : 0);
+export function recordBytes(shape: RecordShape, dtype: DType, layout: WeightLayout["layout"]): number {
+  const rowBytes = paddedLength(shape.dModel) * bytesPerElement(dtype);
+  const { length } = rolesOf(shape);
+  return (layout === "bundled" ? length : 1) * rowBytes + (dtype === "int8" ? length * SCALE_BYTES : 0);
 }
 
 /** True for a stride that can hold a record of `leastBytes`. */

@@ -1,8 +1,17 @@
 /**
  * Which tensors a model of a given geometry keeps in DRAM, by name and shape: the one list that writer and reader share.
- * A family is a function here; names are those of GGUF files for llama.cpp where it has them.
+ * Names are those of GGUF files for llama.cpp where it has them.
  */
-import type { DType, ModelGeometry } from "@flashwick/core";
+import {
+  type AttentionGeometry,
+  type DType,
+  kvWidth,
+  type LayerGeometry,
+  type LayerNorms,
+  type ModelGeometry,
+  type NormGeometry,
+  queryWidth,
+} from "@flashwick/core";
 import type { GgmlType } from "./gguf.js";
 import type { TensorRole } from "./model-file.js";
 import type { TensorShape } from "./model-writer.js";
@@ -25,37 +34,77 @@ export function isVectorName(name: string): boolean {
   return name.endsWith(".bias") || name.endsWith("_norm.weight");
 }
 
+type NormName =
+  | "attn_norm"
+  | "post_attention_norm"
+  | "attn_q_norm"
+  | "attn_k_norm"
+  | "ffn_norm"
+  | "post_ffw_norm"
+  | "output_norm";
+
+/** Name of the norm at each place of a layer, without `.weight` or `.bias`. A layer norms before a block or the sum after it, not both. */
+export const LAYER_NORM_NAMES: Readonly<Record<keyof LayerNorms, NormName>> = {
+  beforeAttention: "attn_norm",
+  afterAttention: "post_attention_norm",
+  attentionSum: "attn_norm",
+  beforeFfn: "ffn_norm",
+  afterFfn: "post_ffw_norm",
+  ffnSum: "ffn_norm",
+};
+
 /**
- * The resident tensors of a geometry, in file order. Families differ in what they lack: Falcon has no table of positions, and its 7B no norm
- * of the FFN's own; only OPT-350M has projections around a narrower embedding.
+ * The resident tensors of a geometry, in file order. Compositions differ in what they lack: Falcon has no table of positions, and its 7B no
+ * norm of the FFN's own; only OPT-350M has projections around a narrower embedding.
  */
 export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
-  const { dModel, embeddingDim } = g;
-  const projected = embeddingDim !== dModel;
-  const tensors: TensorShape[] = [matrix("token_embd.weight", g.vocabSize, embeddingDim)];
-  if (g.positions === "learned")
-    tensors.push(matrix("position_embd.weight", g.contextLength + g.positionOffset, dModel));
-  if (projected) tensors.push(matrix("project_in.weight", dModel, embeddingDim));
-  for (let layer = 0; layer < g.nLayers; layer++) tensors.push(...layerTensors(g, layer));
-  if (g.finalNorm) tensors.push(...norm(g, "output_norm.weight", "output_norm.bias", ""));
-  if (projected) tensors.push(matrix("project_out.weight", embeddingDim, dModel));
-  if (!g.tiedHead) tensors.push(matrix("output.weight", g.vocabSize, embeddingDim));
+  const { dModel, embedding } = g;
+  const projected = embedding.dim !== dModel;
+  const tensors: TensorShape[] = [matrix("token_embd.weight", g.vocabSize, embedding.dim)];
+  if (embedding.positions)
+    tensors.push(matrix("position_embd.weight", g.contextLength + embedding.positions.offset, dModel));
+  if (projected) tensors.push(matrix("project_in.weight", dModel, embedding.dim));
+  for (const [index, layer] of g.layers.entries()) tensors.push(...layerTensors(layer, dModel, `blk.${index}.`));
+  tensors.push(...norm(g.finalNorm, "output_norm", dModel, ""));
+  if (projected) tensors.push(matrix("project_out.weight", embedding.dim, dModel));
+  if (!g.head.tied) tensors.push(matrix("output.weight", g.vocabSize, embedding.dim));
+  if (g.head.bias) tensors.push(vector("output.bias", g.vocabSize, ""));
   return tensors;
 }
 
-function layerTensors(g: ModelGeometry, layer: number): TensorShape[] {
-  const { dModel } = g;
-  const prefix = `blk.${layer}.`;
-  const dKv = g.nKvHeads * g.headDim;
+function layerTensors({ attention, ffn, norms }: LayerGeometry, dModel: number, prefix: string): TensorShape[] {
+  const { biases } = attention;
+  const [dQuery, dKv] = [queryWidth(attention), kvWidth(attention)];
   return [
-    ...norm(g, "attn_norm.weight", "attn_norm.bias", prefix),
-    ...linear(g, "attn_q.weight", "attn_q.bias", prefix, dModel),
-    ...linear(g, "attn_k.weight", "attn_k.bias", prefix, dKv),
-    ...linear(g, "attn_v.weight", "attn_v.bias", prefix, dKv),
-    ...linear(g, "attn_output.weight", "attn_output.bias", prefix, dModel),
-    ...(g.ffnNorm ? norm(g, "ffn_norm.weight", "ffn_norm.bias", prefix) : []),
-    ...(g.biases ? [vector("ffn_up.bias", g.dFf, prefix), vector("ffn_down.bias", dModel, prefix)] : []),
+    ...placedNorms(norms, ["beforeAttention", "afterAttention", "attentionSum"], dModel, prefix),
+    ...linear("attn_q", dQuery, dModel, biases.query, prefix),
+    ...linear("attn_k", dKv, dModel, biases.key, prefix),
+    ...linear("attn_v", dKv, dModel, biases.value, prefix),
+    ...headNorms(attention, prefix),
+    ...linear("attn_output", dModel, dQuery, biases.output, prefix),
+    ...placedNorms(norms, ["beforeFfn", "afterFfn", "ffnSum"], dModel, prefix),
+    ...(ffn.biases.gate ? [vector("ffn_gate.bias", ffn.dFf, prefix)] : []),
+    ...(ffn.biases.up ? [vector("ffn_up.bias", ffn.dFf, prefix)] : []),
+    ...(ffn.biases.down ? [vector("ffn_down.bias", dModel, prefix)] : []),
   ];
+}
+
+/** Norms of queries and keys: of a head, the same for all, or of the whole width. */
+function headNorms(attention: AttentionGeometry, prefix: string): TensorShape[] {
+  const { queryKeyNorm, headDim } = attention;
+  if (!queryKeyNorm) return [];
+  const { norm: of, over } = queryKeyNorm;
+  const [dQuery, dKey] = over === "head" ? [headDim, headDim] : [queryWidth(attention), kvWidth(attention)];
+  return [...norm(of, "attn_q_norm", dQuery, prefix), ...norm(of, "attn_k_norm", dKey, prefix)];
+}
+
+function placedNorms(
+  norms: LayerNorms,
+  places: readonly (keyof LayerNorms)[],
+  cols: number,
+  prefix: string,
+): TensorShape[] {
+  return places.flatMap((place) => norm(norms[place], LAYER_NORM_NAMES[place], cols, prefix));
 }
 
 function matrix(role: TensorRole, rows: number, cols: number, prefix = ""): TensorShape {
@@ -66,11 +115,19 @@ function vector(role: TensorRole, cols: number, prefix: string): TensorShape {
   return { name: prefix + role, rows: 1, cols };
 }
 
-function norm(g: ModelGeometry, weight: TensorRole, bias: TensorRole, prefix: string): TensorShape[] {
-  return g.normAffine ? [vector(weight, g.dModel, prefix), vector(bias, g.dModel, prefix)] : [];
+function norm(of: NormGeometry | null, name: NormName, cols: number, prefix: string): TensorShape[] {
+  const weight = of?.weight ? [vector(`${name}.weight`, cols, prefix)] : [];
+  const bias = of?.bias ? [vector(`${name}.bias`, cols, prefix)] : [];
+  return [...weight, ...bias];
 }
 
-function linear(g: ModelGeometry, weight: TensorRole, bias: TensorRole, prefix: string, rows: number): TensorShape[] {
-  const w = matrix(weight, rows, g.dModel, prefix);
-  return g.biases ? [w, vector(bias, rows, prefix)] : [w];
+function linear(
+  name: "attn_q" | "attn_k" | "attn_v" | "attn_output",
+  rows: number,
+  cols: number,
+  bias: boolean,
+  prefix: string,
+): TensorShape[] {
+  const weight = matrix(`${name}.weight`, rows, cols, prefix);
+  return bias ? [weight, vector(`${name}.bias`, rows, prefix)] : [weight];
 }

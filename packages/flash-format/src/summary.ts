@@ -1,5 +1,5 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
-import { type DType, ffnBytes } from "@flashwick/core";
+import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
 import type { ModelHeader } from "./model-file.js";
 
 export interface TensorSummary {
@@ -40,7 +40,7 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const residentBytes = tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
   const recordBytes = ffnBytes(geometry, weights);
   const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const checksumBytes = 4 * geometry.nLayers * geometry.dFf;
+  const checksumBytes = 4 * neuronCount(geometry);
   const residentElements = tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   return {
     fileBytes,
@@ -50,7 +50,7 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     checksumBytes,
     placementBytes,
     paddingBytes: fileBytes - headerBytes - residentBytes - recordBytes - checksumBytes - placementBytes,
-    parameters: residentElements + 2 * geometry.nLayers * geometry.dFf * geometry.dModel,
+    parameters: residentElements + weights.parts.length * neuronCount(geometry) * geometry.dModel,
     tensors,
   };
 }

@@ -1,5 +1,6 @@
 /** A model of a few hundred weights, made up from a formula: what the tests of this package write and read. */
 import { type ByteSink, decodeBfloat16, decodeFloat16, type ModelGeometry, memorySource } from "@flashwick/core";
+import { optFamily } from "./convert/families/opt.js";
 import { crc32c } from "./crc32c.js";
 import type { GgufTensor, GgufValue } from "./gguf.js";
 import { type DecodedGgufHeader, decodeGgufHeader } from "./gguf-decoder.js";
@@ -10,32 +11,19 @@ import type { ModelSpec, ModelWriter, ModelWriterOptions } from "./model-writer.
 import { openModelFile } from "./read-model.js";
 import { createModelWriter } from "./write-model.js";
 
-export const TINY_GEOMETRY: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 2,
-  dModel: 20,
-  dFf: 7,
-  nHeads: 4,
-  nKvHeads: 4,
-  headDim: 5,
-  vocabSize: 11,
-  contextLength: 6,
-  embeddingDim: 20,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
+const TINY_CONFIG = {
+  ...{ num_hidden_layers: 2, hidden_size: 20, ffn_dim: 7, num_attention_heads: 4 },
+  ...{ vocab_size: 11, max_position_embeddings: 6 },
 };
+
+/** A small OPT. @param change Of its config.json. */
+export function tinyGeometry(change: Record<string, unknown> = {}): ModelGeometry {
+  return optFamily.readGeometry({ ...TINY_CONFIG, ...change }, "config.json");
+}
+
+export const TINY_GEOMETRY: ModelGeometry = tinyGeometry();
+export const TINY_NEURONS = TINY_CONFIG.ffn_dim;
+export const TINY_LAYERS = TINY_CONFIG.num_hidden_layers;
 
 export function tinySpec(changes: Partial<ModelSpec> = {}): ModelSpec {
   return {
@@ -77,14 +65,17 @@ export async function writeTinyParts(writer: ModelWriter, spec: ModelSpec, rowsP
     }
     await writer.complete(name, tinySourceCrc(name));
   }
-  const { nLayers, dFf, dModel } = spec.geometry;
-  for (let layer = 0; layer < nLayers; layer++) {
+  const { dModel, layers } = spec.geometry;
+  for (const [layer, { ffn }] of layers.entries()) {
+    const { dFf } = ffn;
     const name = `blk.${layer}.ffn`;
     if (writer.isComplete(name)) continue;
     for (let neuron = 0; neuron < dFf; neuron += rowsPerCall) {
       const count = Math.min(rowsPerCall, dFf - neuron);
       const up = tinyRows(`${name}_up`, neuron, count, dModel);
-      await writer.writeNeurons(layer, neuron, up, tinyRows(`${name}_down`, neuron, count, dModel));
+      const down = tinyRows(`${name}_down`, neuron, count, dModel);
+      const gate = ffn.gated ? tinyRows(`${name}_gate`, neuron, count, dModel) : null;
+      await writer.writeNeurons(layer, neuron, { gate, up, down });
     }
     await writer.complete(name, tinySourceCrc(name));
   }

@@ -2,7 +2,7 @@ import { memorySource, type Progress } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openModelFile } from "./read-model.js";
-import { openTinyModel, TINY_GEOMETRY, tinySpec } from "./tiny-model.fixture.js";
+import { openTinyModel, TINY_LAYERS, TINY_NEURONS, tinyGeometry, tinySpec } from "./tiny-model.fixture.js";
 import { verifyModelFile } from "./verify.js";
 
 describe.each(["bundled", "split"] as const)("verifyModelFile, %s", (layout) => {
@@ -12,7 +12,7 @@ describe.each(["bundled", "split"] as const)("verifyModelFile, %s", (layout) => 
     const { file, bytes } = await openTinyModel(spec);
     expect(await verifyModelFile(file)).toEqual({
       ok: true,
-      recordsChecked: TINY_GEOMETRY.nLayers * TINY_GEOMETRY.dFf,
+      recordsChecked: TINY_LAYERS * TINY_NEURONS,
       bytesChecked: bytes.length,
       bad: [],
       badCount: 0,
@@ -61,7 +61,7 @@ describe.each(["bundled", "split"] as const)("verifyModelFile, %s", (layout) => 
     ]);
     expect(bad.at(-1)!.offset).toBe(record);
     // Layer 0 cannot be judged by damaged checksums.
-    expect(recordsChecked).toBe(TINY_GEOMETRY.dFf);
+    expect(recordsChecked).toBe(TINY_NEURONS);
 
     bytes[100]! ^= 1;
     expect((await verifyModelFile(file)).bad).toEqual([{ kind: "header", offset: 0 }]);
@@ -90,7 +90,7 @@ describe("verifyModelFile", () => {
   });
 
   it("lists a thousand findings and counts the rest", async () => {
-    const spec = tinySpec({ geometry: { ...TINY_GEOMETRY, dFf: 700 } });
+    const spec = tinySpec({ geometry: tinyGeometry({ ffn_dim: 700 }) });
     const { bytes } = await openTinyModel(spec);
     const file = await openModelFile(memorySource(bytes));
     bytes.fill(0xff, file.header.records[0]!.offset);

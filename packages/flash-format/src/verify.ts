@@ -138,7 +138,7 @@ class Verification {
   async #checkRecords(tensor: ContainerTensor, { layer, first, last }: RecordsHere): Promise<void> {
     const { weights, geometry } = this.#model!.header;
     const { strideBytes } = weights;
-    if (first) this.#slotCrcs = new Uint32Array(geometry.dFf);
+    if (first) this.#slotCrcs = new Uint32Array(geometry.layers[layer]!.ffn.dFf);
     const chunkBytes = Math.max(1, Math.floor(CHUNK_BYTES / strideBytes)) * strideBytes;
     for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, chunkBytes)) {
       const neuron = (offset - tensor.offset) / strideBytes;

@@ -1,4 +1,18 @@
-import { type ByteSink, DTYPES, type DType, IoError, isFlashwickError, memorySource } from "@flashwick/core";
+import {
+  type AttentionGeometry,
+  type ByteSink,
+  DTYPES,
+  type DType,
+  type FfnGeometry,
+  IoError,
+  isFlashwickError,
+  type LayerGeometry,
+  type LayerNorms,
+  type ModelGeometry,
+  memorySource,
+  type NormGeometry,
+  type RotaryScaling,
+} from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { crc32c } from "./crc32c.js";
@@ -10,6 +24,9 @@ import {
   decodeElements,
   openTinyModel,
   TINY_GEOMETRY,
+  TINY_LAYERS,
+  TINY_NEURONS,
+  tinyGeometry,
   tinyModelBytes,
   tinyRows,
   tinySpec,
@@ -91,17 +108,16 @@ describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
   it(`gives every neuron back from its slot, within ${TOLERANCE[dtype]}, and its checksum`, async () => {
     const { file, bytes } = await openTinyModel(spec);
     const { weights, geometry } = file.header;
-    for (let layer = 0; layer < geometry.nLayers; layer++) {
+    for (let layer = 0; layer < TINY_LAYERS; layer++) {
       const checksums = await readRecordChecksums(file, layer);
-      for (let neuron = 0; neuron < geometry.dFf; neuron++) {
+      for (let neuron = 0; neuron < TINY_NEURONS; neuron++) {
         const slot = slotOf(file, bytes, layer, neuron);
         expect(crc32c(slot)).toBe(checksums[neuron]);
-        const scaleAt = weights.scalesOffsetBytes;
-        const scales = scaleAt === null ? [1, 1] : [...new Float32Array(slot.slice(scaleAt, scaleAt + 8).buffer)];
-        const up = rowOf(slot, 0, dtype).map((x) => x * scales[0]!);
-        const down = rowOf(slot, weights.downOffsetBytes, dtype).map((x) => x * scales[1]!);
-        expectClose(up, tinyRows(`blk.${layer}.ffn_up`, neuron, 1, geometry.dModel), TOLERANCE[dtype]);
-        expectClose(down, tinyRows(`blk.${layer}.ffn_down`, neuron, 1, geometry.dModel), TOLERANCE[dtype]);
+        for (const { role, offsetBytes, scaleOffsetBytes: at } of weights.parts) {
+          const scale = at === null ? 1 : new Float32Array(slot.slice(at, at + 4).buffer)[0]!;
+          const row = rowOf(slot, offsetBytes, dtype).map((x) => x * scale);
+          expectClose(row, tinyRows(`blk.${layer}.ffn_${role}`, neuron, 1, geometry.dModel), TOLERANCE[dtype]);
+        }
       }
     }
   });
@@ -145,17 +161,10 @@ describe("the header that comes back", () => {
   });
 
   it("knows OPT-350M's form: projections, no final norm, norms without weights, an own head", async () => {
-    const geometry = {
-      ...TINY_GEOMETRY,
-      embeddingDim: 12,
-      normBefore: false,
-      finalNorm: false,
-      normAffine: false,
-      biases: false,
-      tiedHead: false,
-      bosTokenId: null,
-      eosTokenId: null,
-    };
+    const geometry = tinyGeometry({
+      ...{ word_embed_proj_dim: 12, do_layer_norm_before: false, layer_norm_elementwise_affine: false },
+      ...{ enable_bias: false, tie_word_embeddings: false, bos_token_id: null, eos_token_id: null },
+    });
     const { file } = await openTinyModel(tinySpec({ geometry }));
     expect(file.header.geometry).toEqual(geometry);
     const shapes = [...file.header.tensors.values()].filter(({ name }) => !name.startsWith("blk.1."));
@@ -224,7 +233,7 @@ describe("values that a dtype cannot hold", () => {
     const up = tinyRows("up", 0, 5, 20);
     const down = tinyRows("down", 0, 5, 20);
     down[4 * 20 + 19] = 1e5;
-    const error = await errorOf(writer.writeNeurons(1, 0, up, down));
+    const error = await errorOf(writer.writeNeurons(1, 0, { up, down }));
     expect(error.code).toBe("CHECKPOINT_TENSOR_VALUE");
     expect(error.message).toMatch(/^blk\.1\.ffn_down\.weight, row 19, column 4: 100000 is beyond the range of f16/);
   });
@@ -403,7 +412,10 @@ describe("misuse is a bug, not an error of the world", () => {
     ["rows of a tensor that is not there", (writer) => writer.writeRows("blk.9.attn_q.weight", new Float32Array(20))],
     ["half a row", (writer) => writer.writeRows("token_embd.weight", new Float32Array(10))],
     ["too many rows", (writer) => writer.writeRows("token_embd.weight", new Float32Array(20 * 12))],
-    ["neurons out of order", (writer) => writer.writeNeurons(0, 3, new Float32Array(20), new Float32Array(20))],
+    [
+      "neurons out of order",
+      (writer) => writer.writeNeurons(0, 3, { up: new Float32Array(20), down: new Float32Array(20) }),
+    ],
   ])("%s", async (_, misuse) => {
     const writer = await createModelWriter(memorySink(), tinySpec());
     await expect(misuse(writer)).rejects.toThrow("flashwick bug");
@@ -415,15 +427,79 @@ describe("misuse is a bug, not an error of the world", () => {
   }
 });
 
+describe("a composition", () => {
+  const [layer] = TINY_GEOMETRY.layers;
+  const rms: NormGeometry = { kind: "rms", epsilon: 1e-6, weight: true, bias: false };
+  const scaling: RotaryScaling = { kind: "factors", factors: [1.5] };
+
+  it("comes back as it was: gated, heads wider than the model, two kinds of layers, every part", async () => {
+    const attention: AttentionGeometry = {
+      ...{ nHeads: 3, nKvHeads: 1, headDim: 10, scale: 0.3, alibi: false, windowTokens: 4 },
+      biases: { query: true, key: false, value: true, output: false },
+      queryKeyNorm: { norm: rms, over: "width" },
+      rotary: { theta: 1e6, dims: 2, pairs: "neighbours", scaling },
+    };
+    const ffn: FfnGeometry = {
+      ...{ dFf: 7, gated: true, activation: "fatrelu", threshold: 0.01, upActivation: "none" },
+      biases: { gate: true, up: false, down: true },
+    };
+    const sandwich = {
+      ...{ beforeAttention: rms, afterAttention: rms, attentionSum: null },
+      ...{ beforeFfn: rms, afterFfn: rms, ffnSum: null },
+    };
+    const other: LayerGeometry = { attention, ffn, norms: sandwich, parallel: false };
+    const wide = { ...other, ffn: { ...ffn, dFf: 9 } };
+    const geometry: ModelGeometry = {
+      ...TINY_GEOMETRY,
+      architecture: "gemma3",
+      embedding: { dim: 20, scale: Math.fround(Math.sqrt(20)), positions: null },
+      layers: [other, wide, structuredClone(other)],
+      finalNorm: rms,
+      head: { tied: false, bias: true },
+    };
+    const { file } = await openTinyModel(tinySpec({ geometry }));
+    const read = file.header.geometry;
+    expect(read).toEqual(geometry);
+    expect(read.layers[0]).toBe(read.layers[2]);
+    const shapes = [...file.header.tensors.values()].filter(({ name }) => /^(blk\.0|output)/.test(name));
+    expect(shapes.map(({ name, rows, cols }) => `${name} ${rows}x${cols}`)).toEqual([
+      ...["blk.0.attn_norm.weight 1x20", "blk.0.post_attention_norm.weight 1x20"],
+      ...["blk.0.attn_q.weight 30x20", "blk.0.attn_q.bias 1x30", "blk.0.attn_k.weight 10x20"],
+      ...["blk.0.attn_v.weight 10x20", "blk.0.attn_v.bias 1x10"],
+      ...["blk.0.attn_q_norm.weight 1x30", "blk.0.attn_k_norm.weight 1x10", "blk.0.attn_output.weight 20x30"],
+      ...["blk.0.ffn_norm.weight 1x20", "blk.0.post_ffw_norm.weight 1x20"],
+      ...["blk.0.ffn_gate.bias 1x7", "blk.0.ffn_down.bias 1x20"],
+      ...["output_norm.weight 1x20", "output.weight 11x20", "output.bias 1x11"],
+    ]);
+    expect(file.header.weights.parts.map(({ role }) => role)).toEqual(["gate", "up", "down"]);
+  });
+
+  it("says the same whatever the order of its keys", async () => {
+    const turned = { ...TINY_GEOMETRY, layers: TINY_GEOMETRY.layers.map(({ ffn, ...rest }) => ({ ...rest, ffn })) };
+    const bytes = async (geometry: ModelGeometry) => (await openTinyModel(tinySpec({ geometry }))).bytes;
+    expect(await bytes(turned)).toEqual(await bytes(TINY_GEOMETRY));
+    expect(turned.layers[0]).not.toBe(layer);
+  });
+});
+
 describe("a geometry that could not be read back", () => {
+  const layer = TINY_GEOMETRY.layers[0]!;
+  const attention = (change: Partial<AttentionGeometry>) => ({
+    layers: [{ ...layer, attention: { ...layer.attention, ...change } }],
+  });
+  const norms = (change: Partial<LayerNorms>) => ({ layers: [{ ...layer, norms: { ...layer.norms, ...change } }] });
+  const ffn = (change: Partial<FfnGeometry>) => ({ ...layer, ffn: { ...layer.ffn, ...change } });
+  const norm = layer.norms.beforeFfn!;
+  const turned = (dims: number) => ({ theta: 10_000, dims, pairs: "neighbours" as const, scaling: null });
+
   it.each([
-    ["no layers", { nLayers: 0 }, "FORMAT_INVALID"],
-    ["a width of 2^21", { dFf: 2 ** 21 }, "FORMAT_INVALID"],
-    ["heads that do not add up", { nHeads: 3 }, "FORMAT_INVALID"],
-    ["five KV heads of four", { nKvHeads: 5 }, "FORMAT_INVALID"],
-    ["an epsilon of zero", { normEpsilon: 0 }, "FORMAT_INVALID"],
-    ["an FFN after attention without a norm of its own", { ffnNorm: false }, "FORMAT_INVALID"],
-    ["rotary positions without a base", { positions: "rotary" as const }, "FORMAT_MISSING"],
+    ["no layers", { layers: [] }, "FORMAT_INVALID"],
+    ["a width of 2^21", { layers: [ffn({ dFf: 2 ** 21 })] }, "FORMAT_INVALID"],
+    ["five KV heads of four", attention({ nKvHeads: 5 }), "FORMAT_INVALID"],
+    ["an epsilon of zero", norms({ beforeFfn: { ...norm, epsilon: 0 } }), "FORMAT_INVALID"],
+    ["norms before and of the sum", norms({ ffnSum: norm }), "FORMAT_INVALID"],
+    ["a rotation of three dimensions", attention({ rotary: turned(3) }), "FORMAT_INVALID"],
+    ["a gate in one layer of two", { layers: [layer, ffn({ gated: true })] }, "UNSUPPORTED_FEATURE"],
   ])("%s is refused before anything is written", async (_, changes, code) => {
     const { sink, state } = failingSink("IO_WRITE", 0);
     const geometry = { ...TINY_GEOMETRY, ...changes };

@@ -17,7 +17,14 @@ import { decodeGgufHeader } from "./gguf-decoder.js";
 import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
-import type { ModelSpec, ModelWriter, ModelWriterOptions, TensorShape, WriteJournal } from "./model-writer.js";
+import type {
+  ModelSpec,
+  ModelWriter,
+  ModelWriterOptions,
+  NeuronRows,
+  TensorShape,
+  WriteJournal,
+} from "./model-writer.js";
 import { placementBytes, placementFacts } from "./placement.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
@@ -129,11 +136,13 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
-  async writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void> {
-    const { dModel, dFf } = this.#spec.geometry;
+  async writeNeurons(layer: number, firstNeuron: number, { gate = null, up, down }: NeuronRows): Promise<void> {
+    const { dModel } = this.#spec.geometry;
     const part = this.#recordsPart(layer);
+    const dFf = this.#neuronsOf(layer);
     const count = up.length / dModel;
-    assert(Number.isInteger(count) && down.length === up.length, `layer ${layer}: up and down are [n, ${dModel}] each`);
+    const isWhole = Number.isInteger(count) && down.length === up.length && (gate?.length ?? up.length) === up.length;
+    assert(isWhole, `layer ${layer}: gate, up and down are [n, ${dModel}] each`);
     assert(
       firstNeuron === part.neuronsDone,
       `layer ${layer}: neuron ${part.neuronsDone} comes next, not ${firstNeuron}`,
@@ -143,8 +152,9 @@ class StreamingModelWriter implements ModelWriter {
     for (let begin = 0; begin < count; begin += encoder.capacity) {
       const end = Math.min(begin + encoder.capacity, count);
       const crcs = part.crcs.subarray(part.neuronsDone, part.neuronsDone + end - begin);
-      const ups = up.subarray(begin * dModel, end * dModel);
-      const unstorable = encoder.encode(ups, down.subarray(begin * dModel, end * dModel), crcs);
+      const rowsOf = (all: Float32Array) => all.subarray(begin * dModel, end * dModel);
+      const rows = { gate: gate && rowsOf(gate), up: rowsOf(up), down: rowsOf(down) };
+      const unstorable = encoder.encode(rows, crcs);
       if (unstorable !== null) {
         throw this.#unstorableWeight(part, unstorable);
       }
@@ -210,7 +220,7 @@ class StreamingModelWriter implements ModelWriter {
     assert(!this.#finished.has(name), `${name} is complete already`);
     const plan = this.#plan.records[layer];
     assert(plan !== undefined, `layer ${layer} of ${this.#plan.records.length}`);
-    const crcs = new Uint32Array(this.#spec.geometry.dFf);
+    const crcs = new Uint32Array(this.#neuronsOf(layer));
     const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs };
     this.#open.set(name, part);
     return part;
@@ -257,7 +267,7 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   async #endRecords(part: RecordsPart): Promise<number[]> {
-    const { dFf } = this.#spec.geometry;
+    const dFf = this.#neuronsOf(part.plan.layer);
     assert(part.neuronsDone === dFf, `layer ${part.plan.layer}: ${part.neuronsDone} of ${dFf} neurons written`);
     const crcs = new Uint8Array(part.crcs.buffer);
     await this.#write(crcs, this.#offsetOf(part.plan.checksums));
@@ -289,10 +299,10 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #fingerprint(): string {
-    const { dFf, dModel, nLayers } = this.#spec.geometry;
-    const layers = Array.from({ length: nLayers }, (_, layer) => ({
+    const { dModel } = this.#spec.geometry;
+    const layers = this.#spec.geometry.layers.map(({ ffn }, layer) => ({
       name: recordsName(layer),
-      rows: dFf,
+      rows: ffn.dFf,
       cols: dModel,
     }));
     const weights = [...this.residentTensors, ...layers].map((shape) => ({
@@ -300,6 +310,10 @@ class StreamingModelWriter implements ModelWriter {
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
     return modelFingerprint([...weights, ...this.#placementFacts]);
+  }
+
+  #neuronsOf(layer: number): number {
+    return this.#spec.geometry.layers[layer]!.ffn.dFf;
   }
 
   #offsetOf(tensor: number): number {
@@ -338,7 +352,7 @@ class StreamingModelWriter implements ModelWriter {
 
   async #recordsMatch(records: RecordPlan): Promise<boolean> {
     const { strideBytes } = this.#plan.weights;
-    const { dFf } = this.#spec.geometry;
+    const dFf = this.#neuronsOf(records.layer);
     const crcs = new Uint32Array(dFf);
     await this.#sink.read(new Uint8Array(crcs.buffer), this.#offsetOf(records.checksums));
     const batch = Math.max(1, Math.floor(READ_BACK_BYTES / strideBytes));
@@ -382,9 +396,9 @@ class StreamingModelWriter implements ModelWriter {
   #unstorableWeight(part: RecordsPart, { matrix, neuron, element }: UnstorableWeight): FormatError {
     const { column, value } = element;
     const tensor = `blk.${part.plan.layer}.ffn_${matrix}.weight`;
-    // The up projection holds a neuron as a row, the down projection as a column.
+    // Gate and up projection hold a neuron as a row, the down projection as a column.
     const index = part.neuronsDone + neuron;
-    const [row, col] = matrix === "up" ? [index, column] : [column, index];
+    const [row, col] = matrix === "down" ? [column, index] : [index, column];
     const where = `${tensor}, row ${row}, column ${col}`;
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }

@@ -4,7 +4,10 @@ import { fixturePredictor } from "./predictor.fixture.js";
 import { checkPredictor } from "./predictor-check.js";
 
 const GOOD = fixturePredictor({ dModel: 16, dFf: 32, rank: 8, dtype: "int8" }, 2);
-const MODEL = { fingerprint: "ab".repeat(32), geometry: { nLayers: 2, dModel: 16, dFf: 32 } };
+const MODEL = {
+  fingerprint: "ab".repeat(32),
+  geometry: { dModel: 16, layers: new Array(2).fill({ ffn: { dFf: 32 } }) },
+};
 const [FIRST, SECOND] = [GOOD.layers[0]!, GOOD.layers[1]!];
 
 describe("checkPredictor", () => {

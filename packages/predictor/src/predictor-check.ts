@@ -2,6 +2,7 @@
 import {
   FormatError,
   IntegrityError,
+  neuronGrid,
   type Predictor,
   type PredictorLayer,
   type PredictorLayerShape,
@@ -12,13 +13,14 @@ import { checkPredictorMatrix } from "./predictor-matrix.js";
 /** What a predictor is held against; a model header has it. */
 export interface PredictedModel {
   readonly fingerprint: string;
-  readonly geometry: { readonly nLayers: number; readonly dModel: number; readonly dFf: number };
+  readonly geometry: Parameters<typeof neuronGrid>[0];
 }
 
 /**
  * Checks a predictor against the model that it is to serve.
  *
  * @throws {IntegrityError} `INTEGRITY_FINGERPRINT` for a predictor of another model.
+ *   {UnsupportedError} `UNSUPPORTED_FEATURE` for a model whose layers differ in width.
  *   {FormatError} `FORMAT_INVALID` for widths, layers, ranks, thresholds or matrices that do not fit.
  */
 export function checkPredictor(
@@ -33,9 +35,10 @@ export function checkPredictor(
       { details: { expected: fingerprint, found: predictor.modelFingerprint } },
     );
   }
-  expectNumber("dModel", geometry.dModel, predictor.dModel);
-  expectNumber("dFf", geometry.dFf, predictor.dFf);
-  expectNumber("layers", geometry.nLayers, predictor.layers.length);
+  const { nLayers, dModel, dFf } = neuronGrid(geometry);
+  expectNumber("dModel", dModel, predictor.dModel);
+  expectNumber("dFf", dFf, predictor.dFf);
+  expectNumber("layers", nLayers, predictor.layers.length);
   for (const [index, layer] of predictor.layers.entries()) checkLayer(layer, index, predictor);
 }
 

@@ -1,6 +1,7 @@
 /**
  * Which neurons each token of a step uses. The forward pass knows neither predictors nor oracles: it asks a chooser, layer by layer.
  */
+import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
 import type { NeuronSlots } from "./neuron-slots.js";
@@ -12,6 +13,7 @@ export type Choice = "all" | readonly Uint32Array[];
 /** A layer as a chooser sees it. The FFN's input of the step, f32 `[nTokens, pad(dModel)]`, is `context.workspace.ffnInput`. */
 export interface ChooserLayer {
   readonly index: number;
+  readonly geometry: LayerGeometry;
   readonly context: ArenaContext;
   readonly slots: NeuronSlots;
   readonly predictor: PlacedPredictor | null;

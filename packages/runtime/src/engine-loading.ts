@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { activationFunction, assert } from "@flashwick/core";
+import { activationOf, assert, neuronBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums } from "@flashwick/flash-format";
@@ -70,8 +70,9 @@ function createContext(
   const { streamNeurons } = parts.plan;
   const slotCount = parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0);
   const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
-  const bias = sizes.workspace.geometry.biases ? arena.allocate(8 * streamNeurons) : 0;
-  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias);
+  const biasCount = neuronBiases(sizes.workspace.geometry);
+  const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
+  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
 }
 
@@ -85,10 +86,11 @@ async function placeModel(
   const slotTops = contexts.map(({ slotBase }) => slotBase);
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
+  const widest = widestFfn(geometry);
   const shared = {
-    all: Uint32Array.from({ length: geometry.dFf }, (_, i) => i),
-    reordered: new Float32Array(geometry.dFf),
-    unionScratch: new Uint32Array(geometry.dFf),
+    all: Uint32Array.from({ length: widest }, (_, i) => i),
+    reordered: new Float32Array(widest),
+    unionScratch: new Uint32Array(widest),
   };
   const layers: EngineLayer[] = [];
   for (const [index, arena] of arenaOfLayer.entries()) {
@@ -99,18 +101,17 @@ async function placeModel(
   const pool = new KvPool({
     contexts,
     dtype: plan.kvPrecision,
-    nKvHeads: geometry.nKvHeads,
-    headDim: geometry.headDim,
+    layers: geometry.layers.map(({ attention }) => attention),
     arenaOfLayer,
     pages: plan.sequences * kvPageCount(plan.contextTokens),
     sequences: plan.sequences,
     tablePages: kvPageCount(plan.contextTokens),
   });
-  const forward = new ForwardPass(file, reader, contexts[0]!, globals, pool, plan.batchTokens);
+  const forward = new ForwardPass(file, reader, contexts[0]!, globals, pool, plan);
   return { contexts, layers, forward, pool, loader };
 }
 
-/** What all layers share: 0 … dFf − 1, and scratch of dFf elements each. */
+/** What all layers share: 0 … dFf − 1 of the widest, and scratch of as many elements. */
 interface SharedByLayers {
   readonly all: Uint32Array;
   readonly reordered: Float32Array;
@@ -127,13 +128,16 @@ async function placeLayer(
   { all, reordered, unionScratch }: SharedByLayers,
 ): Promise<EngineLayer> {
   const { plan, file, reader, config, signal } = parts;
-  const { geometry, weights: layout, records } = file.header;
+  const { dModel, layers } = file.header.geometry;
+  const { weights: layout, records } = file.header;
+  const geometry = layers[index]!;
   const { arena, kernels, workspace, gapPtr } = context;
   const weights = loader.layer(arena, index);
   const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
   const slotCount = plan.slotsByLayer[index]!;
-  const { dFf, dModel } = geometry;
-  const activation = activationFunction(geometry.activation);
+  const { dFf } = geometry.ffn;
+  const activation = activationOf(geometry.ffn);
+  const biasOf = (all: Ptr) => (all === 0 ? null : { all, slots: arena.allocate(4 * slotCount) });
   const slots = new NeuronSlots({
     layer: index,
     kernels,
@@ -143,17 +147,21 @@ async function placeLayer(
     weights: layout,
     dModel,
     dFf,
-    cache: createNeuronCache({ dFf, slotCount, policy: cachePolicy(config.policy, dFf), unionScratch }),
+    cache: createNeuronCache({
+      dFf,
+      slotCount,
+      policy: cachePolicy(config.policy, dFf),
+      unionScratch: unionScratch.subarray(0, dFf),
+    }),
     slotBase,
-    all,
-    slotBias: weights.upBias === 0 ? 0 : arena.allocate(4 * slotCount),
-    upBias: weights.upBias,
+    all: all.subarray(0, dFf),
+    biases: { up: biasOf(weights.upBias), gate: biasOf(weights.gateBias) },
     checksums: await readRecordChecksums(file, index, signal),
     gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
   });
   const sparse = new SparseFfn({ slots, activation, reordered, overlap: config.overlap });
   const streamed = new StreamedFfn(slots, activation, context.stream, reordered);
-  return { index, context, weights, predictor, slots, sparse, streamed };
+  return { index, geometry, context, weights, predictor, slots, sparse, streamed };
 }
 
 async function loadPredictorLayer(

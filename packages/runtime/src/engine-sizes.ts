@@ -1,7 +1,14 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { kvPartBytes, type PredictorLayerShape } from "@flashwick/core";
+import {
+  kvPartBytes,
+  type ModelGeometry,
+  neuronBiases,
+  neuronCount,
+  type PredictorLayerShape,
+  widestFfn,
+} from "@flashwick/core";
 import {
   type KvPrecision,
   kvCacheBytes,
@@ -84,11 +91,10 @@ export function memoryRequest(
   checkSupport(geometry, mode);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
-  const { fixedBytes, slotBytes } = cacheBookkeepingBytes(geometry.dFf);
-  const residentBytes =
-    resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) +
-    resident.globalBytes +
-    4 * geometry.dFf * geometry.nLayers;
+  const widest = widestFfn(geometry);
+  const neurons = neuronCount(geometry);
+  const { slotBytes } = cacheBookkeepingBytes(widest);
+  const residentBytes = resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + 4 * neurons;
   const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
   const activationBytes = (batchTokens: number) =>
     workspaceBytes(workspaceShape(header, predictor, mode, { ...wish, batchTokens }), place.kernels);
@@ -96,9 +102,9 @@ export function memoryRequest(
     residentBytes +
     resident.rowTableBytes +
     predictorBytes +
-    geometry.nLayers * geometry.dFf * weights.slotBytes +
+    neurons * weights.slotBytes +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
-  const stream = chunkRange(geometry.dFf, weights.slotBytes);
+  const stream = chunkRange(widest, weights.slotBytes);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
   const arenas = arenaCount(
     header,
@@ -115,13 +121,13 @@ export function memoryRequest(
     predictorBytes,
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
-    slotOverheadBytes: (geometry.biases ? 4 : 0) + slotBytes,
+    slotOverheadBytes: slotBiasBytes(geometry) + slotBytes,
     // Keys and values are counted with their page tables in one arena; every further arena has its own.
     cacheFixedBytes:
-      geometry.nLayers * (fixedBytes + LAYER_SLACK_BYTES) +
+      geometry.layers.reduce((sum, { ffn }) => sum + cacheBookkeepingBytes(ffn.dFf).fixedBytes + LAYER_SLACK_BYTES, 0) +
       arenas * (SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
       (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
-      SHARED_BYTES_A_NEURON * geometry.dFf,
+      SHARED_BYTES_A_NEURON * widest,
     readBufferBytes: arenas * shared,
     stream: { ...stream, bytesEach: arenas * streamBytes(header, 1) },
   };
@@ -137,8 +143,7 @@ export function engineSizes(
   const { geometry, weights } = header;
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan);
-  const partBytes = kvPartBytes(plan.kvPrecision, geometry.nKvHeads, geometry.headDim);
-  const kvBytes = plan.sequences * kvPageCount(plan.contextTokens) * partBytes;
+  const kvPages = plan.sequences * kvPageCount(plan.contextTokens);
   const tableBytes = plan.sequences * kvTableBytes(plan.contextTokens);
   const stage = stageBytes(header, mode);
   const gap = gapBytes(place.mergeGapBytes);
@@ -153,12 +158,13 @@ export function engineSizes(
     perArenaBytes,
     arenas: arenaCount(header, plan.dram.budget, perArenaBytes, place),
     layerBytes: resident.layerBytes.map((bytes, layer) => {
+      const { attention } = geometry.layers[layer]!;
       const predictorLayer = mode === "predicted" ? predictor?.layers[layer] : undefined;
       return (
         bytes +
         (predictorLayer ? placedPredictorBytes(predictorLayer) : 0) +
-        plan.slotsByLayer[layer]! * (weights.slotBytes + (geometry.biases ? 4 : 0)) +
-        kvBytes +
+        plan.slotsByLayer[layer]! * (weights.slotBytes + slotBiasBytes(geometry)) +
+        kvPages * kvPartBytes(plan.kvPrecision, attention.nKvHeads, attention.headDim) +
         LAYER_SLACK_BYTES
       );
     }),
@@ -174,7 +180,7 @@ function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: numb
   const most = largestArena(place);
   if (totalBytes <= most) return 1;
   const { geometry, weights } = header;
-  const layer = Math.max(...residentSizes(header).layerBytes) + geometry.dFf * weights.slotBytes;
+  const layer = Math.max(...residentSizes(header).layerBytes) + widestFfn(geometry) * weights.slotBytes;
   return Math.ceil(totalBytes / Math.max(most / 2, most - perArenaBytes - layer));
 }
 
@@ -182,9 +188,14 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
 }
 
+/** Bytes of a neuron's biases beside its slot. */
+function slotBiasBytes(geometry: ModelGeometry): number {
+  return 4 * neuronBiases(geometry);
+}
+
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
 function streamBytes({ geometry, weights }: ModelHeader, neurons: number): number {
-  return 2 * neurons * (weights.slotBytes + (geometry.biases ? 4 : 0));
+  return 2 * neurons * (weights.slotBytes + slotBiasBytes(geometry));
 }
 
 function gapBytes(bytes: number): number {

@@ -1,5 +1,5 @@
 /** What the engine can run: which forms of a block, and which ways to choose neurons. */
-import { leavesZeros, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import { hasSameForm, isSparse, type LayerGeometry, type ModelGeometry, UnsupportedError } from "@flashwick/core";
 import type { NeuronMode } from "./engine-config.js";
 
 /**
@@ -7,19 +7,28 @@ import type { NeuronMode } from "./engine-config.js";
  *   of a model in which none is ever zero.
  */
 export function checkSupport(geometry: ModelGeometry, mode: NeuronMode): void {
-  const { parallelBlock, ffnNorm, normBefore, positions, ropeTheta, headDim, activation } = geometry;
-  if (parallelBlock && !normBefore)
-    throw unknownForm("attention and FFN in parallel, with norms after the sum", geometry);
-  if (!parallelBlock && !ffnNorm) throw unknownForm("an FFN after attention without a norm of its own", geometry);
-  if (positions === "rotary" && (headDim % 2 !== 0 || ropeTheta === null)) {
-    throw unknownForm(`rotary positions with heads of ${headDim} and base ${ropeTheta}`, geometry);
-  }
-  if (mode === "dense" || leavesZeros(activation)) return;
+  const first = geometry.layers[0]!;
+  if (!geometry.layers.every((layer) => hasSameForm(layer, first)))
+    throw unknownForm("layers of several forms", geometry);
+  for (const layer of new Set(geometry.layers)) checkLayer(layer, geometry);
+  if (mode === "dense" || isSparse(geometry)) return;
+  const { activation } = first.ffn;
   throw new UnsupportedError(
     "UNSUPPORTED_ACTIVATION",
     `${activation} leaves no activation at zero, so no neuron can be left out in ${mode} mode; run dense, which streams all of them`,
     { details: { activation, mode } },
   );
+}
+
+function checkLayer({ attention, norms, parallel }: LayerGeometry, geometry: ModelGeometry): void {
+  if (parallel && (norms.attentionSum || norms.ffnSum))
+    throw unknownForm("attention and FFN in parallel, with norms after the sum", geometry);
+  if (!parallel && norms.beforeAttention && !norms.beforeFfn)
+    throw unknownForm("an FFN after attention without a norm of its own", geometry);
+  const { rotary, headDim } = attention;
+  if (rotary && (rotary.dims % 2 !== 0 || rotary.dims > headDim || !(rotary.theta > 0))) {
+    throw unknownForm(`rotary positions with heads of ${headDim} and base ${rotary.theta}`, geometry);
+  }
 }
 
 function unknownForm(what: string, { architecture }: ModelGeometry): UnsupportedError {

@@ -6,7 +6,7 @@
  * through the slots or streamed, FFN, residual add -> final norm -> head. Where attention and FFN are parallel (Falcon), the chooser comes before
  * attention, and flash fills slots meanwhile. A step of several tokens gives each the same bits as a step of its own.
  */
-import { activationFunction, assert, DisposedError, eventLoopTurn, type TokenStats } from "@flashwick/core";
+import { assert, DisposedError, eventLoopTurn, type TokenStats } from "@flashwick/core";
 import type { NeuronCache } from "@flashwick/dram-cache";
 import type { ArenaContext } from "./arena-context.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
@@ -207,7 +207,6 @@ export class Engine {
   }
 
   async #run(segments: readonly StepSegment[], n: number, chooser: Chooser, options: StepOptions): Promise<void> {
-    const { geometry } = this.parts.file.header;
     const { forward, contexts, layers } = this.#model;
     const { readAhead } = this.parts.config;
     const { logits = "none", onLogits, signal } = options;
@@ -226,11 +225,11 @@ export class Engine {
         at = layer.context;
       }
       this.meter.enter("attention");
-      if (geometry.parallelBlock) forward.normParallel(layer, n);
+      if (layer.geometry.parallel) forward.normParallel(layer, n);
       const early = await this.#ffn.beforeAttention(layer, n, chooser, options);
       this.meter.enter("attention");
       forward.attend(layer, segments, n);
-      if (!geometry.parallelBlock) forward.normFfnInput(layer, n);
+      if (!layer.geometry.parallel) forward.normFfnInput(layer, n);
       forward.clearFfnOutput(layer, n);
       await this.#ffn.compute(layer, n, chooser, early, options);
       this.meter.enter("ffn");
@@ -261,12 +260,12 @@ export function releaseContexts({ reader, releaseArena }: EngineParts, contexts:
   }
 }
 
-function chooserOf({ config, file }: EngineParts): Chooser {
+function chooserOf({ config }: EngineParts): Chooser {
   switch (config.mode) {
     case "dense":
       return ALL_NEURONS;
     case "oracle":
-      return new OracleChooser(activationFunction(file.header.geometry.activation));
+      return new OracleChooser();
     case "predicted":
       return new PredictorChooser(config);
   }

@@ -2,7 +2,13 @@
  * What a model will do on a device within a budget, before anything but its header is read: the cost model, fed with the sizes that the
  * engine itself allocates by.
  */
-import { bytesPerElement, InputError, type PredictorLayerShape, type SparsityStatistics } from "@flashwick/core";
+import {
+  bytesPerElement,
+  InputError,
+  type PredictorLayerShape,
+  type SparsityStatistics,
+  widestFfn,
+} from "@flashwick/core";
 import {
   checkSparsity,
   type DeviceProfile,
@@ -59,9 +65,9 @@ export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan
 export function planRequest(header: ModelHeader, options: EstimateOptions): PlanRequest {
   const { profile, predictor = null, fixed = {}, kvPrecision = "auto", kernels, dramBudgetBytes } = options;
   const { promptTokens = 128, decodeTokens = 256, warmUpTokens = 0 } = options.length ?? {};
-  const { contextLength, nLayers } = header.geometry;
+  const { contextLength, layers } = header.geometry;
   const contextTokens = options.contextTokens ?? Math.min(contextLength, promptTokens + warmUpTokens + decodeTokens);
-  const sparsity = statisticsOf(options, nLayers);
+  const sparsity = statisticsOf(options, layers.length);
   const plans = new Map<string, MemoryPlan>();
   const memory = ({ mode, mergeGapBytes }: EngineSettings): MemoryPlan => {
     const key = `${mode} ${mergeGapBytes}`;
@@ -90,29 +96,30 @@ function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number)
   return statistics;
 }
 
-/** A model file, and its predictor, as the cost model sees them. */
+/** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "layers"> | null): ModelShape {
   const { geometry: g, weights } = header;
+  const { attention, parallel } = g.layers[0]!;
   const sizeOf = (tensor: ResidentTensor | undefined) =>
     tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
   const tensor = (name: string) => sizeOf(header.tensors.get(name));
-  const attention = ["attn_q", "attn_k", "attn_v", "attn_output"];
-  const scaleBytes = weights.dtype === "int8" ? 8 : 0;
+  const projections = ["attn_q", "attn_k", "attn_v", "attn_output"];
+  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
   return {
-    name: `${g.architecture} ${g.nLayers} x ${g.dModel}`,
-    nLayers: g.nLayers,
+    name: `${g.architecture} ${g.layers.length} x ${g.dModel}`,
+    nLayers: g.layers.length,
     dModel: g.dModel,
-    dFf: g.dFf,
-    nKvHeads: g.nKvHeads,
-    headDim: g.headDim,
+    dFf: widestFfn(g),
+    nKvHeads: attention.nKvHeads,
+    headDim: attention.headDim,
     dtype: weights.dtype,
-    attentionBytes: attention.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
-    headBytes: tensor(g.tiedHead ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
-    rowTableBytes: tensor("position_embd.weight") + (g.tiedHead ? 0 : tensor("token_embd.weight")),
-    recordBytes: 2 * g.dModel * bytesPerElement(weights.dtype) + scaleBytes,
+    attentionBytes: projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
+    headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
+    rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
+    recordBytes: weights.parts.length * (g.dModel * bytesPerElement(weights.dtype) + scaleBytes),
     strideBytes: weights.strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
-    parallelBlock: g.parallelBlock,
+    parallelBlock: parallel,
     predictor: predictor && {
       dtype: predictor.layers[0]!.w1.dtype,
       bytesByLayer: predictor.layers.map(({ w1, w2 }) => matrixBytes(w1) + matrixBytes(w2)),

@@ -2,7 +2,7 @@
  * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
  * misses, and the flash bytes that decoding this text would have read.
  */
-import { InputError, isActive, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import { InputError, isActive, neuronGrid, type OnProgress, type SparsityStatistics } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
@@ -69,6 +69,7 @@ export interface EvaluateResult {
 export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY } = options;
   const { geometry } = model.header;
+  const { nLayers, dFf } = neuronGrid(geometry);
   if (!(Number.isInteger(windowTokens) && windowTokens >= 2 && windowTokens <= geometry.contextLength)) {
     throw new InputError(
       "INPUT_INVALID",
@@ -85,7 +86,7 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       `the text is shorter than one window of ${windowTokens} tokens; give a longer text or a shorter window`,
     );
   }
-  const tally = new NeuronTally(geometry.nLayers, geometry.dFf, options);
+  const tally = new NeuronTally(nLayers, dFf, options);
   const quality = new QualityTally();
   const total = windows.length * windowTokens;
   const others = new ComparedRun(model, windows, options);

@@ -1,7 +1,7 @@
 /**
  * The FFN of a step: who chooses, when, and whether what is chosen goes through the slots or is streamed.
  */
-import { paddedLength } from "@flashwick/core";
+import { paddedLength, widestFfn } from "@flashwick/core";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
 import type { EngineLayer } from "./engine-layer.js";
@@ -24,7 +24,7 @@ export class FfnStep {
   readonly #ahead: StreamAhead;
   /** Layers whose caches have admitted the tokens of the last step. */
   readonly throughSlots = new Set<EngineLayer>();
-  /** u8 `[dFf]` of scratch. */
+  /** u8 of scratch, as many as the widest layer has neurons. */
   readonly #counted: Uint8Array;
 
   constructor(engine: Engine, forward: ForwardPass, ahead: StreamAhead) {
@@ -32,7 +32,7 @@ export class FfnStep {
     this.#meter = engine.meter;
     this.#forward = forward;
     this.#ahead = ahead;
-    this.#counted = new Uint8Array(engine.parts.file.header.geometry.dFf);
+    this.#counted = new Uint8Array(widestFfn(engine.parts.file.header.geometry));
   }
 
   /**
@@ -48,9 +48,8 @@ export class FfnStep {
     options: StepOptions,
   ): Promise<EarlyChoice | null> {
     const { overlap, lookahead } = this.#engine.parts.config;
-    const { parallelBlock } = this.#engine.parts.file.header.geometry;
     if (chooser === ALL_NEURONS) return null;
-    if (parallelBlock) {
+    if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
       const choice = await this.#choose(layer, n, chooser, options);
       const isAdmitted = choice !== "all" && this.#isNarrow(layer, choice);

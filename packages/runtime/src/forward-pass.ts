@@ -2,13 +2,14 @@
  * The arithmetic of a step around the FFN: embedding, norms, attention, head. Row t of every buffer belongs to token t of the step; rows of one
  * sequence lie together.
  */
-import { assert, type ModelGeometry, paddedLength } from "@flashwick/core";
+import { assert, kvWidth, type ModelGeometry, paddedLength, queryWidth } from "@flashwick/core";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { ArenaContext } from "./arena-context.js";
 import type { EngineLayer } from "./engine-layer.js";
 import type { KvPool } from "./kv-pool.js";
+import { planRotaryTables, type RotaryTablePlan } from "./position-tables.js";
 import type { GlobalWeights, Norm } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -36,6 +37,7 @@ export class ForwardPass {
   readonly #embeddings: RowTable;
   readonly #positions: RowTable | null;
   readonly #batchTokens: number;
+  readonly #rotaryTables: RotaryTablePlan;
 
   constructor(
     file: ModelFile,
@@ -43,18 +45,18 @@ export class ForwardPass {
     first: ArenaContext,
     globals: GlobalWeights,
     pool: KvPool,
-    batchTokens: number,
+    { batchTokens, contextTokens }: { readonly batchTokens: number; readonly contextTokens: number },
   ) {
     this.#geometry = file.header.geometry;
+    this.#rotaryTables = planRotaryTables(this.#geometry, contextTokens);
     this.#first = first;
     this.#globals = globals;
     this.#pool = pool;
     this.#batchTokens = batchTokens;
     this.#embeddings = new RowTable(file, "token_embd.weight", globals.embeddings, reader);
-    this.#positions =
-      this.#geometry.positions === "learned"
-        ? new RowTable(file, "position_embd.weight", globals.positions, reader)
-        : null;
+    this.#positions = this.#geometry.embedding.positions
+      ? new RowTable(file, "position_embd.weight", globals.positions, reader)
+      : null;
   }
 
   /** Checks the tables that stay on flash. @throws {IntegrityError} `INTEGRITY_TENSOR`. */
@@ -71,59 +73,81 @@ export class ForwardPass {
     const into = projectIn ? w.embedding : w.hidden;
     await this.#embeddings.gather(kernels, into, tokens, w.rows, meter, signal);
     if (projectIn) kernels.linear(w.hidden, w.embedding, projectIn, 0, tokens.length, w.scratch);
-    if (!this.#positions) return;
-    const { positionOffset, dModel } = this.#geometry;
-    const rows = segments.flatMap(({ position, tokens: own }) => own.map((_, i) => position + i + positionOffset));
+    const { embedding, dModel } = this.#geometry;
+    const elements = (tokens.length * vectorBytes(dModel)) / 4;
+    if (embedding.scale !== 1) kernels.scale(w.hidden, elements, embedding.scale);
+    if (!this.#positions || !embedding.positions) return;
+    const { offset } = embedding.positions;
+    const rows = segments.flatMap(({ position, tokens: own }) => own.map((_, i) => position + i + offset));
     await this.#positions.gather(kernels, w.blockOut, rows, w.rows, meter, signal);
-    kernels.add(w.hidden, w.blockOut, (tokens.length * vectorBytes(dModel)) / 4);
+    kernels.add(w.hidden, w.blockOut, elements);
   }
 
-  /** Where attention and FFN read the same residual stream: normed = norm(hidden), and the FFN's input. */
+  /** Where attention and FFN read the same residual stream: normed = beforeAttention(hidden), and the FFN's input. */
   normParallel({ context, weights }: EngineLayer, n: number): void {
     const { kernels, workspace: w } = context;
-    this.#norm(kernels, w.normed, w.hidden, weights.attnNorm, n);
-    if (weights.ffnNorm) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm, n);
+    const { beforeAttention, beforeFfn } = weights.norms;
+    this.#norm(kernels, w.normed, w.hidden, beforeAttention, n);
+    if (beforeFfn) this.#norm(kernels, w.ffnInput, w.hidden, beforeFfn, n);
   }
 
-  /** hidden += W_o · attention(norm(hidden)); in the form of OPT-350M, hidden = norm(hidden + W_o · attention(hidden)). */
+  /** hidden = attentionSum(hidden + afterAttention(W_o · attention(beforeAttention(hidden)))). */
   attend(layer: EngineLayer, segments: readonly StepSegment[], n: number): void {
     const { kernels, workspace: w } = layer.context;
-    const { parallelBlock, normBefore, dModel } = this.#geometry;
-    const { attnNorm, query, key, value, attnOutput } = layer.weights;
-    if (!parallelBlock && normBefore) this.#norm(kernels, w.normed, w.hidden, attnNorm, n);
-    const x = normBefore ? w.normed : w.hidden;
+    const { norms, query, key, value, attnOutput } = layer.weights;
+    if (!layer.geometry.parallel) this.#norm(kernels, w.normed, w.hidden, norms.beforeAttention, n);
+    const x = norms.beforeAttention ? w.normed : w.hidden;
     kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
     kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
     kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    this.#normHeads(layer, n);
     for (const segment of segments) this.#attendSegment(layer, segment);
     kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
-    kernels.add(w.hidden, w.blockOut, (n * vectorBytes(dModel)) / 4);
-    if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, attnNorm, n);
+    this.#addBlock(layer, norms.afterAttention, norms.attentionSum, n);
+  }
+
+  /** Queries and keys normed, each head by itself or all at once. */
+  #normHeads({ context, geometry, weights }: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = context;
+    const { queryKeyNorm, nHeads, nKvHeads, headDim } = geometry.attention;
+    const { queryNorm, keyNorm } = weights;
+    if (!queryKeyNorm || !queryNorm || !keyNorm) return;
+    if (queryKeyNorm.over === "width") {
+      this.#norm(kernels, w.query, w.query, queryNorm, n, nHeads * headDim);
+      this.#norm(kernels, w.key, w.key, keyNorm, n, nKvHeads * headDim);
+      return;
+    }
+    const { kind, epsilon } = queryKeyNorm.norm;
+    kernels.normHeads(w.query, { kind, epsilon, weight: queryNorm.weight, bias: queryNorm.bias }, nHeads, headDim, n);
+    kernels.normHeads(w.key, { kind, epsilon, weight: keyNorm.weight, bias: keyNorm.bias }, nKvHeads, headDim, n);
   }
 
   /** mixed = attention of the rows of one sequence over its own keys and values, which it stores first. */
-  #attendSegment({ index, context }: EngineLayer, { table, row, position, tokens }: StepSegment): void {
-    const { kernels, workspace: w } = context;
-    const { nHeads, nKvHeads, headDim, positions } = this.#geometry;
+  #attendSegment(layer: EngineLayer, { table, row, position, tokens }: StepSegment): void {
+    const { kernels, workspace: w } = layer.context;
+    const { attention } = layer.geometry;
+    const { nHeads, nKvHeads, headDim, scale, alibi, rotary, windowTokens } = attention;
     const count = tokens.length;
-    const queries = row * vectorBytes(nHeads * headDim);
-    const keys = row * vectorBytes(nKvHeads * headDim);
-    if (positions === "rotary") {
-      const tables = { cos: w.rotaryCos, sin: w.rotarySin, headDim, dims: headDim, pairs: "halves" } as const;
+    const queries = row * vectorBytes(queryWidth(attention));
+    const keys = row * vectorBytes(kvWidth(attention));
+    const offset = this.#rotaryTables.offsetOfLayer[layer.index];
+    if (rotary && offset !== null && offset !== undefined) {
+      const { dims, pairs } = rotary;
+      const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim, dims, pairs };
       kernels.rotate(w.query + queries, tables, nHeads, position, count);
       kernels.rotate(w.key + keys, tables, nKvHeads, position, count);
     }
-    const kv = this.#pool.cacheOf(table, index);
+    const kv = this.#pool.cacheOf(table, layer.index);
     kernels.storeKv(kv, w.key + keys, w.value + keys, position, count);
-    const slopes = positions === "alibi" ? w.alibiSlopes : 0;
-    const shape = { nHeads, scale: 1 / Math.sqrt(headDim), slopes };
+    const shape = { nHeads, scale, slopes: alibi ? w.alibiSlopes : 0, windowTokens };
     kernels.attention(w.mixed + queries, w.query + queries, kv, shape, position, count, w.scratch);
   }
 
-  /** The input of an FFN that comes after attention, from the residual stream: normed, or as it is in the post-norm form of OPT-350M. */
+  /** The input of an FFN that comes after attention: beforeFfn(hidden), or the residual stream as it is. */
   normFfnInput({ context, weights }: EngineLayer, n: number): void {
     const { kernels, workspace: w } = context;
-    if (this.#geometry.normBefore) this.#norm(kernels, w.ffnInput, w.hidden, weights.ffnNorm!, n);
+    const { beforeFfn } = weights.norms;
+    if (beforeFfn) this.#norm(kernels, w.ffnInput, w.hidden, beforeFfn, n);
     else assert(w.ffnInput === w.hidden, "the FFN reads the residual stream in place");
   }
 
@@ -132,17 +156,25 @@ export class ForwardPass {
     context.kernels.zero(context.workspace.blockOut, (n * vectorBytes(this.#geometry.dModel)) / 4);
   }
 
-  /** hidden += the FFN's output and its bias; normed in the form of OPT-350M. */
-  addFfnOutput({ context, weights }: EngineLayer, n: number): void {
-    const { kernels, workspace: w } = context;
-    const { dModel, normBefore } = this.#geometry;
+  /** hidden = ffnSum(hidden + afterFfn(blockOut + bias)), blockOut being the sum over neurons. */
+  addFfnOutput(layer: EngineLayer, n: number): void {
+    const { kernels, workspace: w } = layer.context;
+    const { downBias, norms } = layer.weights;
+    const { dModel } = this.#geometry;
     // Unlike the paper's Algorithm, b_down is added after the sum over neurons: it belongs to no neuron.
     const padded = (dModel + 3) & ~3;
-    for (let t = 0; weights.downBias !== 0 && t < n; t++) {
-      kernels.add(w.blockOut + t * vectorBytes(dModel), weights.downBias, padded);
+    for (let t = 0; downBias !== 0 && t < n; t++) {
+      kernels.add(w.blockOut + t * vectorBytes(dModel), downBias, padded);
     }
-    kernels.add(w.hidden, w.blockOut, (n * vectorBytes(dModel)) / 4);
-    if (!normBefore) this.#norm(kernels, w.hidden, w.hidden, weights.ffnNorm!, n);
+    this.#addBlock(layer, norms.afterFfn, norms.ffnSum, n);
+  }
+
+  /** hidden = sum(hidden + after(blockOut)). */
+  #addBlock({ context }: EngineLayer, after: Norm | null, sum: Norm | null, n: number): void {
+    const { kernels, workspace: w } = context;
+    this.#norm(kernels, w.blockOut, w.blockOut, after, n);
+    kernels.add(w.hidden, w.blockOut, (n * vectorBytes(this.#geometry.dModel)) / 4);
+    this.#norm(kernels, w.hidden, w.hidden, sum, n);
   }
 
   /** Copies the residual stream from one arena to another. */
@@ -156,22 +188,22 @@ export class ForwardPass {
 
   /** Hands out the logits of rows `first` … n − 1; each is valid during the call only. */
   async head(first: number, n: number, onLogits: (row: number, logits: Float32Array) => void): Promise<void> {
-    const { vocabSize, dModel, normEpsilon } = this.#geometry;
+    const { vocabSize, dModel } = this.#geometry;
     const { kernels, workspace: w } = this.#first;
-    const { finalNorm, projectOut, head } = this.#globals;
+    const { finalNorm, projectOut, head, headBias } = this.#globals;
     const chunk = logitsBatch(this.#batchTokens);
     for (let t = first; t < n; t += chunk) {
       const count = Math.min(chunk, n - t);
       let x = w.hidden + t * vectorBytes(dModel);
       if (finalNorm) {
-        kernels.layerNorm(w.normed, x, finalNorm.weight, finalNorm.bias, dModel, count, normEpsilon);
+        this.#norm(kernels, w.normed, x, finalNorm, count);
         x = w.normed;
       }
       if (projectOut) {
         kernels.linear(w.embedding, x, projectOut, 0, count, w.scratch);
         x = w.embedding;
       }
-      kernels.linear(w.logits, x, head, 0, count, w.scratch);
+      kernels.linear(w.logits, x, head, headBias, count, w.scratch);
       const pending = kernels.take(w.logits, count * vectorBytes(vocabSize));
       if (pending) await pending;
       for (let i = 0; i < count; i++) {
@@ -180,8 +212,11 @@ export class ForwardPass {
     }
   }
 
-  #norm(kernels: Kernels, out: Ptr, x: Ptr, { weight, bias }: Norm, n: number): void {
-    const { dModel, normEpsilon } = this.#geometry;
-    kernels.layerNorm(out, x, weight, bias, dModel, n, normEpsilon);
+  /** out = norm(x), rows of `cols` elements; nothing where there is no norm. out may be x. */
+  #norm(kernels: Kernels, out: Ptr, x: Ptr, norm: Norm | null, n: number, cols = this.#geometry.dModel): void {
+    if (!norm) return;
+    const { kind, epsilon } = norm.geometry;
+    if (kind === "rms") kernels.rmsNorm(out, x, norm.weight, cols, n, epsilon);
+    else kernels.layerNorm(out, x, norm.weight, norm.bias, cols, n, epsilon);
   }
 }

@@ -18,6 +18,16 @@ const checkpoints = [
   ["falcon-tiny-gqa", "f32", "bf16"],
   ["falcon-tiny-alibi", "f32"],
   ["falcon-demo", "f32", "f16"],
+  ["llama-tiny", "f32", "f16", "bf16"],
+  ["llama-tiny-relu", "f32", "f16"],
+  ["llama3-tiny", "f32", "f16"],
+  ["mistral-tiny", "f32", "f16"],
+  ["qwen2-tiny", "f32", "f16"],
+  ["qwen3-tiny", "f32", "f16"],
+  ["gemma3-tiny", "f32", "f16"],
+  ["phi-tiny", "f32", "f16"],
+  ["phi-tiny-relu", "f32", "f16"],
+  ["persimmon-tiny", "f32", "f16"],
 ] as const;
 
 /** Every logit that the reference has saved, of every case. */

@@ -6,15 +6,15 @@
  *
  * Invariants: a page is free, or has as many holders as `#holders` says; a shared page is never written.
  */
-import { assert, BudgetError, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
+import { type AttentionGeometry, assert, BudgetError, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
 import type { KvCache, KvDType, Ptr } from "@flashwick/kernels";
 import type { ArenaContext } from "./arena-context.js";
 
 export interface KvPoolParts {
   readonly contexts: readonly ArenaContext[];
   readonly dtype: KvDType;
-  readonly nKvHeads: number;
-  readonly headDim: number;
+  /** Heads of keys and values, of each layer. */
+  readonly layers: readonly Pick<AttentionGeometry, "nKvHeads" | "headDim">[];
   /** Arena of each layer; ascending. */
   readonly arenaOfLayer: readonly number[];
   /** Pages in all. */
@@ -38,10 +38,14 @@ export class KvPool {
   constructor(parts: KvPoolParts) {
     this.#parts = parts;
     const { contexts, arenaOfLayer, pages, sequences } = parts;
-    const partBytes = kvPartBytes(parts.dtype, parts.nKvHeads, parts.headDim);
-    const layersBefore = new Array<number>(contexts.length).fill(0);
-    this.#layerOffsets = arenaOfLayer.map((arena) => partBytes * layersBefore[arena]!++);
-    this.#pageBytes = layersBefore.map((layers) => layers * partBytes);
+    const pageBytes = new Array<number>(contexts.length).fill(0);
+    this.#layerOffsets = arenaOfLayer.map((arena, layer) => {
+      const offset = pageBytes[arena]!;
+      const { nKvHeads, headDim } = parts.layers[layer]!;
+      pageBytes[arena] = offset + kvPartBytes(parts.dtype, nKvHeads, headDim);
+      return offset;
+    });
+    this.#pageBytes = pageBytes;
     this.#bases = contexts.map(({ arena }, a) => arena.allocate(pages * this.#pageBytes[a]!));
     this.#holders = new Uint32Array(pages);
     this.#freePages = descending(pages);
@@ -55,7 +59,8 @@ export class KvPool {
 
   /** A layer's keys and values of the sequence that holds `table`. */
   cacheOf(table: number, layer: number): KvCache {
-    const { dtype, nKvHeads, headDim, arenaOfLayer } = this.#parts;
+    const { dtype, layers, arenaOfLayer } = this.#parts;
+    const { nKvHeads, headDim } = layers[layer]!;
     const pages = this.#entryPtr(table, 0, arenaOfLayer[layer]!);
     return { dtype, pages, offsetBytes: this.#layerOffsets[layer]!, nKvHeads, headDim };
   }

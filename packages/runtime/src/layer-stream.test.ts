@@ -34,12 +34,19 @@ describe("chunks", () => {
     }
   });
   it("land in two areas in turn, whichever layers they belong to", () => {
-    const stage = new StreamStage(4096, 8, 512, 65536);
+    const stage = new StreamStage(4096, 8, 512, 65536, 1);
     const areas = [stage.nextArea(), stage.nextArea(), stage.nextArea()];
-    expect(areas).toEqual([
-      { ptr: 4096, bias: 65536 },
-      { ptr: 8192, bias: 65568 },
-      { ptr: 4096, bias: 65536 },
+    expect(areas.map(({ ptr, upBias }) => [ptr, upBias])).toEqual([
+      [4096, 65536],
+      [8192, 65568],
+      [4096, 65536],
+    ]);
+  });
+  it("hold the biases of gate and up apart", () => {
+    const stage = new StreamStage(4096, 8, 512, 65536, 2);
+    expect([stage.nextArea(), stage.nextArea()]).toEqual([
+      { ptr: 4096, upBias: 65536, gateBias: 65568 },
+      { ptr: 8192, upBias: 65600, gateBias: 65632 },
     ]);
   });
 });

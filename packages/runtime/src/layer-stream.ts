@@ -43,30 +43,37 @@ export class StreamStage {
   readonly #base: Ptr;
   readonly #slotBytes: number;
   readonly #bias: Ptr;
+  readonly #biasCount: number;
   #last = 1;
 
   /**
    * @param base A multiple of `slotBytes` behind slot 0 of every layer in the arena.
-   * @param bias f32 `[neurons]` for each area; 0 where neurons have none.
+   * @param bias f32 `[biasCount, neurons]` for each area: of gate and up.
    */
-  constructor(base: Ptr, neurons: number, slotBytes: number, bias: Ptr) {
+  constructor(base: Ptr, neurons: number, slotBytes: number, bias: Ptr, biasCount: number) {
     this.#base = base;
     this.neurons = neurons;
     this.#slotBytes = slotBytes;
     this.#bias = bias;
+    this.#biasCount = biasCount;
   }
 
   /** The area that was not handed out last: what lies in the other one is still being computed. */
   nextArea(): StageArea {
     this.#last = 1 - this.#last;
     const first = this.#last * this.neurons;
-    return { ptr: this.#base + first * this.#slotBytes, bias: this.#bias === 0 ? 0 : this.#bias + 4 * first };
+    const upBias = this.#bias + 4 * this.#biasCount * first;
+    // A layer with one kind of biases has room for it, whichever it is.
+    const gateBias = this.#biasCount > 1 ? upBias + 4 * this.neurons : upBias;
+    return { ptr: this.#base + first * this.#slotBytes, upBias, gateBias };
   }
 }
 
 export interface StageArea {
   readonly ptr: Ptr;
-  readonly bias: Ptr;
+  /** Room for the biases of its neurons, if they have any. */
+  readonly upBias: Ptr;
+  readonly gateBias: Ptr;
 }
 
 /** A layer that can be streamed. */

@@ -1,5 +1,5 @@
 /** What can be learned of a layer by reading all of it, aside of decoding: for the oracle, for training, for quality. */
-import { type ActivationFunction, isActive, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, isActive, paddedLength, recordPart } from "@flashwick/core";
 import type { Ptr } from "@flashwick/kernels";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -50,6 +50,7 @@ export async function trulyActive(
  */
 export async function downNorms(slots: NeuronSlots, meter: TokenMeter, signal?: AbortSignal): Promise<Float64Array> {
   const { kernels, workspace, cache, dFf, dModel, weights, slotBase } = slots.parts;
+  const { offsetBytes, scaleOffsetBytes } = recordPart(weights, "down");
   const norms = new Float64Array(dFf);
   const row = kernels.arena.f32(workspace.blockOut, dModel);
   cache.clear();
@@ -58,8 +59,8 @@ export async function downNorms(slots: NeuronSlots, meter: TokenMeter, signal?: 
     await slots.readStretch(slotBase, first, count, meter, signal);
     for (let i = 0; i < count; i++) {
       const slot = slots.slotPtr(i);
-      const scales = weights.scalesOffsetBytes === null ? 0 : slot + weights.scalesOffsetBytes + 4;
-      const down = { dtype: weights.dtype, data: slot + weights.downOffsetBytes, scales, rows: 1, cols: dModel };
+      const scales = scaleOffsetBytes === null ? 0 : slot + scaleOffsetBytes;
+      const down = { dtype: weights.dtype, data: slot + offsetBytes, scales, rows: 1, cols: dModel };
       kernels.gatherRow(workspace.blockOut, down, 0);
       const pending = kernels.take(workspace.blockOut, 4 * dModel);
       if (pending) await pending;

@@ -5,6 +5,7 @@
 import {
   DisposedError,
   InputError,
+  isSparse,
   type OnProgress,
   type PredictedRun,
   type SparsityStatistics,
@@ -255,10 +256,10 @@ function checkPredicted({ predictor, file }: ModelParts): void {
     );
   }
   checkPredictor(predictor, file.header);
-  if (geometry.activation !== "relu") {
+  if (!isSparse(geometry)) {
     throw new UnsupportedError(
       "UNSUPPORTED_ACTIVATION",
-      `${file.source.name}: ${geometry.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
+      `${file.source.name}: ${geometry.layers[0]!.ffn.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
     );
   }
 }

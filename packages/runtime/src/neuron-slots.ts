@@ -2,16 +2,17 @@
  * The slots of one layer in DRAM: neuron records as they came from flash, and how they get there.
  *
  * The cache (dram-cache) decides which neuron has which slot and moves no bytes; this class executes what it decides: moves slot to slot,
- * reads from flash, checks, and up-projection biases, which come from DRAM.
+ * reads from flash, checks, and biases, which come from DRAM.
  *
- * Invariants. A slot's bias is that of `cache.pointer[slot]`. Every record is checked against its CRC-32C after it has landed and before it
+ * Invariants. A slot's biases are those of `cache.pointer[slot]`. Every record is checked against its CRC-32C after it has landed and before it
  * is used.
  */
-import { IntegrityError, type WeightLayout } from "@flashwick/core";
+import { IntegrityError, recordPart, type WeightLayout } from "@flashwick/core";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
 import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
 import type { Kernels, Ptr, SlotMatrix } from "@flashwick/kernels";
+import type { StageArea } from "./layer-stream.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -19,6 +20,14 @@ import type { Workspace } from "./workspace.js";
 export const MAX_READ_BYTES = 8 * 2 ** 20;
 /** Longest single read of a stream: enough for the device's bandwidth, and short enough that several readers share a chunk. */
 const STREAM_READ_BYTES = 2 ** 20;
+
+/** Biases of a layer's neurons. */
+export interface NeuronBias {
+  /** f32 `[dFf]`, by neuron. */
+  readonly all: Ptr;
+  /** f32 `[slotCount]`: the paper's `bias`, that of the neuron in each slot. */
+  readonly slots: Ptr;
+}
 
 export interface NeuronSlotsParts {
   readonly layer: number;
@@ -32,10 +41,8 @@ export interface NeuronSlotsParts {
   readonly cache: NeuronCache;
   /** Arena pointer of slot 0. */
   readonly slotBase: Ptr;
-  /** f32 `[slotCount]`: the paper's `bias`, up-projection bias of the neuron in each slot; 0 when the model has none. */
-  readonly slotBias: Ptr;
-  /** f32 `[dFf]`, all up-projection biases; 0 for none. */
-  readonly upBias: Ptr;
+  /** Of the up projection, and of the gate; null where the layer has none. */
+  readonly biases: { readonly up: NeuronBias | null; readonly gate: NeuronBias | null };
   /** 0 … dFf − 1; shared by all layers. */
   readonly all: Uint32Array;
   /** CRC-32C of each neuron's slot bytes, `[dFf]`. */
@@ -50,20 +57,23 @@ export class NeuronSlots {
   /** Where records lie: one place, or one for each half of a split layout. */
   readonly places: readonly RecordPlaces[];
   readonly #limits: RunLimits;
+  readonly #biases: readonly NeuronBias[];
 
   constructor(parts: NeuronSlotsParts) {
     this.parts = parts;
-    const { weights, slotBase, records } = parts;
+    const { weights, slotBase, records, biases } = parts;
+    this.#biases = [biases.up, biases.gate].filter((bias) => bias !== null);
+    const gate = weights.parts.find(({ role }) => role === "gate");
     this.matrix = {
       dtype: weights.dtype,
       base: slotBase,
       strideBytes: weights.slotBytes,
-      upOffsetBytes: 0,
-      downOffsetBytes: weights.downOffsetBytes,
-      scalesOffsetBytes: weights.scalesOffsetBytes ?? 0,
+      upOffsetBytes: recordPart(weights, "up").offsetBytes,
+      downOffsetBytes: recordPart(weights, "down").offsetBytes,
+      scalesOffsetBytes: weights.parts[0]!.scaleOffsetBytes ?? 0,
       dModel: parts.dModel,
-      bias: parts.slotBias,
-      gate: null,
+      bias: biases.up?.slots ?? 0,
+      gate: gate ? { offsetBytes: gate.offsetBytes, bias: biases.gate?.slots ?? 0 } : null,
     };
     const half = { strideBytes: weights.strideBytes, slotBytes: weights.slotBytes };
     const first = { ...half, fileOffset: records.offset, slotBase };
@@ -71,7 +81,7 @@ export class NeuronSlots {
     this.places =
       downOffset === null
         ? [first]
-        : [first, { ...half, fileOffset: downOffset, slotBase: slotBase + weights.downOffsetBytes }];
+        : [first, { ...half, fileOffset: downOffset, slotBase: slotBase + weights.strideBytes }];
     this.#limits = { maxReadBytes: MAX_READ_BYTES, ...parts.gap };
   }
 
@@ -84,10 +94,23 @@ export class NeuronSlots {
     return this.parts.slotBase + slot * this.parts.weights.slotBytes;
   }
 
-  /** The matrix of slots 0 … n−1 at `base` when they hold neurons `first` … in order, so that their biases stand in order in `upBias`. */
+  /** The matrix of slots 0 … n−1 at `base` when they hold neurons `first` … in order, so that their biases are those of all neurons from there on. */
   orderedMatrix(base: Ptr, first: number): SlotMatrix {
-    const { upBias } = this.parts;
-    return { ...this.matrix, base, bias: upBias === 0 ? 0 : upBias + 4 * first };
+    const { up, gate } = this.parts.biases;
+    return this.#matrixAt(base, up ? up.all + 4 * first : 0, gate ? gate.all + 4 * first : 0);
+  }
+
+  /** The matrix of the slots of `area`, which hold `neurons` in order; their biases are brought there. */
+  stagedMatrix(area: StageArea, neurons: Uint32Array): SlotMatrix {
+    const { up, gate } = this.parts.biases;
+    if (up) this.#gatherBiases(up, area.upBias, neurons);
+    if (gate) this.#gatherBiases(gate, area.gateBias, neurons);
+    return this.#matrixAt(area.ptr, up ? area.upBias : 0, gate ? area.gateBias : 0);
+  }
+
+  #matrixAt(base: Ptr, upBias: Ptr, gateBias: Ptr): SlotMatrix {
+    const { gate } = this.matrix;
+    return { ...this.matrix, base, bias: upBias, gate: gate && { ...gate, bias: gateBias } };
   }
 
   /** Reads that bring a wave's missing neurons to their slots; after the first runs with n picks in all, the first n misses are there. */
@@ -123,15 +146,17 @@ export class NeuronSlots {
   /** Gives the slots that a wave fills or moves to the biases of their neurons. */
   setBiases(wave: CacheWave): void {
     const { kernels } = this.parts;
-    if (this.parts.slotBias === 0 || wave.moves.length + wave.misses.length === 0) return;
-    const { bias, upBias } = this.#biases();
+    if (wave.moves.length + wave.misses.length === 0) return;
     const { pointer } = this.cache;
-    for (let i = 1; i < wave.moves.length; i += 2) bias[wave.moves[i]!] = upBias[pointer[wave.moves[i]!]!]!;
-    for (let i = 0; i < wave.misses.length; i++) {
-      const miss = wave.misses[i]!;
-      bias[wave.slots[miss]!] = upBias[wave.neurons[miss]!]!;
+    for (const bias of this.#biases) {
+      const { slots, all } = this.#biasViews(bias);
+      for (let i = 1; i < wave.moves.length; i += 2) slots[wave.moves[i]!] = all[pointer[wave.moves[i]!]!]!;
+      for (let i = 0; i < wave.misses.length; i++) {
+        const miss = wave.misses[i]!;
+        slots[wave.slots[miss]!] = all[wave.neurons[miss]!]!;
+      }
+      kernels.put(bias.slots, 4 * this.cache.slotCount);
     }
-    kernels.put(this.parts.slotBias, 4 * this.cache.slotCount);
   }
 
   /** Copies a record that lies at `from` into a slot that the cache has given it. */
@@ -140,14 +165,14 @@ export class NeuronSlots {
     this.parts.kernels.put(this.slotPtr(slot), this.parts.weights.slotBytes);
   }
 
-  /** Gives every slot in use the bias of its neuron. */
+  /** Gives every slot in use the biases of its neuron. */
   setAllBiases(): void {
-    const { slotBias, kernels } = this.parts;
-    if (slotBias === 0) return;
-    const { bias, upBias } = this.#biases();
     const { pointer, numUsed, slotCount } = this.cache;
-    for (let slot = 0; slot < numUsed; slot++) bias[slot] = upBias[pointer[slot]!]!;
-    kernels.put(slotBias, 4 * slotCount);
+    for (const bias of this.#biases) {
+      const { slots, all } = this.#biasViews(bias);
+      for (let slot = 0; slot < numUsed; slot++) slots[slot] = all[pointer[slot]!]!;
+      this.parts.kernels.put(bias.slots, 4 * slotCount);
+    }
   }
 
   #copySlot(from: Ptr, slot: number): void {
@@ -155,17 +180,17 @@ export class NeuronSlots {
     kernels.arena.bytes.copyWithin(this.slotPtr(slot), from, from + weights.slotBytes);
   }
 
-  #biases(): { readonly bias: Float32Array; readonly upBias: Float32Array } {
-    const { kernels, slotBias, upBias, dFf } = this.parts;
-    return { bias: kernels.arena.f32(slotBias, this.cache.slotCount), upBias: kernels.arena.f32(upBias, dFf) };
+  #biasViews({ slots, all }: NeuronBias): { readonly slots: Float32Array; readonly all: Float32Array } {
+    const { arena } = this.parts.kernels;
+    return { slots: arena.f32(slots, this.cache.slotCount), all: arena.f32(all, this.parts.dFf) };
   }
 
-  /** The up-projection biases of neurons in order, at `out`; the model has biases. */
-  gatherBiases(out: Ptr, neurons: Uint32Array): void {
+  /** The biases of neurons in order, at `out`. */
+  #gatherBiases(bias: NeuronBias, out: Ptr, neurons: Uint32Array): void {
     const { kernels } = this.parts;
     const biases = kernels.arena.f32(out, neurons.length);
-    const { upBias } = this.#biases();
-    for (let i = 0; i < neurons.length; i++) biases[i] = upBias[neurons[i]!]!;
+    const { all } = this.#biasViews(bias);
+    for (let i = 0; i < neurons.length; i++) biases[i] = all[neurons[i]!]!;
     kernels.put(out, 4 * neurons.length);
   }
 

@@ -1,12 +1,12 @@
 /** Test support: a predictor of noise, which names about half of the neurons and misses many. */
-import { type Predictor, Random } from "@flashwick/core";
+import { neuronGrid, type Predictor, Random } from "@flashwick/core";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { quantisePredictorMatrix } from "@flashwick/predictor";
 
 const RANK = 8;
 
 export function noisePredictor({ fingerprint, geometry }: ModelHeader, dtype: "f16" | "int8" = "int8"): Predictor {
-  const { nLayers, dModel, dFf } = geometry;
+  const { nLayers, dModel, dFf } = neuronGrid(geometry);
   const random = new Random(7);
   const matrix = (rows: number, cols: number) =>
     quantisePredictorMatrix(

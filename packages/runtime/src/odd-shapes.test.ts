@@ -1,9 +1,10 @@
 /**
- * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, and every way in which
- * Falcon puts position, norms and blocks together.
+ * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, every way in which
+ * Falcon puts position, norms and blocks together, and compositions of gates, windows and norms with which neurons are left out.
  */
-import { type DType, type ModelGeometry, memorySource, Random } from "@flashwick/core";
+import { type DType, isSparse, type LayerGeometry, type ModelGeometry, memorySource, Random } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
+import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
 import { Model } from "./model.js";
@@ -11,81 +12,78 @@ import type { ModelOptions } from "./model-options.js";
 import { type BackendName, kernelsOf } from "./node/open-model.js";
 import { forEachLogits } from "./score.js";
 
-const plain: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 2,
-  dModel: 96,
-  dFf: 200,
-  nHeads: 3,
-  nKvHeads: 3,
-  headDim: 32,
-  vocabSize: 1003,
-  contextLength: 40,
-  embeddingDim: 96,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
+const geometryOf = (config: object) => parseCheckpointConfig(JSON.stringify(config), "config.json").geometry;
+
+const plain = {
+  ...{ model_type: "opt", num_hidden_layers: 2, hidden_size: 96, ffn_dim: 200, num_attention_heads: 3 },
+  ...{ vocab_size: 1003, max_position_embeddings: 40 },
 };
-const narrow = { dModel: 80, nHeads: 5, nKvHeads: 5, headDim: 16, dFf: 328, vocabSize: 700, embeddingDim: 48 };
-const falcon: ModelGeometry = {
-  ...plain,
-  architecture: "falcon",
-  nHeads: 6,
-  nKvHeads: 1,
-  headDim: 16,
-  biases: false,
-  positions: "rotary",
-  ropeTheta: 10_000,
-  parallelBlock: true,
-  ffnNorm: false,
-  positionOffset: 0,
+const narrow = { hidden_size: 80, num_attention_heads: 5, ffn_dim: 328, vocab_size: 700, word_embed_proj_dim: 48 };
+const falcon = {
+  ...{ model_type: "falcon", num_hidden_layers: 2, hidden_size: 96, ffn_hidden_size: 200, num_attention_heads: 6 },
+  ...{ vocab_size: 1003, max_position_embeddings: 40, activation: "relu", bos_token_id: 2, eos_token_id: 2 },
 };
-const sequential = { parallelBlock: false, ffnNorm: true };
-const alibi = { positions: "alibi", ropeTheta: null, biases: true } as const;
+const grouped = (num_kv_heads: number, num_ln_in_parallel_attn: number) => {
+  return { new_decoder_architecture: true, num_kv_heads, num_ln_in_parallel_attn };
+};
+const decoder = {
+  ...{ num_hidden_layers: 2, hidden_size: 96, intermediate_size: 200, num_attention_heads: 3, vocab_size: 1003 },
+  ...{ max_position_embeddings: 40, hidden_act: "relu", bos_token_id: 2, eos_token_id: 2 },
+};
+const llama = geometryOf({
+  ...{ ...decoder, model_type: "llama", num_key_value_heads: 1, head_dim: 40, attention_bias: true, mlp_bias: true },
+  rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 16 },
+});
+/** `geometry` with its layers changed, each by its index. */
+const withLayers = (geometry: ModelGeometry, change: (layer: LayerGeometry, index: number) => LayerGeometry) => {
+  return { ...geometry, layers: geometry.layers.map(change) };
+};
 const shapes: Record<string, ModelGeometry> = {
-  "d_model 96, d_ff 200, vocabulary 1003": plain,
-  "no biases": { ...plain, biases: false },
-  "untied head": { ...plain, tiedHead: false, vocabSize: 600 },
-  "post-norm, embedding of 48": { ...plain, ...narrow, normBefore: false, finalNorm: false },
-  "untied head, embedding of 48": { ...plain, ...narrow, tiedHead: false },
-  "norms without weights": { ...plain, normAffine: false },
-  "Falcon, one head of keys": falcon,
-  "Falcon, three heads of keys, a norm each": { ...falcon, nKvHeads: 3, ffnNorm: true },
-  "Falcon, heads of 22, one after the other": {
+  "d_model 96, d_ff 200, vocabulary 1003": geometryOf(plain),
+  "no biases": geometryOf({ ...plain, enable_bias: false }),
+  "untied head": geometryOf({ ...plain, tie_word_embeddings: false, vocab_size: 600 }),
+  "post-norm, embedding of 48": geometryOf({ ...plain, ...narrow, do_layer_norm_before: false }),
+  "untied head, embedding of 48": geometryOf({ ...plain, ...narrow, tie_word_embeddings: false }),
+  "norms without weights": geometryOf({ ...plain, layer_norm_elementwise_affine: false }),
+  "Falcon, one head of keys": geometryOf(falcon),
+  "Falcon, three heads of keys, a norm each": geometryOf({ ...falcon, ...grouped(3, 2) }),
+  "Falcon, heads of 22, one after the other": geometryOf({
     ...falcon,
-    ...sequential,
-    dModel: 66,
-    nHeads: 3,
-    headDim: 22,
-    ropeTheta: 500_000,
-  },
-  "Falcon, ALiBi over seven heads": {
+    ...{ parallel_attn: false, hidden_size: 66, num_attention_heads: 3, rope_theta: 500_000 },
+  }),
+  "Falcon, ALiBi over seven heads": geometryOf({
     ...falcon,
-    ...sequential,
-    ...alibi,
-    dModel: 63,
-    nHeads: 7,
-    nKvHeads: 7,
-    headDim: 9,
-  },
-  "Falcon, GELU": { ...falcon, activation: "gelu", nKvHeads: 2 },
+    ...{ parallel_attn: false, alibi: true, bias: true, multi_query: false, hidden_size: 63, num_attention_heads: 7 },
+  }),
+  "Llama, ReLU, a bias of everything, heads wider than the model": llama,
+  "Llama, dReLU": withLayers(llama, (layer) => ({ ...layer, ffn: { ...layer.ffn, upActivation: "relu" } })),
+  "Llama, biases of gates only, layers of two widths": withLayers(llama, (layer, index) => {
+    const biases = { gate: true, up: false, down: true };
+    return { ...layer, ffn: { ...layer.ffn, dFf: 120 + 80 * index, biases } };
+  }),
+  "Llama, heads normed over the width, neighbours rotated": withLayers(llama, ({ attention, ...layer }) => {
+    const norm = { kind: "rms", epsilon: 1e-6, weight: true, bias: false } as const;
+    const rotary = { theta: 10_000, dims: 24, pairs: "neighbours", scaling: null } as const;
+    return { ...layer, attention: { ...attention, queryKeyNorm: { norm, over: "width" }, rotary } };
+  }),
+  "Qwen3, SiLU, windows of 4": geometryOf({
+    ...{ ...decoder, model_type: "qwen3", hidden_act: "silu", head_dim: 24, use_sliding_window: true },
+    ...{ sliding_window: 4, max_window_layers: 1, num_key_value_heads: 3 },
+  }),
+  "Gemma 3, ReLU, windows and two bases": geometryOf({
+    ...{ ...decoder, model_type: "gemma3_text", hidden_activation: "relu", head_dim: 32, num_key_value_heads: 1 },
+    ...{ sliding_window: 5, sliding_window_pattern: 2, query_pre_attn_scalar: 24 },
+  }),
+  "Phi, ReLU": geometryOf({ ...decoder, model_type: "phi", partial_rotary_factor: 0.5, qk_layernorm: true }),
+  "Persimmon, squared ReLU": geometryOf({ ...decoder, model_type: "persimmon", hidden_act: "relu2" }),
+  "Falcon, GELU": geometryOf({ ...falcon, ...grouped(2, 1), activation: "gelu" }),
 };
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
 /** A model file of random weights. */
 async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8Array> {
-  const random = new Random(geometry.dFf, geometry.vocabSize);
+  const { dModel, layers } = geometry;
+  const random = new Random(layers[0]!.ffn.dFf, geometry.vocabSize);
   const values = (count: number, scale: number, mean = 0) =>
     Float32Array.from({ length: count }, () => mean + scale * (2 * random.uniform() - 1));
   const sink = memorySink("random.gguf");
@@ -98,10 +96,11 @@ async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8
     await writer.writeRows(name, values(rows * cols, scale, isNorm ? 1 : 0));
     await writer.complete(name, 0);
   }
-  const { dFf, dModel, nLayers } = geometry;
-  for (let layer = 0; layer < nLayers; layer++) {
+  for (const [layer, { ffn }] of layers.entries()) {
+    const { dFf } = ffn;
     const scale = 1.5 / Math.sqrt(dModel);
-    await writer.writeNeurons(layer, 0, values(dFf * dModel, scale), values(dFf * dModel, scale));
+    const rows = () => values(dFf * dModel, scale);
+    await writer.writeNeurons(layer, 0, { gate: ffn.gated ? rows() : null, up: rows(), down: rows() });
     await writer.complete(`blk.${layer}.ffn`, 0);
   }
   await writer.finish();
@@ -138,7 +137,7 @@ for (const [name, geometry] of Object.entries(shapes)) {
           for (const [i, logit] of logits.entries()) worst = Math.max(worst, Math.abs(logit - reference[t]![i]!));
         }
         expect(worst).toBeLessThan(tolerance);
-        const mode = geometry.activation === "relu" ? "oracle" : "dense";
+        const mode = isSparse(geometry) ? "oracle" : "dense";
         const probe = await open(bytes, "wasm", { mode });
         const { smallestBudgetBytes } = probe.plan(TOKENS.length);
         await probe.close();

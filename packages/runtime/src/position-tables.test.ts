@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { alibiSlopes, rotaryTables } from "./position-tables.js";
 
 describe("rotary tables", () => {
-  it("turn by position · theta^(−2d / headDim)", () => {
-    const { cos, sin } = rotaryTables(6, 10_000, 300);
+  it("turn by position · theta^(−2d / dims)", () => {
+    const { cos, sin } = rotaryTables({ theta: 10_000, dims: 6, pairs: "halves", scaling: null }, 300);
     expect(cos.length).toBe(300 * 3);
     expect([...cos.subarray(0, 3), ...sin.subarray(0, 3)]).toEqual([1, 1, 1, 0, 0, 0]);
     for (const [position, d] of [

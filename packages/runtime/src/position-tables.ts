@@ -1,9 +1,10 @@
 /**
- * What the encodings of position need beside the weights, by Hugging Face's `modeling_falcon.py` (transformers 4.57): in f32 where it
- * computes in f32, in bfloat16 where it does. Learned positions are weights, and a row table.
+ * What the encodings of position need beside the weights, by transformers 4.57: in f32 where it computes in f32 (angles of rotary positions), in
+ * bfloat16 where it does (ALiBi's slopes, `modeling_falcon.py`). Learned positions are weights, and a row table.
  */
-import { assert, decodeBfloat16, encodeBfloat16, type ModelGeometry } from "@flashwick/core";
+import { decodeBfloat16, encodeBfloat16, type ModelGeometry, type RotaryGeometry } from "@flashwick/core";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import { rotaryFrequencies } from "./rotary-frequencies.js";
 import type { Workspace } from "./workspace.js";
 
 /**
@@ -14,50 +15,72 @@ import type { Workspace } from "./workspace.js";
  */
 const ALIBI_TIMES = 2;
 
-/** Writes the tables of a geometry's encoding, for `contextTokens` positions, to where the workspace has room for them. */
+/** Where the cosines of each rotation lie in the workspace, and the sines likewise: layers that turn alike share a table. */
+export interface RotaryTablePlan {
+  readonly tables: readonly { readonly rotary: RotaryGeometry; readonly offsetBytes: number }[];
+  /** Offset of each layer's table; null where nothing is turned. */
+  readonly offsetOfLayer: readonly (number | null)[];
+  /** Of all cosines; the sines take as much. */
+  readonly sizeBytes: number;
+}
+
+/** Lays out the rotary tables of a model, f32 `[contextTokens, dims / 2]` each. */
+export function planRotaryTables({ layers }: ModelGeometry, contextTokens: number): RotaryTablePlan {
+  const tables = new Map<string, { rotary: RotaryGeometry; offsetBytes: number }>();
+  let sizeBytes = 0;
+  const offsetOfLayer = layers.map(({ attention: { rotary } }) => {
+    if (!rotary) return null;
+    const key = JSON.stringify(rotary);
+    const known = tables.get(key);
+    if (known) return known.offsetBytes;
+    const offsetBytes = sizeBytes;
+    tables.set(key, { rotary, offsetBytes });
+    sizeBytes += Math.ceil((2 * contextTokens * rotary.dims) / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
+    return offsetBytes;
+  });
+  return { tables: [...tables.values()], offsetOfLayer, sizeBytes };
+}
+
+const TABLE_ALIGNMENT = 16;
+
+/** Writes the tables of a geometry's encodings, for `contextTokens` positions, to where the workspace has room for them. */
 export function fillPositionTables(
   kernels: Kernels,
   workspace: Pick<Workspace, "rotaryCos" | "rotarySin" | "alibiSlopes">,
   geometry: ModelGeometry,
   contextTokens: number,
 ): void {
-  const { positions, ropeTheta, headDim, nHeads } = geometry;
   const place = (ptr: Ptr, values: Float32Array) => {
     kernels.arena.f32(ptr, values.length).set(values);
     kernels.put(ptr, values.byteLength);
   };
-  if (positions === "rotary") {
-    assert(ropeTheta !== null, "rotary positions have a base");
-    const { cos, sin } = rotaryTables(headDim, ropeTheta, contextTokens);
-    place(workspace.rotaryCos, cos);
-    place(workspace.rotarySin, sin);
-  } else if (positions === "alibi") {
-    place(workspace.alibiSlopes, alibiSlopes(nHeads));
+  for (const { rotary, offsetBytes } of planRotaryTables(geometry, contextTokens).tables) {
+    const { cos, sin } = rotaryTables(rotary, contextTokens);
+    place(workspace.rotaryCos + offsetBytes, cos);
+    place(workspace.rotarySin + offsetBytes, sin);
   }
+  const { alibi, nHeads } = geometry.layers[0]!.attention;
+  if (alibi) place(workspace.alibiSlopes, alibiSlopes(nHeads));
 }
 
 /**
- * Cosine and sine of position · theta^(−2d / headDim), f32 `[contextTokens, headDim / 2]` each.
+ * Cosine and sine of position · frequency for each pair, f32 `[contextTokens, dims / 2]` each. The angle is rounded to f32.
  *
  * Cost: two functions an element; some 5 ms for 2048 tokens and heads of 64.
  */
 export function rotaryTables(
-  headDim: number,
-  theta: number,
+  rotary: RotaryGeometry,
   contextTokens: number,
 ): { readonly cos: Float32Array; readonly sin: Float32Array } {
-  const half = headDim / 2;
-  const frequencies = Float32Array.from(
-    { length: half },
-    (_, d) => 1 / Math.fround(theta ** Math.fround((2 * d) / headDim)),
-  );
+  const half = rotary.dims / 2;
+  const { frequencies, magnitude } = rotaryFrequencies(rotary);
   const cos = new Float32Array(contextTokens * half);
   const sin = new Float32Array(contextTokens * half);
   for (let position = 0; position < contextTokens; position++) {
     for (let d = 0; d < half; d++) {
       const angle = Math.fround(position * frequencies[d]!);
-      cos[position * half + d] = Math.cos(angle);
-      sin[position * half + d] = Math.sin(angle);
+      cos[position * half + d] = magnitude * Math.cos(angle);
+      sin[position * half + d] = magnitude * Math.sin(angle);
     }
   }
   return { cos, sin };

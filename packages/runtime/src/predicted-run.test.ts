@@ -81,7 +81,7 @@ describe("Model.predict", () => {
     { timeout: 60_000 },
     async (_, options) => {
       const model = await openDemo(options);
-      const byLayer: Uint32Array[][] = Array.from({ length: model.header.geometry.nLayers }, () => []);
+      const byLayer: Uint32Array[][] = Array.from({ length: model.header.geometry.layers.length }, () => []);
       const onNamed = (layer: number, named: Uint32Array) => void byLayer[layer]!.push(named);
       await measureSparsity(model, [words], { source: "the text itself", onNamed });
       const sets = words.map((_, t) => byLayer.map((of) => of[t]!));

@@ -26,7 +26,7 @@ export interface RunToPredict {
 export function predictRun(run: RunToPredict): PredictedRun | null {
   const { header, profile, predictor, plan, settings } = run;
   const named = run.sparsity ?? predictor?.sparsity ?? null;
-  const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.nLayers) : named;
+  const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.layers.length) : named;
   if (sparsity === null) return null;
   const { slotsByLayer, kvPrecision, batchTokens } = plan;
   const shape = shapeOf(header, settings.mode === "dense" ? null : predictor);

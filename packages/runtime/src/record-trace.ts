@@ -1,5 +1,5 @@
 /** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
-import { InputError, isActive, leavesZeros, type OnProgress, UnsupportedError } from "@flashwick/core";
+import { InputError, isActive, isSparse, neuronGrid, type OnProgress, UnsupportedError } from "@flashwick/core";
 import { TraceEncoder } from "@flashwick/dram-cache/simulate";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
@@ -31,10 +31,12 @@ export async function recordTrace(
   sequences: readonly (readonly number[])[],
   { onProgress, signal }: RecordTraceOptions = {},
 ): Promise<RecordedTrace> {
-  const { nLayers, dFf, activation } = model.header.geometry;
+  const { geometry } = model.header;
+  const { nLayers, dFf } = neuronGrid(geometry);
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
   if (total === 0) throw new InputError("INPUT_INVALID", "a trace of no tokens; give a text of one window at least");
-  if (!leavesZeros(activation)) {
+  if (!isSparse(geometry)) {
+    const { activation } = geometry.layers[0]!.ffn;
     const message = `${activation} leaves no activation at zero: every token uses every neuron, and there is nothing to record`;
     throw new UnsupportedError("UNSUPPORTED_ACTIVATION", message);
   }

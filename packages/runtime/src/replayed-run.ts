@@ -44,19 +44,20 @@ export function replayUse(
   mergeGapBytes: number,
   { sets, promptTokens }: RecordedSets,
 ): NeuronUse[][] {
-  const { dFf } = header.geometry;
+  const { layers } = header.geometry;
   const { slotBytes, strideBytes } = header.weights;
   const limits = { maxReadBytes: MAX_READ_BYTES, maxGapBytes: mergeGapBytes, gapPtr: 0 };
   const places = { fileOffset: 0, strideBytes, slotBase: 0, slotBytes };
   const seeds = sets.slice(Math.max(0, promptTokens - SEED_TOKENS), promptTokens);
   const caches = slotsByLayer.map((slotCount, layer) => {
+    const { dFf } = layers[layer]!.ffn;
     const cache = createNeuronCache({ dFf, slotCount, policy: cachePolicy(policy, dFf) });
     const seed = seeds.map((set) => set[layer]!);
     prefilled(cache, dFf, seed);
     return cache;
   });
-  return sets.slice(promptTokens).map((layers) =>
-    layers.map((named, layer): NeuronUse => {
+  return sets.slice(promptTokens).map((namedByLayer) =>
+    namedByLayer.map((named, layer): NeuronUse => {
       const runs: FlashRun[] = [];
       let missing = 0;
       for (const wave of caches[layer]!.admit(named)) {

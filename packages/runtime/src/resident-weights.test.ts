@@ -15,7 +15,7 @@ async function placeAll(onRun: () => void = () => {}) {
   const arena = new Arena(bytes.byteLength);
   const loader = new ResidentLoader(file);
   loader.globals(arena, true);
-  for (let layer = 0; layer < file.header.geometry.nLayers; layer++) loader.layer(arena, layer);
+  for (let layer = 0; layer < file.header.geometry.layers.length; layer++) loader.layer(arena, layer);
   const inner = memoryReader(bytes);
   let readBytes = 0;
   const reader: FlashReader = {

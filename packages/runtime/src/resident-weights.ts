@@ -1,8 +1,16 @@
 /**
  * Loading the weights that stay in DRAM: straight from the file into arena memory, checksum verified, no parsing.
  */
-import { bytesPerElement, eventLoopTurn, FormatError, IntegrityError, type ModelGeometry } from "@flashwick/core";
-import type { ModelFile, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import {
+  bytesPerElement,
+  eventLoopTurn,
+  FormatError,
+  IntegrityError,
+  type LayerNorms,
+  type ModelGeometry,
+  type NormGeometry,
+} from "@flashwick/core";
+import { LAYER_NORM_NAMES, type ModelFile, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import { landAll } from "./landing.js";
@@ -13,21 +21,24 @@ export interface Linear {
   readonly bias: Ptr;
 }
 
-/** A layer norm: f32 vectors, or 0 where it has none. */
+/** A norm with its f32 vectors, or 0 where it has none. */
 export interface Norm {
+  readonly geometry: NormGeometry;
   readonly weight: Ptr;
   readonly bias: Ptr;
 }
 
 export interface LayerWeights {
-  readonly attnNorm: Norm;
+  readonly norms: { readonly [Place in keyof LayerNorms]: Norm | null };
   readonly query: Linear;
   readonly key: Linear;
   readonly value: Linear;
   readonly attnOutput: Linear;
-  /** Null where the FFN reads what attention's norm gives. */
-  readonly ffnNorm: Norm | null;
+  /** Null where they are turned as they are. */
+  readonly queryNorm: Norm | null;
+  readonly keyNorm: Norm | null;
   /** f32 `[dFf]`, or 0. */
+  readonly gateBias: Ptr;
   readonly upBias: Ptr;
   /** f32 `[dModel]`, or 0. */
   readonly downBias: Ptr;
@@ -41,6 +52,8 @@ export interface GlobalWeights {
   readonly projectOut: Matrix | null;
   readonly finalNorm: Norm | null;
   readonly head: Matrix;
+  /** f32 `[vocabSize]`, or 0. */
+  readonly headBias: Ptr;
 }
 
 const ALIGNMENT = 16;
@@ -65,8 +78,8 @@ function tensorBytes(tensor: ResidentTensor): number {
 
 /** Names of the tables of which a token needs one row only: they may stay on flash. */
 export function rowTableNames(geometry: ModelGeometry): string[] {
-  const names = geometry.positions === "learned" ? ["position_embd.weight"] : [];
-  return geometry.tiedHead ? names : [...names, "token_embd.weight"];
+  const names = geometry.embedding.positions ? ["position_embd.weight"] : [];
+  return geometry.head.tied ? names : [...names, "token_embd.weight"];
 }
 
 /** Bytes of the resident tensors: of each layer, of the globals, and of the tables that may stay on flash. */
@@ -80,7 +93,7 @@ export interface ResidentSizes {
 
 export function residentSizes(header: ModelHeader): ResidentSizes {
   const tables = new Set(rowTableNames(header.geometry));
-  const layerBytes = new Array<number>(header.geometry.nLayers).fill(0);
+  const layerBytes = new Array<number>(header.geometry.layers.length).fill(0);
   let globalBytes = 0;
   let rowTableBytes = 0;
   let rowBytes = 0;
@@ -124,13 +137,25 @@ export class ResidentLoader {
 
   layer(arena: Arena, layer: number): LayerWeights {
     const prefix = `blk.${layer}.`;
+    const { norms, attention } = this.#file.header.geometry.layers[layer]!;
+    const headNorm = attention.queryKeyNorm?.norm ?? null;
+    const norm = (place: keyof LayerNorms) => this.#norm(arena, norms[place], prefix + LAYER_NORM_NAMES[place]);
     return {
-      attnNorm: this.#norm(arena, `${prefix}attn_norm`),
+      norms: {
+        beforeAttention: norm("beforeAttention"),
+        afterAttention: norm("afterAttention"),
+        attentionSum: norm("attentionSum"),
+        beforeFfn: norm("beforeFfn"),
+        afterFfn: norm("afterFfn"),
+        ffnSum: norm("ffnSum"),
+      },
       query: this.#linear(arena, `${prefix}attn_q`),
       key: this.#linear(arena, `${prefix}attn_k`),
       value: this.#linear(arena, `${prefix}attn_v`),
       attnOutput: this.#linear(arena, `${prefix}attn_output`),
-      ffnNorm: this.#file.header.geometry.ffnNorm ? this.#norm(arena, `${prefix}ffn_norm`) : null,
+      queryNorm: this.#norm(arena, headNorm, `${prefix}attn_q_norm`),
+      keyNorm: this.#norm(arena, headNorm, `${prefix}attn_k_norm`),
+      gateBias: this.#vector(arena, `${prefix}ffn_gate.bias`),
       upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
       downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
     };
@@ -142,14 +167,15 @@ export class ResidentLoader {
     const byRow = rowTableNames(geometry);
     const table = (name: string) => (byRow.includes(name) && !rowTables ? null : this.#optionalMatrix(arena, name));
     const embeddings = table("token_embd.weight");
-    const head = geometry.tiedHead ? embeddings : this.#matrix(arena, "output.weight");
+    const head = geometry.head.tied ? embeddings : this.#matrix(arena, "output.weight");
     return {
       embeddings,
       head: head!,
+      headBias: this.#vector(arena, "output.bias"),
       positions: table("position_embd.weight"),
       projectIn: this.#optionalMatrix(arena, "project_in.weight"),
       projectOut: this.#optionalMatrix(arena, "project_out.weight"),
-      finalNorm: geometry.finalNorm ? this.#norm(arena, "output_norm") : null,
+      finalNorm: this.#norm(arena, geometry.finalNorm, "output_norm"),
     };
   }
 
@@ -229,8 +255,9 @@ export class ResidentLoader {
     return { weight: this.#matrix(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
   }
 
-  #norm(arena: Arena, name: string): Norm {
-    return { weight: this.#vector(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
+  #norm(arena: Arena, geometry: NormGeometry | null, name: string): Norm | null {
+    if (!geometry) return null;
+    return { geometry, weight: this.#vector(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
   }
 
   #vector(arena: Arena, name: string): Ptr {

@@ -1,36 +1,16 @@
-import { type ModelGeometry, type PhaseMs, type RunStats, totalDramBytes } from "@flashwick/core";
+import { type PhaseMs, type RunStats, totalDramBytes } from "@flashwick/core";
 import { planHeader } from "@flashwick/flash-format";
+import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { countDecoded, runLimit, tokenDramBytes } from "./run-limit.js";
 import { summarizeRun } from "./run-summary.js";
 
-const geometry: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 2,
-  dModel: 64,
-  dFf: 256,
-  nHeads: 4,
-  nKvHeads: 4,
-  headDim: 16,
-  vocabSize: 100,
-  contextLength: 512,
-  embeddingDim: 64,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
+const config = {
+  ...{ model_type: "opt", num_hidden_layers: 2, hidden_size: 64, ffn_dim: 256, num_attention_heads: 4 },
+  ...{ vocab_size: 100, max_position_embeddings: 512 },
 };
+const { geometry } = parseCheckpointConfig(JSON.stringify(config), "config.json");
 const header = planHeader(geometry, { dtype: "f16", layout: "bundled" });
 
 const NO_PHASES: PhaseMs = { predict: 0, cache: 0, check: 0, readWait: 0, attention: 0, ffn: 0, head: 0, other: 0 };

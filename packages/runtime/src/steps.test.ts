@@ -1,6 +1,7 @@
 /**
  * One step for everything: any split of tokens into steps, any mix of sequences, any budget and policy give the bits of the engine that ran one
- * token of one sequence, or a batch of one, before this one: fixtures/logit-bits.json has SHA-256 digests of its logits (commit e2b39d5).
+ * token of one sequence, or a batch of one, before this one: fixtures/logit-bits.json has SHA-256 digests of its logits (commit e2b39d5; of
+ * Falcon with rotary positions anew since their tables are computed in float64).
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

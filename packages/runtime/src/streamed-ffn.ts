@@ -123,7 +123,9 @@ export class StreamedFfn implements StreamedLayer {
     const { cache, all, reader, kernels } = this.#slots.parts;
     if (refill && !this.#fillsInPlace && chunk.first === 0) cache.clear();
     const range = all.subarray(chunk.first, chunk.first + chunk.count);
-    const area = this.#fillsInPlace ? { ptr: this.#slots.slotPtr(chunk.first), bias: 0 } : this.#stage.nextArea();
+    const area = this.#fillsInPlace
+      ? { ptr: this.#slots.slotPtr(chunk.first), upBias: 0, gateBias: 0 }
+      : this.#stage.nextArea();
     // A device has the chunk's neurons side by side: what it would save is less than what gathering them takes.
     const isWhole = refill || this.#fillsInPlace || kernels.mirrored;
     const neurons = isWhole ? range : this.#toRead(range);
@@ -229,16 +231,16 @@ export class StreamedFfn implements StreamedLayer {
       }
     }
     for (let i = 0; i < read.length; i++) list[resident + i] = i;
-    if (area.bias !== 0) this.#slots.gatherBiases(area.bias, read);
+    const staged = this.#slots.stagedMatrix(area, read);
     this.#up(x, this.#slots.matrix, count, nTokens, meter, 0, resident);
-    this.#up(x, { ...this.#slots.matrix, base: area.ptr, bias: area.bias }, count, nTokens, meter, resident, count);
+    this.#up(x, staged, count, nTokens, meter, resident, count);
     for (let t = 0; t < nTokens; t++) {
       const act = kernels.arena.f32(workspace.act + 4 * t * paddedLength(count), count);
       for (let i = 0; i < count; i++) this.#reordered[i] = act[places[i]!]!;
       act.set(this.#reordered.subarray(0, count));
     }
-    const staged = (area.ptr - slotBase) / weights.slotBytes;
-    for (let i = resident; i < count; i++) list[i] = staged + i - resident;
+    const firstStaged = (area.ptr - slotBase) / weights.slotBytes;
+    for (let i = resident; i < count; i++) list[i] = firstStaged + i - resident;
     const ordered = places.map((place) => list[place]!);
     list.set(ordered);
   }

@@ -1,6 +1,6 @@
 /** Seeing every activation of a step beside what each token uses: for evaluation, traces and statistics. */
 
-import { paddedLength } from "@flashwick/core";
+import { neuronGrid, paddedLength } from "@flashwick/core";
 import type { Engine } from "./engine.js";
 import type { ForwardObserver } from "./forward-observer.js";
 
@@ -19,7 +19,7 @@ export type OnStretch = (
 
 /** An observer that hands out stretches in ascending order, layer after layer. Layers are streamed for it. */
 export function stretchObserver(engine: Engine, onStretch: OnStretch): ForwardObserver {
-  const { dFf } = engine.parts.file.header.geometry;
+  const { dFf } = neuronGrid(engine.parts.file.header.geometry);
   let named: Uint8Array | null = null;
   return {
     activations(layer, first, count, ptr, nTokens, kernels, sets) {

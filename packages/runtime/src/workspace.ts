@@ -3,8 +3,9 @@
  *
  * Invariant: `workspaceBytes` is exactly what `allocateWorkspace` takes, so the memory plan is what is allocated.
  */
-import { type ModelGeometry, paddedLength } from "@flashwick/core";
+import { isGated, kvWidth, type ModelGeometry, paddedLength, queryWidth, widestFfn } from "@flashwick/core";
 import type { Arena, Ptr, ScratchSizes } from "@flashwick/kernels";
+import { planRotaryTables } from "./position-tables.js";
 
 /** What the sizes depend on. */
 export interface WorkspaceShape {
@@ -35,7 +36,7 @@ export interface Workspace {
   readonly mixed: Ptr;
   /** Output of a block before it is added `[batch, dModel]`. */
   readonly blockOut: Ptr;
-  /** Embedding before project_in, or hidden after project_out `[batch, embeddingDim]`. */
+  /** Embedding before project_in, or hidden after project_out `[batch, embedding.dim]`. */
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
@@ -46,7 +47,7 @@ export interface Workspace {
   readonly named: Ptr;
   readonly slots: Ptr;
   readonly logits: Ptr;
-  /** Rotary positions: cosines and sines `[contextTokens, headDim / 2]`. */
+  /** Rotary positions: cosines and sines `[contextTokens, dims / 2]` of each rotation, as `planRotaryTables` lays them out. */
   readonly rotaryCos: Ptr;
   readonly rotarySin: Ptr;
   /** ALiBi: `[nHeads]`. */
@@ -65,35 +66,51 @@ export function logitsBatch(batchTokens: number): number {
 function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof Workspace, number> {
   const { geometry: g, batchTokens: batch } = shape;
   const vectors = (n: number, count = batch) => 4 * count * paddedLength(n);
-  const rotaryBytes = g.positions === "rotary" ? 2 * shape.contextTokens * g.headDim : 0;
-  const widest = Math.max(g.dModel, g.embeddingDim, g.nHeads * g.headDim, shape.maxRank);
+  const attentions = [...new Set(g.layers)].map(({ attention }) => attention);
+  const dQuery = Math.max(...attentions.map(queryWidth));
+  const dKv = Math.max(...attentions.map(kvWidth));
+  const dFf = widestFfn(g);
+  const rotaryBytes = planRotaryTables(g, shape.contextTokens).sizeBytes;
+  const alibiHeads = Math.max(...attentions.map(({ alibi, nHeads }) => (alibi ? nHeads : 0)));
+  const widest = Math.max(g.dModel, g.embedding.dim, dQuery, shape.maxRank);
   return {
     hidden: vectors(g.dModel),
     normed: vectors(g.dModel),
     ffnInput: hasOwnFfnInput(g) ? vectors(g.dModel) : 0,
-    query: vectors(g.nHeads * g.headDim),
-    key: vectors(g.nKvHeads * g.headDim),
-    value: vectors(g.nKvHeads * g.headDim),
-    mixed: vectors(Math.max(g.dModel, g.nHeads * g.headDim)),
+    query: vectors(dQuery),
+    key: vectors(dKv),
+    value: vectors(dKv),
+    mixed: vectors(Math.max(g.dModel, dQuery)),
     blockOut: vectors(g.dModel),
-    embedding: g.embeddingDim === g.dModel ? 0 : vectors(g.embeddingDim),
-    act: vectors(g.dFf),
+    embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
+    act: vectors(dFf),
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
-    predictorScores: shape.maxRank === 0 ? 0 : vectors(g.dFf, 1),
-    named: vectors(g.dFf, 1),
-    slots: vectors(g.dFf, 1),
+    predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
+    named: vectors(dFf, 1),
+    slots: vectors(dFf, 1),
     rotaryCos: rotaryBytes,
     rotarySin: rotaryBytes,
-    alibiSlopes: g.positions === "alibi" ? 4 * g.nHeads : 0,
+    alibiSlopes: 4 * alibiHeads,
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
-    scratch: Math.max(kernels.scratchBytes(widest, batch), kernels.attentionScratchBytes(shape.contextTokens)),
+    scratch: Math.max(ffnScratchBytes(g, widest, batch, kernels), kernels.attentionScratchBytes(shape.contextTokens)),
   };
 }
 
-/** Attention and FFN read two norms of one input, so neither can take the other's place. */
-function hasOwnFfnInput({ parallelBlock, ffnNorm }: ModelGeometry): boolean {
-  return parallelBlock && ffnNorm;
+function ffnScratchBytes(g: ModelGeometry, widest: number, batch: number, kernels: ScratchSizes): number {
+  return isGated(g) ? kernels.gatedScratchBytes(widest, batch) : kernels.scratchBytes(widest, batch);
+}
+
+/** Attention and FFN read two norms of one input, so neither can take the other's place. All layers have one form. */
+function hasOwnFfnInput({ layers }: ModelGeometry): boolean {
+  const { parallel, norms } = layers[0]!;
+  return parallel && norms.beforeFfn !== null;
+}
+
+/** Whether what the FFN reads was normed: by its own norm, or in a parallel block by attention's. */
+function isFfnInputNormed({ layers }: ModelGeometry): boolean {
+  const { parallel, norms } = layers[0]!;
+  return (norms.beforeFfn ?? (parallel ? norms.beforeAttention : null)) !== null;
 }
 
 const align = (bytes: number) => (bytes + 15) & ~15;
@@ -108,5 +125,5 @@ export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: 
   const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
   const { geometry } = shape;
   if (hasOwnFfnInput(geometry)) return workspace;
-  return { ...workspace, ffnInput: geometry.normBefore ? workspace.normed : workspace.hidden };
+  return { ...workspace, ffnInput: isFfnInputNormed(geometry) ? workspace.normed : workspace.hidden };
 }

@@ -213,13 +213,13 @@ const commands = {
   },
   async inspectUrl({ url }: { url: string }) {
     const { header } = await openModelFile(await httpSource(url));
-    return { nLayers: header.geometry.nLayers, fingerprint: header.fingerprint };
+    return { nLayers: header.geometry.layers.length, fingerprint: header.fingerprint };
   },
   async inspect({ name }: { name: string }) {
     const source = await (await ModelStore.open()).openSource(name);
     const { header } = await openModelFile(source);
     await source.close();
-    return { nLayers: header.geometry.nLayers, fingerprint: header.fingerprint };
+    return { nLayers: header.geometry.layers.length, fingerprint: header.fingerprint };
   },
 };
 

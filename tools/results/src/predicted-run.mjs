@@ -24,7 +24,7 @@ export async function recordText(file, textPath, first, count) {
   const model = await openModel(file, { mode: "predicted" });
   try {
     const tokens = textTokens(model, textPath, first, count);
-    const byLayer = Array.from({ length: model.header.geometry.nLayers }, () => []);
+    const byLayer = Array.from({ length: model.header.geometry.layers.length }, () => []);
     const onNamed = (layer, named) => byLayer[layer].push(named);
     const statistics = await measureSparsity(model, [tokens], { source: "a recording of the text", onNamed });
     return { tokens, statistics, sets: tokens.map((_, t) => byLayer.map((sets) => sets[t])) };

@@ -1,33 +1,11 @@
-import type { ModelGeometry } from "@flashwick/core";
+import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { describe, expect, it } from "vitest";
 import { evenPowersOfTwo, nearestPowerOfTwo, PRESETS, planScale, spreadLayers } from "./geometry-scale.js";
 
-const source: ModelGeometry = {
-  architecture: "opt",
-  nLayers: 8,
-  dModel: 256,
-  dFf: 1024,
-  nHeads: 4,
-  nKvHeads: 4,
-  headDim: 64,
-  vocabSize: 4096,
-  contextLength: 1024,
-  embeddingDim: 256,
-  activation: "relu",
-  normBefore: true,
-  finalNorm: true,
-  normAffine: true,
-  normEpsilon: 1e-5,
-  biases: true,
-  tiedHead: true,
-  positions: "learned",
-  ropeTheta: null,
-  parallelBlock: false,
-  ffnNorm: true,
-  positionOffset: 2,
-  bosTokenId: 2,
-  eosTokenId: 2,
-};
+const geometryOf = (config: object) => parseCheckpointConfig(JSON.stringify(config), "config.json").geometry;
+const sizes = { num_hidden_layers: 8, hidden_size: 256, num_attention_heads: 4, vocab_size: 4096 };
+const opt = { ...sizes, model_type: "opt", ffn_dim: 1024, max_position_embeddings: 1024 };
+const source = geometryOf(opt);
 const size = { dModel: 512, dFf: 2048, nLayers: 16, nHeads: 8 };
 
 describe("planScale", () => {
@@ -36,7 +14,8 @@ describe("planScale", () => {
       widthCopies: 8,
       headWidthCopies: 1,
       neuronCopies: 8,
-      target: { headDim: 64, nKvHeads: 32, embeddingDim: 2048, vocabSize: 4096 },
+      target: { headDim: 64, nKvHeads: 32 },
+      targetGeometry: { embedding: { dim: 2048 }, vocabSize: 4096, dModel: 2048 },
     });
     expect(planScale(source, PRESETS.get("6.7b")!.size)).toMatchObject({
       widthCopies: 16,
@@ -61,11 +40,7 @@ describe("planScale", () => {
   });
 
   it("plans a Falcon: one head of keys and values, both parts of a block in one layer, heads no wider", () => {
-    const falcon: ModelGeometry = {
-      ...source,
-      ...{ architecture: "falcon", nKvHeads: 1, biases: false, positions: "rotary", ropeTheta: 10000 },
-      ...{ parallelBlock: true, ffnNorm: false, positionOffset: 0 },
-    };
+    const falcon = geometryOf({ ...sizes, model_type: "falcon", activation: "relu" });
     const plan = planScale(falcon, PRESETS.get("falcon-7b")!.size);
     expect(plan).toMatchObject({
       widthCopies: 18,
@@ -88,7 +63,7 @@ describe("planScale", () => {
   });
 
   it("refuses a checkpoint of another form", () => {
-    expect(() => planScale({ ...source, normBefore: false }, size)).toThrow(
+    expect(() => planScale(geometryOf({ ...opt, do_layer_norm_before: false }), size)).toThrow(
       expect.objectContaining({ code: "UNSUPPORTED_FEATURE" }),
     );
   });

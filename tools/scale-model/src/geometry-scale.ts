@@ -5,7 +5,7 @@
  * least one target layer, and of the target layers of one source layer exactly the first attends and the last has an FFN (in parallel
  * blocks the last does both, since both read the same input, which nothing before has changed); the others do the same work and add nothing.
  */
-import { InputError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import { equalLayers, InputError, kvWidth, type ModelGeometry, neuronGrid, UnsupportedError } from "@flashwick/core";
 
 /** What is chosen of the target; all else is the source's. */
 export interface TargetSize {
@@ -40,9 +40,20 @@ export interface SubLayer {
   readonly hasFfn: boolean;
 }
 
+/** Sizes of a model whose layers are all alike. */
+export interface ModelSizes extends TargetSize {
+  readonly nKvHeads: number;
+  readonly headDim: number;
+}
+
 export interface GeometryScale {
-  readonly source: ModelGeometry;
-  readonly target: ModelGeometry;
+  readonly sourceGeometry: ModelGeometry;
+  readonly targetGeometry: ModelGeometry;
+  /** Of both. */
+  readonly source: ModelSizes;
+  readonly target: ModelSizes;
+  /** Of the blocks of both. */
+  readonly parallel: boolean;
   /** Copies of the residual stream. */
   readonly widthCopies: number;
   /** Copies of each head's dimensions inside one target head. */
@@ -60,15 +71,17 @@ export interface GeometryScale {
  *   a Falcon of the 7B's form.
  *   {InputError} `INPUT_INVALID` for a size that is not made of whole copies.
  */
-export function planScale(source: ModelGeometry, size: TargetSize): GeometryScale {
-  checkSource(source);
+export function planScale(sourceGeometry: ModelGeometry, size: TargetSize): GeometryScale {
+  checkSource(sourceGeometry);
   checkPositive(size);
+  const source = sizesOf(sourceGeometry);
+  const layer = sourceGeometry.layers[0]!;
   const widthCopies = copies("d-model", size.dModel, source.dModel);
   const neuronCopies = copies("d-ff", size.dFf, source.dFf);
   copies("heads", size.nHeads, source.nHeads);
   const headDim = size.dModel / size.nHeads;
   const headWidthCopies = copies("d-model / heads", headDim, source.headDim);
-  if (source.positions === "rotary" && headWidthCopies !== 1) {
+  if (layer.attention.rotary && headWidthCopies !== 1) {
     throw invalid(
       "d-model / heads",
       `${source.headDim}, the source's: the dimensions of a head are rotated in pairs`,
@@ -86,9 +99,36 @@ export function planScale(source: ModelGeometry, size: TargetSize): GeometryScal
     );
   }
   const nKvHeads = source.nKvHeads === source.nHeads ? size.nHeads : source.nKvHeads;
-  const target = { ...source, ...size, embeddingDim: size.dModel, nKvHeads, headDim };
-  const layers = spreadLayers(source.nLayers, size.nLayers, source.parallelBlock);
-  return { source, target, widthCopies, headWidthCopies, neuronCopies, layers };
+  const { parallel } = layer;
+  const targetGeometry = scaledGeometry(sourceGeometry, { ...size, nKvHeads, headDim });
+  const target = sizesOf(targetGeometry);
+  const layers = spreadLayers(source.nLayers, size.nLayers, parallel);
+  return {
+    ...{ sourceGeometry, targetGeometry, source, target, parallel },
+    ...{ widthCopies, headWidthCopies, neuronCopies, layers },
+  };
+}
+
+function sizesOf(geometry: ModelGeometry): ModelSizes {
+  const { nHeads, nKvHeads, headDim } = geometry.layers[0]!.attention;
+  return { ...neuronGrid(geometry), nHeads, nKvHeads, headDim };
+}
+
+function scaledGeometry(source: ModelGeometry, size: ModelSizes): ModelGeometry {
+  const { dModel, dFf, nLayers, nHeads, nKvHeads, headDim } = size;
+  const { attention, ffn, ...layer } = source.layers[0]!;
+  const { rotary } = attention;
+  const scaled = {
+    ...attention,
+    ...{ nHeads, nKvHeads, headDim, scale: 1 / Math.sqrt(headDim) },
+    rotary: rotary && { ...rotary, dims: headDim },
+  };
+  return {
+    ...source,
+    dModel,
+    embedding: { ...source.embedding, dim: dModel },
+    layers: equalLayers(nLayers, { ...layer, attention: scaled, ffn: { ...ffn, dFf } }),
+  };
 }
 
 /** Source layers in order, each for as many target layers as the next: the first ones for one more if it does not divide. */
@@ -103,8 +143,8 @@ export function spreadLayers(sourceLayers: number, targetLayers: number, paralle
 }
 
 /** Weights of attention and FFN in all layers. */
-export function layerWeights({ nLayers, dModel, dFf, nKvHeads, headDim }: ModelGeometry): number {
-  return nLayers * 2 * dModel * (dModel + nKvHeads * headDim + dFf);
+export function layerWeights({ layers, dModel }: Pick<ModelGeometry, "layers" | "dModel">): number {
+  return layers.reduce((sum, { attention, ffn }) => sum + 2 * dModel * (dModel + kvWidth(attention) + ffn.dFf), 0);
 }
 
 /** Nearest power of two: what may be taken out of a weight and put into another without rounding. */
@@ -132,18 +172,21 @@ export function evenPowersOfTwo(count: number): Float32Array {
   return Float32Array.from({ length: count }, (_, i) => (i < others ? other : 1));
 }
 
-function checkSource(source: ModelGeometry): void {
-  const { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel } = source;
-  const { parallelBlock, ffnNorm, positions, nKvHeads } = source;
-  const isPlain = normBefore && finalNorm && normAffine && tiedHead && embeddingDim === dModel;
-  const isFalcon = parallelBlock && !ffnNorm && !biases && positions === "rotary" && nKvHeads === 1;
-  const isKnown = architecture === "opt" ? biases : isFalcon;
-  if (isPlain && isKnown && source.activation === "relu") return;
+function checkSource({ architecture, dModel, embedding, layers, finalNorm, head }: ModelGeometry): void {
+  const [layer] = new Set(layers);
+  const { attention, ffn, norms, parallel } = layer!;
+  const before = norms.beforeAttention;
+  const isAffine = before?.weight === true && before.bias;
+  const isPlain = isAffine && finalNorm !== null && head.tied && embedding.dim === dModel && new Set(layers).size === 1;
+  const isFalcon =
+    parallel && !norms.beforeFfn && !ffn.biases.up && attention.rotary !== null && attention.nKvHeads === 1;
+  const isKnown = architecture === "opt" ? ffn.biases.up : architecture === "falcon" && isFalcon;
+  if (isPlain && isKnown && ffn.activation === "relu") return;
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     "scaling expects an OPT checkpoint with ReLU, norms before attention and FFN and at the end, biases, and a tied head of full width, or " +
       "a Falcon of the 7B's form with ReLU and a tied head; found another form",
-    { details: { architecture, normBefore, finalNorm, normAffine, biases, tiedHead, embeddingDim, dModel, positions } },
+    { details: { architecture, layer, finalNorm, head, embedding, dModel } },
   );
 }
 

@@ -24,10 +24,11 @@ export interface ScaledForm {
 }
 
 /** What the writer of the scaled model is to be made for. */
-export function scaledSpec(source: SourceModel, { target }: GeometryScale, { dtype, layout }: ScaledForm): ModelSpec {
+export function scaledSpec(source: SourceModel, scale: GeometryScale, { dtype, layout }: ScaledForm): ModelSpec {
   const { tokenizerJson, tokenizerKind, metadata } = source.header;
+  const { target, targetGeometry: geometry } = scale;
   const name = `${metadata.get("general.name")} scaled to ${target.nLayers} layers of ${target.dModel}`;
-  return { geometry: target, dtype, layout, strideBytes: "auto", tokenizerJson, tokenizerKind, name };
+  return { geometry, dtype, layout, strideBytes: "auto", tokenizerJson, tokenizerKind, name };
 }
 
 /**
@@ -99,7 +100,7 @@ async function writeNeurons(
     const downRows = new Float32Array(upRows.length);
     expandRows(small.up, dModel, up, first, upRows);
     expandRows(small.down, dModel, down, first, downRows);
-    await writer.writeNeurons(layer, first, upRows, downRows);
+    await writer.writeNeurons(layer, first, { up: upRows, down: downRows });
   }
   await writer.complete(`blk.${layer}.ffn`, sourceChecksum(small.down, down, sourceChecksum(small.up, up)));
 }

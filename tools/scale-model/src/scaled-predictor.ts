@@ -23,9 +23,12 @@ import { neuronOrder } from "./neuron-order.js";
 const PAPER_SHARE = 0.0244;
 
 /** The rank factor that makes a predictor as large a part of the model as the paper's; at least 1. */
-export function paperRankFactor({ target, layers }: GeometryScale, predictor: Predictor): number {
+export function paperRankFactor({ target, targetGeometry, layers }: GeometryScale, predictor: Predictor): number {
   const rankSum = layers.reduce((sum, { sourceLayer }) => sum + predictor.layers[sourceLayer]!.rank, 0);
-  return Math.max(1, Math.round((PAPER_SHARE * layerWeights(target)) / (rankSum * (target.dModel + target.dFf))));
+  return Math.max(
+    1,
+    Math.round((PAPER_SHARE * layerWeights(targetGeometry)) / (rankSum * (target.dModel + target.dFf))),
+  );
 }
 
 /**
@@ -42,9 +45,9 @@ export function scalePredictor(
   rankFactor: number,
   seed: number,
 ): Predictor {
-  const { source, target, widthCopies, neuronCopies } = scale;
+  const { source, target, parallel, widthCopies, neuronCopies } = scale;
   const columns = tiled(source.dModel, widthCopies);
-  const inputFactor = source.parallelBlock ? nearestPowerOfTwo(widthCopies) : neuronCopies;
+  const inputFactor = parallel ? nearestPowerOfTwo(widthCopies) : neuronCopies;
   // Layers made of one source layer share W1; the order of neurons is each one's own.
   const firstMatrices = predictor.layers.map(({ w1, rank }) =>
     expandMatrix(w1, tiled(rank, rankFactor), columns, inputFactor),

@@ -1,5 +1,5 @@
 /** The checkpoint to be scaled, in memory as f32: small enough for that, since it is what scaling starts from. */
-import { memorySource } from "@flashwick/core";
+import { memorySource, neuronGrid, recordPart } from "@flashwick/core";
 import {
   createModelWriter,
   type ModelFile,
@@ -50,8 +50,8 @@ export async function openSourceModel(checkpointDir: string): Promise<SourceMode
 }
 
 async function readNeurons({ header, source }: ModelFile, layer: number): Promise<SourceNeurons> {
-  const { dFf, dModel } = header.geometry;
-  const { strideBytes, downOffsetBytes } = header.weights;
+  const { dFf, dModel } = neuronGrid(header.geometry);
+  const { strideBytes } = header.weights;
   const records = new Float32Array((dFf * strideBytes) / 4);
   await source.read(new Uint8Array(records.buffer), header.records[layer]!.offset);
   const rowsAt = (offsetBytes: number) => {
@@ -62,5 +62,6 @@ async function readNeurons({ header, source }: ModelFile, layer: number): Promis
     }
     return rows;
   };
-  return { up: rowsAt(0), down: rowsAt(downOffsetBytes) };
+  const offsetOf = (role: "up" | "down") => recordPart(header.weights, role).offsetBytes;
+  return { up: rowsAt(offsetOf("up")), down: rowsAt(offsetOf("down")) };
 }

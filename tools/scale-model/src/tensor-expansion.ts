@@ -67,7 +67,7 @@ export function planNeurons(
   // They add up to the power of two nearest to f, and the norm takes out the one nearest to m.
   const rest = nearestPowerOfTwo(scale.widthCopies) / nearestPowerOfTwo(scale.neuronCopies);
   const shared = weighted(neurons, (i) => rest * shares[Math.floor(order[i]! / dFf)]!);
-  const up = scale.source.parallelBlock ? matrixOf(shared, width) : plain;
+  const up = scale.parallel ? matrixOf(shared, width) : plain;
   if (scale.layers[layer]!.hasFfn) return { up, down: plain };
   const signs = cancellingFactors(scale.neuronCopies);
   return {
@@ -81,12 +81,12 @@ export function planNeurons(
 }
 
 function modelTensor(role: TensorRole, scale: GeometryScale): Expansion {
-  const { vocabSize, contextLength, positionOffset } = scale.source;
+  const { vocabSize, contextLength, embedding } = scale.sourceGeometry;
   switch (role) {
     case "token_embd.weight":
       return matrixOf(tiled(vocabSize, 1), widthOf(scale));
     case "position_embd.weight":
-      return matrixOf(tiled(contextLength + positionOffset, 1), widthOf(scale));
+      return matrixOf(tiled(contextLength + (embedding.positions?.offset ?? 0), 1), widthOf(scale));
     case "output_norm.weight":
     case "output_norm.bias":
       return vectorOf(widthOf(scale, 1 / scale.widthCopies));
@@ -122,7 +122,7 @@ function layerTensor(
     case "attn_output.weight":
       return matrixOf(
         widthOf(scale),
-        attentionOutput(scale, layer, (copy) => (scale.source.parallelBlock ? evenPowersOfTwo(m)[copy]! : p / m)),
+        attentionOutput(scale, layer, (copy) => (scale.parallel ? evenPowersOfTwo(m)[copy]! : p / m)),
       );
     case "attn_output.bias":
       return vectorOf(widthOf(scale, scale.layers[layer]!.attends ? 1 : 0));

@@ -1,5 +1,12 @@
 /** Runs one rung of the ladder and takes its measure. */
-import type { DramAccount, OnProgress, PredictedRun, RunLimit, TokenStats } from "@flashwick/core";
+import {
+  type DramAccount,
+  neuronCount,
+  type OnProgress,
+  type PredictedRun,
+  type RunLimit,
+  type TokenStats,
+} from "@flashwick/core";
 import type { DeviceProfile } from "@flashwick/cost-model";
 import { createSampler, Model, type Sequence, summarizeRun } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
@@ -114,7 +121,7 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
           p99Ms: run.tokenMs.p99,
           firstTokenMs: run.timeToFirstTokenMs,
           hitShare: run.cacheHits / Math.max(1, run.cacheHits + run.cacheMisses),
-          namedShare: run.neuronsNamedPerToken / (geometry.nLayers * geometry.dFf),
+          namedShare: run.neuronsNamedPerToken / neuronCount(geometry),
           ioMode: run.ioMode,
           readers: run.readers,
           threads: run.threads,

@@ -5,7 +5,7 @@
  * Names of tensors and keys: llama.cpp, src/llama-arch.cpp, LLM_ARCH_FALCON.
  */
 import { open, rename, rm } from "node:fs/promises";
-import { assert, MiB, type OnProgress, Random, UnsupportedError } from "@flashwick/core";
+import { assert, MiB, neuronGrid, type OnProgress, Random, UnsupportedError } from "@flashwick/core";
 import { encodeGgufHeader, type GgufTensor, type GgufValue, type ModelHeader } from "@flashwick/flash-format";
 
 const ALIGNMENT = 32;
@@ -56,7 +56,9 @@ export async function writePeerFile(
 }
 
 function planTensors({ geometry }: ModelHeader): PeerTensor[] {
-  const { architecture, nLayers, dModel, dFf, nHeads, nKvHeads, vocabSize } = geometry;
+  const { architecture, dModel, vocabSize } = geometry;
+  const { nLayers, dFf } = neuronGrid(geometry);
+  const { nKvHeads, headDim } = geometry.layers[0]!.attention;
   if (architecture !== "falcon" || nKvHeads !== 1) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",
@@ -75,7 +77,6 @@ function planTensors({ geometry }: ModelHeader): PeerTensor[] {
     add(`${name}.bias`, "F32", "zeros", dModel);
   };
   const matrix = (name: string, cols: number, rows: number) => add(`${name}.weight`, "F16", "noise", cols, rows);
-  const headDim = dModel / nHeads;
   matrix("token_embd", dModel, vocabSize);
   for (let layer = 0; layer < nLayers; layer++) {
     norm(`blk.${layer}.attn_norm`);
@@ -91,7 +92,9 @@ function planTensors({ geometry }: ModelHeader): PeerTensor[] {
 
 function metadataOf({ geometry, tokenizerJson }: ModelHeader): Map<string, GgufValue> {
   assert(tokenizerJson !== null, "the file has a tokenizer");
-  const { nLayers, dModel, dFf, nHeads, nKvHeads, contextLength, vocabSize, eosTokenId } = geometry;
+  const { contextLength, vocabSize, eosTokenId } = geometry;
+  const { nLayers, dModel, dFf } = neuronGrid(geometry);
+  const { nHeads, nKvHeads } = geometry.layers[0]!.attention;
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const text = (value: string): GgufValue => ({ type: "string", value });
   const { tokens, merges } = readVocabulary(tokenizerJson, vocabSize);

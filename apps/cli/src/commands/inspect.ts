@@ -1,5 +1,5 @@
 /** `flashwick inspect`: what a model or predictor file says about itself. */
-import { formatBytes } from "@flashwick/core";
+import { formatBytes, widestFfn } from "@flashwick/core";
 import {
   type ModelHeader,
   openModelFile,
@@ -49,11 +49,19 @@ function inspect({ terminal }: Invocation, path: string, flags: CommonFlags): Pr
 /** Everything but the tokenizer's text, which is as long as a book. */
 function modelDocument(file: string, header: ModelHeader) {
   const { tensors, ...sizes } = summariseModelFile(header);
+  const { geometry } = header;
+  const { attention, ffn } = geometry.layers[0]!;
+  const { nHeads, nKvHeads, headDim } = attention;
   return {
     kind: "model",
     file,
     fingerprint: header.fingerprint,
-    geometry: header.geometry,
+    geometry: {
+      nLayers: geometry.layers.length,
+      dFf: widestFfn(geometry),
+      ...{ nHeads, nKvHeads, headDim, activation: ffn.activation },
+      ...geometry,
+    },
     weights: header.weights,
     tokenizer: header.tokenizerKind,
     dataOffset: header.dataOffset,
@@ -71,13 +79,17 @@ function predictorDocument(file: string, { modelFingerprint, metadata, ...header
 function modelText(file: string, header: ModelHeader): string {
   const { geometry: g, weights: w, fingerprint, tokenizerKind } = header;
   const sizes = summariseModelFile(header);
+  const { attention, ffn } = g.layers[0]!;
   const share = (bytes: number) => `${formatBytes(bytes)}  (${percent(bytes / sizes.fileBytes)})`;
   const facts = table([
     ["file", file],
-    ["model", `${g.architecture}, ${g.nLayers} layers, d_model ${g.dModel}, d_ff ${g.dFf}, ${g.activation}`],
+    [
+      "model",
+      `${g.architecture}, ${g.layers.length} layers, d_model ${g.dModel}, d_ff ${widestFfn(g)}, ${ffn.activation}`,
+    ],
     [
       "attention",
-      `${g.nHeads} heads of ${g.headDim}, ${g.nKvHeads} for keys and values, context ${g.contextLength} tokens`,
+      `${attention.nHeads} heads of ${attention.headDim}, ${attention.nKvHeads} for keys and values, context ${g.contextLength} tokens`,
     ],
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
@@ -96,9 +108,9 @@ function modelText(file: string, header: ModelHeader): string {
     ...header.records.map(({ layer, offset }) => [
       `blk.${layer} records`,
       w.dtype,
-      `${g.dFf} neurons`,
+      `${g.layers[layer]!.ffn.dFf} neurons`,
       offset,
-      g.dFf * w.slotBytes,
+      g.layers[layer]!.ffn.dFf * w.slotBytes,
     ]),
   ]);
   return `${facts}\n\n${tensors}`;

@@ -1,5 +1,5 @@
 /** `flashwick trace record`: a text's neurons, token after token, as a file. */
-import { formatBytes, InputError } from "@flashwick/core";
+import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
 import { cutWindows, recordTrace } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
@@ -74,7 +74,8 @@ async function record(path: string, flags: RecordFlags, report: Report): Promise
     signal,
   });
   try {
-    const { nLayers, dFf, bosTokenId } = model.header.geometry;
+    const { bosTokenId } = model.header.geometry;
+    const { nLayers, dFf } = neuronGrid(model.header.geometry);
     const all = cutWindows(model.tokenizer.encode(text, false), flags.windowTokens, bosTokenId);
     const windows = all.slice(0, Math.floor(flags.tokens / flags.windowTokens));
     if (windows.length === 0) {

@@ -1,5 +1,5 @@
 /** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
-import { formatBytes, InputError } from "@flashwick/core";
+import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
 import { DEVICE_PRESETS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { openModelFile } from "@flashwick/flash-format";
@@ -146,7 +146,7 @@ async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTra
   if (recordBytes !== undefined) throw new UsageError("expected one of --model and --record-bytes, found both");
   const source = await fileSource(model);
   const { header } = await openModelFile(source).finally(() => source.close());
-  const { nLayers, dFf } = header.geometry;
+  const { nLayers, dFf } = neuronGrid(header.geometry);
   if (nLayers !== trace.nLayers || dFf !== trace.dFf) {
     const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
     throw new InputError("INPUT_INVALID", message);

@@ -5,8 +5,9 @@ import { basename, join } from "node:path";
 import {
   type DType,
   InputError,
-  leavesZeros,
+  isSparse,
   type ModelGeometry,
+  neuronGrid,
   type PredictorLayerShape,
   type SparsityStatistics,
 } from "@flashwick/core";
@@ -137,7 +138,7 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
   const header = planHeader(config.geometry, { dtype, layout: options.layout ?? "bundled" });
   const predictor = options.predictor
     ? await readPredictor(options.predictor)
-    : options.dense || !leavesZeros(config.geometry.activation)
+    : options.dense || !isSparse(config.geometry)
       ? null
       : assumedPredictor(config.geometry);
   return await headerSubject(
@@ -157,7 +158,7 @@ async function headerSubject(
   options: SubjectOptions,
 ): Promise<PlanSubject> {
   const given = await readSparsity(options.sparsity);
-  const sparsity = predictor && (given ?? predictor.sparsity ?? assumedSparsity(header.geometry.nLayers));
+  const sparsity = predictor && (given ?? predictor.sparsity ?? assumedSparsity(header.geometry.layers.length));
   return {
     name,
     fileBytes,
@@ -213,7 +214,8 @@ function assumedSparsity(nLayers: number): SparsityStatistics {
 }
 
 /** A predictor that nobody has trained yet: of the size that one would have. */
-function assumedPredictor({ nLayers, dModel, dFf }: ModelGeometry): SubjectPredictor {
+function assumedPredictor(geometry: ModelGeometry): SubjectPredictor {
+  const { nLayers, dModel, dFf } = neuronGrid(geometry);
   const weights = 4 * dModel * dModel + 2 * dModel * dFf;
   const rank = Math.max(8, Math.round((ASSUMED_PREDICTOR_SHARE * weights) / (dModel + dFf)));
   const layer = (index: number): PredictorLayerShape => ({

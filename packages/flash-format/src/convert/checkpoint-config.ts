@@ -5,10 +5,24 @@ import { parseDocument, readText } from "./checkpoint-document.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
 import { falconFamily } from "./families/falcon.js";
 import type { CheckpointFamily } from "./families/family.js";
+import { gemma3Family } from "./families/gemma3.js";
+import { llamaFormFamily, mistralFamily, qwen2Family, qwen3Family } from "./families/llama.js";
 import { optFamily } from "./families/opt.js";
+import { persimmonFamily } from "./families/persimmon.js";
+import { phiFamily } from "./families/phi.js";
 
 /** Every family that conversion knows. */
-const FAMILIES: readonly CheckpointFamily[] = [optFamily, falconFamily];
+const FAMILIES: readonly CheckpointFamily[] = [
+  optFamily,
+  falconFamily,
+  llamaFormFamily,
+  mistralFamily,
+  qwen2Family,
+  qwen3Family,
+  gemma3Family,
+  phiFamily,
+  persimmonFamily,
+];
 
 const CONFIG_FILE = "config.json";
 
@@ -73,12 +87,12 @@ function findFamily(config: CommonConfig, where: string): CheckpointFamily {
   const classes = config.architectures ?? [];
   const family = FAMILIES.find(
     (known) =>
-      (config.model_type === undefined || config.model_type === known.modelType) &&
+      (config.model_type === undefined || known.modelTypes.includes(config.model_type)) &&
       (classes.length === 0 ? config.model_type !== undefined : classes.some((c) => known.architectures.includes(c))),
   );
   if (family) return family;
   const found = `model_type ${JSON.stringify(config.model_type ?? null)}, architectures ${JSON.stringify(classes)}`;
-  const known = FAMILIES.map((f) => `${f.modelType} (${f.architectures.join(", ")})`).join("; ");
+  const known = FAMILIES.map((f) => `${f.modelTypes[0]} (${f.architectures.join(", ")})`).join("; ");
   throw new UnsupportedError("UNSUPPORTED_ARCHITECTURE", `${where}: expected one of: ${known}; found ${found}`, {
     details: { file: where, modelType: config.model_type ?? null, architectures: classes },
   });

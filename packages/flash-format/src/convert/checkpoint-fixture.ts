@@ -3,7 +3,7 @@
  */
 import { type ByteSource, bytesPerElement, type DType, encodeBfloat16, encodeFloat16 } from "@flashwick/core";
 import type { ModelHeader } from "../model-file.js";
-import type { ModelSpec, ModelWriter } from "../model-writer.js";
+import type { ModelSpec, ModelWriter, NeuronRows } from "../model-writer.js";
 import { residentTensorsOf } from "../resident-tensors.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
 import { elementCount, type SourceDType } from "./checkpoint-tensor.js";
@@ -292,7 +292,7 @@ export class RecordingWriter implements ModelWriter {
     this.rows.set(name, kept);
   }
 
-  async writeNeurons(layer: number, firstNeuron: number, up: Float32Array, down: Float32Array): Promise<void> {
+  async writeNeurons(layer: number, firstNeuron: number, { up, down }: NeuronRows): Promise<void> {
     this.calls.blocks++;
     const neurons = this.neurons.get(layer) ?? [];
     if (neurons.length !== firstNeuron) throw new Error(`layer ${layer}: neuron ${firstNeuron} is out of order`);
@@ -313,7 +313,7 @@ export class RecordingWriter implements ModelWriter {
     return {
       geometry,
       weights: {
-        ...{ dtype, layout, strideBytes: 512, downOffsetBytes: 256, scalesOffsetBytes: null },
+        ...{ dtype, layout, strideBytes: 512, parts: [] },
         slotBytes: bytesPerElement(dtype as DType) * 256,
       },
       tensors: new Map(),

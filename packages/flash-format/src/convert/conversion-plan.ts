@@ -6,7 +6,13 @@ import { assert, FormatError, type ModelGeometry } from "@flashwick/core";
 import type { TensorShape } from "../model-writer.js";
 import { assertReadable, formatShape, type ReadableTensor, sourceElementBytes } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";
+import {
+  type CheckpointFamily,
+  ffnSource,
+  type RowRange,
+  residentSource,
+  type WeightSource,
+} from "./families/family.js";
 
 /** A resident tensor: rows of a checkpoint tensor, in order; of a vector, its elements. */
 export interface PlannedTensor {
@@ -15,6 +21,8 @@ export interface PlannedTensor {
   readonly cols: number;
   readonly isVector: boolean;
   readonly rows: readonly RowRange[];
+  /** Added to every element. */
+  readonly plus: number;
   readonly sizeBytes: number;
 }
 
@@ -23,6 +31,8 @@ export interface PlannedLayer {
   /** `blk.<layer>.ffn` */
   readonly name: string;
   readonly layer: number;
+  /** `[dFf, dModel]`; of gated neurons only. */
+  readonly gate: ReadableTensor | null;
   /** `[dFf, dModel]` */
   readonly up: ReadableTensor;
   /** `[dModel, dFf]` */
@@ -49,8 +59,8 @@ export function planConversion(
   residentTensors: readonly TensorShape[],
   weights: CheckpointWeights,
 ): ConversionPlan {
-  const tensors = residentTensors.map((shape) => planTensor(shape, family.residentSource(shape, geometry), weights));
-  const layers = Array.from({ length: geometry.nLayers }, (_, layer) => planLayer(family, geometry, layer, weights));
+  const tensors = residentTensors.map((shape) => planTensor(shape, residentSource(family, shape, geometry), weights));
+  const layers = geometry.layers.map((_, layer) => planLayer(family, geometry, layer, weights));
   const totalBytes = [...tensors, ...layers].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return { tensors, layers, totalBytes };
 }
@@ -63,7 +73,7 @@ function planTensor(shape: TensorShape, source: WeightSource, weights: Checkpoin
   const cols = isVector ? taken : source.shape.at(-1);
   assert(cols === shape.cols && (isVector ? 1 : taken) === shape.rows, `the family gives ${shape.name} its own shape`);
   const sizeBytes = shape.rows * shape.cols * sourceElementBytes(tensor.dtype);
-  return { name: shape.name, tensor, cols: shape.cols, isVector, rows, sizeBytes };
+  return { name: shape.name, tensor, cols: shape.cols, isVector, rows, plus: source.plus ?? 0, sizeBytes };
 }
 
 function planLayer(
@@ -72,12 +82,13 @@ function planLayer(
   layer: number,
   weights: CheckpointWeights,
 ): PlannedLayer {
-  const source = family.ffnSource(layer, geometry);
+  const source = ffnSource(family, layer, geometry);
+  const gate = source.gate && findTensor(source.gate, weights);
   const up = findTensor(source.up, weights);
   const down = findTensor(source.down, weights);
-  const elements = geometry.dFf * geometry.dModel;
-  const sizeBytes = elements * (sourceElementBytes(up.dtype) + sourceElementBytes(down.dtype));
-  return { name: `blk.${layer}.ffn`, layer, up, down, sizeBytes };
+  const elements = geometry.layers[layer]!.ffn.dFf * geometry.dModel;
+  const elementBytes = [gate, up, down].reduce((sum, part) => sum + (part ? sourceElementBytes(part.dtype) : 0), 0);
+  return { name: `blk.${layer}.ffn`, layer, gate, up, down, sizeBytes: elements * elementBytes };
 }
 
 function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableTensor {

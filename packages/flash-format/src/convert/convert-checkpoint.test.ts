@@ -6,6 +6,7 @@ import { decodeFloat16, memorySource, type Progress } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { crc32c } from "../crc32c.js";
 import { memoryJournal, memorySink } from "../memory-sink.js";
+import type { NeuronRows } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { createModelWriter } from "../write-model.js";
 import {
@@ -163,12 +164,8 @@ describe("convertCheckpoint", () => {
         for (const x of rows) if (x !== embedding![seen.elements++]) seen.wrong++;
         seen.rowBlocks++;
       }
-      override async writeNeurons(
-        _layer: number,
-        first: number,
-        ups: Float32Array,
-        downs: Float32Array,
-      ): Promise<void> {
+      override async writeNeurons(_layer: number, first: number, rows: NeuronRows): Promise<void> {
+        const { up: ups, down: downs } = rows;
         for (let i = 0; i < ups.length; i++) {
           if (ups[i] !== up![first * d + i]) seen.wrong++;
           if (downs[i] !== down![(i % d) * ff + first + Math.floor(i / d)]) seen.wrong++;
@@ -267,9 +264,9 @@ describe("a conversion that cannot be done", () => {
     ],
     [
       "another architecture",
-      () => tinyFiles({ config: { model_type: "llama", architectures: ["LlamaForCausalLM"] } }),
+      () => tinyFiles({ config: { model_type: "mamba", architectures: ["MambaForCausalLM"] } }),
       "UNSUPPORTED_ARCHITECTURE",
-      ["llama"],
+      ["mamba"],
     ],
     [
       "a classifier of the family",

@@ -2,8 +2,8 @@
  * A Hugging Face checkpoint folder becomes a model file, streaming.
  *
  * Invariants:
- * - memory: one down projection as stored, with a placement the up projection as well, plus blocks of {@link BLOCK_BYTES}; nothing else grows
- *   with the model;
+ * - memory: one down projection as stored, and of gated neurons the gate, with a placement the up projection as well, plus blocks of
+ *   {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
  * - no weight is NaN or infinite;
@@ -18,6 +18,7 @@ import {
   MiB,
   type OnProgress,
   UnsupportedError,
+  widestFfn,
 } from "@flashwick/core";
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
@@ -50,7 +51,9 @@ export interface ConversionResult {
   readonly architecture: Architecture;
   readonly nLayers: number;
   readonly dModel: number;
+  /** Of the widest layer. */
   readonly dFf: number;
+  /** Heads and activation of the first layer. */
   readonly nHeads: number;
   readonly nKvHeads: number;
   readonly vocabSize: number;
@@ -84,6 +87,13 @@ const MAX_DOWN_BYTES = 2 ** 32 - 1;
 interface Placed {
   readonly order: Uint32Array;
   readonly downRaw: Uint8Array;
+}
+
+/** f32 rows of neurons, as many as are converted at once. */
+interface ValueRows {
+  readonly gate: Float32Array | null;
+  readonly up: Float32Array;
+  readonly down: Float32Array;
 }
 
 /**
@@ -158,9 +168,11 @@ class Conversion {
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
   readonly #raw = new ReusedBytes();
+  readonly #gateRaw = new ReusedBytes();
   readonly #upRaw = new ReusedBytes();
   readonly #downRaw = new ReusedBytes();
   readonly #values = new ReusedBytes();
+  readonly #gateValues = new ReusedBytes();
   readonly #downValues = new ReusedBytes();
 
   constructor(writer: ModelWriter, plan: ConversionPlan, options: ConvertOptions) {
@@ -188,7 +200,7 @@ class Conversion {
   }
 
   /** Norms and biases: small enough for one piece, gathered where they are fused with others. @returns As for matrices. */
-  async #convertVector({ name, tensor, rows, cols }: PlannedTensor): Promise<number> {
+  async #convertVector({ name, tensor, rows, cols, plus }: PlannedTensor): Promise<number> {
     const elementBytes = sourceElementBytes(tensor.dtype);
     const values = new Float32Array(cols);
     let crc = 0;
@@ -202,6 +214,7 @@ class Conversion {
       checkFinite(taken, tensor, (i) => [0, first + i]);
       at += count;
     }
+    if (plus !== 0) for (let i = 0; i < cols; i++) values[i] = values[i]! + plus;
     const order = this.#orderOfBias(name);
     await this.#writer.writeRows(name, order ? Float32Array.from(order, (neuron) => values[neuron]!) : values);
     return crc;
@@ -209,7 +222,7 @@ class Conversion {
 
   /** The order in which a vector's elements are written, if it goes with the neurons. */
   #orderOfBias(name: string): Uint32Array | null {
-    const layer = /^blk\.(\d+)\.ffn_up\.bias$/.exec(name)?.[1];
+    const layer = /^blk\.(\d+)\.ffn_(?:gate|up)\.bias$/.exec(name)?.[1];
     return (layer !== undefined && this.#options.placement?.[Number(layer)]) || null;
   }
 
@@ -233,53 +246,61 @@ class Conversion {
     return crc;
   }
 
-  /** @returns CRC-32C of the up projection as stored, then the down projection. */
-  async #convertLayer({ name, layer, up, down }: PlannedLayer): Promise<number> {
+  /** @returns CRC-32C of gate (of gated neurons), up and down projection as stored, one after the other. */
+  async #convertLayer(planned: PlannedLayer): Promise<number> {
+    const { name, layer, up, down } = planned;
     const [dFf, dModel] = up.shape as [number, number];
     const downRaw = await this.#readWhole(down, this.#downRaw, name);
     const order = this.#options.placement?.[layer];
-    if (order) return await this.#convertPlaced({ layer, up, down, name, order, downRaw });
-    const upRowBytes = dModel * sourceElementBytes(up.dtype);
+    if (order) return await this.#convertPlaced(planned, { order, downRaw });
     const blockNeurons = Math.max(1, Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT)));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
-    let crc = 0;
+    const gateRaw = planned.gate && (await this.#readWhole(planned.gate, this.#gateRaw, name));
+    let crc = gateRaw ? crc32c(gateRaw) : 0;
     for (let first = 0; first < dFf; first += blockNeurons) {
       const n = Math.min(blockNeurons, dFf - first);
-      const upRaw = this.#raw.take(n * upRowBytes);
-      await this.#read(up, first * upRowBytes, upRaw, name);
+      const rows = this.#valueRows(planned, n);
+      if (planned.gate && gateRaw && rows.gate) {
+        const rowBytes = gateRaw.length / dFf;
+        decodeElements(planned.gate.dtype, gateRaw.subarray(first * rowBytes, (first + n) * rowBytes), rows.gate);
+      }
+      const upRaw = this.#raw.take(n * dModel * sourceElementBytes(up.dtype));
+      await this.#read(up, (first * upRaw.length) / n, upRaw, name);
       crc = crc32c(upRaw, crc);
-      const upRows = this.#values.takeFloats(n * dModel);
-      const downRows = this.#downValues.takeFloats(n * dModel);
-      decodeElements(up.dtype, upRaw, upRows);
-      transposeColumns(down.dtype, downRaw, dModel, dFf, first, tile, downRows);
-      checkFinite(upRows, up, (i) => [first + Math.floor(i / dModel), i % dModel]);
-      checkFinite(downRows, down, (i) => [i % dModel, first + Math.floor(i / dModel)]);
-      await this.#writer.writeNeurons(layer, first, upRows, downRows);
+      decodeElements(up.dtype, upRaw, rows.up);
+      transposeColumns(down.dtype, downRaw, dModel, dFf, first, tile, rows.down);
+      checkRows(planned, rows, (i) => first + i);
+      await this.#writer.writeNeurons(layer, first, rows);
     }
     return crc32c(downRaw, crc);
   }
 
   /** As {@link #convertLayer}, record i from neuron `order[i]`. */
-  async #convertPlaced(of: Pick<PlannedLayer, "name" | "layer" | "up" | "down"> & Placed): Promise<number> {
-    const { name, layer, up, down, order, downRaw } = of;
+  async #convertPlaced(planned: PlannedLayer, { order, downRaw }: Placed): Promise<number> {
+    const { name, layer, gate, up, down } = planned;
     const [dFf, dModel] = up.shape as [number, number];
+    const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
     const upRaw = await this.#readWhole(up, this.#upRaw, name);
-    const upRowBytes = dModel * sourceElementBytes(up.dtype);
     const blockNeurons = Math.max(1, Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT)));
     for (let first = 0; first < dFf; first += blockNeurons) {
       const neurons = order.subarray(first, Math.min(first + blockNeurons, dFf));
-      const upRows = this.#values.takeFloats(neurons.length * dModel);
-      const downRows = this.#downValues.takeFloats(neurons.length * dModel);
-      for (const [i, neuron] of neurons.entries()) {
-        const row = upRaw.subarray(neuron * upRowBytes, (neuron + 1) * upRowBytes);
-        decodeElements(up.dtype, row, upRows.subarray(i * dModel, (i + 1) * dModel));
-      }
-      gatherColumns(down.dtype, downRaw, dModel, dFf, neurons, downRows);
-      checkFinite(upRows, up, (i) => [neurons[Math.floor(i / dModel)]!, i % dModel]);
-      checkFinite(downRows, down, (i) => [i % dModel, neurons[Math.floor(i / dModel)]!]);
-      await this.#writer.writeNeurons(layer, first, upRows, downRows);
+      const rows = this.#valueRows(planned, neurons.length);
+      if (gate && gateRaw && rows.gate) gatherRows(gate, gateRaw, neurons, rows.gate);
+      gatherRows(up, upRaw, neurons, rows.up);
+      gatherColumns(down.dtype, downRaw, dModel, dFf, neurons, rows.down);
+      checkRows(planned, rows, (i) => neurons[i]!);
+      await this.#writer.writeNeurons(layer, first, rows);
     }
-    return crc32c(downRaw, crc32c(upRaw));
+    return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
+  }
+
+  #valueRows({ gate, up }: PlannedLayer, neurons: number): ValueRows {
+    const count = neurons * up.shape[1]!;
+    return {
+      gate: gate && this.#gateValues.takeFloats(count),
+      up: this.#values.takeFloats(count),
+      down: this.#downValues.takeFloats(count),
+    };
   }
 
   /** A whole projection as stored. Valid until `into` is used again. */
@@ -317,6 +338,25 @@ class Conversion {
   }
 }
 
+/** The rows of neurons in a projection, decoded one by one. */
+function gatherRows({ dtype, shape }: ReadableTensor, raw: Uint8Array, neurons: Uint32Array, out: Float32Array): void {
+  const dModel = shape[1]!;
+  const rowBytes = dModel * sourceElementBytes(dtype);
+  for (const [i, neuron] of neurons.entries()) {
+    const row = raw.subarray(neuron * rowBytes, (neuron + 1) * rowBytes);
+    decodeElements(dtype, row, out.subarray(i * dModel, (i + 1) * dModel));
+  }
+}
+
+/** @param neuronOf The neuron that row i is of. */
+function checkRows({ gate, up, down }: PlannedLayer, rows: ValueRows, neuronOf: (row: number) => number): void {
+  const dModel = up.shape[1]!;
+  const inRow = (i: number): [number, number] => [neuronOf(Math.floor(i / dModel)), i % dModel];
+  if (gate && rows.gate) checkFinite(rows.gate, gate, inRow);
+  checkFinite(rows.up, up, inRow);
+  checkFinite(rows.down, down, (i) => [i % dModel, neuronOf(Math.floor(i / dModel))]);
+}
+
 /** @param place Row and column, or for a vector row 0 and index, of element i. */
 function checkFinite(values: Float32Array, tensor: ReadableTensor, place: (i: number) => [number, number]): void {
   const index = firstNonFinite(values);
@@ -343,18 +383,19 @@ function baseName(path: string): string {
 
 function describe(header: ModelHeader): ConversionResult {
   const { geometry: g, weights } = header;
+  const { attention, ffn } = g.layers[0]!;
   let residentBytes = 0;
   for (const { sizeBytes, scales } of header.tensors.values()) residentBytes += sizeBytes + (scales?.sizeBytes ?? 0);
   return {
     architecture: g.architecture,
-    nLayers: g.nLayers,
+    nLayers: g.layers.length,
     dModel: g.dModel,
-    dFf: g.dFf,
-    nHeads: g.nHeads,
-    nKvHeads: g.nKvHeads,
+    dFf: widestFfn(g),
+    nHeads: attention.nHeads,
+    nKvHeads: attention.nKvHeads,
     vocabSize: g.vocabSize,
     contextLength: g.contextLength,
-    activation: g.activation,
+    activation: ffn.activation,
     dtype: weights.dtype,
     layout: weights.layout,
     strideBytes: weights.strideBytes,

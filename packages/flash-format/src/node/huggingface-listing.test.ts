@@ -42,7 +42,7 @@ describe("@huggingface/gguf", () => {
     }
     const records = found.get("blk.1.ffn_records")!;
     expect(GGMLQuantizationType[records.dtype]).toBe("I8");
-    expect(records.shape.map(Number)).toEqual([header.weights.strideBytes, header.geometry.dFf]);
+    expect(records.shape.map(Number)).toEqual([header.weights.strideBytes, header.geometry.layers[0]!.ffn.dFf]);
     expect(Number(records.offset) + header.dataOffset).toBe(header.records[1]!.offset);
   });
 });

@@ -26,7 +26,9 @@ describe("a planted layer", () => {
     const layers = structuredClone([await train(0, OPTIONS), await train(1, OPTIONS)]);
     const modelFingerprint = "ab".repeat(32);
     const predictor = finishPredictors(layers, { modelFingerprint, namedPerActive: 1.5, training: { seed: 0 } });
-    checkPredictor(predictor, { fingerprint: modelFingerprint, geometry: FIXTURE_SHAPE });
+    const { dModel, dFf, nLayers } = FIXTURE_SHAPE;
+    const geometry = { dModel, layers: new Array(nLayers).fill({ ffn: { dFf } }) };
+    checkPredictor(predictor, { fingerprint: modelFingerprint, geometry });
     let [named, active] = [0, 0];
     for (const layer of predictor.layers) {
       expect(layer.recall).toBeGreaterThan(0.95);

@@ -41,7 +41,7 @@ export async function trainHere(model: Model, options: TrainHereOptions): Promis
   const recording = { maxTokens: tokens, isHeldOut, onProgress, signal };
   const { documents, samples, downNorms } = await recordText(model, text, recording);
   const trained: TrainedLayer[] = [];
-  for (let layer = 0; layer < geometry.nLayers; layer++) {
+  for (let layer = 0; layer < geometry.layers.length; layer++) {
     const one = await trainLayer(createWasmKernels, samples.layer(layer), {
       ...{ rank, epochs, namedPerActive, downNorms: downNorms[layer]! },
       onCheckpoint: (state) => onEpoch?.(layer, state.epochs.at(-1)!),

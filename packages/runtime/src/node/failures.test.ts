@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Worker } from "node:worker_threads";
-import { isFlashwickError, MiB } from "@flashwick/core";
+import { isFlashwickError, MiB, neuronGrid } from "@flashwick/core";
 import { type Arena, kernelFactory } from "@flashwick/kernels";
 import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from "vitest";
@@ -273,7 +273,8 @@ describe(linux.title("while decoding, the file"), () => {
     const fd = openSync(file, "r+");
     const bytes = readFileSync(file);
     for (const { offset } of header.records) {
-      for (let at = offset + 100; at < offset + strideBytes * header.geometry.dFf; at += strideBytes) bytes[at]! ^= 4;
+      for (let at = offset + 100; at < offset + strideBytes * neuronGrid(header.geometry).dFf; at += strideBytes)
+        bytes[at]! ^= 4;
     }
     writeSync(fd, bytes, 0, bytes.length, 0);
     closeSync(fd);

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MiB } from "@flashwick/core";
+import { MiB, neuronGrid } from "@flashwick/core";
 import { expect, it, vi } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
 import { RESERVE_BYTES, spareMemoryBytes } from "./machine-memory.js";
@@ -19,11 +19,11 @@ it("a model without a budget does not take the whole machine: it has what is fre
     const { dram, slotsByLayer } = small.plan(16);
     expect(dram.budget).toBe(12 * MiB);
     expect(dram.total).toBeLessThanOrEqual(12 * MiB);
-    expect(slotsByLayer.some((slots) => slots < small.header.geometry.dFf)).toBe(true);
+    expect(slotsByLayer.some((slots) => slots < neuronGrid(small.header.geometry).dFf)).toBe(true);
     await small.close();
     available.mockReturnValue(RESERVE_BYTES + 400 * MiB);
     const large = await openModel(path);
-    expect(large.plan(16).slotsByLayer.every((slots) => slots === large.header.geometry.dFf)).toBe(true);
+    expect(large.plan(16).slotsByLayer.every((slots) => slots === neuronGrid(large.header.geometry).dFf)).toBe(true);
     await large.close();
     const given = await openModel(path, { dramBudgetBytes: 13 * MiB });
     expect(given.plan(16).dram.budget).toBe(13 * MiB);

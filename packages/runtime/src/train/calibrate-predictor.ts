@@ -5,7 +5,7 @@
  * One recording of the text gives every layer's curve (what each threshold names and misses); choices come from the curves, and each is
  * judged by running the text: curves say which choice is best for its price, only the model says what it does to the output.
  */
-import { assert, InputError, type OnProgress, type Predictor, type PredictorLayer } from "@flashwick/core";
+import { assert, InputError, neuronGrid, type OnProgress, type Predictor, type PredictorLayer } from "@flashwick/core";
 import { missShare, namedShare } from "@flashwick/cost-model";
 import type { KernelFactory } from "@flashwick/kernels";
 import { predictorBytes } from "@flashwick/predictor";
@@ -208,7 +208,7 @@ export async function measureCandidates(
   const maxTokens = maxWindows * trainingWindowTokens(geometry.contextLength);
   let curves: StreamedCurves | null = null;
   const sinkFor = (downNorms: readonly Float64Array[]) => {
-    curves = new StreamedCurves(kernels, geometry, predictors, downNorms);
+    curves = new StreamedCurves(kernels, neuronGrid(geometry), predictors, downNorms);
     return curves;
   };
   const recording = { maxTokens, isHeldOut: () => true, onProgress, signal };
@@ -231,7 +231,7 @@ export function measuringBytes(
   { header }: Model,
   { predictors, kernels }: Pick<CalibrateOptions, "predictors" | "kernels">,
 ): number {
-  const curves = streamedCurvesBytes(kernels, header.geometry, predictors);
+  const curves = streamedCurvesBytes(kernels, neuronGrid(header.geometry), predictors);
   return recordingBytes(header) + heldPredictorBytes(predictors) + curves;
 }
 
@@ -254,7 +254,7 @@ function largest({ predictors }: CalibrateOptions): Predictor {
 
 /** How likely a named neuron of each layer is to be read; even where nobody knows, or nothing is read. */
 function readCosts(model: Model, { predictors, engine = {} }: CalibrateOptions): number[] {
-  const { dFf, nLayers } = model.header.geometry;
+  const { dFf, nLayers } = neuronGrid(model.header.geometry);
   const { sparsity } = predictors[0]!;
   if (sparsity === null) return new Array<number>(nLayers).fill(1);
   const planned = new Model({ ...model.parts, predictor: predictors[0]! }, { ...engine, mode: "predicted" });

@@ -2,7 +2,7 @@
  * Predictors trained elsewhere: two matrices a layer, `fc1.weight [r, d_model]` and `fc2.weight [d_ff, r]` with a ReLU between and no biases,
  * which is PowerInfer's form (Song et al., SOSP 2024) and ours. What their thresholds are worth is measured here, on a text.
  */
-import { FormatError, InputError, type Predictor, type PredictorLayer } from "@flashwick/core";
+import { FormatError, InputError, neuronGrid, type Predictor, type PredictorLayer } from "@flashwick/core";
 import type { TensorFile } from "@flashwick/flash-format/convert";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
@@ -50,7 +50,7 @@ export async function importPredictor(
   files: readonly PredictorWeightFile[],
   { dtype = "int8", namedPerActive = 2.2, ...options }: ImportPredictorOptions,
 ): Promise<Predictor> {
-  const { nLayers, dModel, dFf } = model.header.geometry;
+  const { nLayers, dModel, dFf } = neuronGrid(model.header.geometry);
   const places = findLayers(files, nLayers);
   const layers: PredictorLayer[] = [];
   for (const [layer, place] of places.entries()) layers.push(await readLayer(place, layer, { dModel, dFf, dtype }));

@@ -1,5 +1,5 @@
 /** The engine's own activations as training samples: what the FFN saw, and which neurons fired. */
-import { type OnProgress, paddedLength } from "@flashwick/core";
+import { neuronGrid, type OnProgress, paddedLength } from "@flashwick/core";
 import { BatchRecorder, type SampleSink } from "@flashwick/predictor/train";
 import { ALL_NEURONS } from "../chooser.js";
 import type { ForwardObserver } from "../forward-observer.js";
@@ -37,7 +37,7 @@ export async function recordActivations(
       const { engine } = sequence;
       const norms = await engine.downNorms(options.signal);
       const store = sinkFor(norms);
-      const recorder = new BatchRecorder(geometry, engine.batchTokens);
+      const recorder = new BatchRecorder(neuronGrid(geometry), engine.batchTokens);
       const total = documents.reduce((sum, { windows }) => sum + windows.length, 0) * windowTokens;
       let loaded = 0;
       for (const [index, document] of documents.entries()) {
@@ -64,7 +64,7 @@ async function recordWindow(
   store: SampleSink,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { dModel, dFf } = sequence.engine.parts.file.header.geometry;
+  const { dModel, dFf } = neuronGrid(sequence.engine.parts.file.header.geometry);
   const observer: ForwardObserver = {
     ffnInput(_layer, x, nTokens, kernels) {
       const rowLength = paddedLength(dModel);

@@ -1,5 +1,5 @@
 /** A text's activations: to whoever takes them, or into memory, for texts that are short enough. */
-import type { OnProgress } from "@flashwick/core";
+import { neuronGrid, type OnProgress } from "@flashwick/core";
 import { MemorySampleStore, type SampleSink } from "@flashwick/predictor/train";
 import type { Model } from "../model.js";
 import { type MarkedDocument, recordActivations } from "./record-activations.js";
@@ -31,7 +31,7 @@ export async function recordText(
   text: string,
   options: RecordTextOptions,
 ): Promise<TextRecording & { readonly samples: MemorySampleStore }> {
-  const samples = new MemorySampleStore(model.header.geometry);
+  const samples = new MemorySampleStore(neuronGrid(model.header.geometry));
   return { samples, ...(await recordTextInto(() => samples, model, text, options)) };
 }
 

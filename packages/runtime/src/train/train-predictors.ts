@@ -7,7 +7,16 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { InputError, type OnProgress, type Predictor, type Progress, type SparsityStatistics } from "@flashwick/core";
+import {
+  InputError,
+  isSparse,
+  neuronCount,
+  neuronGrid,
+  type OnProgress,
+  type Predictor,
+  type Progress,
+  type SparsityStatistics,
+} from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import {
@@ -107,7 +116,7 @@ export async function trainOnThreads(
   try {
     checkTrainable(model);
     const { header } = model;
-    const layers = chosenLayers(header.geometry.nLayers, options);
+    const layers = chosenLayers(header.geometry.layers.length, options);
     const documents = planDocuments(model, options);
     const temporary = options.resumeDir ? null : await mkdtemp(join(tmpdir(), "flashwick-train-"));
     const context: TaskContext = {
@@ -138,10 +147,11 @@ export async function trainOnThreads(
 }
 
 function checkTrainable({ header, parts }: Model): void {
-  if (header.geometry.activation === "relu") return;
+  const { geometry } = header;
+  if (isSparse(geometry)) return;
   throw new InputError(
     "INPUT_INVALID",
-    `${parts.file.source.name}: a predictor names neurons whose ReLU is not zero, but this model has ${header.geometry.activation}`,
+    `${parts.file.source.name}: a predictor names neurons whose ReLU is not zero, but this model has ${geometry.layers[0]!.ffn.activation}`,
   );
 }
 
@@ -194,7 +204,7 @@ async function train(
   layerNumbers: readonly number[],
   options: BoundedOptions,
 ): Promise<TrainPredictorsResult> {
-  const { nLayers, dModel, dFf } = header.geometry;
+  const { nLayers, dModel, dFf } = neuronGrid(header.geometry);
   const { workers = availableParallelism() } = options;
   // Without workers, tasks come one after the other on this thread.
   const pool = (phase: string, tasks: number, atOnce: number): PoolOptions => ({
@@ -289,10 +299,10 @@ async function measureHeldOut(
 
 /** Weights of a model: what is resident and what lies in records. */
 export function countParameters(header: ModelHeader): number {
-  const { nLayers, dModel, dFf } = header.geometry;
+  const { geometry } = header;
   let resident = 0;
   for (const { rows, cols } of header.tensors.values()) resident += rows * cols;
-  return resident + 2 * nLayers * dModel * dFf;
+  return resident + 2 * neuronCount(geometry) * geometry.dModel;
 }
 
 /** Anything that the samples depend on. */

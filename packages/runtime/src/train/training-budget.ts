@@ -1,5 +1,5 @@
 /** The budget of a training, phase by phase: how much runs at once, and what each may take. Pure. */
-import { assert, type Predictor, type PredictorSource } from "@flashwick/core";
+import { assert, neuronGrid, type Predictor, type PredictorSource } from "@flashwick/core";
 import { layerTrainingBytes } from "@flashwick/predictor/train";
 import { DEFAULT_PRELOAD_BYTES } from "@flashwick/predictor/train/node";
 import type { ModelParts } from "../model-options.js";
@@ -89,7 +89,7 @@ export class TrainingBudget {
   }
 
   #trainingBytes(ranks: readonly number[], keptRanks: readonly number[]) {
-    const { dModel, dFf } = this.parts.file.header.geometry;
+    const { dModel, dFf } = neuronGrid(this.parts.file.header.geometry);
     const { kernels } = kernelsOf(this.options.backend);
     const taskBytes = Math.max(...ranks.map((rank) => layerTrainingBytes(kernels, { dModel, dFf }, rank)));
     return { taskBytes, keptBytes: 4 * (dModel + dFf) * keptRanks.reduce((sum, rank) => sum + rank, 0) };
@@ -99,7 +99,7 @@ export class TrainingBudget {
 /** Shapes of a predictor that is yet to be trained, as it will be stored. */
 function predictorOf(rankByLayer: readonly number[], { file }: ModelParts): PredictorSource {
   const { fingerprint, geometry } = file.header;
-  const { dModel, dFf } = geometry;
+  const { dModel, dFf } = neuronGrid(geometry);
   const quality = { threshold: 0, trueActiveShare: 1, namedShare: 1, recall: 1, precision: 1, missedMass: 0 };
   const layers = rankByLayer.map((rank, layer) => ({
     ...{ ...quality, layer, rank },

@@ -4,7 +4,7 @@
  * Counted is what this package allocates in proportion to model, predictors and windows: engines, samples in flight, curves, logits, training
  * buffers. Texts, Node itself and its threads stand beside the budget (README, "Memory").
  */
-import { BudgetError, formatBytes } from "@flashwick/core";
+import { BudgetError, formatBytes, neuronCount, neuronGrid } from "@flashwick/core";
 import type { MemoryPlan } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import type { ModelHeader } from "@flashwick/flash-format";
@@ -113,12 +113,13 @@ export function budgetTooSmall(work: string, budgetBytes: number, smallestBudget
 
 /** Bytes that recording holds beside its engine: one batch of samples, and the norms of all neurons. */
 export function recordingBytes({ geometry }: ModelHeader): number {
-  return recorderBytes(geometry, MOST_BATCH_TOKENS) + downNormBytes(geometry);
+  return recorderBytes(neuronGrid(geometry), MOST_BATCH_TOKENS) + downNormBytes(geometry);
 }
 
 /** Bytes that judging a text holds beside its engine: a window's logits, which neurons are named of a batch, and the shadows of the caches. */
 export function judgingBytes({ geometry }: ModelHeader): number {
-  const { dFf, nLayers, contextLength } = geometry;
+  const { contextLength } = geometry;
+  const { dFf, nLayers } = neuronGrid(geometry);
   const { fixedBytes, slotBytes } = cacheBookkeepingBytes(dFf);
   const shadows = nLayers * (fixedBytes + dFf * slotBytes);
   return windowLogitBytes(geometry, trainingWindowTokens(contextLength)) + MOST_BATCH_TOKENS * dFf + shadows;
@@ -131,6 +132,6 @@ export function heldPredictorBytes(
   return predictors.reduce((sum, { layers }) => sum + layers.reduce((all, layer) => all + predictorBytes(layer), 0), 0);
 }
 
-function downNormBytes({ dFf, nLayers }: ModelHeader["geometry"]): number {
-  return nLayers * dFf * Float64Array.BYTES_PER_ELEMENT;
+function downNormBytes(geometry: ModelHeader["geometry"]): number {
+  return neuronCount(geometry) * Float64Array.BYTES_PER_ELEMENT;
 }

@@ -5,7 +5,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
-import { assert, type OnProgress } from "@flashwick/core";
+import { assert, neuronGrid, type OnProgress } from "@flashwick/core";
 import {
   joinSamples,
   type LayerSamples,
@@ -103,7 +103,7 @@ async function record(
   });
   try {
     const { identity, resume } = context;
-    const store = new FileSampleStore(partDirectory(context, part), model.header.geometry, {
+    const store = new FileSampleStore(partDirectory(context, part), neuronGrid(model.header.geometry), {
       identity: `${identity} part ${part}`,
       resume,
     });

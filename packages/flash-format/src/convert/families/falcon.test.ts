@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { residentTensorsOf } from "../../resident-tensors.js";
 import { falconFamily } from "./falcon.js";
+import { residentSource } from "./family.js";
 
 const SEVEN_B = {
   ...{ model_type: "falcon", hidden_size: 4544, num_hidden_layers: 32, num_attention_heads: 71, vocab_size: 65024 },
@@ -18,28 +19,36 @@ const geometry = (config: object) => falconFamily.readGeometry(config, "config.j
 
 describe("falconFamily.readGeometry", () => {
   it("reads Falcon 7B, whose num_kv_heads says nothing", () => {
-    expect(geometry(SEVEN_B)).toMatchObject({
-      ...{ architecture: "falcon", nLayers: 32, dModel: 4544, dFf: 18176, nHeads: 71, nKvHeads: 1, headDim: 64 },
-      ...{ activation: "relu", positions: "rotary", ropeTheta: 10000, parallelBlock: true, ffnNorm: false },
-      ...{ biases: false, tiedHead: true, contextLength: 2048, bosTokenId: 11, normEpsilon: 1e-5 },
+    const { layers, ...g } = geometry(SEVEN_B);
+    const norm = { kind: "layer", epsilon: 1e-5, weight: true, bias: true };
+    expect(g).toMatchObject({
+      ...{ architecture: "falcon", dModel: 4544, contextLength: 2048, bosTokenId: 11, finalNorm: norm },
+      ...{ embedding: { dim: 4544, scale: 1, positions: null }, head: { tied: true, bias: false } },
+    });
+    expect([layers.length, new Set(layers).size]).toEqual([32, 1]);
+    expect(layers[0]).toMatchObject({
+      attention: {
+        ...{ nHeads: 71, nKvHeads: 1, headDim: 64, scale: 1 / 8, alibi: false, windowTokens: null },
+        rotary: { theta: 10000, dims: 64, pairs: "halves", scaling: null },
+        biases: { query: false, key: false, value: false, output: false },
+      },
+      ffn: { dFf: 18176, gated: false, activation: "relu", biases: { gate: false, up: false, down: false } },
+      norms: { beforeAttention: norm, beforeFfn: null, attentionSum: null, ffnSum: null },
+      parallel: true,
     });
   });
   it("reads Falcon 40B, and the form of it with one norm", () => {
-    expect(geometry(FORTY_B)).toMatchObject({ nKvHeads: 8, parallelBlock: true, ffnNorm: true, activation: "gelu" });
-    expect(geometry({ ...FORTY_B, num_ln_in_parallel_attn: 1 }).ffnNorm).toBe(false);
+    const [layer] = geometry(FORTY_B).layers;
+    expect([layer!.attention.nKvHeads, layer!.parallel, layer!.ffn.activation]).toEqual([8, true, "gelu"]);
+    expect(layer!.norms.beforeFfn).not.toBeNull();
+    expect(geometry({ ...FORTY_B, num_ln_in_parallel_attn: 1 }).layers[0]!.norms.beforeFfn).toBeNull();
   });
   it("reads Falcon-RW, and the names of the first repositories", () => {
     const { num_hidden_layers: n_layer, num_attention_heads: n_head, ...rest } = RW;
-    const expected = {
-      positions: "alibi",
-      ropeTheta: null,
-      parallelBlock: false,
-      ffnNorm: true,
-      biases: true,
-      nKvHeads: 4,
-    };
-    expect(geometry(RW)).toMatchObject(expected);
-    expect(geometry({ ...rest, n_layer, n_head })).toMatchObject({ ...expected, nLayers: 2, nHeads: 4 });
+    const { layers } = geometry(RW);
+    expect(layers[0]!.attention).toMatchObject({ alibi: true, rotary: null, nKvHeads: 4, biases: { query: true } });
+    expect([layers[0]!.parallel, layers[0]!.norms.beforeFfn?.kind]).toEqual([false, "layer"]);
+    expect(geometry({ ...rest, n_layer, n_head })).toEqual(geometry(RW));
   });
   it.each([
     ["hidden_size", 0],
@@ -62,20 +71,21 @@ describe("falconFamily.readGeometry", () => {
   });
 });
 
-describe("falconFamily.residentSource", () => {
+describe("residentSource", () => {
   it.each([
     ["7B", SEVEN_B],
     ["40B", FORTY_B],
     ["RW", RW],
   ])("takes every row of the fused matrix once: %s", (_, config) => {
     const g = geometry(config);
+    const { nHeads, nKvHeads, headDim } = g.layers[0]!.attention;
     const taken = new Set<number>();
     for (const tensor of residentTensorsOf(g).filter(({ name }) => /^blk\.0\.attn_[qkv]\.weight$/.test(name))) {
-      const { rows, shape } = falconFamily.residentSource(tensor, g);
+      const { rows, shape } = residentSource(falconFamily, tensor, g);
       expect(rows!.reduce((sum, { count }) => sum + count, 0)).toBe(tensor.rows);
       for (const { first, count } of rows!) for (let row = first; row < first + count; row++) taken.add(row);
-      expect(shape).toEqual([(g.nHeads + 2 * g.nKvHeads) * g.headDim, g.dModel]);
+      expect(shape).toEqual([(nHeads + 2 * nKvHeads) * headDim, g.dModel]);
     }
-    expect(taken.size).toBe((g.nHeads + 2 * g.nKvHeads) * g.headDim);
+    expect(taken.size).toBe((nHeads + 2 * nKvHeads) * headDim);
   });
 });

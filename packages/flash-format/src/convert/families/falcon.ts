@@ -8,13 +8,21 @@
  * Source: transformers, models/falcon/{configuration_falcon,modeling_falcon}.py. Query, key and value are one matrix there; its rows stand
  * by key/value head: the head's queries, its key, its value.
  */
-import { assert, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import {
+  assert,
+  attentionBiases,
+  equalLayers,
+  type LayerGeometry,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  UnsupportedError,
+} from "@flashwick/core";
 import * as v from "valibot";
 import type { TensorShape } from "../../model-writer.js";
-import { isVectorName } from "../../resident-tensors.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
-import type { CheckpointFamily, RowRange, WeightSource } from "./family.js";
+import { type CheckpointFamily, fusedSource, type WeightSource, weightAndBias } from "./family.js";
 
 const falconConfig = v.object({
   hidden_size: sizeField(MAX_WIDTH),
@@ -44,38 +52,27 @@ const falconConfig = v.object({
 });
 type FalconConfig = v.InferOutput<typeof falconConfig>;
 
-/** Checkpoint names after `transformer.`, which some checkpoints leave out. */
-const MODEL_NAMES: Readonly<Record<string, string>> = {
-  "token_embd.weight": "word_embeddings.weight",
-  "output_norm.weight": "ln_f.weight",
-  "output_norm.bias": "ln_f.bias",
-};
-
-/** The same in a layer, after `h.<layer>.`; norms depend on the build. */
-const LAYER_NAMES: Readonly<Record<string, string>> = {
-  "attn_output.weight": "self_attention.dense.weight",
-  "attn_output.bias": "self_attention.dense.bias",
-  "ffn_up.bias": "mlp.dense_h_to_4h.bias",
-  "ffn_down.bias": "mlp.dense_4h_to_h.bias",
-};
-
 /** The family of `model_type` "falcon". */
 export const falconFamily: CheckpointFamily = {
-  modelType: "falcon",
+  modelTypes: ["falcon"],
   architectures: ["FalconForCausalLM", "FalconModel", "RWForCausalLM"],
-  readGeometry,
-  residentSource: (tensor, geometry) => {
-    const inLayer = /^blk\.(\d+)\.(.+)$/.exec(tensor.name);
-    if (!inLayer) return whole(tensor, modelNames(tensor.name));
-    const [, layer, role] = inLayer;
-    const fused = /^attn_([qkv])\.(weight|bias)$/.exec(role!);
-    if (fused) return fusedSource(layer!, fused[1] as "q" | "k" | "v", fused[2]!, geometry);
-    return whole(tensor, withAndWithoutPrefix(`h.${layer}.${layerName(role!, geometry)}`));
+  names: {
+    prefix: "transformer.",
+    layers: "h.",
+    model: { "token_embd.weight": "word_embeddings.weight", ...weightAndBias("output_norm", "ln_f") },
+    layer: {
+      // Behind one norm, or one after the other; `partSource` has the names of two in a parallel block.
+      ...weightAndBias("attn_norm", "input_layernorm"),
+      ...weightAndBias("ffn_norm", "post_attention_layernorm"),
+      ...weightAndBias("attn_output", "self_attention.dense"),
+      ...weightAndBias("ffn_up", "mlp.dense_h_to_4h"),
+      ...weightAndBias("ffn_down", "mlp.dense_4h_to_h"),
+    },
   },
-  ffnSource: (layer, { dFf, dModel }) => ({
-    up: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_h_to_4h.weight`), shape: [dFf, dModel] },
-    down: { names: withAndWithoutPrefix(`h.${layer}.mlp.dense_4h_to_h.weight`), shape: [dModel, dFf] },
-  }),
+  readGeometry,
+  partSource: (tensor, geometry) =>
+    normOfTwo(tensor, geometry) ??
+    fusedSource(tensor, geometry, (layer, part) => names(`h.${layer}.self_attention.query_key_value.${part}`)),
 };
 
 function readGeometry(document: unknown, where: string): ModelGeometry {
@@ -90,32 +87,46 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
     "CHECKPOINT_CONFIG",
   );
   checkSupported(config, where);
-  const parallelBlock = config.new_decoder_architecture || config.parallel_attn;
+  const norm: NormGeometry = { kind: "layer", epsilon: config.layer_norm_epsilon, weight: true, bias: true };
   return {
     architecture: "falcon",
-    nLayers,
     dModel,
-    dFf: config.ffn_hidden_size ?? 4 * dModel,
-    nHeads,
-    nKvHeads: kvHeads(config, nHeads),
-    headDim: dModel / nHeads,
     vocabSize: config.vocab_size,
     contextLength: config.max_position_embeddings,
-    embeddingDim: dModel,
-    activation: config.activation === "relu" ? "relu" : "gelu",
-    normBefore: true,
-    finalNorm: true,
-    normAffine: true,
-    normEpsilon: config.layer_norm_epsilon,
-    biases: config.bias,
-    tiedHead: config.tie_word_embeddings,
-    positions: config.alibi ? "alibi" : "rotary",
-    ropeTheta: config.alibi ? null : config.rope_theta,
-    parallelBlock,
-    ffnNorm: !parallelBlock || (config.new_decoder_architecture && config.num_ln_in_parallel_attn !== 1),
-    positionOffset: 0,
+    embedding: { dim: dModel, scale: 1, positions: null },
+    layers: equalLayers(nLayers, layerOf(config, nHeads, norm)),
+    finalNorm: norm,
+    head: { tied: config.tie_word_embeddings, bias: false },
     bosTokenId: config.bos_token_id,
     eosTokenId: config.eos_token_id,
+  };
+}
+
+function layerOf(config: FalconConfig, nHeads: number, norm: NormGeometry): LayerGeometry {
+  const headDim = config.hidden_size / nHeads;
+  const { alibi, bias, new_decoder_architecture: isNew } = config;
+  const parallel = isNew || config.parallel_attn;
+  const ffnNorm = !parallel || (isNew && config.num_ln_in_parallel_attn !== 1);
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads: kvHeads(config, nHeads), headDim },
+      scale: 1 / Math.sqrt(headDim),
+      biases: attentionBiases(bias),
+      queryKeyNorm: null,
+      rotary: alibi ? null : { theta: config.rope_theta, dims: headDim, pairs: "halves", scaling: null },
+      alibi,
+      windowTokens: null,
+    },
+    ffn: {
+      dFf: config.ffn_hidden_size ?? 4 * config.hidden_size,
+      gated: false,
+      activation: config.activation === "relu" ? "relu" : "gelu",
+      threshold: 0,
+      upActivation: "none",
+      biases: { gate: false, up: bias, down: bias },
+    },
+    norms: normsBefore(norm, ffnNorm ? norm : null),
+    parallel,
   };
 }
 
@@ -160,47 +171,16 @@ function checkSupported(
   }
 }
 
-function modelNames(name: string): string[] {
-  if (name === "output.weight") return ["lm_head.weight"];
-  const rest = MODEL_NAMES[name];
-  assert(rest !== undefined, `Falcon has no tensor ${name}`);
-  return withAndWithoutPrefix(rest);
+/** In a parallel block with two norms these have names of their own. */
+function normOfTwo({ name, cols }: TensorShape, { layers }: ModelGeometry): WeightSource | null {
+  const match = /^blk\.(\d+)\.(attn|ffn)_norm\.(weight|bias)$/.exec(name);
+  if (!match) return null;
+  const [, layer, which, part] = match;
+  const { parallel, norms } = layers[Number(layer)]!;
+  if (!parallel || !norms.beforeFfn) return null;
+  return { names: names(`h.${layer}.${which === "attn" ? "ln_attn" : "ln_mlp"}.${part}`), shape: [cols] };
 }
 
-function layerName(role: string, { parallelBlock, ffnNorm }: ModelGeometry): string {
-  const norm = /^(attn|ffn)_norm\.(weight|bias)$/.exec(role);
-  if (!norm) {
-    const name = LAYER_NAMES[role];
-    assert(name !== undefined, `Falcon has no tensor ${role} in a layer`);
-    return name;
-  }
-  const [, which, part] = norm;
-  const twoInParallel = parallelBlock && ffnNorm;
-  if (which === "attn") return `${twoInParallel ? "ln_attn" : "input_layernorm"}.${part}`;
-  return `${twoInParallel ? "ln_mlp" : "post_attention_layernorm"}.${part}`;
-}
-
-/** Rows of the fused matrix. */
-function fusedSource(layer: string, which: "q" | "k" | "v", part: string, geometry: ModelGeometry): WeightSource {
-  const { nHeads, nKvHeads, headDim, dModel } = geometry;
-  const queries = nHeads / nKvHeads;
-  const rows = Array.from({ length: nKvHeads }, (_, group): RowRange => {
-    const first = group * (queries + 2) * headDim;
-    if (which === "q") return { first, count: queries * headDim };
-    return { first: first + (queries + (which === "k" ? 0 : 1)) * headDim, count: headDim };
-  });
-  const total = (nHeads + 2 * nKvHeads) * headDim;
-  return {
-    names: withAndWithoutPrefix(`h.${layer}.self_attention.query_key_value.${part}`),
-    shape: part === "bias" ? [total] : [total, dModel],
-    rows,
-  };
-}
-
-function whole({ name, rows, cols }: TensorShape, names: readonly string[]): WeightSource {
-  return { names, shape: isVectorName(name) ? [cols] : [rows, cols] };
-}
-
-function withAndWithoutPrefix(name: string): string[] {
+function names(name: string): string[] {
   return [`transformer.${name}`, name];
 }

@@ -1,6 +1,8 @@
+import { type LayerGeometry, normsBefore } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { residentTensorsOf } from "../../resident-tensors.js";
 import { TINY_CONFIG } from "../checkpoint-fixture.js";
+import { residentSource } from "./family.js";
 import { optFamily } from "./opt.js";
 
 function geometry(change: Record<string, unknown> = {}) {
@@ -19,33 +21,46 @@ describe("optFamily.readGeometry", () => {
         eos_token_id: 2,
       },
     };
-    expect(optFamily.readGeometry(config, "config.json")).toEqual({
-      ...{ architecture: "opt", nLayers: 12, dModel: 768, dFf: 3072, nHeads: 12, nKvHeads: 12, headDim: 64 },
-      ...{
-        vocabSize: 50272,
-        contextLength: 2048,
-        embeddingDim: 768,
-        activation: "relu",
-        normBefore: true,
-        finalNorm: true,
+    const norm = { kind: "layer", epsilon: 1e-5, weight: true, bias: true } as const;
+    const layer: LayerGeometry = {
+      attention: {
+        ...{ nHeads: 12, nKvHeads: 12, headDim: 64, scale: 1 / 8, queryKeyNorm: null, rotary: null },
+        ...{ alibi: false, windowTokens: null, biases: { query: true, key: true, value: true, output: true } },
       },
-      ...{ normAffine: true, normEpsilon: 1e-5, biases: true, tiedHead: true, positionOffset: 2 },
-      ...{ positions: "learned", ropeTheta: null, parallelBlock: false, ffnNorm: true },
+      ffn: {
+        ...{ dFf: 3072, gated: false, activation: "relu", threshold: 0, upActivation: "none" },
+        biases: { gate: false, up: true, down: true },
+      },
+      norms: normsBefore(norm, norm),
+      parallel: false,
+    };
+    expect(optFamily.readGeometry(config, "config.json")).toEqual({
+      ...{ architecture: "opt", dModel: 768, vocabSize: 50272, contextLength: 2048 },
+      embedding: { dim: 768, scale: 1, positions: { offset: 2 } },
+      layers: new Array(12).fill(layer),
+      finalNorm: norm,
+      head: { tied: true, bias: false },
       ...{ bosTokenId: 2, eosTokenId: 2 },
     });
   });
 
-  it("has no final norm in the post-norm form, nor where it was removed", () => {
-    expect(geometry({ do_layer_norm_before: false })).toMatchObject({ normBefore: false, finalNorm: false });
-    expect(geometry({ _remove_final_layer_norm: true })).toMatchObject({ normBefore: true, finalNorm: false });
+  it("norms sums and has no final norm in the post-norm form, and has none where it was removed", () => {
+    const { layers, finalNorm } = geometry({ do_layer_norm_before: false });
+    const { attentionSum, ffnSum, ...others } = layers[0]!.norms;
+    expect([finalNorm, ...Object.values(others)]).toEqual([null, null, null, null, null]);
+    expect([attentionSum?.kind, ffnSum?.kind]).toEqual(["layer", "layer"]);
+    const removed = geometry({ _remove_final_layer_norm: true });
+    expect([removed.finalNorm, removed.layers[0]!.norms.beforeFfn?.kind]).toEqual([null, "layer"]);
   });
 
   it("reads the flags of the other forms", () => {
-    expect(geometry({ word_embed_proj_dim: 4 }).embeddingDim).toBe(4);
-    expect(geometry({ word_embed_proj_dim: null }).embeddingDim).toBe(8);
-    expect(geometry({ tie_word_embeddings: false }).tiedHead).toBe(false);
-    expect(geometry({ enable_bias: false }).biases).toBe(false);
-    expect(geometry({ layer_norm_elementwise_affine: false }).normAffine).toBe(false);
+    expect(geometry({ word_embed_proj_dim: 4 }).embedding.dim).toBe(4);
+    expect(geometry({ word_embed_proj_dim: null }).embedding.dim).toBe(8);
+    expect(geometry({ tie_word_embeddings: false }).head.tied).toBe(false);
+    const { attention, ffn } = geometry({ enable_bias: false }).layers[0]!;
+    expect([...Object.values(attention.biases), ...Object.values(ffn.biases)]).not.toContain(true);
+    const bare = { weight: false, bias: false };
+    expect(geometry({ layer_norm_elementwise_affine: false }).layers[0]!.norms.beforeFfn).toMatchObject(bare);
     expect(geometry({ eos_token_id: [7, 2], bos_token_id: null })).toMatchObject({ eosTokenId: 7, bosTokenId: null });
   });
 
@@ -79,7 +94,7 @@ describe("optFamily.readGeometry", () => {
   });
 });
 
-describe("optFamily.residentSource", () => {
+describe("residentSource", () => {
   it.each([
     ["as usual", {}],
     [
@@ -89,7 +104,7 @@ describe("optFamily.residentSource", () => {
   ])("has a source of the same size for every tensor that the model file keeps: %s", (_what, change) => {
     const g = geometry(change);
     for (const tensor of residentTensorsOf(g)) {
-      const { names, shape } = optFamily.residentSource(tensor, g);
+      const { names, shape } = residentSource(optFamily, tensor, g);
       expect([tensor.name, shape.reduce((a, b) => a * b)]).toEqual([tensor.name, tensor.rows * tensor.cols]);
       expect(names.length).toBeGreaterThan(0);
     }

@@ -4,13 +4,19 @@
  * Source: transformers, models/opt/{configuration_opt,modeling_opt}.py. Defaults below are OPTConfig's; sizes have none here,
  * since a config.json without them is damaged rather than terse.
  */
-import { assert, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import {
+  attentionBiases,
+  equalLayers,
+  type LayerGeometry,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  UnsupportedError,
+} from "@flashwick/core";
 import * as v from "valibot";
-import type { TensorRole } from "../../model-file.js";
-import type { TensorShape } from "../../model-writer.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
-import type { CheckpointFamily, WeightSource } from "./family.js";
+import { type CheckpointFamily, weightAndBias } from "./family.js";
 
 /** OPTLearnedPositionalEmbedding: position p is row p + 2, since fairseq's padding took the first rows. */
 const POSITION_OFFSET = 2;
@@ -35,48 +41,35 @@ const optConfig = v.object({
   eos_token_id: tokenIdField(2),
 });
 
-/** Checkpoint name of each role, without the leading `model.` that some checkpoints have. */
-const MODEL_NAMES: Partial<Record<TensorRole, string>> = {
-  "token_embd.weight": "decoder.embed_tokens.weight",
-  "position_embd.weight": "decoder.embed_positions.weight",
-  "project_in.weight": "decoder.project_in.weight",
-  "project_out.weight": "decoder.project_out.weight",
-  "output_norm.weight": "decoder.final_layer_norm.weight",
-  "output_norm.bias": "decoder.final_layer_norm.bias",
-};
-
-/** The same for the tensors of a layer, after `decoder.layers.<layer>.`. */
-const LAYER_NAMES: Partial<Record<TensorRole, string>> = {
-  "attn_norm.weight": "self_attn_layer_norm.weight",
-  "attn_norm.bias": "self_attn_layer_norm.bias",
-  "attn_q.weight": "self_attn.q_proj.weight",
-  "attn_q.bias": "self_attn.q_proj.bias",
-  "attn_k.weight": "self_attn.k_proj.weight",
-  "attn_k.bias": "self_attn.k_proj.bias",
-  "attn_v.weight": "self_attn.v_proj.weight",
-  "attn_v.bias": "self_attn.v_proj.bias",
-  "attn_output.weight": "self_attn.out_proj.weight",
-  "attn_output.bias": "self_attn.out_proj.bias",
-  "ffn_norm.weight": "final_layer_norm.weight",
-  "ffn_norm.bias": "final_layer_norm.bias",
-  "ffn_up.bias": "fc1.bias",
-  "ffn_down.bias": "fc2.bias",
-};
+type OptConfig = v.InferOutput<typeof optConfig>;
 
 /** The family of `model_type` "opt". */
 export const optFamily: CheckpointFamily = {
-  modelType: "opt",
+  modelTypes: ["opt"],
   architectures: ["OPTForCausalLM", "OPTModel"],
+  // OPTForCausalLM saves `model.decoder.…`, OPTModel `decoder.…`; the hub has both under either class name.
+  names: {
+    prefix: "model.",
+    layers: "decoder.layers.",
+    model: {
+      "token_embd.weight": "decoder.embed_tokens.weight",
+      "position_embd.weight": "decoder.embed_positions.weight",
+      "project_in.weight": "decoder.project_in.weight",
+      "project_out.weight": "decoder.project_out.weight",
+      ...weightAndBias("output_norm", "decoder.final_layer_norm"),
+    },
+    layer: {
+      ...weightAndBias("attn_norm", "self_attn_layer_norm"),
+      ...weightAndBias("attn_q", "self_attn.q_proj"),
+      ...weightAndBias("attn_k", "self_attn.k_proj"),
+      ...weightAndBias("attn_v", "self_attn.v_proj"),
+      ...weightAndBias("attn_output", "self_attn.out_proj"),
+      ...weightAndBias("ffn_norm", "final_layer_norm"),
+      ...weightAndBias("ffn_up", "fc1"),
+      ...weightAndBias("ffn_down", "fc2"),
+    },
+  },
   readGeometry,
-  residentSource(tensor, _geometry) {
-    return { names: residentNames(tensor.name), shape: checkpointShape(tensor) };
-  },
-  ffnSource(layer, { dFf, dModel }): { up: WeightSource; down: WeightSource } {
-    return {
-      up: { names: withAndWithoutPrefix(`decoder.layers.${layer}.fc1.weight`), shape: [dFf, dModel] },
-      down: { names: withAndWithoutPrefix(`decoder.layers.${layer}.fc2.weight`), shape: [dModel, dFf] },
-    };
-  },
 };
 
 function readGeometry(document: unknown, where: string): ModelGeometry {
@@ -90,32 +83,49 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
     where,
     "CHECKPOINT_CONFIG",
   );
+  const affine = config.layer_norm_elementwise_affine;
+  const norm: NormGeometry = { kind: "layer", epsilon: NORM_EPSILON, weight: affine, bias: affine };
   return {
     architecture: "opt",
-    nLayers: config.num_hidden_layers,
     dModel,
-    dFf: config.ffn_dim,
-    nHeads,
-    nKvHeads: nHeads,
-    headDim: dModel / nHeads,
     vocabSize: config.vocab_size,
     contextLength: config.max_position_embeddings,
-    embeddingDim: config.word_embed_proj_dim ?? dModel,
-    activation: "relu",
-    normBefore: config.do_layer_norm_before,
+    embedding: { dim: config.word_embed_proj_dim ?? dModel, scale: 1, positions: { offset: POSITION_OFFSET } },
+    layers: equalLayers(config.num_hidden_layers, layerOf(config, norm)),
     // OPTDecoder makes one only in the pre-norm form.
-    finalNorm: config.do_layer_norm_before && !config._remove_final_layer_norm,
-    normAffine: config.layer_norm_elementwise_affine,
-    normEpsilon: NORM_EPSILON,
-    biases: config.enable_bias,
-    tiedHead: config.tie_word_embeddings,
-    positions: "learned",
-    ropeTheta: null,
-    parallelBlock: false,
-    ffnNorm: true,
-    positionOffset: POSITION_OFFSET,
+    finalNorm: config.do_layer_norm_before && !config._remove_final_layer_norm ? norm : null,
+    head: { tied: config.tie_word_embeddings, bias: false },
     bosTokenId: config.bos_token_id,
     eosTokenId: config.eos_token_id,
+  };
+}
+
+function layerOf(config: OptConfig, norm: NormGeometry): LayerGeometry {
+  const nHeads = config.num_attention_heads;
+  const headDim = config.hidden_size / nHeads;
+  const bias = config.enable_bias;
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads: nHeads, headDim },
+      scale: 1 / Math.sqrt(headDim),
+      biases: attentionBiases(bias),
+      queryKeyNorm: null,
+      rotary: null,
+      alibi: false,
+      windowTokens: null,
+    },
+    ffn: {
+      dFf: config.ffn_dim,
+      gated: false,
+      activation: "relu",
+      threshold: 0,
+      upActivation: "none",
+      biases: { gate: false, up: bias, down: bias },
+    },
+    norms: config.do_layer_norm_before
+      ? normsBefore(norm, norm)
+      : { ...normsBefore(null, null), attentionSum: norm, ffnSum: norm },
+    parallel: false,
   };
 }
 
@@ -126,22 +136,4 @@ function checkActivation(activation: string, where: string): void {
     `${where}: field activation_function: expected "relu", found ${JSON.stringify(activation)}; neurons can be left on flash only if the activation gives exact zeros, so convert a ReLU checkpoint`,
     { details: { file: where, field: "activation_function", activation } },
   );
-}
-
-function residentNames(name: string): string[] {
-  if (name === "output.weight") return ["lm_head.weight"];
-  const inLayer = /^blk\.(\d+)\.(.+)$/.exec(name);
-  const rest = inLayer ? LAYER_NAMES[inLayer[2] as TensorRole] : MODEL_NAMES[name as TensorRole];
-  assert(rest !== undefined, `OPT has no tensor ${name}`);
-  return withAndWithoutPrefix(inLayer ? `decoder.layers.${inLayer[1]}.${rest}` : rest);
-}
-
-/** OPTForCausalLM saves `model.decoder.…`, OPTModel `decoder.…`; the hub has both under either class name. */
-function withAndWithoutPrefix(name: string): string[] {
-  return [`model.${name}`, name];
-}
-
-function checkpointShape({ name, rows, cols }: TensorShape): number[] {
-  const isVector = name.endsWith(".bias") || name.endsWith("_norm.weight");
-  return isVector ? [cols] : [rows, cols];
 }

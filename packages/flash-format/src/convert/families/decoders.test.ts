@@ -1,0 +1,182 @@
+/** The families that are tables of the same kind: what their config.json says, which tensors they have, and what they refuse. */
+import { UnsupportedError } from "@flashwick/core";
+import { describe, expect, it } from "vitest";
+import { residentTensorsOf } from "../../resident-tensors.js";
+import { parseCheckpointConfig } from "../checkpoint-config.js";
+import { ffnSource, residentSource } from "./family.js";
+
+const sizes = {
+  ...{ hidden_size: 64, intermediate_size: 192, num_hidden_layers: 4, num_attention_heads: 4 },
+  ...{ num_key_value_heads: 2, vocab_size: 512, max_position_embeddings: 256 },
+};
+const CONFIGS = {
+  llama: { model_type: "llama", ...sizes },
+  "llama with biases": { model_type: "llama", ...sizes, attention_bias: true, mlp_bias: true, head_dim: 32 },
+  mistral: { model_type: "mistral", ...sizes, sliding_window: 16, tie_word_embeddings: true },
+  qwen2: { model_type: "qwen2", ...sizes },
+  qwen3: { model_type: "qwen3", ...sizes, head_dim: 32 },
+  gemma3: { model_type: "gemma3_text", ...sizes, head_dim: 32, num_hidden_layers: 12 },
+  phi: { model_type: "phi", ...sizes, qk_layernorm: true },
+  persimmon: { model_type: "persimmon", ...sizes },
+};
+const read = (config: object) => parseCheckpointConfig(JSON.stringify(config), "config.json");
+const layersOf = (config: object) => read(config).geometry.layers;
+
+describe.each(Object.entries(CONFIGS))("%s", (_, config) => {
+  it("has a source of the same size for every tensor that the model file keeps", () => {
+    const { family, geometry } = read(config);
+    for (const tensor of residentTensorsOf(geometry)) {
+      const { names, shape, rows } = residentSource(family, tensor, geometry);
+      const width = shape.length === 1 ? 1 : shape.at(-1)!;
+      const taken = rows ? rows.reduce((sum, { count }) => sum + count, 0) : shape[0]!;
+      expect([tensor.name, taken * width]).toEqual([tensor.name, tensor.rows * tensor.cols]);
+      expect(names.length).toBeGreaterThan(0);
+    }
+    const { gate, up, down } = ffnSource(family, 1, geometry);
+    expect(gate !== null).toBe(geometry.layers[1]!.ffn.gated);
+    expect([up.shape, down.shape]).toEqual([
+      [192, 64],
+      [64, 192],
+    ]);
+  });
+});
+
+describe("Llama", () => {
+  it("norms before attention and a gated FFN, with heads as config.json or the width has them", () => {
+    const [layer] = layersOf(CONFIGS.llama);
+    const norm = { kind: "rms", epsilon: 1e-6, weight: true, bias: false };
+    expect(layer).toEqual({
+      attention: {
+        ...{ nHeads: 4, nKvHeads: 2, headDim: 16, scale: 1 / 4, queryKeyNorm: null, alibi: false, windowTokens: null },
+        biases: { query: false, key: false, value: false, output: false },
+        rotary: { theta: 10000, dims: 16, pairs: "halves", scaling: null },
+      },
+      ffn: {
+        ...{ dFf: 192, gated: true, activation: "silu", threshold: 0, upActivation: "none" },
+        biases: { gate: false, up: false, down: false },
+      },
+      norms: {
+        ...{ beforeAttention: norm, afterAttention: null, attentionSum: null },
+        ...{ beforeFfn: norm, afterFfn: null, ffnSum: null },
+      },
+      parallel: false,
+    });
+    expect(layersOf({ ...CONFIGS.llama, head_dim: 24 })[0]!.attention.headDim).toBe(24);
+    expect(layersOf({ ...CONFIGS.llama, num_key_value_heads: null })[0]!.attention.nKvHeads).toBe(4);
+    expect(read({ ...CONFIGS.llama, tie_word_embeddings: true }).geometry.head.tied).toBe(true);
+  });
+
+  it.each([
+    ["relu", {}, { activation: "relu", threshold: 0 }],
+    ["fatrelu", { hidden_act_param: 0.01 }, { activation: "fatrelu", threshold: 0.01 }],
+    ["gelu_pytorch_tanh", {}, { activation: "gelu-tanh", threshold: 0 }],
+  ])("knows the activation %s", (hidden_act, more, expected) => {
+    expect(layersOf({ ...CONFIGS.llama, hidden_act, ...more })[0]!.ffn).toMatchObject(expected);
+  });
+
+  it.each([
+    [{ rope_type: "default" }, null],
+    [
+      { type: "linear", factor: 4 },
+      { kind: "linear", factor: 4 },
+    ],
+    [
+      { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 48 },
+      { kind: "llama3", factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 48 },
+    ],
+    [
+      { rope_type: "yarn", factor: Math.E },
+      {
+        ...{ kind: "yarn", factor: Math.E, originalContext: 256, betaFast: 32, betaSlow: 1 },
+        ...{ attentionFactor: 1.1, truncate: true },
+      },
+    ],
+  ])("reads rope_scaling %j", (rope_scaling, scaling) => {
+    expect(layersOf({ ...CONFIGS.llama, rope_scaling })[0]!.attention.rotary?.scaling ?? null).toEqual(scaling);
+  });
+
+  it.each([
+    ["hidden_act", "tanh", "UNSUPPORTED_ACTIVATION"],
+    ["hidden_act", "fatrelu", "CHECKPOINT_CONFIG"],
+    ["rope_scaling", { rope_type: "longrope", factor: 4 }, "UNSUPPORTED_FEATURE"],
+    ["rope_scaling", { rope_type: "yarn", factor: 4, mscale: 1 }, "UNSUPPORTED_FEATURE"],
+    ["rope_scaling", { rope_type: "linear", factor: -1 }, "CHECKPOINT_CONFIG"],
+    ["num_key_value_heads", 3, "CHECKPOINT_CONFIG"],
+    ["num_attention_heads", 5, "CHECKPOINT_CONFIG"],
+    ["rms_norm_eps", 0, "CHECKPOINT_CONFIG"],
+  ])("refuses %s = %j", (field, value, code) => {
+    expect(() => read({ ...CONFIGS.llama, [field]: value })).toThrowError(expect.objectContaining({ code }));
+  });
+});
+
+it("Mistral has a window in every layer, by default of 4096, or none where it is null", () => {
+  const windows = (change: object) => layersOf({ ...CONFIGS.mistral, ...change }).map((l) => l.attention.windowTokens);
+  expect(windows({})).toEqual([16, 16, 16, 16]);
+  expect(windows({ sliding_window: null })).toEqual([null, null, null, null]);
+  expect(windows({ sliding_window: undefined })).toEqual([4096, 4096, 4096, 4096]);
+});
+
+it("Qwen has windows only if told to, then from a layer on or as listed, and equal layers are one object", () => {
+  const windowed = { ...CONFIGS.qwen2, use_sliding_window: true, sliding_window: 8 };
+  const windows = (change: object) => layersOf({ ...windowed, ...change }).map((l) => l.attention.windowTokens);
+  expect(windows({ use_sliding_window: false })).toEqual([null, null, null, null]);
+  expect(windows({ max_window_layers: 2 })).toEqual([null, null, 8, 8]);
+  const layer_types = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"];
+  expect(windows({ layer_types })).toEqual([null, 8, null, 8]);
+  expect(new Set(layersOf({ ...windowed, layer_types })).size).toBe(2);
+  const { biases } = layersOf(CONFIGS.qwen2)[0]!.attention;
+  expect(biases).toEqual({ query: true, key: true, value: true, output: false });
+  expect(layersOf(CONFIGS.qwen3)[0]!.attention.queryKeyNorm).toMatchObject({ over: "head", norm: { kind: "rms" } });
+});
+
+describe("Gemma 3", () => {
+  it("has windows and a base of their own in all but every sixth layer, or as listed", () => {
+    const { geometry } = read(CONFIGS.gemma3);
+    const full = geometry.layers.map(({ attention }) => [attention.windowTokens, attention.rotary?.theta]);
+    const [sliding, all] = [
+      [4096, 10_000],
+      [null, 1_000_000],
+    ];
+    expect(full).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].map((i) => (i % 6 === 0 ? all : sliding)));
+    expect(geometry.embedding.scale).toBe(8);
+    expect(geometry.head.tied).toBe(true);
+    const scaled = layersOf({ ...CONFIGS.gemma3, rope_scaling: { rope_type: "linear", factor: 8 } });
+    expect(scaled.slice(4, 6).map(({ attention }) => attention.rotary?.scaling?.kind ?? null)).toEqual([
+      null,
+      "linear",
+    ]);
+  });
+
+  it("adds the one that its norms' weights lack, and to nothing else", () => {
+    const { family, geometry } = read(CONFIGS.gemma3);
+    const added = residentTensorsOf(geometry).filter((tensor) => residentSource(family, tensor, geometry).plus === 1);
+    expect(added.length).toBe(12 * 6 + 1);
+    expect(added.every(({ name }) => name.endsWith("_norm.weight"))).toBe(true);
+  });
+
+  it.each(["attn_logit_softcapping", "final_logit_softcapping"])("refuses %s", (field) => {
+    expect(() => read({ ...CONFIGS.gemma3, [field]: 30 })).toThrowError(UnsupportedError);
+  });
+});
+
+it("Phi and Persimmon turn part of each head, and only Phi's head has a bias", () => {
+  const phi = read({ ...CONFIGS.phi, partial_rotary_factor: 0.4, hidden_size: 80 }).geometry;
+  expect(phi.layers[0]!.attention.rotary?.dims).toBe(8);
+  expect([phi.head.bias, phi.layers[0]!.parallel, phi.layers[0]!.norms.beforeFfn]).toEqual([true, true, null]);
+  const persimmon = read(CONFIGS.persimmon).geometry;
+  expect(persimmon.layers[0]!.attention).toMatchObject({ rotary: { dims: 8 }, queryKeyNorm: { over: "head" } });
+  expect([persimmon.head.bias, persimmon.layers[0]!.ffn.activation]).toEqual([false, "relu2"]);
+});
+
+it("what does not run is refused by name, with the list of what does", () => {
+  for (const model_type of ["mixtral", "olmoe", "gpt_oss", "bloom", "mamba"]) {
+    expect(() => read({ model_type, ...sizes })).toThrowError(
+      expect.objectContaining({
+        code: "UNSUPPORTED_ARCHITECTURE",
+        message: expect.stringMatching(
+          new RegExp(`opt .*falcon .*llama .*gemma3_text .*persimmon .*"${model_type}"`, "s"),
+        ),
+      }),
+    );
+  }
+});

@@ -1,0 +1,230 @@
+/**
+ * Decoders of Llama's form in Hugging Face's: RMS norms before attention and a gated FFN, grouped queries, rotary positions, no table.
+ *
+ *     llama     Llama 1 to 3, SmolLM2, TinyLlama; with ReLU ReluLLaMA, with FATReLU ProSparse
+ *     mistral   a sliding window in every layer, or none
+ *     qwen2     biases of queries, keys and values
+ *     qwen3     a norm of each head of queries and keys
+ *
+ * Source: transformers 4.57, models/{llama,mistral,qwen2,qwen3}/{configuration,modeling}_*.py.
+ */
+import {
+  type Architecture,
+  type AttentionGeometry,
+  attentionBiases,
+  type LayerGeometry,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+} from "@flashwick/core";
+import * as v from "valibot";
+import { checkDocument } from "../checkpoint-document.js";
+import { readActivation } from "./activation-field.js";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { type CheckpointFamily, type TensorNames, weightAndBias } from "./family.js";
+import { positiveField, readRotary } from "./rotary-fields.js";
+
+const config = v.object({
+  hidden_size: sizeField(MAX_WIDTH),
+  intermediate_size: sizeField(MAX_WIDTH),
+  num_hidden_layers: sizeField(MAX_LAYERS),
+  num_attention_heads: sizeField(MAX_WIDTH),
+  num_key_value_heads: v.nullish(sizeField(MAX_WIDTH)),
+  head_dim: v.nullish(sizeField(MAX_WIDTH)),
+  vocab_size: sizeField(MAX_VOCAB),
+  max_position_embeddings: v.optional(sizeField(MAX_CONTEXT)),
+  hidden_act: v.optional(v.string(), "silu"),
+  hidden_act_param: v.nullish(v.number()),
+  rms_norm_eps: v.optional(v.pipe(v.number(), v.gtValue(0), v.ltValue(1)), 1e-6),
+  rope_theta: v.optional(positiveField, 10000),
+  rope_scaling: v.optional(v.unknown()),
+  attention_bias: v.optional(v.boolean(), false),
+  mlp_bias: v.optional(v.boolean(), false),
+  sliding_window: v.nullish(sizeField(MAX_CONTEXT)),
+  use_sliding_window: v.optional(v.boolean(), false),
+  max_window_layers: v.nullish(v.pipe(v.number(), v.integer(), v.minValue(0))),
+  layer_types: v.nullish(v.array(v.picklist(["full_attention", "sliding_attention"]))),
+  tie_word_embeddings: v.optional(v.boolean(), false),
+  bos_token_id: tokenIdField(null),
+  eos_token_id: tokenIdField(null),
+});
+type Config = v.InferOutput<typeof config>;
+
+/** The names of every family of this form. */
+export const LLAMA_NAMES: TensorNames = {
+  prefix: "model.",
+  layers: "layers.",
+  model: { "token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight" },
+  layer: {
+    "attn_norm.weight": "input_layernorm.weight",
+    ...weightAndBias("attn_q", "self_attn.q_proj"),
+    ...weightAndBias("attn_k", "self_attn.k_proj"),
+    ...weightAndBias("attn_v", "self_attn.v_proj"),
+    ...weightAndBias("attn_output", "self_attn.o_proj"),
+    "attn_q_norm.weight": "self_attn.q_norm.weight",
+    "attn_k_norm.weight": "self_attn.k_norm.weight",
+    // A norm before the FFN, whatever its name.
+    "ffn_norm.weight": "post_attention_layernorm.weight",
+    ...weightAndBias("ffn_gate", "mlp.gate_proj"),
+    ...weightAndBias("ffn_up", "mlp.up_proj"),
+    ...weightAndBias("ffn_down", "mlp.down_proj"),
+  },
+};
+
+/** In what the families differ. */
+interface LlamaForm {
+  readonly architecture: Architecture;
+  /** Where config.json has none. */
+  readonly contextLength: number;
+  biases(config: Config): AttentionGeometry["biases"];
+  readonly headNorms: boolean;
+  windowTokens(config: Config, layer: number): number | null;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+}
+
+function llamaFamily(
+  form: LlamaForm,
+  modelTypes: readonly string[],
+  architectures: readonly string[],
+): CheckpointFamily {
+  return {
+    modelTypes,
+    architectures,
+    names: LLAMA_NAMES,
+    readGeometry: (document, where) => readGeometry(form, document, where),
+  };
+}
+
+function readGeometry(form: LlamaForm, document: unknown, where: string): ModelGeometry {
+  const c = checkDocument(config, document, where, "CHECKPOINT_CONFIG");
+  const has = (field: string) => typeof document === "object" && document !== null && field in document;
+  const norm: NormGeometry = { kind: "rms", epsilon: c.rms_norm_eps, weight: true, bias: false };
+  const contextLength = c.max_position_embeddings ?? form.contextLength;
+  const layer = layerOf(form, c, norm, contextLength, where);
+  const windowed = new Map<number | null, LayerGeometry>();
+  const layers = Array.from({ length: c.num_hidden_layers }, (_, index) => {
+    const windowTokens = form.windowTokens(c, index);
+    const known = windowed.get(windowTokens);
+    if (known) return known;
+    const made = { ...layer, attention: { ...layer.attention, windowTokens } };
+    windowed.set(windowTokens, made);
+    return made;
+  });
+  return {
+    architecture: form.architecture,
+    dModel: c.hidden_size,
+    vocabSize: c.vocab_size,
+    contextLength,
+    embedding: { dim: c.hidden_size, scale: 1, positions: null },
+    layers,
+    finalNorm: norm,
+    head: { tied: c.tie_word_embeddings, bias: false },
+    bosTokenId: has("bos_token_id") ? c.bos_token_id : form.bosTokenId,
+    eosTokenId: has("eos_token_id") ? c.eos_token_id : form.eosTokenId,
+  };
+}
+
+function layerOf(form: LlamaForm, c: Config, norm: NormGeometry, contextLength: number, where: string): LayerGeometry {
+  const nHeads = c.num_attention_heads;
+  const nKvHeads = c.num_key_value_heads ?? nHeads;
+  const headDim = c.head_dim ?? c.hidden_size / nHeads;
+  checkHeads({ nHeads, nKvHeads, headDim }, where);
+  const rotary = readRotary({ theta: c.rope_theta, headDim, scaling: c.rope_scaling, contextLength }, where);
+  const { activation, threshold } = readActivation(c.hidden_act, "hidden_act", c.hidden_act_param, where);
+  return {
+    attention: {
+      ...{ nHeads, nKvHeads, headDim, rotary },
+      scale: 1 / Math.sqrt(headDim),
+      biases: form.biases(c),
+      queryKeyNorm: form.headNorms ? { norm, over: "head" } : null,
+      alibi: false,
+      windowTokens: null,
+    },
+    ffn: {
+      ...{ dFf: c.intermediate_size, gated: true, activation, threshold, upActivation: "none" },
+      biases: { gate: c.mlp_bias, up: c.mlp_bias, down: c.mlp_bias },
+    },
+    norms: normsBefore(norm, norm),
+    parallel: false,
+  };
+}
+
+/** @throws {FormatError} `CHECKPOINT_CONFIG` for heads that do not go into one another. */
+export function checkHeads(
+  { nHeads, nKvHeads, headDim }: Pick<AttentionGeometry, "nHeads" | "nKvHeads" | "headDim">,
+  where: string,
+): void {
+  const schema = v.object({
+    num_attention_heads: v.custom(() => Number.isInteger(headDim), "a divisor of hidden_size"),
+    num_key_value_heads: v.custom(() => nHeads % nKvHeads === 0, "a divisor of num_attention_heads"),
+  });
+  const found = { num_attention_heads: nHeads, num_key_value_heads: nKvHeads };
+  checkDocument(schema, found, where, "CHECKPOINT_CONFIG");
+}
+
+/** Qwen: only if told to, and then the listed layers, or from `max_window_layers` on. */
+function qwenWindow(c: Config, layer: number): number | null {
+  if (!c.use_sliding_window) return null;
+  const isWindowed = c.layer_types
+    ? c.layer_types[layer] === "sliding_attention"
+    : layer >= (c.max_window_layers ?? DEFAULT_MAX_WINDOW_LAYERS);
+  return isWindowed ? (c.sliding_window ?? DEFAULT_WINDOW) : null;
+}
+
+const DEFAULT_MAX_WINDOW_LAYERS = 28;
+const DEFAULT_WINDOW = 4096;
+
+/** The family of `model_type` "llama", and of ProSparse's own code for it. */
+export const llamaFormFamily: CheckpointFamily = llamaFamily(
+  {
+    architecture: "llama",
+    contextLength: 2048,
+    biases: (c) => attentionBiases(c.attention_bias),
+    headNorms: false,
+    windowTokens: () => null,
+    ...{ bosTokenId: 1, eosTokenId: 2 },
+  },
+  ["llama", "sparsellama"],
+  ["LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM", "SparseLlamaForCausalLM"],
+);
+
+export const mistralFamily: CheckpointFamily = llamaFamily(
+  {
+    architecture: "mistral",
+    contextLength: 131072,
+    biases: () => attentionBiases(false),
+    headNorms: false,
+    // Null: no window; absent: the default of MistralConfig.
+    windowTokens: ({ sliding_window: window }) => (window === undefined ? DEFAULT_WINDOW : window),
+    ...{ bosTokenId: 1, eosTokenId: 2 },
+  },
+  ["mistral"],
+  ["MistralForCausalLM", "MistralModel"],
+);
+
+export const qwen2Family: CheckpointFamily = llamaFamily(
+  {
+    architecture: "qwen2",
+    contextLength: 32768,
+    biases: () => ({ query: true, key: true, value: true, output: false }),
+    headNorms: false,
+    windowTokens: qwenWindow,
+    ...{ bosTokenId: null, eosTokenId: null },
+  },
+  ["qwen2"],
+  ["Qwen2ForCausalLM", "Qwen2Model"],
+);
+
+export const qwen3Family: CheckpointFamily = llamaFamily(
+  {
+    architecture: "qwen3",
+    contextLength: 32768,
+    biases: (c) => attentionBiases(c.attention_bias),
+    headNorms: true,
+    windowTokens: qwenWindow,
+    ...{ bosTokenId: null, eosTokenId: null },
+  },
+  ["qwen3"],
+  ["Qwen3ForCausalLM", "Qwen3Model"],
+);
