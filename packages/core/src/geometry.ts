@@ -2,7 +2,7 @@
  * What a model is, apart from its weights. A family (OPT, Falcon) is a description in these terms, not an engine.
  * The glossary (docs/glossary.md) maps each checkpoint family's own names to these.
  */
-import type { DType } from "./dtype.js";
+import type { RecordDType } from "./dtype.js";
 
 export type Architecture = "opt" | "falcon";
 export type Activation = "relu" | "gelu";
@@ -52,7 +52,7 @@ export interface ModelGeometry {
 
 /** How the weights of a model file are stored; everything that sizes depend on, beside the geometry. */
 export interface WeightLayout {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** `bundled`: up row and down column in one record. `split`: two records, for measuring what bundling buys. */
   readonly layout: "bundled" | "split";
   /** Bytes from one record to the next; in `split` layout, of each of the two halves. Multiple of 512. */

@@ -7,11 +7,11 @@
  * Rows are padded with zeros to 16 elements, so that kernels read whole groups.
  */
 import {
-  bytesPerElement,
-  type DType,
   InputError,
   type ModelGeometry,
   paddedLength,
+  type RecordDType,
+  rowBytes,
   type WeightLayout,
 } from "@flashwick/core";
 
@@ -30,21 +30,21 @@ export const RECORD_SCALES_BYTES = 8;
  */
 export function weightLayout(
   geometry: Pick<ModelGeometry, "dModel">,
-  dtype: DType,
+  dtype: RecordDType,
   layout: WeightLayout["layout"],
   stride: "auto" | number = "auto",
 ): WeightLayout {
-  const rowBytes = paddedLength(geometry.dModel) * bytesPerElement(dtype);
+  const vectorBytes = rowBytes(dtype, paddedLength(geometry.dModel));
   const leastBytes = recordBytes(geometry, dtype, layout);
   const strideBytes = stride === "auto" ? autoStrideBytes(leastBytes) : stride;
   checkStride(strideBytes, leastBytes);
-  const downOffsetBytes = layout === "bundled" ? rowBytes : strideBytes;
+  const downOffsetBytes = layout === "bundled" ? vectorBytes : strideBytes;
   return {
     dtype,
     layout,
     strideBytes,
     downOffsetBytes,
-    scalesOffsetBytes: dtype === "int8" ? downOffsetBytes + rowBytes : null,
+    scalesOffsetBytes: dtype === "int8" ? downOffsetBytes + vectorBytes : null,
     slotBytes: layout === "bundled" ? strideBytes : 2 * strideBytes,
   };
 }
@@ -52,11 +52,11 @@ export function weightLayout(
 /** Bytes of a record before padding; in `split` layout, of its larger half. */
 export function recordBytes(
   geometry: Pick<ModelGeometry, "dModel">,
-  dtype: DType,
+  dtype: RecordDType,
   layout: WeightLayout["layout"],
 ): number {
-  const rowBytes = paddedLength(geometry.dModel) * bytesPerElement(dtype);
-  return (layout === "bundled" ? 2 : 1) * rowBytes + (dtype === "int8" ? RECORD_SCALES_BYTES : 0);
+  const vectorBytes = rowBytes(dtype, paddedLength(geometry.dModel));
+  return (layout === "bundled" ? 2 : 1) * vectorBytes + (dtype === "int8" ? RECORD_SCALES_BYTES : 0);
 }
 
 /** True for a stride that can hold a record of `leastBytes`. */

@@ -2,13 +2,13 @@
  * Which tensors a model of a given geometry keeps in DRAM, by name and shape: the one list that writer and reader share.
  * A family is a function here; names are those of GGUF files for llama.cpp where it has them.
  */
-import type { DType, ModelGeometry } from "@flashwick/core";
+import type { ModelGeometry, RecordDType } from "@flashwick/core";
 import type { GgmlType } from "./gguf.js";
 import type { TensorRole } from "./model-file.js";
 import type { TensorShape } from "./model-writer.js";
 
 /** The GGUF tensor type of each element type; int8 has its f32 scales in a tensor of its own, `<name>.scale`. */
-export const GGML_TYPE_OF_DTYPE: Readonly<Record<DType, GgmlType>> = {
+export const GGML_TYPE_OF_DTYPE: Readonly<Record<RecordDType, GgmlType>> = {
   f32: "F32",
   f16: "F16",
   bf16: "BF16",

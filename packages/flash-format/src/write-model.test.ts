@@ -1,4 +1,11 @@
-import { type ByteSink, DTYPES, type DType, IoError, isFlashwickError, memorySource } from "@flashwick/core";
+import {
+  type ByteSink,
+  IoError,
+  isFlashwickError,
+  memorySource,
+  RECORD_DTYPES,
+  type RecordDType,
+} from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { crc32c } from "./crc32c.js";
@@ -20,7 +27,7 @@ import {
 import { createModelWriter } from "./write-model.js";
 
 const LAYOUTS = ["bundled", "split"] as const;
-const variants = DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
+const variants = RECORD_DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
 
 async function errorOf(promise: Promise<unknown>): Promise<{ code: string; message: string; details: unknown }> {
   try {
@@ -55,7 +62,7 @@ function slotOf(file: ModelFile, bytes: Uint8Array, layer: number, neuron: numbe
   return slot;
 }
 
-function rowOf(slot: Uint8Array, offset: number, dtype: DType): Float32Array {
+function rowOf(slot: Uint8Array, offset: number, dtype: RecordDType): Float32Array {
   const { dModel } = TINY_GEOMETRY;
   const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 }[dtype];
   return decodeElements(dtype, slot.subarray(offset, offset + dModel * elementBytes));
@@ -75,7 +82,7 @@ function expectClose(actual: Float32Array, expected: Float32Array, tolerance: nu
 }
 
 /** Half a step of 2/127 for int8; the test weights are exact in all others but bf16, which keeps 8 bits. */
-const TOLERANCE: Readonly<Record<DType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
+const TOLERANCE: Readonly<Record<RecordDType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
 
 describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
   const spec = tinySpec({ dtype, layout });
@@ -196,7 +203,7 @@ describe("the header that comes back", () => {
 });
 
 describe("values that a dtype cannot hold", () => {
-  const cases: [DType, number, RegExp][] = [
+  const cases: [RecordDType, number, RegExp][] = [
     ["f16", 65520, /row 9, column 3: 65520 is beyond the range of f16; convert with --dtype bf16 or f32/],
     ["f16", -1e6, /-1000000 is beyond the range of f16/],
     ["bf16", 3.4e38, /beyond the range of bf16; convert with --dtype f32/],

@@ -20,11 +20,11 @@ import type {
   ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
+import { ARENA_RESERVED_BYTES, dtypeCode, NO_SCRATCH } from "@flashwick/kernels";
+import { requireDeviceDType } from "./device-dtype.js";
 import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
-const DTYPE_CODE: Readonly<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
 /** Groups along x before y counts on. */
 const GROUPS = 32768;
 /** Bytes from one dispatch's parameters to the next: WebGPU's alignment of dynamic offsets. */
@@ -112,7 +112,7 @@ export class MirrorKernels implements Kernels {
 
   linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, _scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
     const { data, scales, rows, cols, dtype } = w;
-    const operands = [out, x, data, scales, bias, rows, cols, DTYPE_CODE[dtype], rowBegin, rowEnd];
+    const operands = [out, x, data, scales, bias, rows, cols, matrixCode(dtype), rowBegin, rowEnd];
     this.#record("linear", operands, ...wide((rowEnd - rowBegin) / this.#open.rowsAGroup), nTokens);
   }
 
@@ -128,7 +128,7 @@ export class MirrorKernels implements Kernels {
     begin = 0,
     end = n,
   ): void {
-    const operands = [act, x, base, strideBytes, scalesOffsetBytes, bias, slots, n, dModel, DTYPE_CODE[dtype]];
+    const operands = [act, x, base, strideBytes, scalesOffsetBytes, bias, slots, n, dModel, dtypeCode(dtype)];
     this.#record(
       "ffnUp",
       [...operands, activation === "gelu" ? 1 : 0, begin, end],
@@ -149,7 +149,7 @@ export class MirrorKernels implements Kernels {
   ): void {
     const operands = [out, act, base, strideBytes, downOffsetBytes, scalesOffsetBytes, slots, n, dModel];
     const groups = Math.ceil((colEnd - colBegin) / 64);
-    this.#record("ffnDown", [...operands, DTYPE_CODE[dtype], colBegin, colEnd], groups, 1, nTokens);
+    this.#record("ffnDown", [...operands, dtypeCode(dtype), colBegin, colEnd], groups, 1, nTokens);
   }
 
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void {
@@ -170,12 +170,12 @@ export class MirrorKernels implements Kernels {
 
   gatherRow(out: Ptr, { data, scales, cols, dtype }: Matrix, row: number): void {
     const groups = Math.ceil(paddedLength(cols) / 64);
-    this.#record("gatherRow", [out, data, scales, cols, DTYPE_CODE[dtype], row], groups, 1, 1);
+    this.#record("gatherRow", [out, data, scales, cols, matrixCode(dtype), row], groups, 1, 1);
   }
 
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
     const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
-    const operands = [k, v, pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim, position, nTokens];
+    const operands = [k, v, pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim, position, nTokens];
     this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
@@ -200,7 +200,7 @@ export class MirrorKernels implements Kernels {
       const message = `WebGPU attention: heads of ${headDim}, expected at most ${WIDEST_HEAD}; compute on WebAssembly`;
       throw new UnsupportedError("UNSUPPORTED_FEATURE", message, { details: { headDim } });
     }
-    const stored = [pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim];
+    const stored = [pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim];
     const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
     this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
   }
@@ -308,6 +308,12 @@ function makeMirror({ device, layout }: OpenDevice, size: number, uniformBytes: 
 function wholeWords(ptr: Ptr, sizeBytes: number): [number, number] {
   // Pointers go up to 4 GiB: bitwise operators would make those beyond 2 GiB negative.
   return [Math.floor(ptr / 4) * 4, Math.ceil((ptr + sizeBytes) / 4) * 4];
+}
+
+/** @throws {UnsupportedError} for blocks: no shader reads them yet. */
+function matrixCode(dtype: DType): number {
+  requireDeviceDType(dtype);
+  return dtypeCode(dtype);
 }
 
 /** So many groups, along x and then y. */

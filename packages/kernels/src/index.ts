@@ -17,3 +17,4 @@ export {
   TAIL_BYTES,
   type TrainingKernels,
 } from "./contract.js";
+export { dtypeCode } from "./dtype-code.js";

@@ -2,7 +2,7 @@
  * What a model will do on a device within a budget, before anything but its header is read: the cost model, fed with the sizes that the
  * engine itself allocates by.
  */
-import { bytesPerElement, InputError, type PredictorLayerShape, type SparsityStatistics } from "@flashwick/core";
+import { InputError, type PredictorLayerShape, rowBytes, type SparsityStatistics } from "@flashwick/core";
 import {
   checkSparsity,
   type DeviceProfile,
@@ -109,7 +109,7 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     attentionBytes: attention.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
     headBytes: tensor(g.tiedHead ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
     rowTableBytes: tensor("position_embd.weight") + (g.tiedHead ? 0 : tensor("token_embd.weight")),
-    recordBytes: 2 * g.dModel * bytesPerElement(weights.dtype) + scaleBytes,
+    recordBytes: 2 * rowBytes(weights.dtype, g.dModel) + scaleBytes,
     strideBytes: weights.strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
     parallelBlock: g.parallelBlock,
@@ -121,5 +121,5 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
 }
 
 function matrixBytes({ dtype, rows, cols }: PredictorLayerShape["w1"]): number {
-  return rows * cols * bytesPerElement(dtype) + (dtype === "int8" ? 4 * rows : 0);
+  return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
 }

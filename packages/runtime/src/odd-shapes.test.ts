@@ -2,7 +2,7 @@
  * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, and every way in which
  * Falcon puts position, norms and blocks together.
  */
-import { type DType, type ModelGeometry, memorySource, Random } from "@flashwick/core";
+import { type ModelGeometry, memorySource, Random, type RecordDType } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
@@ -84,7 +84,7 @@ const shapes: Record<string, ModelGeometry> = {
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
 /** A model file of random weights. */
-async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8Array> {
+async function randomModel(geometry: ModelGeometry, dtype: RecordDType): Promise<Uint8Array> {
   const random = new Random(geometry.dFf, geometry.vocabSize);
   const values = (count: number, scale: number, mean = 0) =>
     Float32Array.from({ length: count }, () => mean + scale * (2 * random.uniform() - 1));

@@ -1,7 +1,7 @@
 /**
  * Loading the weights that stay in DRAM: straight from the file into arena memory, checksum verified, no parsing.
  */
-import { bytesPerElement, eventLoopTurn, FormatError, IntegrityError, type ModelGeometry } from "@flashwick/core";
+import { eventLoopTurn, FormatError, IntegrityError, type ModelGeometry, rowBytes } from "@flashwick/core";
 import type { ModelFile, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
@@ -83,16 +83,16 @@ export function residentSizes(header: ModelHeader): ResidentSizes {
   const layerBytes = new Array<number>(header.geometry.nLayers).fill(0);
   let globalBytes = 0;
   let rowTableBytes = 0;
-  let rowBytes = 0;
+  let tableRowBytes = 0;
   for (const tensor of header.tensors.values()) {
     const layer = /^blk\.(\d+)\./.exec(tensor.name);
     if (layer) layerBytes[Number(layer[1])]! += tensorBytes(tensor);
     else if (tables.has(tensor.name)) {
       rowTableBytes += tensorBytes(tensor);
-      rowBytes = Math.max(rowBytes, aligned(tensor.cols * bytesPerElement(tensor.dtype) + TAIL_BYTES));
+      tableRowBytes = Math.max(tableRowBytes, aligned(rowBytes(tensor.dtype, tensor.cols) + TAIL_BYTES));
     } else globalBytes += tensorBytes(tensor);
   }
-  return { layerBytes, globalBytes, rowTableBytes, rowBytes };
+  return { layerBytes, globalBytes, rowTableBytes, rowBytes: tableRowBytes };
 }
 
 /** One stretch of the file, where it goes, and what its checksum must be. */

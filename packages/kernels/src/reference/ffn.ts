@@ -1,5 +1,5 @@
 /** `ffnUp` and `ffnDown`: neurons as they lie in cache slots. */
-import { type Activation, bytesPerElement, paddedLength } from "@flashwick/core";
+import { type Activation, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { SlotMatrix } from "../contract.js";
 import { activate } from "./activation.js";
@@ -56,7 +56,7 @@ export function ffnDown(
   const columns = new RowBuffer(views, matrix.dtype, colEnd - colBegin);
   for (let i = 0; i < n; i++) {
     const record = matrix.base + u32[slots / 4 + i]! * matrix.strideBytes;
-    const down = columns.at(record + matrix.downOffsetBytes + colBegin * bytesPerElement(matrix.dtype));
+    const down = columns.at(record + matrix.downOffsetBytes + rowBytes(matrix.dtype, colBegin));
     const downScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4 + 1]! : 1;
     for (let t = 0; t < nTokens; t++) {
       const factor = Math.fround(f32[act / 4 + t * actStride + i]! * downScale);

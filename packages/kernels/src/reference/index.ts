@@ -1,1 +1,2 @@
 export { createReferenceKernels } from "./reference-kernels.js";
+export { decodeRow } from "./row-decoder.js";

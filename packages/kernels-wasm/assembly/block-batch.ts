@@ -1,0 +1,220 @@
+/**
+ * Products of rows of blocks with several vectors.
+ *
+ * Sixteen rows are unpacked, 512 columns at a time, to i16 with their sub-blocks' scales multiplied in; every pair of vectors then meets
+ * them from the first-level cache. A tile is four rows and two vectors. Sums wait in the output between stretches of columns: a block ends
+ * where a stretch does, so they have the order of block-rows.ts, and a batch gives the bits of its vectors one by one.
+ *
+ *   panel:  for four rows, for each group of 32 columns:  D f32x4 | N f32x4 | two minima f32x4 | 4 x 4 x i16x8
+ *
+ * D and N stand in the first group of a block; of formats whose minima are added, N is negative. The four i16x8 of a row are in the order of q0 … q3 (block-vector.ts).
+ */
+import { evenBytes, oddBytes, sumEach } from "./block-bytes";
+import { MINIMA_AT, SCALES_AT } from "./block-scales";
+import { GROUP_BYTES } from "./block-vector";
+import { addProduct } from "./element";
+
+export const BATCH_ROWS: usize = 16;
+export const BATCH_COLS: usize = 512;
+const PANEL_GROUP_BYTES: usize = 320;
+const WEIGHTS_AT: usize = 64;
+
+/** Bytes of four rows' panel. */
+@inline
+export function panelBytes(cols: usize): usize {
+  return (cols / 32) * PANEL_GROUP_BYTES;
+}
+
+/** Four rows' blocks of 32, from p0 … p3 on. */
+export function unpackOf32<T>(panel: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): void {
+  const f = changetype<T>(0);
+  for (const end = panel + panelBytes(cols); panel < end; panel += PANEL_GROUP_BYTES) {
+    v128.store(panel, f.scales(p0, p1, p2, p3));
+    if (f.hasMinima()) {
+      v128.store(panel, f32x4.neg(f.minima(p0, p1, p2, p3)), 16);
+      v128.store(panel, f32x4.splat(1), 32);
+    }
+    unpackRowOf32<T>(panel + WEIGHTS_AT, p0);
+    unpackRowOf32<T>(panel + WEIGHTS_AT + 16, p1);
+    unpackRowOf32<T>(panel + WEIGHTS_AT + 32, p2);
+    unpackRowOf32<T>(panel + WEIGHTS_AT + 48, p3);
+    p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
+  }
+}
+
+@inline
+function unpackRowOf32<T>(out: usize, p: usize): void {
+  const f = changetype<T>(0);
+  const offset = i16x8.splat(<i16>f.offset());
+  const first = f.bytes(p, 0), second = f.bytes(p, 1);
+  if (f.natural()) {
+    v128.store(out, i16x8.extend_low_i8x16_s(first));
+    v128.store(out, i16x8.extend_high_i8x16_s(first), 64);
+    v128.store(out, i16x8.extend_low_i8x16_s(second), 128);
+    v128.store(out, i16x8.extend_high_i8x16_s(second), 192);
+  } else {
+    v128.store(out, i16x8.sub(evenBytes(first, f.signed()), offset));
+    v128.store(out, i16x8.sub(oddBytes(first, f.signed()), offset), 64);
+    v128.store(out, i16x8.sub(evenBytes(second, f.signed()), offset), 128);
+    v128.store(out, i16x8.sub(oddBytes(second, f.signed()), offset), 192);
+  }
+}
+
+/** Four rows' blocks of 256, from p0 … p3 on. */
+export function unpackOf256<T>(
+  panel: usize, table: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize,
+): void {
+  const f = changetype<T>(0);
+  const end = panel + panelBytes(cols);
+  while (panel < end) {
+    f.scales(table, p0, p1, p2, p3);
+    v128.store(panel, v128.load(table));
+    if (f.hasMinima()) v128.store(panel, v128.load(table, 16), 16);
+    let at = table;
+    for (let stretch: usize = 0; stretch < f.stretches(); stretch++) {
+      unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 0);
+      panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
+      if (f.stretches() < 8) {
+        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 1);
+        panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
+      }
+      if (f.stretches() < 4) {
+        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 2);
+        panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
+        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 3);
+        panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
+      }
+    }
+    p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
+  }
+}
+
+@inline
+function unpackSubBlock<T>(
+  panel: usize, at: usize, p0: usize, p1: usize, p2: usize, p3: usize, stretch: usize, t: i32,
+): void {
+  const f = changetype<T>(0);
+  if (f.hasMinima()) {
+    v128.store(panel, v128.load(at, MINIMA_AT), 32);
+    if (f.shared() == 16) v128.store(panel, v128.load(at, MINIMA_AT + 16), 48);
+  }
+  const high = f.high(stretch, t);
+  unpackRowOf256<T>(panel + WEIGHTS_AT, at, p0, stretch, t, high);
+  unpackRowOf256<T>(panel + WEIGHTS_AT + 16, at + 4, p1, stretch, t, high);
+  unpackRowOf256<T>(panel + WEIGHTS_AT + 32, at + 8, p2, stretch, t, high);
+  unpackRowOf256<T>(panel + WEIGHTS_AT + 48, at + 12, p3, stretch, t, high);
+}
+
+/** Scales lie in i32 lanes, and fit their lower halves. */
+@inline
+function unpackRowOf256<T>(out: usize, at: usize, p: usize, stretch: usize, t: i32, high: v128): void {
+  const f = changetype<T>(0);
+  const offset = i16x8.splat(<i16>f.offset());
+  const first = v128.load16_splat(at, SCALES_AT);
+  const second = f.shared() == 16 ? v128.load16_splat(at, SCALES_AT + 16) : first;
+  const a = f.bytes(p, stretch, t, 0, high), b = f.bytes(p, stretch, t, 1, high);
+  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(a, f.signed()), offset), first));
+  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(a, f.signed()), offset), first), 64);
+  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(b, f.signed()), offset), second), 128);
+  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(b, f.signed()), offset), second), 192);
+}
+
+/**
+ * Adds to four outputs of each of two vectors, at `out` and `out1`. The vectors may be one.
+ *
+ * @param groups Of a block: 1 or 8.
+ * @param minima 0: none; 1: one for 32 elements; 2: one for 16.
+ */
+@inline
+function tile4x2(
+  out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize, groups: usize, minima: i32,
+): void {
+  let sum = v128.load(out), sum1 = v128.load(out1);
+  const end = panel + panelBytes(cols);
+  while (panel < end) {
+    const scale = v128.load(panel), minScale = v128.load(panel, 16);
+    let product = f32x4.splat(0), product1 = product, below = product, below1 = product;
+    for (const blockEnd = panel + groups * PANEL_GROUP_BYTES; panel < blockEnd; panel += PANEL_GROUP_BYTES) {
+      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      let y = x, y1 = x1;
+      for (let p = panel; p < panel + 256; p += 64) {
+        const u = v128.load(y, 16), v = v128.load(y1, 16);
+        let w = v128.load(p, WEIGHTS_AT);
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w, u)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(w, v));
+        w = v128.load(p, WEIGHTS_AT + 16);
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w, u)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(w, v));
+        w = v128.load(p, WEIGHTS_AT + 32);
+        a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w, u)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(w, v));
+        w = v128.load(p, WEIGHTS_AT + 48);
+        a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w, u)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(w, v));
+        y += 16; y1 += 16;
+      }
+      product = addProduct(product, v128.load32_splat(x), f32x4.convert_i32x4_s(sumEach(a0, a1, a2, a3)));
+      product1 = addProduct(product1, v128.load32_splat(x1), f32x4.convert_i32x4_s(sumEach(b0, b1, b2, b3)));
+      if (minima == 1) {
+        const m = v128.load(panel, 32);
+        below = addProduct(below, m, v128.load32_splat(x, 12));
+        below1 = addProduct(below1, m, v128.load32_splat(x1, 12));
+      }
+      if (minima == 2) {
+        const m = v128.load(panel, 32), n = v128.load(panel, 48);
+        below = addProduct(addProduct(below, m, v128.load32_splat(x, 4)), n, v128.load32_splat(x, 8));
+        below1 = addProduct(addProduct(below1, m, v128.load32_splat(x1, 4)), n, v128.load32_splat(x1, 8));
+      }
+      x += GROUP_BYTES; x1 += GROUP_BYTES;
+    }
+    product = f32x4.mul(scale, product);
+    product1 = f32x4.mul(scale, product1);
+    if (minima) {
+      product = f32x4.sub(product, f32x4.mul(minScale, below));
+      product1 = f32x4.sub(product1, f32x4.mul(minScale, below1));
+    }
+    sum = f32x4.add(sum, product);
+    sum1 = f32x4.add(sum1, product1);
+  }
+  v128.store(out, sum);
+  v128.store(out1, sum1);
+}
+
+function tile32(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
+  tile4x2(out, out1, x, x1, panel, cols, 1, 0);
+}
+function tile32Minima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
+  tile4x2(out, out1, x, x1, panel, cols, 1, 1);
+}
+function tile256(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
+  tile4x2(out, out1, x, x1, panel, cols, 8, 0);
+}
+function tile256Minima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
+  tile4x2(out, out1, x, x1, panel, cols, 8, 1);
+}
+function tile256HalfMinima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
+  tile4x2(out, out1, x, x1, panel, cols, 8, 2);
+}
+
+/**
+ * out[t, 0 … 4 · quads − 1] += panel rows · x[t], over `cols` columns.
+ *
+ * @param panel   Of four rows each, `panelBytes(cols)` apart.
+ * @param x       Of the columns, `xStride` bytes apart.
+ * @param wide    Blocks of 256.
+ */
+export function multiplyPanel(
+  out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize, panel: usize, quads: usize, cols: usize,
+  wide: bool, minima: i32,
+): void {
+  for (let t: usize = 0; t < nTokens; t += 2) {
+    const at = out + t * outStride, from = x + t * xStride;
+    const odd = t + 1 == nTokens;
+    const at1 = odd ? at : at + outStride, from1 = odd ? from : from + xStride;
+    for (let i: usize = 0; i < quads; i++) {
+      const o = at + 16 * i, o1 = at1 + 16 * i, p = panel + i * panelBytes(cols);
+      if (!wide) {
+        if (minima) tile32Minima(o, o1, from, from1, p, cols);
+        else tile32(o, o1, from, from1, p, cols);
+      } else if (minima == 0) tile256(o, o1, from, from1, p, cols);
+      else if (minima == 1) tile256Minima(o, o1, from, from1, p, cols);
+      else tile256HalfMinima(o, o1, from, from1, p, cols);
+    }
+  }
+}

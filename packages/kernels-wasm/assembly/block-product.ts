@@ -1,0 +1,148 @@
+/**
+ * `linear` and `gatherRow` where rows are blocks: chooses the format and the form.
+ *
+ *   scratch:  vectors (block-vector.ts) | table (block-scales.ts), four outputs | panel (block-batch.ts)
+ */
+import {
+  IQ4_NL as IQ4_NL_CODE, IQ4_XS as IQ4_XS_CODE, MXFP4 as MXFP4_CODE, Q2_K as Q2_K_CODE, Q3_K as Q3_K_CODE,
+  Q4_0 as Q4_0_CODE, Q4_1 as Q4_1_CODE, Q4_K as Q4_K_CODE, Q5_0 as Q5_0_CODE, Q5_1 as Q5_1_CODE,
+  Q5_K as Q5_K_CODE, Q6_K as Q6_K_CODE, Q8_0 as Q8_0_CODE,
+} from "../../kernels/src/dtype-constants";
+import { BATCH_COLS, BATCH_ROWS, multiplyPanel, panelBytes, unpackOf256, unpackOf32 } from "./block-batch";
+import { fourRowsOf256, fourRowsOf32 } from "./block-rows";
+import { TABLE_BYTES } from "./block-scales";
+import { GROUP_BYTES, groupVector, groupedBytes } from "./block-vector";
+import { IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from "./blocks-of-256";
+import { IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 } from "./blocks-of-32";
+
+/** Vectors from which on unpacking rows first pays. */
+const LEAST_BATCH: usize = 3;
+/** Four outputs. */
+const OUTPUTS_BYTES: usize = 16;
+
+@inline
+export function isBlocks(dtype: i32): bool {
+  return dtype >= Q4_0_CODE && dtype <= MXFP4_CODE;
+}
+
+/** Products without bias of rows [begin, end), `nTokens` vectors of `cols` elements at x. */
+export function blockProducts(
+  dtype: i32, out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize,
+  base: usize, scratch: usize, begin: usize, end: usize, cols: usize,
+): void {
+  if (dtype == Q4_0_CODE) productsOf32<Q4_0>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q4_1_CODE) productsOf32<Q4_1>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q5_0_CODE) productsOf32<Q5_0>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q5_1_CODE) productsOf32<Q5_1>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q8_0_CODE) productsOf32<Q8_0>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == IQ4_NL_CODE) productsOf32<IQ4_NL>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == MXFP4_CODE) productsOf32<MXFP4>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q2_K_CODE) productsOf256<Q2_K>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q3_K_CODE) productsOf256<Q3_K>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q4_K_CODE) productsOf256<Q4_K>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q5_K_CODE) productsOf256<Q5_K>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == Q6_K_CODE) productsOf256<Q6_K>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else if (dtype == IQ4_XS_CODE) productsOf256<IQ4_XS>(out, outStride, x, xStride, nTokens, base, scratch, begin, end, cols);
+  else unreachable();
+}
+
+function productsOf32<T>(
+  out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize,
+  base: usize, scratch: usize, begin: usize, end: usize, cols: usize,
+): void {
+  const f = changetype<T>(0);
+  const vStride = groupedBytes(cols), stride = (cols / 32) * f.blockBytes();
+  for (let t: usize = 0; t < nTokens; t++) {
+    groupVector(scratch + t * vStride, x + t * xStride, cols, f.offset(), 0, f.natural());
+  }
+  // Vectors beside unpacked rows, whose bytes are less `offset` already, are the same: their sums are not used.
+  const table = scratch + nTokens * vStride, panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  if (nTokens >= LEAST_BATCH) {
+    const batchEnd = begin + ((end - begin) & ~3);
+    for (let i = begin; i < batchEnd; i += BATCH_ROWS) {
+      const rows = min<usize>(BATCH_ROWS, batchEnd - i);
+      clearOutputs(out + 4 * i, outStride, nTokens, rows);
+      for (let k: usize = 0; k < cols; k += BATCH_COLS) {
+        const width = min<usize>(BATCH_COLS, cols - k);
+        for (let r: usize = 0; r < rows; r += 4) {
+          const p = base + (i + r) * stride + (k / 32) * f.blockBytes();
+          unpackOf32<T>(panel + (r / 4) * panelBytes(width), p, p + stride, p + 2 * stride, p + 3 * stride, width);
+        }
+        const from = scratch + (k / 32) * GROUP_BYTES;
+        multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, false, f.hasMinima() ? 1 : 0);
+      }
+    }
+    begin = batchEnd;
+  }
+  const part = (end - begin) / 4;
+  for (let t: usize = 0; t < nTokens; t++) {
+    const at = out + t * outStride, v = scratch + t * vStride;
+    for (let i = begin; i < begin + part; i++) {
+      const p = base + i * stride, gap = part * stride;
+      storeApart(at + 4 * i, 4 * part, fourRowsOf32<T>(v, p, p + gap, p + 2 * gap, p + 3 * gap, cols));
+    }
+    const rest = begin + 4 * part;
+    if (rest < end) {
+      const p = base + rest * stride, p1 = base + min(rest + 1, end - 1) * stride, p2 = base + (end - 1) * stride;
+      v128.store(table, fourRowsOf32<T>(v, p, p1, p2, p2, cols), TABLE_BYTES);
+      memory.copy(at + 4 * rest, table + TABLE_BYTES, 4 * (end - rest));
+    }
+  }
+}
+
+function productsOf256<T>(
+  out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize,
+  base: usize, scratch: usize, begin: usize, end: usize, cols: usize,
+): void {
+  const f = changetype<T>(0);
+  const vStride = groupedBytes(cols), stride = (cols / 256) * f.blockBytes();
+  const halves = f.shared() == 32 ? 0 : f.hasMinima() ? 2 : 1;
+  for (let t: usize = 0; t < nTokens; t++) {
+    groupVector(scratch + t * vStride, x + t * xStride, cols, f.offset(), halves, false);
+  }
+  const table = scratch + nTokens * vStride, panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  if (nTokens >= LEAST_BATCH) {
+    const batchEnd = begin + ((end - begin) & ~3);
+    for (let i = begin; i < batchEnd; i += BATCH_ROWS) {
+      const rows = min<usize>(BATCH_ROWS, batchEnd - i);
+      clearOutputs(out + 4 * i, outStride, nTokens, rows);
+      for (let k: usize = 0; k < cols; k += BATCH_COLS) {
+        const width = min<usize>(BATCH_COLS, cols - k);
+        for (let r: usize = 0; r < rows; r += 4) {
+          const p = base + (i + r) * stride + (k / 256) * f.blockBytes();
+          unpackOf256<T>(panel + (r / 4) * panelBytes(width), table, p, p + stride, p + 2 * stride, p + 3 * stride, width);
+        }
+        const from = scratch + (k / 32) * GROUP_BYTES, minima = f.hasMinima() ? 32 / f.shared() : 0;
+        multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, true, minima);
+      }
+    }
+    begin = batchEnd;
+  }
+  const part = (end - begin) / 4;
+  for (let t: usize = 0; t < nTokens; t++) {
+    const at = out + t * outStride, v = scratch + t * vStride;
+    for (let i = begin; i < begin + part; i++) {
+      const p = base + i * stride, gap = part * stride;
+      storeApart(at + 4 * i, 4 * part, fourRowsOf256<T>(v, table, p, p + gap, p + 2 * gap, p + 3 * gap, cols));
+    }
+    const rest = begin + 4 * part;
+    if (rest < end) {
+      const p = base + rest * stride, p1 = base + min(rest + 1, end - 1) * stride, p2 = base + (end - 1) * stride;
+      v128.store(table, fourRowsOf256<T>(v, table, p, p1, p2, p2, cols), TABLE_BYTES);
+      memory.copy(at + 4 * rest, table + TABLE_BYTES, 4 * (end - rest));
+    }
+  }
+}
+
+function clearOutputs(out: usize, outStride: usize, nTokens: usize, rows: usize): void {
+  for (let t: usize = 0; t < nTokens; t++) memory.fill(out + t * outStride, 0, 4 * rows);
+}
+
+/** The lanes, `gap` bytes apart. */
+@inline
+function storeApart(out: usize, gap: usize, sums: v128): void {
+  v128.store32_lane(out, sums, 0);
+  v128.store32_lane(out + gap, sums, 1);
+  v128.store32_lane(out + 2 * gap, sums, 2);
+  v128.store32_lane(out + 3 * gap, sums, 3);
+}
