@@ -5,9 +5,9 @@
  * them from the first-level cache. A tile is four rows and two vectors. Sums wait in the output between stretches of columns: a block ends
  * where a stretch does, so they have the order of block-rows.ts, and a batch gives the bits of its vectors one by one.
  *
- *   panel:  for four rows, for each group of 32 columns:  D f32x4 | N f32x4 | two minima f32x4 | 4 x 4 x i16x8
+ *   panel:  for four rows, for each group of 32 columns:  D f32x4 | N f32x4 | two minima f32x4 | 4 x 4 x i16x8 | two products f32x4
  *
- * D and N stand in the first group of a block; of formats whose minima are added, N is negative. The four i16x8 of a row are in the order of q0 … q3 (block-vector.ts).
+ * D and N stand in the last group of a block; of formats whose minima are added, N is negative. The four i16x8 of a row are in the order of q0 … q3 (block-vector.ts).
  */
 import { evenBytes, oddBytes, sumEach } from "./block-bytes";
 import { MINIMA_AT, SCALES_AT } from "./block-scales";
@@ -16,8 +16,9 @@ import { addProduct } from "./element";
 
 export const BATCH_ROWS: usize = 16;
 export const BATCH_COLS: usize = 512;
-const PANEL_GROUP_BYTES: usize = 320;
+const PANEL_GROUP_BYTES: usize = 352;
 const WEIGHTS_AT: usize = 64;
+const PRODUCTS_AT: usize = 320;
 
 /** Bytes of four rows' panel. */
 @inline
@@ -32,7 +33,6 @@ export function unpackOf32<T>(panel: usize, p0: usize, p1: usize, p2: usize, p3:
     v128.store(panel, f.scales(p0, p1, p2, p3));
     if (f.hasMinima()) {
       v128.store(panel, f32x4.neg(f.minima(p0, p1, p2, p3)), 16);
-      v128.store(panel, f32x4.splat(1), 32);
     }
     unpackRowOf32<T>(panel + WEIGHTS_AT, p0);
     unpackRowOf32<T>(panel + WEIGHTS_AT + 16, p1);
@@ -68,8 +68,6 @@ export function unpackOf256<T>(
   const end = panel + panelBytes(cols);
   while (panel < end) {
     f.scales(table, p0, p1, p2, p3);
-    v128.store(panel, v128.load(table));
-    if (f.hasMinima()) v128.store(panel, v128.load(table, 16), 16);
     let at = table;
     for (let stretch: usize = 0; stretch < f.stretches(); stretch++) {
       unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 0);
@@ -85,6 +83,8 @@ export function unpackOf256<T>(
         panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
       }
     }
+    v128.store(panel - PANEL_GROUP_BYTES, v128.load(table));
+    if (f.hasMinima()) v128.store(panel - PANEL_GROUP_BYTES, v128.load(table, 16), 16);
     p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
   }
 }
@@ -120,54 +120,84 @@ function unpackRowOf256<T>(out: usize, at: usize, p: usize, stretch: usize, t: i
 }
 
 /**
- * Adds to four outputs of each of two vectors, at `out` and `out1`. The vectors may be one.
+ * s · Σ w · q of four rows and two vectors, for each group: into the panel, where `addProducts…` finds them.
  *
- * @param groups Of a block: 1 or 8.
- * @param minima 0: none; 1: one for 32 elements; 2: one for 16.
+ * Branches that are never taken end blocks, and sums that are used after the loop are computed where they stand: see row-product.ts.
  */
+function multiply4x2(x: usize, x1: usize, panel: usize, cols: usize): void {
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  const end = panel + panelBytes(cols);
+  for (; panel < end; panel += PANEL_GROUP_BYTES) {
+    let u = v128.load(x, 16), v = v128.load(x1, 16);
+    let w = v128.load(panel, WEIGHTS_AT);
+    a0 = i32x4.dot_i16x8_s(w, u); b0 = i32x4.dot_i16x8_s(w, v);
+    w = v128.load(panel, WEIGHTS_AT + 16);
+    a1 = i32x4.dot_i16x8_s(w, u); b1 = i32x4.dot_i16x8_s(w, v);
+    w = v128.load(panel, WEIGHTS_AT + 32);
+    a2 = i32x4.dot_i16x8_s(w, u); b2 = i32x4.dot_i16x8_s(w, v);
+    w = v128.load(panel, WEIGHTS_AT + 48);
+    a3 = i32x4.dot_i16x8_s(w, u); b3 = i32x4.dot_i16x8_s(w, v);
+    if (!panel) break;
+    u = v128.load(x, 32); v = v128.load(x1, 32);
+    w = v128.load(panel, WEIGHTS_AT + 64);
+    a0 = addDot(a0, w, u); b0 = addDot(b0, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 80);
+    a1 = addDot(a1, w, u); b1 = addDot(b1, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 96);
+    a2 = addDot(a2, w, u); b2 = addDot(b2, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 112);
+    a3 = addDot(a3, w, u); b3 = addDot(b3, w, v);
+    if (!x) break;
+    u = v128.load(x, 48); v = v128.load(x1, 48);
+    w = v128.load(panel, WEIGHTS_AT + 128);
+    a0 = addDot(a0, w, u); b0 = addDot(b0, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 144);
+    a1 = addDot(a1, w, u); b1 = addDot(b1, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 160);
+    a2 = addDot(a2, w, u); b2 = addDot(b2, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 176);
+    a3 = addDot(a3, w, u); b3 = addDot(b3, w, v);
+    if (!x1) break;
+    u = v128.load(x, 64); v = v128.load(x1, 64);
+    w = v128.load(panel, WEIGHTS_AT + 192);
+    a0 = addDot(a0, w, u); b0 = addDot(b0, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 208);
+    a1 = addDot(a1, w, u); b1 = addDot(b1, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 224);
+    a2 = addDot(a2, w, u); b2 = addDot(b2, w, v);
+    w = v128.load(panel, WEIGHTS_AT + 240);
+    a3 = addDot(a3, w, u); b3 = addDot(b3, w, v);
+    const product = f32x4.mul(v128.load32_splat(x), f32x4.convert_i32x4_s(sumEach(a0, a1, a2, a3)));
+    const product1 = f32x4.mul(v128.load32_splat(x1), f32x4.convert_i32x4_s(sumEach(b0, b1, b2, b3)));
+    v128.store(panel, product, PRODUCTS_AT);
+    v128.store(panel, product1, PRODUCTS_AT + 16);
+    x += GROUP_BYTES; x1 += GROUP_BYTES;
+  }
+  if (panel != end) {
+    v128.store(panel, v128.or(v128.or(v128.or(a0, a1), v128.or(a2, a3)), v128.or(v128.or(b0, b1), v128.or(b2, b3))));
+  }
+}
+
+/** sum + the pairwise products of eight i16. */
 @inline
-function tile4x2(
-  out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize, groups: usize, minima: i32,
+function addDot(sum: v128, a: v128, b: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(a, b));
+}
+
+/** The products, scaled, added to four outputs of each of two vectors, which may be one; blocks of 32. */
+function addProductsOf32(
+  out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize, minima: i32,
 ): void {
   let sum = v128.load(out), sum1 = v128.load(out1);
-  const end = panel + panelBytes(cols);
-  while (panel < end) {
-    const scale = v128.load(panel), minScale = v128.load(panel, 16);
-    let product = f32x4.splat(0), product1 = product, below = product, below1 = product;
-    for (const blockEnd = panel + groups * PANEL_GROUP_BYTES; panel < blockEnd; panel += PANEL_GROUP_BYTES) {
-      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-      let y = x, y1 = x1;
-      for (let p = panel; p < panel + 256; p += 64) {
-        const u = v128.load(y, 16), v = v128.load(y1, 16);
-        let w = v128.load(p, WEIGHTS_AT);
-        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w, u)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(w, v));
-        w = v128.load(p, WEIGHTS_AT + 16);
-        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w, u)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(w, v));
-        w = v128.load(p, WEIGHTS_AT + 32);
-        a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w, u)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(w, v));
-        w = v128.load(p, WEIGHTS_AT + 48);
-        a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w, u)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(w, v));
-        y += 16; y1 += 16;
-      }
-      product = addProduct(product, v128.load32_splat(x), f32x4.convert_i32x4_s(sumEach(a0, a1, a2, a3)));
-      product1 = addProduct(product1, v128.load32_splat(x1), f32x4.convert_i32x4_s(sumEach(b0, b1, b2, b3)));
-      if (minima == 1) {
-        const m = v128.load(panel, 32);
-        below = addProduct(below, m, v128.load32_splat(x, 12));
-        below1 = addProduct(below1, m, v128.load32_splat(x1, 12));
-      }
-      if (minima == 2) {
-        const m = v128.load(panel, 32), n = v128.load(panel, 48);
-        below = addProduct(addProduct(below, m, v128.load32_splat(x, 4)), n, v128.load32_splat(x, 8));
-        below1 = addProduct(addProduct(below1, m, v128.load32_splat(x1, 4)), n, v128.load32_splat(x1, 8));
-      }
-      x += GROUP_BYTES; x1 += GROUP_BYTES;
-    }
-    product = f32x4.mul(scale, product);
-    product1 = f32x4.mul(scale, product1);
+  for (const end = panel + panelBytes(cols); panel < end; panel += PANEL_GROUP_BYTES) {
+    const scale = v128.load(panel);
+    let product = f32x4.mul(scale, v128.load(panel, PRODUCTS_AT));
+    let product1 = f32x4.mul(scale, v128.load(panel, PRODUCTS_AT + 16));
     if (minima) {
-      product = f32x4.sub(product, f32x4.mul(minScale, below));
-      product1 = f32x4.sub(product1, f32x4.mul(minScale, below1));
+      const minScale = v128.load(panel, 16);
+      product = f32x4.sub(product, f32x4.mul(minScale, v128.load32_splat(x, 12)));
+      product1 = f32x4.sub(product1, f32x4.mul(minScale, v128.load32_splat(x1, 12)));
+      x += GROUP_BYTES; x1 += GROUP_BYTES;
     }
     sum = f32x4.add(sum, product);
     sum1 = f32x4.add(sum1, product1);
@@ -176,20 +206,41 @@ function tile4x2(
   v128.store(out1, sum1);
 }
 
-function tile32(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
-  tile4x2(out, out1, x, x1, panel, cols, 1, 0);
-}
-function tile32Minima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
-  tile4x2(out, out1, x, x1, panel, cols, 1, 1);
-}
-function tile256(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
-  tile4x2(out, out1, x, x1, panel, cols, 8, 0);
-}
-function tile256Minima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
-  tile4x2(out, out1, x, x1, panel, cols, 8, 1);
-}
-function tile256HalfMinima(out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize): void {
-  tile4x2(out, out1, x, x1, panel, cols, 8, 2);
+/** Blocks of 256. `minima` 0: none; 1: one for 32 elements; 2: one for 16. */
+function addProductsOf256(
+  out: usize, out1: usize, x: usize, x1: usize, panel: usize, cols: usize, minima: i32,
+): void {
+  let sum = v128.load(out), sum1 = v128.load(out1);
+  const end = panel + panelBytes(cols);
+  while (panel < end) {
+    let product = f32x4.splat(0), product1 = product, below = product, below1 = product;
+    for (const blockEnd = panel + 8 * PANEL_GROUP_BYTES; panel < blockEnd; panel += PANEL_GROUP_BYTES) {
+      product = f32x4.add(product, v128.load(panel, PRODUCTS_AT));
+      product1 = f32x4.add(product1, v128.load(panel, PRODUCTS_AT + 16));
+      if (minima == 1) {
+        const m = v128.load(panel, 32);
+        below = addProduct(below, m, v128.load32_splat(x, 12));
+        below1 = addProduct(below1, m, v128.load32_splat(x1, 12));
+      } else if (minima) {
+        const m = v128.load(panel, 32), n = v128.load(panel, 48);
+        below = addProduct(addProduct(below, m, v128.load32_splat(x, 4)), n, v128.load32_splat(x, 8));
+        below1 = addProduct(addProduct(below1, m, v128.load32_splat(x1, 4)), n, v128.load32_splat(x1, 8));
+      }
+      x += GROUP_BYTES; x1 += GROUP_BYTES;
+    }
+    const scale = v128.load(panel - PANEL_GROUP_BYTES);
+    product = f32x4.mul(scale, product);
+    product1 = f32x4.mul(scale, product1);
+    if (minima) {
+      const minScale = v128.load(panel - PANEL_GROUP_BYTES, 16);
+      product = f32x4.sub(product, f32x4.mul(minScale, below));
+      product1 = f32x4.sub(product1, f32x4.mul(minScale, below1));
+    }
+    sum = f32x4.add(sum, product);
+    sum1 = f32x4.add(sum1, product1);
+  }
+  v128.store(out, sum);
+  v128.store(out1, sum1);
 }
 
 /**
@@ -209,12 +260,9 @@ export function multiplyPanel(
     const at1 = odd ? at : at + outStride, from1 = odd ? from : from + xStride;
     for (let i: usize = 0; i < quads; i++) {
       const o = at + 16 * i, o1 = at1 + 16 * i, p = panel + i * panelBytes(cols);
-      if (!wide) {
-        if (minima) tile32Minima(o, o1, from, from1, p, cols);
-        else tile32(o, o1, from, from1, p, cols);
-      } else if (minima == 0) tile256(o, o1, from, from1, p, cols);
-      else if (minima == 1) tile256Minima(o, o1, from, from1, p, cols);
-      else tile256HalfMinima(o, o1, from, from1, p, cols);
+      multiply4x2(from, from1, p, cols);
+      if (wide) addProductsOf256(o, o1, from, from1, p, cols, minima);
+      else addProductsOf32(o, o1, from, from1, p, cols, minima);
     }
   }
 }

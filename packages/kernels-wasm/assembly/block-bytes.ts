@@ -10,12 +10,16 @@ const LOW_NIBBLES_OF_PAIRS = memory.data<i32>([0x000f000f, 0x000f000f, 0x000f000
 const LOW_BYTES = memory.data<i32>([0x00ff00ff, 0x00ff00ff, 0x00ff00ff, 0x00ff00ff]);
 const FIFTH_BITS = memory.data<i32>([0x10101010, 0x10101010, 0x10101010, 0x10101010]);
 const TWO_BITS = memory.data<i32>([0x03030303, 0x03030303, 0x03030303, 0x03030303]);
+const UPPER_TWO_BITS = memory.data<i32>([0x30303030, 0x30303030, 0x30303030, 0x30303030]);
 /** Bit i mod 8 in byte i. */
 const EACH_BIT = memory.data<u8>([1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]);
-/** Of IQ4_NL and IQ4_XS. */
-const NON_LINEAR = memory.data<i8>([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]);
-/** Twice the values of E2M1. */
-const E2M1_TWICE = memory.data<i8>([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
+const EIGHT_TWICE = memory.data<u8>([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+/** The numbers of IQ4_NL and IQ4_XS, and {@link NON_LINEAR_OFFSET}: bytes without a sign are widened in one operation. */
+const NON_LINEAR = memory.data<u8>([1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241]);
+export const NON_LINEAR_OFFSET: i32 = 128;
+/** Twice the values of E2M1, and {@link E2M1_OFFSET}. */
+const E2M1_TWICE = memory.data<u8>([12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0]);
+export const E2M1_OFFSET: i32 = 12;
 
 /** The lowest nibble of each 16 bits. */
 @inline
@@ -34,8 +38,8 @@ export function nibbles(p: usize, which: i32): v128 {
 @inline
 export function fifthBits(p: usize): v128 {
   const each = v128.load(EACH_BIT);
-  const bits = v128.load16_splat(p);
-  const spread = v128.shuffle<u8>(bits, bits, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+  // Not a shuffle: V8 makes its pattern on the stack, and waits for it.
+  const spread = i8x16.swizzle(v128.load16_splat(p), v128.load(EIGHT_TWICE));
   return v128.and(i8x16.eq(v128.and(spread, each), each), v128.load(FIFTH_BITS));
 }
 
@@ -56,7 +60,9 @@ export function twoBits(p: usize, t: i32): v128 {
 /** The same, sixteen times. */
 @inline
 export function upperTwoBits(p: usize, t: i32): v128 {
-  return i16x8.shl(twoBits(p, t), 4);
+  const v = v128.load(p);
+  const there = t < 2 ? i16x8.shl(v, 4 - 2 * t) : t == 2 ? v : i16x8.shr_u(v, 2);
+  return v128.and(there, v128.load(UPPER_TWO_BITS));
 }
 
 @inline
@@ -118,6 +124,15 @@ export function fourHalves(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
 export function fourWords(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
   const v = v128.load32_lane(p1, v128.load32_zero(p0), 1);
   return v128.load32_lane(p3, v128.load32_lane(p2, v, 2), 3);
+}
+
+/** 2^(e − 128) of the bytes e at four places; of 0 and 1 a subnormal. */
+@inline
+export function fourPowersOfTwo(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
+  let e = v128.load8_lane(p1, v128.load8_lane(p0, i32x4.splat(0), 0), 4);
+  e = v128.load8_lane(p3, v128.load8_lane(p2, e, 8), 12);
+  const one = i32x4.splat(1);
+  return v128.bitselect(i32x4.shl(i32x4.sub(e, one), 23), i32x4.shl(i32x4.add(e, one), 21), i32x4.gt_s(e, one));
 }
 
 /** f16 in the lower half of each lane, as f32. Exact, without subnormal operands: one is made a normal number, and 2^-14 taken off. */

@@ -16,7 +16,11 @@ import { IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from "./blocks-of-256";
 import { IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 } from "./blocks-of-32";
 
 /** Vectors from which on unpacking rows first pays. */
-const LEAST_BATCH: usize = 3;
+const LEAST_BATCH: usize = 4;
+/** Vectors of one pass over the rows: they should stay in the second-level cache. */
+const PASS_BYTES: usize = 512 * 1024;
+/** Fewer would not pay for unpacking the rows again. Even. */
+const LEAST_PASS: usize = 32;
 /** Four outputs. */
 const OUTPUTS_BYTES: usize = 16;
 
@@ -46,6 +50,28 @@ export function blockProducts(
   else unreachable();
 }
 
+/** Several vectors with rows [begin, end), a multiple of four. */
+function batchOf32<T>(
+  out: usize, outStride: usize, vectors: usize, vStride: usize, nTokens: usize,
+  base: usize, stride: usize, table: usize, begin: usize, end: usize, cols: usize,
+): void {
+  const f = changetype<T>(0);
+  const panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  for (let i = begin; i < end; i += BATCH_ROWS) {
+    const rows = min<usize>(BATCH_ROWS, end - i);
+    clearOutputs(out + 4 * i, outStride, nTokens, rows);
+    for (let k: usize = 0; k < cols; k += BATCH_COLS) {
+      const width = min<usize>(BATCH_COLS, cols - k);
+      for (let r: usize = 0; r < rows; r += 4) {
+        const p = base + (i + r) * stride + (k / 32) * f.blockBytes();
+        unpackOf32<T>(panel + (r / 4) * panelBytes(width), p, p + stride, p + 2 * stride, p + 3 * stride, width);
+      }
+      const from = vectors + (k / 32) * GROUP_BYTES;
+      multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, false, f.hasMinima() ? 1 : 0);
+    }
+  }
+}
+
 function productsOf32<T>(
   out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize,
   base: usize, scratch: usize, begin: usize, end: usize, cols: usize,
@@ -56,21 +82,15 @@ function productsOf32<T>(
     groupVector(scratch + t * vStride, x + t * xStride, cols, f.offset(), 0, f.natural());
   }
   // Vectors beside unpacked rows, whose bytes are less `offset` already, are the same: their sums are not used.
-  const table = scratch + nTokens * vStride, panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  const table = scratch + nTokens * vStride;
   if (nTokens >= LEAST_BATCH) {
     const batchEnd = begin + ((end - begin) & ~3);
-    for (let i = begin; i < batchEnd; i += BATCH_ROWS) {
-      const rows = min<usize>(BATCH_ROWS, batchEnd - i);
-      clearOutputs(out + 4 * i, outStride, nTokens, rows);
-      for (let k: usize = 0; k < cols; k += BATCH_COLS) {
-        const width = min<usize>(BATCH_COLS, cols - k);
-        for (let r: usize = 0; r < rows; r += 4) {
-          const p = base + (i + r) * stride + (k / 32) * f.blockBytes();
-          unpackOf32<T>(panel + (r / 4) * panelBytes(width), p, p + stride, p + 2 * stride, p + 3 * stride, width);
-        }
-        const from = scratch + (k / 32) * GROUP_BYTES;
-        multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, false, f.hasMinima() ? 1 : 0);
-      }
+    const perPass = max<usize>(LEAST_PASS, (PASS_BYTES / vStride) & ~1);
+    for (let t: usize = 0; t < nTokens; t += perPass) {
+      batchOf32<T>(
+        out + t * outStride, outStride, scratch + t * vStride, vStride, min<usize>(perPass, nTokens - t),
+        base, stride, table, begin, batchEnd, cols,
+      );
     }
     begin = batchEnd;
   }
@@ -90,6 +110,28 @@ function productsOf32<T>(
   }
 }
 
+/** Several vectors with rows [begin, end), a multiple of four. */
+function batchOf256<T>(
+  out: usize, outStride: usize, vectors: usize, vStride: usize, nTokens: usize,
+  base: usize, stride: usize, table: usize, begin: usize, end: usize, cols: usize,
+): void {
+  const f = changetype<T>(0);
+  const panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  for (let i = begin; i < end; i += BATCH_ROWS) {
+    const rows = min<usize>(BATCH_ROWS, end - i);
+    clearOutputs(out + 4 * i, outStride, nTokens, rows);
+    for (let k: usize = 0; k < cols; k += BATCH_COLS) {
+      const width = min<usize>(BATCH_COLS, cols - k);
+      for (let r: usize = 0; r < rows; r += 4) {
+        const p = base + (i + r) * stride + (k / 256) * f.blockBytes();
+        unpackOf256<T>(panel + (r / 4) * panelBytes(width), table, p, p + stride, p + 2 * stride, p + 3 * stride, width);
+      }
+      const from = vectors + (k / 32) * GROUP_BYTES, minima = f.hasMinima() ? 32 / f.shared() : 0;
+      multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, true, minima);
+    }
+  }
+}
+
 function productsOf256<T>(
   out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize,
   base: usize, scratch: usize, begin: usize, end: usize, cols: usize,
@@ -100,21 +142,15 @@ function productsOf256<T>(
   for (let t: usize = 0; t < nTokens; t++) {
     groupVector(scratch + t * vStride, x + t * xStride, cols, f.offset(), halves, false);
   }
-  const table = scratch + nTokens * vStride, panel = table + TABLE_BYTES + OUTPUTS_BYTES;
+  const table = scratch + nTokens * vStride;
   if (nTokens >= LEAST_BATCH) {
     const batchEnd = begin + ((end - begin) & ~3);
-    for (let i = begin; i < batchEnd; i += BATCH_ROWS) {
-      const rows = min<usize>(BATCH_ROWS, batchEnd - i);
-      clearOutputs(out + 4 * i, outStride, nTokens, rows);
-      for (let k: usize = 0; k < cols; k += BATCH_COLS) {
-        const width = min<usize>(BATCH_COLS, cols - k);
-        for (let r: usize = 0; r < rows; r += 4) {
-          const p = base + (i + r) * stride + (k / 256) * f.blockBytes();
-          unpackOf256<T>(panel + (r / 4) * panelBytes(width), table, p, p + stride, p + 2 * stride, p + 3 * stride, width);
-        }
-        const from = scratch + (k / 32) * GROUP_BYTES, minima = f.hasMinima() ? 32 / f.shared() : 0;
-        multiplyPanel(out + 4 * i, outStride, from, vStride, nTokens, panel, rows / 4, width, true, minima);
-      }
+    const perPass = max<usize>(LEAST_PASS, (PASS_BYTES / vStride) & ~1);
+    for (let t: usize = 0; t < nTokens; t += perPass) {
+      batchOf256<T>(
+        out + t * outStride, outStride, scratch + t * vStride, vStride, min<usize>(perPass, nTokens - t),
+        base, stride, table, begin, batchEnd, cols,
+      );
     }
     begin = batchEnd;
   }

@@ -4,6 +4,8 @@
  * Four rows at a time, a lane of each vector of sums for each row: the sums of 32 products are taken apart (`dots`), then together across the
  * rows (`sumEach`), so that scaling and adding cost once for four rows. Rows come from distant parts of the range, as in row-product.ts.
  *
+ * Branches that are never taken separate the rows, as in row-product.ts: without them V8 11 loads everything first, and spills it.
+ *
  * Order of summation: contract.ts. Integer sums are exact, whatever their order.
  */
 import { sumEach } from "./block-bytes";
@@ -17,9 +19,7 @@ export function fourRowsOf32<T>(x: usize, p0: usize, p1: usize, p2: usize, p3: u
   let sum = f32x4.splat(0);
   for (const end = x + (cols / 32) * GROUP_BYTES; x < end; x += GROUP_BYTES) {
     const q0 = v128.load(x, 16), q1 = v128.load(x, 32), q2 = v128.load(x, 48), q3 = v128.load(x, 64);
-    const a = f.dots(p0, q0, q1, q2, q3), b = f.dots(p1, q0, q1, q2, q3);
-    const c = f.dots(p2, q0, q1, q2, q3), d = f.dots(p3, q0, q1, q2, q3);
-    let sums = sumEach(a, b, c, d);
+    let sums = dotsOf32<T>(p0, p1, p2, p3, q0, q1, q2, q3);
     if (f.offset()) sums = i32x4.sub(sums, v128.load32_splat(x, 4));
     const weights = f32x4.mul(v128.load32_splat(x), f32x4.convert_i32x4_s(sums));
     let product = f32x4.mul(f.scales(p0, p1, p2, p3), weights);
@@ -28,6 +28,19 @@ export function fourRowsOf32<T>(x: usize, p0: usize, p1: usize, p2: usize, p3: u
     p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
   }
   return sum;
+}
+
+/** The sums of four rows' products. */
+@inline
+function dotsOf32<T>(p0: usize, p1: usize, p2: usize, p3: usize, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
+  const f = changetype<T>(0);
+  const a = f.dots(p0, q0, q1, q2, q3);
+  if (!p0) return a;
+  const b = f.dots(p1, q0, q1, q2, q3);
+  if (!p1) return b;
+  const c = f.dots(p2, q0, q1, q2, q3);
+  if (!p2) return c;
+  return sumEach(a, b, c, f.dots(p3, q0, q1, q2, q3));
 }
 
 /** Four rows of blocks of 256. */
@@ -76,13 +89,7 @@ function addWeights<T>(
   const high = f.high(stretch, t);
   let integers: v128;
   if (f.shared() == 32) {
-    integers = i32x4.mul(
-      sumEach(
-        dots<T>(x, p0, stretch, t, high), dots<T>(x, p1, stretch, t, high),
-        dots<T>(x, p2, stretch, t, high), dots<T>(x, p3, stretch, t, high),
-      ),
-      v128.load(at, SCALES_AT),
-    );
+    integers = i32x4.mul(sumSubBlocks<T>(x, p0, p1, p2, p3, stretch, t, high), v128.load(at, SCALES_AT));
   } else {
     integers = i32x4.add(
       i32x4.mul(sumHalves<T>(x, p0, p1, p2, p3, stretch, t, 0, high), v128.load(at, SCALES_AT)),
@@ -92,14 +99,33 @@ function addWeights<T>(
   return f32x4.add(sum, f32x4.mul(v128.load32_splat(x), f32x4.convert_i32x4_s(integers)));
 }
 
+/** Of four rows' sub-blocks. */
+@inline
+function sumSubBlocks<T>(
+  x: usize, p0: usize, p1: usize, p2: usize, p3: usize, stretch: usize, t: i32, high: v128,
+): v128 {
+  const q0 = v128.load(x, 16), q1 = v128.load(x, 32), q2 = v128.load(x, 48), q3 = v128.load(x, 64);
+  const a = dots<T>(p0, stretch, t, high, q0, q1, q2, q3);
+  if (isNone(p0, stretch, t)) return a;
+  const b = dots<T>(p1, stretch, t, high, q0, q1, q2, q3);
+  if (isNone(p1, stretch, t)) return b;
+  const c = dots<T>(p2, stretch, t, high, q0, q1, q2, q3);
+  if (isNone(p2, stretch, t)) return c;
+  const sums = sumEach(a, b, c, dots<T>(p3, stretch, t, high, q0, q1, q2, q3));
+  return changetype<T>(0).offset() ? i32x4.sub(sums, v128.load32_splat(x, 4)) : sums;
+}
+
 /** Of one row's sub-block. */
 @inline
-function dots<T>(x: usize, p: usize, stretch: usize, t: i32, high: v128): v128 {
+function dots<T>(p: usize, stretch: usize, t: i32, high: v128, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
   const f = changetype<T>(0);
-  return i32x4.add(
-    f.dots(p, stretch, t, 0, high, v128.load(x, 16), v128.load(x, 32)),
-    f.dots(p, stretch, t, 1, high, v128.load(x, 48), v128.load(x, 64)),
-  );
+  return i32x4.add(f.dots(p, stretch, t, 0, high, q0, q1), f.dots(p, stretch, t, 1, high, q2, q3));
+}
+
+/** Never true. Another condition for each `step`, since a second test of the same would be folded into the first. */
+@inline
+function isNone(p: usize, stretch: usize, step: i32): bool {
+  return p + stretch + step == 0;
 }
 
 /** Of half h of four rows' sub-blocks. */
@@ -109,10 +135,13 @@ function sumHalves<T>(
 ): v128 {
   const f = changetype<T>(0);
   const even = v128.load(x + 32 * h, 16), odd = v128.load(x + 32 * h, 32);
-  const sums = sumEach(
-    f.dots(p0, stretch, t, h, high, even, odd), f.dots(p1, stretch, t, h, high, even, odd),
-    f.dots(p2, stretch, t, h, high, even, odd), f.dots(p3, stretch, t, h, high, even, odd),
-  );
+  const a = f.dots(p0, stretch, t, h, high, even, odd);
+  if (isNone(p0, stretch, 2 * t + h)) return a;
+  const b = f.dots(p1, stretch, t, h, high, even, odd);
+  if (isNone(p1, stretch, 2 * t + h)) return b;
+  const c = f.dots(p2, stretch, t, h, high, even, odd);
+  if (isNone(p2, stretch, 2 * t + h)) return c;
+  const sums = sumEach(a, b, c, f.dots(p3, stretch, t, h, high, even, odd));
   return f.offset() ? i32x4.sub(sums, v128.load32_splat(x + 4 * h, 4)) : sums;
 }
 

@@ -63,8 +63,9 @@ function quantise16(q: usize, x: usize, scale: f32, natural: bool): i32 {
     v128.store(q, u);
     v128.store(q, v, 16);
   } else {
-    v128.store(q, v128.shuffle<i16>(u, v, 0, 2, 4, 6, 8, 10, 12, 14));
-    v128.store(q, v128.shuffle<i16>(u, v, 1, 3, 5, 7, 9, 11, 13, 15), 16);
+    const even = i16x8.narrow_i32x4_s(i32x4.shr_s(i32x4.shl(u, 16), 16), i32x4.shr_s(i32x4.shl(v, 16), 16));
+    v128.store(q, even);
+    v128.store(q, i16x8.narrow_i32x4_s(i32x4.shr_s(u, 16), i32x4.shr_s(v, 16)), 16);
   }
   const ones = i16x8.splat(1);
   const sums = i32x4.add(i32x4.dot_i16x8_s(u, ones), i32x4.dot_i16x8_s(v, ones));

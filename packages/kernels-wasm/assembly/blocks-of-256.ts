@@ -7,7 +7,7 @@
  *   high(stretch, t)                for `bytes`: the bit that a sub-block has in bytes of high bits
  *   scales(table, p0 … p3)          writes the scales of four rows; see block-scales.ts
  */
-import { dotBytes, highBits, lowNibblesOfPairs, nibbles, nonLinear, twoBits, upperTwoBits } from "./block-bytes";
+import { NON_LINEAR_OFFSET, dotBytes, highBits, lowNibblesOfPairs, nibbles, nonLinear, twoBits, upperTwoBits } from "./block-bytes";
 import { scalesOfIQ4XS, scalesOfQ2K, scalesOfQ3K, scalesOfQ4K, scalesOfQ6K } from "./block-scales";
 
 export class Q2_K {
@@ -104,14 +104,14 @@ export class IQ4_XS {
   @inline stretches(): usize { return 8; }
   @inline shared(): i32 { return 32; }
   @inline hasMinima(): bool { return false; }
-  @inline offset(): i32 { return 0; }
-  @inline signed(): bool { return true; }
+  @inline offset(): i32 { return NON_LINEAR_OFFSET; }
+  @inline signed(): bool { return false; }
   @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(0); }
   @inline bytes(p: usize, stretch: usize, t: i32, h: i32, high: v128): v128 {
     return nonLinear(nibbles(p + 8 + 16 * stretch, h));
   }
   @inline dots(p: usize, stretch: usize, t: i32, h: i32, high: v128, even: v128, odd: v128): v128 {
-    return dotBytes(this.bytes(p, stretch, t, h, high), true, even, odd);
+    return dotBytes(this.bytes(p, stretch, t, h, high), false, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfIQ4XS(table, p0, p1, p2, p3); }
 }

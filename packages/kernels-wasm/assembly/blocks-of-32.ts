@@ -11,7 +11,8 @@
  * What the bytes mean is in kernels/src/reference/block-format.ts.
  */
 import {
-  dotBytes, fifthBits, fourHalves, fourWords, lowNibblesOfPairs, nibbles, nonLinear, twiceE2M1, upperHalves,
+  E2M1_OFFSET, NON_LINEAR_OFFSET, dotBytes, fifthBits, fourHalves, fourPowersOfTwo, fourWords, lowNibblesOfPairs, nibbles,
+  nonLinear, twiceE2M1, upperHalves,
 } from "./block-bytes";
 
 /**
@@ -115,13 +116,13 @@ export class Q8_0 {
 
 export class IQ4_NL {
   @inline blockBytes(): usize { return 18; }
-  @inline offset(): i32 { return 0; }
-  @inline signed(): bool { return true; }
+  @inline offset(): i32 { return NON_LINEAR_OFFSET; }
+  @inline signed(): bool { return false; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline bytes(p: usize, h: i32): v128 { return nonLinear(nibbles(p + 2, h)); }
   @inline dots(p: usize, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
-    return i32x4.add(dotBytes(this.bytes(p, 0), true, q0, q1), dotBytes(this.bytes(p, 1), true, q2, q3));
+    return i32x4.add(dotBytes(this.bytes(p, 0), false, q0, q1), dotBytes(this.bytes(p, 1), false, q2, q3));
   }
   @inline scales(p0: usize, p1: usize, p2: usize, p3: usize): v128 { return fourHalves(p0, p1, p2, p3); }
   @inline minima(p0: usize, p1: usize, p2: usize, p3: usize): v128 { return f32x4.splat(0); }
@@ -129,25 +130,16 @@ export class IQ4_NL {
 
 export class MXFP4 {
   @inline blockBytes(): usize { return 17; }
-  @inline offset(): i32 { return 0; }
-  @inline signed(): bool { return true; }
+  @inline offset(): i32 { return E2M1_OFFSET; }
+  @inline signed(): bool { return false; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline bytes(p: usize, h: i32): v128 { return twiceE2M1(nibbles(p + 1, h)); }
   @inline dots(p: usize, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
-    return i32x4.add(dotBytes(this.bytes(p, 0), true, q0, q1), dotBytes(this.bytes(p, 1), true, q2, q3));
+    return i32x4.add(dotBytes(this.bytes(p, 0), false, q0, q1), dotBytes(this.bytes(p, 1), false, q2, q3));
   }
   @inline scales(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
-    let v = f32x4.splat(powerOfTwo(load<u8>(p0)));
-    v = f32x4.replace_lane(v, 1, powerOfTwo(load<u8>(p1)));
-    v = f32x4.replace_lane(v, 2, powerOfTwo(load<u8>(p2)));
-    return f32x4.replace_lane(v, 3, powerOfTwo(load<u8>(p3)));
+    return fourPowersOfTwo(p0, p1, p2, p3);
   }
   @inline minima(p0: usize, p1: usize, p2: usize, p3: usize): v128 { return f32x4.splat(0); }
-}
-
-/** 2^(e − 128); of 0 and 1 a subnormal. */
-@inline
-function powerOfTwo(e: u32): f32 {
-  return reinterpret<f32>(e > 1 ? (e - 1) << 23 : 0x00200000 << e);
 }

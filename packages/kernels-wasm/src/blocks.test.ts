@@ -18,9 +18,12 @@ describe("blocks beyond a panel of rows and of columns", () => {
     return [
       { ...shape, check: "close", rows: 38, nTokens: 5 },
       { ...shape, check: "batch", rows: 17, nTokens: 4 },
-      { ...shape, check: "ranges", rows: 70, nTokens: 3 },
+      { ...shape, check: "ranges", rows: 70, nTokens: 6 },
     ];
   });
+  // More vectors than the rows meet in one pass.
+  const wide = { op: "linear", check: "close", rows: 6, cols: 10240, nTokens: 35, bias: false } as const;
+  cases.push({ ...wide, dtype: "q4_0" }, { ...wide, dtype: "q4_k" });
   for (const c of cases) it(titleOf(c), () => expect(() => runConformanceCase(kernels, c)).not.toThrow());
 });
 

@@ -14,7 +14,7 @@ const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
 const BLOCK_GROUP_BYTES = 80;
 const BLOCK_TABLE_BYTES = 608 + 16;
 /** Of assembly/block-batch.ts: sixteen rows of a group, and `BATCH_COLS`. */
-const BLOCK_PANEL_BYTES = 4 * 320;
+const BLOCK_PANEL_BYTES = 4 * 352;
 const BLOCK_PANEL_COLS = 512;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
 const GROUP_ROWS = 16;
