@@ -26,19 +26,15 @@ export function panelBytes(cols: usize): usize {
   return (cols / 32) * PANEL_GROUP_BYTES;
 }
 
-/** Four rows' blocks of 32, from p0 … p3 on. */
-export function unpackOf32<T>(panel: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): void {
+/** Four rows' blocks of 32, from p on, `stride` bytes apart. */
+export function unpackOf32<T>(panel: usize, p: usize, stride: usize, cols: usize): void {
   const f = changetype<T>(0);
   for (const end = panel + panelBytes(cols); panel < end; panel += PANEL_GROUP_BYTES) {
-    v128.store(panel, f.scales(p0, p1, p2, p3));
-    if (f.hasMinima()) {
-      v128.store(panel, f32x4.neg(f.minima(p0, p1, p2, p3)), 16);
-    }
-    unpackRowOf32<T>(panel + WEIGHTS_AT, p0);
-    unpackRowOf32<T>(panel + WEIGHTS_AT + 16, p1);
-    unpackRowOf32<T>(panel + WEIGHTS_AT + 32, p2);
-    unpackRowOf32<T>(panel + WEIGHTS_AT + 48, p3);
-    p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
+    const p1 = p + stride, p2 = p1 + stride, p3 = p2 + stride;
+    v128.store(panel, f.scales(p, p1, p2, p3));
+    if (f.hasMinima()) v128.store(panel, f32x4.neg(f.minima(p, p1, p2, p3)), 16);
+    for (let r: usize = 0; r < 4; r++) unpackRowOf32<T>(panel + WEIGHTS_AT + 16 * r, p + r * stride);
+    p += f.blockBytes();
   }
 }
 
@@ -60,38 +56,36 @@ function unpackRowOf32<T>(out: usize, p: usize): void {
   }
 }
 
-/** Four rows' blocks of 256, from p0 … p3 on. */
-export function unpackOf256<T>(
-  panel: usize, table: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize,
-): void {
+/** Four rows' blocks of 256, from p on, `stride` bytes apart. */
+export function unpackOf256<T>(panel: usize, table: usize, p: usize, stride: usize, cols: usize): void {
   const f = changetype<T>(0);
   const end = panel + panelBytes(cols);
   while (panel < end) {
-    f.scales(table, p0, p1, p2, p3);
+    f.scales(table, p, p + stride, p + 2 * stride, p + 3 * stride);
     let at = table;
     for (let stretch: usize = 0; stretch < f.stretches(); stretch++) {
-      unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 0);
+      unpackSubBlock<T>(panel, at, p, stride, stretch, 0);
       panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
       if (f.stretches() < 8) {
-        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 1);
+        unpackSubBlock<T>(panel, at, p, stride, stretch, 1);
         panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
       }
       if (f.stretches() < 4) {
-        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 2);
+        unpackSubBlock<T>(panel, at, p, stride, stretch, 2);
         panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
-        unpackSubBlock<T>(panel, at, p0, p1, p2, p3, stretch, 3);
+        unpackSubBlock<T>(panel, at, p, stride, stretch, 3);
         panel += PANEL_GROUP_BYTES; at += 512 / f.shared();
       }
     }
     v128.store(panel - PANEL_GROUP_BYTES, v128.load(table));
     if (f.hasMinima()) v128.store(panel - PANEL_GROUP_BYTES, v128.load(table, 16), 16);
-    p0 += f.blockBytes(); p1 += f.blockBytes(); p2 += f.blockBytes(); p3 += f.blockBytes();
+    p += f.blockBytes();
   }
 }
 
 @inline
 function unpackSubBlock<T>(
-  panel: usize, at: usize, p0: usize, p1: usize, p2: usize, p3: usize, stretch: usize, t: i32,
+  panel: usize, at: usize, p: usize, stride: usize, stretch: usize, t: i32,
 ): void {
   const f = changetype<T>(0);
   if (f.hasMinima()) {
@@ -99,10 +93,9 @@ function unpackSubBlock<T>(
     if (f.shared() == 16) v128.store(panel, v128.load(at, MINIMA_AT + 16), 48);
   }
   const high = f.high(stretch, t);
-  unpackRowOf256<T>(panel + WEIGHTS_AT, at, p0, stretch, t, high);
-  unpackRowOf256<T>(panel + WEIGHTS_AT + 16, at + 4, p1, stretch, t, high);
-  unpackRowOf256<T>(panel + WEIGHTS_AT + 32, at + 8, p2, stretch, t, high);
-  unpackRowOf256<T>(panel + WEIGHTS_AT + 48, at + 12, p3, stretch, t, high);
+  for (let r: usize = 0; r < 4; r++) {
+    unpackRowOf256<T>(panel + WEIGHTS_AT + 16 * r, at + 4 * r, p + r * stride, stretch, t, high);
+  }
 }
 
 /** Scales lie in i32 lanes, and fit their lower halves. */

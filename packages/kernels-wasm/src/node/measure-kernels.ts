@@ -26,6 +26,8 @@ export interface MeasureKernelsOptions {
   readonly signal?: AbortSignal | undefined;
   /** Types to measure; default those of records. */
   readonly dtypes?: readonly DType[] | undefined;
+  /** How long each row takes at least, milliseconds; default 300. More on a machine with other work on it. */
+  readonly leastMs?: number | undefined;
   /** MiB of weights; default 192. Less than the last-level cache measures the cache. */
   readonly weightMiB?: number | undefined;
 }
@@ -55,6 +57,7 @@ interface Bench {
   readonly weights: Ptr;
   readonly weightBytes: number;
   readonly signal: AbortSignal | undefined;
+  readonly leastMs: number;
 }
 
 /**
@@ -76,7 +79,7 @@ export async function measureKernels(options: MeasureKernelsOptions): Promise<Ke
   for (const count of threads === 1 ? [1] : [1, threads]) {
     const pool = await startPool({ threads: count });
     try {
-      const bench: Bench = { pool, arena, weights, weightBytes, signal };
+      const bench: Bench = { pool, arena, weights, weightBytes, signal, leastMs: options.leastMs ?? LEAST_MS };
       for (const dtype of [null, ...dtypes]) {
         const row = await measureRow(bench, dtype);
         rows.push(row);
@@ -135,13 +138,13 @@ function fillWeights(words: Uint32Array): void {
 }
 
 async function measureRow(bench: Bench, dtype: DType | null): Promise<KernelRow> {
-  const { pool, arena, weights, weightBytes, signal } = bench;
+  const { pool, arena, weights, weightBytes, signal, leastMs } = bench;
   const mark = arena.mark();
   const read = () => pool.readLoop(arena, weights, weightBytes);
   const run = dtype === null ? read : prepareLinear(bench, dtype);
   let [best, bestRead, passes] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 0];
   try {
-    for (const begin = performance.now(); passes < LEAST_PASSES || performance.now() - begin < LEAST_MS; passes++) {
+    for (const begin = performance.now(); passes < LEAST_PASSES || performance.now() - begin < leastMs; passes++) {
       signal?.throwIfAborted();
       bestRead = Math.min(bestRead, time(read));
       best = Math.min(best, time(run));
