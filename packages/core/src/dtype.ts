@@ -1,11 +1,56 @@
-/** Element types of stored weights. Activations are always f32. */
+/**
+ * Types of stored weights: plain elements, and the blocks of ggml. Activations are always f32.
+ *
+ * A row is a whole number of blocks, without gaps; a plain element is a block of one. What the bytes of a block mean is known to
+ * `@flashwick/kernels` (reference/block-format.ts).
+ */
+import { assert } from "./assert.js";
 
-/** `int8`: symmetric, one f32 scale per row (see flash-format's SPEC.md). */
-export type DType = "f32" | "f16" | "bf16" | "int8";
+/** Types that neuron records and our own model files have. `int8`: symmetric, one f32 scale per row (see flash-format's SPEC.md). */
+export type RecordDType = "f32" | "f16" | "bf16" | "int8";
 
-export const DTYPES: readonly DType[] = ["f32", "f16", "bf16", "int8"];
+/** Blocks of 32 or 256 elements with scales of their own, as in GGUF files: `q4_k` is ggml's Q4_K. */
+export type BlockDType =
+  | "q4_0"
+  | "q4_1"
+  | "q5_0"
+  | "q5_1"
+  | "q8_0"
+  | "q2_k"
+  | "q3_k"
+  | "q4_k"
+  | "q5_k"
+  | "q6_k"
+  | "iq4_nl"
+  | "iq4_xs"
+  | "mxfp4";
 
-const BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, int8: 1 };
+export type DType = RecordDType | BlockDType;
+
+/** Elements and bytes of a block. */
+const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>> = {
+  f32: [1, 4],
+  f16: [1, 2],
+  bf16: [1, 2],
+  int8: [1, 1],
+  q4_0: [32, 18],
+  q4_1: [32, 20],
+  q5_0: [32, 22],
+  q5_1: [32, 24],
+  q8_0: [32, 34],
+  q2_k: [256, 84],
+  q3_k: [256, 110],
+  q4_k: [256, 144],
+  q5_k: [256, 176],
+  q6_k: [256, 210],
+  iq4_nl: [32, 18],
+  iq4_xs: [256, 136],
+  mxfp4: [32, 17],
+};
+
+export const DTYPES = Object.keys(BLOCKS) as readonly DType[];
+export const RECORD_DTYPES: readonly RecordDType[] = ["f32", "f16", "bf16", "int8"];
+export const BLOCK_DTYPES: readonly BlockDType[] = DTYPES.filter((dtype) => isBlockDType(dtype));
 
 /**
  * Columns of an int8 matrix at most, on every backend: the WebAssembly kernels add products of a row in 32 bits a lane
@@ -13,11 +58,31 @@ const BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, int8: 
  */
 export const MAX_INT8_COLS = 16512;
 
-/** Bytes of one stored element, without scales. */
-export function bytesPerElement(dtype: DType): number {
-  return BYTES[dtype];
+/** Elements of a block; 1 for plain types. Rows are a multiple of it. */
+export function blockElements(dtype: DType): number {
+  return BLOCKS[dtype][0];
+}
+
+/** Bytes of a block, its scales included; of an element without scales for plain types. */
+export function blockBytes(dtype: DType): number {
+  return BLOCKS[dtype][1];
+}
+
+/** Bytes of a row of `cols` elements. int8: without its scale. `cols` is a multiple of {@link blockElements}: files are checked before. */
+export function rowBytes(dtype: DType, cols: number): number {
+  const [elements, bytes] = BLOCKS[dtype];
+  assert(cols % elements === 0, `a row of ${cols} ${dtype} elements is no whole number of blocks of ${elements}`);
+  return (cols / elements) * bytes;
 }
 
 export function isDType(value: unknown): value is DType {
-  return typeof value === "string" && (DTYPES as readonly string[]).includes(value);
+  return typeof value === "string" && Object.hasOwn(BLOCKS, value);
+}
+
+export function isRecordDType(value: unknown): value is RecordDType {
+  return (RECORD_DTYPES as readonly unknown[]).includes(value);
+}
+
+export function isBlockDType(value: unknown): value is BlockDType {
+  return isDType(value) && blockElements(value) > 1;
 }

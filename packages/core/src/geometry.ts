@@ -11,7 +11,7 @@
  */
 import { type Activation, type ActivationFunction, leavesZeros } from "./activation.js";
 import { assert } from "./assert.js";
-import type { DType } from "./dtype.js";
+import type { RecordDType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
 export type Architecture = "opt" | "falcon" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma3" | "phi" | "persimmon";
@@ -274,7 +274,7 @@ export interface RecordPart {
 
 /** How the weights of a model file are stored; everything that sizes depend on, beside the geometry. */
 export interface WeightLayout {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** `bundled`: all parts of a neuron in one record. `split`: up row and down column in a record each, for measuring what bundling buys. */
   readonly layout: "bundled" | "split";
   /** Bytes from one record to the next; in `split` layout, of each of the two halves. Multiple of 512. */

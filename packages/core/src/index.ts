@@ -9,7 +9,21 @@ export {
 export { assert } from "./assert.js";
 export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";
 export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./byte-source.js";
-export { bytesPerElement, DTYPES, type DType, isDType, MAX_INT8_COLS } from "./dtype.js";
+export {
+  BLOCK_DTYPES,
+  type BlockDType,
+  blockBytes,
+  blockElements,
+  DTYPES,
+  type DType,
+  isBlockDType,
+  isDType,
+  isRecordDType,
+  MAX_INT8_COLS,
+  RECORD_DTYPES,
+  type RecordDType,
+  rowBytes,
+} from "./dtype.js";
 export {
   BudgetError,
   DeviceLostError,

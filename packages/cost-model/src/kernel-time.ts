@@ -1,5 +1,5 @@
 /** How long arithmetic takes: bytes of weights over the rate that the profile has for them. */
-import { bytesPerElement, type DType } from "@flashwick/core";
+import { blockBytes, blockElements, type DType } from "@flashwick/core";
 import type { DeviceProfile, KernelOp, KernelRate } from "./device-profile.js";
 
 export interface KernelUse {
@@ -39,11 +39,14 @@ function findRate(profile: DeviceProfile, use: KernelUse): number {
   return interpolateBySize(points, use.workingSetBytes);
 }
 
-const WIDTH: Readonly<Record<DType, number>> = { f32: 4, bf16: 2.1, f16: 2, int8: 1 };
+/** How far apart types are: bytes of an element, and bf16 beside f16. */
+function width(dtype: DType): number {
+  return dtype === "bf16" ? 2.1 : blockBytes(dtype) / blockElements(dtype);
+}
 
 function nearestType(rates: readonly KernelRate[], dtype: DType | null): KernelRate[] {
   if (dtype === null) return [...rates];
-  const distance = (rate: KernelRate) => (rate.dtype === null ? 0 : Math.abs(WIDTH[rate.dtype] - WIDTH[dtype]));
+  const distance = (rate: KernelRate) => (rate.dtype === null ? 0 : Math.abs(width(rate.dtype) - width(dtype)));
   const least = Math.min(...rates.map(distance));
   return rates.filter((rate) => distance(rate) === least);
 }
@@ -74,7 +77,7 @@ export function kernelBatchMs(
   tokens: number,
 ): number {
   const onceMs = kernelMs(profile, use, bytes);
-  const flop = (2 * tokens * bytes) / bytesPerElement(use.dtype);
+  const flop = (2 * tokens * bytes * blockElements(use.dtype)) / blockBytes(use.dtype);
   const arithmeticMs = (1000 * flop) / batchFlopPerSec(profile, use.dtype, use.threads);
   return Math.max(onceMs, Math.min(tokens * onceMs, arithmeticMs));
 }
@@ -84,10 +87,10 @@ export function batchFlopPerSec(profile: DeviceProfile, dtype: DType, threads: n
   const { batch } = profile;
   if (batch.length === 0) {
     const use = { op: "linear", dtype, threads, workingSetBytes: Number.POSITIVE_INFINITY } as const;
-    return (2 * kernelBytesPerSec(profile, use)) / WIDTH[dtype];
+    return (2 * kernelBytesPerSec(profile, use)) / width(dtype);
   }
-  const least = Math.min(...batch.map((rate) => Math.abs(WIDTH[rate.dtype] - WIDTH[dtype])));
-  const typed = batch.filter((rate) => Math.abs(WIDTH[rate.dtype] - WIDTH[dtype]) === least);
+  const least = Math.min(...batch.map((rate) => Math.abs(width(rate.dtype) - width(dtype))));
+  const typed = batch.filter((rate) => Math.abs(width(rate.dtype) - width(dtype)) === least);
   const fitting = typed.filter((rate) => rate.threads <= threads);
   return Math.max(...(fitting.length > 0 ? fitting : typed).map((rate) => rate.flopPerSec));
 }

@@ -2,7 +2,7 @@
  * Models by name: published geometry and sparsity, so that a plan needs no download. Weights that no token multiplies with (an input embedding
  * that is not the head) are tables of which one row is read.
  */
-import { bytesPerElement, type DType, InputError, type SparsityStatistics } from "@flashwick/core";
+import { InputError, type RecordDType, rowBytes, type SparsityStatistics } from "@flashwick/core";
 import type { MemoryRequest } from "./memory-plan.js";
 import type { ModelShape } from "./model-shape.js";
 import { powerLawLayer, UNION_TOKENS, windowExponent } from "./sparsity.js";
@@ -213,7 +213,7 @@ export interface ModelPreset {
  *
  * @throws {InputError} `INPUT_INVALID` listing the names.
  */
-export function modelPreset(name: string, dtype: DType): ModelPreset {
+export function modelPreset(name: string, dtype: RecordDType): ModelPreset {
   const published = PUBLISHED.find((candidate) => candidate.name === name);
   if (published) {
     const shape = shapeOf(published, dtype);
@@ -230,9 +230,9 @@ export function modelPreset(name: string, dtype: DType): ModelPreset {
 }
 
 /** Predictors are stored in the model's type, as the paper's are. */
-function shapeOf(model: PublishedModel, dtype: DType): ModelShape {
+function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
   const { dModel, dFf, nHeads, nKvHeads, vocabSize, embeddingDim } = model;
-  const bytes = bytesPerElement(dtype);
+  const bytes = rowBytes(dtype, 1);
   const headDim = dModel / nHeads;
   const recordBytes = model.matricesPerNeuron * (dModel * bytes + (dtype === "int8" ? SCALE_BYTES : 0));
   const projections = embeddingDim === dModel ? 0 : 2 * embeddingDim * dModel;

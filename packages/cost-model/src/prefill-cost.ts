@@ -1,4 +1,5 @@
 /** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
+import { blockBytes, blockElements } from "@flashwick/core";
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
 import { denseBytes } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
@@ -20,12 +21,10 @@ export function prefillCost(request: TokenRequest, promptTokens: number, batchTo
   const streamed = slotsByLayer.filter((slots) => slots < shape.dFf).length;
   const flashBytes = layerBytes * (shape.nLayers + streamed * Math.max(0, batches - 1));
   const readMs = (1000 * flashBytes) / profile.flash.sequentialBytesPerSec;
-  const flopPerToken = (2 * denseBytes(shape)) / ELEMENT_BYTES[shape.dtype];
+  const flopPerToken = (2 * denseBytes(shape) * blockElements(shape.dtype)) / blockBytes(shape.dtype);
   const computeMs = (1000 * flopPerToken * promptTokens) / batchFlopPerSec(profile, shape.dtype, settings.threads);
   const check = { op: "checksum", dtype: null, threads: settings.threads, workingSetBytes: flashBytes } as const;
   const checked = profile.kernels.some((rate) => rate.op === "checksum");
   const checkMs = checked ? kernelMs(profile, check, flashBytes) : 0;
   return { flashBytes, readMs, computeMs, totalMs: Math.max(readMs, computeMs + checkMs) };
 }
-
-const ELEMENT_BYTES = { f32: 4, f16: 2, bf16: 2, int8: 1 } as const;

@@ -1,7 +1,7 @@
 /**
  * What reading and writing a model file looks like from outside; SPEC.md has the bytes.
  */
-import type { ByteSource, DType, ModelGeometry, WeightLayout } from "@flashwick/core";
+import type { ByteSource, ModelGeometry, RecordDType, WeightLayout } from "@flashwick/core";
 
 /** Role of a resident tensor. GGUF names are these; `blk.<layer>.` in front for those of a layer. */
 export type TensorRole =
@@ -41,7 +41,7 @@ export type TensorRole =
 export interface ResidentTensor {
   /** GGUF name: `token_embd.weight`, `blk.3.attn_q.weight`. */
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** Rows and columns; a vector has one row. Row-major, `cols` innermost. */
   readonly rows: number;
   readonly cols: number;

@@ -4,7 +4,7 @@
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with the type and shape that it asks
  * for, inside the file and apart from all others (container.ts).
  */
-import { DTYPES, type ModelGeometry, type WeightLayout } from "@flashwick/core";
+import { type ModelGeometry, RECORD_DTYPES, type WeightLayout } from "@flashwick/core";
 import { type CheckedTensor, type Container, requireTensor } from "./container.js";
 import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
@@ -51,7 +51,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
 }
 
 function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
-  const dtype = metadata.oneOf("flashwick.dtype", DTYPES);
+  const dtype = metadata.oneOf("flashwick.dtype", RECORD_DTYPES);
   const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
   const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
   const shape = recordShape(geometry);

@@ -4,7 +4,13 @@
  * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
  * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer.
  */
-import { type DType, MAX_INT8_COLS, type ModelGeometry, UnsupportedError, type WeightLayout } from "@flashwick/core";
+import {
+  MAX_INT8_COLS,
+  type ModelGeometry,
+  type RecordDType,
+  UnsupportedError,
+  type WeightLayout,
+} from "@flashwick/core";
 import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
@@ -17,7 +23,7 @@ import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName } from "
 /** A resident tensor among the file's tensors. */
 export interface ResidentPlan {
   readonly shape: TensorShape;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** Index of the elements in the list of tensors, and of the scales (int8 only). */
   readonly tensor: number;
   readonly scale: number | null;

@@ -1,13 +1,13 @@
 /**
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
-import type { DType, ModelGeometry } from "@flashwick/core";
+import type { ModelGeometry, RecordDType } from "@flashwick/core";
 import type { ModelHeader } from "./model-file.js";
 
 /** What is known before the first weight is read. */
 export interface ModelSpec {
   readonly geometry: ModelGeometry;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly layout: "bundled" | "split";
   /** `auto`: by the expected-pages rule of SPEC.md; else a multiple of 512 that holds a record. */
   readonly strideBytes: "auto" | number;

@@ -2,13 +2,13 @@
  * The header that a model file would have, decided before there is a weight: what a model will need can be told from its config.json.
  * Checksums and fingerprint are those of nothing.
  */
-import type { DType, ModelGeometry } from "@flashwick/core";
+import type { ModelGeometry, RecordDType } from "@flashwick/core";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { planModelFile } from "./model-layout.js";
 
 export interface PlannedForm {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly layout?: "bundled" | "split";
   readonly strideBytes?: "auto" | number;
 }

@@ -7,12 +7,12 @@
  * Rows are padded with zeros to 16 elements, so that kernels read whole groups.
  */
 import {
-  bytesPerElement,
-  type DType,
   InputError,
   type ModelGeometry,
   paddedLength,
+  type RecordDType,
   type RecordRole,
+  rowBytes,
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
@@ -58,18 +58,18 @@ function rolesOf({ gated }: RecordShape): readonly RecordRole[] {
  */
 export function weightLayout(
   shape: RecordShape,
-  dtype: DType,
+  dtype: RecordDType,
   layout: WeightLayout["layout"],
   stride: "auto" | number = "auto",
 ): WeightLayout {
   if (shape.gated && layout === "split") throw splitGate();
-  const rowBytes = paddedLength(shape.dModel) * bytesPerElement(dtype);
+  const vectorBytes = rowBytes(dtype, paddedLength(shape.dModel));
   const leastBytes = recordBytes(shape, dtype, layout);
   const strideBytes = stride === "auto" ? autoStrideBytes(leastBytes) : stride;
   checkStride(strideBytes, leastBytes);
   const roles = rolesOf(shape);
-  const offsetOf = (index: number) => (layout === "split" ? index * strideBytes : index * rowBytes);
-  const scalesOffset = offsetOf(roles.length - 1) + rowBytes;
+  const offsetOf = (index: number) => (layout === "split" ? index * strideBytes : index * vectorBytes);
+  const scalesOffset = offsetOf(roles.length - 1) + vectorBytes;
   return {
     dtype,
     layout,
@@ -91,10 +91,10 @@ function splitGate(): UnsupportedError {
 }
 
 /** Bytes of a record before padding; in `split` layout, of its larger half. */
-export function recordBytes(shape: RecordShape, dtype: DType, layout: WeightLayout["layout"]): number {
-  const rowBytes = paddedLength(shape.dModel) * bytesPerElement(dtype);
+export function recordBytes(shape: RecordShape, dtype: RecordDType, layout: WeightLayout["layout"]): number {
+  const vectorBytes = rowBytes(dtype, paddedLength(shape.dModel));
   const { length } = rolesOf(shape);
-  return (layout === "bundled" ? length : 1) * rowBytes + (dtype === "int8" ? length * SCALE_BYTES : 0);
+  return (layout === "bundled" ? length : 1) * vectorBytes + (dtype === "int8" ? length * SCALE_BYTES : 0);
 }
 
 /** True for a stride that can hold a record of `leastBytes`. */

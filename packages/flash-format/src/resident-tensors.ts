@@ -4,20 +4,20 @@
  */
 import {
   type AttentionGeometry,
-  type DType,
   kvWidth,
   type LayerGeometry,
   type LayerNorms,
   type ModelGeometry,
   type NormGeometry,
   queryWidth,
+  type RecordDType,
 } from "@flashwick/core";
 import type { GgmlType } from "./gguf.js";
 import type { TensorRole } from "./model-file.js";
 import type { TensorShape } from "./model-writer.js";
 
 /** The GGUF tensor type of each element type; int8 has its f32 scales in a tensor of its own, `<name>.scale`. */
-export const GGML_TYPE_OF_DTYPE: Readonly<Record<DType, GgmlType>> = {
+export const GGML_TYPE_OF_DTYPE: Readonly<Record<RecordDType, GgmlType>> = {
   f32: "F32",
   f16: "F16",
   bf16: "BF16",

@@ -4,7 +4,7 @@
  * f16 and bf16 round to nearest, ties to even. int8 is symmetric with one scale a row: scale = f32(max|x| / 127),
  * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. What cannot be stored as a finite number is never stored.
  */
-import { bytesPerElement, type DType, encodeFloat16 } from "@flashwick/core";
+import { encodeFloat16, type RecordDType, rowBytes } from "@flashwick/core";
 
 const INT8_MOST = 127;
 const FLOAT16_EXPONENT = 0x7c00;
@@ -19,7 +19,7 @@ export interface UnstorableValue {
 
 /** Encodes rows of one dtype into a buffer of its own, which the caller writes out. */
 export class RowEncoder {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** The encoded bytes. Starts as zeros; nothing is written but the rows. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Scale of the last row encoded; int8 only. */
@@ -32,7 +32,7 @@ export class RowEncoder {
   readonly #i8: Int8Array;
 
   /** @param capacityBytes A multiple of 4. */
-  constructor(dtype: DType, capacityBytes: number) {
+  constructor(dtype: RecordDType, capacityBytes: number) {
     const buffer = new ArrayBuffer(capacityBytes);
     this.dtype = dtype;
     this.bytes = new Uint8Array(buffer);
@@ -44,7 +44,7 @@ export class RowEncoder {
 
   /** Bytes of a row of `cols` elements. */
   rowBytes(cols: number): number {
-    return cols * bytesPerElement(this.dtype);
+    return rowBytes(this.dtype, cols);
   }
 
   /**

@@ -1,10 +1,10 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
-import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
+import { ffnBytes, neuronCount, type RecordDType } from "@flashwick/core";
 import type { ModelHeader } from "./model-file.js";
 
 export interface TensorSummary {
   readonly name: string;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly rows: number;
   readonly cols: number;
   readonly offset: number;

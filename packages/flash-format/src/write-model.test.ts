@@ -1,8 +1,6 @@
 import {
   type AttentionGeometry,
   type ByteSink,
-  DTYPES,
-  type DType,
   type FfnGeometry,
   IoError,
   isFlashwickError,
@@ -11,6 +9,8 @@ import {
   type ModelGeometry,
   memorySource,
   type NormGeometry,
+  RECORD_DTYPES,
+  type RecordDType,
   type RotaryScaling,
 } from "@flashwick/core";
 import fc from "fast-check";
@@ -37,7 +37,7 @@ import {
 import { createModelWriter } from "./write-model.js";
 
 const LAYOUTS = ["bundled", "split"] as const;
-const variants = DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
+const variants = RECORD_DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
 
 async function errorOf(promise: Promise<unknown>): Promise<{ code: string; message: string; details: unknown }> {
   try {
@@ -72,7 +72,7 @@ function slotOf(file: ModelFile, bytes: Uint8Array, layer: number, neuron: numbe
   return slot;
 }
 
-function rowOf(slot: Uint8Array, offset: number, dtype: DType): Float32Array {
+function rowOf(slot: Uint8Array, offset: number, dtype: RecordDType): Float32Array {
   const { dModel } = TINY_GEOMETRY;
   const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 }[dtype];
   return decodeElements(dtype, slot.subarray(offset, offset + dModel * elementBytes));
@@ -92,7 +92,7 @@ function expectClose(actual: Float32Array, expected: Float32Array, tolerance: nu
 }
 
 /** Half a step of 2/127 for int8; the test weights are exact in all others but bf16, which keeps 8 bits. */
-const TOLERANCE: Readonly<Record<DType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
+const TOLERANCE: Readonly<Record<RecordDType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
 
 describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
   const spec = tinySpec({ dtype, layout });
@@ -205,7 +205,7 @@ describe("the header that comes back", () => {
 });
 
 describe("values that a dtype cannot hold", () => {
-  const cases: [DType, number, RegExp][] = [
+  const cases: [RecordDType, number, RegExp][] = [
     ["f16", 65520, /row 9, column 3: 65520 is beyond the range of f16; convert with --dtype bf16 or f32/],
     ["f16", -1e6, /-1000000 is beyond the range of f16/],
     ["bf16", 3.4e38, /beyond the range of bf16; convert with --dtype f32/],

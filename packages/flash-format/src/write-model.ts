@@ -8,7 +8,7 @@
  * - After any failure of the sink nothing is left behind; after a crash or `suspend`, what the journal tells of and the bytes
  *   bear out need not be written again.
  */
-import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
+import { assert, type ByteSink, FormatError, type RecordDType } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { modelFingerprint, type SourceTensor, sha256Hex } from "./fingerprint.js";
@@ -403,7 +403,7 @@ class StreamingModelWriter implements ModelWriter {
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }
 
-  #valueError(where: string, details: Record<string, unknown>, dtype: DType, value: number): FormatError {
+  #valueError(where: string, details: Record<string, unknown>, dtype: RecordDType, value: number): FormatError {
     const reason = Number.isFinite(value)
       ? `${value} is beyond the range of ${dtype}; convert with --dtype ${dtype === "f16" ? "bf16 or f32" : "f32"}`
       : `expected a finite number, found ${value}; the checkpoint is damaged`;

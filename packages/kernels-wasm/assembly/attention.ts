@@ -14,7 +14,7 @@
  * Scratch holds the group's rows: scores, then weights, from the page on in which the group's windows begin, and the sum of exponentials behind them. The
  * scaled query waits in its place in `out`, which is written last.
  */
-import { addProduct, Half, HALF_FACTOR, load1, load4, loadTail, sumLanes, F16, F32 } from "./element";
+import { addProduct, Half, HALF_FACTOR, load1, load4, loadTail, sumLanes, F16, F32, INT8 } from "./element";
 import { exp4 } from "./exponential";
 import { PAGE_TOKENS, pageAt, rowAt } from "./kv-cache";
 import { HALF_SUM_FACTOR, padded } from "./vector";
@@ -57,7 +57,8 @@ export function attention(
       const next = min<usize>(headEnd, head + GROUP_ROWS / tokens);
       if (dtype == F32) attendGroup<f32>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
       else if (dtype == F16) attendGroup<Half>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
-      else attendGroup<i8>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
+      else if (dtype == INT8) attendGroup<i8>(o, i, stride, tokens, pages, offset, nKvHeads, headDim, nHeads, head, next, scale, slopes, window, sinks, position + t, scratch);
+      else unreachable();
       head = next;
     }
   }

@@ -38,11 +38,7 @@ export function weightLift<T>(): v128 {
   return v128.load32_splat(sizeof<T>() == 1 ? BYTE_LIFT_AT : HALF_LIFT_AT);
 }
 
-/** Codes of DType in src/wasm-kernels.ts. */
-export const F32: i32 = 0;
-export const F16: i32 = 1;
-export const BF16: i32 = 2;
-export const INT8: i32 = 3;
+export { BF16, F16, F32, INT8 } from "../../kernels/src/dtype-constants";
 
 /** Four consecutive elements. */
 @inline

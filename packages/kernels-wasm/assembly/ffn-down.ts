@@ -12,7 +12,7 @@
  * the product is that of the true values, rounded once.
  */
 import {
-  BF16, Brain, F16, F32, HALF_FACTOR, Half, addProduct, first8, loadEight, second8, weightLift, weightMask,
+  BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, addProduct, first8, loadEight, second8, weightLift, weightMask,
 } from "./element";
 import { rowPointer } from "./row-product";
 import { joinEvenOdd, padded, splitEvenOdd } from "./vector";
@@ -33,7 +33,8 @@ export function ffnDown(
   if (dtype == F32) tokens<f32>(at, outStride, act, down + 4 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == F16) tokens<Half>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == BF16) tokens<Brain>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);
-  else tokens<i8>(at, outStride, act, down + colBegin, stride, scales, slots, n, nTokens, cols);
+  else if (dtype == INT8) tokens<i8>(at, outStride, act, down + colBegin, stride, scales, slots, n, nTokens, cols);
+  else unreachable();
 }
 
 function tokens<T>(

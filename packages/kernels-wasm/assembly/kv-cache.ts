@@ -2,7 +2,7 @@
  * Keys and values in pages, as core's kv-page.ts lays them out, and `storeKv`: those of new positions, in the cache's own dtype. Halves saturate at ±65504:
  * cached values stay finite.
  */
-import { F16, F32 } from "./element";
+import { F16, F32, INT8 } from "./element";
 import { encodeHalf4, storeHalf4 } from "./float16";
 import { padded } from "./vector";
 
@@ -49,7 +49,8 @@ export function storeKv(
 function storeVector(dtype: i32, part: usize, rows: usize, row: usize, headDim: usize, x: usize): void {
   if (dtype == F32) memory.copy(part + 4 * row * headDim, x, 4 * headDim);
   else if (dtype == F16) storeHalves(part + 2 * row * headDim, x, headDim);
-  else store<f32>(part + rows * headDim + 4 * row, storeBytes(part + row * headDim, x, headDim));
+  else if (dtype == INT8) store<f32>(part + rows * headDim + 4 * row, storeBytes(part + row * headDim, x, headDim));
+  else unreachable();
 }
 
 function storeHalves(out: usize, x: usize, count: usize): void {

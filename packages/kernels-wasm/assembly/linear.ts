@@ -1,10 +1,13 @@
 /** `linear` and `gatherRow`: matrices that stay in DRAM. */
 import { rowProductsBatch } from "./batch-product";
+import { decodeBlocks } from "./block-decode";
+import { blockProducts, isBlocks } from "./block-product";
 import { BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, load1 } from "./element";
 import { rowProducts } from "./row-product";
 import { rowProductsInt8 } from "./row-product-int8";
 import { HALF_SUM_FACTOR, inBlocks, isBatch, padded, prepareVectors, vectorScale } from "./vector";
 
+/** Of plain elements. */
 @inline
 export function elementBytes(dtype: i32): usize {
   return dtype == F32 ? 4 : dtype == INT8 ? 1 : 2;
@@ -22,7 +25,8 @@ export function products(
   if (dtype == F32) productsOf<f32>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
   else if (dtype == F16) productsOf<Half>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
   else if (dtype == BF16) productsOf<Brain>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
-  else productsOf<i8>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+  else if (dtype == INT8) productsOf<i8>(out, outStride, vectors, nTokens, base, stride, slots, begin, end, cols);
+  else unreachable();
 }
 
 function productsOf<T>(
@@ -47,8 +51,12 @@ export function linear(
 ): void {
   if (rowBegin >= rowEnd) return;
   const outStride = padded(rows) * 4;
-  const vectors = prepareVectors(scratch, x, dtype, cols, nTokens);
-  products(dtype, out, outStride, vectors, nTokens, data, cols * elementBytes(dtype), 0, rowBegin, rowEnd, cols);
+  if (isBlocks(dtype)) {
+    blockProducts(dtype, out, outStride, x, 4 * padded(cols), nTokens, data, scratch, rowBegin, rowEnd, cols);
+  } else {
+    const vectors = prepareVectors(scratch, x, dtype, cols, nTokens);
+    products(dtype, out, outStride, vectors, nTokens, data, cols * elementBytes(dtype), 0, rowBegin, rowEnd, cols);
+  }
   for (let t: usize = 0; t < nTokens; t++) {
     const at = out + t * outStride;
     if (dtype == F16) scaleSums(at, rowBegin, rowEnd, HALF_SUM_FACTOR);
@@ -92,7 +100,8 @@ export function gatherRow(out: usize, dtype: i32, data: usize, scales: usize, co
   if (dtype == F32) decode<f32>(out, p, cols, 1);
   else if (dtype == F16) decode<Half>(out, p, cols, HALF_FACTOR);
   else if (dtype == BF16) decode<Brain>(out, p, cols, 1);
-  else decode<i8>(out, p, cols, load<f32>(scales + 4 * row));
+  else if (dtype == INT8) decode<i8>(out, p, cols, load<f32>(scales + 4 * row));
+  else decodeBlocks(dtype, out, data, cols, row);
   memory.fill(out + 4 * cols, 0, 4 * (padded(cols) - cols));
 }
 

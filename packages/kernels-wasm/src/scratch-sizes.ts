@@ -10,6 +10,12 @@ const BATCH_TOKENS = 16;
 /** `PANEL_ROWS` and `SUMS_BYTES` of assembly/batch-product.ts. */
 const PANEL_ROWS = 16;
 const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
+/** `GROUP_BYTES` of assembly/block-vector.ts; `TABLE_BYTES` of assembly/block-scales.ts and four outputs. */
+const BLOCK_GROUP_BYTES = 80;
+const BLOCK_TABLE_BYTES = 608 + 16;
+/** Of assembly/block-batch.ts: sixteen rows of a group, and `BATCH_COLS`. */
+const BLOCK_PANEL_BYTES = 4 * 352;
+const BLOCK_PANEL_COLS = 512;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
 const GROUP_ROWS = 16;
 const ROW_SUM_BYTES = 16;
@@ -38,9 +44,16 @@ export function poolScratch(threads: number): ScratchSizes {
   };
 }
 
-/** Scales of the vectors, the vectors, and for a batch the rest of its last block and the workspace: sums and a panel of widened rows. */
+/** Vectors beside rows of blocks are smaller; behind them stand a table, and for several vectors a panel (assembly/block-product.ts). */
 function scratchBytes(cols: number, nTokens: number): number {
   const width = paddedLength(cols);
+  const blocks = nTokens * BLOCK_GROUP_BYTES * Math.ceil(cols / 32) + BLOCK_TABLE_BYTES;
+  const panel = nTokens === 1 ? 0 : BLOCK_PANEL_BYTES * Math.ceil(Math.min(width, BLOCK_PANEL_COLS) / 32);
+  return Math.max(elementScratchBytes(width, nTokens), blocks + panel);
+}
+
+/** Scales of the vectors, the vectors, and for a batch the rest of its last block and the workspace: sums and a panel of widened rows. */
+function elementScratchBytes(width: number, nTokens: number): number {
   const scaleBytes = roundUp(4 * nTokens, 16);
   if (nTokens < BATCH_TOKENS) return scaleBytes + 4 * width * nTokens;
   return scaleBytes + 4 * width * roundUp(nTokens, 4) + SUMS_BYTES + 4 * width * PANEL_ROWS;

@@ -2,13 +2,13 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { type Activation, assert, type DType, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
+import { type Activation, assert, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
   ARENA_RESERVED_BYTES,
   type Arena,
+  dtypeCode,
   type HeadNorm,
   type KernelFactory,
-  type KvDType,
   kernelFactory,
   ONE_MEMORY,
   type ScratchSizes,
@@ -18,8 +18,6 @@ import { WASM_SCRATCH } from "./scratch-sizes.js";
 import type { WasmExports } from "./wasm-exports.js";
 import { wasmModule } from "./wasm-module.js";
 
-/** As in assembly/element.ts. */
-const DTYPE_CODE: Readonly<Record<DType | KvDType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
 /** As in assembly/activation.ts. */
 const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
   relu: 0,
@@ -55,13 +53,14 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     linear(out, x, w, bias, nTokens, scratch, rowBegin = 0, rowEnd = w.rows) {
       const { dtype, data, scales, rows, cols } = w;
       assert(dtype !== "int8" || cols <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
-      const code = DTYPE_CODE[dtype];
+      const code = dtypeCode(dtype);
+      assert(cols % blockElements(dtype) === 0, `${cols} columns are no whole number of ${dtype} blocks`);
       wasm.linear(out, x, code, data, scales, rows, cols, bias, nTokens, scratch, rowBegin, rowEnd);
     },
     ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
       const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, dModel, bias, gate } = matrix;
       assert(matrix.dtype !== "int8" || dModel <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
-      const code = DTYPE_CODE[matrix.dtype];
+      const code = dtypeCode(matrix.dtype);
       const { kind, threshold, up } = activation;
       const [upBase, scales] = [base + upOffsetBytes, base + scalesOffsetBytes];
       if (gate === null) {
@@ -80,7 +79,7 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     },
     ffnDown(out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) {
       const { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel } = matrix;
-      const code = DTYPE_CODE[matrix.dtype];
+      const code = dtypeCode(matrix.dtype);
       // The last of a slot's scales.
       const scales = base + scalesOffsetBytes + (matrix.gate ? 8 : 4);
       // biome-ignore format: one line a group of operands
@@ -102,10 +101,10 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     add: (out, x, count) => wasm.add(out, x, count),
     relu: (x, count) => wasm.relu(x, count),
     zero: (out, count) => wasm.zero(out, count),
-    gatherRow: (out, w, row) => wasm.gatherRow(out, DTYPE_CODE[w.dtype], w.data, w.scales, w.cols, row),
+    gatherRow: (out, w, row) => wasm.gatherRow(out, dtypeCode(w.dtype), w.data, w.scales, w.cols, row),
     storeKv(cache, k, v, position, nTokens) {
       const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
-      wasm.storeKv(DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim, k, v, position, nTokens);
+      wasm.storeKv(dtypeCode(dtype), pages, offsetBytes, nKvHeads, headDim, k, v, position, nTokens);
     },
     rotate(x, { cos, sin, headDim, dims, pairs }, nHeads, position, nTokens) {
       assert(dims % 2 === 0 && dims <= headDim, "whole pairs of a head are turned");
@@ -117,7 +116,7 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       assert(windowTokens !== 0, "a window has its own position in it");
       // biome-ignore format: one line a group of operands
       wasm.attention(
-        out, q, DTYPE_CODE[dtype], pages, offsetBytes, nKvHeads, headDim, nHeads, scale, slopes, windowTokens ?? 0, sinks,
+        out, q, dtypeCode(dtype), pages, offsetBytes, nKvHeads, headDim, nHeads, scale, slopes, windowTokens ?? 0, sinks,
         position, nTokens, scratch, headBegin, headEnd,
       );
     },

@@ -29,11 +29,11 @@ import type {
   ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
+import { ARENA_RESERVED_BYTES, dtypeCode, NO_SCRATCH } from "@flashwick/kernels";
+import { requireDeviceDType } from "./device-dtype.js";
 import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
-const DTYPE_CODE: Readonly<Record<DType, number>> = { f32: 0, f16: 1, bf16: 2, int8: 3 };
 const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
   relu: 0,
   relu2: 1,
@@ -130,7 +130,7 @@ export class MirrorKernels implements Kernels {
 
   linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, _scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
     const { data, scales, rows, cols, dtype } = w;
-    const operands = [out, x, data, scales, bias, rows, cols, DTYPE_CODE[dtype], rowBegin, rowEnd];
+    const operands = [out, x, data, scales, bias, rows, cols, matrixCode(dtype), rowBegin, rowEnd];
     this.#record("linear", operands, ...wide((rowEnd - rowBegin) / this.#open.rowsAGroup), nTokens);
   }
 
@@ -147,7 +147,7 @@ export class MirrorKernels implements Kernels {
     end = n,
   ): void {
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
-    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, DTYPE_CODE[dtype]];
+    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, dtypeCode(dtype)];
     operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
     if (gate) operands.push(base + gate.offsetBytes, gate.bias, up === "relu" ? 1 : 0);
     this.#record("ffnUp", operands, ...wide((end - begin) / this.#open.rowsAGroup), nTokens);
@@ -167,7 +167,7 @@ export class MirrorKernels implements Kernels {
     const scales = base + scalesOffsetBytes + (gate ? 8 : 4);
     const operands = [out, act, base + downOffsetBytes, strideBytes, scales, slots, n, dModel];
     const groups = Math.ceil((colEnd - colBegin) / 64);
-    this.#record("ffnDown", [...operands, DTYPE_CODE[dtype], colBegin, colEnd], groups, 1, nTokens);
+    this.#record("ffnDown", [...operands, dtypeCode(dtype), colBegin, colEnd], groups, 1, nTokens);
   }
 
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void {
@@ -206,12 +206,12 @@ export class MirrorKernels implements Kernels {
 
   gatherRow(out: Ptr, { data, scales, cols, dtype }: Matrix, row: number): void {
     const groups = Math.ceil(paddedLength(cols) / 64);
-    this.#record("gatherRow", [out, data, scales, cols, DTYPE_CODE[dtype], row], groups, 1, 1);
+    this.#record("gatherRow", [out, data, scales, cols, matrixCode(dtype), row], groups, 1, 1);
   }
 
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
     const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
-    const operands = [k, v, pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim, position, nTokens];
+    const operands = [k, v, pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim, position, nTokens];
     this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
@@ -238,7 +238,7 @@ export class MirrorKernels implements Kernels {
       const message = `WebGPU attention: heads of ${headDim}, expected at most ${WIDEST_HEAD}; compute on WebAssembly`;
       throw new UnsupportedError("UNSUPPORTED_FEATURE", message, { details: { headDim } });
     }
-    const stored = [pages, offsetBytes, DTYPE_CODE[dtype], nKvHeads, headDim];
+    const stored = [pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim];
     const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
     operands.push(windowTokens ?? 0, sinks);
     this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
@@ -346,6 +346,12 @@ function makeMirror({ device, layout }: OpenDevice, size: number, uniformBytes: 
 function wholeWords(ptr: Ptr, sizeBytes: number): [number, number] {
   // Pointers go up to 4 GiB: bitwise operators would make those beyond 2 GiB negative.
   return [Math.floor(ptr / 4) * 4, Math.ceil((ptr + sizeBytes) / 4) * 4];
+}
+
+/** @throws {UnsupportedError} for blocks: no shader reads them yet. */
+function matrixCode(dtype: DType): number {
+  requireDeviceDType(dtype);
+  return dtypeCode(dtype);
 }
 
 /** So many groups, along x and then y. */

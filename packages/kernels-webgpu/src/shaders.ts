@@ -7,10 +7,20 @@
  * one accumulator. So a batch equals its vectors one by one, and ranges the whole.
  */
 
+import { dtypeCode } from "@flashwick/kernels";
+
 /** Words of parameters that a dispatch has. */
 export const PARAMETERS = 20;
 
-const PRELUDE = /* wgsl */ `
+/** Types by name. An unknown one never gets here (device-dtype.ts); if it did, its weights would be NaN. */
+const TYPES = /* wgsl */ `
+const F32 = ${dtypeCode("f32")}u;
+const F16 = ${dtypeCode("f16")}u;
+const BF16 = ${dtypeCode("bf16")}u;
+const INT8 = ${dtypeCode("int8")}u;
+`;
+
+const PRELUDE = /* wgsl */ `${TYPES}
 struct Parameters { v: array<vec4<u32>, 5> }
 @group(0) @binding(0) var<storage, read_write> mem: array<u32>;
 @group(0) @binding(1) var<uniform> parameters: Parameters;
@@ -19,16 +29,17 @@ fn fu(i: u32) -> f32 { return bitcast<f32>(u(i)); }
 fn load(ptr: u32) -> f32 { return bitcast<f32>(mem[ptr >> 2u]); }
 fn store(ptr: u32, value: f32) { mem[ptr >> 2u] = bitcast<u32>(value); }
 fn pad(n: u32) -> u32 { return (n + 15u) & ~15u; }
-// f32, f16, bf16, int8: 0 to 3.
+fn unknownType(dtype: u32) -> f32 { return bitcast<f32>(0x7fc00000u | dtype); }
 fn element(dtype: u32, base: u32, index: u32) -> f32 {
   switch dtype {
-    case 0u: { return load(base + 4u * index); }
-    case 1u: { let at = base + 2u * index; let pair = unpack2x16float(mem[at >> 2u]); return select(pair.x, pair.y, (at & 2u) != 0u); }
-    case 2u: { let at = base + 2u * index; let word = mem[at >> 2u]; return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (at & 2u) != 0u)); }
-    default: { let at = base + index; return f32(bitcast<i32>(mem[at >> 2u] << (24u - 8u * (at & 3u))) >> 24u); }
+    case F32: { return load(base + 4u * index); }
+    case F16: { let at = base + 2u * index; let pair = unpack2x16float(mem[at >> 2u]); return select(pair.x, pair.y, (at & 2u) != 0u); }
+    case BF16: { let at = base + 2u * index; let word = mem[at >> 2u]; return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (at & 2u) != 0u)); }
+    case INT8: { let at = base + index; return f32(bitcast<i32>(mem[at >> 2u] << (24u - 8u * (at & 3u))) >> 24u); }
+    default: { return unknownType(dtype); }
   }
 }
-fn elementBytes(dtype: u32) -> u32 { return select(select(4u, 2u, dtype == 1u || dtype == 2u), 1u, dtype == 3u); }
+fn elementBytes(dtype: u32) -> u32 { return select(select(4u, 2u, dtype == F16 || dtype == BF16), 1u, dtype == INT8); }
 `;
 
 /** A sum over the 64 threads of a workgroup, by a tree; every thread gets it. */
@@ -93,27 +104,28 @@ fn dotOfLane(lane: u32, lanes: u32, dtype: u32, row: u32, x: u32, n: u32) -> f32
   let words = (n * bytes) >> 2u;
   let first = row >> 2u;
   switch dtype {
-    case 0u: { for (var k = lane; k < words; k += lanes) { sum += bitcast<f32>(mem[first + k]) * load(x + 4u * k); } }
-    case 1u: {
+    case F32: { for (var k = lane; k < words; k += lanes) { sum += bitcast<f32>(mem[first + k]) * load(x + 4u * k); } }
+    case F16: {
       for (var k = lane; k < words; k += lanes) {
         let pair = unpack2x16float(mem[first + k]);
         sum += pair.x * load(x + 8u * k);
         sum += pair.y * load(x + 8u * k + 4u);
       }
     }
-    case 2u: {
+    case BF16: {
       for (var k = lane; k < words; k += lanes) {
         let word = mem[first + k];
         sum += bitcast<f32>(word << 16u) * load(x + 8u * k);
         sum += bitcast<f32>(word & 0xffff0000u) * load(x + 8u * k + 4u);
       }
     }
-    default: {
+    case INT8: {
       for (var k = lane; k < words; k += lanes) {
         let four = mem[first + k];
         for (var i = 0u; i < 4u; i++) { sum += f32(bitcast<i32>(four << (24u - 8u * i)) >> 24u) * load(x + 16u * k + 4u * i); }
       }
     }
+    default: { return unknownType(dtype); }
   }
   return sum;
 }
@@ -171,7 +183,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (row < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + row * cols * elementBytes(dtype), x, cols); }
     var total = ${sum};
     if (row < end && ${lane} == 0u) {
-      if (dtype == 3u) { total *= load(u(3) + 4u * row); }
+      if (dtype == INT8) { total *= load(u(3) + 4u * row); }
       if (u(4) != 0u) { total += load(u(4) + 4u * row); }
       store(out + 4u * row, total);
     }
@@ -202,7 +214,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var total = ${sum};
     let scales = u(4) + slot * u(3);
     if (i < end && ${lane} == 0u) {
-      if (dtype == 3u) { total *= load(scales); }
+      if (dtype == INT8) { total *= load(scales); }
       if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
     }
     if (u(14) == 0u) {
@@ -237,7 +249,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var factor = load(act + 4u * i);
     if (factor == 0.0) { continue; }
     let record = mem[(u(5) >> 2u) + i] * u(3);
-    if (dtype == 3u) { factor *= load(u(4) + record); }
+    if (dtype == INT8) { factor *= load(u(4) + record); }
     sum += factor * element(dtype, u(2) + record, j);
   }
   store(out, sum);
@@ -348,16 +360,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= pad(cols)) { return; }
   if (id.x >= cols) { store(u(0) + 4u * id.x, 0.0); return; }
   var value = element(dtype, u(1) + u(5) * cols * elementBytes(dtype), id.x);
-  if (dtype == 3u) { value *= load(u(2) + 4u * u(5)); }
+  if (dtype == INT8) { value *= load(u(2) + 4u * u(5)); }
   store(u(0) + 4u * id.x, value);
 }
 `;
 
 /**
- * u: k, v, pages, offset, dtype (0 f32, 1 f16, 3 int8), nKvHeads, headDim, position, nTokens. A thread a key or a value of a head and token; y is 1 for
+ * u: k, v, pages, offset, dtype, nKvHeads, headDim, position, nTokens. A thread a key or a value of a head and token; y is 1 for
  * values. Neighbouring rows may share a word, so words are changed atomically.
  */
-const STORE_KV = /* wgsl */ `
+const STORE_KV = /* wgsl */ `${TYPES}
 struct Parameters { v: array<vec4<u32>, 5> }
 @group(0) @binding(0) var<storage, read_write> mem: array<atomic<u32>>;
 @group(0) @binding(1) var<uniform> parameters: Parameters;
@@ -398,9 +410,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let rows = 16u * heads;
   let row = id.y * rows + 16u * head + (position & 15u);
   switch u(4) {
-    case 0u: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(part >> 2u) + row * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
-    case 1u: { for (var d = 0u; d < headDim; d++) { put(part + 2u * (row * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
-    default: {
+    case F32: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(part >> 2u) + row * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
+    case F16: { for (var d = 0u; d < headDim; d++) { put(part + 2u * (row * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
+    case INT8: {
       var most = 0.0;
       for (var d = 0u; d < headDim; d++) { most = max(most, abs(load(source + 4u * d))); }
       let scale = most / 127.0;
@@ -410,6 +422,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         put(part + row * headDim + d, bitcast<u32>(q), 0xffu);
       }
     }
+    default: {}
   }
 }
 `;
@@ -458,7 +471,7 @@ fn score(head: u32, kvHead: u32, j: u32) -> f32 {
   let key = page + keyRow * headDim * elementBytes(dtype);
   var sum = 0.0;
   for (var d = 0u; d < headDim; d++) { sum += query[d] * element(dtype, key, d); }
-  if (dtype == 3u) { sum *= rowScale(page, keyRow); }
+  if (dtype == INT8) { sum *= rowScale(page, keyRow); }
   if (u(9) != 0u) { sum += bf16(load(u(9) + 4u * head) * bf16(f32(j))); }
   return sum * fu(8);
 }
@@ -496,7 +509,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let page = part(begin + i); let valueRow = 16u * u(5) + row(kvHead, begin + i);
       var weight = weights[i];
       sum += weight;
-      if (dtype == 3u) { weight *= rowScale(page, valueRow); }
+      if (dtype == INT8) { weight *= rowScale(page, valueRow); }
       let value = page + valueRow * headDim * elementBytes(dtype);
       for (var block = 0u; block < 4u; block++) {
         let d = thread + 64u * block;

@@ -16,10 +16,20 @@
  * on the row and the vector alone: not on `nTokens`, ranges, `n`, or neighbours. So a batch equals its vectors one by
  * one, bit for bit (design, invariant 1). Multiplication and addition are separate roundings (no FMA).
  *
+ * Blocks (core's `BlockDType`). Element i of a block is D·w_i − N·m_i with f32 scales D and N and integers |w| ≤ 4096, 0 ≤ m ≤ 63 (N = 0
+ * where a type has no minima; reference/block-format.ts reads the bytes). x becomes integers in groups of 32: s = fl(max|x| / 16383),
+ * q = fl(x / s) to the nearest integer, ties to even, within ±16383. Then, on every backend, bit for bit:
+ *
+ *   A = Σ s_g · fl(Σ w_i · q_i)       over the groups g of the block, ascending; the inner sum is exact and below 2^31
+ *   B = Σ m_j · fl(s · Σ q_i)         over the block's minima, ascending, each with its 32 elements (16 in Q2_K)
+ *   out = Σ fl(fl(D · A) − fl(N · B)) over the blocks of the row, ascending
+ *
+ * in f32, products and sums rounded separately, from +0. An element of x is off by at most half a step: max|x| of its group / 32766.
+ *
  * Signed zeros: a sum never starts from -0, so adding ±0 terms changes no bit; this is what makes skipping a neuron
  * whose activation is zero exact (invariant 2).
  */
-import type { ActivationFunction, DType } from "@flashwick/core";
+import type { ActivationFunction, DType, RecordDType } from "@flashwick/core";
 import type { Arena, Ptr } from "./arena.js";
 
 /** Zero bytes that follow every matrix and every slot area in an arena. */
@@ -28,6 +38,7 @@ export const TAIL_BYTES = 64;
 /** A weight matrix `[rows, cols]`, row-major. */
 export interface Matrix {
   readonly dtype: DType;
+  /** Blocks stand as in a GGUF file, at any multiple of 2; `cols` is a multiple of their elements. */
   readonly data: Ptr;
   /** f32 `[rows]`, int8 only; 0 otherwise. */
   readonly scales: Ptr;
@@ -37,7 +48,7 @@ export interface Matrix {
 
 /** The slots of one layer: neuron records as they came from flash, `strideBytes` apart. */
 export interface SlotMatrix {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly base: Ptr;
   /** From one slot to the next. Rows and the down column begin at their offsets in a slot, each zero-padded to 16 elements. */
   readonly strideBytes: number;

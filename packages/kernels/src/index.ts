@@ -19,3 +19,4 @@ export {
   TAIL_BYTES,
   type TrainingKernels,
 } from "./contract.js";
+export { dtypeCode } from "./dtype-code.js";

@@ -4,7 +4,7 @@
  * Invariant: `placedPredictorBytes` is exactly what `placePredictor` takes from an arena whose top is 16-byte aligned, so
  * a memory plan made before is what is allocated after.
  */
-import { bytesPerElement, type PredictorLayer, type PredictorMatrix } from "@flashwick/core";
+import { type PredictorLayer, type PredictorMatrix, rowBytes } from "@flashwick/core";
 import { type Arena, type Matrix, TAIL_BYTES } from "@flashwick/kernels";
 import { predictorMatrixBytes } from "./predictor-matrix.js";
 
@@ -52,7 +52,7 @@ export function placePredictor(arena: Arena, layer: PredictorLayer): PlacedPredi
 
 function placedMatrixBytes({ dtype, rows, cols }: LayerShape["w1"]): number {
   const scales = dtype === "int8" ? align(4 * rows) : 0;
-  return align(rows * cols * bytesPerElement(dtype) + TAIL_BYTES) + scales;
+  return align(rows * rowBytes(dtype, cols) + TAIL_BYTES) + scales;
 }
 
 function placeMatrix(arena: Arena, { dtype, rows, cols, data, scales }: PredictorMatrix): Matrix {

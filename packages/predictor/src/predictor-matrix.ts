@@ -6,13 +6,13 @@
  */
 import {
   assert,
-  bytesPerElement,
   decodeFloat16,
   encodeFloat16,
   FormatError,
   InputError,
   type PredictorMatrix,
   type PredictorMatrixShape,
+  rowBytes,
 } from "@flashwick/core";
 
 export type PredictorDType = PredictorMatrix["dtype"];
@@ -23,7 +23,7 @@ const FLOAT16_EXPONENT = 0x7c00;
 /** Bytes of a stored matrix: elements and scales. */
 export function predictorMatrixBytes(matrix: Pick<PredictorMatrix, "dtype" | "rows" | "cols">): number {
   const { dtype, rows, cols } = matrix;
-  return rows * cols * bytesPerElement(dtype) + (dtype === "int8" ? 4 * rows : 0);
+  return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
 }
 
 /**
@@ -81,7 +81,7 @@ export function checkPredictorMatrix(
   expect("rows", rows, matrix.rows);
   expect("columns", cols, matrix.cols);
   if (!("data" in matrix)) return;
-  expect("data bytes", rows * cols * bytesPerElement(matrix.dtype), matrix.data.byteLength);
+  expect("data bytes", rows * rowBytes(matrix.dtype, cols), matrix.data.byteLength);
   expect("scales", matrix.dtype === "int8" ? rows : "none", matrix.scales?.length ?? "none");
 }
 

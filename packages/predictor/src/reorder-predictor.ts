@@ -1,11 +1,5 @@
 /** A predictor for a file whose neurons stand in another order: it must name neurons by the positions of their records. */
-import {
-  assert,
-  bytesPerElement,
-  type Predictor,
-  type PredictorMatrix,
-  type SparsityStatistics,
-} from "@flashwick/core";
+import { assert, type Predictor, type PredictorMatrix, rowBytes, type SparsityStatistics } from "@flashwick/core";
 
 /**
  * @param placement By layer, at i: which neuron of `predictor` the new file's record i holds.
@@ -26,8 +20,8 @@ export function reorderPredictor(
 function reorderRows(matrix: PredictorMatrix, order: Uint32Array): PredictorMatrix {
   const { dtype, rows, cols, data, scales } = matrix;
   assert(order.length === rows, `${order.length} neurons for ${rows} rows`);
-  const rowBytes = cols * bytesPerElement(dtype);
+  const size = rowBytes(dtype, cols);
   const out = new Uint8Array(data.length);
-  for (const [at, row] of order.entries()) out.set(data.subarray(row * rowBytes, (row + 1) * rowBytes), at * rowBytes);
+  for (const [at, row] of order.entries()) out.set(data.subarray(row * size, (row + 1) * size), at * size);
   return { ...matrix, data: out, scales: scales && Float32Array.from(order, (row) => scales[row]!) };
 }

@@ -1,7 +1,7 @@
 /** Test support: checkpoints of this repository, converted in memory and opened. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type DType, memorySource, type Predictor, type PredictorSource } from "@flashwick/core";
+import { memorySource, type Predictor, type PredictorSource, type RecordDType } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
@@ -36,7 +36,7 @@ export function readGolden(name: string): Golden {
 }
 
 export interface FixtureOptions extends ModelOptions {
-  readonly dtype?: DType;
+  readonly dtype?: RecordDType;
   readonly layout?: "bundled" | "split";
   readonly backend?: BackendName;
   readonly predictor?: Predictor | PredictorSource | null;
@@ -46,14 +46,18 @@ export interface FixtureOptions extends ModelOptions {
 const converted = new Map<string, Promise<Uint8Array>>();
 
 /** The model file of a checkpoint as bytes; made once per test file. */
-export function modelBytes(name: string, dtype: DType, layout: "bundled" | "split" = "bundled"): Promise<Uint8Array> {
+export function modelBytes(
+  name: string,
+  dtype: RecordDType,
+  layout: "bundled" | "split" = "bundled",
+): Promise<Uint8Array> {
   const key = `${name} ${dtype} ${layout}`;
   const made = converted.get(key) ?? convert(name, dtype, layout);
   converted.set(key, made);
   return made;
 }
 
-async function convert(name: string, dtype: DType, layout: "bundled" | "split"): Promise<Uint8Array> {
+async function convert(name: string, dtype: RecordDType, layout: "bundled" | "split"): Promise<Uint8Array> {
   const folder = await openCheckpointFolder(`${name.endsWith("-demo") ? demoModels : fixtures}${name}`);
   const sink = memorySink(name);
   await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype, layout });

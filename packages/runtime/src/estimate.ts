@@ -2,13 +2,7 @@
  * What a model will do on a device within a budget, before anything but its header is read: the cost model, fed with the sizes that the
  * engine itself allocates by.
  */
-import {
-  bytesPerElement,
-  InputError,
-  type PredictorLayerShape,
-  type SparsityStatistics,
-  widestFfn,
-} from "@flashwick/core";
+import { InputError, type PredictorLayerShape, rowBytes, type SparsityStatistics, widestFfn } from "@flashwick/core";
 import {
   checkSparsity,
   type DeviceProfile,
@@ -116,7 +110,7 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     attentionBytes: projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
     headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
     rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
-    recordBytes: weights.parts.length * (g.dModel * bytesPerElement(weights.dtype) + scaleBytes),
+    recordBytes: weights.parts.length * (rowBytes(weights.dtype, g.dModel) + scaleBytes),
     strideBytes: weights.strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
     parallelBlock: parallel,
@@ -128,5 +122,5 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
 }
 
 function matrixBytes({ dtype, rows, cols }: PredictorLayerShape["w1"]): number {
-  return rows * cols * bytesPerElement(dtype) + (dtype === "int8" ? 4 * rows : 0);
+  return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
 }

@@ -1,7 +1,7 @@
 /** The sparse path drafts and the dense model verifies: the text is the dense model's, token by token, greedy or sampled. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type DType, memorySource, type PredictorSource, type RunStats } from "@flashwick/core";
+import { memorySource, type PredictorSource, type RecordDType, type RunStats } from "@flashwick/core";
 import { openPredictorFile } from "@flashwick/flash-format";
 import { describe, expect, it } from "vitest";
 import { modelBytes, openFixture } from "./checkpoint.fixture.js";
@@ -38,7 +38,7 @@ const PATIENCE_MS = 600_000;
 
 describe.each(["opt-demo", "falcon-demo"])("%s", (name) => {
   const title = "as %s: 512 tokens, greedy and by three seeds, equal the dense run's";
-  it.each<DType>(["f16", "int8"])(title, { timeout: PATIENCE_MS }, async (dtype) => {
+  it.each<RecordDType>(["f16", "int8"])(title, { timeout: PATIENCE_MS }, async (dtype) => {
     const dense = await openFixture(name, { dtype, ...KV, mode: "dense" });
     const expected: number[][] = [];
     for (const sampling of SAMPLINGS) expected.push((await generate(dense, sampling)).tokens);

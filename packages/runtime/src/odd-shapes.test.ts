@@ -2,7 +2,14 @@
  * Shapes that no bundled checkpoint has: odd sizes, no biases, an untied head, a narrow embedding, norms without weights, every way in which
  * Falcon puts position, norms and blocks together, and compositions of gates, windows and norms with which neurons are left out.
  */
-import { type DType, isSparse, type LayerGeometry, type ModelGeometry, memorySource, Random } from "@flashwick/core";
+import {
+  isSparse,
+  type LayerGeometry,
+  type ModelGeometry,
+  memorySource,
+  Random,
+  type RecordDType,
+} from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { memoryReader } from "@flashwick/flash-io";
@@ -81,7 +88,7 @@ const shapes: Record<string, ModelGeometry> = {
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
 /** A model file of random weights. */
-async function randomModel(geometry: ModelGeometry, dtype: DType): Promise<Uint8Array> {
+async function randomModel(geometry: ModelGeometry, dtype: RecordDType): Promise<Uint8Array> {
   const { dModel, layers } = geometry;
   const random = new Random(layers[0]!.ffn.dFf, geometry.vocabSize);
   const values = (count: number, scale: number, mean = 0) =>

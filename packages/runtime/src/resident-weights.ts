@@ -2,13 +2,13 @@
  * Loading the weights that stay in DRAM: straight from the file into arena memory, checksum verified, no parsing.
  */
 import {
-  bytesPerElement,
   eventLoopTurn,
   FormatError,
   IntegrityError,
   type LayerNorms,
   type ModelGeometry,
   type NormGeometry,
+  rowBytes,
 } from "@flashwick/core";
 import { LAYER_NORM_NAMES, type ModelFile, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
@@ -96,16 +96,16 @@ export function residentSizes(header: ModelHeader): ResidentSizes {
   const layerBytes = new Array<number>(header.geometry.layers.length).fill(0);
   let globalBytes = 0;
   let rowTableBytes = 0;
-  let rowBytes = 0;
+  let tableRowBytes = 0;
   for (const tensor of header.tensors.values()) {
     const layer = /^blk\.(\d+)\./.exec(tensor.name);
     if (layer) layerBytes[Number(layer[1])]! += tensorBytes(tensor);
     else if (tables.has(tensor.name)) {
       rowTableBytes += tensorBytes(tensor);
-      rowBytes = Math.max(rowBytes, aligned(tensor.cols * bytesPerElement(tensor.dtype) + TAIL_BYTES));
+      tableRowBytes = Math.max(tableRowBytes, aligned(rowBytes(tensor.dtype, tensor.cols) + TAIL_BYTES));
     } else globalBytes += tensorBytes(tensor);
   }
-  return { layerBytes, globalBytes, rowTableBytes, rowBytes };
+  return { layerBytes, globalBytes, rowTableBytes, rowBytes: tableRowBytes };
 }
 
 /** One stretch of the file, where it goes, and what its checksum must be. */

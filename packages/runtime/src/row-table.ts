@@ -2,7 +2,7 @@
  * A table of which each token needs one row: token embeddings, learned positions. In DRAM where there is room, else the
  * rows are read from flash (exact, `dModel` elements a token).
  */
-import { bytesPerElement, IntegrityError, paddedLength } from "@flashwick/core";
+import { IntegrityError, paddedLength, rowBytes } from "@flashwick/core";
 import { crc32c, type ModelFile } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
@@ -86,17 +86,17 @@ export class RowTable {
       return;
     }
     const tensor = this.#file.header.tensors.get(this.#name)!;
-    const rowBytes = tensor.cols * bytesPerElement(tensor.dtype);
+    const sizeBytes = rowBytes(tensor.dtype, tensor.cols);
     // Each row is followed by room for a whole group and, for int8, by its scale.
-    const slotBytes = (rowBytes + TAIL_BYTES + 15) & ~15;
+    const slotBytes = (sizeBytes + TAIL_BYTES + 15) & ~15;
     const scaleAt = slotBytes - 16;
     const runs: FlashRun[] = [];
     for (const [i, row] of rows.entries()) {
       const ptr = staging + i * slotBytes;
       runs.push({
-        offset: tensor.offset + row * rowBytes,
-        sizeBytes: rowBytes,
-        pieces: [{ ptr, sizeBytes: rowBytes }],
+        offset: tensor.offset + row * sizeBytes,
+        sizeBytes,
+        pieces: [{ ptr, sizeBytes }],
         picks: 0,
       });
       if (tensor.scales) {

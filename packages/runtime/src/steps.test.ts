@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type DType, memorySource, type Predictor, type PredictorSource, Random } from "@flashwick/core";
+import { memorySource, type Predictor, type PredictorSource, Random, type RecordDType } from "@flashwick/core";
 import { openPredictorFile } from "@flashwick/flash-format";
 import { describe, expect, it } from "vitest";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
@@ -21,7 +21,7 @@ interface LogitBits {
   readonly promptTokens: number;
   readonly cases: readonly {
     readonly name: string;
-    readonly dtype: DType;
+    readonly dtype: RecordDType;
     readonly kvPrecision: "f32" | "f16" | "int8";
     /** All logits, scored at once. */
     readonly dense: string;

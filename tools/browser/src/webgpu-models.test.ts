@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { DType } from "@flashwick/core";
+import type { RecordDType } from "@flashwick/core";
 import { createModelWriter, memorySink } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
@@ -25,7 +25,7 @@ const LOGIT_TOLERANCE = 2e-3;
 const MARGIN = 0.01;
 
 /** In the types that they are stored in. */
-const GOLDENS: readonly (readonly [string, DType])[] = [
+const GOLDENS: readonly (readonly [string, RecordDType])[] = [
   ["opt-tiny-postnorm", "f16"],
   ["opt-tiny-sharded", "f16"],
   ["opt-demo", "f16"],

@@ -8,13 +8,13 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
 import { webgpu } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
-import { DEVICE_OPS } from "./gpu-driver.js";
+import { isDeviceCase } from "./gpu-driver.js";
 import type { DeviceTable } from "./gpu-host.js";
 import { runOnDevice } from "./gpu-process.js";
 import { openSite } from "./site.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const cases = conformanceCases.filter(({ op }) => DEVICE_OPS.has(op));
+const cases = conformanceCases.filter(isDeviceCase);
 
 const inNode = (...flags: string[]) => runOnDevice<DeviceTable>(["gpu-host-node", "gpu-driver-node"], flags);
 

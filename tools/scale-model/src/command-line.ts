@@ -1,6 +1,6 @@
 /** The command `scale-model`: options, one JSON document on standard output, exit status 0, 1 for a failure, 2 for wrong usage. */
 import { parseArgs } from "node:util";
-import { DTYPES, type DType, isDType, isFlashwickError, type OnProgress } from "@flashwick/core";
+import { isFlashwickError, isRecordDType, type OnProgress, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
 import { PRESETS, type TargetSize } from "./geometry-scale.js";
 import { type ScaleOptions, scaleCheckpoint } from "./scale-checkpoint.js";
@@ -15,7 +15,7 @@ same function, and its predictor beside it (<out>.predictor.gguf).
   --d-model, --d-ff, --layers, --heads N
                         a size of your own, or a change of the preset; whole multiples of the checkpoint's widths
   -o, --out FILE        the model file
-  --dtype TYPE          ${DTYPES.join(", ")}; default f16
+  --dtype TYPE          ${RECORD_DTYPES.join(", ")}; default f16
   --layout LAYOUT       bundled (default) or split
   --checkpoint DIR      default: the demo checkpoint of the preset, or opt-demo
   --predictor FILE      the checkpoint's predictor, or "none"; default: the demo's for the demo checkpoint, else none
@@ -132,9 +132,9 @@ function predictorPath(values: Values): string | null {
   return values.checkpoint === undefined ? demoModels[demoOf(values)].predictorPath : null;
 }
 
-function dtypeOf(value: string): DType {
-  if (isDType(value)) return value;
-  throw new UsageError(`--dtype: expected one of ${DTYPES.join(", ")}, found ${value}`);
+function dtypeOf(value: string): RecordDType {
+  if (isRecordDType(value)) return value;
+  throw new UsageError(`--dtype: expected one of ${RECORD_DTYPES.join(", ")}, found ${value}`);
 }
 
 function layoutOf(value: string): "bundled" | "split" {

@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DType, memorySource, type Predictor } from "@flashwick/core";
+import { memorySource, type Predictor, type RecordDType } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
 import {
   createModelWriter,
@@ -32,7 +32,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-function optionsOf(name: string, size: TargetSize, dtype: DType, more: Partial<ScaleOptions> = {}): ScaleOptions {
+function optionsOf(name: string, size: TargetSize, dtype: RecordDType, more: Partial<ScaleOptions> = {}): ScaleOptions {
   return {
     checkpointDir: demo.checkpointDir,
     predictorPath: demo.predictorPath,
@@ -55,7 +55,7 @@ async function open(bytes: Uint8Array, predictor: Predictor | null): Promise<Mod
   return new Model(parts, { kvPrecision: "f32" });
 }
 
-async function openDemo(dtype: DType, predicted: boolean): Promise<Model> {
+async function openDemo(dtype: RecordDType, predicted: boolean): Promise<Model> {
   const sink = memorySink();
   const folder = await openCheckpointFolder(demo.checkpointDir);
   await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype });
@@ -96,7 +96,7 @@ function largestDifference(a: readonly number[], b: readonly number[]): number {
 
 interface Case {
   readonly family: "opt-demo" | "falcon-demo";
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly tolerance: number;
   readonly size: TargetSize;
 }
@@ -164,7 +164,7 @@ describe("files", () => {
   const size = { dModel: 512, dFf: 1024, nLayers: 8, nHeads: 8 };
 
   it("verify, are the same for the same seed, and share a fingerprint across dtype and layout, not across seeds", async () => {
-    const make = (name: string, more: Partial<ScaleOptions> & { dtype?: DType }) =>
+    const make = (name: string, more: Partial<ScaleOptions> & { dtype?: RecordDType }) =>
       scaleCheckpoint(optionsOf(name, size, more.dtype ?? "int8", more));
     const one = await make("one.gguf", {});
     const two = await make("two.gguf", {});

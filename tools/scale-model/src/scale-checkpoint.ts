@@ -1,5 +1,5 @@
 /** A checkpoint and its predictor become two files of a larger geometry: the acting part, in Node. */
-import { type DType, IntegrityError, type OnProgress, type Predictor } from "@flashwick/core";
+import { IntegrityError, type OnProgress, type Predictor, type RecordDType } from "@flashwick/core";
 import {
   createModelWriter,
   type ModelHeader,
@@ -18,7 +18,7 @@ export interface ScaleOptions {
   /** The checkpoint's predictor; null makes none. */
   readonly predictorPath: string | null;
   readonly size: TargetSize;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly layout: "bundled" | "split";
   readonly outPath: string;
   /** Copies of each hidden unit of the predictor; null: as many as make it the paper's share of the model. */

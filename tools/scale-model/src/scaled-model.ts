@@ -5,7 +5,7 @@
  * source, size, dtype, layout and seed alone; the fingerprint on source, size and seed, so that one predictor serves all
  * dtypes and layouts.
  */
-import { type DType, MiB, type OnProgress } from "@flashwick/core";
+import { MiB, type OnProgress, type RecordDType } from "@flashwick/core";
 import { crc32c, type ModelHeader, type ModelSpec, type ModelWriter } from "@flashwick/flash-format";
 import { type Expansion, expandRows } from "./expansion.js";
 import type { GeometryScale } from "./geometry-scale.js";
@@ -17,7 +17,7 @@ import { planNeurons, planTensor } from "./tensor-expansion.js";
 const BLOCK_BYTES = 4 * MiB;
 
 export interface ScaledForm {
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly layout: "bundled" | "split";
   /** Of the order of neurons. */
   readonly seed: number;

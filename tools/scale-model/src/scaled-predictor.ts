@@ -8,11 +8,12 @@
  * as that of a predictor trained for the large model.
  */
 import {
-  bytesPerElement,
+  blockBytes,
   decodeFloat16,
   encodeFloat16,
   type Predictor,
   type PredictorMatrix,
+  rowBytes,
   type SparsityStatistics,
 } from "@flashwick/core";
 import { type Copies, tiled } from "./expansion.js";
@@ -82,7 +83,7 @@ export function expandMatrix(
   const { dtype, cols } = matrix;
   const shape = { dtype, rows: rows.length, cols: columns.length };
   const small = elementsOf(matrix.data, dtype);
-  const data = new Uint8Array(rows.length * columns.length * bytesPerElement(dtype));
+  const data = new Uint8Array(rows.length * rowBytes(dtype, columns.length));
   const large = elementsOf(data, dtype);
   const times = timesFactor(dtype, factor);
   const row = small.slice(0, cols);
@@ -96,8 +97,8 @@ export function expandMatrix(
 
 function elementsOf(data: Uint8Array, dtype: PredictorMatrix["dtype"]): Int8Array | Uint16Array | Float32Array {
   // A copy where the bytes do not begin at a multiple of the element size.
-  const bytes = data.byteOffset % bytesPerElement(dtype) === 0 ? data : data.slice();
-  const count = bytes.byteLength / bytesPerElement(dtype);
+  const bytes = data.byteOffset % blockBytes(dtype) === 0 ? data : data.slice();
+  const count = bytes.byteLength / blockBytes(dtype);
   if (dtype === "int8") return new Int8Array(bytes.buffer, bytes.byteOffset, count);
   if (dtype === "f16") return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
   return new Float32Array(bytes.buffer, bytes.byteOffset, count);

@@ -1,6 +1,6 @@
 /** `flashwick convert`: a Hugging Face checkpoint becomes a model file. */
 import { existsSync } from "node:fs";
-import { DTYPES, type DType, formatBytes } from "@flashwick/core";
+import { formatBytes, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { partialPath } from "@flashwick/flash-format/node";
@@ -18,7 +18,7 @@ import { figure, table } from "../table.js";
 
 interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
-  readonly dtype?: DType;
+  readonly dtype?: RecordDType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
   readonly placement?: string;
@@ -48,7 +48,9 @@ export function convertCommand(invocation: Invocation): Command {
     .argument("<checkpoint-dir>", "folder with config.json, weights (.safetensors or .bin) and tokenizer")
     .requiredOption("-o, --output <file>", "model file to write, .gguf (no default)")
     .addOption(
-      new Option("--dtype <type>", "element type of the matrices (default: the checkpoint's own)").choices(DTYPES),
+      new Option("--dtype <type>", "element type of the matrices (default: the checkpoint's own)").choices(
+        RECORD_DTYPES,
+      ),
     )
     .addOption(
       new Option("--layout <layout>", "a neuron's up row and down column in one record, or in two")

@@ -1,6 +1,6 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
-import { type DType, formatBytes, isFlashwickError } from "@flashwick/core";
+import { formatBytes, isFlashwickError, type RecordDType } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
@@ -24,7 +24,7 @@ import type { CommonFlags, Report } from "../report.js";
 
 interface PlanFlags extends CommonFlags, DeviceFlags {
   readonly dramBudget?: ByteSize;
-  readonly dtype?: DType;
+  readonly dtype?: RecordDType;
   readonly layout?: "bundled" | "split";
   readonly context?: number;
   readonly promptTokens: number;

@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
-  type DType,
   InputError,
   isSparse,
   type ModelGeometry,
   neuronGrid,
   type PredictorLayerShape,
+  type RecordDType,
   type SparsityStatistics,
 } from "@flashwick/core";
 import {
@@ -42,7 +42,7 @@ import {
 } from "@flashwick/runtime/node/estimate";
 
 export interface SubjectOptions {
-  readonly dtype?: DType | undefined;
+  readonly dtype?: RecordDType | undefined;
   readonly layout?: "bundled" | "split" | undefined;
   readonly predictor?: string | undefined;
   readonly dense?: boolean | undefined;
@@ -54,7 +54,7 @@ export interface PlanSubject {
   readonly name: string;
   /** Of the model file, there or yet to be made: what percentages are of. */
   readonly fileBytes: number;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   /** Where it is known from what will be named; null: every neuron is. */
   readonly sparsitySource: string | null;
   readonly contextLength: number;

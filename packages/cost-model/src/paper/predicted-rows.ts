@@ -5,7 +5,7 @@
  * Readings, where the paper leaves several (docs/results/paper-tables.md): k counts the current token; naive and hybrid read 16 bit whatever they
  * compute in; an untied input embedding is not read, but for its one row.
  */
-import type { DType, SparsityStatistics } from "@flashwick/core";
+import type { RecordDType, SparsityStatistics } from "@flashwick/core";
 import { devicePreset } from "../device-presets.js";
 import type { DeviceProfile } from "../device-profile.js";
 import { planMemory } from "../memory-plan.js";
@@ -28,7 +28,7 @@ export function predictPaperTables(): PaperRow[] {
   return PRINTED_ROWS.map((row) => ({ ...row, predicted: predict(row), bounded: row.backend === "cpu" }));
 }
 
-const DEVICES: Readonly<Record<PaperBackend, { readonly preset: string; readonly dtype: DType }>> = {
+const DEVICES: Readonly<Record<PaperBackend, { readonly preset: string; readonly dtype: RecordDType }>> = {
   cpu: { preset: "paper-m1-max", dtype: "f32" },
   "metal-m1": { preset: "paper-m1-max-metal", dtype: "f16" },
   "metal-m2": { preset: "paper-m2-ultra", dtype: "f16" },

@@ -1,5 +1,5 @@
 /** config.json: which family a checkpoint is of, its geometry, and the element type its author trained or published. */
-import { type DType, FormatError, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import { FormatError, type ModelGeometry, type RecordDType, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
 import { parseDocument, readText } from "./checkpoint-document.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
@@ -35,13 +35,13 @@ const commonConfig = v.looseObject({
 });
 type CommonConfig = v.InferOutput<typeof commonConfig>;
 
-const DTYPE_OF_TORCH: Readonly<Record<string, DType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
+const DTYPE_OF_TORCH: Readonly<Record<string, RecordDType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
 
 export interface CheckpointConfig {
   readonly family: CheckpointFamily;
   readonly geometry: ModelGeometry;
   /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known. */
-  readonly dtype: DType | null;
+  readonly dtype: RecordDType | null;
 }
 
 /**

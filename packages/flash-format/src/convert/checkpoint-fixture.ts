@@ -1,7 +1,7 @@
 /**
  * Checkpoints made by hand, and a writer that records: for this folder's tests only. Nothing here is exported by the package.
  */
-import { type ByteSource, bytesPerElement, type DType, encodeBfloat16, encodeFloat16 } from "@flashwick/core";
+import { type ByteSource, encodeBfloat16, encodeFloat16, type RecordDType, rowBytes } from "@flashwick/core";
 import type { ModelHeader } from "../model-file.js";
 import type { ModelSpec, ModelWriter, NeuronRows } from "../model-writer.js";
 import { residentTensorsOf } from "../resident-tensors.js";
@@ -314,7 +314,7 @@ export class RecordingWriter implements ModelWriter {
       geometry,
       weights: {
         ...{ dtype, layout, strideBytes: 512, parts: [] },
-        slotBytes: bytesPerElement(dtype as DType) * 256,
+        slotBytes: rowBytes(dtype as RecordDType, 256),
       },
       tensors: new Map(),
       records: [],

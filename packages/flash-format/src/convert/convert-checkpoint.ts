@@ -12,11 +12,11 @@
 import {
   type Activation,
   type Architecture,
-  type DType,
   FormatError,
   ffnBytes,
   MiB,
   type OnProgress,
+  type RecordDType,
   UnsupportedError,
   widestFfn,
 } from "@flashwick/core";
@@ -33,7 +33,7 @@ import { readTokenizerDocument } from "./tokenizer-document.js";
 
 export interface ConvertOptions {
   /** Element type of the matrices. Default: what config.json says the checkpoint has, else f16. */
-  readonly dtype?: DType;
+  readonly dtype?: RecordDType;
   /** Default `bundled`. */
   readonly layout?: "bundled" | "split";
   /** Record stride in bytes. Default `auto`. */
@@ -59,7 +59,7 @@ export interface ConversionResult {
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly activation: Activation;
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly layout: "bundled" | "split";
   readonly strideBytes: number;
   /** `table`: records stand in an order of their own. */

@@ -5,7 +5,7 @@
  * touches all of {@link WEIGHT_BYTES}. A product and its read loop take turns, and each counts with its best time, so that
  * neighbours of the machine disturb both alike.
  */
-import { bytesPerElement, DTYPES, type DType, eventLoopTurn } from "@flashwick/core";
+import { type DType, eventLoopTurn, RECORD_DTYPES, rowBytes } from "@flashwick/core";
 import { Arena, type Matrix, type Ptr } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase } from "@flashwick/kernels/conformance";
 import type { ComputePool } from "../threads/compute-pool.js";
@@ -24,6 +24,10 @@ export interface MeasureKernelsOptions {
   readonly threads: number;
   readonly onRow?: ((row: KernelRow) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Types to measure; default those of records. */
+  readonly dtypes?: readonly DType[] | undefined;
+  /** How long each row takes at least, milliseconds; default 300. More on a machine with other work on it. */
+  readonly leastMs?: number | undefined;
   /** MiB of weights; default 192. Less than the last-level cache measures the cache. */
   readonly weightMiB?: number | undefined;
 }
@@ -38,6 +42,8 @@ export interface KernelRow {
   readonly ms: number;
   /** Weight bytes, 10^9 a second. */
   readonly gbPerSec: number;
+  /** Weights, 10^9 a second; 0 for the read loop. */
+  readonly gweightsPerSec: number;
   /** The read loop on as many threads, beside this row. */
   readonly ceilingGbPerSec: number;
   /** `gbPerSec / ceilingGbPerSec`. */
@@ -51,6 +57,7 @@ interface Bench {
   readonly weights: Ptr;
   readonly weightBytes: number;
   readonly signal: AbortSignal | undefined;
+  readonly leastMs: number;
 }
 
 /**
@@ -58,13 +65,13 @@ interface Bench {
  *
  * @throws {ConformanceFailure} instead of giving numbers, if a kernel computes something wrong.
  * @throws The signal's reason, between two passes.
- * Cost: some 2 s for each number of threads, blocking in passes of about 20 ms; memory for the weights.
+ * Cost: some 0.5 s a type for each number of threads, blocking in passes of about 20 ms; memory for the weights.
  */
 export async function measureKernels(options: MeasureKernelsOptions): Promise<KernelRow[]> {
-  const { threads, onRow, signal } = options;
+  const { threads, onRow, signal, dtypes = RECORD_DTYPES } = options;
   const weightBytes = (options.weightMiB ?? WEIGHT_BYTES / MiB) * MiB;
   const rows: KernelRow[] = [];
-  // The smallest vectors and outputs are f32 `[cols]` and `[rows]`, int8 having the most rows.
+  // Vectors and outputs are f32 `[cols]` and `[rows]`; they are few beside what the check needs.
   const arena = new Arena(weightBytes + (8 * weightBytes) / COLS + CONFORMANCE_ARENA_BYTES, true);
   await checkKernels(arena, threads, signal);
   const weights = arena.allocate(weightBytes + 64, 4096);
@@ -72,8 +79,8 @@ export async function measureKernels(options: MeasureKernelsOptions): Promise<Ke
   for (const count of threads === 1 ? [1] : [1, threads]) {
     const pool = await startPool({ threads: count });
     try {
-      const bench: Bench = { pool, arena, weights, weightBytes, signal };
-      for (const dtype of [null, ...DTYPES]) {
+      const bench: Bench = { pool, arena, weights, weightBytes, signal, leastMs: options.leastMs ?? LEAST_MS };
+      for (const dtype of [null, ...dtypes]) {
         const row = await measureRow(bench, dtype);
         rows.push(row);
         onRow?.(row);
@@ -131,13 +138,13 @@ function fillWeights(words: Uint32Array): void {
 }
 
 async function measureRow(bench: Bench, dtype: DType | null): Promise<KernelRow> {
-  const { pool, arena, weights, weightBytes, signal } = bench;
+  const { pool, arena, weights, weightBytes, signal, leastMs } = bench;
   const mark = arena.mark();
   const read = () => pool.readLoop(arena, weights, weightBytes);
   const run = dtype === null ? read : prepareLinear(bench, dtype);
   let [best, bestRead, passes] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 0];
   try {
-    for (const begin = performance.now(); passes < LEAST_PASSES || performance.now() - begin < LEAST_MS; passes++) {
+    for (const begin = performance.now(); passes < LEAST_PASSES || performance.now() - begin < leastMs; passes++) {
       signal?.throwIfAborted();
       bestRead = Math.min(bestRead, time(read));
       best = Math.min(best, time(run));
@@ -148,9 +155,10 @@ async function measureRow(bench: Bench, dtype: DType | null): Promise<KernelRow>
     arena.rewind(mark);
   }
   if (dtype === null) best = bestRead = Math.min(best, bestRead);
-  const gbPerSec = weightBytes / best / 1e6;
+  const rows = dtype === null ? 0 : rowsOf(dtype, weightBytes);
+  const gbPerSec = (dtype === null ? weightBytes : rows * rowBytes(dtype, COLS)) / best / 1e6;
   const ceilingGbPerSec = weightBytes / bestRead / 1e6;
-  const shape = dtype === null ? `${weightBytes / MiB} MiB` : `[${rowsOf(dtype, weightBytes)}, ${COLS}]`;
+  const shape = dtype === null ? `${weightBytes / MiB} MiB` : `[${rows}, ${COLS}]`;
   return {
     kernel: dtype === null ? "read loop" : "linear",
     dtype,
@@ -158,13 +166,14 @@ async function measureRow(bench: Bench, dtype: DType | null): Promise<KernelRow>
     threads: pool.threads,
     ms: best,
     gbPerSec,
+    gweightsPerSec: (rows * COLS) / best / 1e6,
     ceilingGbPerSec,
     share: gbPerSec / ceilingGbPerSec,
   };
 }
 
 function rowsOf(dtype: DType, weightBytes: number): number {
-  return weightBytes / COLS / bytesPerElement(dtype);
+  return Math.floor(weightBytes / rowBytes(dtype, COLS));
 }
 
 function prepareLinear({ pool, arena, weights, weightBytes }: Bench, dtype: DType): () => void {

@@ -36,6 +36,8 @@ const LEAST_CHUNK_WORK = 64 * 1024;
  * int8): measured at 4096 columns, 0.3 us (f16) to 1.1 us (int8), against 0.3 and 0.15 us a row.
  */
 const PREPARATION_ROWS = [0, 1, 2, 8];
+/** Beside blocks: 2 us, against 0.15 us a row. */
+const BLOCK_PREPARATION_ROWS = 13;
 /** Preparing may take a 25th of the time. */
 const LEAST_ROWS_A_PREPARATION = 25;
 /** Of an element of `gate`, in multiply-adds: an exponential, a division, and what is around them. */
@@ -63,7 +65,7 @@ export function threadedExports(
 
   /** Rows or neurons, each `workEach` multiply-adds. */
   const rows = (begin: number, end: number, dtype: number, workEach: number): OutputRange => {
-    const prepared = PREPARATION_ROWS[dtype]! * LEAST_ROWS_A_PREPARATION;
+    const prepared = (PREPARATION_ROWS[dtype] ?? BLOCK_PREPARATION_ROWS) * LEAST_ROWS_A_PREPARATION;
     const leastChunk = Math.max(prepared, leastChunkWork / workEach);
     return { begin, end, unit: LINE, workEach, chunksAThread: CHUNKS_A_THREAD, leastChunk };
   };

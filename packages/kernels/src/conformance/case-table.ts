@@ -2,7 +2,7 @@
  * The case table that every pointer-based backend runs: data only. Sizes are chosen to be awkward: widths that are no
  * multiple of 64 or of 16, odd heads, prime row counts, batches around the tile sizes of any sensible kernel.
  */
-import { ACTIVATIONS, DTYPES } from "@flashwick/core";
+import { ACTIVATIONS, BLOCK_DTYPES, blockElements, RECORD_DTYPES } from "@flashwick/core";
 import type { KvDType } from "../contract.js";
 import { type AttentionCase, attentionTitle } from "./attention-cases.js";
 import { type FfnCase, type FfnExtremesCase, ffnExtremesTitle, ffnTitle } from "./ffn-cases.js";
@@ -100,7 +100,7 @@ export function titleOf(c: ConformanceCase): string {
 
 const KV_DTYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 
-const linearCases: LinearCase[] = DTYPES.flatMap((dtype) => [
+const linearCases: LinearCase[] = RECORD_DTYPES.flatMap((dtype) => [
   ...[
     [96, 96, 1, true],
     [80, 80, 2, false],
@@ -128,7 +128,24 @@ const linearCases: LinearCase[] = DTYPES.flatMap((dtype) => [
   { op: "linear", check: "ranges", dtype, rows: 43, cols: 4104, nTokens: 1, bias: false },
 ]);
 
-const ffnCases: FfnCase[] = DTYPES.flatMap((dtype) => {
+/** Shapes in blocks: odd rows, one block and several, batches around sensible tiles. */
+const blockLinearCases: LinearCase[] = BLOCK_DTYPES.flatMap((dtype) => {
+  const base = { op: "linear", check: "close", dtype, rows: 37, nTokens: 1, bias: false } as const;
+  const cols = (blocks: number) => blocks * blockElements(dtype);
+  return [
+    { ...base, cols: cols(3), bias: true },
+    { ...base, rows: 1, cols: cols(1) },
+    { ...base, rows: 3, cols: cols(2), nTokens: 2 },
+    { ...base, rows: 18, cols: cols(5), nTokens: 3, bias: true },
+    { ...base, rows: 21, cols: cols(2), nTokens: 17 },
+    { ...base, check: "batch", rows: 19, cols: cols(4), nTokens: 9 },
+    { ...base, check: "batch", rows: 33, cols: cols(2), nTokens: 18, bias: true },
+    { ...base, check: "ranges", rows: 43, cols: cols(3) },
+    { ...base, check: "ranges", rows: 50, cols: cols(3), nTokens: 6, bias: true },
+  ] satisfies LinearCase[];
+});
+
+const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
   const base = {
     op: "ffn",
     dtype,
@@ -272,8 +289,9 @@ const trainingCases: ConformanceCase[] = [
 /** Every case. A backend conforms if {@link runConformanceCase} returns for each of them. */
 export const conformanceCases: readonly ConformanceCase[] = [
   ...linearCases,
+  ...blockLinearCases,
   ...ffnCases,
-  ...DTYPES.map((dtype): FfnExtremesCase => ({ op: "ffn-extremes", dtype })),
+  ...RECORD_DTYPES.map((dtype): FfnExtremesCase => ({ op: "ffn-extremes", dtype })),
   ...attentionCases,
   ...vectorCases,
   ...trainingCases,

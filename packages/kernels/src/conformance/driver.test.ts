@@ -1,4 +1,4 @@
-import { activationFunction, kvPartBytes } from "@flashwick/core";
+import { activationFunction, isBlockDType, kvPartBytes } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { Arena } from "../arena.js";
 import type { KvCache, TrainingKernels } from "../contract.js";
@@ -41,6 +41,17 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
       },
     },
     noticedBy: (c) => c.op === "linear" && c.check === "batch",
+  },
+  {
+    what: "rows of blocks whose sums have another order than the reference's",
+    broken: {
+      linear(out, ...rest) {
+        correct.linear(out, ...rest);
+        const first = correct.arena.u32(out, 1);
+        first[0] = first[0]! ^ 1;
+      },
+    },
+    noticedBy: (c) => c.op === "linear" && c.check === "close" && isBlockDType(c.dtype),
   },
   {
     what: "ffnUp without activation function",

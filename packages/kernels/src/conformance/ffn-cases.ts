@@ -1,5 +1,5 @@
 /** `ffnUp` and `ffnDown` over neurons in slots. */
-import { type Activation, type ActivationFunction, type DType, isActive, paddedLength } from "@flashwick/core";
+import { type Activation, type ActivationFunction, isActive, paddedLength, type RecordDType } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
 import { dot, productBound, productTolerance, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
@@ -14,7 +14,7 @@ export interface FfnCase {
    * activation is zero left out = all.
    */
   readonly check: "close" | "batch" | "ranges" | "waves" | "zeros";
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
   readonly activation: Activation;
   /** Gated neurons, and what their up projection goes through. */
   readonly gated?: ActivationFunction["up"];
@@ -210,7 +210,7 @@ function compareWithoutZeros(ffn: Ffn, act: Float32Array, out: Float32Array): vo
 /** NaN in the vector reaches every activation; a NaN or huge activation reaches the output and nothing else is disturbed. */
 export interface FfnExtremesCase {
   readonly op: "ffn-extremes";
-  readonly dtype: DType;
+  readonly dtype: RecordDType;
 }
 
 export function ffnExtremesTitle(c: FfnExtremesCase): string {

@@ -1,12 +1,13 @@
 /** `linear` and `gatherRow` against a double loop. */
-import { type DType, paddedLength } from "@flashwick/core";
-import { dot, productBound, productTolerance } from "./tolerance.js";
+import { type DType, isBlockDType, paddedLength } from "@flashwick/core";
+import { createReferenceKernels } from "../reference/reference-kernels.js";
+import { blockProductBound, dot, productBound, productTolerance } from "./tolerance.js";
 import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
 import { SENTINEL, type StoredMatrix, type Vectors, type Workbench } from "./workbench.js";
 
 export interface LinearCase {
   readonly op: "linear";
-  /** `close`: to the exact product; `batch`: to its vectors one by one, bit for bit; `ranges`: parts to the whole, bit for bit. */
+  /** `close`: to the exact product, and if rows are blocks the reference's bits; `batch`: to its vectors one by one, bit for bit; `ranges`: parts to the whole, bit for bit. */
   readonly check: "close" | "batch" | "ranges";
   readonly dtype: DType;
   readonly rows: number;
@@ -25,6 +26,8 @@ export function linearTitle(c: LinearCase): string {
 export function runLinear(bench: Workbench, c: LinearCase): void {
   const w = bench.matrix(c.dtype, c.rows, c.cols);
   const x = bench.vectors(c.nTokens, c.cols);
+  // One group of equal numbers: the largest integer sums that there can be.
+  if (isBlockDType(c.dtype)) fillGroup(bench, x);
   const bias = c.bias ? bench.floats(c.rows) : { ptr: 0, values: new Float64Array(c.rows) };
   const scratch = bench.scratch(bench.kernels.scratchBytes(c.cols, c.nTokens));
   const count = c.nTokens * paddedLength(c.rows);
@@ -34,6 +37,11 @@ export function runLinear(bench: Workbench, c: LinearCase): void {
   if (c.check === "close") {
     compareWithExact(whole, w, x, bias.values);
     compareGatheredRow(bench, w);
+    if (isBlockDType(c.dtype)) {
+      bench.arena.f32(out, count).fill(SENTINEL);
+      createReferenceKernels(bench.arena).linear(out, x.ptr, w.matrix, bias.ptr, c.nTokens, 0);
+      expectSameBits("out", whole, bench.snapshot(out, count));
+    }
   } else {
     bench.arena.f32(out, count).fill(SENTINEL);
     if (c.check === "batch") oneByOne(bench, c, out, x, w, bias.ptr, scratch);
@@ -42,13 +50,22 @@ export function runLinear(bench: Workbench, c: LinearCase): void {
   }
 }
 
+/** The first 32 elements of the first vector become 1. */
+function fillGroup(bench: Workbench, x: Vectors): void {
+  x.values[0]!.fill(1, 0, 32);
+  bench.arena.f32(x.ptr, 32).fill(1);
+}
+
 function compareWithExact(out: Float32Array, w: StoredMatrix, x: Vectors, bias: Float64Array): void {
   const { rows, dtype } = w.matrix;
   const stride = paddedLength(rows);
   for (const [t, vector] of x.values.entries()) {
     for (const [r, row] of w.rows.entries()) {
       const expected = dot(row, vector) + bias[r]!;
-      expectClose(`out[${t}, ${r}]`, out[t * stride + r]!, expected, productBound(dtype, row, vector, bias[r]!));
+      const bound = isBlockDType(dtype)
+        ? blockProductBound(w.magnitudes[r]!, vector, bias[r]!)
+        : productBound(dtype, row, vector, bias[r]!);
+      expectClose(`out[${t}, ${r}]`, out[t * stride + r]!, expected, bound);
     }
     expectZeros(`padding of out[${t}]`, out.subarray(t * stride + rows, (t + 1) * stride));
   }

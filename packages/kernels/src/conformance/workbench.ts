@@ -4,16 +4,20 @@
  * Outputs start out as a sentinel, so that an element that is not written, or written beyond the range, shows.
  */
 import {
-  bytesPerElement,
+  type BlockDType,
   type DType,
   decodeBfloat16,
   decodeFloat16,
   encodeBfloat16,
   encodeFloat16,
+  isBlockDType,
   paddedLength,
+  type RecordDType,
+  rowBytes,
 } from "@flashwick/core";
 import type { Arena, Ptr } from "../arena.js";
 import { type Matrix, type SlotMatrix, TAIL_BYTES, type TrainingKernels } from "../contract.js";
+import { storeBlocks } from "./block-rows.js";
 import { RandomNumbers } from "./random.js";
 import { expectEqual } from "./verdict.js";
 
@@ -34,6 +38,8 @@ export interface StoredMatrix {
   readonly matrix: Matrix;
   /** Dequantised. */
   readonly rows: readonly Float64Array[];
+  /** What rounding errors are proportional to: |value|, or |D·w| + |N·m| where a block has minima. */
+  readonly magnitudes: readonly Float64Array[];
 }
 
 export interface StoredNeurons {
@@ -116,29 +122,49 @@ export class Workbench {
   }
 
   matrix(dtype: DType, rows: number, cols: number): StoredMatrix {
-    const rowBytes = cols * bytesPerElement(dtype);
-    const data = this.arena.allocate(rows * rowBytes + TAIL_BYTES);
+    if (isBlockDType(dtype)) return this.#blockMatrix(dtype, rows, cols);
+    const stride = rowBytes(dtype, cols);
+    const data = this.arena.allocate(rows * stride + TAIL_BYTES);
     const scales = dtype === "int8" ? this.arena.allocate(4 * rows + TAIL_BYTES) : 0;
     const stored = Array.from({ length: rows }, (_, r) => {
-      const row = this.#storeRow(dtype, data + r * rowBytes, cols);
+      const row = this.#storeRow(dtype, data + r * stride, cols);
       if (scales) this.arena.f32(scales, rows)[r] = row.scale;
       return row.values;
     });
-    return { matrix: { dtype, data, scales, rows, cols }, rows: stored };
+    return {
+      matrix: { dtype, data, scales, rows, cols },
+      rows: stored,
+      magnitudes: stored.map((row) => row.map(Math.abs)),
+    };
+  }
+
+  /** Blocks need not begin at a multiple of 4. */
+  #blockMatrix(dtype: BlockDType, rows: number, cols: number): StoredMatrix {
+    const stride = rowBytes(dtype, cols);
+    const data = this.arena.allocate(rows * stride + TAIL_BYTES + 2) + 2;
+    const stored = Array.from({ length: rows }, (_, r) => {
+      const bytes = this.arena.u8(data + r * stride, stride);
+      return storeBlocks(this.random, dtype, bytes, r === 0);
+    });
+    return {
+      matrix: { dtype, data, scales: 0, rows, cols },
+      rows: stored.map(({ values }) => values),
+      magnitudes: stored.map(({ magnitudes }) => magnitudes),
+    };
   }
 
   /** Records of gate, up and down (or the last two), then their scales. */
-  neurons(dtype: DType, dModel: number, slotCount: number, hasBias: boolean, hasGate = false): StoredNeurons {
-    const rowBytes = paddedLength(dModel) * bytesPerElement(dtype);
+  neurons(dtype: RecordDType, dModel: number, slotCount: number, hasBias: boolean, hasGate = false): StoredNeurons {
+    const vectorBytes = rowBytes(dtype, paddedLength(dModel));
     const parts = hasGate ? 3 : 2;
-    const strideBytes = Math.ceil((parts * rowBytes + 4 * parts) / 512) * 512;
+    const strideBytes = Math.ceil((parts * vectorBytes + 4 * parts) / 512) * 512;
     const base = this.arena.allocate(slotCount * strideBytes + TAIL_BYTES, 512);
-    const scalesOffsetBytes = dtype === "int8" ? parts * rowBytes : 0;
+    const scalesOffsetBytes = dtype === "int8" ? parts * vectorBytes : 0;
     const rows: Float64Array[][] = Array.from({ length: parts }, () => []);
     for (let slot = 0; slot < slotCount; slot++) {
       const record = base + slot * strideBytes;
       for (const [part, of] of rows.entries()) {
-        const { values, scale } = this.#storeRow(dtype, record + part * rowBytes, dModel);
+        const { values, scale } = this.#storeRow(dtype, record + part * vectorBytes, dModel);
         if (scalesOffsetBytes) this.arena.f32(record + scalesOffsetBytes, parts)[part] = scale;
         of.push(values);
       }
@@ -148,7 +174,7 @@ export class Workbench {
     const gateBias = hasGate ? biases() : null;
     const [down, up, gate] = rows.toReversed();
     const layout = { dtype, base, strideBytes, scalesOffsetBytes, dModel };
-    const offsets = { upOffsetBytes: (parts - 2) * rowBytes, downOffsetBytes: (parts - 1) * rowBytes };
+    const offsets = { upOffsetBytes: (parts - 2) * vectorBytes, downOffsetBytes: (parts - 1) * vectorBytes };
     const matrix = { ...layout, ...offsets, bias: bias.ptr, gate: gateBias && { offsetBytes: 0, bias: gateBias.ptr } };
     return {
       matrix,
@@ -160,7 +186,7 @@ export class Workbench {
   }
 
   /** Random elements of one row; a few are very small, so that subnormal halves occur. */
-  #storeRow(dtype: DType, ptr: Ptr, cols: number): StoredRow {
+  #storeRow(dtype: RecordDType, ptr: Ptr, cols: number): StoredRow {
     const { arena, random } = this;
     const wanted = Float64Array.from({ length: cols }, (_, k) => random.signed() * (k % 13 === 5 ? 2 ** -16 : 1));
     switch (dtype) {

@@ -114,7 +114,7 @@ function scoreKeys(
   const key = new Float32Array(cache.headDim);
   for (let j = begin; j < end; j++) {
     const stored = locate(views, cache, "key", kvHead, j);
-    decodeRow(views, cache.dtype, stored.at, key);
+    decodeRow(cache.dtype, views.u8, stored.at, cache.headDim, key);
     let sum = 0;
     for (let d = 0; d < key.length; d++) sum = Math.fround(sum + Math.fround(query[d]! * key[d]!));
     if (cache.dtype === "int8") sum = Math.fround(sum * views.f32[stored.scale / 4]!);
@@ -158,7 +158,7 @@ function mixValues(
   const value = new Float32Array(cache.headDim);
   for (const [i, e] of exponentials.entries()) {
     const stored = locate(views, cache, "value", kvHead, begin + i);
-    decodeRow(views, cache.dtype, stored.at, value);
+    decodeRow(cache.dtype, views.u8, stored.at, cache.headDim, value);
     const factor = cache.dtype === "int8" ? Math.fround(e * views.f32[stored.scale / 4]!) : e;
     for (let d = 0; d < mixed.length; d++) mixed[d] = mixed[d]! + Math.fround(factor * value[d]!);
   }

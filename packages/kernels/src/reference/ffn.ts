@@ -1,5 +1,5 @@
 /** `ffnUp` and `ffnDown`: neurons as they lie in cache slots. */
-import { type ActivationFunction, bytesPerElement, paddedLength } from "@flashwick/core";
+import { type ActivationFunction, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { SlotMatrix } from "../contract.js";
 import { activate, activateGated } from "./activation.js";
@@ -73,7 +73,7 @@ export function ffnDown(
   const part = matrix.gate ? 2 : 1;
   for (let i = 0; i < n; i++) {
     const record = matrix.base + u32[slots / 4 + i]! * matrix.strideBytes;
-    const down = columns.at(record + matrix.downOffsetBytes + colBegin * bytesPerElement(matrix.dtype));
+    const down = columns.at(record + matrix.downOffsetBytes + rowBytes(matrix.dtype, colBegin));
     const downScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4 + part]! : 1;
     for (let t = 0; t < nTokens; t++) {
       const factor = Math.fround(f32[act / 4 + t * actStride + i]! * downScale);

@@ -1,8 +1,10 @@
 /** `linear` and `gatherRow`: matrices that stay in DRAM. */
-import { bytesPerElement, paddedLength } from "@flashwick/core";
+import { isBlockDType, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { Matrix } from "../contract.js";
 import type { ArenaViews } from "./arena-views.js";
+import { blockProducts, groupVectors } from "./block-product.js";
+import { decodeRow } from "./row-decoder.js";
 import { prepareVectors, RowBuffer } from "./row-product.js";
 
 /** See `Kernels.linear`. */
@@ -17,27 +19,44 @@ export function linear(
   rowEnd: number,
 ): void {
   const { f32 } = views;
-  const batch = prepareVectors(views, w.dtype, x, w.cols, nTokens);
-  const rows = new RowBuffer(views, w.dtype, w.cols);
-  const rowBytes = w.cols * bytesPerElement(w.dtype);
   const outStride = paddedLength(w.rows);
+  const sums = new Float32Array(nTokens);
+  const multiply = rowMultiplier(views, w, x, nTokens);
   for (let r = rowBegin; r < rowEnd; r++) {
-    const row = rows.at(w.data + r * rowBytes);
-    const rowScale = w.dtype === "int8" ? f32[w.scales / 4 + r]! : 1;
+    multiply(sums, r);
     for (let t = 0; t < nTokens; t++) {
-      const sum = batch.product(row, t, rowScale);
-      f32[out / 4 + t * outStride + r] = bias ? sum + f32[bias / 4 + r]! : sum;
+      f32[out / 4 + t * outStride + r] = bias ? sums[t]! + f32[bias / 4 + r]! : sums[t]!;
     }
   }
   if (rowEnd === w.rows) zeroPadding(f32, out, w.rows, nTokens);
 }
 
+/** What gives the products of row r with all vectors. */
+function rowMultiplier(
+  views: ArenaViews,
+  { dtype, data, scales, cols }: Matrix,
+  x: Ptr,
+  nTokens: number,
+): (sums: Float32Array, r: number) => void {
+  const stride = rowBytes(dtype, cols);
+  if (isBlockDType(dtype)) {
+    const vectors = groupVectors(views, x, cols, nTokens);
+    return (sums, r) => blockProducts(sums, dtype, views.u8, data + r * stride, vectors);
+  }
+  const batch = prepareVectors(views, dtype, x, cols, nTokens);
+  const rows = new RowBuffer(views, dtype, cols);
+  return (sums, r) => {
+    const row = rows.at(data + r * stride);
+    const rowScale = dtype === "int8" ? views.f32[scales / 4 + r]! : 1;
+    for (let t = 0; t < nTokens; t++) sums[t] = batch.product(row, t, rowScale);
+  };
+}
+
 /** See `Kernels.gatherRow`. */
-export function gatherRow(views: ArenaViews, out: Ptr, w: Matrix, row: number): void {
-  const { f32 } = views;
-  const values = new RowBuffer(views, w.dtype, w.cols).at(w.data + row * w.cols * bytesPerElement(w.dtype));
-  const scale = w.dtype === "int8" ? f32[w.scales / 4 + row]! : 1;
-  for (let k = 0; k < w.cols; k++) f32[out / 4 + k] = values[k]! * scale;
+export function gatherRow({ f32, u8 }: ArenaViews, out: Ptr, w: Matrix, row: number): void {
+  const values = f32.subarray(out / 4, out / 4 + w.cols);
+  decodeRow(w.dtype, u8, w.data + row * rowBytes(w.dtype, w.cols), w.cols, values);
+  if (w.dtype === "int8") for (let k = 0; k < w.cols; k++) values[k] = values[k]! * f32[w.scales / 4 + row]!;
   zeroPadding(f32, out, w.cols, 1);
 }
 

@@ -1,26 +1,35 @@
-/** Stored weights as f32 values, before any scale. Every stored element has an exact f32 value. */
-import { type DType, decodeBfloat16, decodeFloat16 } from "@flashwick/core";
-import type { Ptr } from "../arena.js";
-import type { ArenaViews } from "./arena-views.js";
+/** Stored weights as f32 values. */
+import { blockBytes, blockElements, type DType, decodeBfloat16, decodeFloat16 } from "@flashwick/core";
+import { Block } from "./block-format.js";
 
 /**
- * Decodes the elements at `ptr` into `row`, as many as it holds. int8 gives the bare integers.
+ * Decodes the `cols` elements of the row at `bytes[offset]` into `out`. Every value is exact, but that of a block with a minimum is rounded
+ * once. int8 gives the bare integers, before their scale.
  *
- * @param ptr A multiple of the element size.
+ * @param cols A multiple of `blockElements(dtype)`.
  */
-export function decodeRow(views: ArenaViews, dtype: DType, ptr: Ptr, row: Float32Array): void {
-  const n = row.length;
+export function decodeRow(dtype: DType, bytes: Uint8Array, offset: number, cols: number, out: Float32Array): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
   switch (dtype) {
     case "f32":
-      row.set(views.f32.subarray(ptr / 4, ptr / 4 + n));
+      for (let k = 0; k < cols; k++) out[k] = view.getFloat32(4 * k, true);
       return;
     case "f16":
-      for (let k = 0; k < n; k++) row[k] = decodeFloat16(views.u16[ptr / 2 + k]!);
+      for (let k = 0; k < cols; k++) out[k] = decodeFloat16(view.getUint16(2 * k, true));
       return;
     case "bf16":
-      for (let k = 0; k < n; k++) row[k] = decodeBfloat16(views.u16[ptr / 2 + k]!);
+      for (let k = 0; k < cols; k++) out[k] = decodeBfloat16(view.getUint16(2 * k, true));
       return;
     case "int8":
-      row.set(views.i8.subarray(ptr, ptr + n));
+      for (let k = 0; k < cols; k++) out[k] = view.getInt8(k);
+      return;
+    default: {
+      const block = new Block();
+      const [elements, sizeBytes] = [blockElements(dtype), blockBytes(dtype)];
+      for (let k = 0, at = offset; k < cols; k += elements, at += sizeBytes) {
+        block.read(dtype, bytes, at);
+        for (let i = 0; i < elements; i++) out[k + i] = block.value(i);
+      }
+    }
   }
 }

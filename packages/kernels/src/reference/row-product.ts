@@ -1,10 +1,10 @@
 /**
- * The products of rows with a batch of vectors: what `linear` and `ffnUp` share.
+ * The products of rows of plain elements with a batch of vectors: what `linear` and `ffnUp` share. block-product.ts has those of blocks.
  *
  * Summation order of this backend: one f32 accumulator from +0, k ascending, product and sum rounded separately
  * (`Math.fround`). int8: exact integer sum, then fl(fl(sum) · fl(xScale · rowScale)).
  */
-import { type DType, paddedLength } from "@flashwick/core";
+import { paddedLength, type RecordDType } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { ArenaViews } from "./arena-views.js";
 import { ACTIVATION_MOST, quantise } from "./quantised-vector.js";
@@ -18,7 +18,13 @@ export interface VectorBatch {
 }
 
 /** @param x f32 `[nTokens, pad(cols)]`. */
-export function prepareVectors(views: ArenaViews, dtype: DType, x: Ptr, cols: number, nTokens: number): VectorBatch {
+export function prepareVectors(
+  views: ArenaViews,
+  dtype: RecordDType,
+  x: Ptr,
+  cols: number,
+  nTokens: number,
+): VectorBatch {
   const stride = paddedLength(cols);
   const vectors: Float32Array[] = [];
   for (let t = 0; t < nTokens; t++) {
@@ -50,14 +56,14 @@ export class RowBuffer {
   readonly #row: Float32Array;
   constructor(
     readonly views: ArenaViews,
-    readonly dtype: DType,
+    readonly dtype: RecordDType,
     cols: number,
   ) {
     this.#row = new Float32Array(cols);
   }
 
   at(ptr: Ptr): Float32Array {
-    decodeRow(this.views, this.dtype, ptr, this.#row);
+    decodeRow(this.dtype, this.views.u8, ptr, this.#row.length, this.#row);
     return this.#row;
   }
 }

@@ -1,7 +1,15 @@
 /**
  * What arithmetic costs: the engine's own ops, on vectors, over more weights than caches hold and over fewer, on one thread and on all.
  */
-import { activationFunction, type DType, KV_PAGE_TOKENS, kvPartBytes, type OnProgress, Random } from "@flashwick/core";
+import {
+  activationFunction,
+  KV_PAGE_TOKENS,
+  kvPartBytes,
+  type OnProgress,
+  Random,
+  type RecordDType,
+  rowBytes,
+} from "@flashwick/core";
 import type { BatchRate, KernelOp, KernelRate } from "@flashwick/cost-model";
 import {
   Arena,
@@ -38,10 +46,9 @@ const MiB = 1024 * KiB;
 const COLS = 4096;
 const LARGE_BYTES = 192 * MiB;
 const SMALL_BYTES = 8 * MiB;
-const TYPES: readonly DType[] = ["f32", "f16", "int8"];
+const TYPES: readonly RecordDType[] = ["f32", "f16", "int8"];
 const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 const RELU = activationFunction("relu");
-const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, int8: 1 };
 /** Of the slots, those that a token names. */
 const NAMED_SHARE = 0.12;
 const SMALL_ROWS = [1, 4];
@@ -52,7 +59,7 @@ const SCORES = 16384;
 /** A thing to time: what it passes over, and the passing. */
 interface Job {
   readonly op: KernelOp | "read loop";
-  readonly dtype: DType | null;
+  readonly dtype: RecordDType | null;
   readonly workingSetBytes: number;
   readonly bytes: number;
   readonly run: () => void;
@@ -235,8 +242,8 @@ class KernelBench {
   }
 
   /** A product of `rows` rows, at another place of the area with each call. */
-  linear(dtype: DType, rows: number, bytes: number): () => void {
-    const each = rows * COLS * ELEMENT_BYTES[dtype];
+  linear(dtype: RecordDType, rows: number, bytes: number): () => void {
+    const each = rows * rowBytes(dtype, COLS);
     let at = 0;
     return () => {
       this.#linear(this.#matrix(dtype, at, rows), 1);
@@ -245,15 +252,15 @@ class KernelBench {
   }
 
   /** Matrices of 4096 rows at most, one after the other, as layers have them. */
-  #linearOver(dtype: DType, bytes: number): () => void {
-    const rows = Math.min(4096, bytes / 4 / COLS / ELEMENT_BYTES[dtype]);
-    const each = rows * COLS * ELEMENT_BYTES[dtype];
+  #linearOver(dtype: RecordDType, bytes: number): () => void {
+    const rows = Math.min(4096, bytes / 4 / rowBytes(dtype, COLS));
+    const each = rows * rowBytes(dtype, COLS);
     return () => {
       for (let at = 0; at + each <= bytes; at += each) this.#linear(this.#matrix(dtype, at, rows), 1);
     };
   }
 
-  #matrix(dtype: DType, offset: number, rows: number): Matrix {
+  #matrix(dtype: RecordDType, offset: number, rows: number): Matrix {
     return { dtype, data: this.#weights + offset, scales: dtype === "int8" ? this.#act : 0, rows, cols: COLS };
   }
 
@@ -262,9 +269,9 @@ class KernelBench {
   }
 
   /** Up and down of chosen slots; about half of the activations are zero, as for a predictor that names twice what fires. */
-  #neurons(dtype: DType, bytes: number): Pick<Job, "bytes" | "run"> {
+  #neurons(dtype: RecordDType, bytes: number): Pick<Job, "bytes" | "run"> {
     const scaleBytes = dtype === "int8" ? 512 : 0;
-    const record = 2 * COLS * ELEMENT_BYTES[dtype];
+    const record = 2 * rowBytes(dtype, COLS);
     const strideBytes = record + scaleBytes;
     const slotCount = Math.floor(bytes / strideBytes);
     const layers = 4;
@@ -279,7 +286,7 @@ class KernelBench {
           base: this.#weights + layer * perLayer * strideBytes,
           strideBytes,
           upOffsetBytes: 0,
-          downOffsetBytes: COLS * ELEMENT_BYTES[dtype],
+          downOffsetBytes: rowBytes(dtype, COLS),
           scalesOffsetBytes: dtype === "int8" ? record : 0,
           dModel: COLS,
           bias: 0,
@@ -326,7 +333,7 @@ class KernelBench {
       }
     };
     // Without scales, as the cost model counts.
-    return { bytes: layers * 2 * KV_HEADS * KV_TOKENS * HEAD_DIM * ELEMENT_BYTES[dtype], run };
+    return { bytes: layers * 2 * KV_HEADS * KV_TOKENS * rowBytes(dtype, HEAD_DIM), run };
   }
 
   /** `count` of `below` numbers, ascending. */
