@@ -13,6 +13,8 @@ const SUMS_BYTES = 16 * 4 * PANEL_ROWS;
 /** `GROUP_BYTES` of assembly/block-vector.ts; `TABLE_BYTES` of assembly/block-scales.ts and four outputs. */
 const BLOCK_GROUP_BYTES = 80;
 const BLOCK_TABLE_BYTES = 608 + 16;
+/** `LEAST_BATCH` of assembly/block-product.ts: fewer vectors need no panel. */
+const BLOCK_BATCH_TOKENS = 4;
 /** Of assembly/block-batch.ts: sixteen rows of a group, and `BATCH_COLS`. */
 const BLOCK_PANEL_BYTES = 4 * 352;
 const BLOCK_PANEL_COLS = 512;
@@ -48,7 +50,8 @@ export function poolScratch(threads: number): ScratchSizes {
 function scratchBytes(cols: number, nTokens: number): number {
   const width = paddedLength(cols);
   const blocks = nTokens * BLOCK_GROUP_BYTES * Math.ceil(cols / 32) + BLOCK_TABLE_BYTES;
-  const panel = nTokens === 1 ? 0 : BLOCK_PANEL_BYTES * Math.ceil(Math.min(width, BLOCK_PANEL_COLS) / 32);
+  const panel =
+    nTokens < BLOCK_BATCH_TOKENS ? 0 : BLOCK_PANEL_BYTES * Math.ceil(Math.min(width, BLOCK_PANEL_COLS) / 32);
   return Math.max(elementScratchBytes(width, nTokens), blocks + panel);
 }
 
