@@ -2,7 +2,7 @@
 import { InputError, neuronGrid, type Predictor } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
 import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
-import { planHeader, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
+import { planHeader, readPredictorFile, recordLayout, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import { type ConversionResult, readCheckpointConfig } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
@@ -45,11 +45,12 @@ export async function planPlacement(
     const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${nLayers} of ${dFf}`;
     throw new InputError("INPUT_INVALID", message, { details: { file: path } });
   }
-  const { weights } = planHeader(geometry, {
+  const planned = planHeader(geometry, {
     dtype: form.dtype ?? dtype ?? "f16",
     ...(form.layout ? { layout: form.layout } : {}),
     ...(form.stride ? { strideBytes: form.stride } : {}),
   });
+  const weights = recordLayout(planned);
   const profile = device ?? readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
   const slots = Math.max(1, Math.round(share * dFf));
   const choice = choosePlacement(trace, {

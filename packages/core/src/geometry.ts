@@ -11,7 +11,7 @@
  */
 import { type Activation, type ActivationFunction, leavesZeros } from "./activation.js";
 import { assert } from "./assert.js";
-import type { RecordDType } from "./dtype.js";
+import type { DType, RecordDType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
 export type Architecture = "opt" | "falcon" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma3" | "phi" | "persimmon";
@@ -272,7 +272,10 @@ export interface RecordPart {
   readonly scaleOffsetBytes: number | null;
 }
 
-/** How the weights of a model file are stored; everything that sizes depend on, beside the geometry. */
+/**
+ * How the FFN's weights lie in a model file of ours: neuron by neuron, in records that are read and kept one by one. With the geometry, everything that
+ * sizes depend on.
+ */
 export interface WeightLayout {
   readonly dtype: RecordDType;
   /** `bundled`: all parts of a neuron in one record. `split`: up row and down column in a record each, for measuring what bundling buys. */
@@ -282,6 +285,15 @@ export interface WeightLayout {
   /** In the order of their places: gate (of gated neurons only), up, down. Scales stand in the same order without gaps. */
   readonly parts: readonly RecordPart[];
   /** Bytes of a neuron in DRAM: `strideBytes`, or twice that when split. */
+  readonly slotBytes: number;
+}
+
+/** The same matrix by matrix, row by row, as GGUF files of llama.cpp have it: a layer is kept or streamed as a whole. */
+export interface MatrixLayout {
+  readonly layout: "matrices";
+  /** Of the first layer's up projection: matrices may differ. */
+  readonly dtype: DType;
+  /** A neuron's part of the matrices, rounded up, in the layer that has most: rows of gate and up, and 1 / dFf of down. */
   readonly slotBytes: number;
 }
 

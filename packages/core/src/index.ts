@@ -54,6 +54,7 @@ export {
   kvWidth,
   type LayerGeometry,
   type LayerNorms,
+  type MatrixLayout,
   type ModelGeometry,
   type NeuronGrid,
   type NormGeometry,

@@ -10,7 +10,8 @@ export interface StoredBytes {
   /** Absolute. */
   readonly offset: number;
   readonly sizeBytes: number;
-  readonly crc32c: number;
+  /** Null: nothing is known that the bytes could be held against. */
+  readonly crc32c: number | null;
 }
 
 /**
@@ -36,11 +37,11 @@ export async function readChecked(
     await source.read(part, stored.offset + at, signal);
     crc = crc32c(part, crc);
   }
-  if (crc === stored.crc32c) return;
+  if (stored.crc32c === null || crc === stored.crc32c) return;
   const { offset, crc32c: expected } = stored;
   throw new IntegrityError(
     "INTEGRITY_TENSOR",
-    `${source.name} @ ${offset}: tensor "${name}" has CRC-32C ${hex(crc)}, expected ${hex(expected)}; the file is damaged, fetch or convert it again`,
+    `${source.name} @ ${offset}: tensor "${name}" has CRC-32C ${hex(crc)}, expected ${hex(expected!)}; the file is damaged, fetch or convert it again`,
     { details: { tensor: name, offset, expected, found: crc } },
   );
 }

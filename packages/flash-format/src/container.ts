@@ -175,8 +175,19 @@ export async function readContainer(source: ByteSource, kind: ContainerKind): Pr
   return checkContainer(bytes, decoded, source.sizeBytes, source.name, kind);
 }
 
-/** Reads ever more of the file's beginning until the header is whole. */
-async function readHeaderBytes(source: ByteSource): Promise<{ bytes: Uint8Array; decoded: DecodedGgufHeader }> {
+/** Whether a header says of itself that it is ours, of whatever version. */
+export function isSealed({ metadata }: DecodedGgufHeader): boolean {
+  return metadata.has(KEY_VERSION);
+}
+
+/**
+ * Reads ever more of the file's beginning until the header is whole.
+ *
+ * @throws As {@link readGgufHeader}.
+ */
+export async function readHeaderBytes(
+  source: ByteSource,
+): Promise<{ readonly bytes: Uint8Array; readonly decoded: DecodedGgufHeader }> {
   let wanted = FIRST_READ_BYTES;
   for (;;) {
     const bytes = new Uint8Array(Math.min(wanted, source.sizeBytes));

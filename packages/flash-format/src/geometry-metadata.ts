@@ -13,15 +13,9 @@ import {
   type RotaryScaling,
 } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_TOKEN_ID, MAX_VOCAB, MAX_WIDTH } from "./geometry-limits.js";
 import type { GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
-
-/** Limits of a believable model; the largest OPT has 64 layers of 9216, d_ff 36864, and 50272 tokens. */
-const MAX_LAYERS = 4096;
-const MAX_WIDTH = 2 ** 20;
-const MAX_VOCAB = 2 ** 24;
-const MAX_CONTEXT = 2 ** 24;
-const MAX_TOKEN_ID = 2 ** 32 - 1;
 
 const ARCHITECTURES: readonly Architecture[] = [
   "opt",

@@ -5,6 +5,7 @@
  * Every limit is far above what real models have, and far below what hurts: a count from a file is held against its
  * limit, and against the bytes that are really there, before anything is allocated for it.
  */
+import { blockBytes, blockElements, type DType } from "@flashwick/core";
 
 /** "GGUF" as the file's first four bytes. */
 export const GGUF_MAGIC = Uint8Array.of(0x47, 0x47, 0x55, 0x46);
@@ -101,21 +102,25 @@ export type GgufArray = {
   readonly [Of in GgufValueType]: { readonly type: "array"; readonly of: Of; readonly value: GgufArrayValues[Of] };
 }[GgufValueType];
 
-/** Codes of the tensor types that we know the size of (`ggml_type`); the quantised blocks of others are not among them. */
-export const GGML_TYPES = { F32: 0, F16: 1, I8: 24, I16: 25, I32: 26, I64: 27, F64: 28, BF16: 30 } as const;
+/** Codes of the tensor types that we know the size of (`ggml_type`). */
+export const GGML_TYPES = {
+  ...{ F32: 0, F16: 1, I8: 24, I16: 25, I32: 26, I64: 27, F64: 28, BF16: 30 },
+  ...{ Q4_0: 2, Q4_1: 3, Q5_0: 6, Q5_1: 7, Q8_0: 8 },
+  ...{ Q2_K: 10, Q3_K: 11, Q4_K: 12, Q5_K: 13, Q6_K: 14 },
+  ...{ IQ4_NL: 20, IQ4_XS: 23, MXFP4: 39 },
+} as const;
 
 export type GgmlType = keyof typeof GGML_TYPES;
 
-export const GGML_ELEMENT_BYTES: Readonly<Record<GgmlType, number>> = {
-  F32: 4,
-  F16: 2,
-  I8: 1,
-  I16: 2,
-  I32: 4,
-  I64: 8,
-  F64: 8,
-  BF16: 2,
+/** Types whose values are ours to multiply with, as the kernels call them. */
+export const DTYPE_OF_GGML_TYPE: Readonly<Partial<Record<GgmlType, DType>>> = {
+  ...{ F32: "f32", F16: "f16", BF16: "bf16" },
+  ...{ Q4_0: "q4_0", Q4_1: "q4_1", Q5_0: "q5_0", Q5_1: "q5_1", Q8_0: "q8_0" },
+  ...{ Q2_K: "q2_k", Q3_K: "q3_k", Q4_K: "q4_k", Q5_K: "q5_k", Q6_K: "q6_k" },
+  ...{ IQ4_NL: "iq4_nl", IQ4_XS: "iq4_xs", MXFP4: "mxfp4" },
 };
+
+const INTEGER_BYTES: Readonly<Partial<Record<GgmlType, number>>> = { I8: 1, I16: 2, I32: 4, I64: 8, F64: 8 };
 
 /** One entry of the tensor table. */
 export interface GgufTensor {
@@ -134,8 +139,11 @@ export interface GgufHeader {
   readonly tensors: readonly GgufTensor[];
 }
 
-/** Bytes of a tensor, or null for a type whose size we do not know. */
-export function ggufTensorBytes(tensor: GgufTensor): number | null {
-  if (typeof tensor.type === "number") return null;
-  return tensor.shape.reduce((product, n) => product * n, GGML_ELEMENT_BYTES[tensor.type]);
+/** Bytes of a tensor; null for a type whose size we do not know, or rows that are no whole number of its blocks. */
+export function ggufTensorBytes({ type, shape }: GgufTensor): number | null {
+  if (typeof type === "number") return null;
+  const dtype = DTYPE_OF_GGML_TYPE[type];
+  const [elements, bytes] = dtype ? [blockElements(dtype), blockBytes(dtype)] : [1, INTEGER_BYTES[type]!];
+  if ((shape[0] ?? 1) % elements !== 0) return null;
+  return (shape.reduce((product, n) => product * n, 1) / elements) * bytes;
 }

@@ -3,7 +3,15 @@ export { crc32c } from "./crc32c.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
-export type { ModelFile, ModelHeader, RecordTensor, ResidentTensor, TensorRole } from "./model-file.js";
+export {
+  type MatrixTensors,
+  type ModelFile,
+  type ModelHeader,
+  type RecordTensor,
+  type ResidentTensor,
+  recordLayout,
+  type TensorRole,
+} from "./model-file.js";
 export type {
   ModelSpec,
   ModelWriter,

@@ -1,7 +1,15 @@
 /**
  * What reading and writing a model file looks like from outside; SPEC.md has the bytes.
  */
-import type { ByteSource, ModelGeometry, RecordDType, WeightLayout } from "@flashwick/core";
+import {
+  type ByteSource,
+  type DType,
+  type MatrixLayout,
+  type ModelGeometry,
+  UnsupportedError,
+  type WeightLayout,
+} from "@flashwick/core";
+import type { GgufValue } from "./gguf.js";
 
 /** Role of a resident tensor. GGUF names are these; `blk.<layer>.` in front for those of a layer. */
 export type TensorRole =
@@ -41,14 +49,15 @@ export type TensorRole =
 export interface ResidentTensor {
   /** GGUF name: `token_embd.weight`, `blk.3.attn_q.weight`. */
   readonly name: string;
-  readonly dtype: RecordDType;
+  readonly dtype: DType;
   /** Rows and columns; a vector has one row. Row-major, `cols` innermost. */
   readonly rows: number;
   readonly cols: number;
   /** Absolute file offset and size of the elements. */
   readonly offset: number;
   readonly sizeBytes: number;
-  readonly crc32c: number;
+  /** Null in a file of llama.cpp's, which has none. */
+  readonly crc32c: number | null;
   /** int8 only: the f32 `[rows]` scales, stored as the tensor `<name>.scale`. */
   readonly scales: { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number } | null;
 }
@@ -66,26 +75,42 @@ export interface RecordTensor {
   readonly crcOfCrcs: number;
 }
 
+/** The FFN of a layer where it lies matrix by matrix. Without biases, which are resident tensors. */
+export interface MatrixTensors {
+  /** `[dFf, dModel]`. */
+  readonly gate: ResidentTensor;
+  /** `[dFf, dModel]`. */
+  readonly up: ResidentTensor;
+  /** `[dModel, dFf]`. */
+  readonly down: ResidentTensor;
+}
+
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
   readonly geometry: ModelGeometry;
-  readonly weights: WeightLayout;
+  readonly weights: WeightLayout | MatrixLayout;
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
+  /** By layer; empty where the FFN lies in matrices. */
   readonly records: readonly RecordTensor[];
+  /** By layer; empty where the FFN lies in records. */
+  readonly matrices: readonly MatrixTensors[];
   /** Each layer's permutation, i32 `[dFf]`; null where record i holds the checkpoint's neuron i. An engine needs it for nothing. */
   readonly placement:
     | readonly { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number }[]
     | null;
   /**
    * SHA-256, hex, over the names, shapes and checksums of the *source* weights, and over the placement if there is one: the same for every dtype and
-   * layout made from one checkpoint.
+   * layout made from one checkpoint. Of a file of llama.cpp's: over its header.
    */
   readonly fingerprint: string;
   /** The tokenizer as a Hugging Face `tokenizer.json` document, or null. */
   readonly tokenizerJson: string | null;
-  readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | null;
+  /** What of a tokenizer {@link values} has; `ggml` is a vocabulary of llama.cpp's. */
+  readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | "ggml" | null;
   readonly fileBytes: number;
   readonly dataOffset: number;
+  /** Every GGUF key with its value. */
+  readonly values: ReadonlyMap<string, GgufValue>;
   /** Plain metadata for display: every GGUF key with its value (arrays shortened). */
   readonly metadata: ReadonlyMap<string, unknown>;
 }
@@ -94,4 +119,17 @@ export interface ModelHeader {
 export interface ModelFile {
   readonly header: ModelHeader;
   readonly source: ByteSource;
+}
+
+/**
+ * The layout of a model's neuron records.
+ *
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where the FFN lies in matrices: what needs single neurons asks here.
+ */
+export function recordLayout({ weights }: Pick<ModelHeader, "weights">): WeightLayout {
+  if (weights.layout !== "matrices") return weights;
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "neurons of a llama.cpp file lie in matrices, and cannot be read one by one; convert the model to records for this, or run it dense",
+  );
 }

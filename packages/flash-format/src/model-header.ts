@@ -46,6 +46,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
           ]),
     fileBytes: container.fileBytes,
     dataOffset: container.dataOffset,
+    values: container.values,
     metadata: displayMetadata(container.values),
   });
 }
@@ -84,7 +85,7 @@ function locateTensors(
   geometry: ModelGeometry,
   weights: WeightLayout,
   isPlaced: boolean,
-): Pick<ModelHeader, "tensors" | "records" | "placement"> {
+): Pick<ModelHeader, "tensors" | "records" | "matrices" | "placement"> {
   const wanted = modelTensors(geometry, weights, isPlaced);
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
@@ -99,7 +100,7 @@ function locateTensors(
     return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
   });
   const placement = wanted.placements && Object.freeze(wanted.placements.map((tensor) => pick(found[tensor]!)));
-  return { tensors, records: Object.freeze(records), placement };
+  return { tensors, records: Object.freeze(records), matrices: [], placement };
 }
 
 function pick(tensor: CheckedTensor): { offset: number; sizeBytes: number; crc32c: number } {

@@ -51,12 +51,14 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     weights: plan.weights,
     tensors,
     records,
+    matrices: [],
     placement: null,
     fingerprint: BLANK_FINGERPRINT,
     tokenizerJson: null,
     tokenizerKind: null,
     fileBytes: plan.container.fileBytes,
     dataOffset: plan.container.dataOffset,
+    values: new Map(),
     metadata: new Map(),
   };
 }

@@ -1,10 +1,10 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
-import { ffnBytes, neuronCount, type RecordDType } from "@flashwick/core";
-import type { ModelHeader } from "./model-file.js";
+import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
+import type { ModelHeader, ResidentTensor } from "./model-file.js";
 
 export interface TensorSummary {
   readonly name: string;
-  readonly dtype: RecordDType;
+  readonly dtype: DType;
   readonly rows: number;
   readonly cols: number;
   readonly offset: number;
@@ -18,9 +18,9 @@ export interface ModelFileSummary {
   readonly headerBytes: number;
   /** Tensors that stay in DRAM, with scales, without record checksums. */
   readonly residentBytes: number;
-  /** Neuron records, with their padding. */
+  /** Neuron records, with their padding; or the matrices of all FFNs. */
   readonly ffnBytes: number;
-  /** Record checksums, resident as well. */
+  /** Record checksums, resident as well; 0 where there are none. */
   readonly checksumBytes: number;
   /** Where records were placed in an order of their own: the permutations, which no engine reads. Else 0. */
   readonly placementBytes: number;
@@ -33,15 +33,18 @@ export interface ModelFileSummary {
 
 export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const { geometry, weights, fileBytes } = header;
-  const tensors = Array.from(header.tensors.values(), ({ name, dtype, rows, cols, offset, sizeBytes, scales }) => {
-    return { name, dtype, rows, cols, offset, sizeBytes: sizeBytes + (scales?.sizeBytes ?? 0) };
-  });
+  const residents = Array.from(header.tensors.values(), summariseTensor);
+  const matrices = header.matrices.flatMap(({ gate, up, down }) => [gate, up, down]).map(summariseTensor);
   const headerBytes = header.dataOffset;
-  const residentBytes = tensors.reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
-  const recordBytes = ffnBytes(geometry, weights);
+  const bytesOf = (tensors: readonly TensorSummary[]) => tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const elementsOf = (tensors: readonly TensorSummary[]) =>
+    tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const residentBytes = bytesOf(residents);
+  const isRecords = weights.layout !== "matrices";
+  const recordBytes = isRecords ? ffnBytes(geometry, weights) : bytesOf(matrices);
   const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const checksumBytes = 4 * neuronCount(geometry);
-  const residentElements = tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  const checksumBytes = isRecords ? 4 * neuronCount(geometry) : 0;
+  const recordElements = isRecords ? weights.parts.length * neuronCount(geometry) * geometry.dModel : 0;
   return {
     fileBytes,
     headerBytes,
@@ -50,7 +53,11 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     checksumBytes,
     placementBytes,
     paddingBytes: fileBytes - headerBytes - residentBytes - recordBytes - checksumBytes - placementBytes,
-    parameters: residentElements + weights.parts.length * neuronCount(geometry) * geometry.dModel,
-    tensors,
+    parameters: elementsOf([...residents, ...matrices]) + recordElements,
+    tensors: [...residents, ...matrices],
   };
+}
+
+function summariseTensor({ name, dtype, rows, cols, offset, sizeBytes, scales }: ResidentTensor): TensorSummary {
+  return { name, dtype, rows, cols, offset, sizeBytes: sizeBytes + (scales?.sizeBytes ?? 0) };
 }

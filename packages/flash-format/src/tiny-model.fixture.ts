@@ -115,6 +115,8 @@ export function decodeElements(dtype: ResidentTensor["dtype"], bytes: Uint8Array
       return Float32Array.from(new Uint16Array(copy), decodeBfloat16);
     case "int8":
       return Float32Array.from(new Int8Array(copy));
+    default:
+      throw new Error(`our files have no ${dtype}`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { memorySource, type Progress } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { recordLayout } from "./model-file.js";
 import { openModelFile } from "./read-model.js";
 import { openTinyModel, TINY_LAYERS, TINY_NEURONS, tinyGeometry, tinySpec } from "./tiny-model.fixture.js";
 import { verifyModelFile } from "./verify.js";
@@ -37,7 +38,8 @@ describe.each(["bundled", "split"] as const)("verifyModelFile, %s", (layout) => 
 
   it("says which record, tensor, padding or header it was", async () => {
     const { file, bytes } = await openTinyModel(spec);
-    const { records, tensors, weights, dataOffset } = file.header;
+    const { records, tensors, dataOffset } = file.header;
+    const weights = recordLayout(file.header);
     const tensor = tensors.get("blk.0.attn_v.weight")!;
     const record = records[1]!.offset + 5 * weights.strideBytes;
     const flips = [

@@ -13,7 +13,7 @@ import {
   readContainer,
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import type { ModelFile } from "./model-file.js";
+import { type ModelFile, recordLayout } from "./model-file.js";
 import { readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
 
@@ -50,10 +50,11 @@ export interface VerifyOptions {
 /**
  * Checks every byte of a model file. Damage is reported, not thrown.
  *
- * @throws {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened; the signal's reason.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a file of llama.cpp's, which has no checksums. {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened; the signal's reason.
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
+  recordLayout(file.header);
   return new Verification(file.source, file, options).run("model");
 }
 
@@ -136,9 +137,9 @@ class Verification {
   }
 
   async #checkRecords(tensor: ContainerTensor, { layer, first, last }: RecordsHere): Promise<void> {
-    const { weights, geometry } = this.#model!.header;
-    const { strideBytes } = weights;
-    if (first) this.#slotCrcs = new Uint32Array(geometry.layers[layer]!.ffn.dFf);
+    const { header } = this.#model!;
+    const { strideBytes } = recordLayout(header);
+    if (first) this.#slotCrcs = new Uint32Array(header.geometry.layers[layer]!.ffn.dFf);
     const chunkBytes = Math.max(1, Math.floor(CHUNK_BYTES / strideBytes)) * strideBytes;
     for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, chunkBytes)) {
       const neuron = (offset - tensor.offset) / strideBytes;
@@ -151,12 +152,13 @@ class Verification {
   }
 
   async #compareRecords(layer: number): Promise<void> {
-    const { records, weights } = this.#model!.header;
+    const { header } = this.#model!;
+    const { strideBytes } = recordLayout(header);
     const expected = await this.#checksumsOf(layer);
     if (expected === null) return;
     this.#slotCrcs.forEach((crc, neuron) => {
       if (crc === expected[neuron]) return;
-      this.#report({ kind: "record", layer, neuron, offset: records[layer]!.offset + neuron * weights.strideBytes });
+      this.#report({ kind: "record", layer, neuron, offset: header.records[layer]!.offset + neuron * strideBytes });
     });
     this.#recordsChecked += expected.length;
   }

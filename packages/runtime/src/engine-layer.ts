@@ -1,19 +1,33 @@
-/** A layer of a model in DRAM: its weights, its predictor, its slots, and the two ways through its FFN. */
+/** A layer of a model in DRAM: its weights, and the ways through its FFN. */
 import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
+import type { MatrixFfn } from "./matrix-ffn.js";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { LayerWeights } from "./resident-weights.js";
 import type { SparseFfn } from "./sparse-ffn.js";
 import type { StreamedFfn } from "./streamed-ffn.js";
 
-export interface EngineLayer {
+interface LayerParts {
   readonly index: number;
   readonly geometry: LayerGeometry;
   readonly context: ArenaContext;
   readonly weights: LayerWeights;
+}
+
+/** Neurons lie in records: chosen ones go through slots, all of them are streamed. */
+export interface RecordLayer extends LayerParts {
+  readonly storage: "records";
   readonly predictor: PlacedPredictor | null;
   readonly slots: NeuronSlots;
   readonly sparse: SparseFfn;
   readonly streamed: StreamedFfn;
 }
+
+/** The FFN lies in matrices, and is used whole. */
+export interface MatrixLayer extends LayerParts {
+  readonly storage: "matrices";
+  readonly streamed: MatrixFfn;
+}
+
+export type EngineLayer = RecordLayer | MatrixLayer;

@@ -2,19 +2,20 @@
 import { activationOf, assert, neuronBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
-import { readRecordChecksums } from "@flashwick/flash-format";
+import { readRecordChecksums, recordLayout } from "@flashwick/flash-format";
 import { Arena, type Kernels, type Ptr } from "@flashwick/kernels";
 import { type PlacedPredictor, placePredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
 import { planArenas } from "./arena-plan.js";
 import { cachePolicy } from "./cache-policy.js";
 import { Engine, type LoadedModel, releaseContexts } from "./engine.js";
-import type { EngineLayer } from "./engine-layer.js";
+import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { ForwardPass } from "./forward-pass.js";
 import { KvPool } from "./kv-pool.js";
 import { StreamStage } from "./layer-stream.js";
+import { MatrixFfn } from "./matrix-ffn.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -66,11 +67,14 @@ function createContext(
   const pageTables = arena.allocate(parts.plan.sequences * kvTableBytes(parts.plan.contextTokens));
   const gapPtr = pages(sizes.gapBytes);
   // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page; what is streamed lands behind them.
-  const { slotBytes } = parts.file.header.weights;
+  const { slotBytes, layout } = parts.file.header.weights;
   const { streamNeurons } = parts.plan;
-  const slotCount = parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0);
+  const hasSlots = layout !== "matrices";
+  const slotCount = hasSlots
+    ? parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0)
+    : 0;
   const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
-  const biasCount = neuronBiases(sizes.workspace.geometry);
+  const biasCount = hasSlots ? neuronBiases(sizes.workspace.geometry) : 0;
   const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
   const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
@@ -94,6 +98,10 @@ async function placeModel(
   };
   const layers: EngineLayer[] = [];
   for (const [index, arena] of arenaOfLayer.entries()) {
+    if (file.header.weights.layout === "matrices") {
+      layers.push(placeMatrixLayer(parts, index, contexts[arena]!, loader));
+      continue;
+    }
     const slotBase = slotTops[arena]!;
     slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
@@ -119,6 +127,30 @@ interface SharedByLayers {
   readonly unionScratch: Uint32Array;
 }
 
+function placeMatrixLayer(
+  { plan, file, reader }: EngineParts,
+  index: number,
+  context: ArenaContext,
+  loader: ResidentLoader,
+): MatrixLayer {
+  const { arena, kernels, workspace, stream } = context;
+  const geometry = file.header.geometry.layers[index]!;
+  const weights = loader.layer(arena, index);
+  const isResident = plan.slotsByLayer[index] === geometry.ffn.dFf;
+  const streamed = new MatrixFfn({
+    kernels,
+    reader,
+    workspace,
+    layer: file.header.matrices[index]!,
+    activation: activationOf(geometry.ffn),
+    gateBias: weights.gateBias,
+    upBias: weights.upBias,
+    resident: isResident ? loader.matrices(arena, index) : null,
+    stage: stream,
+  });
+  return { storage: "matrices", index, geometry, context, weights, streamed };
+}
+
 async function placeLayer(
   parts: EngineParts,
   index: number,
@@ -126,10 +158,11 @@ async function placeLayer(
   slotBase: Ptr,
   loader: ResidentLoader,
   { all, reordered, unionScratch }: SharedByLayers,
-): Promise<EngineLayer> {
+): Promise<RecordLayer> {
   const { plan, file, reader, config, signal } = parts;
   const { dModel, layers } = file.header.geometry;
-  const { weights: layout, records } = file.header;
+  const { records } = file.header;
+  const layout = recordLayout(file.header);
   const geometry = layers[index]!;
   const { arena, kernels, workspace, gapPtr } = context;
   const weights = loader.layer(arena, index);
@@ -161,7 +194,7 @@ async function placeLayer(
   });
   const sparse = new SparseFfn({ slots, activation, reordered, overlap: config.overlap });
   const streamed = new StreamedFfn(slots, activation, context.stream, reordered);
-  return { index, geometry, context, weights, predictor, slots, sparse, streamed };
+  return { storage: "records", index, geometry, context, weights, predictor, slots, sparse, streamed };
 }
 
 async function loadPredictorLayer(

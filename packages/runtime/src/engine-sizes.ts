@@ -1,14 +1,7 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import {
-  kvPartBytes,
-  type ModelGeometry,
-  neuronBiases,
-  neuronCount,
-  type PredictorLayerShape,
-  widestFfn,
-} from "@flashwick/core";
+import { kvPartBytes, neuronBiases, neuronCount, type PredictorLayerShape, widestFfn } from "@flashwick/core";
 import {
   type KvPrecision,
   kvCacheBytes,
@@ -18,14 +11,14 @@ import {
   type MemoryRequest,
 } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
-import type { ModelHeader } from "@flashwick/flash-format";
+import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
 import type { NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
 import { chunkRange } from "./layer-stream.js";
-import { residentSizes } from "./resident-weights.js";
+import { PLACEMENT_SLACK_BYTES, residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
 /** The widest prefill batch that is planned. */
@@ -89,12 +82,15 @@ export function memoryRequest(
 ): MemoryRequest {
   const { geometry, weights } = header;
   checkSupport(geometry, mode);
+  // Single neurons are chosen.
+  if (mode !== "dense") recordLayout(header);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
   const widest = widestFfn(geometry);
   const neurons = neuronCount(geometry);
-  const { slotBytes } = cacheBookkeepingBytes(widest);
-  const residentBytes = resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + 4 * neurons;
+  const ffn = ffnSizes(header);
+  const residentBytes =
+    resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + ffn.checksumBytes;
   const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
   const activationBytes = (batchTokens: number) =>
     workspaceBytes(workspaceShape(header, predictor, mode, { ...wish, batchTokens }), place.kernels);
@@ -121,10 +117,11 @@ export function memoryRequest(
     predictorBytes,
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
-    slotOverheadBytes: slotBiasBytes(geometry) + slotBytes,
+    slotOverheadBytes: ffn.slotOverheadBytes,
     // Keys and values are counted with their page tables in one arena; every further arena has its own.
     cacheFixedBytes:
-      geometry.layers.reduce((sum, { ffn }) => sum + cacheBookkeepingBytes(ffn.dFf).fixedBytes + LAYER_SLACK_BYTES, 0) +
+      ffn.fixedBytes +
+      geometry.layers.length * (LAYER_SLACK_BYTES + ffn.layerSlackBytes) +
       arenas * (SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
       (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
       SHARED_BYTES_A_NEURON * widest,
@@ -141,6 +138,7 @@ export function engineSizes(
   place: Place,
 ): EngineSizes {
   const { geometry, weights } = header;
+  const ffn = ffnSizes(header);
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan);
   const kvPages = plan.sequences * kvPageCount(plan.contextTokens);
@@ -163,7 +161,8 @@ export function engineSizes(
       return (
         bytes +
         (predictorLayer ? placedPredictorBytes(predictorLayer) : 0) +
-        plan.slotsByLayer[layer]! * (weights.slotBytes + slotBiasBytes(geometry)) +
+        plan.slotsByLayer[layer]! * (weights.slotBytes + slotBiasBytes(header)) +
+        ffn.layerSlackBytes +
         kvPages * kvPartBytes(plan.kvPrecision, attention.nKvHeads, attention.headDim) +
         LAYER_SLACK_BYTES
       );
@@ -188,14 +187,39 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
 }
 
-/** Bytes of a neuron's biases beside its slot. */
-function slotBiasBytes(geometry: ModelGeometry): number {
-  return 4 * neuronBiases(geometry);
+/** What an FFN takes beside its weights. */
+interface FfnSizes {
+  /** Of all records. */
+  readonly checksumBytes: number;
+  /** Of a slot: biases and bookkeeping. */
+  readonly slotOverheadBytes: number;
+  /** Bookkeeping of all layers that does not depend on their slots. */
+  readonly fixedBytes: number;
+  /** Alignment and tails of a layer's matrices. */
+  readonly layerSlackBytes: number;
+}
+
+function ffnSizes(header: ModelHeader): FfnSizes {
+  const { geometry, weights } = header;
+  if (weights.layout === "matrices") {
+    return { checksumBytes: 0, slotOverheadBytes: 0, fixedBytes: 0, layerSlackBytes: 3 * PLACEMENT_SLACK_BYTES };
+  }
+  return {
+    checksumBytes: 4 * neuronCount(geometry),
+    slotOverheadBytes: slotBiasBytes(header) + cacheBookkeepingBytes(widestFfn(geometry)).slotBytes,
+    fixedBytes: geometry.layers.reduce((sum, { ffn }) => sum + cacheBookkeepingBytes(ffn.dFf).fixedBytes, 0),
+    layerSlackBytes: 0,
+  };
+}
+
+/** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */
+function slotBiasBytes({ geometry, weights }: ModelHeader): number {
+  return weights.layout === "matrices" ? 0 : 4 * neuronBiases(geometry);
 }
 
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
-function streamBytes({ geometry, weights }: ModelHeader, neurons: number): number {
-  return 2 * neurons * (weights.slotBytes + slotBiasBytes(geometry));
+function streamBytes(header: ModelHeader, neurons: number): number {
+  return 2 * neurons * (header.weights.slotBytes + slotBiasBytes(header));
 }
 
 function gapBytes(bytes: number): number {
@@ -214,6 +238,7 @@ function workspaceShape(
     batchTokens,
     contextTokens,
     maxRank: Math.max(...ranks),
+    matrices: header.weights.layout === "matrices",
     rowBytes: residentSizes(header).rowBytes,
   };
 }

@@ -8,9 +8,10 @@
  */
 import { assert, DisposedError, eventLoopTurn, type TokenStats } from "@flashwick/core";
 import type { NeuronCache } from "@flashwick/dram-cache";
+import { recordLayout } from "@flashwick/flash-format";
 import type { ArenaContext } from "./arena-context.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
-import type { EngineLayer } from "./engine-layer.js";
+import type { EngineLayer, RecordLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
 import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { FfnStep } from "./ffn-step.js";
@@ -97,9 +98,14 @@ export class Engine {
     return this.parts.plan.contextTokens;
   }
 
-  /** The cache of each layer, for counters and displays. */
+  /** The layers whose neurons have slots: all, or none where FFNs lie in matrices. */
+  get #recordLayers(): readonly RecordLayer[] {
+    return this.#model.layers.filter((layer) => layer.storage === "records");
+  }
+
+  /** The cache of each layer, for counters and displays; none where FFNs lie in matrices. */
   get caches(): readonly NeuronCache[] {
-    return this.#model.layers.map(({ slots }) => slots.cache);
+    return this.#recordLayers.map(({ slots }) => slots.cache);
   }
 
   /** Bytes taken in arenas: at most what the plan accounts for. */
@@ -107,10 +113,10 @@ export class Engine {
     return this.#model.contexts.reduce((sum, { arena }) => sum + arena.sizeBytes, 0);
   }
 
-  /** Neurons that a layer's slots hold at present, in no order. Empty where all are held, and no cache decides. Cost: a copy. */
+  /** Neurons that a layer's slots hold at present, in no order. Empty where no cache decides. Cost: a copy. */
   residentNeurons(layer: number): Uint32Array {
-    const { pointer, numUsed } = this.#model.layers[layer]!.slots.cache;
-    return pointer.slice(0, numUsed);
+    const cache = this.caches[layer];
+    return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 
   get openSequences(): number {
@@ -150,10 +156,15 @@ export class Engine {
     );
   }
 
-  /** ‖down_i‖₂ of every neuron of every layer; streams the model once and empties the caches. */
+  /**
+   * ‖down_i‖₂ of every neuron of every layer; streams the model once and empties the caches.
+   *
+   * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where FFNs lie in matrices.
+   */
   async downNorms(signal?: AbortSignal): Promise<Float64Array[]> {
+    recordLayout(this.parts.file.header);
     const norms: Float64Array[] = [];
-    for (const { slots } of this.#model.layers) norms.push(await downNorms(slots, this.meter, signal));
+    for (const { slots } of this.#recordLayers) norms.push(await downNorms(slots, this.meter, signal));
     return norms;
   }
 
@@ -187,7 +198,7 @@ export class Engine {
       // Nothing is read on after a failure, whoever began it.
       await landAll(this.parts.reader);
       await this.#ahead.drop();
-      for (const { sparse } of this.#model.layers) sparse.abandon();
+      for (const { sparse } of this.#recordLayers) sparse.abandon();
       throw error;
     }
     for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact);
@@ -202,7 +213,7 @@ export class Engine {
   /** Releases everything; the arenas go when nothing refers to them any more. */
   close(): void {
     this.#closed = true;
-    for (const { slots } of this.#model.layers) slots.cache.clear();
+    for (const { slots } of this.#recordLayers) slots.cache.clear();
     releaseContexts(this.parts, this.#model.contexts);
   }
 

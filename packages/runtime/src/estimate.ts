@@ -98,7 +98,6 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
   const tensor = (name: string) => sizeOf(header.tensors.get(name));
   const projections = ["attn_q", "attn_k", "attn_v", "attn_output"];
-  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
   return {
     name: `${g.architecture} ${g.layers.length} x ${g.dModel}`,
     nLayers: g.layers.length,
@@ -110,14 +109,27 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     attentionBytes: projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
     headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
     rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
-    recordBytes: weights.parts.length * (rowBytes(weights.dtype, g.dModel) + scaleBytes),
-    strideBytes: weights.strideBytes,
-    readsPerNeuron: weights.layout === "split" ? 2 : 1,
+    ...neuronBytes(header),
     parallelBlock: parallel,
     predictor: predictor && {
       dtype: predictor.layers[0]!.w1.dtype,
       bytesByLayer: predictor.layers.map(({ w1, w2 }) => matrixBytes(w1) + matrixBytes(w2)),
     },
+  };
+}
+
+function neuronBytes({
+  geometry,
+  weights,
+}: ModelHeader): Pick<ModelShape, "recordBytes" | "strideBytes" | "readsPerNeuron"> {
+  if (weights.layout === "matrices") {
+    return { recordBytes: weights.slotBytes, strideBytes: weights.slotBytes, readsPerNeuron: 1 };
+  }
+  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
+  return {
+    recordBytes: weights.parts.length * (rowBytes(weights.dtype, geometry.dModel) + scaleBytes),
+    strideBytes: weights.strideBytes,
+    readsPerNeuron: weights.layout === "split" ? 2 : 1,
   };
 }
 

@@ -4,7 +4,7 @@
 import { paddedLength, widestFfn } from "@flashwick/core";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
-import type { EngineLayer } from "./engine-layer.js";
+import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
@@ -23,7 +23,7 @@ export class FfnStep {
   readonly #forward: ForwardPass;
   readonly #ahead: StreamAhead;
   /** Layers whose caches have admitted the tokens of the last step. */
-  readonly throughSlots = new Set<EngineLayer>();
+  readonly throughSlots = new Set<RecordLayer>();
   /** u8 of scratch, as many as the widest layer has neurons. */
   readonly #counted: Uint8Array;
 
@@ -48,7 +48,7 @@ export class FfnStep {
     options: StepOptions,
   ): Promise<EarlyChoice | null> {
     const { overlap, lookahead } = this.#engine.parts.config;
-    if (chooser === ALL_NEURONS) return null;
+    if (chooser === ALL_NEURONS || layer.storage === "matrices") return null;
     if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
       const choice = await this.#choose(layer, n, chooser, options);
@@ -64,7 +64,7 @@ export class FfnStep {
     return null;
   }
 
-  async #choose(layer: EngineLayer, n: number, chooser: Chooser, { observer, signal }: StepOptions): Promise<Choice> {
+  async #choose(layer: RecordLayer, n: number, chooser: Chooser, { observer, signal }: StepOptions): Promise<Choice> {
     if (chooser === ALL_NEURONS) return "all";
     this.#meter.enter("predict");
     const choice = await chooser.choose(layer, n, this.#meter, signal);
@@ -75,7 +75,7 @@ export class FfnStep {
   }
 
   /** Whether sets are better read neuron by neuron than the layer streamed in order. One token's set always is. */
-  #isNarrow({ slots }: EngineLayer, sets: readonly Uint32Array[]): boolean {
+  #isNarrow({ slots }: RecordLayer, sets: readonly Uint32Array[]): boolean {
     if (sets.length === 1) return true;
     const { cache, dFf } = slots.parts;
     const counted = this.#counted.fill(0);
@@ -105,6 +105,7 @@ export class FfnStep {
     const { observer, signal } = options;
     const { blockOut, ffnInput } = layer.context.workspace;
     await this.#showInput(layer, n, observer);
+    if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
     const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
     const isAdmitted = early?.isAdmitted ?? false;
     const streams = choice === "all" || observer?.activations !== undefined;
@@ -117,7 +118,16 @@ export class FfnStep {
     }
   }
 
-  async #stream(layer: EngineLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {
+  async #multiply(layer: MatrixLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
+    const { blockOut, ffnInput } = layer.context.workspace;
+    const onActivations = observer?.activations
+      ? (first: number, count: number, act: number, nTokens: number) =>
+          observer.activations!(layer.index, first, count, act, nTokens, layer.context.kernels, null)
+      : undefined;
+    await layer.streamed.compute(blockOut, ffnInput, { nTokens: n, onActivations, signal }, this.#ahead, this.#meter);
+  }
+
+  async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {
     const { observer, signal } = options;
     const { blockOut, ffnInput } = layer.context.workspace;
     const sets = choice === "all" ? null : choice;
@@ -136,7 +146,7 @@ export class FfnStep {
   }
 
   /** What the last tokens of the step would use while decoding, oldest first. */
-  async #setsToKeep(layer: EngineLayer, n: number, options: StepOptions): Promise<readonly Uint32Array[]> {
+  async #setsToKeep(layer: RecordLayer, n: number, options: StepOptions): Promise<readonly Uint32Array[]> {
     const { chooser } = this.#engine;
     if (!this.refills(options) || !(chooser instanceof PredictorChooser)) return [];
     this.#meter.enter("predict");

@@ -40,6 +40,8 @@ export function cutChunks(dFf: number, most: number): StreamChunk[] {
 /** An arena's room for streaming: two areas of `neurons` slots each, behind the slots of its layers, so that kernels address both alike. */
 export class StreamStage {
   readonly neurons: number;
+  /** Bytes of an area. */
+  readonly areaBytes: number;
   readonly #base: Ptr;
   readonly #slotBytes: number;
   readonly #bias: Ptr;
@@ -53,6 +55,7 @@ export class StreamStage {
   constructor(base: Ptr, neurons: number, slotBytes: number, bias: Ptr, biasCount: number) {
     this.#base = base;
     this.neurons = neurons;
+    this.areaBytes = neurons * slotBytes;
     this.#slotBytes = slotBytes;
     this.#bias = bias;
     this.#biasCount = biasCount;

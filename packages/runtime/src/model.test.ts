@@ -1,5 +1,5 @@
 import { isFlashwickError, memorySource, type Predictor } from "@flashwick/core";
-import { openModelFile } from "@flashwick/flash-format";
+import { openModelFile, recordLayout } from "@flashwick/flash-format";
 import { memoryReader } from "@flashwick/flash-io";
 import { describe, expect, it } from "vitest";
 import { modelBytes, openFixture } from "./checkpoint.fixture.js";
@@ -184,7 +184,7 @@ describe("damaged bytes", () => {
     await probe.close();
     const model = await openBytes(bytes, { ...options, dramBudgetBytes: smallestBudgetBytes });
     await run(model, PROMPT);
-    const { strideBytes } = model.header.weights;
+    const { strideBytes } = recordLayout(model.header);
     const offset = model.header.records[1]!.offset + 17 * strideBytes;
     bytes[offset + 5]! ^= 4;
     const error = await failure(run(model, PROMPT));

@@ -24,7 +24,8 @@ import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.j
 import { RequestQueue } from "./request-queue.js";
 import type { Sequence } from "./sequence.js";
 import { generateText, type RunSummary } from "./text-request.js";
-import { createTextTokenizer, noTokenizerError, type TextTokenizer } from "./text-tokenizer.js";
+import { noTokenizerError, type TextTokenizer } from "./text-tokenizer.js";
+import { readTokenizer } from "./tokenizer/read-tokenizer.js";
 
 const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 
@@ -84,9 +85,10 @@ export class Model {
 
   /** @throws {InputError} `INPUT_NO_TOKENIZER` if the file carries none. */
   get tokenizer(): TextTokenizer {
-    const { tokenizerJson } = this.header;
-    if (tokenizerJson === null) throw noTokenizerError(this.parts.file.source.name);
-    this.#tokenizer ??= createTextTokenizer(tokenizerJson, this.parts.file.source.name);
+    const { tokenizerKind, values } = this.header;
+    const { name } = this.parts.file.source;
+    if (tokenizerKind === null) throw noTokenizerError(name);
+    this.#tokenizer ??= readTokenizer(values, name);
     return this.#tokenizer;
   }
 

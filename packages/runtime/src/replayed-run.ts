@@ -6,7 +6,7 @@
 import type { PredictedRun } from "@flashwick/core";
 import { type NeuronUse, simulateRun } from "@flashwick/cost-model/simulate";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
-import type { ModelHeader } from "@flashwick/flash-format";
+import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import { type FlashRun, planRuns } from "@flashwick/flash-io";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { shapeOf } from "./estimate.js";
@@ -45,7 +45,7 @@ export function replayUse(
   { sets, promptTokens }: RecordedSets,
 ): NeuronUse[][] {
   const { layers } = header.geometry;
-  const { slotBytes, strideBytes } = header.weights;
+  const { slotBytes, strideBytes } = recordLayout(header);
   const limits = { maxReadBytes: MAX_READ_BYTES, maxGapBytes: mergeGapBytes, gapPtr: 0 };
   const places = { fileOffset: 0, strideBytes, slotBase: 0, slotBytes };
   const seeds = sets.slice(Math.max(0, promptTokens - SEED_TOKENS), promptTokens);

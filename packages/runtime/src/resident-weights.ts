@@ -66,6 +66,9 @@ const LOAD_READ_BYTES = 2 ** 20;
 const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 const alignmentOf = (sizeBytes: number) => (sizeBytes >= LARGE_BYTES ? LARGE_ALIGNMENT : ALIGNMENT);
 
+/** What placing a tensor may take beyond its bytes. */
+export const PLACEMENT_SLACK_BYTES = LARGE_ALIGNMENT + TAIL_BYTES + ALIGNMENT;
+
 /** Arena bytes of elements or scales, with tail and what alignment may cost. */
 function placedBytes(sizeBytes: number): number {
   return aligned(sizeBytes + TAIL_BYTES) + (alignmentOf(sizeBytes) - ALIGNMENT);
@@ -113,7 +116,7 @@ interface ResidentRead {
   readonly tensor: string;
   readonly offset: number;
   readonly sizeBytes: number;
-  readonly crc32c: number;
+  readonly crc32c: number | null;
   readonly ptr: Ptr;
 }
 
@@ -159,6 +162,12 @@ export class ResidentLoader {
       upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
       downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
     };
+  }
+
+  /** The FFN of a layer that lies in matrices. */
+  matrices(arena: Arena, layer: number): { readonly gate: Matrix; readonly up: Matrix; readonly down: Matrix } {
+    const { gate, up, down } = this.#file.header.matrices[layer]!;
+    return { gate: this.#place(arena, gate), up: this.#place(arena, up), down: this.#place(arena, down) };
   }
 
   /** @param rowTables Whether tables that are read by row are loaded, too. */
@@ -242,7 +251,7 @@ export class ResidentLoader {
   }
 
   #check(kernels: Kernels, { tensor, offset, sizeBytes, crc32c, ptr }: ResidentRead): void {
-    if (kernels.crc32c(ptr, sizeBytes) >>> 0 === crc32c >>> 0) return;
+    if (crc32c === null || kernels.crc32c(ptr, sizeBytes) >>> 0 === crc32c >>> 0) return;
     throw new IntegrityError(
       "INTEGRITY_TENSOR",
       `${this.#file.source.name} @ ${offset}: tensor ${tensor} does not match its CRC-32C; the file is damaged, fetch ` +
@@ -281,7 +290,7 @@ export class ResidentLoader {
   #place(arena: Arena, tensor: ResidentTensor): Matrix {
     const reads = this.#reads.get(arena) ?? [];
     this.#reads.set(arena, reads);
-    const place = (name: string, part: { offset: number; sizeBytes: number; crc32c: number }): Ptr => {
+    const place = (name: string, part: { offset: number; sizeBytes: number; crc32c: number | null }): Ptr => {
       const ptr = arena.allocate(aligned(part.sizeBytes + TAIL_BYTES), alignmentOf(part.sizeBytes));
       reads.push({ tensor: name, offset: part.offset, sizeBytes: part.sizeBytes, crc32c: part.crc32c, ptr });
       return ptr;

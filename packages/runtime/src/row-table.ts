@@ -46,9 +46,15 @@ export class RowTable {
   }
 
   async #verifyPart(
-    part: { readonly name: string; readonly offset: number; readonly sizeBytes: number; readonly crc32c: number },
+    part: {
+      readonly name: string;
+      readonly offset: number;
+      readonly sizeBytes: number;
+      readonly crc32c: number | null;
+    },
     signal?: AbortSignal,
   ): Promise<void> {
+    if (part.crc32c === null) return;
     const piece = new Uint8Array(Math.min(part.sizeBytes, VERIFY_PIECE_BYTES));
     let found = 0;
     for (let at = 0; at < part.sizeBytes; at += piece.length) {

@@ -2,6 +2,7 @@
 import {
   type DramAccount,
   ffnBytes,
+  type MatrixLayout,
   type ModelGeometry,
   neuronCount,
   type PhaseMs,
@@ -14,7 +15,7 @@ import {
 
 export interface RunFacts {
   readonly geometry: ModelGeometry;
-  readonly weights: WeightLayout;
+  readonly weights: WeightLayout | MatrixLayout;
   readonly backend: string;
   readonly ioMode: RunStats["ioMode"];
   readonly mode: RunStats["mode"];

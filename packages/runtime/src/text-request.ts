@@ -134,7 +134,7 @@ function readPrompt(
 
 /** Null where the file has no tokenizer. @throws {InputError} `INPUT_NO_TOKENIZER` if texts are to end the generation all the same. */
 function textStreamOf(model: Model, { stop = [] }: GenerateOptions): TextStream | null {
-  if (model.header.tokenizerJson !== null) return new TextStream(model.tokenizer, stop);
+  if (model.header.tokenizerKind !== null) return new TextStream(model.tokenizer, stop);
   if (stop.length > 0) throw noTokenizerError(model.parts.file.source.name);
   return null;
 }

@@ -14,6 +14,8 @@ export interface WorkspaceShape {
   readonly contextTokens: number;
   /** Largest predictor rank; 0 without predictor. */
   readonly maxRank: number;
+  /** FFNs lie in matrices. */
+  readonly matrices: boolean;
   /** Bytes of one row of the widest table that is read by row. */
   readonly rowBytes: number;
 }
@@ -40,6 +42,9 @@ export interface Workspace {
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
+  /** Where FFNs lie in matrices: products of the gate `[batch, dFf]`, and of a chunk of up or down `[batch, max(dFf, dModel)]`. */
+  readonly gate: Ptr;
+  readonly up: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
   readonly predictorHidden: Ptr;
   readonly predictorScores: Ptr;
@@ -72,7 +77,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
   const dFf = widestFfn(g);
   const rotaryBytes = planRotaryTables(g, shape.contextTokens).sizeBytes;
   const alibiHeads = Math.max(...attentions.map(({ alibi, nHeads }) => (alibi ? nHeads : 0)));
-  const widest = Math.max(g.dModel, g.embedding.dim, dQuery, shape.maxRank);
+  const widest = Math.max(g.dModel, g.embedding.dim, dQuery, shape.maxRank, shape.matrices ? dFf : 0);
   return {
     hidden: vectors(g.dModel),
     normed: vectors(g.dModel),
@@ -84,6 +89,8 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     blockOut: vectors(g.dModel),
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
+    gate: shape.matrices ? vectors(dFf) : 0,
+    up: shape.matrices ? vectors(Math.max(dFf, g.dModel)) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
     named: vectors(dFf, 1),
@@ -93,12 +100,13 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     alibiSlopes: 4 * alibiHeads,
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
-    scratch: Math.max(ffnScratchBytes(g, widest, batch, kernels), kernels.attentionScratchBytes(shape.contextTokens)),
+    scratch: Math.max(ffnScratchBytes(shape, widest, kernels), kernels.attentionScratchBytes(shape.contextTokens)),
   };
 }
 
-function ffnScratchBytes(g: ModelGeometry, widest: number, batch: number, kernels: ScratchSizes): number {
-  return isGated(g) ? kernels.gatedScratchBytes(widest, batch) : kernels.scratchBytes(widest, batch);
+function ffnScratchBytes({ geometry, batchTokens, matrices }: WorkspaceShape, widest: number, kernels: ScratchSizes) {
+  const isGatedRecord = isGated(geometry) && !matrices;
+  return isGatedRecord ? kernels.gatedScratchBytes(widest, batchTokens) : kernels.scratchBytes(widest, batchTokens);
 }
 
 /** Attention and FFN read two norms of one input, so neither can take the other's place. All layers have one form. */

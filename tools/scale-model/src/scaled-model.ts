@@ -25,7 +25,8 @@ export interface ScaledForm {
 
 /** What the writer of the scaled model is to be made for. */
 export function scaledSpec(source: SourceModel, scale: GeometryScale, { dtype, layout }: ScaledForm): ModelSpec {
-  const { tokenizerJson, tokenizerKind, metadata } = source.header;
+  const { tokenizerJson, metadata } = source.header;
+  const tokenizerKind = tokenizerJson === null ? null : "tokenizer.json";
   const { target, targetGeometry: geometry } = scale;
   const name = `${metadata.get("general.name")} scaled to ${target.nLayers} layers of ${target.dModel}`;
   return { geometry, dtype, layout, strideBytes: "auto", tokenizerJson, tokenizerKind, name };

@@ -7,6 +7,7 @@ import {
   memorySink,
   openModelFile,
   readResidentTensor,
+  recordLayout,
 } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
@@ -51,7 +52,8 @@ export async function openSourceModel(checkpointDir: string): Promise<SourceMode
 
 async function readNeurons({ header, source }: ModelFile, layer: number): Promise<SourceNeurons> {
   const { dFf, dModel } = neuronGrid(header.geometry);
-  const { strideBytes } = header.weights;
+  const layout = recordLayout(header);
+  const { strideBytes } = layout;
   const records = new Float32Array((dFf * strideBytes) / 4);
   await source.read(new Uint8Array(records.buffer), header.records[layer]!.offset);
   const rowsAt = (offsetBytes: number) => {
@@ -62,6 +64,6 @@ async function readNeurons({ header, source }: ModelFile, layer: number): Promis
     }
     return rows;
   };
-  const offsetOf = (role: "up" | "down") => recordPart(header.weights, role).offsetBytes;
+  const offsetOf = (role: "up" | "down") => recordPart(layout, role).offsetBytes;
   return { up: rowsAt(offsetOf("up")), down: rowsAt(offsetOf("down")) };
 }

@@ -93,7 +93,9 @@ function modelText(file: string, header: ModelHeader): string {
     ],
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
-    ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
+    w.layout === "matrices"
+      ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; no checksums`]
+      : ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
     ["size", formatBytes(sizes.fileBytes)],
     ["  neurons", share(sizes.ffnBytes)],
     ["  resident", share(sizes.residentBytes)],

@@ -54,7 +54,7 @@ function score({ terminal }: Invocation, path: string, flags: ScoreFlags): Promi
 
 function scoreTable(model: Model, tokens: readonly number[], positions: readonly ScoredPosition[]): string {
   const piece = (token: number) =>
-    model.header.tokenizerJson === null ? `${token}` : `${token} ${JSON.stringify(model.tokenizer.decode([token]))}`;
+    model.header.tokenizerKind === null ? `${token}` : `${token} ${JSON.stringify(model.tokenizer.decode([token]))}`;
   return table([
     ["position", "token", "logprob", "likeliest next"],
     ...positions.map(({ logprob, top, logSumExp }, i) => [

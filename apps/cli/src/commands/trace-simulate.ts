@@ -2,7 +2,7 @@
 import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
 import { DEVICE_PRESETS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { openModelFile } from "@flashwick/flash-format";
+import { openModelFile, recordLayout } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
 import { type Command, InvalidArgumentError } from "commander";
@@ -151,7 +151,7 @@ async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTra
     const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
     throw new InputError("INPUT_INVALID", message);
   }
-  const { strideBytes, layout } = header.weights;
+  const { strideBytes, layout } = recordLayout(header);
   return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
 }
 

@@ -1,5 +1,5 @@
 /** A plan as the JSON of `flashwick plan`: names and fields are a fixed contract. */
-import type { RecordDType } from "@flashwick/core";
+import type { DType } from "@flashwick/core";
 import type { LosslessPlan, PlanRequest, RunPlan, TokenCost } from "@flashwick/cost-model";
 
 export interface Energy {
@@ -12,7 +12,7 @@ export interface Energy {
 export interface PlanFacts {
   readonly model: string;
   readonly device: string;
-  readonly dtype: RecordDType;
+  readonly dtype: DType;
   readonly sparsitySource: string | null;
   readonly fileBytes: number;
   readonly budgetBytes: number | null;

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  type DType,
   InputError,
   isSparse,
   type ModelGeometry,
@@ -54,7 +55,7 @@ export interface PlanSubject {
   readonly name: string;
   /** Of the model file, there or yet to be made: what percentages are of. */
   readonly fileBytes: number;
-  readonly dtype: RecordDType;
+  readonly dtype: DType;
   /** Where it is known from what will be named; null: every neuron is. */
   readonly sparsitySource: string | null;
   readonly contextLength: number;

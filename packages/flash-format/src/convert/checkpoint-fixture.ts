@@ -318,12 +318,14 @@ export class RecordingWriter implements ModelWriter {
       },
       tensors: new Map(),
       records: [],
+      matrices: [],
       fingerprint: "0".repeat(64),
       tokenizerJson,
       tokenizerKind,
       fileBytes: 0,
       dataOffset: 0,
       placement: null,
+      values: new Map(),
       metadata: new Map(),
     };
   }

@@ -21,7 +21,7 @@ import {
   widestFfn,
 } from "@flashwick/core";
 import { crc32c } from "../crc32c.js";
-import type { ModelHeader } from "../model-file.js";
+import { type ModelHeader, recordLayout } from "../model-file.js";
 import type { ModelSpec, ModelWriter } from "../model-writer.js";
 import { readCheckpointConfig } from "./checkpoint-config.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
@@ -67,7 +67,7 @@ export interface ConversionResult {
   readonly fileBytes: number;
   readonly residentBytes: number;
   readonly ffnBytes: number;
-  readonly tokenizer: "tokenizer.json" | "vocab+merges" | null;
+  readonly tokenizer: ModelHeader["tokenizerKind"];
   readonly fingerprint: string;
 }
 
@@ -382,7 +382,8 @@ function baseName(path: string): string {
 }
 
 function describe(header: ModelHeader): ConversionResult {
-  const { geometry: g, weights } = header;
+  const { geometry: g } = header;
+  const weights = recordLayout(header);
   const { attention, ffn } = g.layers[0]!;
   let residentBytes = 0;
   for (const { sizeBytes, scales } of header.tensors.values()) residentBytes += sizeBytes + (scales?.sizeBytes ?? 0);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GGMLQuantizationType, gguf } from "@huggingface/gguf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { recordLayout } from "../model-file.js";
 import { openTinyModel, tinySpec } from "../tiny-model.fixture.js";
 
 let folder: string;
@@ -36,13 +37,13 @@ describe("@huggingface/gguf", () => {
     const ggml = { f32: "F32", f16: "F16", bf16: "BF16", int8: "I8" } as const;
     for (const { name, dtype: stored, rows, cols, offset } of header.tensors.values()) {
       const { shape, dtype: type, offset: relative } = found.get(name)!;
-      expect(GGMLQuantizationType[type]).toBe(ggml[stored]);
+      expect(GGMLQuantizationType[type]).toBe(ggml[stored as keyof typeof ggml]);
       expect(shape.map(Number)).toEqual(stored === "f32" && rows === 1 ? [cols] : [cols, rows]);
       expect(Number(relative) + header.dataOffset).toBe(offset);
     }
     const records = found.get("blk.1.ffn_records")!;
     expect(GGMLQuantizationType[records.dtype]).toBe("I8");
-    expect(records.shape.map(Number)).toEqual([header.weights.strideBytes, header.geometry.layers[0]!.ffn.dFf]);
+    expect(records.shape.map(Number)).toEqual([recordLayout(header).strideBytes, header.geometry.layers[0]!.ffn.dFf]);
     expect(Number(records.offset) + header.dataOffset).toBe(header.records[1]!.offset);
   });
 });

@@ -10,6 +10,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Worker } from "node:worker_threads";
 import { isFlashwickError, MiB, neuronGrid } from "@flashwick/core";
+import { recordLayout } from "@flashwick/flash-format";
 import { type Arena, kernelFactory } from "@flashwick/kernels";
 import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from "vitest";
@@ -269,7 +270,7 @@ describe(linux.title("while decoding, a failure that is not of the file"), () =>
 describe(linux.title("while decoding, the file"), () => {
   /** Flips one bit of every record, as a worn block does: without a trace. Or leaves the trace of whoever writes. */
   function damageRecords(file: string, { header }: Model): void {
-    const { strideBytes } = header.weights;
+    const { strideBytes } = recordLayout(header);
     const fd = openSync(file, "r+");
     const bytes = readFileSync(file);
     for (const { offset } of header.records) {

@@ -1,5 +1,6 @@
 /** A small model of the same vocabulary, resident in DRAM, that drafts for a large one. */
 import { InputError } from "@flashwick/core";
+import type { ModelHeader } from "@flashwick/flash-format";
 import type { Model } from "../model.js";
 import type { Sequence } from "../sequence.js";
 import type { Draft, DraftContext, Drafter } from "./drafter.js";
@@ -60,9 +61,15 @@ function checkVocabulary(draft: Model, target: Model): void {
       { details: { vocabSize: sizes[0], expected: sizes[1] } },
     );
   }
-  if (own.tokenizerJson === wanted.tokenizerJson) return;
+  if (vocabularyOf(own) === vocabularyOf(wanted)) return;
   throw new InputError(
     "INPUT_INVALID",
     `${name} has another tokenizer than the model that it is to draft for, so that its tokens mean other texts; take a draft model of the same family`,
   );
+}
+
+/** What texts tokens stand for, as a text to compare: a document of Hugging Face's, or llama.cpp's list. */
+function vocabularyOf({ tokenizerJson, values }: ModelHeader): string | null {
+  const tokens = values.get("tokenizer.ggml.tokens");
+  return tokenizerJson ?? (tokens?.type === "array" ? tokens.value.join("\n") : null);
 }

@@ -1,11 +1,6 @@
 /** Fields that the config.json of every family has, with the bounds of a believable model. */
 import * as v from "valibot";
-
-/** The largest OPT has 64 layers of width 9216 with d_ff 36864 and 50272 tokens; the largest Falcon 80 of 14848. */
-export const MAX_LAYERS = 4096;
-export const MAX_WIDTH = 2 ** 20;
-export const MAX_VOCAB = 2 ** 24;
-export const MAX_CONTEXT = 2 ** 24;
+import { MAX_VOCAB } from "../../geometry-limits.js";
 
 /** A positive integer of at most `max`. */
 export function sizeField(max: number) {

@@ -19,9 +19,10 @@ import {
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import type { TensorShape } from "../../model-writer.js";
 import { checkDocument } from "../checkpoint-document.js";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, fusedSource, type WeightSource, weightAndBias } from "./family.js";
 
 const falconConfig = v.object({

@@ -13,9 +13,10 @@ import {
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { readActivation } from "./activation-field.js";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, residentSource } from "./family.js";
 import { checkHeads, LLAMA_NAMES } from "./llama.js";
 import { positiveField, readRotary } from "./rotary-fields.js";

@@ -18,9 +18,10 @@ import {
   normsBefore,
 } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { readActivation } from "./activation-field.js";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, type TensorNames, weightAndBias } from "./family.js";
 import { positiveField, readRotary } from "./rotary-fields.js";
 

@@ -14,8 +14,9 @@ import {
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, weightAndBias } from "./family.js";
 
 /** OPTLearnedPositionalEmbedding: position p is row p + 2, since fairseq's padding took the first rows. */

@@ -6,9 +6,10 @@
  */
 import { attentionBiases, equalLayers, type ModelGeometry, type NormGeometry, normsBefore } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { readActivation } from "./activation-field.js";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH, sizeField, tokenIdField } from "./config-fields.js";
+import { sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, fusedSource, weightAndBias } from "./family.js";
 import { checkHeads } from "./llama.js";
 import { positiveField, readRotary } from "./rotary-fields.js";

@@ -1,8 +1,9 @@
 /** Rotary positions in config.json: base, share of a head, and `rope_scaling` by its kinds. Source: transformers 4.57, modeling_rope_utils.py. */
 import { type RotaryGeometry, type RotaryScaling, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
+import { MAX_CONTEXT } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
-import { MAX_CONTEXT, sizeField } from "./config-fields.js";
+import { sizeField } from "./config-fields.js";
 
 /** A number above zero. */
 export const positiveField = v.pipe(v.number(), v.finite(), v.gtValue(0));

@@ -1,0 +1,257 @@
+/**
+ * What a GGUF file of llama.cpp says of its model, as a geometry. Which keys a family has, and what a missing one means, is llama.cpp's
+ * (src/llama-arch.cpp, src/llama-model.cpp); which biases and heads there are is told by the tensors that are there.
+ *
+ *     llama     Llama 1 to 3, Mistral, SmolLM2, TinyLlama; rows of q and k are permuted, so that rotary pairs are neighbours
+ *     qwen2     biases of queries, keys and values
+ *     qwen3     a norm of each head of queries and keys
+ *     gemma3    four norms a layer, sliding windows with a rotary base of their own; 1 is in the norms' weights already
+ */
+import {
+  type AttentionGeometry,
+  equalLayers,
+  type FfnGeometry,
+  type LayerGeometry,
+  type LayerNorms,
+  type ModelGeometry,
+  type NormGeometry,
+  normsBefore,
+  type RotaryGeometry,
+  type RotaryScaling,
+  UnsupportedError,
+} from "@flashwick/core";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_TOKEN_ID, MAX_WIDTH } from "../geometry-limits.js";
+import type { GgufMetadata } from "../gguf-metadata.js";
+
+/** Names of `general.architecture` that run. */
+export const LLAMA_CPP_ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma3"] as const;
+type LlamaCppArchitecture = (typeof LLAMA_CPP_ARCHITECTURES)[number];
+
+/** What the tensors of a file say. */
+export interface TensorFacts {
+  /** Rows of `token_embd.weight`. */
+  readonly vocabSize: number;
+  has(name: string): boolean;
+  /** f32 `[dims / 2]` of `rope_freqs.weight`: divisors of the rotary frequencies; null where there is none. */
+  readonly rotaryFactors: readonly number[] | null;
+}
+
+/** Of Gemma 3, where a file does not say. */
+const GEMMA_LOCAL_THETA = 10000;
+const GEMMA_WINDOW_PATTERN = 6;
+const DEFAULT_THETA = 10000;
+
+/**
+ * @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE` naming what runs, `UNSUPPORTED_FEATURE` for experts and scalings that do not.
+ *   {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key.
+ */
+export function llamaCppGeometry(metadata: GgufMetadata, tensors: TensorFacts): ModelGeometry {
+  const architecture = checkArchitecture(metadata);
+  const fields = new ArchitectureFields(metadata, architecture);
+  const nLayers = fields.integer("block_count", MAX_LAYERS);
+  const dModel = fields.integer("embedding_length", MAX_WIDTH);
+  const contextLength = fields.integer("context_length", MAX_CONTEXT);
+  const norm: NormGeometry = { kind: "rms", epsilon: fields.epsilon(), weight: true, bias: false };
+  return {
+    architecture,
+    dModel,
+    vocabSize: tensors.vocabSize,
+    contextLength,
+    embedding: { dim: dModel, scale: embeddingScale(architecture, dModel), positions: null },
+    layers: layersOf(fields, tensors, { nLayers, dModel, contextLength, norm }),
+    finalNorm: norm,
+    head: { tied: !tensors.has("output.weight"), bias: tensors.has("output.bias") },
+    bosTokenId: metadata.optionalInteger("tokenizer.ggml.bos_token_id", 0, MAX_TOKEN_ID),
+    eosTokenId: metadata.optionalInteger("tokenizer.ggml.eos_token_id", 0, MAX_TOKEN_ID),
+  };
+}
+
+function checkArchitecture(metadata: GgufMetadata): LlamaCppArchitecture {
+  const found = metadata.string("general.architecture");
+  const known = LLAMA_CPP_ARCHITECTURES.find((name) => name === found);
+  if (known === undefined) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_ARCHITECTURE",
+      `${metadata.fileName}: architecture ${JSON.stringify(found.slice(0, 80))}, expected one of ${LLAMA_CPP_ARCHITECTURES.join(", ")}`,
+      { details: { architecture: found.slice(0, 80), supported: [...LLAMA_CPP_ARCHITECTURES] } },
+    );
+  }
+  const experts = metadata.optionalInteger(`${known}.expert_count`, 0, MAX_WIDTH) ?? 0;
+  if (experts > 0) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${metadata.fileName}: a mixture of ${experts} experts; models with one FFN a layer run`,
+      { details: { experts } },
+    );
+  }
+  return known;
+}
+
+/** A buffer of f32 in the models that scale. */
+function embeddingScale(architecture: LlamaCppArchitecture, dModel: number): number {
+  return architecture === "gemma3" ? Math.fround(Math.sqrt(dModel)) : 1;
+}
+
+/** The keys of one architecture: `<architecture>.<field>`. */
+class ArchitectureFields {
+  constructor(
+    readonly metadata: GgufMetadata,
+    readonly architecture: LlamaCppArchitecture,
+  ) {}
+
+  integer(field: string, most: number): number {
+    return this.metadata.integer(this.#key(field), 1, most);
+  }
+
+  optionalInteger(field: string, most: number): number | null {
+    return this.metadata.optionalInteger(this.#key(field), 0, most);
+  }
+
+  optionalNumber(field: string): number | null {
+    const key = this.#key(field);
+    if (!this.metadata.has(key)) return null;
+    const value = this.metadata.f32(key);
+    if (value > 0 && value < Number.POSITIVE_INFINITY) return value;
+    throw this.metadata.invalid(key, "a positive number", `${value}`);
+  }
+
+  optionalString(field: string): string | null {
+    return this.metadata.optionalString(this.#key(field));
+  }
+
+  epsilon(): number {
+    const key = this.#key("attention.layer_norm_rms_epsilon");
+    const value = this.metadata.f32(key);
+    if (value > 0 && value < 1) return value;
+    throw this.metadata.invalid(key, "a number between 0 and 1", `${value}`);
+  }
+
+  invalid(field: string, expected: string, found: unknown) {
+    return this.metadata.invalid(this.#key(field), expected, String(found));
+  }
+
+  #key(field: string): string {
+    return `${this.architecture}.${field}`;
+  }
+}
+
+interface ModelSizes {
+  readonly nLayers: number;
+  readonly dModel: number;
+  readonly contextLength: number;
+  readonly norm: NormGeometry;
+}
+
+function layersOf(fields: ArchitectureFields, tensors: TensorFacts, sizes: ModelSizes): readonly LayerGeometry[] {
+  const { nLayers, norm } = sizes;
+  const attention = attentionOf(fields, tensors, sizes);
+  const layer: LayerGeometry = {
+    attention,
+    ffn: ffnOf(fields, tensors),
+    norms: fields.architecture === "gemma3" ? normsAround(norm) : normsBefore(norm, norm),
+    parallel: false,
+  };
+  if (fields.architecture !== "gemma3") return equalLayers(nLayers, layer);
+  const local: LayerGeometry = { ...layer, attention: localAttention(fields, attention) };
+  const pattern = fields.optionalInteger("attention.sliding_window_pattern", MAX_LAYERS) ?? GEMMA_WINDOW_PATTERN;
+  return Array.from({ length: nLayers }, (_, i) => (pattern > 0 && (i + 1) % pattern === 0 ? layer : local));
+}
+
+function normsAround(norm: NormGeometry): LayerNorms {
+  return { ...normsBefore(norm, norm), afterAttention: norm, afterFfn: norm };
+}
+
+/** Gemma 3: layers with a window turn by a base of their own, and without scaling. */
+function localAttention(fields: ArchitectureFields, attention: AttentionGeometry): AttentionGeometry {
+  const theta = fields.optionalNumber("rope.freq_base_swa") ?? GEMMA_LOCAL_THETA;
+  return {
+    ...attention,
+    windowTokens: fields.integer("attention.sliding_window", MAX_CONTEXT),
+    rotary: { ...attention.rotary!, theta, scaling: null },
+  };
+}
+
+function attentionOf(
+  fields: ArchitectureFields,
+  tensors: TensorFacts,
+  { dModel, contextLength, norm }: ModelSizes,
+): AttentionGeometry {
+  const nHeads = fields.integer("attention.head_count", MAX_WIDTH);
+  const nKvHeads = fields.optionalInteger("attention.head_count_kv", MAX_WIDTH) ?? nHeads;
+  if (nKvHeads === 0 || nHeads % nKvHeads !== 0) {
+    throw fields.invalid("attention.head_count_kv", `a divisor of ${nHeads}`, nKvHeads);
+  }
+  const rotaryDims = fields.optionalInteger("rope.dimension_count", MAX_WIDTH);
+  const headDim = fields.optionalInteger("attention.key_length", MAX_WIDTH) ?? rotaryDims ?? dModel / nHeads;
+  checkHeadDim(fields, nHeads, headDim);
+  const has = (name: string) => tensors.has(`blk.0.${name}`);
+  return {
+    ...{ nHeads, nKvHeads, headDim, alibi: false, windowTokens: null },
+    scale: 1 / Math.sqrt(headDim),
+    biases: {
+      query: has("attn_q.bias"),
+      key: has("attn_k.bias"),
+      value: has("attn_v.bias"),
+      output: has("attn_output.bias"),
+    },
+    queryKeyNorm: has("attn_q_norm.weight") ? { norm, over: "head" } : null,
+    rotary: rotaryOf(fields, tensors, rotaryDims ?? headDim, contextLength),
+  };
+}
+
+function checkHeadDim(fields: ArchitectureFields, nHeads: number, headDim: number): void {
+  const values = fields.optionalInteger("attention.value_length", MAX_WIDTH) ?? headDim;
+  if (values !== headDim) throw fields.invalid("attention.value_length", `key_length, ${headDim}`, values);
+  if (!Number.isInteger(headDim) || headDim < 1 || nHeads * headDim > MAX_WIDTH) {
+    throw fields.invalid("attention.head_count", `heads of a whole width, at most ${MAX_WIDTH} together`, nHeads);
+  }
+}
+
+function rotaryOf(
+  fields: ArchitectureFields,
+  { rotaryFactors }: TensorFacts,
+  dims: number,
+  contextLength: number,
+): RotaryGeometry {
+  if (dims % 2 !== 0) throw fields.invalid("rope.dimension_count", "an even number", dims);
+  const scaling: RotaryScaling | null = rotaryFactors
+    ? { kind: "factors", factors: rotaryFactors }
+    : scalingOf(fields, contextLength);
+  return {
+    theta: fields.optionalNumber("rope.freq_base") ?? DEFAULT_THETA,
+    dims,
+    pairs: fields.architecture === "llama" ? "neighbours" : "halves",
+    scaling,
+  };
+}
+
+/** YaRN as llama.cpp has it by default: beta 32 and 1, widened to whole dimensions, magnitude 0.1 · ln(factor) + 1. */
+function scalingOf(fields: ArchitectureFields, contextLength: number): RotaryScaling | null {
+  const kind = fields.optionalString("rope.scaling.type") ?? "none";
+  if (kind === "none") return null;
+  const factor = fields.optionalNumber("rope.scaling.factor") ?? 1;
+  if (kind === "linear") return factor === 1 ? null : { kind, factor };
+  if (kind === "yarn") {
+    const originalContext =
+      fields.optionalInteger("rope.scaling.original_context_length", MAX_CONTEXT) ?? contextLength;
+    const attentionFactor = 0.1 * Math.log(factor) + 1;
+    return { kind, factor, originalContext, betaFast: 32, betaSlow: 1, attentionFactor, truncate: true };
+  }
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `${fields.metadata.fileName}: rope.scaling.type ${JSON.stringify(kind.slice(0, 40))}, expected none, linear or yarn`,
+    { details: { scaling: kind.slice(0, 40) } },
+  );
+}
+
+function ffnOf(fields: ArchitectureFields, tensors: TensorFacts): FfnGeometry {
+  const has = (name: string) => tensors.has(`blk.0.${name}`);
+  return {
+    dFf: fields.integer("feed_forward_length", MAX_WIDTH),
+    gated: true,
+    activation: fields.architecture === "gemma3" ? "gelu-tanh" : "silu",
+    threshold: 0,
+    upActivation: "none",
+    biases: { gate: has("ffn_gate.bias"), up: has("ffn_up.bias"), down: has("ffn_down.bias") },
+  };
+}
