@@ -66,7 +66,16 @@ async function convert(name: string, dtype: RecordDType, layout: "bundled" | "sp
 
 /** Opens a checkpoint of the fixtures as a model. */
 export async function openFixture(name: string, options: FixtureOptions = {}): Promise<Model> {
-  const bytes = await modelBytes(name, options.dtype ?? "f32", options.layout);
+  return await openModelBytes(await modelBytes(name, options.dtype ?? "f32", options.layout), name, options);
+}
+
+/** A GGUF file of llama.cpp's, as it lies. */
+export function ggufBytes(name: string): Uint8Array {
+  return new Uint8Array(readFileSync(`${fixtures}gguf/${name}.gguf`));
+}
+
+/** Opens the bytes of a model file. */
+export async function openModelBytes(bytes: Uint8Array, name: string, options: FixtureOptions = {}): Promise<Model> {
   const file = await openModelFile(memorySource(bytes, name));
   const { name: backend, kernels } = kernelsOf(options.backend ?? "wasm");
   const parts = {

@@ -1,0 +1,87 @@
+/**
+ * GGUF files of llama.cpp as they lie, against saved references of an independent implementation (transformers, float32, weights dequantised from
+ * the file).
+ */
+import { describe, expect, it } from "vitest";
+import { type Golden, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
+import type { Model } from "./model.js";
+import { scoreTokens } from "./score.js";
+
+const FILES = ["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear"] as const;
+/** Activations are rounded to 15 bits before they meet blocks. */
+const LOGIT_TOLERANCE = 2e-2;
+/** Below this distance of the best two logits a different choice is no error. */
+const MARGIN = 0.05;
+
+/** Every logit that the reference has saved, and the best token where it is clear. Returns the largest distance. */
+async function compareWithReference(model: Model, { cases }: Golden): Promise<number> {
+  let farthest = 0;
+  for (const { tokens, positions } of cases) {
+    const probe = positions[0]!.probe.map(([token]) => token);
+    const scored = await scoreTokens(model, tokens, { top: 8, probe });
+    expect(scored.length).toBe(positions.length);
+    for (const [p, { logSumExp, top, probe: wanted }] of positions.entries()) {
+      const found = scored[p]!;
+      const distances = [found.logSumExp - logSumExp, ...wanted.map(([, logit], i) => found.probe[i]![1] - logit)];
+      farthest = Math.max(farthest, ...distances.map(Math.abs));
+      if (top[0]![1] - top[1]![1] > MARGIN) expect(found.top[0]![0]).toBe(top[0]![0]);
+    }
+  }
+  return farthest;
+}
+
+async function logitsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
+  const scored = await scoreTokens(model, tokens, { top: 8, probe: [1, 2, 3] });
+  return scored.flatMap(({ logSumExp, top, probe }) => [logSumExp, ...top.flat(), ...probe.flat()]);
+}
+
+describe.each(FILES)("%s.gguf", (name) => {
+  const golden = readGolden(`gguf-${name}`);
+
+  it.each(["reference", "wasm"] as const)(
+    `on %s gives the reference's logits within ${LOGIT_TOLERANCE}`,
+    async (backend) => {
+      const model = await openModelBytes(ggufBytes(name), name, { backend });
+      expect(await compareWithReference(model, golden)).toBeLessThan(LOGIT_TOLERANCE);
+      await model.close();
+    },
+    60_000,
+  );
+
+  it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
+    const model = await openModelBytes(ggufBytes(name), name);
+    let compared = 0;
+    for (const { tokens, greedy, greedyMargins } of golden.cases) {
+      const generated: number[] = [];
+      for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
+        if (token !== null) generated.push(token);
+      }
+      const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
+      const certain = uncertain < 0 ? greedy.length : uncertain;
+      compared += certain;
+      expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
+    }
+    expect(compared).toBeGreaterThan(0);
+    await model.close();
+  });
+
+  it("streamed gives the bits of resident, in every budget from the smallest on", async () => {
+    const tokens = golden.cases.at(-1)!.tokens.slice(0, 40);
+    const options = { contextTokens: 64, kvPrecision: "f32" as const };
+    const resident = await openModelBytes(ggufBytes(name), name, options);
+    const expected = await logitsOf(resident, tokens);
+    const { smallestBudgetBytes, dram } = resident.plan(64);
+    await resident.close();
+    for (const share of [0, 0.2, 0.5, 0.9]) {
+      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+      const model = await openModelBytes(ggufBytes(name), name, { ...options, dramBudgetBytes });
+      expect(await logitsOf(model, tokens), `${share}`).toEqual(expected);
+      await model.close();
+    }
+  });
+});
+
+it("a GGUF file is dense, and says what to do for the sparse path", async () => {
+  const error = await openModelBytes(ggufBytes("llama"), "llama.gguf", { mode: "oracle" }).catch((cause) => cause);
+  expect(error).toMatchObject({ code: "UNSUPPORTED_ACTIVATION" });
+});
