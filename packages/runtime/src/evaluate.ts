@@ -225,8 +225,10 @@ class NeuronTally {
   async prepare(engine: Engine, signal?: AbortSignal): Promise<void> {
     if (this.#norms) return;
     const { downNorms, slotsByLayer } = this.known;
-    this.#norms = downNorms ?? (await engine.downNorms(signal));
     const { plan, config } = engine.parts;
+    // Norms weigh what is missed, and a dense run misses nothing.
+    const unweighed = () => Array.from({ length: this.#nLayers }, () => new Float64Array(this.#dFf).fill(1));
+    this.#norms = downNorms ?? (config.mode === "dense" ? unweighed() : await engine.downNorms(signal));
     this.#caches = (slotsByLayer ?? plan.slotsByLayer).map((slotCount) =>
       createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(config.policy, this.#dFf) }),
     );
