@@ -1,6 +1,7 @@
 import { FormatError } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { describeFailure, printFailure, UsageError } from "./failure.js";
+import { NO_INPUT } from "./terminal-input.fixture.js";
 
 const idle = new AbortController().signal;
 
@@ -14,6 +15,7 @@ function printed(error: unknown, flags: { json?: boolean; debug?: boolean }) {
     signal: idle,
     clock: () => 0,
     peakRssBytes: () => 0,
+    ...NO_INPUT,
   };
   printFailure(describeFailure(error, idle)!, error, { json: false, debug: false, ...flags }, terminal);
   return { out, err };

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The executable: connects {@link main} to the process. */
+import { createInterface } from "node:readline/promises";
 import { main } from "./main.js";
 import type { TextOutput } from "./terminal.js";
 
@@ -7,8 +8,14 @@ const EXIT_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 const interrupt = new AbortController();
 let interruptedBy: keyof typeof EXIT_STATUS | null = null;
+/** Work that Ctrl-C ends by itself; a second one ends the program. */
+let interruptible: AbortController | null = null;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
+    if (signal === "SIGINT" && interruptible && !interruptible.signal.aborted) {
+      interruptible.abort();
+      return;
+    }
     // A second Ctrl-C is from somebody who does not want to wait.
     if (interruptedBy) process.exit(EXIT_STATUS[signal]);
     interruptedBy = signal;
@@ -39,11 +46,39 @@ function textOutput(stream: NodeJS.WriteStream): TextOutput {
   };
 }
 
+async function* inputLines(prompt: string): AsyncGenerator<string> {
+  const isTty = process.stdin.isTTY === true;
+  const lines = createInterface({ input: process.stdin, output: isTty ? process.stderr : undefined, prompt });
+  // Reading lines takes Ctrl-C from the terminal before the process sees it.
+  lines.on("SIGINT", () => process.emit("SIGINT"));
+  const close = () => lines.close();
+  interrupt.signal.addEventListener("abort", close);
+  try {
+    if (isTty) lines.prompt();
+    for await (const line of lines) {
+      yield line;
+      if (isTty) lines.prompt();
+    }
+  } finally {
+    interrupt.signal.removeEventListener("abort", close);
+    lines.close();
+  }
+}
+
 const status = await main(process.argv.slice(2), {
   out: textOutput(process.stdout),
   err: textOutput(process.stderr),
   env: process.env,
+  input: { isTty: process.stdin.isTTY === true, lines: inputLines },
   signal: interrupt.signal,
+  interruptible: async (work) => {
+    interruptible = new AbortController();
+    try {
+      return await work(AbortSignal.any([interrupt.signal, interruptible.signal]));
+    } finally {
+      interruptible = null;
+    }
+  },
   clock: () => performance.now(),
   peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
 });

@@ -10,6 +10,7 @@ import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { keepProfile, RESERVE_BYTES } from "@flashwick/runtime/node/estimate";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { main } from "./main.js";
+import { NO_INPUT } from "./terminal-input.fixture.js";
 
 const dir = mkdtempSync(join(tmpdir(), "plan-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -25,6 +26,7 @@ async function plan(...argv: string[]) {
     signal: new AbortController().signal,
     clock: () => 0,
     peakRssBytes: () => 0,
+    ...NO_INPUT,
   });
   return { status, out, err };
 }

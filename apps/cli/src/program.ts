@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   predictor: async () => (await import("./commands/predictor.js")).predictorCommand,
   calibrate: async () => (await import("./commands/calibrate.js")).calibrateCommand,
   run: async () => (await import("./commands/run.js")).runCommand,
+  chat: async () => (await import("./commands/chat.js")).chatCommand,
   score: async () => (await import("./commands/score.js")).scoreCommand,
   tokenize: async () => (await import("./commands/tokenize.js")).tokenizeCommand,
   eval: async () => (await import("./commands/eval.js")).evalCommand,

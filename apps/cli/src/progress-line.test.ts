@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { progressLine } from "./progress-line.js";
+import { NO_INPUT } from "./terminal-input.fixture.js";
 
 const CLEAR_LINE = "\r\x1b[2K";
 
@@ -14,6 +15,7 @@ function progress(isTty: boolean, env: Record<string, string> = {}) {
     signal: new AbortController().signal,
     clock: () => nowMs,
     peakRssBytes: () => 0,
+    ...NO_INPUT,
   };
   const line = progressLine(terminal);
   return {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { demoModels } from "@flashwick/demo-models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { main } from "./main.js";
+import { NO_INPUT } from "./terminal-input.fixture.js";
 
 const dir = mkdtempSync(join(tmpdir(), "speculation-"));
 const model = join(dir, "opt-demo.gguf");
@@ -21,6 +22,7 @@ async function flashwick(...argv: string[]) {
     signal: new AbortController().signal,
     clock: () => performance.now(),
     peakRssBytes: () => 0,
+    ...NO_INPUT,
   });
   return { status, out, err };
 }

@@ -9,14 +9,24 @@ export interface TextOutput {
   write(text: string): void;
 }
 
+export interface TextInput {
+  readonly isTty: boolean;
+  /** Line by line, until the end of the input. Asked for once. @param prompt Shown before each line where a person types. */
+  lines(prompt: string): AsyncIterable<string>;
+}
+
 export interface Terminal {
   /** Results: text for a person, or one JSON document. */
   readonly out: TextOutput;
   /** Progress, notes and errors. */
   readonly err: TextOutput;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Standard input. */
+  readonly input: TextInput;
   /** Aborts on Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Runs work that Ctrl-C ends by the signal that it is given, and not the program. */
+  readonly interruptible: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>;
   /** Milliseconds, monotonic. */
   readonly clock: () => number;
   /** Largest resident memory of this process so far. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { main } from "./main.js";
 import type { Terminal } from "./terminal.js";
+import { inputOf } from "./terminal-input.fixture.js";
 
 const checkpoint = fileURLToPath(new URL("../../../packages/flash-format/fixtures/opt-tiny-sharded", import.meta.url));
 /** Of the checkpoint. */
@@ -76,6 +77,8 @@ export interface Outcome {
 }
 
 export interface TerminalOptions {
+  /** Lines of standard input. */
+  readonly input?: readonly string[];
   readonly signal?: AbortSignal;
   readonly isTty?: boolean;
   readonly env?: Terminal["env"];
@@ -113,6 +116,7 @@ export async function flashwick(argv: readonly string[], options: TerminalOption
     signal,
     clock: options.clock ?? (() => performance.now()),
     peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
+    ...inputOf(options.input ?? []),
   });
   return { status, out, err };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createProgram } from "./program.js";
+import { NO_INPUT } from "./terminal-input.fixture.js";
 import { flashwick, flashwickJson } from "./tiny-checkpoint.fixture.js";
 
 const terminal = {
@@ -9,6 +10,7 @@ const terminal = {
   signal: new AbortController().signal,
   clock: () => 0,
   peakRssBytes: () => 0,
+  ...NO_INPUT,
 };
 const { commands } = await createProgram({ terminal, exitStatus: 0 });
 /** Every command, and those within commands, with the words that name it. */
@@ -28,6 +30,7 @@ describe("help", () => {
       "predictor",
       "calibrate",
       "run",
+      "chat",
       "score",
       "tokenize",
       "eval",

@@ -15,6 +15,7 @@ import type { EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@f
 import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
+import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
 import { type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
 import type { GeneratedToken } from "./generation.js";
@@ -37,6 +38,7 @@ export class Model {
   /** What drafting was worth so far, by drafter and verifier. */
   readonly #meters = new Map<string, SpeculationMeter>();
   #tokenizer: TextTokenizer | null = null;
+  #chatTemplate: ChatTemplate | null = null;
   readonly #closing = new AbortController();
   #closed: Promise<void> | null = null;
 
@@ -93,6 +95,16 @@ export class Model {
   }
 
   /**
+   * The template that makes one prompt of a conversation.
+   *
+   * @throws {InputError} `INPUT_NO_CHAT_TEMPLATE` if the file carries none. {FormatError} if it is no template.
+   */
+  get chatTemplate(): ChatTemplate {
+    this.#chatTemplate ??= readChatTemplate(this.header.values, this.parts.file.source.name);
+    return this.#chatTemplate;
+  }
+
+  /**
    * The memory plan of a request for `contextTokens` in all, or for what the model reserves if that is more.
    *
    * @throws {BudgetError} with the smallest budget that would do.
@@ -113,6 +125,21 @@ export class Model {
     options: GenerateOptions = {},
   ): AsyncGenerator<GeneratedToken, RunSummary> {
     return yield* generateText(this, this.#engines, this.#queue, this.#meters, prompt, options);
+  }
+
+  /**
+   * Generates the next message of a conversation, as {@link generate} does. What it shares with the conversation before is neither loaded nor
+   * computed again; with `contextTokens`, a longer one loads nothing anew.
+   *
+   * @param messages All of them so far, in turns; the last one is the user's.
+   * @throws As {@link chatTemplate} and `ChatTemplate.render`; as `generate`.
+   */
+  chat(
+    messages: readonly ChatMessage[],
+    options: Omit<GenerateOptions, "sequence"> = {},
+  ): AsyncGenerator<GeneratedToken, RunSummary> {
+    const prompt = this.chatTemplate.render(messages, { addGenerationPrompt: true });
+    return this.generate(this.tokenizer.encode(prompt, { parseSpecial: true }), options);
   }
 
   /**
