@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes } from "@flashwick/core";
+import { formatBytes, isSparse } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
@@ -134,7 +134,6 @@ export async function openWithFlags(
   report: Report,
   setAsideBytes = 0,
 ): Promise<Model> {
-  if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, report);
   const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
     ...(await engineOptions(path, flags, setAsideBytes)),
@@ -145,6 +144,7 @@ export async function openWithFlags(
     onProgress: report.onProgress,
     signal: report.terminal.signal,
   });
+  if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
   noteCycle(model, report);
   const { fallback } = model.parts.reader;
@@ -228,9 +228,10 @@ export async function budgetBytes(path: string, budget: ByteSize): Promise<numbe
   return resolveByteSize(budget, fileBytes);
 }
 
-function noteDense(path: string, report: Report): void {
+/** A predictor would make the run sparse, and there could be one. */
+function noteDense(path: string, { header }: Model, report: Report): void {
   const sidecar = sidecarPath(path);
-  if (!existsSync(path) || existsSync(sidecar)) return;
+  if (existsSync(sidecar) || !isSparse(header.geometry) || header.weights.layout === "matrices") return;
   report.note(
     `note: this run is dense, it streams every layer for every token, because there is no predictor ${sidecar}; ` +
       "flashwick train makes one",

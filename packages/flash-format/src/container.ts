@@ -175,9 +175,9 @@ export async function readContainer(source: ByteSource, kind: ContainerKind): Pr
   return checkContainer(bytes, decoded, source.sizeBytes, source.name, kind);
 }
 
-/** Whether a header says of itself that it is ours, of whatever version. */
-export function isSealed({ metadata }: DecodedGgufHeader): boolean {
-  return metadata.has(KEY_VERSION);
+/** Whether a header has any key of ours: then it must have all of them. */
+export function isOurs({ metadata }: DecodedGgufHeader): boolean {
+  return [...metadata.keys()].some((key) => key.startsWith("flashwick."));
 }
 
 /**

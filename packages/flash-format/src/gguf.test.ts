@@ -55,7 +55,7 @@ const nestedArray = fc
 
 const tensor: fc.Arbitrary<Omit<GgufTensor, "name">> = fc.record({
   shape: fc.array(integer(1, 1000), { maxLength: 4 }),
-  type: fc.constantFrom<GgufTensor["type"]>("F32", "F16", "BF16", "I8", "I32", 2, 14),
+  type: fc.constantFrom<GgufTensor["type"]>("F32", "F16", "BF16", "I8", "I32", "Q4_K", 4, 16),
   offset: integer(0, 2 ** 40),
 });
 const header: fc.Arbitrary<GgufHeader> = fc.record({

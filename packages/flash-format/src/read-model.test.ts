@@ -348,13 +348,13 @@ describe("files that are not ours", () => {
     expect((await failureOf(open(new TextEncoder().encode('{"a": 1}')))).code).toBe("FORMAT_NOT_GGUF");
     const { bytes } = encodeGgufHeader({ metadata: new Map([["general.architecture", text("opt")]]), tensors: [] });
     const foreign = await failureOf(open(bytes));
-    expect(foreign.code).toBe("FORMAT_NOT_FLASHWICK");
+    expect(foreign.code).toBe("UNSUPPORTED_ARCHITECTURE");
     expect(foreign.message).toContain("flashwick convert");
   });
 
   it("still have a header that can be read, whole or not at all", async () => {
     const metadata = new Map<string, GgufValue>([["general.architecture", text("llama")]]);
-    const tensors = [{ name: "token_embd.weight", shape: [256, 2], type: 12, offset: 0 }];
+    const tensors = [{ name: "token_embd.weight", shape: [256, 2], type: 16, offset: 0 }];
     const { bytes } = encodeGgufHeader({ metadata, tensors });
     expect(await readGgufHeader(memorySource(bytes))).toEqual({ metadata, tensors });
     const cut = memorySource(bytes.subarray(0, bytes.length - 1), "cut.gguf");

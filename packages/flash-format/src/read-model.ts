@@ -5,7 +5,7 @@
  */
 import { type ByteSource, FlashwickError } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
-import { checkContainer, isSealed, readHeaderBytes } from "./container.js";
+import { checkContainer, isOurs, readHeaderBytes } from "./container.js";
 import { readLlamaCppHeader } from "./llama-cpp/model-header.js";
 import type { ModelFile, ResidentTensor } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
@@ -22,7 +22,7 @@ import { scaleName } from "./resident-tensors.js";
  */
 export async function openModelFile(source: ByteSource): Promise<ModelFile> {
   const { bytes, decoded } = await readHeaderBytes(source);
-  if (!isSealed(decoded)) return { header: await readLlamaCppHeader(decoded, bytes, source), source };
+  if (!isOurs(decoded)) return { header: await readLlamaCppHeader(decoded, bytes, source), source };
   return { header: decodeModelHeader(checkContainer(bytes, decoded, source.sizeBytes, source.name, "model")), source };
 }
 

@@ -72,7 +72,7 @@ function checkArchitecture(metadata: GgufMetadata): LlamaCppArchitecture {
   if (known === undefined) {
     throw new UnsupportedError(
       "UNSUPPORTED_ARCHITECTURE",
-      `${metadata.fileName}: architecture ${JSON.stringify(found.slice(0, 80))}, expected one of ${LLAMA_CPP_ARCHITECTURES.join(", ")}`,
+      `${metadata.fileName}: architecture ${JSON.stringify(found.slice(0, 80))}, expected one of ${LLAMA_CPP_ARCHITECTURES.join(", ")}; a checkpoint of another family may run after "flashwick convert"`,
       { details: { architecture: found.slice(0, 80), supported: [...LLAMA_CPP_ARCHITECTURES] } },
     );
   }

@@ -43,7 +43,10 @@ export async function readLlamaCppHeader(
   const metadata = new GgufMetadata(decoded, source.name);
   const tensors = new TensorTable(decoded, metadata, source.sizeBytes);
   const geometry = llamaCppGeometry(metadata, {
-    vocabSize: tensors.vocabSize,
+    // Asked for only once the architecture is known to be one that runs.
+    get vocabSize() {
+      return tensors.vocabSize;
+    },
     has: (name) => tensors.has(name),
     rotaryFactors: await readRotaryFactors(tensors, source),
   });
