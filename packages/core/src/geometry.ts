@@ -288,12 +288,12 @@ export interface WeightLayout {
   readonly slotBytes: number;
 }
 
-/** The same matrix by matrix, row by row, as GGUF files of llama.cpp have it: a layer is kept or streamed as a whole. */
+/** All weights of a layer matrix by matrix, row by row, as GGUF files of llama.cpp have them: a layer is kept or streamed as a whole. */
 export interface MatrixLayout {
   readonly layout: "matrices";
   /** Of the first layer's up projection: matrices may differ. */
   readonly dtype: DType;
-  /** A neuron's part of the matrices, rounded up, in the layer that has most: rows of gate and up, and 1 / dFf of down. */
+  /** 1 / dFf of the matrices of the layer that has most, rounded up: what plans call a neuron of it. */
   readonly slotBytes: number;
 }
 

@@ -4,6 +4,8 @@ export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
+  MATRIX_NAMES,
+  type MatrixName,
   type MatrixTensors,
   type ModelFile,
   type ModelHeader,

@@ -75,15 +75,12 @@ export interface RecordTensor {
   readonly crcOfCrcs: number;
 }
 
-/** The FFN of a layer where it lies matrix by matrix. Without biases, which are resident tensors. */
-export interface MatrixTensors {
-  /** `[dFf, dModel]`. */
-  readonly gate: ResidentTensor;
-  /** `[dFf, dModel]`. */
-  readonly up: ResidentTensor;
-  /** `[dModel, dFf]`. */
-  readonly down: ResidentTensor;
-}
+/** The matrices of a layer, in the order in which they are used. */
+export const MATRIX_NAMES = ["query", "key", "value", "output", "gate", "up", "down"] as const;
+export type MatrixName = (typeof MATRIX_NAMES)[number];
+
+/** The matrices of a layer where they are resident or streamed together. Without biases, which are resident tensors. */
+export type MatrixTensors = Readonly<Record<MatrixName, ResidentTensor>>;
 
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
@@ -92,7 +89,7 @@ export interface ModelHeader {
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
   /** By layer; empty where the FFN lies in matrices. */
   readonly records: readonly RecordTensor[];
-  /** By layer; empty where the FFN lies in records. */
+  /** By layer; empty where the FFN lies in records, and the other matrices are resident tensors. */
   readonly matrices: readonly MatrixTensors[];
   /** Each layer's permutation, i32 `[dFf]`; null where record i holds the checkpoint's neuron i. An engine needs it for nothing. */
   readonly placement:

@@ -18,7 +18,7 @@ export interface ModelFileSummary {
   readonly headerBytes: number;
   /** Tensors that stay in DRAM, with scales, without record checksums. */
   readonly residentBytes: number;
-  /** Neuron records, with their padding; or the matrices of all FFNs. */
+  /** Neuron records, with their padding; or the matrices of all layers. */
   readonly ffnBytes: number;
   /** Record checksums, resident as well; 0 where there are none. */
   readonly checksumBytes: number;
@@ -34,7 +34,7 @@ export interface ModelFileSummary {
 export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const { geometry, weights, fileBytes } = header;
   const residents = Array.from(header.tensors.values(), summariseTensor);
-  const matrices = header.matrices.flatMap(({ gate, up, down }) => [gate, up, down]).map(summariseTensor);
+  const matrices = header.matrices.flatMap((layer) => Object.values(layer)).map(summariseTensor);
   const headerBytes = header.dataOffset;
   const bytesOf = (tensors: readonly TensorSummary[]) => tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const elementsOf = (tensors: readonly TensorSummary[]) =>

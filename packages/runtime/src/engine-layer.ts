@@ -2,7 +2,7 @@
 import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
-import type { MatrixFfn } from "./matrix-ffn.js";
+import type { LayerMatrices } from "./layer-matrices.js";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { LayerWeights } from "./resident-weights.js";
 import type { SparseFfn } from "./sparse-ffn.js";
@@ -24,10 +24,10 @@ export interface RecordLayer extends LayerParts {
   readonly streamed: StreamedFfn;
 }
 
-/** The FFN lies in matrices, and is used whole. */
+/** Weights lie in matrices, and are used whole. */
 export interface MatrixLayer extends LayerParts {
   readonly storage: "matrices";
-  readonly streamed: MatrixFfn;
+  readonly streamed: LayerMatrices;
 }
 
 export type EngineLayer = RecordLayer | MatrixLayer;

@@ -14,8 +14,8 @@ import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { ForwardPass } from "./forward-pass.js";
 import { KvPool } from "./kv-pool.js";
+import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
-import { MatrixFfn } from "./matrix-ffn.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -137,14 +137,11 @@ function placeMatrixLayer(
   const geometry = file.header.geometry.layers[index]!;
   const weights = loader.layer(arena, index);
   const isResident = plan.slotsByLayer[index] === geometry.ffn.dFf;
-  const streamed = new MatrixFfn({
+  const streamed = new LayerMatrices({
     kernels,
     reader,
     workspace,
-    layer: file.header.matrices[index]!,
-    activation: activationOf(geometry.ffn),
-    gateBias: weights.gateBias,
-    upBias: weights.upBias,
+    tensors: file.header.matrices[index]!,
     resident: isResident ? loader.matrices(arena, index) : null,
     stage: stream,
   });

@@ -11,12 +11,13 @@ import {
   type MemoryRequest,
 } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
-import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
+import { MATRIX_NAMES, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
 import type { NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
+import { leastAreaBytes } from "./layer-matrices.js";
 import { chunkRange } from "./layer-stream.js";
 import { PLACEMENT_SLACK_BYTES, residentSizes } from "./resident-weights.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
@@ -100,7 +101,7 @@ export function memoryRequest(
     predictorBytes +
     neurons * weights.slotBytes +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
-  const stream = chunkRange(widest, weights.slotBytes);
+  const stream = streamRange(header);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
   const arenas = arenaCount(
     header,
@@ -202,7 +203,12 @@ interface FfnSizes {
 function ffnSizes(header: ModelHeader): FfnSizes {
   const { geometry, weights } = header;
   if (weights.layout === "matrices") {
-    return { checksumBytes: 0, slotOverheadBytes: 0, fixedBytes: 0, layerSlackBytes: 3 * PLACEMENT_SLACK_BYTES };
+    return {
+      checksumBytes: 0,
+      slotOverheadBytes: 0,
+      fixedBytes: 0,
+      layerSlackBytes: MATRIX_NAMES.length * PLACEMENT_SLACK_BYTES,
+    };
   }
   return {
     checksumBytes: 4 * neuronCount(geometry),
@@ -210,6 +216,13 @@ function ffnSizes(header: ModelHeader): FfnSizes {
     fixedBytes: geometry.layers.reduce((sum, { ffn }) => sum + cacheBookkeepingBytes(ffn.dFf).fixedBytes, 0),
     layerSlackBytes: 0,
   };
+}
+
+/** How many neurons a chunk of a stream may have; where weights lie in matrices, their longest row at least. */
+function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<typeof chunkRange> {
+  const { leastNeurons, mostNeurons } = chunkRange(widestFfn(geometry), weights.slotBytes);
+  const least = Math.max(leastNeurons, ...matrices.map((of) => Math.ceil(leastAreaBytes(of) / weights.slotBytes)));
+  return { leastNeurons: least, mostNeurons: Math.max(least, mostNeurons) };
 }
 
 /** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */

@@ -239,7 +239,8 @@ export class Engine {
       if (layer.geometry.parallel) forward.normParallel(layer, n);
       const early = await this.#ffn.beforeAttention(layer, n, chooser, options);
       this.meter.enter("attention");
-      forward.attend(layer, segments, n);
+      const attending = forward.attend(layer, segments, { nTokens: n, ahead: this.#ahead, meter: this.meter, signal });
+      if (attending) await attending;
       if (!layer.geometry.parallel) forward.normFfnInput(layer, n);
       forward.clearFfnOutput(layer, n);
       await this.#ffn.compute(layer, n, chooser, early, options);

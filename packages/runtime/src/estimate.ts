@@ -90,9 +90,11 @@ function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number)
   return statistics;
 }
 
+const ATTENTION = ["query", "key", "value", "output"] as const;
+
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "layers"> | null): ModelShape {
-  const { geometry: g, weights } = header;
+  const { geometry: g, weights, matrices } = header;
   const { attention, parallel } = g.layers[0]!;
   const sizeOf = (tensor: ResidentTensor | undefined) =>
     tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
@@ -106,7 +108,9 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
     nKvHeads: attention.nKvHeads,
     headDim: attention.headDim,
     dtype: weights.dtype,
-    attentionBytes: projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
+    attentionBytes: matrices[0]
+      ? ATTENTION.reduce((sum, name) => sum + sizeOf(matrices[0]![name]), 0)
+      : projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
     headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
     rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
     ...neuronBytes(header),
@@ -118,12 +122,16 @@ export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "l
   };
 }
 
+/** A neuron as it is computed with, and as it is read: where matrices are streamed, with its part of attention. */
 function neuronBytes({
   geometry,
   weights,
+  matrices,
 }: ModelHeader): Pick<ModelShape, "recordBytes" | "strideBytes" | "readsPerNeuron"> {
   if (weights.layout === "matrices") {
-    return { recordBytes: weights.slotBytes, strideBytes: weights.slotBytes, readsPerNeuron: 1 };
+    const { gate, up, down } = matrices[0]!;
+    const recordBytes = (gate.sizeBytes + up.sizeBytes + down.sizeBytes) / up.rows;
+    return { recordBytes, strideBytes: weights.slotBytes, readsPerNeuron: 1 };
   }
   const scaleBytes = weights.dtype === "int8" ? 4 : 0;
   return {

@@ -1,7 +1,7 @@
 /**
  * The FFN of a step: who chooses, when, and whether what is chosen goes through the slots or is streamed.
  */
-import { paddedLength, widestFfn } from "@flashwick/core";
+import { activationOf, paddedLength, widestFfn } from "@flashwick/core";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
 import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
@@ -118,13 +118,20 @@ export class FfnStep {
     }
   }
 
+  /** blockOut = down · (f(gate · x) ⊙ g(up · x)) of each token, without the bias of down. */
   async #multiply(layer: MatrixLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
-    const { blockOut, ffnInput } = layer.context.workspace;
-    const onActivations = observer?.activations
-      ? (first: number, count: number, act: number, nTokens: number) =>
-          observer.activations!(layer.index, first, count, act, nTokens, layer.context.kernels, null)
-      : undefined;
-    await layer.streamed.compute(blockOut, ffnInput, { nTokens: n, onActivations, signal }, this.#ahead, this.#meter);
+    const { streamed, weights, geometry, context } = layer;
+    const { kernels, workspace: w } = context;
+    const { dFf } = geometry.ffn;
+    const pass = { nTokens: n, ahead: this.#ahead, meter: this.#meter, signal };
+    this.#meter.enter("ffn");
+    this.#meter.counters.named += n * dFf;
+    if (streamed.isStreamed) this.#meter.counters.loaded += dFf;
+    await streamed.multiply("gate", w.gate, w.ffnInput, weights.gateBias, pass);
+    await streamed.multiply("up", w.act, w.ffnInput, weights.upBias, pass);
+    kernels.gate(w.act, w.gate, w.act, n * paddedLength(dFf), activationOf(geometry.ffn));
+    observer?.activations?.(layer.index, 0, dFf, w.act, n, kernels, null);
+    await streamed.multiply("down", w.blockOut, w.act, 0, pass);
   }
 
   async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {

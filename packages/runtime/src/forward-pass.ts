@@ -7,8 +7,9 @@ import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { ArenaContext } from "./arena-context.js";
-import type { EngineLayer } from "./engine-layer.js";
+import type { EngineLayer, MatrixLayer } from "./engine-layer.js";
 import type { KvPool } from "./kv-pool.js";
+import type { StreamPass } from "./layer-matrices.js";
 import { planRotaryTables, type RotaryTablePlan } from "./position-tables.js";
 import type { GlobalWeights, Norm } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
@@ -92,18 +93,37 @@ export class ForwardPass {
   }
 
   /** hidden = attentionSum(hidden + afterAttention(W_o · attention(beforeAttention(hidden)))). */
-  attend(layer: EngineLayer, segments: readonly StepSegment[], n: number): void {
+  attend(layer: EngineLayer, segments: readonly StepSegment[], pass: StreamPass): void | Promise<void> {
     const { kernels, workspace: w } = layer.context;
     const { norms, query, key, value, attnOutput } = layer.weights;
+    const n = pass.nTokens;
     if (!layer.geometry.parallel) this.#norm(kernels, w.normed, w.hidden, norms.beforeAttention, n);
     const x = norms.beforeAttention ? w.normed : w.hidden;
-    kernels.linear(w.query, x, query.weight, query.bias, n, w.scratch);
-    kernels.linear(w.key, x, key.weight, key.bias, n, w.scratch);
-    kernels.linear(w.value, x, value.weight, value.bias, n, w.scratch);
+    if (layer.storage === "matrices") return this.#attendThrough(layer, segments, x, pass);
+    kernels.linear(w.query, x, query.weight!, query.bias, n, w.scratch);
+    kernels.linear(w.key, x, key.weight!, key.bias, n, w.scratch);
+    kernels.linear(w.value, x, value.weight!, value.bias, n, w.scratch);
+    this.#mix(layer, segments, n);
+    kernels.linear(w.blockOut, w.mixed, attnOutput.weight!, attnOutput.bias, n, w.scratch);
+    this.#addBlock(layer, norms.afterAttention, norms.attentionSum, n);
+  }
+
+  /** The same through matrices that may be streamed. */
+  async #attendThrough(layer: MatrixLayer, segments: readonly StepSegment[], x: Ptr, pass: StreamPass): Promise<void> {
+    const { workspace: w } = layer.context;
+    const { norms, query, key, value, attnOutput } = layer.weights;
+    await layer.streamed.multiply("query", w.query, x, query.bias, pass);
+    await layer.streamed.multiply("key", w.key, x, key.bias, pass);
+    await layer.streamed.multiply("value", w.value, x, value.bias, pass);
+    this.#mix(layer, segments, pass.nTokens);
+    await layer.streamed.multiply("output", w.blockOut, w.mixed, attnOutput.bias, pass);
+    this.#addBlock(layer, norms.afterAttention, norms.attentionSum, pass.nTokens);
+  }
+
+  /** mixed = the attention of all rows over their sequences. */
+  #mix(layer: EngineLayer, segments: readonly StepSegment[], n: number): void {
     this.#normHeads(layer, n);
     for (const segment of segments) this.#attendSegment(layer, segment);
-    kernels.linear(w.blockOut, w.mixed, attnOutput.weight, attnOutput.bias, n, w.scratch);
-    this.#addBlock(layer, norms.afterAttention, norms.attentionSum, n);
   }
 
   /** Queries and keys normed, each head by itself or all at once. */

@@ -10,14 +10,22 @@ import {
   type NormGeometry,
   rowBytes,
 } from "@flashwick/core";
-import { LAYER_NORM_NAMES, type ModelFile, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
+import {
+  LAYER_NORM_NAMES,
+  MATRIX_NAMES,
+  type MatrixName,
+  type ModelFile,
+  type ModelHeader,
+  type ResidentTensor,
+} from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import { landAll } from "./landing.js";
 
 /** A linear layer: a matrix, and f32 biases or 0. */
 export interface Linear {
-  readonly weight: Matrix;
+  /** Null where a layer's matrices are resident or streamed together (layer-matrices.ts). */
+  readonly weight: Matrix | null;
   readonly bias: Ptr;
 }
 
@@ -164,10 +172,11 @@ export class ResidentLoader {
     };
   }
 
-  /** The FFN of a layer that lies in matrices. */
-  matrices(arena: Arena, layer: number): { readonly gate: Matrix; readonly up: Matrix; readonly down: Matrix } {
-    const { gate, up, down } = this.#file.header.matrices[layer]!;
-    return { gate: this.#place(arena, gate), up: this.#place(arena, up), down: this.#place(arena, down) };
+  /** All matrices of a layer that lie row by row. */
+  matrices(arena: Arena, layer: number): Readonly<Record<MatrixName, Matrix>> {
+    const tensors = this.#file.header.matrices[layer]!;
+    const placed = MATRIX_NAMES.map((name) => [name, this.#place(arena, tensors[name])]);
+    return Object.fromEntries(placed) as Record<MatrixName, Matrix>;
   }
 
   /** @param rowTables Whether tables that are read by row are loaded, too. */
@@ -261,7 +270,9 @@ export class ResidentLoader {
   }
 
   #linear(arena: Arena, name: string): Linear {
-    return { weight: this.#matrix(arena, `${name}.weight`), bias: this.#vector(arena, `${name}.bias`) };
+    const isTogether = this.#file.header.matrices.length > 0;
+    const weight = isTogether ? null : this.#matrix(arena, `${name}.weight`);
+    return { weight, bias: this.#vector(arena, `${name}.bias`) };
   }
 
   #norm(arena: Arena, geometry: NormGeometry | null, name: string): Norm | null {

@@ -14,7 +14,7 @@ export interface WorkspaceShape {
   readonly contextTokens: number;
   /** Largest predictor rank; 0 without predictor. */
   readonly maxRank: number;
-  /** FFNs lie in matrices. */
+  /** Weights lie in matrices. */
   readonly matrices: boolean;
   /** Bytes of one row of the widest table that is read by row. */
   readonly rowBytes: number;
@@ -42,9 +42,9 @@ export interface Workspace {
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
-  /** Where FFNs lie in matrices: products of the gate `[batch, dFf]`, and of a chunk of up or down `[batch, max(dFf, dModel)]`. */
+  /** Where weights lie in matrices: products of the gate `[batch, dFf]`, and of a chunk of any matrix's rows. */
   readonly gate: Ptr;
-  readonly up: Ptr;
+  readonly chunk: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
   readonly predictorHidden: Ptr;
   readonly predictorScores: Ptr;
@@ -90,7 +90,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
     gate: shape.matrices ? vectors(dFf) : 0,
-    up: shape.matrices ? vectors(Math.max(dFf, g.dModel)) : 0,
+    chunk: shape.matrices ? vectors(Math.max(dFf, g.dModel, dQuery)) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
     named: vectors(dFf, 1),

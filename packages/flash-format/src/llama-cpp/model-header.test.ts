@@ -92,7 +92,7 @@ describe("a header of llama.cpp's", () => {
     expect(attention).toMatchObject({ nHeads: 4, nKvHeads: 2, headDim: 16, scale: 0.25, windowTokens: null });
     expect(attention.rotary).toEqual({ theta: 10000, dims: 16, pairs: "neighbours", scaling: null });
     expect(ffn).toMatchObject({ dFf: D_FF, gated: true, activation: "silu" });
-    expect(header.weights).toEqual({ layout: "matrices", dtype: "q8_0", slotBytes: 256 });
+    expect(header.weights).toEqual({ layout: "matrices", dtype: "q8_0", slotBytes: 384 });
     expect(header.matrices).toHaveLength(2);
     expect(header.matrices[0]!.down).toMatchObject({
       rows: D_MODEL,

@@ -7,9 +7,11 @@
 import {
   type ByteSource,
   FormatError,
+  kvWidth,
   type LayerGeometry,
   type MatrixLayout,
   type ModelGeometry,
+  queryWidth,
   UnsupportedError,
 } from "@flashwick/core";
 import { sha256 } from "@noble/hashes/sha2.js";
@@ -52,7 +54,10 @@ export async function readLlamaCppHeader(
   });
   const { dModel, layers } = geometry;
   const matrices = layers.map((layer, index) => matricesOf(tensors, layer, dModel, `blk.${index}.`));
-  const residents = residentTensorsOf(geometry).map((shape) => tensors.require(shape));
+  const inLayers = new Set(matrices.flatMap((layer) => Object.values(layer).map(({ name }) => name)));
+  const residents = residentTensorsOf(geometry)
+    .filter(({ name }) => !inLayers.has(name))
+    .map((shape) => tensors.require(shape));
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(matrixLayout(geometry, matrices)),
@@ -70,17 +75,28 @@ export async function readLlamaCppHeader(
   });
 }
 
-function matricesOf(tensors: TensorTable, { ffn }: LayerGeometry, dModel: number, prefix: string): MatrixTensors {
-  const rows = (name: string) => tensors.require({ name: `${prefix}${name}.weight`, rows: ffn.dFf, cols: dModel });
+function matricesOf(
+  tensors: TensorTable,
+  { attention, ffn }: LayerGeometry,
+  dModel: number,
+  prefix: string,
+): MatrixTensors {
+  const matrix = (name: string, rows: number, cols = dModel) =>
+    tensors.require({ name: `${prefix}${name}.weight`, rows, cols });
+  const dQuery = queryWidth(attention);
   return Object.freeze({
-    gate: rows("ffn_gate"),
-    up: rows("ffn_up"),
-    down: tensors.require({ name: `${prefix}ffn_down.weight`, rows: dModel, cols: ffn.dFf }),
+    query: matrix("attn_q", dQuery),
+    key: matrix("attn_k", kvWidth(attention)),
+    value: matrix("attn_v", kvWidth(attention)),
+    output: matrix("attn_output", dModel, dQuery),
+    gate: matrix("ffn_gate", ffn.dFf),
+    up: matrix("ffn_up", ffn.dFf),
+    down: matrix("ffn_down", dModel, ffn.dFf),
   });
 }
 
 function matrixLayout({ layers }: ModelGeometry, matrices: readonly MatrixTensors[]): MatrixLayout {
-  const bytesOf = ({ gate, up, down }: MatrixTensors) => gate.sizeBytes + up.sizeBytes + down.sizeBytes;
+  const bytesOf = (of: MatrixTensors) => Object.values(of).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const slots = matrices.map((of, i) => roundUp(bytesOf(of) / layers[i]!.ffn.dFf, SLOT_UNIT_BYTES));
   return { layout: "matrices", dtype: matrices[0]!.up.dtype, slotBytes: Math.max(...slots) };
 }
