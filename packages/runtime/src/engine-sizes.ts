@@ -218,7 +218,7 @@ function ffnSizes(header: ModelHeader): FfnSizes {
   };
 }
 
-/** How many neurons a chunk of a stream may have; where weights lie in matrices, their longest row at least. */
+/** How many neurons' bytes a chunk of a stream may have; where weights lie in matrices, enough for what LayerMatrices needs. */
 function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<typeof chunkRange> {
   const { leastNeurons, mostNeurons } = chunkRange(widestFfn(geometry), weights.slotBytes);
   const least = Math.max(leastNeurons, ...matrices.map((of) => Math.ceil(leastAreaBytes(of) / weights.slotBytes)));

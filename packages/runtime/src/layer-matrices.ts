@@ -12,8 +12,10 @@ import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./lay
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
-/** One read of a chunk. */
-const STREAM_READ_BYTES = 2 ** 20;
+/** One read of a chunk: several are in flight at once. */
+const STREAM_READ_BYTES = 128 * 1024;
+/** A chunk is at least so long, or its layer's longest matrix: every chunk is waited for once. */
+const LEAST_CHUNK_BYTES = 512 * 1024;
 
 export interface LayerMatricesParts {
   readonly kernels: Kernels;
@@ -129,9 +131,11 @@ const PHASE_OF_MATRIX: Readonly<Record<MatrixName, "attention" | "ffn">> = {
 /** What kernels may read behind a stretch of rows, and alignment. */
 const AREA_SLACK_BYTES = TAIL_BYTES;
 
-/** Bytes of the least area through which a layer can pass: its longest row. */
+/** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
 export function leastAreaBytes(tensors: MatrixTensors): number {
-  return Math.max(...MATRIX_NAMES.map((name) => bytesOfRow(tensors[name]))) + AREA_SLACK_BYTES;
+  const all = MATRIX_NAMES.map((name) => tensors[name]);
+  const longest = Math.max(...all.map(({ sizeBytes }) => sizeBytes));
+  return Math.max(...all.map(bytesOfRow), Math.min(LEAST_CHUNK_BYTES, longest)) + AREA_SLACK_BYTES;
 }
 
 /** The rows of all matrices, numbered on from one to the next, in chunks of one matrix each. */
