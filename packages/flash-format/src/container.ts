@@ -143,12 +143,13 @@ export function encodeContainerHeader(
 }
 
 /**
- * Which kind of file this is. Reads the header only.
+ * Which kind of file this is; a GGUF that is not ours is taken for a model. Reads the header only.
  *
  * @throws As {@link readContainer}.
  */
 export async function readFileKind(source: ByteSource): Promise<ContainerKind> {
   const { bytes, decoded } = await readHeaderBytes(source);
+  if (!isOurs(decoded)) return "model";
   const metadata = checkSeal(bytes, decoded, source.name);
   return metadata.oneOf(KEY_KIND, CONTAINER_KINDS);
 }

@@ -4,7 +4,7 @@
  *
  * Memory: two read buffers, and eight bytes per neuron of one layer.
  */
-import { type ByteSource, isFlashwickError, type OnProgress } from "@flashwick/core";
+import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
 import {
   type CheckedTensor,
   type Container,
@@ -54,8 +54,15 @@ export interface VerifyOptions {
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
-  recordLayout(file.header);
+  if (file.header.weights.layout === "matrices") throw noChecksums(file.source.name);
   return new Verification(file.source, file, options).run("model");
+}
+
+function noChecksums(name: string): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `${name}: a GGUF of llama.cpp carries no checksums; hold the file against what its publisher says (sha256sum)`,
+  );
 }
 
 /** The same for a predictor file. */

@@ -1,0 +1,80 @@
+/** Every command that takes a GGUF file of llama.cpp, as it lies; and what those say that need records. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { flashwick, flashwickJson, makeWorkplace } from "./tiny-checkpoint.fixture.js";
+
+const fixtures = fileURLToPath(new URL("../../../packages/runtime/fixtures/", import.meta.url));
+const model = join(fixtures, "gguf/qwen2.gguf");
+const golden = JSON.parse(readFileSync(join(fixtures, "goldens/gguf-qwen2.json"), "utf8"));
+
+let dir: string;
+beforeAll(() => {
+  dir = makeWorkplace().dir;
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const json = async (...argv: string[]) => {
+  const { status, document } = await flashwickJson(argv);
+  expect(status).toBe(0);
+  return document;
+};
+
+describe("a GGUF file of llama.cpp", () => {
+  it("is inspected: geometry, types of its own for every tensor, no checksums", async () => {
+    const document = await json("inspect", model);
+    expect(document).toMatchObject({
+      kind: "model",
+      geometry: { architecture: "qwen2" },
+      weights: { layout: "matrices" },
+    });
+    expect(document.checksumBytes).toBe(0);
+    const types = new Set(document.tensors.map(({ dtype }: { dtype: string }) => dtype));
+    expect([...types].sort()).toEqual(["f32", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"]);
+    expect((await flashwick(["inspect", model])).out).toContain("as llama.cpp has them");
+  });
+  it("runs, and continues as the reference does", async () => {
+    const { tokens, greedy } = golden.cases.at(-1);
+    const argv = ["run", model, "--tokens", tokens.join(","), "--max-tokens", "4", "--quiet"];
+    const document = await json(...argv);
+    expect(document.tokens).toEqual(greedy.slice(0, 4));
+    expect(document.stats.mode).toBe("dense");
+  });
+  it("is scored, and evaluated within a budget that streams it", async () => {
+    const { tokens, positions } = golden.cases[0];
+    const { positions: scored } = await json("score", model, "--tokens", tokens.join(","), "--top", "1", "--quiet");
+    expect(scored[0].top[0][0]).toBe(positions[0].top[0][0]);
+    const text = join(dir, "text.txt");
+    writeFileSync(text, "In the beginning was the word, and the word was with him. ".repeat(20));
+    const flags = ["--window-tokens", "64", "--max-windows", "1", "--kv-precision", "f32", "--quiet"];
+    const whole = await json("eval", model, "--text", text, ...flags);
+    const refused = await flashwickJson(["eval", model, "--text", text, ...flags, "--dram-budget", "1KiB"]);
+    const { smallestBudgetBytes } = refused.document.error.details;
+    const streamed = await json(
+      "eval",
+      model,
+      "--text",
+      text,
+      ...flags,
+      "--dram-budget",
+      `${smallestBudgetBytes + 65536}`,
+    );
+    expect(streamed.perplexity).toBe(whole.perplexity);
+    expect(whole.flashBytesPerToken).toBe(0);
+    expect(streamed.flashBytesPerToken).toBeGreaterThan(0);
+  });
+  it("is planned from its header", async () => {
+    const document = await json("plan", model, "--dram-budget", "64MiB", "--preset", "nvme-pcie4");
+    expect(document.fits).toBe(true);
+    expect(document.tokensPerSec).toBeGreaterThan(0);
+  });
+  it.each([
+    ["verify", [model], "carries no checksums"],
+    ["train", [model, "--text", model, "-o", "x.gguf"], "this model has silu"],
+  ])("is refused by %s, which says why", async (command, argv, part) => {
+    const { status, err } = await flashwick([command, ...argv]);
+    expect(status).toBe(1);
+    expect(err).toContain(part);
+  });
+});
