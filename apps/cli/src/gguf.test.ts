@@ -47,7 +47,17 @@ describe("a GGUF file of llama.cpp", () => {
     expect(scored[0].top[0][0]).toBe(positions[0].top[0][0]);
     const text = join(dir, "text.txt");
     writeFileSync(text, "In the beginning was the word, and the word was with him. ".repeat(20));
-    const flags = ["--window-tokens", "64", "--max-windows", "1", "--kv-precision", "f32", "--quiet"];
+    const flags = [
+      "--window-tokens",
+      "64",
+      "--max-windows",
+      "1",
+      "--kv-precision",
+      "f32",
+      "--context",
+      "64",
+      "--quiet",
+    ];
     const whole = await json("eval", model, "--text", text, ...flags);
     const refused = await flashwickJson(["eval", model, "--text", text, ...flags, "--dram-budget", "1KiB"]);
     const { smallestBudgetBytes } = refused.document.error.details;
