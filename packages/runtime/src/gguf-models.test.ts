@@ -2,9 +2,11 @@
  * GGUF files of llama.cpp as they lie, against saved references of an independent implementation (transformers, float32, weights dequantised from
  * the file).
  */
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { type Golden, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
 import type { Model } from "./model.js";
+import { openModel } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
 
 const FILES = ["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear"] as const;
@@ -84,4 +86,10 @@ describe.each(FILES)("%s.gguf", (name) => {
 it("a GGUF file is dense, and says what to do for the sparse path", async () => {
   const error = await openModelBytes(ggufBytes("llama"), "llama.gguf", { mode: "oracle" }).catch((cause) => cause);
   expect(error).toMatchObject({ code: "UNSUPPORTED_ACTIVATION" });
+});
+
+it("WebGPU refuses its types by name, before a device is asked for", async () => {
+  const path = fileURLToPath(new URL("../fixtures/gguf/llama.gguf", import.meta.url));
+  const error = await openModel(path, { backend: "webgpu" }).catch((cause) => cause);
+  expect(error).toMatchObject({ code: "UNSUPPORTED_FEATURE", details: { dtype: "q4_k" } });
 });

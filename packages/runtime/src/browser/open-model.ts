@@ -15,6 +15,7 @@ import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { createComputePool } from "@flashwick/kernels-wasm/browser";
 import { openWebGpu } from "@flashwick/kernels-webgpu";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether } from "../compute.js";
+import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
 
@@ -94,6 +95,7 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
   try {
     const model = await open(origins.model);
     const file = await openModelFile(model);
+    if (options.backend === "webgpu") requireDeviceModel(file.header);
     let predictor: PredictorSource | null = null;
     if (origins.predictor && namesNeurons(options)) {
       const source = await open(origins.predictor);

@@ -13,6 +13,7 @@ import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { createReadLoop, createWasmKernels } from "@flashwick/kernels-wasm";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
+import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
 import { spareMemoryBytes } from "./machine-memory.js";
@@ -72,6 +73,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
     const onDevice = options.backend === "webgpu";
+    if (onDevice) requireDeviceModel(file.header);
     // A profile knows the processor's kernels only.
     const profile = onDevice ? null : chosenProfile(path, options);
     const plan =
