@@ -1,8 +1,8 @@
 /**
  * The matrices of one layer that lie row by row, as a GGUF file of llama.cpp has them: resident, or streamed by rows.
  *
- * A layer that is not resident passes through its arena's stage, one matrix after the other in the order in which they are used, each in chunks of
- * as many rows as fit. A row's product depends on that row and the vector alone, so that neither chunks nor residency change a bit.
+ * A layer that is not resident passes through its arena's stage, one matrix after the other in the order in which they are used, in chunks of as many
+ * rows as fit, of one matrix or of several. A row's product depends on that row and the vector alone, so that neither chunks nor residency change a bit.
  */
 import { assert, paddedLength } from "@flashwick/core";
 import { MATRIX_NAMES, type MatrixName, type MatrixTensors, type ResidentTensor } from "@flashwick/flash-format";
@@ -14,8 +14,8 @@ import type { Workspace } from "./workspace.js";
 
 /** One read of a chunk: several are in flight at once. */
 const STREAM_READ_BYTES = 128 * 1024;
-/** A chunk is at least so long, or its layer's longest matrix: every chunk is waited for once. */
-const LEAST_CHUNK_BYTES = 512 * 1024;
+/** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
+const LEAST_CHUNK_BYTES = 1024 * 1024;
 
 export interface LayerMatricesParts {
   readonly kernels: Kernels;
@@ -38,15 +38,25 @@ export interface StreamPass {
 
 /** Rows of one matrix in the stage. */
 interface StagedRows {
+  readonly name: MatrixName;
+  /** Of the matrix, the first of them. */
+  readonly first: number;
   readonly matrix: Matrix;
+}
+
+/** A chunk in the stage: rows of one matrix, or of several that follow each other. */
+interface StagedChunk {
+  readonly parts: readonly StagedRows[];
   readonly runs: readonly FlashRun[];
 }
 
 export class LayerMatrices implements StreamedLayer {
   readonly #parts: LayerMatricesParts;
   readonly #chunks: readonly StreamChunk[];
-  #issued: StagedRows | null = null;
-  #landed: StagedRows | null = null;
+  #issued: StagedChunk | null = null;
+  #landed: StagedChunk | null = null;
+  /** Index of the chunk that has landed, in this pass; -1 before the first. */
+  #current = -1;
 
   constructor(parts: LayerMatricesParts) {
     this.#parts = parts;
@@ -74,10 +84,9 @@ export class LayerMatrices implements StreamedLayer {
     return this.#chunks;
   }
 
-  startChunk({ first, count }: StreamChunk, _refill: boolean, signal?: AbortSignal): void {
+  startChunk(chunk: StreamChunk, _refill: boolean, signal?: AbortSignal): void {
     const { reader, kernels, stage, tensors } = this.#parts;
-    const { tensor, row } = locate(tensors, first);
-    this.#issued = stageRows(tensor, row, count, stage.nextArea().ptr);
+    this.#issued = stageChunk(tensors, chunk, stage.nextArea().ptr);
     reader.start(kernels.arena.bytes, this.#issued.runs, signal);
   }
 
@@ -88,21 +97,29 @@ export class LayerMatrices implements StreamedLayer {
 
   async #multiplyStreamed(name: MatrixName, out: Ptr, x: Ptr, bias: Ptr, pass: StreamPass): Promise<void> {
     const { kernels, workspace: w, tensors } = this.#parts;
-    const { nTokens, ahead, meter, signal } = pass;
+    const { nTokens } = pass;
     const { rows } = tensors[name];
     const base = rowBase(tensors, name);
-    const phase = PHASE_OF_MATRIX[name];
+    // The first matrix begins a pass.
+    if (base === 0) this.#current = -1;
     for (const [index, chunk] of this.#chunks.entries()) {
-      const first = chunk.first - base;
-      if (first < 0 || first >= rows) continue;
+      if (chunk.first + chunk.count <= base || chunk.first >= base + rows) continue;
+      await this.#take(index, PHASE_OF_MATRIX[name], pass);
+      const { first, matrix } = this.#landed!.parts.find((part) => part.name === name)!;
+      kernels.linear(w.chunk, x, matrix, bias === 0 ? 0 : bias + 4 * first, nTokens, w.scratch);
+      this.#place(out, rows, first, matrix.rows, nTokens);
+    }
+  }
+
+  /** Waits for a chunk, unless it is the one that has landed: it may hold the end of one matrix and the beginning of the next. */
+  async #take(index: number, phase: "attention" | "ffn", { ahead, meter, signal }: StreamPass): Promise<void> {
+    if (index !== this.#current) {
       meter.enter("readWait");
       await ahead.take(this, this.#chunks, index, signal);
-      meter.enter(phase);
-      const { matrix, runs } = this.#landed!;
-      meter.countReads(runs);
-      kernels.linear(w.chunk, x, matrix, bias === 0 ? 0 : bias + 4 * first, nTokens, w.scratch);
-      this.#place(out, rows, first, chunk.count, nTokens);
+      this.#current = index;
+      meter.countReads(this.#landed!.runs);
     }
+    meter.enter(phase);
   }
 
   /** out[t, first … first + count − 1] = the chunk's product, `[nTokens, pad(count)]`. What is beyond `width` becomes zero with the last one. */
@@ -128,28 +145,41 @@ const PHASE_OF_MATRIX: Readonly<Record<MatrixName, "attention" | "ffn">> = {
   down: "ffn",
 };
 
-/** What kernels may read behind a stretch of rows, and alignment. */
-const AREA_SLACK_BYTES = TAIL_BYTES;
+/** Rows begin on whole cache lines, and kernels may read behind them. */
+const PART_ALIGNMENT = 64;
+
+/** Bytes that rows of a matrix take in an area. */
+function partBytes(tensor: ResidentTensor, rows: number): number {
+  return Math.ceil((rows * bytesOfRow(tensor) + TAIL_BYTES) / PART_ALIGNMENT) * PART_ALIGNMENT;
+}
 
 /** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
 export function leastAreaBytes(tensors: MatrixTensors): number {
   const all = MATRIX_NAMES.map((name) => tensors[name]);
-  const longest = Math.max(...all.map(({ sizeBytes }) => sizeBytes));
-  return Math.max(...all.map(bytesOfRow), Math.min(LEAST_CHUNK_BYTES, longest)) + AREA_SLACK_BYTES;
+  const whole = all.reduce((sum, tensor) => sum + partBytes(tensor, tensor.rows), 0);
+  return Math.max(...all.map((tensor) => partBytes(tensor, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
 }
 
-/** The rows of all matrices, numbered on from one to the next, in chunks of one matrix each. */
+/** The rows of all matrices, numbered on from one to the next, in chunks that fill an area. */
 function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
-  return MATRIX_NAMES.flatMap((name) => {
-    const { rows } = tensors[name];
-    const most = Math.floor((areaBytes - AREA_SLACK_BYTES) / bytesOfRow(tensors[name]));
-    assert(most >= 1, "an area holds a row");
-    const base = rowBase(tensors, name);
-    return Array.from({ length: Math.ceil(rows / most) }, (_, i) => ({
-      first: base + i * most,
-      count: Math.min(most, rows - i * most),
-    }));
-  });
+  const chunks: StreamChunk[] = [];
+  let [begin, next, room] = [0, 0, areaBytes];
+  for (const name of MATRIX_NAMES) {
+    const tensor = tensors[name];
+    for (let left = tensor.rows; left > 0; ) {
+      const count = Math.min(left, Math.floor((room - TAIL_BYTES - PART_ALIGNMENT) / bytesOfRow(tensor)));
+      if (count > 0) {
+        left -= count;
+        next += count;
+        room -= partBytes(tensor, count);
+      }
+      if (left === 0) break;
+      assert(next > begin, "an area holds a row");
+      chunks.push({ first: begin, count: next - begin });
+      [begin, room] = [next, areaBytes];
+    }
+  }
+  return [...chunks, { first: begin, count: next - begin }];
 }
 
 /** Rows of the matrices before one. */
@@ -158,29 +188,40 @@ function rowBase(tensors: MatrixTensors, name: MatrixName): number {
   return before.reduce((sum, earlier) => sum + tensors[earlier].rows, 0);
 }
 
-/** The matrix in which a row of all stands. */
-function locate(tensors: MatrixTensors, first: number): { readonly tensor: ResidentTensor; readonly row: number } {
-  const name = MATRIX_NAMES.findLast((candidate) => rowBase(tensors, candidate) <= first)!;
-  return { tensor: tensors[name], row: first - rowBase(tensors, name) };
-}
-
 function bytesOfRow({ sizeBytes, rows }: ResidentTensor): number {
   return sizeBytes / rows;
 }
 
-function stageRows(tensor: ResidentTensor, row: number, count: number, ptr: Ptr): StagedRows {
-  const { dtype, cols } = tensor;
+/** Where the rows of a chunk go, part by part, and the reads that bring them. */
+function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr): StagedChunk {
+  const parts: StagedRows[] = [];
+  const runs: FlashRun[] = [];
+  let ptr = area;
+  for (const name of MATRIX_NAMES) {
+    const tensor = tensors[name];
+    const base = rowBase(tensors, name);
+    const first = Math.max(0, chunk.first - base);
+    const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
+    if (rows <= 0) continue;
+    const { dtype, cols } = tensor;
+    parts.push({ name, first, matrix: { dtype, data: ptr, scales: 0, rows, cols } });
+    runs.push(...readsOf(tensor, first, rows, ptr));
+    ptr += partBytes(tensor, rows);
+  }
+  return { parts, runs };
+}
+
+function readsOf(tensor: ResidentTensor, first: number, rows: number, ptr: Ptr): FlashRun[] {
   const rowBytes = bytesOfRow(tensor);
-  const sizeBytes = count * rowBytes;
-  const runs = Array.from({ length: Math.ceil(sizeBytes / STREAM_READ_BYTES) }, (_, i): FlashRun => {
+  const sizeBytes = rows * rowBytes;
+  return Array.from({ length: Math.ceil(sizeBytes / STREAM_READ_BYTES) }, (_, i) => {
     const at = i * STREAM_READ_BYTES;
     const size = Math.min(STREAM_READ_BYTES, sizeBytes - at);
     return {
-      offset: tensor.offset + row * rowBytes + at,
+      offset: tensor.offset + first * rowBytes + at,
       sizeBytes: size,
       pieces: [{ ptr: ptr + at, sizeBytes: size }],
       picks: 0,
     };
   });
-  return { matrix: { dtype, data: ptr, scales: 0, rows: count, cols }, runs };
 }
