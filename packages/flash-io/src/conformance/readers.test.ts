@@ -101,8 +101,12 @@ class HeldServer {
   readonly fetch = (async (_: string, { headers, signal }: { headers: { range: string }; signal?: AbortSignal }) => {
     const [from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range)!.slice(1).map(Number) as [number, number];
     await new Promise<void>((resolve, reject) => {
-      void this.#gate.then(resolve);
-      signal?.addEventListener("abort", () => reject(signal.reason));
+      const onAbort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", onAbort);
+      void this.#gate.then(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      });
     });
     signal?.throwIfAborted();
     const body = this.file.slice(from, to + 1);
