@@ -6,8 +6,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { type Golden, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
 import type { Model } from "./model.js";
+import type { GenerateOptions } from "./model-options.js";
 import { openModel } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
+import { ModelDrafter } from "./speculation/model-drafter.js";
 
 const FILES = ["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear"] as const;
 /** Activations are rounded to 15 bits before they meet blocks. */
@@ -35,6 +37,14 @@ async function compareWithReference(model: Model, { cases }: Golden): Promise<nu
 async function logitsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
   const scored = await scoreTokens(model, tokens, { top: 8, probe: [1, 2, 3] });
   return scored.flatMap(({ logSumExp, top, probe }) => [logSumExp, ...top.flat(), ...probe.flat()]);
+}
+
+async function generateTokens(model: Model, prompt: readonly number[], options: GenerateOptions) {
+  const run = model.generate(prompt, { maxTokens: 40, ignoreEos: true, ...options });
+  for (;;) {
+    const next = await run.next();
+    if (next.done) return next.value;
+  }
 }
 
 describe.each(FILES)("%s.gguf", (name) => {
@@ -65,6 +75,30 @@ describe.each(FILES)("%s.gguf", (name) => {
     }
     expect(compared).toBeGreaterThan(0);
     await model.close();
+  });
+
+  it("drafts leave the text as it is", async () => {
+    const prompt = golden.cases.at(-1)!.tokens.slice(0, 20);
+    const options = { contextTokens: 64, kvPrecision: "f16" as const };
+    const resident = await openModelBytes(ggufBytes(name), name, options);
+    const { smallestBudgetBytes, dram } = resident.plan(64);
+    // Half way: the smallest budget has no room for drafts.
+    const dramBudgetBytes = Math.ceil((smallestBudgetBytes + dram.total) / 2);
+    const streamed = await openModelBytes(ggufBytes(name), name, { ...options, dramBudgetBytes });
+    expect(streamed.plan(64).batchTokens).toBeGreaterThan(4);
+    const drafter = new ModelDrafter(await openModelBytes(ggufBytes(name), name, options), streamed);
+    for (const sampling of [{ temperature: 0 }, { temperature: 0.8, seed: 4 }]) {
+      const plain = await generateTokens(resident, prompt, sampling);
+      for (const speculate of ["lookup", drafter] as const) {
+        const { tokens, stats } = await generateTokens(streamed, prompt, { ...sampling, speculate, draftTokens: 4 });
+        expect(tokens).toEqual(plain.tokens);
+        if (speculate === "lookup") continue;
+        expect(stats.speculation!.drafted).toBeGreaterThan(0);
+        // The same model as its own drafter, with the same sampler: all is taken.
+        expect(stats.speculation!.accepted).toBe(stats.speculation!.drafted);
+      }
+    }
+    for (const open of [resident, drafter, streamed]) await open.close();
   });
 
   it("streamed gives the bits of resident, in every budget from the smallest on", async () => {
