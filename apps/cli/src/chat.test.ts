@@ -73,6 +73,17 @@ it("goes on after a message that is too long for the context", async () => {
   expect(replies(out)).toHaveLength(1);
 });
 
+it("takes the longest context that the budget holds, and says so", async () => {
+  // As long as the model goes, 512 tokens, and one byte less than they need.
+  const flags = ["--message", "Hello", "--max-tokens", "4"];
+  const refused = await flashwick(["chat", model, ...flags, "--context", "512", "--dram-budget", "1KiB"]);
+  const smallest = Number(/the smallest that would do is (\d+) bytes/.exec(refused.err)![1]);
+  const { status, err } = await flashwick(["chat", model, ...flags, "--dram-budget", String(smallest - 1)]);
+  expect([status, err]).toEqual([0, expect.stringContaining("the budget holds 256 tokens of text")]);
+  const none = await flashwick(["chat", model, ...flags, "--dram-budget", "1KiB"]);
+  expect([none.status, none.err]).toEqual([1, expect.stringContaining("for 256 tokens of context")]);
+});
+
 it("refuses a model without a template before anybody types, and says what to do", async () => {
   const { status, err } = await flashwick(["chat", plain], { input: ["Hello"] });
   expect(status).toBe(1);

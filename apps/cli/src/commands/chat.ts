@@ -5,7 +5,7 @@ import { fileSource } from "@flashwick/flash-format/node";
 import type { ChatMessage, GenerateOptions, Model, RunSummary } from "@flashwick/runtime";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
-import { addEngineFlags, type EngineFlags, openWithFlags } from "../engine-flags.js";
+import { addEngineFlags, type EngineFlags, openWithFlags, openWithLongestContext } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { collect, integer, number } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
@@ -25,6 +25,8 @@ interface ChatFlags extends CommonFlags, EngineFlags {
 
 /** Keys and values that are reserved where nobody says how many: a few pages of text. */
 const DEFAULT_CONTEXT = 2048;
+/** … and where the budget holds less: a question and its answer. */
+const LEAST_CONTEXT = 256;
 const COMMANDS = "/reset forgets the conversation, /stats shows what the last reply cost, /exit ends";
 
 export function chatCommand(invocation: Invocation): Command {
@@ -53,7 +55,7 @@ export function chatCommand(invocation: Invocation): Command {
 
 function chat({ terminal }: Invocation, path: string, flags: ChatFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
-    const model = await openWithFlags(path, { ...flags, context: await contextOf(path, flags) }, "sidecar", report);
+    const model = await openForChat(path, flags, report);
     try {
       // Before anybody types: a model without a template is refused.
       const { chatTemplate } = model;
@@ -68,12 +70,13 @@ function chat({ terminal }: Invocation, path: string, flags: ChatFlags): Promise
   });
 }
 
-/** As many tokens as were asked for, or a few pages, as far as the model goes. */
-async function contextOf(path: string, { context }: ChatFlags): Promise<number> {
-  if (context !== undefined) return context;
+/** With as many tokens as were asked for, or a few pages, as far as the model goes and the budget holds them. */
+async function openForChat(path: string, flags: ChatFlags, report: Report): Promise<Model> {
+  if (flags.context !== undefined) return await openWithFlags(path, flags, "sidecar", report);
   const source = await fileSource(path);
   const { header } = await openModelFile(source).finally(() => source.close());
-  return Math.min(DEFAULT_CONTEXT, header.geometry.contextLength);
+  const wanted = Math.min(DEFAULT_CONTEXT, header.geometry.contextLength);
+  return await openWithLongestContext(path, flags, { wanted, least: Math.min(LEAST_CONTEXT, wanted) }, report);
 }
 
 /** Reads messages and commands until the input ends. */
