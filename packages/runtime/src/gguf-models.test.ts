@@ -117,10 +117,13 @@ describe.each(FILES)("%s.gguf", (name) => {
   });
 });
 
-it("a GGUF file is dense, and says what to do for the sparse path", async () => {
-  const error = await openModelBytes(ggufBytes("llama"), "llama.gguf", { mode: "oracle" }).catch((cause) => cause);
-  expect(error).toMatchObject({ code: "UNSUPPORTED_ACTIVATION" });
-});
+it.each(["oracle", "predicted"] as const)(
+  "a GGUF file is dense: %s mode is refused, and nobody is sent to train",
+  async (mode) => {
+    const error = await openModelBytes(ggufBytes("llama"), "llama.gguf", { mode }).catch((cause) => cause);
+    expect(error).toMatchObject({ code: "UNSUPPORTED_ACTIVATION" });
+  },
+);
 
 it("WebGPU refuses its types by name, before a device is asked for", async () => {
   const path = fileURLToPath(new URL("../fixtures/gguf/llama.gguf", import.meta.url));

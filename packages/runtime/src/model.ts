@@ -278,6 +278,13 @@ function checkCount(name: string, count: number | undefined, most: number): void
 
 function checkPredicted({ predictor, file }: ModelParts): void {
   const { geometry } = file.header;
+  // First: whoever trained a predictor for such a model would have done so in vain.
+  if (!isSparse(geometry)) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_ACTIVATION",
+      `${file.source.name}: ${geometry.layers[0]!.ffn.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
+    );
+  }
   if (!predictor) {
     throw new InputError(
       "INPUT_INVALID",
@@ -285,10 +292,4 @@ function checkPredicted({ predictor, file }: ModelParts): void {
     );
   }
   checkPredictor(predictor, file.header);
-  if (!isSparse(geometry)) {
-    throw new UnsupportedError(
-      "UNSUPPORTED_ACTIVATION",
-      `${file.source.name}: ${geometry.layers[0]!.ffn.activation} leaves no activation at zero, so no neuron can be left out; run dense`,
-    );
-  }
 }
