@@ -182,6 +182,11 @@ export function normsBefore(attention: NormGeometry | null, ffn: NormGeometry | 
   };
 }
 
+/** A layer that norms what attention and FFN read, and what they add (Gemma 3). */
+export function normsAround(norm: NormGeometry): LayerNorms {
+  return { ...normsBefore(norm, norm), afterAttention: norm, afterFfn: norm };
+}
+
 /** What layers may differ in is sizes, not form: the same places of norms, both parallel or not, both gated or not. */
 export function hasSameForm(a: LayerGeometry, b: LayerGeometry): boolean {
   const places = Object.keys(a.norms) as (keyof LayerNorms)[];

@@ -61,6 +61,7 @@ export {
   neuronBiases,
   neuronCount,
   neuronGrid,
+  normsAround,
   normsBefore,
   paddedLength,
   queryWidth,

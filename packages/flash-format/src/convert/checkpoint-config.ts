@@ -8,8 +8,7 @@ import type { CheckpointFamily } from "./families/family.js";
 import { gemma3Family } from "./families/gemma3.js";
 import { llamaFormFamily, mistralFamily, qwen2Family, qwen3Family } from "./families/llama.js";
 import { optFamily } from "./families/opt.js";
-import { persimmonFamily } from "./families/persimmon.js";
-import { phiFamily } from "./families/phi.js";
+import { persimmonFamily, phiFamily } from "./families/phi.js";
 
 /** Every family that conversion knows. */
 const FAMILIES: readonly CheckpointFamily[] = [

@@ -12,9 +12,9 @@ import {
   equalLayers,
   type FfnGeometry,
   type LayerGeometry,
-  type LayerNorms,
   type ModelGeometry,
   type NormGeometry,
+  normsAround,
   normsBefore,
   type RotaryGeometry,
   type RotaryScaling,
@@ -155,10 +155,6 @@ function layersOf(fields: ArchitectureFields, tensors: TensorFacts, sizes: Model
   const local: LayerGeometry = { ...layer, attention: localAttention(fields, attention) };
   const pattern = fields.optionalInteger("attention.sliding_window_pattern", MAX_LAYERS) ?? GEMMA_WINDOW_PATTERN;
   return Array.from({ length: nLayers }, (_, i) => (pattern > 0 && (i + 1) % pattern === 0 ? layer : local));
-}
-
-function normsAround(norm: NormGeometry): LayerNorms {
-  return { ...normsBefore(norm, norm), afterAttention: norm, afterFfn: norm };
 }
 
 /** Gemma 3: layers with a window turn by a base of their own, and without scaling. */

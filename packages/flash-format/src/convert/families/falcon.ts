@@ -22,8 +22,9 @@ import * as v from "valibot";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import type { TensorShape } from "../../model-writer.js";
 import { checkDocument } from "../checkpoint-document.js";
-import { sizeField, tokenIdField } from "./config-fields.js";
+import { checkHeads, epsilonField, sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, fusedSource, type WeightSource, weightAndBias } from "./family.js";
+import { positiveField } from "./rotary-fields.js";
 
 const falconConfig = v.object({
   hidden_size: sizeField(MAX_WIDTH),
@@ -38,14 +39,14 @@ const falconConfig = v.object({
   ffn_hidden_size: v.nullish(sizeField(MAX_WIDTH)),
   max_position_embeddings: v.optional(sizeField(MAX_CONTEXT), 2048),
   activation: v.optional(v.string(), "gelu"),
-  layer_norm_epsilon: v.optional(v.pipe(v.number(), v.gtValue(0), v.ltValue(1)), 1e-5),
+  layer_norm_epsilon: v.optional(epsilonField, 1e-5),
   alibi: v.optional(v.boolean(), false),
   bias: v.optional(v.boolean(), false),
   multi_query: v.optional(v.boolean(), true),
   parallel_attn: v.optional(v.boolean(), true),
   new_decoder_architecture: v.optional(v.boolean(), false),
   num_ln_in_parallel_attn: v.nullish(v.picklist([1, 2])),
-  rope_theta: v.optional(v.pipe(v.number(), v.finite(), v.gtValue(0)), 10000),
+  rope_theta: v.optional(positiveField, 10000),
   rope_scaling: v.optional(v.unknown()),
   tie_word_embeddings: v.optional(v.boolean(), true),
   bos_token_id: tokenIdField(11),
@@ -81,12 +82,7 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
   const nLayers = required(config.num_hidden_layers ?? config.n_layer, "num_hidden_layers", config, where);
   const nHeads = required(config.num_attention_heads ?? config.n_head, "num_attention_heads", config, where);
   const dModel = config.hidden_size;
-  checkDocument(
-    v.object({ num_attention_heads: v.custom(() => dModel % nHeads === 0, "a divisor of hidden_size") }),
-    { num_attention_heads: nHeads },
-    where,
-    "CHECKPOINT_CONFIG",
-  );
+  checkHeads({ nHeads, nKvHeads: nHeads, headDim: dModel / nHeads }, where);
   checkSupported(config, where);
   const norm: NormGeometry = { kind: "layer", epsilon: config.layer_norm_epsilon, weight: true, bias: true };
   return {

@@ -9,29 +9,26 @@ import {
   type LayerGeometry,
   type ModelGeometry,
   type NormGeometry,
+  normsAround,
   type RotaryGeometry,
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
+import { MAX_CONTEXT, MAX_LAYERS, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { readActivation } from "./activation-field.js";
-import { sizeField, tokenIdField } from "./config-fields.js";
-import { type CheckpointFamily, residentSource } from "./family.js";
-import { checkHeads, LLAMA_NAMES } from "./llama.js";
+import { checkHeads, decoderSizes, epsilonField, sizeField, tokenIdField } from "./config-fields.js";
+import { type CheckpointFamily, checkpointNames, type TensorNames } from "./family.js";
+import { LLAMA_NAMES } from "./llama.js";
 import { positiveField, readRotary } from "./rotary-fields.js";
 
 const config = v.object({
-  hidden_size: sizeField(MAX_WIDTH),
-  intermediate_size: sizeField(MAX_WIDTH),
-  num_hidden_layers: sizeField(MAX_LAYERS),
-  num_attention_heads: sizeField(MAX_WIDTH),
+  ...decoderSizes,
   num_key_value_heads: v.nullish(sizeField(MAX_WIDTH)),
   head_dim: v.optional(sizeField(MAX_WIDTH), 256),
-  vocab_size: sizeField(MAX_VOCAB),
   max_position_embeddings: v.optional(sizeField(MAX_CONTEXT), 131072),
   hidden_activation: v.optional(v.string(), "gelu_pytorch_tanh"),
-  rms_norm_eps: v.optional(v.pipe(v.number(), v.gtValue(0), v.ltValue(1)), 1e-6),
+  rms_norm_eps: v.optional(epsilonField, 1e-6),
   query_pre_attn_scalar: v.optional(positiveField, 256),
   rope_theta: v.optional(positiveField, 1_000_000),
   rope_local_base_freq: v.optional(positiveField, 10_000),
@@ -50,26 +47,25 @@ const config = v.object({
 });
 type Config = v.InferOutput<typeof config>;
 
+const NAMES: TensorNames = {
+  ...LLAMA_NAMES,
+  layer: {
+    ...LLAMA_NAMES.layer,
+    "post_attention_norm.weight": "post_attention_layernorm.weight",
+    "ffn_norm.weight": "pre_feedforward_layernorm.weight",
+    "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
+  },
+};
+
 /** The family of `model_type` "gemma3_text". */
 export const gemma3Family: CheckpointFamily = {
   modelTypes: ["gemma3_text"],
   architectures: ["Gemma3ForCausalLM", "Gemma3TextModel"],
-  names: {
-    ...LLAMA_NAMES,
-    layer: {
-      ...LLAMA_NAMES.layer,
-      "post_attention_norm.weight": "post_attention_layernorm.weight",
-      "ffn_norm.weight": "pre_feedforward_layernorm.weight",
-      "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
-    },
-  },
+  names: NAMES,
   readGeometry,
   // Every norm multiplies by 1 + w.
-  partSource: (tensor, geometry) => {
-    if (!tensor.name.endsWith("_norm.weight")) return null;
-    const { names } = gemma3Family;
-    return { ...residentSource({ ...gemma3Family, names, partSource: () => null }, tensor, geometry), plus: 1 };
-  },
+  partSource: ({ name, cols }) =>
+    name.endsWith("_norm.weight") ? { names: checkpointNames(NAMES, name), shape: [cols], plus: 1 } : null,
 };
 
 function readGeometry(document: unknown, where: string): ModelGeometry {
@@ -128,10 +124,7 @@ function layerOf(
       ...{ dFf: c.intermediate_size, gated: true, activation, threshold, upActivation: "none" },
       biases: { gate: false, up: false, down: false },
     },
-    norms: {
-      ...{ beforeAttention: norm, afterAttention: norm, attentionSum: null },
-      ...{ beforeFfn: norm, afterFfn: norm, ffnSum: null },
-    },
+    norms: normsAround(norm),
     parallel: false,
   };
 }

@@ -18,25 +18,21 @@ import {
   normsBefore,
 } from "@flashwick/core";
 import * as v from "valibot";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
+import { MAX_CONTEXT, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 import { readActivation } from "./activation-field.js";
-import { sizeField, tokenIdField } from "./config-fields.js";
+import { checkHeads, decoderSizes, epsilonField, sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, type TensorNames, weightAndBias } from "./family.js";
 import { positiveField, readRotary } from "./rotary-fields.js";
 
 const config = v.object({
-  hidden_size: sizeField(MAX_WIDTH),
-  intermediate_size: sizeField(MAX_WIDTH),
-  num_hidden_layers: sizeField(MAX_LAYERS),
-  num_attention_heads: sizeField(MAX_WIDTH),
+  ...decoderSizes,
   num_key_value_heads: v.nullish(sizeField(MAX_WIDTH)),
   head_dim: v.nullish(sizeField(MAX_WIDTH)),
-  vocab_size: sizeField(MAX_VOCAB),
   max_position_embeddings: v.optional(sizeField(MAX_CONTEXT)),
   hidden_act: v.optional(v.string(), "silu"),
   hidden_act_param: v.nullish(v.number()),
-  rms_norm_eps: v.optional(v.pipe(v.number(), v.gtValue(0), v.ltValue(1)), 1e-6),
+  rms_norm_eps: v.optional(epsilonField, 1e-6),
   rope_theta: v.optional(positiveField, 10000),
   rope_scaling: v.optional(v.unknown()),
   attention_bias: v.optional(v.boolean(), false),
@@ -149,19 +145,6 @@ function layerOf(form: LlamaForm, c: Config, norm: NormGeometry, contextLength: 
     norms: normsBefore(norm, norm),
     parallel: false,
   };
-}
-
-/** @throws {FormatError} `CHECKPOINT_CONFIG` for heads that do not go into one another. */
-export function checkHeads(
-  { nHeads, nKvHeads, headDim }: Pick<AttentionGeometry, "nHeads" | "nKvHeads" | "headDim">,
-  where: string,
-): void {
-  const schema = v.object({
-    num_attention_heads: v.custom(() => Number.isInteger(headDim), "a divisor of hidden_size"),
-    num_key_value_heads: v.custom(() => nHeads % nKvHeads === 0, "a divisor of num_attention_heads"),
-  });
-  const found = { num_attention_heads: nHeads, num_key_value_heads: nKvHeads };
-  checkDocument(schema, found, where, "CHECKPOINT_CONFIG");
 }
 
 /** Qwen: only if told to, and then the listed layers, or from `max_window_layers` on. */

@@ -16,7 +16,7 @@ import {
 import * as v from "valibot";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
-import { sizeField, tokenIdField } from "./config-fields.js";
+import { checkHeads, sizeField, tokenIdField } from "./config-fields.js";
 import { type CheckpointFamily, weightAndBias } from "./family.js";
 
 /** OPTLearnedPositionalEmbedding: position p is row p + 2, since fairseq's padding took the first rows. */
@@ -78,12 +78,7 @@ function readGeometry(document: unknown, where: string): ModelGeometry {
   checkActivation(config.activation_function, where);
   const dModel = config.hidden_size;
   const nHeads = config.num_attention_heads;
-  checkDocument(
-    v.object({ num_attention_heads: v.custom(() => dModel % nHeads === 0, "a divisor of hidden_size") }),
-    { num_attention_heads: nHeads },
-    where,
-    "CHECKPOINT_CONFIG",
-  );
+  checkHeads({ nHeads, nKvHeads: nHeads, headDim: dModel / nHeads }, where);
   const affine = config.layer_norm_elementwise_affine;
   const norm: NormGeometry = { kind: "layer", epsilon: NORM_EPSILON, weight: affine, bias: affine };
   return {
