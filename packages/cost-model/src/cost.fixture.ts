@@ -3,6 +3,7 @@ import type { SparsityStatistics } from "@flashwick/core";
 import fc from "fast-check";
 import type { DeviceProfile } from "./device-profile.js";
 import type { ModelShape } from "./model-shape.js";
+import type { EngineSettings } from "./pass-request.js";
 import { denseSparsity, powerLawLayer, UNION_TOKENS } from "./sparsity.js";
 
 export const shape: ModelShape = {
@@ -21,6 +22,16 @@ export const shape: ModelShape = {
   readsPerNeuron: 1,
   parallelBlock: false,
   predictor: { dtype: "int8", bytesByLayer: [400_000, 400_000, 400_000, 400_000] },
+};
+
+/** Of a sparse run, each read by itself. */
+export const settings: EngineSettings = {
+  mode: "predicted",
+  windowTokens: Number.POSITIVE_INFINITY,
+  threads: 2,
+  readers: 16,
+  mergeGapBytes: 0,
+  overlap: false,
 };
 
 const SIZES = [4096, 16384, 65536];

@@ -1,19 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deviceProfile, devices, shape, sparsities, sparsityOf } from "./cost.fixture.js";
+import { deviceProfile, devices, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
 import { passCost } from "./pass-cost.js";
-import type { EngineSettings, TokenRequest } from "./pass-request.js";
+import type { TokenRequest } from "./pass-request.js";
 import { denseSparsity, unionShare } from "./sparsity.js";
 import { tokenCost } from "./token-cost.js";
-
-const settings: EngineSettings = {
-  mode: "predicted",
-  windowTokens: Number.POSITIVE_INFINITY,
-  threads: 2,
-  readers: 16,
-  mergeGapBytes: 0,
-  overlap: false,
-};
 
 function request(more: Partial<TokenRequest> = {}): TokenRequest {
   return {

@@ -1,7 +1,7 @@
 import { isFlashwickError, type SparsityStatistics } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deviceProfile, devices, shape, sparsities, sparsityOf } from "./cost.fixture.js";
+import { deviceProfile, devices, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
 import { type MemoryRequest, planMemory } from "./memory-plan.js";
 import type { EngineSettings } from "./pass-request.js";
 import { type PlanRequest, planRun, price } from "./plan-run.js";
@@ -149,27 +149,11 @@ describe("planRun", () => {
   it("reads no longer for more memory where waves come to just more reads than fit the queue", () => {
     const profile = deviceProfile({ operationUs: 1000, bandwidth: 8.7e9, parallel: 22, kernelBytesPerSec: 1e9 });
     const sparsity = sparsityOf([0.0071, 0.005, 0.0072, 0.6], 0.874);
-    const fixed = {
-      mode: "predicted",
-      windowTokens: Number.POSITIVE_INFINITY,
-      threads: 2,
-      readers: 16,
-      mergeGapBytes: 0,
-      overlap: false,
-    } as const;
     const ms = (mebibytes: number) =>
-      price(request({ profile, sparsity, budgetBytes: mebibytes * MiB }), fixed).cost.token.exposedReadMs;
+      price(request({ profile, sparsity, budgetBytes: mebibytes * MiB }), settings).cost.token.exposedReadMs;
     expect(ms(55)).toBeLessThan(ms(54));
   });
   it("never predicts a slower token for the same settings and more memory", () => {
-    const settings: EngineSettings = {
-      mode: "predicted",
-      windowTokens: Number.POSITIVE_INFINITY,
-      threads: 2,
-      readers: 16,
-      mergeGapBytes: 0,
-      overlap: false,
-    };
     fc.assert(
       fc.property(devices, sparsities, budgets, budgets, (device, sparsity, a, b) => {
         const cost = (budgetBytes: number) =>

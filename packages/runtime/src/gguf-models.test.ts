@@ -4,7 +4,8 @@
  */
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { type Golden, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
+import { ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
+import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import type { Model } from "./model.js";
 import type { GenerateOptions } from "./model-options.js";
 import { openModel } from "./node/open-model.js";
@@ -16,23 +17,6 @@ const FILES = ["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear"] a
 const LOGIT_TOLERANCE = 2e-2;
 /** Below this distance of the best two logits a different choice is no error. */
 const MARGIN = 0.05;
-
-/** Every logit that the reference has saved, and the best token where it is clear. Returns the largest distance. */
-async function compareWithReference(model: Model, { cases }: Golden): Promise<number> {
-  let farthest = 0;
-  for (const { tokens, positions } of cases) {
-    const probe = positions[0]!.probe.map(([token]) => token);
-    const scored = await scoreTokens(model, tokens, { top: 8, probe });
-    expect(scored.length).toBe(positions.length);
-    for (const [p, { logSumExp, top, probe: wanted }] of positions.entries()) {
-      const found = scored[p]!;
-      const distances = [found.logSumExp - logSumExp, ...wanted.map(([, logit], i) => found.probe[i]![1] - logit)];
-      farthest = Math.max(farthest, ...distances.map(Math.abs));
-      if (top[0]![1] - top[1]![1] > MARGIN) expect(found.top[0]![0]).toBe(top[0]![0]);
-    }
-  }
-  return farthest;
-}
 
 async function logitsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
   const scored = await scoreTokens(model, tokens, { top: 8, probe: [1, 2, 3] });
@@ -54,7 +38,9 @@ describe.each(FILES)("%s.gguf", (name) => {
     `on %s gives the reference's logits within ${LOGIT_TOLERANCE}`,
     async (backend) => {
       const model = await openModelBytes(ggufBytes(name), name, { backend });
-      expect(await compareWithReference(model, golden)).toBeLessThan(LOGIT_TOLERANCE);
+      for (const { tokens, positions } of golden.cases) {
+        expect(await farthestLogit(model, tokens, positions, MARGIN)).toBeLessThan(LOGIT_TOLERANCE);
+      }
       await model.close();
     },
     60_000,
@@ -62,18 +48,7 @@ describe.each(FILES)("%s.gguf", (name) => {
 
   it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
     const model = await openModelBytes(ggufBytes(name), name);
-    let compared = 0;
-    for (const { tokens, greedy, greedyMargins } of golden.cases) {
-      const generated: number[] = [];
-      for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
-        if (token !== null) generated.push(token);
-      }
-      const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
-      const certain = uncertain < 0 ? greedy.length : uncertain;
-      compared += certain;
-      expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
-    }
-    expect(compared).toBeGreaterThan(0);
+    await expectGreedy(model, golden, MARGIN);
     await model.close();
   });
 

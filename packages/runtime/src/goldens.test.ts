@@ -1,8 +1,8 @@
 /** The engine against saved references of an independent implementation (float32, from the stored weights). On WebGPU: tools/browser/src/webgpu-models.test.ts. */
 import { describe, expect, it } from "vitest";
 import { type Golden, openFixture, readGolden } from "./checkpoint.fixture.js";
+import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import type { Model } from "./model.js";
-import { scoreTokens } from "./score.js";
 
 /** float32 in another order of summation: about 1e-4 seen, 2e-3 is the bound. */
 const LOGIT_TOLERANCE = 2e-3;
@@ -30,23 +30,9 @@ const checkpoints = [
   ["persimmon-tiny", "f32", "f16"],
 ] as const;
 
-/** Every logit that the reference has saved, of every case. */
 async function expectReferenceLogits(model: Model, { cases }: Golden): Promise<void> {
   for (const { tokens, positions } of cases) {
-    const probe = positions[0]!.probe.map(([token]) => token);
-    expect(probe.length).toBeGreaterThan(0);
-    const scored = await scoreTokens(model, tokens, { top: 8, probe });
-    expect(scored.length).toBe(positions.length);
-    for (const [p, position] of positions.entries()) {
-      expect(Math.abs(scored[p]!.logSumExp - position.logSumExp)).toBeLessThan(LOGIT_TOLERANCE);
-      for (const [i, [, logit]] of position.probe.entries()) {
-        expect(Math.abs(scored[p]!.probe[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
-      }
-      expect(position.top).toHaveLength(8);
-      for (const [i, [, logit]] of position.top.entries()) {
-        expect(Math.abs(scored[p]!.top[i]![1] - logit)).toBeLessThan(LOGIT_TOLERANCE);
-      }
-    }
+    expect(await farthestLogit(model, tokens, positions, MARGIN)).toBeLessThan(LOGIT_TOLERANCE);
   }
   await model.close();
 }
@@ -64,19 +50,7 @@ for (const [name, ...dtypes] of checkpoints) {
 
       it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
         const model = await openFixture(name, { dtype });
-        let compared = 0;
-        for (const { tokens, greedy, greedyMargins } of golden.cases) {
-          const generated: number[] = [];
-          for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
-            if (token !== null) generated.push(token);
-          }
-          const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
-          const certain = uncertain < 0 ? greedy.length : uncertain;
-          compared += certain;
-          expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
-          expect(generated.length).toBe(greedy.length);
-        }
-        expect(compared).toBeGreaterThan(0);
+        await expectGreedy(model, golden, MARGIN);
         await model.close();
       });
     });

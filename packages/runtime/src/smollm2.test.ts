@@ -1,8 +1,8 @@
 /** A published model as it is downloaded, against references that were made from the same file. */
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readGolden } from "./checkpoint.fixture.js";
-import type { Model } from "./model.js";
+import { type Golden, readGolden } from "./checkpoint.fixture.js";
+import { expectGreedy, farthestLogit, type Position } from "./golden.fixture.js";
 import { type OpenModelOptions, openModel } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
 import { models, smolPath } from "./tokenizer/tokenizer.fixture.js";
@@ -11,10 +11,8 @@ const LOGIT_TOLERANCE = 2e-2;
 const MARGIN = 0.05;
 const PERPLEXITY_TOLERANCE = 2e-3;
 
-type Position = ReturnType<typeof readGolden>["cases"][number]["positions"][number];
-
 /** What the saved references of SmolLM2 hold beyond those of tiny models. */
-interface SmolGolden extends ReturnType<typeof readGolden> {
+interface SmolGolden extends Golden {
   readonly long: {
     readonly tokens: readonly number[];
     readonly at: readonly number[];
@@ -36,40 +34,19 @@ describe.skipIf(models.isMissing)(models.title("SmolLM2-135M-Instruct in Q4_1"),
     return openModel(smolPath, { contextTokens: 768, ...options });
   };
 
-  async function farthest(model: Model, tokens: readonly number[], at: readonly number[], wanted: readonly Position[]) {
-    const probe = wanted[0]!.probe.map(([token]) => token);
-    const scored = await scoreTokens(model, tokens, { top: 1, probe });
-    let most = 0;
-    for (const [i, { logSumExp, top, probe: logits }] of wanted.entries()) {
-      const found = scored[at[i]!]!;
-      const distances = [found.logSumExp - logSumExp, ...logits.map(([, logit], p) => found.probe[p]![1] - logit)];
-      most = Math.max(most, ...distances.map(Math.abs));
-      if (top[0]![1] - top[1]![1] > MARGIN) expect(found.top[0]![0]).toBe(top[0]![0]);
-    }
-    return most;
-  }
-
   it(`gives the reference's logits within ${LOGIT_TOLERANCE}, over 700 tokens too`, async () => {
     const model = await open();
     for (const { tokens, positions } of golden.cases) {
-      expect(await farthest(model, tokens, [...tokens.keys()], positions)).toBeLessThan(LOGIT_TOLERANCE);
+      expect(await farthestLogit(model, tokens, positions, MARGIN)).toBeLessThan(LOGIT_TOLERANCE);
     }
     const { tokens, at, positions } = golden.long;
-    expect(await farthest(model, tokens, at, positions)).toBeLessThan(LOGIT_TOLERANCE);
+    expect(await farthestLogit(model, tokens, positions, MARGIN, at)).toBeLessThan(LOGIT_TOLERANCE);
     await model.close();
   }, 120_000);
 
   it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
     const model = await open();
-    for (const { tokens, greedy, greedyMargins } of golden.cases) {
-      const generated: number[] = [];
-      for await (const { token } of model.generate(tokens, { maxTokens: greedy.length, ignoreEos: true })) {
-        if (token !== null) generated.push(token);
-      }
-      const uncertain = greedyMargins.findIndex((margin) => margin <= MARGIN);
-      const certain = uncertain < 0 ? greedy.length : uncertain;
-      expect(generated.slice(0, certain)).toEqual(greedy.slice(0, certain));
-    }
+    await expectGreedy(model, golden, MARGIN);
     await model.close();
   }, 120_000);
 
