@@ -21,9 +21,9 @@ import {
 import { type EvaluateResult, evaluateText } from "../evaluate.js";
 import { Model } from "../model.js";
 import type { ModelOptions } from "../model-options.js";
-import { JudgedModel } from "./judged-model.js";
+import { type JudgedModel, withJudgedModel } from "./judged-model.js";
 import { recordTextInto } from "./record-text.js";
-import { engineShare, heldPredictorBytes, judgingBytes, recordingBytes, trainingPlan } from "./training-memory.js";
+import { heldPredictorBytes, judgingBytes, recordingBytes } from "./training-memory.js";
 import { trainingWindowTokens } from "./training-text.js";
 
 export interface CalibrationTarget {
@@ -94,13 +94,14 @@ const RATIO_STEP = 0.05;
  */
 export async function calibratePredictor(model: Model, options: CalibrateOptions): Promise<CalibrationResult> {
   checkOptions(options);
-  await model.unload();
-  const judged = new JudgedModel(model.parts, judgedShare(model, options));
-  try {
-    return await calibrate(model, judged, options);
-  } finally {
-    await judged.unload();
-  }
+  const budget = {
+    what: "calibration",
+    dramBudgetBytes: options.dramBudgetBytes,
+    besideBytes: measuringBytes(model, options) + judgingBytes(model.header),
+    // Whichever are chosen.
+    predictor: largest(options),
+  };
+  return await withJudgedModel(model, budget, async (judged) => await calibrate(model, judged, options));
 }
 
 async function calibrate(model: Model, judged: JudgedModel, options: CalibrateOptions): Promise<CalibrationResult> {
@@ -233,14 +234,6 @@ export function measuringBytes(
 ): number {
   const curves = streamedCurvesBytes(kernels, neuronGrid(header.geometry), predictors);
   return recordingBytes(header) + heldPredictorBytes(predictors) + curves;
-}
-
-/** What of the budget the judged model's engine may take, whichever predictors are chosen. */
-function judgedShare(model: Model, options: CalibrateOptions): number {
-  const { dramBudgetBytes = model.options.dramBudgetBytes ?? Number.MAX_SAFE_INTEGER } = options;
-  const plan = trainingPlan({ ...model.parts, predictor: largest(options) }, "predicted");
-  const beside = measuringBytes(model, options) + judgingBytes(model.header);
-  return engineShare("calibration", dramBudgetBytes, beside, plan);
 }
 
 /** Of each layer the predictor that takes the most room. */

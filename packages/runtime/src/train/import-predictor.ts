@@ -11,8 +11,7 @@ import { cutWindows } from "../evaluate.js";
 import { measureSparsity } from "../measure-sparsity.js";
 import type { Model } from "../model.js";
 import { assemblePredictor, type CalibrateOptions, measureCandidates, measuringBytes } from "./calibrate-predictor.js";
-import { JudgedModel } from "./judged-model.js";
-import { engineShare, trainingPlan } from "./training-memory.js";
+import { withJudgedModel } from "./judged-model.js";
 import { trainingWindowTokens } from "./training-text.js";
 
 export interface PredictorWeightFile {
@@ -57,20 +56,15 @@ export async function importPredictor(
   const { fingerprint: modelFingerprint } = model.header;
   const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: {} };
   const known = { predictors: [predictor], kernels: createWasmKernels };
-  await model.unload();
-  const { dramBudgetBytes = model.options.dramBudgetBytes ?? Number.MAX_SAFE_INTEGER } = options;
-  const plan = trainingPlan({ ...model.parts, predictor }, "predicted");
-  const share = engineShare("import", dramBudgetBytes, measuringBytes(model, known), plan);
-  const judged = new JudgedModel(model.parts, share);
-  try {
+  const { dramBudgetBytes } = options;
+  const budget = { what: "import", dramBudgetBytes, besideBytes: measuringBytes(model, known), predictor };
+  return await withJudgedModel(model, budget, async (judged) => {
     const { curves } = await measureCandidates(await judged.with(predictor), { ...options, ...known });
     const choice = chooseCandidates(curves, { namedPerActive });
     const training = { imported: files.map(({ name }) => name.replace(/^.*[\\/]/, "")), namedPerActive };
     const assembled = { ...assemblePredictor([predictor], curves, choice), training };
     return { ...assembled, sparsity: await useOfText(await judged.with(assembled), assembled, options) };
-  } finally {
-    await judged.unload();
-  }
+  });
 }
 
 /** What it names of the text, token after token, for predictions of speed. */

@@ -5,7 +5,7 @@
 import type { Predictor } from "@flashwick/core";
 import { Model } from "../model.js";
 import type { ModelParts } from "../model-options.js";
-import { TRAINING_ENGINE } from "./training-memory.js";
+import { engineShare, TRAINING_ENGINE, trainingPlan } from "./training-memory.js";
 
 export class JudgedModel {
   #model: Model | null = null;
@@ -41,4 +41,38 @@ export class JudgedModel {
 /** Choices of thresholds share the matrices that they were made from. */
 function sameMatrices(a: Predictor["layers"], b: Predictor["layers"]): boolean {
   return a.every(({ w1, w2 }, l) => w1 === b[l]!.w1 && w2 === b[l]!.w2);
+}
+
+/** What the engine of a judged model has to get along with. */
+export interface JudgingBudget {
+  /** For messages: `calibration`. */
+  readonly what: string;
+  /** Of all that is held at once. Default: the model's own. */
+  readonly dramBudgetBytes: number | undefined;
+  /** Held beside the engine. */
+  readonly besideBytes: number;
+  /** The one that takes the most room. */
+  readonly predictor: Predictor;
+}
+
+/**
+ * Runs `work` with a judged model of the same file, which is unloaded after.
+ *
+ * @param model Its parts are used, and its engine, if it has one, is unloaded.
+ * @throws {BudgetError} with the smallest budget that would do.
+ */
+export async function withJudgedModel<T>(
+  model: Model,
+  { what, predictor, besideBytes, ...given }: JudgingBudget,
+  work: (judged: JudgedModel) => Promise<T>,
+): Promise<T> {
+  await model.unload();
+  const dramBudgetBytes = given.dramBudgetBytes ?? model.options.dramBudgetBytes ?? Number.MAX_SAFE_INTEGER;
+  const plan = trainingPlan({ ...model.parts, predictor }, "predicted");
+  const judged = new JudgedModel(model.parts, engineShare(what, dramBudgetBytes, besideBytes, plan));
+  try {
+    return await work(judged);
+  } finally {
+    await judged.unload();
+  }
 }
