@@ -21,8 +21,6 @@ const MiB = 1024 * 1024;
 const WEIGHT_BYTES = Number(options.mib) * MiB;
 const ELEMENT_BYTES = { f32: 4, f16: 2, bf16: 2, int8: 1 };
 const RELU = activationFunction("relu");
-/** Records without a gate. */
-const PARTS = { upOffsetBytes: 0, gate: null };
 /** Each row runs at least this often and this long. */
 const REPEATS = 7;
 const LEAST_MS = 300;
@@ -143,23 +141,28 @@ function benchLinear(dtype, cols, nTokens) {
   arena.rewind(mark);
 }
 
-/** A twentieth of the neurons, scattered, another twentieth each time, so that none is in the cache; then all of them. */
-function benchFfn(dtype, dModel) {
-  const mark = arena.mark();
+/** Records without a gate, from `weights` on. */
+function recordsOf(dtype, dModel) {
   const rowBytes = dModel * ELEMENT_BYTES[dtype];
   const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
-  const slotCount = Math.floor(WEIGHT_BYTES / strideBytes);
-  const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
-  const matrix = {
+  const places = { upOffsetBytes: 0, gate: null, downOffsetBytes: rowBytes };
+  return {
+    ...places,
     dtype,
     base: weights,
     strideBytes,
-    ...PARTS,
-    downOffsetBytes: rowBytes,
-    scalesOffsetBytes,
+    scalesOffsetBytes: dtype === "int8" ? 2 * rowBytes : 0,
     dModel,
     bias: 0,
   };
+}
+
+/** A twentieth of the neurons, scattered, another twentieth each time, so that none is in the cache; then all of them. */
+function benchFfn(dtype, dModel) {
+  const mark = arena.mark();
+  const matrix = recordsOf(dtype, dModel);
+  const { strideBytes, downOffsetBytes: rowBytes } = matrix;
+  const slotCount = Math.floor(WEIGHT_BYTES / strideBytes);
   const x = arena.allocate(4 * dModel);
   arena.f32(x, dModel).fill(0.5);
   const out = arena.allocate(4 * dModel);
@@ -199,19 +202,7 @@ function benchFfn(dtype, dModel) {
 function benchFfnBatch(dtype, dModel, nTokens) {
   const mark = arena.mark();
   const n = 256;
-  const rowBytes = dModel * ELEMENT_BYTES[dtype];
-  const strideBytes = Math.ceil((2 * rowBytes + 8) / 512) * 512;
-  const scalesOffsetBytes = dtype === "int8" ? 2 * rowBytes : 0;
-  const matrix = {
-    dtype,
-    base: weights,
-    strideBytes,
-    ...PARTS,
-    downOffsetBytes: rowBytes,
-    scalesOffsetBytes,
-    dModel,
-    bias: 0,
-  };
+  const matrix = recordsOf(dtype, dModel);
   const [x, out] = [arena.allocate(4 * dModel * nTokens), arena.allocate(4 * dModel * nTokens)];
   arena.f32(x, dModel * nTokens).fill(0.5);
   const act = arena.allocate(4 * n * nTokens);

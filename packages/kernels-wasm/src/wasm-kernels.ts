@@ -2,8 +2,9 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { type Activation, assert, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
+import { assert, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
+  ACTIVATION_CODE,
   ARENA_RESERVED_BYTES,
   type Arena,
   dtypeCode,
@@ -18,15 +19,6 @@ import { WASM_SCRATCH } from "./scratch-sizes.js";
 import type { WasmExports } from "./wasm-exports.js";
 import { wasmModule } from "./wasm-module.js";
 
-/** As in assembly/activation.ts. */
-const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
-  relu: 0,
-  relu2: 1,
-  fatrelu: 2,
-  silu: 3,
-  gelu: 4,
-  "gelu-tanh": 5,
-};
 /** As in assembly/norm.ts. */
 const NORM_CODE: Readonly<Record<HeadNorm["kind"], number>> = { layer: 0, rms: 1 };
 

@@ -8,7 +8,6 @@
  */
 /// <reference types="@webgpu/types" />
 import {
-  type Activation,
   type ActivationFunction,
   assert,
   DeviceLostError,
@@ -29,19 +28,11 @@ import type {
   ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ARENA_RESERVED_BYTES, dtypeCode, NO_SCRATCH } from "@flashwick/kernels";
+import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, dtypeCode, NO_SCRATCH } from "@flashwick/kernels";
 import { requireDeviceDType } from "./device-dtype.js";
 import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
-const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
-  relu: 0,
-  relu2: 1,
-  fatrelu: 2,
-  silu: 3,
-  gelu: 4,
-  "gelu-tanh": 5,
-};
 /** Groups along x before y counts on. */
 const GROUPS = 32768;
 /** Bytes from one dispatch's parameters to the next: WebGPU's alignment of dynamic offsets. */

@@ -1,3 +1,4 @@
+export { ACTIVATION_CODE } from "./activation-code.js";
 export { ARENA_RESERVED_BYTES, Arena, MAX_ARENA_BYTES, type Ptr } from "./arena.js";
 export {
   type AttentionShape,

@@ -150,9 +150,9 @@ export class ForwardPass {
     const count = tokens.length;
     const queries = row * vectorBytes(queryWidth(attention));
     const keys = row * vectorBytes(kvWidth(attention));
-    const offset = this.#rotaryTables.offsetOfLayer[layer.index];
-    if (rotary && offset !== null && offset !== undefined) {
+    if (rotary) {
       const { dims, pairs } = rotary;
+      const offset = this.#rotaryTables.offsetOfLayer[layer.index]!;
       const tables = { cos: w.rotaryCos + offset, sin: w.rotarySin + offset, headDim, dims, pairs };
       kernels.rotate(w.query + queries, tables, nHeads, position, count);
       kernels.rotate(w.key + keys, tables, nKvHeads, position, count);

@@ -16,10 +16,7 @@ export function layerNorm(
   nTokens: number,
   epsilon: number,
 ): void {
-  const norm: HeadNorm = { kind: "layer", weight, bias, epsilon };
-  const vectorBytes = 4 * paddedLength(n);
-  for (let t = 0; t < nTokens; t++) normVector(views, out + t * vectorBytes, x + t * vectorBytes, n, norm);
-  zeroPadding(views.f32, out, n, nTokens);
+  normVectors(views, out, x, n, nTokens, { kind: "layer", weight, bias, epsilon });
 }
 
 /** See `Kernels.rmsNorm`. */
@@ -32,10 +29,7 @@ export function rmsNorm(
   nTokens: number,
   epsilon: number,
 ): void {
-  const norm: HeadNorm = { kind: "rms", weight, bias: 0, epsilon };
-  const vectorBytes = 4 * paddedLength(n);
-  for (let t = 0; t < nTokens; t++) normVector(views, out + t * vectorBytes, x + t * vectorBytes, n, norm);
-  zeroPadding(views.f32, out, n, nTokens);
+  normVectors(views, out, x, n, nTokens, { kind: "rms", weight, bias: 0, epsilon });
 }
 
 /** See `Kernels.normHeads`. */
@@ -54,6 +48,13 @@ export function normHeads(
       normVector(views, at, at, headDim, norm);
     }
   }
+}
+
+/** A vector a token, with what pads it. */
+function normVectors(views: ArenaViews, out: Ptr, x: Ptr, n: number, nTokens: number, norm: HeadNorm): void {
+  const vectorBytes = 4 * paddedLength(n);
+  for (let t = 0; t < nTokens; t++) normVector(views, out + t * vectorBytes, x + t * vectorBytes, n, norm);
+  zeroPadding(views.f32, out, n, nTokens);
 }
 
 /** n elements, without what pads them. */
