@@ -1,17 +1,22 @@
 /**
- * A GGUF file of llama.cpp, everything in memory: flashwick beside node-llama-cpp on the same file, in turns; writes docs/results/<out>.csv:
+ * A GGUF file of llama.cpp: flashwick beside node-llama-cpp on the same file, in turns; writes docs/results/<out>.csv. All of it in memory,
  *
  *     npm install --prefix peer node-llama-cpp@3.22.1
  *     pnpm build && node tools/results/gguf-peers.mjs model.gguf --peer peer [--rounds 3] [--tokens 64] [--prefill 512] [--threads 2] [--out gguf-peers.csv]
  *
- * Each run is a process of its own, warm: the file lies in the page cache. Prefill is the time until the first token after a prompt of that many
- * tokens; decoding is the tokens after it.
+ * or each engine within a memory control group of a share of the file, page cache included, cold:
+ *
+ *     node tools/results/gguf-peers.mjs model.gguf --peer peer --memory 50 --peer-preload peer-without-repack.so --tokens 24 --peer-tokens 6 --prefill 64
+ *
+ * Each run is a process of its own. Prefill is the time until the first token after a prompt of that many tokens; decoding is the tokens after it.
+ * In a group, the peer needs src/peer-without-repack.c, which says why. Ours decodes three times: a text that goes on and repeats nothing, plainly, the same with drafts from the text, and one that
+ * copies the prompt, with drafts. The text is given, whatever the logits are, so that a draft is accepted where the text copies, and all costs are real.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { statSync } from "node:fs";
 import { cpus } from "node:os";
-import { basename, join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { basename, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { writeTable } from "./src/results-table.mjs";
@@ -23,107 +28,109 @@ const { values: flags, positionals } = parseArgs({
     peer: { type: "string" },
     rounds: { type: "string", default: "3" },
     tokens: { type: "string", default: "64" },
+    "peer-tokens": { type: "string" },
     prefill: { type: "string", default: "512" },
     threads: { type: "string", default: "2" },
+    memory: { type: "string" },
+    "peer-preload": { type: "string" },
     out: { type: "string", default: "gguf-peers.csv" },
-    /** Of this script itself: who is measured, in a process of its own. */
-    engine: { type: "string" },
   },
 });
 const [path] = positionals;
-if (!path || (!flags.engine && !flags.peer)) {
-  console.error("usage: gguf-peers.mjs <model.gguf> --peer <folder with node-llama-cpp>");
+if (!path || !flags.peer) {
+  console.error(
+    "usage: gguf-peers.mjs <model.gguf> --peer <folder with node-llama-cpp> [--memory <percent of the file>]",
+  );
   process.exit(2);
 }
 const threads = Number(flags.threads);
-const count = Number(flags.tokens);
-const text = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8");
+const prefill = Number(flags.prefill);
+const tokens = Number(flags.tokens);
+const groupBytes = flags.memory === undefined ? null : Math.floor((statSync(path).size * Number(flags.memory)) / 100);
 
-/** What both engines print of themselves: milliseconds until the first token, and of each token after it. */
-async function measureOurs() {
-  const { openModel } = await import("@flashwick/runtime/node");
-  const contextTokens = Number(flags.prefill) + count + 1;
-  const model = await openModel(path, { threads, contextTokens, mode: "dense" });
-  const prompt = model.tokenizer.encode(text, {}).slice(0, Number(flags.prefill));
-  // Weights are loaded by the first request.
-  for await (const _ of model.generate(prompt.slice(0, 4), { maxTokens: 1, ignoreEos: true }));
-  const times = [];
-  let last = performance.now();
-  for await (const { token } of model.generate(prompt, { maxTokens: count + 1, ignoreEos: true })) {
-    if (token === null) continue;
-    const now = performance.now();
-    times.push(now - last);
-    last = now;
-  }
-  await model.close();
-  return times;
+/** What Node, the program and its threads take beside the budget: packages/runtime/README.md, "Memory". */
+const OVERHEAD_BYTES = 192 * 2 ** 20;
+const THREAD_BYTES = 12 * 2 ** 20;
+const READERS = 16;
+
+const ours = { path, threads, prefill, tokens };
+const peers = { ...ours, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };
+const peer = { name: "node-llama-cpp", engine: "node-llama-cpp", run: peers };
+const contenders =
+  groupBytes === null ? [{ name: "greedy", engine: "flashwick", run: ours }, peer] : [...inGroup(), peer];
+
+function inGroup() {
+  const budget = groupBytes - OVERHEAD_BYTES - (READERS + threads) * THREAD_BYTES;
+  const limited = { ...ours, budget, readers: READERS };
+  return [
+    { name: "text that repeats nothing, plain", engine: "flashwick", run: { ...limited, text: "new" } },
+    { name: "text that repeats nothing, drafts", engine: "flashwick", run: { ...limited, text: "new", lookup: true } },
+    { name: "text that copies, drafts", engine: "flashwick", run: { ...limited, text: "copied", lookup: true } },
+  ];
 }
 
-async function measurePeer() {
-  const { createRequire } = await import("node:module");
-  const entry = createRequire(join(resolve(flags.peer), "package.json")).resolve("node-llama-cpp");
-  const { getLlama } = await import(pathToFileURL(entry).href);
-  const llama = await getLlama({ gpu: false, build: "never", maxThreads: threads, logLevel: "error" });
-  const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
-  const contextSize = Number(flags.prefill) + count + 8;
-  const context = await model.createContext({ contextSize, threads, batchSize: 512, sequences: 1 });
-  const sequence = context.getSequence();
-  const prompt = model.tokenize(text).slice(0, Number(flags.prefill));
-  const decode = async (tokens, most) => {
-    const times = [];
-    let last = performance.now();
-    for await (const _ of sequence.evaluate(tokens, { temperature: 0 })) {
-      const now = performance.now();
-      times.push(now - last);
-      last = now;
-      if (times.length > most) break;
-    }
-    return times;
-  };
-  await decode(prompt.slice(0, 4), 1);
-  await sequence.clearHistory();
-  return await decode(prompt, count);
+function measure({ name, engine, run }) {
+  const command = [process.execPath, fileURLToPath(new URL("./src/gguf-engine.mjs", import.meta.url)), engine];
+  const preload = engine === "flashwick" ? undefined : flags["peer-preload"];
+  const env = { ...process.env, ...(preload && { LD_PRELOAD: resolve(preload) }) };
+  const inMemory = groupBytes === null ? alone : grouped;
+  const { firstMs, tokenMs, readBytes } = inMemory([...command, JSON.stringify(run)], env);
+  const decode = (1000 * tokenMs.length) / tokenMs.reduce((sum, ms) => sum + ms, 0);
+  const result = { decode, prefill: (1000 * run.prefill) / firstMs, readBytes };
+  console.error(`${engine}, ${name}: ${decode.toFixed(2)} tokens/s, prefill ${result.prefill.toFixed(1)}`);
+  return result;
 }
 
-if (flags.engine) {
-  const times = await (flags.engine === "flashwick" ? measureOurs() : measurePeer());
-  const [firstMs, ...tokenMs] = times;
-  process.stdout.write(`${JSON.stringify({ firstMs, tokenMs })}\n`, () => process.exit(0));
-} else {
-  const run = (engine) => {
-    const args = [fileURLToPath(import.meta.url), path, "--engine", engine, "--peer", flags.peer];
-    for (const name of ["tokens", "prefill", "threads"]) args.push(`--${name}`, flags[name]);
-    const { firstMs, tokenMs } = JSON.parse(execFileSync(process.execPath, args, { maxBuffer: 1 << 26 }).toString());
-    const decode = (1000 * tokenMs.length) / tokenMs.reduce((sum, ms) => sum + ms, 0);
-    const prefill = (1000 * Number(flags.prefill)) / firstMs;
-    console.error(`${engine}: ${decode.toFixed(1)} tokens/s, prefill ${prefill.toFixed(1)}`);
-    return { decode, prefill };
-  };
-  const engines = ["flashwick", "node-llama-cpp"];
-  const results = await inTurns(
-    engines.map((engine) => () => run(engine)),
-    Number(flags.rounds),
+function alone([program, ...args], env) {
+  return JSON.parse(execFileSync(program, args, { env, maxBuffer: 1 << 26 }).toString());
+}
+
+/** Cold, and within the group. `flashwick bench memory` prints what its command printed among its notes. */
+function grouped(command, env) {
+  execFileSync("/bin/sh", ["-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]);
+  const program = fileURLToPath(new URL("../../apps/cli/dist/flashwick.js", import.meta.url));
+  const args = [program, "bench", "memory", "--limit", `${groupBytes}`, "--", ...command];
+  const printed = execFileSync("/bin/sh", ["-c", '"$0" "$@" 2>&1', process.execPath, ...args], {
+    env,
+    maxBuffer: 1 << 26,
+  });
+  return JSON.parse(
+    printed
+      .toString()
+      .split("\n")
+      .findLast((line) => line.startsWith("{")),
   );
-  const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
-  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
-  const rows = ["decode", "prefill"].map((what) => {
-    const [ours, peers] = results.map((runs) => runs.map((run) => run[what]));
-    const over = ratios(ours, peers);
+}
+
+const results = await inTurns(
+  contenders.map((contender) => () => measure(contender)),
+  Number(flags.rounds),
+);
+const theirs = results.at(-1);
+const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
+const rows = contenders.slice(0, -1).flatMap(({ name, run }, index) =>
+  ["decode", "prefill"].map((what) => {
+    const of = (runs) => runs.map((one) => one[what]);
+    const over = ratios(of(results[index]), of(theirs));
     return {
       file: basename(path),
+      memory_bytes: groupBytes ?? "all",
+      text: name,
       what,
-      flashwick_tokens_per_s: median(ours),
-      node_llama_cpp_tokens_per_s: median(peers),
+      flashwick_tokens_per_s: median(of(results[index])),
+      node_llama_cpp_tokens_per_s: median(of(theirs)),
       times: over.median,
       least: over.least,
       most: over.most,
       threads,
-      tokens: what === "decode" ? count : Number(flags.prefill),
+      tokens: what === "decode" ? run.tokens : prefill,
+      peer_tokens: what === "decode" ? peers.tokens : prefill,
       rounds: Number(flags.rounds),
       machine,
       node: process.version,
       commit,
     };
-  });
-  console.log(writeTable(flags.out, rows));
-}
+  }),
+);
+console.log(writeTable(flags.out, rows));

@@ -1,0 +1,121 @@
+/**
+ * A process of its own around one engine, flashwick or node-llama-cpp, on a GGUF file of llama.cpp: a prompt, then some tokens. Prints one JSON
+ * document, `{ firstMs, tokenMs: number[], readBytes }`: until the first token of the prompt, of each token after it, and what came from the device.
+ *
+ *     node gguf-engine.mjs flashwick '{ "path": "model.gguf", "threads": 2, "prefill": 512, "tokens": 64 }'
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+/**
+ * @typedef {object} EngineRun
+ * @property {string} path
+ * @property {number} threads
+ * @property {number} prefill  Tokens of the prompt.
+ * @property {number} tokens  Decoded after the first.
+ * @property {string} [peer]  Folder with node-llama-cpp.
+ * @property {number} [budget]  Ours: bytes of DRAM; without it everything is in memory.
+ * @property {number} [readers]  Ours.
+ * @property {"greedy" | "new" | "copied"} [text]  Ours: what decoding yields. Greedy tokens, or a given text, whatever the logits are: one that goes
+ *   on and repeats nothing, or one that repeats the prompt.
+ * @property {boolean} [lookup]  Ours: drafts from the text itself.
+ */
+
+const [engine, document] = process.argv.slice(2);
+/** @type {EngineRun} */
+const run = JSON.parse(document);
+const text = readFileSync(
+  fileURLToPath(new URL("../../../packages/demo-models/texts/evaluation.txt", import.meta.url)),
+  "utf8",
+);
+const contextTokens = run.prefill + run.tokens + 8;
+const times = await (engine === "flashwick" ? measureOurs() : measurePeer());
+const [firstMs, ...tokenMs] = times;
+const readBytes = Number(/^read_bytes: (\d+)$/m.exec(readFileSync("/proc/self/io", "utf8"))?.[1] ?? Number.NaN);
+process.stdout.write(`${JSON.stringify({ firstMs, tokenMs, readBytes })}\n`, () => process.exit(0));
+
+async function measureOurs() {
+  const { openModel } = await import("@flashwick/runtime/node");
+  const { threads, readers, budget } = run;
+  const limited = budget === undefined ? {} : { dramBudgetBytes: budget, kvPrecision: "f16" };
+  const model = await openModel(run.path, { threads, readers, contextTokens, mode: "dense", ...limited });
+  const words = model.tokenizer.encode(text, {});
+  const prompt = words.slice(0, run.prefill);
+  // Weights are loaded by the first request.
+  for await (const _ of model.generate(prompt.slice(0, 4), { maxTokens: 1, ignoreEos: true }));
+  const measure = (run.text ?? "greedy") === "greedy" ? greedyTokens : givenTokens;
+  const measured = await measure(model, prompt, words);
+  await model.close();
+  return measured;
+}
+
+async function greedyTokens(model, prompt) {
+  const times = [];
+  let last = performance.now();
+  for await (const { token } of model.generate(prompt, { maxTokens: run.tokens + 1, ignoreEos: true })) {
+    if (token === null) continue;
+    const now = performance.now();
+    times.push(now - last);
+    last = now;
+  }
+  return times;
+}
+
+async function givenTokens(model, prompt, words) {
+  const { SpeculationMeter } = await import("@flashwick/cost-model");
+  const { LookupDrafter, PlainDecoder, SpeculativeDecoder } = await import("@flashwick/runtime");
+  // A text that copies begins again where the prompt began.
+  const begin = run.text === "copied" ? 0 : run.prefill;
+  const given = [...prompt, ...words.slice(begin, begin + run.tokens + 1)];
+  return await model.withSequence(given.length + 1, async (sequence) => {
+    const start = performance.now();
+    await sequence.prefill(prompt);
+    const times = [performance.now() - start];
+    const { chooser } = sequence.engine;
+    const sampler = (_, index) => given[prompt.length + index];
+    const drafting = {
+      ...{ sequence, chooser, sampler, draftTokens: null, leastDraftTokens: 0 },
+      ...{ meter: new SpeculationMeter(), drafter: new LookupDrafter() },
+    };
+    const decoder = run.lookup
+      ? new SpeculativeDecoder(drafting)
+      : new PlainDecoder(sequence, chooser, sampler, undefined, undefined);
+    let done = 1;
+    while (done <= run.tokens) {
+      const before = performance.now();
+      const step = await decoder.step(given[prompt.length + done - 1], done, run.tokens - done);
+      const ms = performance.now() - before;
+      for (const _ of step.tokens) times.push(ms / step.tokens.length);
+      done += step.tokens.length;
+    }
+    return times;
+  });
+}
+
+async function measurePeer() {
+  const entry = createRequire(join(resolve(run.peer), "package.json")).resolve("node-llama-cpp");
+  const { getLlama } = await import(pathToFileURL(entry).href);
+  const llama = await getLlama({ gpu: false, build: "never", maxThreads: run.threads, logLevel: "error" });
+  const model = await llama.loadModel({ modelPath: run.path, gpuLayers: 0, useMmap: true, useDirectIo: false });
+  const context = await model.createContext({
+    ...{ contextSize: contextTokens, threads: run.threads, batchSize: Math.min(512, run.prefill + 8), sequences: 1 },
+  });
+  const sequence = context.getSequence();
+  const prompt = model.tokenize(text).slice(0, run.prefill);
+  const decode = async (tokens, most) => {
+    const times = [];
+    let last = performance.now();
+    for await (const _ of sequence.evaluate(tokens, { temperature: 0 })) {
+      const now = performance.now();
+      times.push(now - last);
+      last = now;
+      if (times.length > most) break;
+    }
+    return times;
+  };
+  await decode(prompt.slice(0, 4), 1);
+  await sequence.clearHistory();
+  return await decode(prompt, run.tokens);
+}
