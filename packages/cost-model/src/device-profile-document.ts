@@ -2,7 +2,7 @@
  * A device profile as a JSON document: checked when it is loaded, since people edit them and other versions write them. Every figure must be
  * there and make sense; what is more than that (when and where it was measured) is let pass.
  */
-import { findSparsityFault, InputError, type SparsityStatistics } from "@flashwick/core";
+import { DTYPES, findSparsityFault, InputError, type SparsityStatistics } from "@flashwick/core";
 import * as v from "valibot";
 import type { DeviceProfile } from "./device-profile.js";
 
@@ -19,7 +19,7 @@ const count = (least: number, most: number) => v.pipe(finite, v.integer(), v.min
 const text = v.pipe(v.string(), v.minLength(1));
 const rate = positive(MOST_BYTES_PER_SEC);
 const share = v.nullable(v.pipe(finite, v.gtValue(0), v.maxValue(1)));
-const dtype = v.picklist(["f32", "f16", "bf16", "int8"]);
+const dtype = v.picklist(DTYPES);
 const nonEmpty = <T extends v.GenericSchema>(entry: T) => v.pipe(v.array(entry), v.minLength(1), v.maxLength(4096));
 
 const readPoint = v.object({

@@ -12,7 +12,7 @@ export interface KernelUse {
 
 /**
  * Weight bytes a second of an op. Where the profile lacks a number of threads, the nearest below is taken; where it lacks a type, the
- * type that is nearest in width; where it lacks the op, `linear`; at last DRAM's own rate.
+ * type that is nearest in width, and for a block type its weights a second; where it lacks the op, `linear`; at last DRAM's own rate.
  */
 export function kernelBytesPerSec(profile: DeviceProfile, use: KernelUse): number {
   const known = knownRates.get(profile) ?? new Map<string, number>();
@@ -36,7 +36,16 @@ function findRate(profile: DeviceProfile, use: KernelUse): number {
     Math.min(...typed.map((rate) => rate.threads)),
   );
   const points = typed.filter((rate) => rate.threads === threads).sort((a, b) => a.workingSetBytes - b.workingSetBytes);
-  return interpolateBySize(points, use.workingSetBytes);
+  return rateOf(interpolateBySize(points, use.workingSetBytes), points[0]!.dtype, use.dtype);
+}
+
+/**
+ * Weight bytes a second of a type that was measured, or of the nearest one. A block type that was not measured multiplies as many weights a second as
+ * its nearest: its kernels are held up by arithmetic, not by bytes.
+ */
+function rateOf(found: number, foundType: DType | null, dtype: DType | null): number {
+  if (dtype === null || foundType === null || foundType === dtype || blockElements(dtype) === 1) return found;
+  return (found * width(dtype)) / width(foundType);
 }
 
 /** How far apart types are: bytes of an element, and bf16 beside f16. */

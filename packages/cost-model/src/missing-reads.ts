@@ -52,9 +52,14 @@ export function singleReads({ strideBytes, readsPerNeuron }: ModelShape, missing
 
 /**
  * Neurons of a layer that a dense pass reads: all but those that took a free slot on an earlier pass and stay. In a finite window none stays, since
- * no token names it.
+ * no token names it. Of a layer that streams as a whole nothing stays.
  */
-export function streamedNeurons(dFf: number, slots: number, windowTokens: number): number {
+export function streamedNeurons(
+  { dFf, streams }: Pick<ModelShape, "dFf" | "streams">,
+  slots: number,
+  windowTokens: number,
+): number {
   if (slots >= dFf) return 0;
+  if (streams === "layers") return dFf;
   return Number.isFinite(windowTokens) ? dFf : dFf - slots;
 }

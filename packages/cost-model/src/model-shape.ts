@@ -10,6 +10,12 @@ export interface PredictorShape {
   readonly bytesByLayer: readonly number[];
 }
 
+/** What part of some bytes has a type. */
+export interface TypeShare {
+  readonly dtype: DType;
+  readonly share: number;
+}
+
 export interface ModelShape {
   readonly name: string;
   readonly nLayers: number;
@@ -17,16 +23,22 @@ export interface ModelShape {
   readonly dFf: number;
   readonly nKvHeads: number;
   readonly headDim: number;
+  /** The type of most of the weights. */
   readonly dtype: DType;
-  /** Attention's matrices of one layer. */
+  /** Types of the layers' weights, by bytes: the shares add up to 1. */
+  readonly layerTypes: readonly TypeShare[];
+  readonly headDtype: DType;
+  /** `layers`: matrices, of which a layer's are all resident or all streamed, attention's too, and read ahead for every pass. */
+  readonly streams: "neurons" | "layers";
+  /** Attention's matrices of one layer, on average. */
   readonly attentionBytes: number;
   /** The matrix that gives logits, tied to the embedding or not. */
   readonly headBytes: number;
   /** Tables of which a token reads one row. */
   readonly rowTableBytes: number;
-  /** A neuron's weights: up row, down column (and gate row). */
+  /** A neuron's weights: up row, down column (and gate row); on average where layers differ. */
   readonly recordBytes: number;
-  /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts. */
+  /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts; of matrices, a neuron's part of its layer. */
   readonly strideBytes: number;
   readonly readsPerNeuron: number;
   /** Attention and FFN read the same input, so that reads fly during attention. */

@@ -36,7 +36,7 @@ export class PassArithmetic {
     const meanTokens = position + (this.#tokens + 1) / 2;
     const kvBytes = this.#tokens * 2 * meanTokens * shape.nKvHeads * shape.headDim * elementBytes;
     return (
-      this.#matrix("linear", shape.dtype, shape.attentionBytes) +
+      this.#layerMatrix("linear", shape.attentionBytes) +
       this.#kernel("attention", kvType, kvBytes) +
       this.#calls(OPS.attention)
     );
@@ -68,7 +68,8 @@ export class PassArithmetic {
   /** Each token is computed over all of the union. */
   ffnMs(named: number): number {
     const { shape } = this.#request;
-    return this.#matrix("neurons", shape.dtype, named * shape.recordBytes) + this.#calls(OPS.ffn);
+    const op = shape.streams === "layers" ? "linear" : "neurons";
+    return this.#layerMatrix(op, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
   /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
@@ -81,12 +82,18 @@ export class PassArithmetic {
   /** Logits of every token. */
   headMs(): number {
     const { shape } = this.#request;
-    return this.#matrix("linear", shape.dtype, shape.headBytes) + this.#calls(OPS.head);
+    return this.#matrix("linear", shape.headDtype, shape.headBytes) + this.#calls(OPS.head);
   }
 
   #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number): number {
     const { profile, settings } = this.#request;
     return kernelMs(profile, { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes }, bytes);
+  }
+
+  /** Weights of a layer, in all its types. */
+  #layerMatrix(op: "linear" | "neurons", bytes: number): number {
+    const { layerTypes } = this.#request.shape;
+    return layerTypes.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
   }
 
   /** Weights that are multiplied with a vector of each token. */

@@ -51,6 +51,38 @@ describe("passCost", () => {
     // f16: a multiplication and an addition for every two bytes, at the profile's 8e10 a second.
     expect(many!.headMs).toBeCloseTo((1000 * 256 * shape.headBytes) / 8e10, 1);
   });
+  it("reads a layer of matrices whole unless it is held whole, and ahead of a single token too where reads overlap", () => {
+    const matrices = { ...shape, streams: "layers" } as const;
+    const of = dense({ shape: matrices, slotsByLayer: [4096, 4095, 64, 64] });
+    const waiting = passCost(of, 1);
+    expect(waiting.neuronsLoaded).toBe(3 * 4096);
+    expect(waiting.exposedReadMs).toBe(waiting.readMs);
+    const ahead = passCost({ ...of, settings: { ...of.settings, overlap: true } }, 1);
+    expect(ahead.exposedReadMs).toBeLessThan(ahead.readMs);
+    expect(ahead.totalMs).toBeGreaterThanOrEqual(ahead.readMs);
+  });
+  it("takes each type's part of a layer's weights at that type's rate", () => {
+    const rates = [
+      { op: "linear", dtype: "q4_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 10e9 },
+      { op: "linear", dtype: "q6_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 5e9 },
+    ] as const;
+    const profile = { ...deviceProfile({}), kernels: rates, opUs: 0, handOffUs: 0 };
+    const layerTypes = [
+      { dtype: "q4_k", share: 0.75 },
+      { dtype: "q6_k", share: 0.25 },
+    ] as const;
+    const mixed = { ...shape, streams: "layers", layerTypes } as const;
+    const { ffnMs } = passCost(dense({ shape: mixed, profile }), 1);
+    const bytes = shape.nLayers * shape.dFf * shape.recordBytes;
+    expect(ffnMs).toBeCloseTo((0.75 * bytes) / 10e6 + (0.25 * bytes) / 5e6, 6);
+  });
+  it("takes a block type that was not measured for one that multiplies as many weights a second as its nearest", () => {
+    const rate = { op: "linear", dtype: "int8", threads: 2, workingSetBytes: 2e8, bytesPerSec: 25e9 } as const;
+    const profile = { ...deviceProfile({}), kernels: [rate], opUs: 0, handOffUs: 0 };
+    const { headMs } = passCost(dense({ shape: { ...shape, headDtype: "q4_0" }, profile }), 1);
+    // 18 bytes for 32 weights.
+    expect(headMs).toBeCloseTo((1000 * shape.headBytes) / (25e9 * (18 / 32)), 6);
+  });
   it("hides a stream's reads behind a batch's arithmetic where there are threads that read, and nowhere else", () => {
     const hidden = passCost(dense(), 32);
     expect(hidden.exposedReadMs).toBeLessThan(hidden.readMs);

@@ -9,7 +9,8 @@
  *
  * exposed() is the whole of the reads, or where they overlap what of them outlasts the arithmetic that can be done meanwhile, both slowed by each
  * other as the profile says. A single token overlaps as `settings.overlap` says: with resident neurons, in a parallel block with attention as
- * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read.
+ * well. Dense passes over more than one token, and any over matrices, read one chunk ahead, from one layer into the next, wherever there are
+ * threads that read.
  */
 import type { DeviceProfile } from "./device-profile.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
@@ -75,7 +76,7 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   const headMs = clock.headMs();
   const attention = shape.nLayers * attentionMs;
   const arithmetic = sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs;
-  const ahead = settings.mode === "dense" && tokens > 1 && settings.readers > 0;
+  const ahead = settings.mode === "dense" && settings.readers > 0 && readsAhead(request, tokens);
   const exposedMs = ahead ? exposed(request.profile, sum.readMs, arithmetic) : sum.exposedMs;
   return {
     flashBytes: sum.bytes,
@@ -94,13 +95,17 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   };
 }
 
+function readsAhead({ shape, settings }: TokenRequest, tokens: number): boolean {
+  return tokens > 1 || (shape.streams === "layers" && settings.overlap);
+}
+
 /** Of one layer, apart from its attention. */
 function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic, layer: number, attentionMs: number) {
   const { shape, profile, settings, sparsity, method = OUR_METHOD } = request;
   const dense = settings.mode === "dense";
   const named = shape.dFf * (dense ? 1 : unionShare(sparsity, layer, tokens));
   const loaded = dense
-    ? streamedNeurons(shape.dFf, request.slotsByLayer[layer]!, settings.windowTokens)
+    ? streamedNeurons(shape, request.slotsByLayer[layer]!, settings.windowTokens)
     : predictedMisses(request, layer, tokens);
   const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
   const waves = Math.max(1, named / request.slotsByLayer[layer]!);

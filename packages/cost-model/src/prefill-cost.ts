@@ -21,8 +21,11 @@ export function prefillCost(request: TokenRequest, promptTokens: number, batchTo
   const streamed = slotsByLayer.filter((slots) => slots < shape.dFf).length;
   const flashBytes = layerBytes * (shape.nLayers + streamed * Math.max(0, batches - 1));
   const readMs = (1000 * flashBytes) / profile.flash.sequentialBytesPerSec;
-  const flopPerToken = (2 * denseBytes(shape) * blockElements(shape.dtype)) / blockBytes(shape.dtype);
-  const computeMs = (1000 * flopPerToken * promptTokens) / batchFlopPerSec(profile, shape.dtype, settings.threads);
+  const secPerToken = shape.layerTypes.reduce((sum, { dtype, share }) => {
+    const flop = (2 * share * denseBytes(shape) * blockElements(dtype)) / blockBytes(dtype);
+    return sum + flop / batchFlopPerSec(profile, dtype, settings.threads);
+  }, 0);
+  const computeMs = 1000 * secPerToken * promptTokens;
   const check = { op: "checksum", dtype: null, threads: settings.threads, workingSetBytes: flashBytes } as const;
   const checked = profile.kernels.some((rate) => rate.op === "checksum");
   const checkMs = checked ? kernelMs(profile, check, flashBytes) : 0;

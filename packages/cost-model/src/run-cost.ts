@@ -117,12 +117,11 @@ function boundOf({ shape, profile, settings }: TokenRequest, token: TokenCost): 
   const deciding = token.cacheMs + token.checkMs;
   if (token.exposedReadMs >= Math.max(arithmetic, deciding)) return "flash";
   if (deciding > arithmetic) return "cpu";
-  const { threads } = settings;
-  const rate = kernelBytesPerSec(profile, {
-    op: "linear",
-    dtype: shape.dtype,
-    threads,
-    workingSetBytes: denseBytes(shape),
-  });
+  const use = { op: "linear", threads: settings.threads, workingSetBytes: denseBytes(shape) } as const;
+  const secPerByte = shape.layerTypes.reduce(
+    (sum, { dtype, share }) => sum + share / kernelBytesPerSec(profile, { ...use, dtype }),
+    0,
+  );
+  const rate = 1 / secPerByte;
   return rate >= DRAM_BOUND_SHARE * profile.dramBytesPerSec ? "dram" : "compute";
 }

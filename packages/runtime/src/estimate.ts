@@ -2,23 +2,23 @@
  * What a model will do on a device within a budget, before anything but its header is read: the cost model, fed with the sizes that the
  * engine itself allocates by.
  */
-import { InputError, type PredictorLayerShape, rowBytes, type SparsityStatistics, widestFfn } from "@flashwick/core";
+import { InputError, type PredictorLayerShape, type SparsityStatistics } from "@flashwick/core";
 import {
   checkSparsity,
   type DeviceProfile,
   type EngineSettings,
   type KvPrecision,
   type MemoryPlan,
-  type ModelShape,
   type PlanRequest,
   planMemory,
   planRun,
   type RunLength,
   type RunPlan,
 } from "@flashwick/cost-model";
-import type { ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import type { ModelHeader } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { memoryRequest } from "./engine-sizes.js";
+import { shapeOf } from "./model-shape.js";
 
 /** A predictor's file header, or a whole predictor: its shapes are enough. */
 export interface PredictorShapes {
@@ -88,59 +88,4 @@ function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number)
   }
   checkSparsity(statistics, nLayers);
   return statistics;
-}
-
-const ATTENTION = ["query", "key", "value", "output"] as const;
-
-/** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
-export function shapeOf(header: ModelHeader, predictor: Pick<PredictorShapes, "layers"> | null): ModelShape {
-  const { geometry: g, weights, matrices } = header;
-  const { attention, parallel } = g.layers[0]!;
-  const sizeOf = (tensor: ResidentTensor | undefined) =>
-    tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
-  const tensor = (name: string) => sizeOf(header.tensors.get(name));
-  const projections = ["attn_q", "attn_k", "attn_v", "attn_output"];
-  return {
-    name: `${g.architecture} ${g.layers.length} x ${g.dModel}`,
-    nLayers: g.layers.length,
-    dModel: g.dModel,
-    dFf: widestFfn(g),
-    nKvHeads: attention.nKvHeads,
-    headDim: attention.headDim,
-    dtype: weights.dtype,
-    attentionBytes: matrices[0]
-      ? ATTENTION.reduce((sum, name) => sum + sizeOf(matrices[0]![name]), 0)
-      : projections.reduce((sum, name) => sum + tensor(`blk.0.${name}.weight`), 0),
-    headBytes: tensor(g.head.tied ? "token_embd.weight" : "output.weight") + tensor("project_out.weight"),
-    rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
-    ...neuronBytes(header),
-    parallelBlock: parallel,
-    predictor: predictor && {
-      dtype: predictor.layers[0]!.w1.dtype,
-      bytesByLayer: predictor.layers.map(({ w1, w2 }) => matrixBytes(w1) + matrixBytes(w2)),
-    },
-  };
-}
-
-/** A neuron as it is computed with, and as it is read: where matrices are streamed, with its part of attention. */
-function neuronBytes({
-  geometry,
-  weights,
-  matrices,
-}: ModelHeader): Pick<ModelShape, "recordBytes" | "strideBytes" | "readsPerNeuron"> {
-  if (weights.layout === "matrices") {
-    const { gate, up, down } = matrices[0]!;
-    const recordBytes = (gate.sizeBytes + up.sizeBytes + down.sizeBytes) / up.rows;
-    return { recordBytes, strideBytes: weights.slotBytes, readsPerNeuron: 1 };
-  }
-  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
-  return {
-    recordBytes: weights.parts.length * (rowBytes(weights.dtype, geometry.dModel) + scaleBytes),
-    strideBytes: weights.strideBytes,
-    readsPerNeuron: weights.layout === "split" ? 2 : 1,
-  };
-}
-
-function matrixBytes({ dtype, rows, cols }: PredictorLayerShape["w1"]): number {
-  return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
 }

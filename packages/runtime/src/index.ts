@@ -13,7 +13,7 @@ export { deviceCompute } from "./device-compute.js";
 export { Engine, type StepOptions, type StepRow } from "./engine.js";
 export type { EngineConfig, NeuronMode } from "./engine-config.js";
 export type { EngineParts } from "./engine-parts.js";
-export { type EstimateOptions, estimate, type PredictorShapes, shapeOf } from "./estimate.js";
+export { type EstimateOptions, estimate, type PredictorShapes } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
 export type { ForwardObserver } from "./forward-observer.js";
 export {
@@ -26,6 +26,7 @@ export {
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
 export { Model } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
+export { shapeOf } from "./model-shape.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { type FinishedRun, type MeasuredBandwidths, runLimit, tokenDramBytes } from "./run-limit.js";

@@ -9,7 +9,8 @@ import {
   runCost,
 } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
-import { type PredictorShapes, shapeOf } from "./estimate.js";
+import type { PredictorShapes } from "./estimate.js";
+import { shapeOf } from "./model-shape.js";
 
 export interface RunToPredict {
   readonly header: ModelHeader;

@@ -9,7 +9,7 @@ import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import { type FlashRun, planRuns } from "@flashwick/flash-io";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
-import { shapeOf } from "./estimate.js";
+import { shapeOf } from "./model-shape.js";
 import { MAX_READ_BYTES } from "./neuron-slots.js";
 import type { RunToPredict } from "./predicted-run.js";
 import { SEED_TOKENS } from "./sequence.js";

@@ -2,7 +2,8 @@
 import { KV_PAGE_TOKENS, kvPartBytes, type LeftMs, type RunLimit, type RunStats } from "@flashwick/core";
 import { type Bandwidths, tokenLimits } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
-import { type PredictorShapes, shapeOf } from "./estimate.js";
+import type { PredictorShapes } from "./estimate.js";
+import { shapeOf } from "./model-shape.js";
 
 /** Bytes a second of one machine, measured with a run's own threads, readers and read size. */
 export interface MeasuredBandwidths {

@@ -44,7 +44,7 @@ export function sampleUse(request: UseRequest, random: Random | null): NeuronUse
 
 function denseUse({ shape, settings, slotsByLayer }: UseRequest): NeuronUse[] {
   const { dFf } = shape;
-  return slotsByLayer.map((slots) => ({ named: dFf, missing: streamedNeurons(dFf, slots, settings.windowTokens) }));
+  return slotsByLayer.map((slots) => ({ named: dFf, missing: streamedNeurons(shape, slots, settings.windowTokens) }));
 }
 
 function predictedUse(

@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
 import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
-import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
+import { type ModelHeader, openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
@@ -98,8 +98,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
       reader,
       predictor: sidecar?.predictor ?? null,
       clock: () => performance.now(),
-      // Reader threads must come by a core for every read: where computing takes all, each waits for the other (docs/decisions/0009).
-      overlap: plan?.settings.overlap ?? (reader.leavesCores || availableParallelism() > threads),
+      overlap: plan?.settings.overlap ?? overlapsUnplanned(file.header, reader, threads),
       // What guesses cost is not in the plan's arithmetic.
       lookahead: plan === null ? undefined : false,
       profile,
@@ -123,6 +122,14 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
   }
+}
+
+/**
+ * Reader threads must come by a core for every read: where computing takes all, each waits for the other (docs/decisions/0009). Rows of matrices
+ * are read 128 KiB at a time, which keeps no core busy.
+ */
+function overlapsUnplanned({ weights }: ModelHeader, reader: FlashReader, threads: number): boolean {
+  return weights.layout === "matrices" || reader.leavesCores || availableParallelism() > threads;
 }
 
 /** Options with what was planned in the place of `auto`. */

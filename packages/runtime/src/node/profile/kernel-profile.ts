@@ -3,6 +3,8 @@
  */
 import {
   activationFunction,
+  BLOCK_DTYPES,
+  type DType,
   KV_PAGE_TOKENS,
   kvPartBytes,
   type OnProgress,
@@ -46,7 +48,9 @@ const MiB = 1024 * KiB;
 const COLS = 4096;
 const LARGE_BYTES = 192 * MiB;
 const SMALL_BYTES = 8 * MiB;
-const TYPES: readonly RecordDType[] = ["f32", "f16", "int8"];
+/** Of records; neurons are measured for these alone. */
+const RECORD_TYPES: readonly RecordDType[] = ["f32", "f16", "int8"];
+const TYPES: readonly DType[] = [...RECORD_TYPES, ...BLOCK_DTYPES];
 const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 const RELU = activationFunction("relu");
 /** Of the slots, those that a token names. */
@@ -59,7 +63,7 @@ const SCORES = 16384;
 /** A thing to time: what it passes over, and the passing. */
 interface Job {
   readonly op: KernelOp | "read loop";
-  readonly dtype: RecordDType | null;
+  readonly dtype: DType | null;
   readonly workingSetBytes: number;
   readonly bytes: number;
   readonly run: () => void;
@@ -193,10 +197,10 @@ class KernelBench {
       bytes,
       run: () => this.#pool.readLoop(this.#arena, this.#weights, bytes),
     };
-    const linear = TYPES.map(
-      (dtype): Job => ({ ...set, op: "linear", dtype, bytes, run: this.#linearOver(dtype, bytes) }),
+    const linear = TYPES.map((dtype): Job => ({ ...set, op: "linear", dtype, ...this.#linearOver(dtype, bytes) }));
+    const neurons = RECORD_TYPES.map(
+      (dtype): Job => ({ ...set, op: "neurons", dtype, ...this.#neurons(dtype, bytes) }),
     );
-    const neurons = TYPES.map((dtype): Job => ({ ...set, op: "neurons", dtype, ...this.#neurons(dtype, bytes) }));
     const checksum: Job = { ...set, op: "checksum", dtype: null, ...this.#checksum(bytes) };
     if (fewer) return [...linear.slice(1), ...neurons.slice(1), checksum];
     const attention = KV_TYPES.map(
@@ -219,7 +223,7 @@ class KernelBench {
   /** What a call costs beside its weights: of a product so small that it is not split, half of the time on a quantised vector. */
   async opUs(): Promise<number> {
     const calls = 500;
-    const small = SMALL_ROWS.flatMap((rows) => TYPES.slice(1).map((dtype) => this.#matrix(dtype, 0, rows)));
+    const small = SMALL_ROWS.flatMap((rows) => RECORD_TYPES.slice(1).map((dtype) => this.#matrix(dtype, 0, rows)));
     const run = () => {
       for (let i = 0; i < calls; i++) this.#linear(small[i % small.length]!, 1);
     };
@@ -252,15 +256,17 @@ class KernelBench {
   }
 
   /** Matrices of 4096 rows at most, one after the other, as layers have them. */
-  #linearOver(dtype: RecordDType, bytes: number): () => void {
-    const rows = Math.min(4096, bytes / 4 / rowBytes(dtype, COLS));
+  #linearOver(dtype: DType, bytes: number): Pick<Job, "bytes" | "run"> {
+    const rows = Math.min(4096, Math.floor(bytes / 4 / rowBytes(dtype, COLS)));
     const each = rows * rowBytes(dtype, COLS);
-    return () => {
-      for (let at = 0; at + each <= bytes; at += each) this.#linear(this.#matrix(dtype, at, rows), 1);
+    const matrices = Array.from({ length: Math.floor(bytes / each) }, (_, i) => this.#matrix(dtype, i * each, rows));
+    const run = () => {
+      for (const matrix of matrices) this.#linear(matrix, 1);
     };
+    return { bytes: matrices.length * each, run };
   }
 
-  #matrix(dtype: RecordDType, offset: number, rows: number): Matrix {
+  #matrix(dtype: DType, offset: number, rows: number): Matrix {
     return { dtype, data: this.#weights + offset, scales: dtype === "int8" ? this.#act : 0, rows, cols: COLS };
   }
 
