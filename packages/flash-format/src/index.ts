@@ -4,11 +4,13 @@ export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
+  type ByMatrix,
   MATRIX_NAMES,
   type MatrixName,
   type MatrixTensors,
   type ModelFile,
   type ModelHeader,
+  matricesInOrder,
   type RecordTensor,
   type ResidentTensor,
   recordLayout,

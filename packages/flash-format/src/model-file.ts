@@ -79,8 +79,19 @@ export interface RecordTensor {
 export const MATRIX_NAMES = ["query", "key", "value", "output", "gate", "up", "down"] as const;
 export type MatrixName = (typeof MATRIX_NAMES)[number];
 
+/** Something for each matrix of a layer; there is no `gate` where the FFN has none. */
+export type ByMatrix<T> = Readonly<Record<Exclude<MatrixName, "gate">, T> & Partial<Record<"gate", T>>>;
+
 /** The matrices of a layer where they are resident or streamed together. Without biases, which are resident tensors. */
-export type MatrixTensors = Readonly<Record<MatrixName, ResidentTensor>>;
+export type MatrixTensors = ByMatrix<ResidentTensor>;
+
+/** The matrices that a layer has, in the order in which they are used. */
+export function matricesInOrder<T>(of: ByMatrix<T>): readonly (readonly [MatrixName, T])[] {
+  return MATRIX_NAMES.flatMap((name) => {
+    const matrix = of[name];
+    return matrix === undefined ? [] : [[name, matrix] as const];
+  });
+}
 
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {

@@ -1,6 +1,6 @@
 /** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
 import { UnsupportedError } from "@flashwick/core";
-import type { ModelHeader } from "@flashwick/flash-format";
+import { type ModelHeader, matricesInOrder } from "@flashwick/flash-format";
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { DEVICE_SCRATCH, requireDeviceDType, type WebGpu } from "@flashwick/kernels-webgpu";
@@ -12,7 +12,7 @@ import type { ModelParts } from "./model-options.js";
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` naming a type of ggml's blocks, or weights that lie in matrices.
  */
 export function requireDeviceModel({ tensors, matrices }: ModelHeader): void {
-  const all = [...tensors.values(), ...matrices.flatMap((layer) => Object.values(layer))];
+  const all = [...tensors.values(), ...matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor))];
   for (const { dtype } of all) requireDeviceDType(dtype);
   if (matrices.length === 0) return;
   throw new UnsupportedError(

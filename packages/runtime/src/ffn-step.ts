@@ -118,7 +118,7 @@ export class FfnStep {
     }
   }
 
-  /** blockOut = down · (f(gate · x) ⊙ g(up · x)) of each token, without the bias of down. */
+  /** blockOut = down · (f(gate · x) ⊙ g(up · x)), or down · f(up · x), of each token, without the bias of down. */
   async #multiply(layer: MatrixLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
     const { streamed, weights, geometry, context } = layer;
     const { kernels, workspace: w } = context;
@@ -127,9 +127,11 @@ export class FfnStep {
     this.#meter.enter("ffn");
     this.#meter.counters.named += n * dFf;
     if (streamed.isStreamed) this.#meter.counters.loaded += dFf;
-    await streamed.multiply("gate", w.gate, w.ffnInput, weights.gateBias, pass);
+    if (geometry.ffn.gated) await streamed.multiply("gate", w.gate, w.ffnInput, weights.gateBias, pass);
     await streamed.multiply("up", w.act, w.ffnInput, weights.upBias, pass);
-    kernels.gate(w.act, w.gate, w.act, n * paddedLength(dFf), activationOf(geometry.ffn));
+    // Without a gate up takes its place, beside ones.
+    const [gate, up] = geometry.ffn.gated ? [w.gate, w.act] : [w.act, w.gate];
+    kernels.gate(w.act, gate, up, n * paddedLength(dFf), activationOf(geometry.ffn));
     observer?.activations?.(layer.index, 0, dFf, w.act, n, kernels, null);
     await streamed.multiply("down", w.blockOut, w.act, 0, pass);
   }

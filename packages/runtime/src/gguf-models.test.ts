@@ -1,6 +1,8 @@
 /**
  * GGUF files of llama.cpp as they lie, against saved references of an independent implementation (transformers, float32, weights dequantised from
- * the file).
+ * the file). Those of phi2 and falcon are written as llama.cpp's converter does, and loaded by llama.cpp; they hold the checkpoints whose references
+ * are named here, without loss. Falcon 7B in Q8_0 has a reference of its own (numpy, float64, with the GELU that such a file means), which is met by
+ * what transformers says of the checkpoint to 6e-6.
  */
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -12,11 +14,19 @@ import { openModel } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
 import { ModelDrafter } from "./speculation/model-drafter.js";
 
-const FILES = ["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear"] as const;
-/** Activations are rounded to 15 bits before they meet blocks. */
-const LOGIT_TOLERANCE = 2e-2;
-/** Below this distance of the best two logits a different choice is no error. */
-const MARGIN = 0.05;
+/** Activations are rounded to 15 bits before they meet blocks. Below the margin of the best two logits a different choice is no error. */
+const BLOCKS = { tolerance: 2e-2, margin: 0.05 };
+/** float32 in another order of summation. */
+const FLOATS = { tolerance: 2e-3, margin: 0.01 };
+
+const FILES = [
+  ...["llama", "llama3", "qwen2", "qwen3", "gemma3", "gemma3-linear", "falcon-7b"].map((name) => ({
+    ...{ name, reference: `gguf-${name}`, ...BLOCKS },
+  })),
+  { name: "phi2", reference: "phi-tiny", ...FLOATS },
+  { name: "phi2-fused", reference: "phi-tiny", ...FLOATS },
+  { name: "falcon-40b", reference: "falcon-tiny-gqa", ...FLOATS },
+];
 
 async function logitsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
   const scored = await scoreTokens(model, tokens, { top: 8, probe: [1, 2, 3] });
@@ -31,24 +41,24 @@ async function generateTokens(model: Model, prompt: readonly number[], options: 
   }
 }
 
-describe.each(FILES)("%s.gguf", (name) => {
-  const golden = readGolden(`gguf-${name}`);
+describe.each(FILES)("$name.gguf", ({ name, reference, tolerance, margin }) => {
+  const golden = readGolden(reference);
 
   it.each(["reference", "wasm"] as const)(
-    `on %s gives the reference's logits within ${LOGIT_TOLERANCE}`,
+    `on %s gives the reference's logits within ${tolerance}`,
     async (backend) => {
       const model = await openModelBytes(ggufBytes(name), name, { backend });
       for (const { tokens, positions } of golden.cases) {
-        expect(await farthestLogit(model, tokens, positions, MARGIN)).toBeLessThan(LOGIT_TOLERANCE);
+        expect(await farthestLogit(model, tokens, positions, margin)).toBeLessThan(tolerance);
       }
       await model.close();
     },
     60_000,
   );
 
-  it(`continues greedily as the reference does where its margin exceeds ${MARGIN}`, async () => {
+  it(`continues greedily as the reference does where its margin exceeds ${margin}`, async () => {
     const model = await openModelBytes(ggufBytes(name), name);
-    await expectGreedy(model, golden, MARGIN);
+    await expectGreedy(model, golden, margin);
     await model.close();
   });
 

@@ -5,7 +5,13 @@
  * rows as fit, of one matrix or of several. A row's product depends on that row and the vector alone, so that neither chunks nor residency change a bit.
  */
 import { assert, paddedLength } from "@flashwick/core";
-import { MATRIX_NAMES, type MatrixName, type MatrixTensors, type ResidentTensor } from "@flashwick/flash-format";
+import {
+  type ByMatrix,
+  type MatrixName,
+  type MatrixTensors,
+  matricesInOrder,
+  type ResidentTensor,
+} from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./layer-stream.js";
@@ -23,7 +29,7 @@ export interface LayerMatricesParts {
   readonly workspace: Workspace;
   readonly tensors: MatrixTensors;
   /** The matrices where they are resident, else null. */
-  readonly resident: Readonly<Record<MatrixName, Matrix>> | null;
+  readonly resident: ByMatrix<Matrix> | null;
   /** What a layer that is not resident passes through. */
   readonly stage: StreamStage;
 }
@@ -77,7 +83,7 @@ export class LayerMatrices implements StreamedLayer {
   multiply(name: MatrixName, out: Ptr, x: Ptr, bias: Ptr, pass: StreamPass): void | Promise<void> {
     const { kernels, workspace, resident } = this.#parts;
     if (!resident) return this.#multiplyStreamed(name, out, x, bias, pass);
-    kernels.linear(out, x, resident[name], bias, pass.nTokens, workspace.scratch);
+    kernels.linear(out, x, present(resident, name), bias, pass.nTokens, workspace.scratch);
   }
 
   streamChunks(): readonly StreamChunk[] {
@@ -98,7 +104,7 @@ export class LayerMatrices implements StreamedLayer {
   async #multiplyStreamed(name: MatrixName, out: Ptr, x: Ptr, bias: Ptr, pass: StreamPass): Promise<void> {
     const { kernels, workspace: w, tensors } = this.#parts;
     const { nTokens } = pass;
-    const { rows } = tensors[name];
+    const { rows } = present(tensors, name);
     const base = rowBase(tensors, name);
     // The first matrix begins a pass.
     if (base === 0) this.#current = -1;
@@ -135,6 +141,13 @@ export class LayerMatrices implements StreamedLayer {
   }
 }
 
+/** A matrix that the layer has: who multiplies by a gate has asked its geometry. */
+function present<T>(of: ByMatrix<T>, name: MatrixName): T {
+  const matrix = of[name];
+  assert(matrix !== undefined, `the layer has a matrix ${name}`);
+  return matrix;
+}
+
 const PHASE_OF_MATRIX: Readonly<Record<MatrixName, "attention" | "ffn">> = {
   query: "attention",
   key: "attention",
@@ -155,7 +168,7 @@ function partBytes(tensor: ResidentTensor, rows: number): number {
 
 /** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
 export function leastAreaBytes(tensors: MatrixTensors): number {
-  const all = MATRIX_NAMES.map((name) => tensors[name]);
+  const all = matricesInOrder(tensors).map(([, tensor]) => tensor);
   const whole = all.reduce((sum, tensor) => sum + partBytes(tensor, tensor.rows), 0);
   return Math.max(...all.map((tensor) => partBytes(tensor, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
 }
@@ -164,8 +177,7 @@ export function leastAreaBytes(tensors: MatrixTensors): number {
 function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
   const chunks: StreamChunk[] = [];
   let [begin, next, room] = [0, 0, areaBytes];
-  for (const name of MATRIX_NAMES) {
-    const tensor = tensors[name];
+  for (const [, tensor] of matricesInOrder(tensors)) {
     for (let left = tensor.rows; left > 0; ) {
       const count = Math.min(left, Math.floor((room - TAIL_BYTES - PART_ALIGNMENT) / bytesOfRow(tensor)));
       if (count > 0) {
@@ -184,8 +196,12 @@ function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
 
 /** Rows of the matrices before one. */
 function rowBase(tensors: MatrixTensors, name: MatrixName): number {
-  const before = MATRIX_NAMES.slice(0, MATRIX_NAMES.indexOf(name));
-  return before.reduce((sum, earlier) => sum + tensors[earlier].rows, 0);
+  const all = matricesInOrder(tensors);
+  const before = all.slice(
+    0,
+    all.findIndex(([at]) => at === name),
+  );
+  return before.reduce((sum, [, { rows }]) => sum + rows, 0);
 }
 
 function bytesOfRow({ sizeBytes, rows }: ResidentTensor): number {
@@ -197,8 +213,7 @@ function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr): Stag
   const parts: StagedRows[] = [];
   const runs: FlashRun[] = [];
   let ptr = area;
-  for (const name of MATRIX_NAMES) {
-    const tensor = tensors[name];
+  for (const [name, tensor] of matricesInOrder(tensors)) {
     const base = rowBase(tensors, name);
     const first = Math.max(0, chunk.first - base);
     const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;

@@ -11,11 +11,12 @@ import {
   rowBytes,
 } from "@flashwick/core";
 import {
+  type ByMatrix,
   LAYER_NORM_NAMES,
-  MATRIX_NAMES,
   type MatrixName,
   type ModelFile,
   type ModelHeader,
+  matricesInOrder,
   type ResidentTensor,
 } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
@@ -173,9 +174,9 @@ export class ResidentLoader {
   }
 
   /** All matrices of a layer that lie row by row. */
-  matrices(arena: Arena, layer: number): Readonly<Record<MatrixName, Matrix>> {
-    const tensors = this.#file.header.matrices[layer]!;
-    const placed = MATRIX_NAMES.map((name) => [name, this.#place(arena, tensors[name])]);
+  matrices(arena: Arena, layer: number): ByMatrix<Matrix> {
+    const tensors = matricesInOrder(this.#file.header.matrices[layer]!);
+    const placed = tensors.map(([name, tensor]) => [name, this.#place(arena, tensor)]);
     return Object.fromEntries(placed) as Record<MatrixName, Matrix>;
   }
 

@@ -42,7 +42,7 @@ export interface Workspace {
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
-  /** Where weights lie in matrices: products of the gate `[batch, dFf]`, and of a chunk of any matrix's rows. */
+  /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`; and products of a chunk of any matrix's rows. */
   readonly gate: Ptr;
   readonly chunk: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
@@ -132,6 +132,7 @@ export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: 
   const pointers = Object.entries(sizes).map(([name, bytes]) => [name, arena.allocate(align(bytes))]);
   const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
   const { geometry } = shape;
+  if (shape.matrices && !isGated(geometry)) arena.f32(workspace.gate, sizes.gate / 4).fill(1);
   if (hasOwnFfnInput(geometry)) return workspace;
   return { ...workspace, ffnInput: isFfnInputNormed(geometry) ? workspace.normed : workspace.hidden };
 }

@@ -1,17 +1,24 @@
 /**
  * What a GGUF file of llama.cpp says of its model, as a geometry. Which keys a family has, and what a missing one means, is llama.cpp's
- * (src/llama-arch.cpp, src/llama-model.cpp); which biases and heads there are is told by the tensors that are there.
+ * (src/llama-arch.cpp, src/models/*.cpp); which biases, norms and heads there are is told by the tensors that are there.
  *
  *     llama     Llama 1 to 3, Mistral, SmolLM2, TinyLlama; rows of q and k are permuted, so that rotary pairs are neighbours
  *     qwen2     biases of queries, keys and values
  *     qwen3     a norm of each head of queries and keys
  *     gemma3    four norms a layer, sliding windows with a rotary base of their own; 1 is in the norms' weights already
+ *     phi2      Phi 1 to 2: attention and FFN in parallel behind one layer norm, no gate, part of each head rotated
+ *     falcon    7B and 40B: the same with whole heads and without biases; 40B norms attention's input and the FFN's apart
+ *
+ * llama.cpp has no OPT, and no Persimmon any more (its pull request 7408): those run from their checkpoints.
  */
 import {
+  type Activation,
+  type Architecture,
   type AttentionGeometry,
   equalLayers,
   type FfnGeometry,
   type LayerGeometry,
+  type LayerNorms,
   type ModelGeometry,
   type NormGeometry,
   normsAround,
@@ -22,10 +29,38 @@ import {
 } from "@flashwick/core";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_TOKEN_ID, MAX_WIDTH } from "../geometry-limits.js";
 import type { GgufMetadata } from "../gguf-metadata.js";
+import { FUSED, SECOND_NORM } from "./tensor-places.js";
+
+/** What an architecture of llama.cpp's fixes without saying so in the file. */
+interface LlamaCppForm {
+  readonly architecture: Architecture;
+  readonly norm: NormGeometry["kind"];
+  readonly pairs: RotaryGeometry["pairs"];
+  readonly gated: boolean;
+  readonly activation: Activation;
+  readonly parallel: boolean;
+}
+
+const GATED: LlamaCppForm = {
+  ...{ architecture: "llama", norm: "rms", pairs: "halves", gated: true, activation: "silu", parallel: false },
+};
+const PARALLEL: LlamaCppForm = { ...GATED, norm: "layer", gated: false, parallel: true };
+
+/** By the name in `general.architecture`. */
+const FORMS = {
+  llama: { ...GATED, pairs: "neighbours" },
+  qwen2: { ...GATED, architecture: "qwen2" },
+  qwen3: { ...GATED, architecture: "qwen3" },
+  gemma3: { ...GATED, architecture: "gemma3", activation: "gelu-tanh" },
+  phi2: { ...PARALLEL, architecture: "phi", activation: "gelu-tanh" },
+  // llama.cpp computes the tanh form here, too; Falcon was trained with this one (transformers, models/falcon).
+  falcon: { ...PARALLEL, architecture: "falcon", activation: "gelu" },
+} satisfies Record<string, LlamaCppForm>;
+
+type LlamaCppArchitecture = keyof typeof FORMS;
 
 /** Names of `general.architecture` that run. */
-export const LLAMA_CPP_ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma3"] as const;
-type LlamaCppArchitecture = (typeof LLAMA_CPP_ARCHITECTURES)[number];
+export const LLAMA_CPP_ARCHITECTURES = Object.keys(FORMS) as readonly LlamaCppArchitecture[];
 
 /** What the tensors of a file say. */
 export interface TensorFacts {
@@ -51,9 +86,9 @@ export function llamaCppGeometry(metadata: GgufMetadata, tensors: TensorFacts): 
   const nLayers = fields.integer("block_count", MAX_LAYERS);
   const dModel = fields.integer("embedding_length", MAX_WIDTH);
   const contextLength = fields.integer("context_length", MAX_CONTEXT);
-  const norm: NormGeometry = { kind: "rms", epsilon: fields.epsilon(), weight: true, bias: false };
+  const norm = normOf(fields);
   return {
-    architecture,
+    architecture: fields.form.architecture,
     dModel,
     vocabSize: tensors.vocabSize,
     contextLength,
@@ -92,12 +127,21 @@ function embeddingScale(architecture: LlamaCppArchitecture, dModel: number): num
   return architecture === "gemma3" ? Math.fround(Math.sqrt(dModel)) : 1;
 }
 
+function normOf(fields: ArchitectureFields): NormGeometry {
+  const kind = fields.form.norm;
+  return { kind, epsilon: fields.epsilon(kind), weight: true, bias: kind === "layer" };
+}
+
 /** The keys of one architecture: `<architecture>.<field>`. */
 class ArchitectureFields {
+  readonly form: LlamaCppForm;
+
   constructor(
     readonly metadata: GgufMetadata,
     readonly architecture: LlamaCppArchitecture,
-  ) {}
+  ) {
+    this.form = FORMS[architecture];
+  }
 
   integer(field: string, most: number): number {
     return this.metadata.integer(this.#key(field), 1, most);
@@ -119,8 +163,8 @@ class ArchitectureFields {
     return this.metadata.optionalString(this.#key(field));
   }
 
-  epsilon(): number {
-    const key = this.#key("attention.layer_norm_rms_epsilon");
+  epsilon(kind: NormGeometry["kind"]): number {
+    const key = this.#key(`attention.layer_norm_${kind === "rms" ? "rms_" : ""}epsilon`);
     const value = this.metadata.f32(key);
     if (value > 0 && value < 1) return value;
     throw this.metadata.invalid(key, "a number between 0 and 1", `${value}`);
@@ -148,13 +192,20 @@ function layersOf(fields: ArchitectureFields, tensors: TensorFacts, sizes: Model
   const layer: LayerGeometry = {
     attention,
     ffn: ffnOf(fields, tensors),
-    norms: fields.architecture === "gemma3" ? normsAround(norm) : normsBefore(norm, norm),
-    parallel: false,
+    norms: normsOf(fields, tensors, norm),
+    parallel: fields.form.parallel,
   };
   if (fields.architecture !== "gemma3") return equalLayers(nLayers, layer);
   const local: LayerGeometry = { ...layer, attention: localAttention(fields, attention) };
   const pattern = fields.optionalInteger("attention.sliding_window_pattern", MAX_LAYERS) ?? GEMMA_WINDOW_PATTERN;
   return Array.from({ length: nLayers }, (_, i) => (pattern > 0 && (i + 1) % pattern === 0 ? layer : local));
+}
+
+/** A parallel block has one norm, but Falcon 40B. */
+function normsOf({ architecture, form }: ArchitectureFields, tensors: TensorFacts, norm: NormGeometry): LayerNorms {
+  if (architecture === "gemma3") return normsAround(norm);
+  const isOne = form.parallel && !tensors.has(`blk.0.${SECOND_NORM}.weight`);
+  return normsBefore(norm, isOne ? null : norm);
 }
 
 /** Gemma 3: layers with a window turn by a base of their own, and without scaling. */
@@ -178,20 +229,22 @@ function attentionOf(
     throw fields.invalid("attention.head_count_kv", `a divisor of ${nHeads}`, nKvHeads);
   }
   const rotaryDims = fields.optionalInteger("rope.dimension_count", MAX_WIDTH);
-  const headDim = fields.optionalInteger("attention.key_length", MAX_WIDTH) ?? rotaryDims ?? dModel / nHeads;
+  const headDim = fields.optionalInteger("attention.key_length", MAX_WIDTH) ?? dModel / nHeads;
   checkHeadDim(fields, nHeads, headDim);
   const has = (name: string) => tensors.has(`blk.0.${name}`);
+  const isFused = has(`${FUSED}.weight`);
+  const hasBias = (name: string) => has(`${isFused ? FUSED : name}.bias`);
   return {
     ...{ nHeads, nKvHeads, headDim, alibi: false, windowTokens: null },
     scale: 1 / Math.sqrt(headDim),
     biases: {
-      query: has("attn_q.bias"),
-      key: has("attn_k.bias"),
-      value: has("attn_v.bias"),
+      query: hasBias("attn_q"),
+      key: hasBias("attn_k"),
+      value: hasBias("attn_v"),
       output: has("attn_output.bias"),
     },
     queryKeyNorm: has("attn_q_norm.weight") ? { norm, over: "head" } : null,
-    rotary: rotaryOf(fields, tensors, rotaryDims ?? headDim, contextLength),
+    rotary: rotaryOf(fields, tensors, { dims: rotaryDims ?? headDim, headDim, contextLength }),
   };
 }
 
@@ -206,17 +259,18 @@ function checkHeadDim(fields: ArchitectureFields, nHeads: number, headDim: numbe
 function rotaryOf(
   fields: ArchitectureFields,
   { rotaryFactors }: TensorFacts,
-  dims: number,
-  contextLength: number,
+  { dims, headDim, contextLength }: { readonly dims: number; readonly headDim: number; readonly contextLength: number },
 ): RotaryGeometry {
-  if (dims % 2 !== 0) throw fields.invalid("rope.dimension_count", "an even number", dims);
+  if (dims % 2 !== 0 || dims === 0 || dims > headDim) {
+    throw fields.invalid("rope.dimension_count", `an even number from 2 to ${headDim}`, dims);
+  }
   const scaling: RotaryScaling | null = rotaryFactors
     ? { kind: "factors", factors: rotaryFactors }
     : scalingOf(fields, contextLength);
   return {
     theta: fields.optionalNumber("rope.freq_base") ?? DEFAULT_THETA,
     dims,
-    pairs: fields.architecture === "llama" ? "neighbours" : "halves",
+    pairs: fields.form.pairs,
     scaling,
   };
 }
@@ -244,10 +298,10 @@ function ffnOf(fields: ArchitectureFields, tensors: TensorFacts): FfnGeometry {
   const has = (name: string) => tensors.has(`blk.0.${name}`);
   return {
     dFf: fields.integer("feed_forward_length", MAX_WIDTH),
-    gated: true,
-    activation: fields.architecture === "gemma3" ? "gelu-tanh" : "silu",
+    gated: fields.form.gated,
+    activation: fields.form.activation,
     threshold: 0,
     upActivation: "none",
-    biases: { gate: has("ffn_gate.bias"), up: has("ffn_up.bias"), down: has("ffn_down.bias") },
+    biases: { gate: fields.form.gated && has("ffn_gate.bias"), up: has("ffn_up.bias"), down: has("ffn_down.bias") },
   };
 }

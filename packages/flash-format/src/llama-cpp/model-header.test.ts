@@ -1,91 +1,62 @@
 /** Headers of llama.cpp's files: what they say, and what hostile or damaged ones lead to. */
-import { isFlashwickError, memorySource } from "@flashwick/core";
+import { isFlashwickError } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { GgufTensor, GgufValue } from "../gguf.js";
-import { encodeGgufHeader } from "../gguf-encoder.js";
-import { openModelFile } from "../read-model.js";
+import {
+  changed,
+  type DeclaredTensor,
+  f32,
+  failureOf,
+  ggufFile,
+  type Metadata,
+  metadataWith,
+  openHeader,
+  renamed,
+  text,
+  u32,
+} from "./gguf-file.fixture.js";
 
 const D_MODEL = 64;
 const D_FF = 96;
 const VOCAB = 40;
 
-const u32 = (value: number): GgufValue => ({ type: "u32", value });
-const f32 = (value: number): GgufValue => ({ type: "f32", value });
-const text = (value: string): GgufValue => ({ type: "string", value });
-
-function metadataOf(changes: Readonly<Record<string, GgufValue | null>> = {}): Map<string, GgufValue> {
-  const metadata = new Map<string, GgufValue>([
-    ["general.architecture", text("llama")],
-    ["llama.block_count", u32(2)],
-    ["llama.context_length", u32(128)],
-    ["llama.embedding_length", u32(D_MODEL)],
-    ["llama.feed_forward_length", u32(D_FF)],
-    ["llama.attention.head_count", u32(4)],
-    ["llama.attention.head_count_kv", u32(2)],
-    ["llama.attention.layer_norm_rms_epsilon", f32(1e-5)],
-  ]);
-  for (const [key, value] of Object.entries(changes)) {
-    if (value === null) metadata.delete(key);
-    else metadata.set(key, value);
-  }
-  return metadata;
-}
-
-/** The tensors of the model, matrices as Q8_0, and where they lie. */
-function tensorsOf(): { tensors: GgufTensor[]; dataBytes: number } {
-  const tensors: GgufTensor[] = [];
-  let offset = 0;
-  const add = (name: string, type: GgufTensor["type"], ...shape: number[]) => {
-    tensors.push({ name, type, shape, offset });
-    const elements = shape.reduce((product, n) => product * n, 1);
-    offset += Math.ceil((type === "Q8_0" ? (elements / 32) * 34 : 4 * elements) / 32) * 32;
-  };
-  add("token_embd.weight", "Q8_0", D_MODEL, VOCAB);
-  add("output_norm.weight", "F32", D_MODEL);
-  for (const layer of [0, 1]) {
-    const prefix = `blk.${layer}.`;
-    for (const name of ["attn_norm", "ffn_norm"]) add(`${prefix}${name}.weight`, "F32", D_MODEL);
-    add(`${prefix}attn_q.weight`, "Q8_0", D_MODEL, D_MODEL);
-    add(`${prefix}attn_k.weight`, "Q8_0", D_MODEL, D_MODEL / 2);
-    add(`${prefix}attn_v.weight`, "Q8_0", D_MODEL, D_MODEL / 2);
-    add(`${prefix}attn_output.weight`, "Q8_0", D_MODEL, D_MODEL);
-    add(`${prefix}ffn_gate.weight`, "Q8_0", D_MODEL, D_FF);
-    add(`${prefix}ffn_up.weight`, "Q8_0", D_MODEL, D_FF);
-    add(`${prefix}ffn_down.weight`, "Q8_0", D_FF, D_MODEL);
-  }
-  return { tensors, dataBytes: offset };
-}
-
-function fileOf(
-  metadata: ReadonlyMap<string, GgufValue>,
-  change: (tensors: GgufTensor[]) => GgufTensor[] = (tensors) => tensors,
-): Uint8Array {
-  const { tensors, dataBytes } = tensorsOf();
-  const header = encodeGgufHeader({ metadata, tensors: change(tensors) }).bytes;
-  const dataOffset = Math.ceil(header.length / 32) * 32;
-  const file = new Uint8Array(dataOffset + dataBytes);
-  file.set(header);
-  return file;
-}
-
-const open = async (bytes: Uint8Array) => (await openModelFile(memorySource(bytes, "model.gguf"))).header;
-const failureOf = async (bytes: Uint8Array) => {
-  const failure = await open(bytes).then(
-    () => null,
-    (error: unknown) => error,
-  );
-  expect(isFlashwickError(failure)).toBe(true);
-  return failure as { code: string; message: string };
+const METADATA: Metadata = {
+  "general.architecture": text("llama"),
+  "llama.block_count": u32(2),
+  "llama.context_length": u32(128),
+  "llama.embedding_length": u32(D_MODEL),
+  "llama.feed_forward_length": u32(D_FF),
+  "llama.attention.head_count": u32(4),
+  "llama.attention.head_count_kv": u32(2),
+  "llama.attention.layer_norm_rms_epsilon": f32(1e-5),
 };
-const renamed = (from: string, to: string) => (tensors: GgufTensor[]) =>
-  tensors.map((tensor) => (tensor.name === from ? { ...tensor, name: to } : tensor));
-const changed = (name: string, changes: Partial<GgufTensor>) => (tensors: GgufTensor[]) =>
-  tensors.map((tensor) => (tensor.name === name ? { ...tensor, ...changes } : tensor));
+const metadataOf = (changes: Metadata = {}) => metadataWith(METADATA, changes);
+
+const matrix = (name: string, ...shape: number[]): DeclaredTensor => ({ name: `${name}.weight`, type: "Q8_0", shape });
+const norm = (name: string): DeclaredTensor => ({ name: `${name}.weight`, type: "F32", shape: [D_MODEL] });
+
+/** The tensors of the model, matrices as Q8_0. */
+const TENSORS: readonly DeclaredTensor[] = [
+  matrix("token_embd", D_MODEL, VOCAB),
+  norm("output_norm"),
+  ...["blk.0.", "blk.1."].flatMap((prefix) => [
+    norm(`${prefix}attn_norm`),
+    norm(`${prefix}ffn_norm`),
+    matrix(`${prefix}attn_q`, D_MODEL, D_MODEL),
+    matrix(`${prefix}attn_k`, D_MODEL, D_MODEL / 2),
+    matrix(`${prefix}attn_v`, D_MODEL, D_MODEL / 2),
+    matrix(`${prefix}attn_output`, D_MODEL, D_MODEL),
+    matrix(`${prefix}ffn_gate`, D_MODEL, D_FF),
+    matrix(`${prefix}ffn_up`, D_MODEL, D_FF),
+    matrix(`${prefix}ffn_down`, D_FF, D_MODEL),
+  ]),
+];
+const fileOf = (metadata: ReturnType<typeof metadataOf>, change?: Parameters<typeof ggufFile>[2]) =>
+  ggufFile(metadata, TENSORS, change);
 
 describe("a header of llama.cpp's", () => {
   it("becomes a geometry, resident tensors with types of their own, and matrices in place", async () => {
-    const header = await open(fileOf(metadataOf()));
+    const header = await openHeader(fileOf(metadataOf()));
     expect(header.geometry).toMatchObject({ architecture: "llama", dModel: D_MODEL, vocabSize: VOCAB });
     expect(header.geometry.head).toEqual({ tied: true, bias: false });
     const { attention, ffn } = header.geometry.layers[1]!;
@@ -104,7 +75,7 @@ describe("a header of llama.cpp's", () => {
   });
   it("says which scaling rotates it", async () => {
     const scaled = { "llama.rope.scaling.type": text("linear"), "llama.rope.scaling.factor": f32(4) };
-    const { geometry } = await open(fileOf(metadataOf(scaled)));
+    const { geometry } = await openHeader(fileOf(metadataOf(scaled)));
     expect(geometry.layers[0]!.attention.rotary!.scaling).toEqual({ kind: "linear", factor: 4 });
   });
 });
@@ -150,6 +121,12 @@ describe("a header that cannot be run", () => {
       "head_count_kv",
     ],
     [
+      "rotation of more than a head",
+      fileOf(metadataOf({ "llama.rope.dimension_count": u32(18) })),
+      "FORMAT_INVALID",
+      "rope.dimension_count",
+    ],
+    [
       "a tensor missing",
       fileOf(metadataOf(), renamed("blk.1.ffn_down.weight", "blk.1.other")),
       "FORMAT_MISSING",
@@ -175,18 +152,18 @@ describe("a header that cannot be run", () => {
     ],
   ];
   it.each(cases)("for %s is refused by name", async (_, bytes, code, part) => {
-    const failure = await failureOf(bytes);
+    const failure = await failureOf(openHeader(bytes));
     expect([failure.code, failure.message]).toEqual([code, expect.stringContaining(part)]);
   });
 
   it("with any bit flipped gives a model or a typed error", async () => {
     const bytes = fileOf(metadataOf());
-    const { dataOffset } = await open(bytes);
+    const { dataOffset } = await openHeader(bytes);
     await fc.assert(
       fc.asyncProperty(fc.nat(dataOffset - 1), fc.nat(7), async (at, bit) => {
         const copy = bytes.slice();
         copy[at]! ^= 1 << bit;
-        const failure = await open(copy).then(
+        const failure = await openHeader(copy).then(
           () => null,
           (error: unknown) => error,
         );
@@ -199,7 +176,7 @@ describe("a header that cannot be run", () => {
     const bytes = fileOf(metadataOf());
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length - 64), async (length) => {
-        expect((await failureOf(bytes.slice(0, length))).code).toMatch(/^FORMAT_/);
+        expect((await failureOf(openHeader(bytes.slice(0, length)))).code).toMatch(/^FORMAT_/);
       }),
       { numRuns: 100 },
     );

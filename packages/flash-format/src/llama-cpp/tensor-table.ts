@@ -1,0 +1,115 @@
+/**
+ * The tensor table of a file of llama.cpp's, asked by name.
+ *
+ * Invariant: what it hands out has the shape that was asked for, a type that kernels have, and lies inside the file.
+ */
+import { FormatError, UnsupportedError } from "@flashwick/core";
+import { MAX_VOCAB, MAX_WIDTH } from "../geometry-limits.js";
+import { DTYPE_OF_GGML_TYPE, GGUF_DEFAULT_ALIGNMENT, type GgufTensor, ggufTensorBytes } from "../gguf.js";
+import type { DecodedGgufHeader } from "../gguf-decoder.js";
+import type { GgufMetadata } from "../gguf-metadata.js";
+import type { ResidentTensor } from "../model-file.js";
+import type { TensorShape } from "../model-writer.js";
+import { roundUp } from "../record-layout.js";
+import { isVectorName } from "../resident-tensors.js";
+import type { TensorPlace } from "./tensor-places.js";
+
+/** Of `general.alignment`; files have 32 to 4096. */
+const MAX_ALIGNMENT = 2 ** 20;
+
+export class TensorTable {
+  readonly dataOffset: number;
+  readonly #byName: ReadonlyMap<string, GgufTensor>;
+  readonly #fileName: string;
+  readonly #fileBytes: number;
+
+  constructor({ tensors, headerBytes }: DecodedGgufHeader, metadata: GgufMetadata, fileBytes: number) {
+    const key = "general.alignment";
+    const alignment = metadata.optionalInteger(key, 1, MAX_ALIGNMENT) ?? GGUF_DEFAULT_ALIGNMENT;
+    this.dataOffset = roundUp(headerBytes, alignment);
+    this.#byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+    this.#fileName = metadata.fileName;
+    this.#fileBytes = fileBytes;
+  }
+
+  /** Rows of the token embedding. */
+  get vocabSize(): number {
+    const { shape } = this.#find("token_embd.weight");
+    const rows = shape[1] ?? 0;
+    if (shape.length === 2 && rows >= 1 && rows <= MAX_VOCAB) return rows;
+    throw this.invalid("token_embd.weight", `a row for each of at most ${MAX_VOCAB} tokens`, `[${shape.join(", ")}]`);
+  }
+
+  has(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
+  /** Elements of a vector; null if there is no such tensor. */
+  lengthOf(name: string): number | null {
+    const shape = this.#byName.get(name)?.shape;
+    if (shape === undefined) return null;
+    if (shape.length === 1 && shape[0]! >= 1 && shape[0]! <= MAX_WIDTH) return shape[0]!;
+    throw this.invalid(name, "a vector", `[${shape.join(", ")}]`);
+  }
+
+  /**
+   * @param wanted The tensor under its name of ours.
+   * @param place  Where the file has it, if not whole and under that name.
+   * @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_TRUNCATED`. {UnsupportedError} `UNSUPPORTED_FEATURE` for its type.
+   */
+  require(wanted: TensorShape, place: TensorPlace | null = null): ResidentTensor {
+    const { rows, cols } = wanted;
+    const isVector = isVectorName(wanted.name) || wanted.name === "rope_freqs.weight";
+    const count = isVector ? cols : rows;
+    const { name, first, total } = place ?? { name: wanted.name, first: 0, total: count };
+    const tensor = this.#find(name);
+    const expected = isVector ? [total] : [cols, total];
+    if (tensor.shape.join() !== expected.join()) {
+      throw this.invalid(name, `shape [${expected.join(", ")}]`, `[${tensor.shape.join(", ")}]`);
+    }
+    const dtype = typeof tensor.type === "number" ? undefined : DTYPE_OF_GGML_TYPE[tensor.type];
+    if (dtype === undefined || (isVector && dtype !== "f32")) throw this.#unsupported(tensor, isVector);
+    const sizeBytes = ggufTensorBytes(tensor);
+    if (sizeBytes === null) throw this.invalid(name, `rows of whole ${tensor.type} blocks`, `${cols} columns`);
+    const offset = this.dataOffset + tensor.offset;
+    if (offset + sizeBytes > this.#fileBytes) throw this.#beyondEnd(name, offset, sizeBytes);
+    const eachBytes = sizeBytes / total;
+    const part = { offset: offset + first * eachBytes, sizeBytes: count * eachBytes };
+    return Object.freeze({ ...wanted, ...part, dtype, crc32c: null, scales: null });
+  }
+
+  invalid(name: string, expected: string, found: string): FormatError {
+    return new FormatError(
+      "FORMAT_INVALID",
+      `${this.#fileName}: tensor "${name}": expected ${expected}, found ${found}; fetch the file again, or another one`,
+      { details: { tensor: name, expected, found } },
+    );
+  }
+
+  #find(name: string): GgufTensor {
+    const tensor = this.#byName.get(name);
+    if (tensor) return tensor;
+    throw new FormatError(
+      "FORMAT_MISSING",
+      `${this.#fileName}: tensor "${name}" is missing; fetch the file again, or another one`,
+      { details: { tensor: name } },
+    );
+  }
+
+  #unsupported({ name, type }: GgufTensor, isVector: boolean): UnsupportedError {
+    const known = isVector ? "F32" : Object.keys(DTYPE_OF_GGML_TYPE).join(", ");
+    return new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${this.#fileName}: tensor "${name}" is of type ${type}, expected ${known}; fetch the model in one of these`,
+      { details: { tensor: name, type } },
+    );
+  }
+
+  #beyondEnd(name: string, offset: number, sizeBytes: number): FormatError {
+    return new FormatError(
+      "FORMAT_TRUNCATED",
+      `${this.#fileName} @ ${offset}: tensor "${name}" has ${sizeBytes} bytes, but the file ends at ${this.#fileBytes}; fetch it again`,
+      { details: { tensor: name, offset, sizeBytes, fileBytes: this.#fileBytes } },
+    );
+  }
+}
