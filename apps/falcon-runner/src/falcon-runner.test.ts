@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
-import { createModelWriter } from "@flashwick/flash-format";
+import { createModelWriter, sidecarPath } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink } from "@flashwick/flash-format/node";
@@ -16,6 +17,7 @@ beforeAll(async () => {
   model = join(dir, "falcon-demo.gguf");
   const folder = await openCheckpointFolder(demoModels["falcon-demo"].checkpointDir);
   await convertCheckpoint(folder, async (spec) => createModelWriter(await fileSink(model), spec));
+  copyFileSync(demoModels["falcon-demo"].predictorPath, sidecarPath(model));
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -28,18 +30,18 @@ async function falconRunner(...argv: string[]) {
 }
 
 describe("falcon-runner", () => {
-  it("writes text, and what it cost", async () => {
-    const { status, out, err } = await falconRunner(
-      model,
-      "-",
-      "In the beginning God created the heaven and the",
-      "16",
-      "4",
-    );
+  it("writes text, and by token the reads that flew beside attention", async () => {
+    const { status, out } = await falconRunner(model, "In the beginning God created the heaven and the", "4");
     expect(status).toBe(0);
     expect(out).toContain("earth");
-    expect(err).toMatch(/dense: [\d.]+ tokens\/s/);
-    expect(err).toMatch(/DRAM {2}[\d.]+ MiB of 16\.0 MiB/);
+    const lines = out.trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    for (const line of lines) expect(line).toMatch(/reads fly [\d.]+ ms: beside attention [\d.]+ ms/);
+  });
+  it("refuses a model whose FFN waits for attention", async () => {
+    const llama = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/llama.gguf", import.meta.url));
+    const { status, err } = await falconRunner(llama);
+    expect({ status, err }).toMatchObject({ status: 1, err: expect.stringContaining("UNSUPPORTED_ARCHITECTURE") });
   });
   it("says how it is used", async () => {
     expect(await falconRunner()).toMatchObject({ status: 2, err: expect.stringContaining("usage") });

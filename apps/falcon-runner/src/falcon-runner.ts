@@ -1,125 +1,84 @@
 /**
- * The smallest runner of Falcon models: every part is taken from its package and put together by hand, where
- * `openModel` of `@flashwick/runtime/node` would do it in one line. Read it to see what the parts are, and what of them depends on the
- * family: nothing but the line that refuses other ones. Header, predictor and engine speak of geometry.
+ * Falcon by hand, and what its parallel block gives an engine that reads from flash: attention and FFN have the same input, so the FFN's neurons
+ * are known before attention, and their reads fly while it computes. This program draws that, a token a line.
  *
- *   falcon-runner <model.gguf> [<predictor.gguf> | -] [<prompt>] [<budget in MiB>] [<tokens>]
+ *   falcon-runner <model.gguf> [<prompt>] [<tokens>]
  */
-import { existsSync } from "node:fs";
-import { formatBytes, InputError, isFlashwickError, MiB, type Predictor, type RunStats } from "@flashwick/core";
-import { openModelFile, readPredictorFile, sidecarPath } from "@flashwick/flash-format";
+import { isFlashwickError, UnsupportedError } from "@flashwick/core";
+import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
-import { openFileReader } from "@flashwick/flash-io/node";
+import { openFlashReader } from "@flashwick/flash-io/node";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { Model } from "@flashwick/runtime";
+import { Model, type TokenSpan } from "@flashwick/runtime";
 
-/** Where text and figures go: `process`, or what a test gives. */
-export interface Output {
+/** Of the model file: so little that something is read for every token. */
+const BUDGET_SHARE = 0.6;
+
+async function openFalcon(path: string): Promise<Model> {
+  const file = await openModelFile(await fileSource(path));
+  const { architecture, layers } = file.header.geometry;
+  if (!layers.every(({ parallel }) => parallel)) {
+    throw new UnsupportedError("UNSUPPORTED_ARCHITECTURE", `${path}: ${architecture}, whose FFN waits for attention`);
+  }
+  // Layers are read from the predictor's file as the engine loads.
+  const predictorSource = await fileSource(sidecarPath(path));
+  const predictor = await openPredictorFile(predictorSource);
+  // Threads that block in reads past the page cache: the calling thread goes on to attention meanwhile.
+  const reader = await openFlashReader(path);
+  const compute = { kernels: createWasmKernels, backend: "wasm", clock: () => performance.now() };
+  return new Model(
+    { file, reader, predictor, ...compute, onClose: () => predictorSource.close() },
+    { dramBudgetBytes: Math.floor(BUDGET_SHARE * file.header.fileBytes), overlap: true },
+  );
+}
+
+/** Milliseconds that two kinds of spans have in common. */
+function together(spans: readonly TokenSpan[], a: TokenSpan["what"], b: TokenSpan["what"]): number {
+  const of = (what: TokenSpan["what"]) => spans.filter((span) => span.what === what);
+  return of(a).reduce(
+    (sum, { beginMs, endMs }) =>
+      of(b).reduce((inner, s) => inner + Math.max(0, Math.min(endMs, s.endMs) - Math.max(beginMs, s.beginMs)), sum),
+    0,
+  );
+}
+
+/** How long reads were in flight, and what the calling thread did meanwhile. */
+function flightLine(spans: readonly TokenSpan[]): string {
+  const ms = (value: number) => `${value.toFixed(2)} ms`;
+  const during = (what: TokenSpan["what"]) => ms(together(spans, "reads", what));
+  const all = spans.filter(({ what }) => what === "reads").reduce((sum, s) => sum + s.endMs - s.beginMs, 0);
+  return `reads fly ${ms(all)}: beside attention ${during("attention")}, beside the FFN ${during("ffn")}, waited for ${during("readWait")}\n`;
+}
+
+interface Output {
   readonly stdout: { write(text: string): unknown };
   readonly stderr: { write(text: string): unknown };
 }
 
-interface Request {
-  readonly modelPath: string;
-  /** Null runs dense: every layer is streamed for every token. */
-  readonly predictorPath: string | null;
-  readonly prompt: string;
-  readonly dramBudgetBytes: number | undefined;
-  readonly maxTokens: number;
-}
-
-/** The six parts of a running model. Each is replaceable: another source, another reader, other kernels. */
-async function assemble({ modelPath, predictorPath, dramBudgetBytes }: Request): Promise<Model> {
-  // 1. The header: geometry, where each tensor and each neuron record stands. Nothing else is read yet.
-  const source = await fileSource(modelPath);
-  const file = await openModelFile(source);
-  if (file.header.geometry.architecture !== "falcon") {
-    throw new InputError(
-      "INPUT_INVALID",
-      `${modelPath}: a ${file.header.geometry.architecture} model, expected falcon`,
-    );
-  }
-  // 2. What fills slots with neuron records while tokens are decoded.
-  const reader = openFileReader(modelPath);
-  // 3. What names the neurons of a token before they are computed.
-  const predictor = predictorPath === null ? null : await readPredictor(predictorPath);
-  // 4. What computes: kernels over an arena of WebAssembly memory. 5. A clock, for the statistics.
-  const parts = {
-    file,
-    reader,
-    kernels: createWasmKernels,
-    backend: "wasm",
-    predictor,
-    clock: () => performance.now(),
-  };
-  // 6. The engine: plans DRAM under the budget, loads resident weights with the first request.
-  return new Model(parts, { dramBudgetBytes });
-}
-
-async function readPredictor(path: string): Promise<Predictor> {
-  const source = await fileSource(path);
-  try {
-    return await readPredictorFile(source);
-  } finally {
-    await source.close();
-  }
-}
-
-/** Text to standard output as it comes; what it cost to standard error. */
-async function generate(model: Model, { prompt, maxTokens }: Request, { stdout, stderr }: Output): Promise<void> {
-  const run = model.generate(prompt, { maxTokens });
-  for (;;) {
-    const step = await run.next();
-    if (step.done) {
-      stdout.write("\n");
-      stderr.write(describe(step.value.stats));
-      return;
-    }
-    stdout.write(step.value.text);
-  }
-}
-
-function describe(stats: RunStats): string {
-  const fewer = stats.naiveFlashBytesPerToken / stats.flashBytesPerToken;
-  const share = stats.cacheHits / Math.max(1, stats.cacheHits + stats.cacheMisses);
-  return [
-    "",
-    `${stats.mode}: ${stats.tokensPerSec.toFixed(1)} tokens/s, prefill ${stats.prefillMs.toFixed(0)} ms`,
-    `DRAM  ${formatBytes(stats.dramBytes.total)} of ${formatBytes(stats.dramBytes.budget)}`,
-    `flash ${formatBytes(stats.flashBytesPerToken)} in ${stats.readsPerToken.toFixed(0)} reads per token` +
-      (Number.isFinite(fewer) ? `, ${fewer.toFixed(1)}x fewer bytes than the naive reader` : ""),
-    `cache ${(100 * share).toFixed(1)} % of ${stats.neuronsNamedPerToken.toFixed(0)} named neurons were in DRAM`,
-    "",
-  ].join("\n");
-}
-
-function parseRequest([modelPath, predictor, prompt, budgetMiB, maxTokens]: readonly string[]): Request | null {
-  if (modelPath === undefined) return null;
-  const sidecar = predictor ?? sidecarPath(modelPath);
-  const dense = predictor === "-" || (predictor === undefined && !existsSync(sidecar));
-  return {
-    modelPath,
-    predictorPath: dense ? null : sidecar,
-    prompt: prompt ?? "In the beginning",
-    dramBudgetBytes: budgetMiB === undefined ? undefined : Number(budgetMiB) * MiB,
-    maxTokens: Number(maxTokens ?? 64),
-  };
-}
-
-/** @returns The exit status: 0, 1 for a failure, 2 for wrong usage. */
-export async function main(argv: readonly string[], output: Output): Promise<number> {
-  const request = parseRequest(argv);
-  if (!request) {
-    output.stderr.write("usage: falcon-runner <model.gguf> [<predictor.gguf> | -] [<prompt>] [<MiB>] [<tokens>]\n");
+/** Text and reads by token to `stdout`. @returns The exit status. */
+export async function main(
+  [path, prompt = "In the beginning", tokens = "16"]: readonly string[],
+  { stdout, stderr }: Output,
+): Promise<number> {
+  if (path === undefined) {
+    stderr.write("usage: falcon-runner <model.gguf> [<prompt>] [<tokens>]\n");
     return 2;
   }
+  let model: Model | null = null;
   try {
-    const model = await assemble(request);
-    await generate(model, request, output).finally(() => model.close());
+    model = await openFalcon(path);
+    let spans: TokenSpan[] = [];
+    const observer = { span: (span: TokenSpan) => void spans.push(span) };
+    for await (const { text, stats } of model.generate(prompt, { maxTokens: Number(tokens), observer })) {
+      if (stats) stdout.write(`${JSON.stringify(text).padEnd(14)} ${flightLine(spans)}`);
+      spans = [];
+    }
     return 0;
   } catch (error) {
     if (!isFlashwickError(error)) throw error;
-    output.stderr.write(`${error.code}: ${error.message}\n`);
+    stderr.write(`falcon-runner: ${error.code}: ${error.message}\n`);
     return 1;
+  } finally {
+    await model?.close();
   }
 }

@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { demoModels } from "@flashwick/demo-models";
-import { createModelWriter } from "@flashwick/flash-format";
+import { createModelWriter, sidecarPath } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink } from "@flashwick/flash-format/node";
@@ -16,6 +16,7 @@ beforeAll(async () => {
   model = join(dir, "opt-demo.gguf");
   const folder = await openCheckpointFolder(demoModels["opt-demo"].checkpointDir);
   await convertCheckpoint(folder, async (spec) => createModelWriter(await fileSink(model), spec));
+  copyFileSync(demoModels["opt-demo"].predictorPath, sidecarPath(model));
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -28,18 +29,26 @@ async function optRunner(...argv: string[]) {
 }
 
 describe("opt-runner", () => {
-  it("writes text, and what it cost", async () => {
-    const { status, out, err } = await optRunner(
-      model,
-      "-",
-      "In the beginning God created the heaven and the",
-      "16",
-      "4",
-    );
+  it("writes text, and by token what was named, found in DRAM and read as bundles", async () => {
+    const prompt = "In the beginning God created the heaven and the";
+    const { status, out, err } = await optRunner(model, "--prompt", prompt, "--tokens", "4");
     expect(status).toBe(0);
     expect(out).toContain("earth");
-    expect(err).toMatch(/dense: [\d.]+ tokens\/s/);
-    expect(err).toMatch(/DRAM {2}[\d.]+ MiB of 16\.0 MiB/);
+    expect(err).toContain("a bundle is up and down of one neuron, 1024 bytes");
+    const rows = err.split("\n").filter((line) => /^[\d ]+KiB$/.test(line));
+    expect(rows).toHaveLength(3);
+    for (const [named, found, bundles] of rows.map((line) => line.trim().split(/ +/).map(Number))) {
+      expect(named).toBe(found! + bundles!);
+      expect(bundles).toBeGreaterThan(0);
+    }
+  });
+  it("reads less where the window is longer", async () => {
+    const bundles = async (window: string) => {
+      const { err } = await optRunner(model, "--window", window, "--tokens", "12");
+      const rows = err.split("\n").filter((line) => /^[\d ]+KiB$/.test(line));
+      return rows.reduce((sum, line) => sum + Number(line.trim().split(/ +/)[2]), 0);
+    };
+    expect(await bundles("5")).toBeLessThan(await bundles("1"));
   });
   it("says how it is used", async () => {
     expect(await optRunner()).toMatchObject({ status: 2, err: expect.stringContaining("usage") });

@@ -1,121 +1,85 @@
 /**
- * The smallest runner of OPT models: every part is taken from its package and put together by hand, where
- * `openModel` of `@flashwick/runtime/node` would do it in one line. Read it to see what the parts are.
+ * OPT by hand, and what the paper is about: the bundle and the window. Every neuron is one record on flash, and those that the last tokens named stay
+ * in DRAM, so a token reads what it names and they did not. Every part is taken from its package, where `openModel` of
+ * `@flashwick/runtime/node` would do it in one line.
  *
- *   opt-runner <model.gguf> [<predictor.gguf> | -] [<prompt>] [<budget in MiB>] [<tokens>]
+ *   opt-runner <model.gguf> [--prompt <text>] [--window <tokens>] [--budget <MiB>] [--tokens <n>]
  */
-import { existsSync } from "node:fs";
-import { formatBytes, InputError, isFlashwickError, MiB, type Predictor, type RunStats } from "@flashwick/core";
-import { openModelFile, readPredictorFile, sidecarPath } from "@flashwick/flash-format";
+import { parseArgs } from "node:util";
+import { isFlashwickError, MiB, type TokenStats } from "@flashwick/core";
+import { type ModelFile, openModelFile, readPredictorFile, recordLayout, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { openFileReader } from "@flashwick/flash-io/node";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { Model } from "@flashwick/runtime";
 
-/** Where text and figures go: `process`, or what a test gives. */
-export interface Output {
-  readonly stdout: { write(text: string): unknown };
-  readonly stderr: { write(text: string): unknown };
-}
+const OPTIONS = {
+  prompt: { type: "string", default: "In the beginning" },
+  window: { type: "string", default: "5" },
+  budget: { type: "string", default: "8" },
+  tokens: { type: "string", default: "16" },
+} as const;
+const USAGE = "usage: opt-runner <model.gguf> [--prompt <text>] [--window <tokens>] [--budget <MiB>] [--tokens <n>]\n";
 
-interface Request {
-  readonly modelPath: string;
-  /** Null runs dense: every layer is streamed for every token. */
-  readonly predictorPath: string | null;
-  readonly prompt: string;
-  readonly dramBudgetBytes: number | undefined;
-  readonly maxTokens: number;
-}
-
-/** The six parts of a running model. Each is replaceable: another source, another reader, other kernels. */
-async function assemble({ modelPath, predictorPath, dramBudgetBytes }: Request): Promise<Model> {
-  // 1. The header: geometry, where each tensor and each neuron record stands. Nothing else is read yet.
-  const source = await fileSource(modelPath);
-  const file = await openModelFile(source);
-  if (file.header.geometry.architecture !== "opt") {
-    throw new InputError("INPUT_INVALID", `${modelPath}: a ${file.header.geometry.architecture} model, expected opt`);
-  }
-  // 2. What fills slots with neuron records while tokens are decoded.
-  const reader = openFileReader(modelPath);
-  // 3. What names the neurons of a token before they are computed.
-  const predictor = predictorPath === null ? null : await readPredictor(predictorPath);
-  // 4. What computes: kernels over an arena of WebAssembly memory. 5. A clock, for the statistics.
+/** The parts of a running model. Each is replaceable: another source, another reader, other kernels. */
+async function assemble(path: string, windowTokens: number, dramBudgetBytes: number): Promise<Model> {
+  // The header alone: geometry, and where each tensor and each neuron's record stands.
+  const file = await openModelFile(await fileSource(path));
+  const predictorSource = await fileSource(sidecarPath(path));
+  const predictor = await readPredictorFile(predictorSource).finally(() => predictorSource.close());
   const parts = {
     file,
-    reader,
+    // Guesses from the FFN's input which neurons will fire, so that only those are read.
+    predictor,
+    // Brings records into slots: a read for each run of neighbours.
+    reader: openFileReader(path),
     kernels: createWasmKernels,
     backend: "wasm",
-    predictor,
     clock: () => performance.now(),
   };
-  // 6. The engine: plans DRAM under the budget, loads resident weights with the first request.
-  return new Model(parts, { dramBudgetBytes });
+  // Plans DRAM under the budget; the window's slots take what weights, keys and values leave.
+  return new Model(parts, { dramBudgetBytes, policy: "window", windowTokens });
 }
 
-async function readPredictor(path: string): Promise<Predictor> {
-  const source = await fileSource(path);
-  try {
-    return await readPredictorFile(source);
-  } finally {
-    await source.close();
-  }
+const COLUMNS = [12, 10, 10, 10, 10];
+const row = (cells: readonly (string | number)[]) =>
+  `${cells.map((cell, i) => `${cell}`.padStart(COLUMNS[i]!)).join("")}\n`;
+
+function bundleRow({ neuronsNamed, cacheHits, neuronsLoaded, flashReads, flashBytes }: TokenStats): string {
+  return row([neuronsNamed, cacheHits, neuronsLoaded, flashReads, `${(flashBytes / 1024).toFixed(0)} KiB`]);
 }
 
-/** Text to standard output as it comes; what it cost to standard error. */
-async function generate(model: Model, { prompt, maxTokens }: Request, { stdout, stderr }: Output): Promise<void> {
-  const run = model.generate(prompt, { maxTokens });
-  for (;;) {
-    const step = await run.next();
-    if (step.done) {
-      stdout.write("\n");
-      stderr.write(describe(step.value.stats));
-      return;
-    }
-    stdout.write(step.value.text);
-  }
+function describeBundles({ header }: ModelFile): string {
+  const { parts, strideBytes } = recordLayout(header);
+  return `a bundle is ${parts.map(({ role }) => role).join(" and ")} of one neuron, ${strideBytes} bytes\n`;
 }
 
-function describe(stats: RunStats): string {
-  const fewer = stats.naiveFlashBytesPerToken / stats.flashBytesPerToken;
-  const share = stats.cacheHits / Math.max(1, stats.cacheHits + stats.cacheMisses);
-  return [
-    "",
-    `${stats.mode}: ${stats.tokensPerSec.toFixed(1)} tokens/s, prefill ${stats.prefillMs.toFixed(0)} ms`,
-    `DRAM  ${formatBytes(stats.dramBytes.total)} of ${formatBytes(stats.dramBytes.budget)}`,
-    `flash ${formatBytes(stats.flashBytesPerToken)} in ${stats.readsPerToken.toFixed(0)} reads per token` +
-      (Number.isFinite(fewer) ? `, ${fewer.toFixed(1)}x fewer bytes than the naive reader` : ""),
-    `cache ${(100 * share).toFixed(1)} % of ${stats.neuronsNamedPerToken.toFixed(0)} named neurons were in DRAM`,
-    "",
-  ].join("\n");
-}
+type Write = { write(text: string): unknown };
 
-function parseRequest([modelPath, predictor, prompt, budgetMiB, maxTokens]: readonly string[]): Request | null {
-  if (modelPath === undefined) return null;
-  const sidecar = predictor ?? sidecarPath(modelPath);
-  const dense = predictor === "-" || (predictor === undefined && !existsSync(sidecar));
-  return {
-    modelPath,
-    predictorPath: dense ? null : sidecar,
-    prompt: prompt ?? "In the beginning",
-    dramBudgetBytes: budgetMiB === undefined ? undefined : Number(budgetMiB) * MiB,
-    maxTokens: Number(maxTokens ?? 64),
-  };
-}
-
-/** @returns The exit status: 0, 1 for a failure, 2 for wrong usage. */
-export async function main(argv: readonly string[], output: Output): Promise<number> {
-  const request = parseRequest(argv);
-  if (!request) {
-    output.stderr.write("usage: opt-runner <model.gguf> [<predictor.gguf> | -] [<prompt>] [<MiB>] [<tokens>]\n");
+/** Text to `stdout`; a line a token of what it named, found and read to `stderr`. @returns The exit status. */
+export async function main(argv: readonly string[], { stdout, stderr }: { stdout: Write; stderr: Write }) {
+  const { values, positionals } = parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
+  const [path] = positionals;
+  if (path === undefined) {
+    stderr.write(USAGE);
     return 2;
   }
+  let model: Model | undefined;
   try {
-    const model = await assemble(request);
-    await generate(model, request, output).finally(() => model.close());
+    model = await assemble(path, Number(values.window), Number(values.budget) * MiB);
+    stderr.write(describeBundles(model.parts.file));
+    stderr.write(row(["named", "in DRAM", "bundles", "reads", "bytes"]));
+    for await (const { text, stats } of model.generate(values.prompt, { maxTokens: Number(values.tokens) })) {
+      stdout.write(text);
+      if (stats) stderr.write(bundleRow(stats));
+    }
+    stdout.write("\n");
     return 0;
   } catch (error) {
     if (!isFlashwickError(error)) throw error;
-    output.stderr.write(`${error.code}: ${error.message}\n`);
+    stderr.write(`${error.code}: ${error.message}\n`);
     return 1;
+  } finally {
+    await model?.close();
   }
 }
