@@ -46,6 +46,19 @@ const requests = fc
   .map(({ dense, ...more }) => request({ ...more, ...(dense ? { namedShareByLayer: null } : {}) }));
 
 describe("planMemory", () => {
+  it("rather holds layers that stream whole than keys and values in f32", () => {
+    const asked = request({ namedShareByLayer: null, contextTokens: 1000 });
+    const ample = planMemory(asked).dram.budget;
+    const tight = ample - 300_000;
+    expect(planMemory({ ...asked, budgetBytes: tight }).kvPrecision).toBe("f32");
+    const whole = { ...asked, streamsLayers: true };
+    expect(planMemory({ ...whole, budgetBytes: tight })).toMatchObject({
+      kvPrecision: "f16",
+      slotsByLayer: [256, 256, 256, 256],
+    });
+    expect(planMemory({ ...whole, budgetBytes: ample }).kvPrecision).toBe("f32");
+    expect(planMemory({ ...whole, budgetBytes: tight, kvPrecision: "f32" }).kvPrecision).toBe("f32");
+  });
   it("never exceeds the budget, and gives every layer its least slots", () => {
     fc.assert(
       fc.property(requests, fc.nat(4_000_000), (asked, extra) => {

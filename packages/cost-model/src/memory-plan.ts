@@ -3,7 +3,7 @@
  * planned here and never asks for more (design, section 4).
  *
  * Order of claims: resident weights, predictors, activations for one token, keys and values in the best precision that
- * fits, a least number of slots per layer; then longer chunks to stream layers in, wider prefill batches, tables that could be read by row, and all that is
+ * fits (where layers stream whole, at most f16 unless all of them stay), a least number of slots per layer; then longer chunks to stream layers in, wider prefill batches, tables that could be read by row, and all that is
  * left for neurons.
  */
 import {
@@ -57,6 +57,8 @@ export interface MemoryRequest {
   readonly readBufferBytes: number;
   /** What layers that are not held are streamed through: so many neurons at a time, at `bytesEach` for each of them. Default: nothing. */
   readonly stream?: { readonly leastNeurons: number; readonly mostNeurons: number; readonly bytesEach: number };
+  /** A layer that is not held whole is read whole for every token: room for one more is worth more than keys and values in f32. */
+  readonly streamsLayers?: boolean;
   /** Hard budget; null plans for everything to be resident. */
   readonly budgetBytes: number | null;
 }
@@ -104,7 +106,11 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     fixed + widestStream + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
   const budget = request.budgetBytes ?? roomy + kvBytes(choices[0]!);
 
-  const kvPrecision = choices.find((choice) => floor + kvBytes(choice) <= budget);
+  const holdsAll = (choice: KvPrecision) => roomy + kvBytes(choice) <= budget;
+  const fitting = choices.filter((choice) => floor + kvBytes(choice) <= budget);
+  const kvPrecision = request.streamsLayers
+    ? (fitting.find((choice) => choice !== "f32" || holdsAll(choice)) ?? fitting[0])
+    : fitting[0];
   if (kvPrecision === undefined) throw tooSmall(request, budget, smallestBudgetBytes);
   const kvCache = kvBytes(kvPrecision);
 

@@ -113,6 +113,7 @@ export function memoryRequest(
     ...wish,
     geometry,
     weights,
+    streamsLayers: weights.layout === "matrices",
     residentBytes,
     rowTableBytes: resident.rowTableBytes,
     predictorBytes,
