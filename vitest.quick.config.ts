@@ -17,6 +17,7 @@ const LONG = [
   "packages/runtime/src/node/any-machine.test.ts",
   "packages/runtime/src/predicted-run.test.ts",
   "packages/runtime/src/goldens.test.ts",
+  "packages/runtime/src/long-context.test.ts",
   "packages/runtime/src/mirror.test.ts",
   "packages/runtime/src/odd-shapes.test.ts",
   "apps/cli/src/engine.test.ts",
