@@ -235,7 +235,7 @@ export function checkContainer(
 
 /** Format, version and checksum: before these hold, nothing else in the header means anything. */
 function checkSeal(bytes: Uint8Array, decoded: DecodedGgufHeader, name: string): GgufMetadata {
-  const metadata = new GgufMetadata(decoded, name);
+  const metadata = new GgufMetadata(decoded, name, "convert the checkpoint again");
   checkVersion(metadata, decoded);
   checkHeaderCrc(bytes, decoded, metadata);
   return metadata;

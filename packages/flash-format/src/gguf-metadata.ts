@@ -1,26 +1,40 @@
-/** Typed access to the metadata of a decoded header: each value checked for presence, type and range, each error naming key and place. */
+/** Typed access to the metadata of a header: each value checked for presence, type and range, each error naming key and place. */
 import { FormatError } from "@flashwick/core";
-import type { GgufArrayValues, GgufValue } from "./gguf.js";
-import type { DecodedGgufHeader } from "./gguf-decoder.js";
+import type { GgufArray, GgufArrayValues, GgufValue, GgufValueType } from "./gguf.js";
+
+/** What to do about metadata that is not as it should be: the end of a message. */
+export type MetadataAdvice = "convert the checkpoint again" | "the file is damaged, fetch it again";
+
+/** Values, and where they stand if that is known. */
+export interface MetadataValues {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly valueOffsets?: ReadonlyMap<string, number>;
+}
+
+const INTEGER_TYPES: readonly GgufValueType[] = ["u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64"];
+/** Of arrays; those of 64-bit integers are none: nothing that we ask for is as large. */
+const NUMBER_TYPES: readonly GgufValueType[] = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "f64"];
 
 export class GgufMetadata {
-  readonly #header: DecodedGgufHeader;
+  readonly #values: MetadataValues;
   /** Of the file, for messages. */
   readonly fileName: string;
+  readonly #advice: MetadataAdvice;
 
-  constructor(header: DecodedGgufHeader, fileName: string) {
-    this.#header = header;
+  constructor(values: MetadataValues, fileName: string, advice: MetadataAdvice) {
+    this.#values = values;
     this.fileName = fileName;
+    this.#advice = advice;
   }
 
   has(key: string): boolean {
-    return this.#header.metadata.has(key);
+    return this.#values.metadata.has(key);
   }
 
-  /** An unsigned integer of any width. */
+  /** An integer of any width: writers differ in what they take. */
   integer(key: string, least: number, most: number): number {
     const found = this.#get(key);
-    if (found.type !== "u32" && found.type !== "u64") throw this.#wrongType(key, "u32 or u64", found);
+    if (!INTEGER_TYPES.includes(found.type)) throw this.#wrongType(key, "an integer", found);
     const value = Number(found.value);
     if (value >= least && value <= most) return value;
     throw this.invalid(key, `an integer from ${least} to ${most}`, String(found.value));
@@ -32,19 +46,23 @@ export class GgufMetadata {
 
   f32(key: string): number {
     const found = this.#get(key);
-    if (found.type !== "f32") throw this.#wrongType(key, "f32", found);
+    if (found.type !== "f32") throw this.#wrongType(key, "a value of type f32", found);
     return found.value;
   }
 
   bool(key: string): boolean {
     const found = this.#get(key);
-    if (found.type !== "bool") throw this.#wrongType(key, "bool", found);
+    if (found.type !== "bool") throw this.#wrongType(key, "a boolean", found);
     return found.value;
+  }
+
+  optionalBool(key: string): boolean | null {
+    return this.has(key) ? this.bool(key) : null;
   }
 
   string(key: string): string {
     const found = this.#get(key);
-    if (found.type !== "string") throw this.#wrongType(key, "string", found);
+    if (found.type !== "string") throw this.#wrongType(key, "a string", found);
     return found.value;
   }
 
@@ -70,31 +88,62 @@ export class GgufMetadata {
     return found.value as GgufArrayValues[Of];
   }
 
+  /** An array of at most `most` strings. */
+  strings(key: string, most: number): readonly string[] {
+    const found = this.#get(key);
+    if (found.type !== "array" || found.of !== "string") throw this.#wrongType(key, "an array of strings", found);
+    if (found.value.length > most) throw this.limit(`${key}": elements`, most, found.value.length);
+    return found.value;
+  }
+
+  /** An array of exactly `count` numbers of any type; null if the key is absent. */
+  optionalNumbers(key: string, count: number): ArrayLike<number> | null {
+    if (!this.has(key)) return null;
+    const found = this.#get(key);
+    if (found.type !== "array" || !isNumeric(found)) throw this.#wrongType(key, "an array of numbers", found);
+    if (found.value.length === count) return found.value;
+    throw this.invalid(key, `${count} elements`, `${found.value.length}`);
+  }
+
   /** The error of a value that is present but not right. */
   invalid(key: string, expected: string, found: string): FormatError {
-    const offset = this.#header.valueOffsets.get(key);
+    const offset = this.#values.valueOffsets?.get(key);
     return new FormatError(
       "FORMAT_INVALID",
-      `${this.fileName}${offset === undefined ? "" : ` @ ${offset}`}: metadata "${key}": expected ${expected}, found ${found}; convert the checkpoint again`,
+      `${this.fileName}${offset === undefined ? "" : ` @ ${offset}`}: metadata "${key}": expected ${expected}, found ${found}; ${this.#advice}`,
       { details: { key, expected, found } },
     );
   }
 
-  #get(key: string): GgufValue {
-    const value = this.#header.metadata.get(key);
-    if (value !== undefined) return value;
-    throw new FormatError(
-      "FORMAT_MISSING",
-      `${this.fileName}: metadata "${key}" is missing; convert the checkpoint again`,
-      { details: { key } },
+  /** The error of a value that is not there. */
+  missing(key: string): FormatError {
+    return new FormatError("FORMAT_MISSING", `${this.fileName}: metadata "${key}" is missing; ${this.#advice}`, {
+      details: { key },
+    });
+  }
+
+  /** The error of too much of something. @param what Begins with a key and its closing quotation mark. */
+  limit(what: string, limit: number, found: number): FormatError {
+    return new FormatError(
+      "FORMAT_LIMIT",
+      `${this.fileName}: metadata "${what}: expected at most ${limit}, found ${found}; the file is damaged or hostile`,
+      { details: { limit, found } },
     );
   }
 
-  #wrongType(key: string, expected: string, found: GgufValue): FormatError {
-    return this.invalid(
-      key,
-      `a value of type ${expected}`,
-      found.type === "array" ? `array of ${found.of}` : found.type,
-    );
+  #get(key: string): GgufValue {
+    const value = this.#values.metadata.get(key);
+    if (value === undefined) throw this.missing(key);
+    return value;
   }
+
+  #wrongType(key: string, expected: string, found: GgufValue): FormatError {
+    return this.invalid(key, expected, found.type === "array" ? `an array of ${found.of}` : found.type);
+  }
+}
+
+function isNumeric(
+  array: GgufArray,
+): array is Extract<GgufArray, { readonly of: "u8" | "i8" | "u16" | "i16" | "u32" | "i32" | "f32" | "f64" }> {
+  return NUMBER_TYPES.includes(array.of);
 }

@@ -2,6 +2,7 @@ export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } fro
 export { crc32c } from "./crc32c.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
+export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-metadata.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,

@@ -156,6 +156,11 @@ describe("a header that cannot be run", () => {
     expect([failure.code, failure.message]).toEqual([code, expect.stringContaining(part)]);
   });
 
+  it("is to be fetched again, not converted", async () => {
+    const failure = await failureOf(openHeader(fileOf(metadataOf({ "llama.feed_forward_length": text("96") }))));
+    expect(failure.message).toMatch(/feed_forward_length": expected an integer, found string; .*fetch it again$/);
+  });
+
   it("with any bit flipped gives a model or a typed error", async () => {
     const bytes = fileOf(metadataOf());
     const { dataOffset } = await openHeader(bytes);

@@ -31,7 +31,7 @@ export async function readLlamaCppHeader(
   bytes: Uint8Array,
   source: ByteSource,
 ): Promise<ModelHeader> {
-  const metadata = new GgufMetadata(decoded, source.name);
+  const metadata = new GgufMetadata(decoded, source.name, "the file is damaged, fetch it again");
   const tensors = new TensorTable(decoded, metadata, source.sizeBytes);
   const geometry = llamaCppGeometry(metadata, {
     // Asked for only once the architecture is known to be one that runs.

@@ -4,8 +4,8 @@
  *
  * Invariants: tokens differ from each other; types, scores and merges fit the tokens; ids are those of tokens.
  */
-import { FormatError, InputError, UnsupportedError } from "@flashwick/core";
-import type { GgufArray, GgufValue } from "@flashwick/flash-format";
+import { InputError, UnsupportedError } from "@flashwick/core";
+import { GgufMetadata, type GgufValue } from "@flashwick/flash-format";
 import { type PreTokenizer, preTokenizerOf } from "./pre-tokenizers.js";
 
 /** `tokenizer.ggml.token_type`; 0 is "undefined" and means a normal token. */
@@ -66,20 +66,23 @@ type Metadata = ReadonlyMap<string, GgufValue>;
 
 const MODELS = ["gpt2", "llama"] as const;
 
+const keyOf = (field: string) => `tokenizer.ggml.${field}`;
+
 /**
  * @param metadata Of the file's header.
  * @throws {InputError} `INPUT_NO_TOKENIZER` if there is none. {UnsupportedError} `UNSUPPORTED_TOKENIZER` listing what runs.
  * @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_LIMIT` naming the key.
  */
 export function readGgufVocabulary(metadata: Metadata, fileName: string): GgufVocabulary {
-  const fields = new VocabularyFields(metadata, fileName);
+  const fields = new GgufMetadata({ metadata }, fileName, "the file is damaged, fetch it again");
   const model = readModel(fields);
   const tokens = readTokens(fields);
   const types = readTypes(fields, tokens);
   const isScored = model === "llama";
   // What a SentencePiece vocabulary's ids are where the file does not say (llama.cpp).
-  const id = (name: string, usual: number) => fields.tokenId(name, tokens.length) ?? (isScored ? usual : null);
-  const preTokenizer = preTokenizerOf(fields.string("pre") ?? "default", fileName);
+  const id = (name: string, usual: number) =>
+    fields.optionalInteger(keyOf(`${name}_token_id`), 0, tokens.length - 1) ?? (isScored ? usual : null);
+  const preTokenizer = preTokenizerOf(fields.optionalString(keyOf("pre")) ?? "default", fileName);
   const base = {
     ...{
       fileName,
@@ -89,17 +92,17 @@ export function readGgufVocabulary(metadata: Metadata, fileName: string): GgufVo
       eosTokenId: id("eos", 2),
       unknownTokenId: id("unknown", 0),
     },
-    addsBos: fields.bool("add_bos_token") ?? (isScored || preTokenizer.addsBos),
-    addsEos: fields.bool("add_eos_token") ?? false,
+    addsBos: fields.optionalBool(keyOf("add_bos_token")) ?? (isScored || preTokenizer.addsBos),
+    addsEos: fields.optionalBool(keyOf("add_eos_token")) ?? false,
   };
-  if (base.addsBos && base.bosTokenId === null) throw fields.missing("bos_token_id");
-  if (base.addsEos && base.eosTokenId === null) throw fields.missing("eos_token_id");
+  if (base.addsBos && base.bosTokenId === null) throw fields.missing(keyOf("bos_token_id"));
+  if (base.addsEos && base.eosTokenId === null) throw fields.missing(keyOf("eos_token_id"));
   if (!isScored) return { ...base, model, preTokenizer, merges: readMerges(fields, tokens, types) };
   return {
     ...base,
     model,
     scores: readScores(fields, tokens.length),
-    addsSpacePrefix: fields.bool("add_space_prefix") ?? true,
+    addsSpacePrefix: fields.optionalBool(keyOf("add_space_prefix")) ?? true,
   };
 }
 
@@ -108,8 +111,8 @@ export function isControl(type: number): boolean {
   return type === TOKEN_TYPES.control || type === TOKEN_TYPES.unknown;
 }
 
-function readModel(fields: VocabularyFields): (typeof MODELS)[number] {
-  const name = fields.string("model");
+function readModel(fields: GgufMetadata): (typeof MODELS)[number] {
+  const name = fields.optionalString(keyOf("model"));
   const model = MODELS.find((one) => one === name);
   if (model) return model;
   const { fileName } = fields;
@@ -127,9 +130,9 @@ function readModel(fields: VocabularyFields): (typeof MODELS)[number] {
   );
 }
 
-function readTokens(fields: VocabularyFields): string[] {
-  const stored = fields.strings("tokens", MAX_TOKENS);
-  if (stored.length === 0) throw fields.invalid("tokens", "at least one token", "none");
+function readTokens(fields: GgufMetadata): string[] {
+  const stored = fields.strings(keyOf("tokens"), MAX_TOKENS);
+  if (stored.length === 0) throw fields.invalid(keyOf("tokens"), "at least one token", "none");
   const ids = new Map<string, number>();
   return stored.map((text, id) => {
     // Empty ones are padding, and differ by nothing else.
@@ -137,155 +140,61 @@ function readTokens(fields: VocabularyFields): string[] {
     const before = ids.get(token);
     if (before !== undefined) {
       throw fields.invalid(
-        "tokens",
+        keyOf("tokens"),
         "each token once",
         `${JSON.stringify(token.slice(0, 80))} as ids ${before} and ${id}`,
       );
     }
     if (token.length > MAX_TOKEN_LENGTH) {
-      throw fields.limit(`tokens"[${id}]: UTF-16 units`, MAX_TOKEN_LENGTH, token.length);
+      throw fields.limit(`${keyOf("tokens")}"[${id}]: UTF-16 units`, MAX_TOKEN_LENGTH, token.length);
     }
     ids.set(token, id);
     return token;
   });
 }
 
-function readTypes(fields: VocabularyFields, tokens: readonly string[]): Uint8Array {
-  const stored = fields.numbers("token_type", tokens.length);
+function readTypes(fields: GgufMetadata, tokens: readonly string[]): Uint8Array {
+  const stored = fields.optionalNumbers(keyOf("token_type"), tokens.length);
   const types = new Uint8Array(tokens.length).fill(TOKEN_TYPES.normal);
   let special = 0;
   tokens.forEach((token, id) => {
     const type = stored?.[id] ?? 0;
     if (!Number.isInteger(type) || type < 0 || type > LARGEST_TOKEN_TYPE) {
-      throw fields.invalid("token_type", `types from 0 to ${LARGEST_TOKEN_TYPE}`, `${type} at index ${id}`);
+      throw fields.invalid(keyOf("token_type"), `types from 0 to ${LARGEST_TOKEN_TYPE}`, `${type} at index ${id}`);
     }
     if (type > 0) types[id] = type;
     if (ENDINGS.has(token)) types[id] = TOKEN_TYPES.control;
     if (isControl(types[id]!) || types[id] === TOKEN_TYPES.userDefined) special++;
   });
   if (special > MAX_SPECIAL_TOKENS) {
-    throw fields.limit('token_type": control and user-defined tokens', MAX_SPECIAL_TOKENS, special);
+    throw fields.limit(`${keyOf("token_type")}": control and user-defined tokens`, MAX_SPECIAL_TOKENS, special);
   }
   return types;
 }
 
-function readScores(fields: VocabularyFields, count: number): Float32Array {
-  const stored = fields.numbers("scores", count);
-  if (!stored) throw fields.missing("scores");
+function readScores(fields: GgufMetadata, count: number): Float32Array {
+  const stored = fields.optionalNumbers(keyOf("scores"), count);
+  if (!stored) throw fields.missing(keyOf("scores"));
   const scores = Float32Array.from(stored);
   const bad = scores.findIndex((score) => Number.isNaN(score));
-  if (bad >= 0) throw fields.invalid("scores", "numbers", `NaN at index ${bad}`);
+  if (bad >= 0) throw fields.invalid(keyOf("scores"), "numbers", `NaN at index ${bad}`);
   return scores;
 }
 
 /** Merges that would make a control token are left out: no text becomes one. */
-function readMerges(
-  fields: VocabularyFields,
-  tokens: readonly string[],
-  types: Uint8Array,
-): (readonly [string, string])[] {
+function readMerges(fields: GgufMetadata, tokens: readonly string[], types: Uint8Array): (readonly [string, string])[] {
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const merges: (readonly [string, string])[] = [];
-  fields.strings("merges", MAX_MERGES).forEach((line, index) => {
+  fields.strings(keyOf("merges"), MAX_MERGES).forEach((line, index) => {
     // A part may be a space itself.
     const cut = line.indexOf(" ", 1);
     const [left, right] = [line.slice(0, cut), line.slice(cut + 1)];
     const union = cut < 0 ? undefined : ids.get(left + right);
     if (union === undefined || !ids.has(left) || !ids.has(right)) {
       const found = `${JSON.stringify(line.slice(0, 80))} at index ${index}`;
-      throw fields.invalid("merges", "pairs of tokens whose union is a token, too", found);
+      throw fields.invalid(keyOf("merges"), "pairs of tokens whose union is a token, too", found);
     }
     if (!isControl(types[union]!)) merges.push([left, right]);
   });
   return merges;
-}
-
-/** Typed access to `tokenizer.ggml.*`. */
-class VocabularyFields {
-  readonly fileName: string;
-  readonly #metadata: Metadata;
-
-  constructor(metadata: Metadata, fileName: string) {
-    this.#metadata = metadata;
-    this.fileName = fileName;
-  }
-
-  string(key: string): string | null {
-    const found = this.#get(key);
-    if (found === undefined) return null;
-    if (found.type === "string") return found.value;
-    throw this.#wrongType(key, "a string", found);
-  }
-
-  bool(key: string): boolean | null {
-    const found = this.#get(key);
-    if (found === undefined) return null;
-    if (found.type === "bool") return found.value;
-    throw this.#wrongType(key, "a boolean", found);
-  }
-
-  tokenId(name: string, count: number): number | null {
-    const key = `${name}_token_id`;
-    const found = this.#get(key);
-    if (found === undefined) return null;
-    const id = typeof found.value === "number" || typeof found.value === "bigint" ? Number(found.value) : Number.NaN;
-    if (Number.isInteger(id) && id >= 0 && id < count) return id;
-    throw this.invalid(key, `a token id below ${count}`, Number.isNaN(id) ? found.type : `${id}`);
-  }
-
-  strings(key: string, most: number): readonly string[] {
-    const found = this.#get(key);
-    if (found === undefined) throw this.missing(key);
-    if (found.type !== "array" || found.of !== "string") throw this.#wrongType(key, "an array of strings", found);
-    if (found.value.length > most) throw this.limit(`${key}": elements`, most, found.value.length);
-    return found.value;
-  }
-
-  /** Of exactly `count` elements; null if the key is absent. */
-  numbers(key: string, count: number): ArrayLike<number> | null {
-    const found = this.#get(key);
-    if (found === undefined) return null;
-    if (found.type !== "array" || !isNumeric(found)) throw this.#wrongType(key, "an array of numbers", found);
-    if (found.value.length === count) return found.value;
-    throw this.invalid(key, `${count} elements, one a token`, `${found.value.length}`);
-  }
-
-  missing(key: string): FormatError {
-    return new FormatError(
-      "FORMAT_MISSING",
-      `${this.fileName}: metadata "tokenizer.ggml.${key}" is missing; the file is damaged, fetch or convert it again`,
-      { details: { key: `tokenizer.ggml.${key}` } },
-    );
-  }
-
-  invalid(key: string, expected: string, found: string): FormatError {
-    return new FormatError(
-      "FORMAT_INVALID",
-      `${this.fileName}: metadata "tokenizer.ggml.${key}": expected ${expected}, found ${found}; the file is damaged, fetch or convert it again`,
-      { details: { key: `tokenizer.ggml.${key}`, expected, found } },
-    );
-  }
-
-  limit(what: string, limit: number, found: number): FormatError {
-    return new FormatError(
-      "FORMAT_LIMIT",
-      `${this.fileName}: metadata "tokenizer.ggml.${what}: expected at most ${limit}, found ${found}; the file is damaged or hostile`,
-      { details: { limit, found } },
-    );
-  }
-
-  #get(key: string): GgufValue | undefined {
-    return this.#metadata.get(`tokenizer.ggml.${key}`);
-  }
-
-  #wrongType(key: string, expected: string, found: GgufValue): FormatError {
-    return this.invalid(key, expected, found.type === "array" ? `an array of ${found.of}` : found.type);
-  }
-}
-
-/** Arrays of 64-bit integers are none: nothing that we ask for is as large. */
-function isNumeric(
-  array: GgufArray,
-): array is Extract<GgufArray, { readonly of: "u8" | "i8" | "u16" | "i16" | "u32" | "i32" | "f32" | "f64" }> {
-  return ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "f64"].includes(array.of);
 }
