@@ -1,5 +1,5 @@
 /** Every command that takes a GGUF file of llama.cpp, as it lies; and what those say that need records. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -78,6 +78,26 @@ describe("a GGUF file of llama.cpp", () => {
     const document = await json("plan", model, "--dram-budget", "64MiB", "--preset", "nvme-pcie4");
     expect(document.fits).toBe(true);
     expect(document.tokensPerSec).toBeGreaterThan(0);
+  });
+  it("in several files is given by the first of them", async () => {
+    const first = join(fixtures, "gguf/falcon-7b-00001-of-00003.gguf");
+    const whole = join(fixtures, "gguf/falcon-7b.gguf");
+    const run = ["--tokens", "5,9,11,40", "--max-tokens", "4", "--quiet"];
+    expect((await json("run", first, ...run)).tokens).toEqual((await json("run", whole, ...run)).tokens);
+    const document = await json("inspect", first);
+    expect(document.geometry).toEqual((await json("inspect", whole)).geometry);
+    expect((await json("plan", first, "--dram-budget", "64MiB", "--preset", "nvme-pcie4")).fits).toBe(true);
+    const ids = await json("tokenize", first, "--text", "a");
+    expect(ids).toEqual(await json("tokenize", whole, "--text", "a"));
+  });
+  it("in several files is not given by another, nor with one missing", async () => {
+    const second = join(fixtures, "gguf/falcon-7b-00002-of-00003.gguf");
+    const { status, err } = await flashwick(["inspect", second]);
+    expect([status, err]).toEqual([1, expect.stringContaining("give falcon-7b-00001-of-00003.gguf")]);
+    const alone = join(dir, "falcon-7b-00001-of-00003.gguf");
+    copyFileSync(join(fixtures, "gguf/falcon-7b-00001-of-00003.gguf"), alone);
+    const missing = await flashwick(["run", alone, "--tokens", "5"]);
+    expect([missing.status, missing.err]).toEqual([1, expect.stringContaining("file 2 of 3 is missing")]);
   });
   it.each([
     ["verify", [model], "carries no checksums"],

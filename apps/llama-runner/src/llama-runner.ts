@@ -39,7 +39,7 @@ async function assemble({ modelPath, dramBudgetBytes }: Request): Promise<Model>
     throw new InputError("INPUT_INVALID", `${modelPath}: neuron records, expected a GGUF file of llama.cpp`);
   }
   // 2. What brings rows of matrices into the stage: threads that read past the page cache.
-  const reader = await openFlashReader(modelPath);
+  const reader = await openFlashReader(file.source.parts ?? modelPath);
   // 3. What computes: threads that share out the rows of a product.
   const pool = await createComputePool({ threads: THREADS });
   const parts = {

@@ -4,6 +4,15 @@
  */
 import { FormatError } from "./errors.js";
 
+/** A file of a source that lies in several (joined-source.ts). */
+export interface SourcePart {
+  /** As {@link ByteSource.name}. */
+  readonly name: string;
+  /** Offset of its first byte among those of all. */
+  readonly begin: number;
+  readonly sizeBytes: number;
+}
+
 export interface ByteSource {
   /** For messages: a path, a URL, "memory". */
   readonly name: string;
@@ -15,7 +24,17 @@ export interface ByteSource {
    * @throws {FormatError} `FORMAT_TRUNCATED` if the source ends first. {IoError} `IO_READ` if the device fails.
    */
   read(target: Uint8Array, offset: number, signal?: AbortSignal): Promise<void>;
+  /** Also closes the siblings that it has opened. */
   close(): Promise<void>;
+  /** The files that the bytes lie in, where these are several. */
+  readonly parts?: readonly SourcePart[];
+  /**
+   * Opens another file beside this one. Absent where none can be opened from here.
+   *
+   * @param name Without a folder.
+   * @throws {IoError} `IO_NOT_FOUND`, `IO_READ`.
+   */
+  openSibling?(name: string): Promise<ByteSource>;
 }
 
 /** Sequential-by-plan writes; the writer decides offsets, holes read as zero. */

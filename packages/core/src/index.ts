@@ -8,7 +8,7 @@ export {
 } from "./activation.js";
 export { assert } from "./assert.js";
 export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";
-export { type ByteSink, type ByteSource, memorySource, truncatedError } from "./byte-source.js";
+export { type ByteSink, type ByteSource, memorySource, type SourcePart, truncatedError } from "./byte-source.js";
 export {
   BLOCK_DTYPES,
   type BlockDType,
@@ -73,6 +73,7 @@ export {
   type WeightLayout,
   widestFfn,
 } from "./geometry.js";
+export { joinedSource, partAt, partBegins } from "./joined-source.js";
 export { KV_PAGE_TOKENS, kvPartBytes } from "./kv-page.js";
 export type {
   Predictor,

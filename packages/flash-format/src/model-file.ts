@@ -115,7 +115,9 @@ export interface ModelHeader {
   readonly tokenizerJson: string | null;
   /** What of a tokenizer {@link values} has; `ggml` is a vocabulary of llama.cpp's. */
   readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | "ggml" | null;
+  /** Of all files of a split model. */
   readonly fileBytes: number;
+  /** Of the first file's tensors. */
   readonly dataOffset: number;
   /** Every GGUF key with its value. */
   readonly values: ReadonlyMap<string, GgufValue>;

@@ -6,7 +6,7 @@
 import { type ByteSource, FlashwickError } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import { checkContainer, isOurs, readHeaderBytes } from "./container.js";
-import { readLlamaCppHeader } from "./llama-cpp/model-header.js";
+import { openLlamaCppFile } from "./llama-cpp/model-header.js";
 import type { ModelFile, ResidentTensor } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { scaleName } from "./resident-tensors.js";
@@ -15,14 +15,17 @@ import { scaleName } from "./resident-tensors.js";
  * Opens a model file, ours or one of llama.cpp's as it lies: reads its header, and checks everything that the header says about itself and about the
  * file's size. Does not take ownership of `source`.
  *
+ * Of a model in several files (`-00001-of-00003.gguf`), `source` is the first; the others are opened beside it, and closed with it. The source of
+ * what is returned has all of them as its `parts`.
+ *
  * @throws {FormatError} `FORMAT_NOT_GGUF`, `FORMAT_VERSION`, `FORMAT_TRUNCATED`, `FORMAT_LIMIT`, `FORMAT_MISSING`, `FORMAT_INVALID`.
  *   {IntegrityError} `INTEGRITY_HEADER`. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_FEATURE` for a type or a size that the kernels
- *   do not have.
+ *   do not have. Of a split model: {InputError} `INPUT_INVALID` for another file than the first, {IoError} `IO_NOT_FOUND` for a missing one.
  * Cost: reads the header only, 64 KiB at first; a few milliseconds, and with a vocabulary of llama.cpp's some tens.
  */
 export async function openModelFile(source: ByteSource): Promise<ModelFile> {
   const { bytes, decoded } = await readHeaderBytes(source);
-  if (!isOurs(decoded)) return { header: await readLlamaCppHeader(decoded, bytes, source), source };
+  if (!isOurs(decoded)) return await openLlamaCppFile(decoded, bytes, source);
   return { header: decodeModelHeader(checkContainer(bytes, decoded, source.sizeBytes, source.name, "model")), source };
 }
 

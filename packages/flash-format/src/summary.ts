@@ -24,7 +24,7 @@ export interface ModelFileSummary {
   readonly checksumBytes: number;
   /** Where records were placed in an order of their own: the permutations, which no engine reads. Else 0. */
   readonly placementBytes: number;
-  /** Between tensors. */
+  /** Between tensors; of a split model with the headers of all files but the first. */
   readonly paddingBytes: number;
   /** Stored matrix and vector elements, records included. */
   readonly parameters: number;

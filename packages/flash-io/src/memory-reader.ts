@@ -1,10 +1,17 @@
 /** A {@link FlashReader} over bytes that are in memory already: tests, and models small enough to be shipped inside a page. */
-import { DisposedError, truncatedError } from "@flashwick/core";
+import { DisposedError, partAt, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "./reader.js";
 import { checkRunIndices } from "./run-indices.js";
 
-/** @param file The whole model file; not copied. */
-export function memoryReader(file: Uint8Array, name = "memory"): FlashReader {
+/** A file in memory, one of several: its bytes are the offsets from `begin` on. */
+export interface MemoryPart {
+  readonly begin: number;
+  readonly bytes: Uint8Array;
+}
+
+/** @param file The whole model file, or its parts in ascending order, of which the first begins at 0; not copied. */
+export function memoryReader(file: Uint8Array | readonly MemoryPart[], name = "memory"): FlashReader {
+  const parts = file instanceof Uint8Array ? [{ begin: 0, bytes: file }] : file;
   let closed = false;
   let batchRuns = 0;
   return {
@@ -21,12 +28,11 @@ export function memoryReader(file: Uint8Array, name = "memory"): FlashReader {
       signal?.throwIfAborted();
       batchRuns = runs.length;
       for (const run of runs) {
-        if (run.offset + run.sizeBytes > file.byteLength) {
-          throw truncatedError(name, run.offset, run.sizeBytes, file.byteLength);
-        }
-        let from = run.offset;
+        const { begin, bytes } = partAt(parts, run.offset);
+        let from = run.offset - begin;
+        if (from + run.sizeBytes > bytes.byteLength) throw truncatedError(name, from, run.sizeBytes, bytes.byteLength);
         for (const piece of run.pieces) {
-          memory.set(file.subarray(from, from + piece.sizeBytes), piece.ptr);
+          memory.set(bytes.subarray(from, from + piece.sizeBytes), piece.ptr);
           from += piece.sizeBytes;
         }
       }

@@ -1,5 +1,5 @@
 /**
- * The header of a GGUF file of llama.cpp's as that of a model: nothing is converted, and everything is used where it lies. An FFN is three matrices,
+ * The header of a GGUF file of llama.cpp's, or of several that are one model, as that of a model: nothing is converted, and everything is used where it lies. An FFN is three matrices,
  * or two without a gate, row by row. There are no checksums, so what is read is believed.
  *
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with its shape and a type that kernels have, inside the file.
@@ -8,13 +8,13 @@ import { type ByteSource, kvWidth, type MatrixLayout, type ModelGeometry, queryW
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import type { DecodedGgufHeader } from "../gguf-decoder.js";
-import { GgufMetadata } from "../gguf-metadata.js";
-import { type MatrixTensors, type ModelHeader, matricesInOrder, type ResidentTensor } from "../model-file.js";
+import { type MatrixTensors, type ModelFile, matricesInOrder, type ResidentTensor } from "../model-file.js";
 import { displayMetadata } from "../model-header.js";
 import type { TensorShape } from "../model-writer.js";
 import { roundUp } from "../record-layout.js";
 import { residentTensorsOf } from "../resident-tensors.js";
 import { llamaCppGeometry } from "./geometry.js";
+import { type ModelPart, openModelParts } from "./split-files.js";
 import { placeOf } from "./tensor-places.js";
 import { TensorTable } from "./tensor-table.js";
 
@@ -22,18 +22,18 @@ import { TensorTable } from "./tensor-table.js";
 const SLOT_UNIT_BYTES = 64;
 
 /**
- * @param bytes  The file's beginning, from which `decoded` was decoded.
- * @param source Read for the table of rotary divisors alone, where there is one.
+ * @param bytes The file's beginning, from which `decoded` was decoded.
+ * @param first The file, or the first of a split model. Beside headers, the table of rotary divisors is read, where there is one.
  * @throws As `openModelFile`.
  */
-export async function readLlamaCppHeader(
+export async function openLlamaCppFile(
   decoded: DecodedGgufHeader,
   bytes: Uint8Array,
-  source: ByteSource,
-): Promise<ModelHeader> {
-  const metadata = new GgufMetadata(decoded, source.name, "the file is damaged, fetch it again");
-  const tensors = new TensorTable(decoded, metadata, source.sizeBytes);
-  const geometry = llamaCppGeometry(metadata, {
+  first: ByteSource,
+): Promise<ModelFile> {
+  const { source, parts } = await openModelParts(decoded, bytes, first);
+  const tensors = new TensorTable(parts);
+  const geometry = llamaCppGeometry(parts[0]!.metadata, {
     // Asked for only once the architecture is known to be one that runs.
     get vocabSize() {
       return tensors.vocabSize;
@@ -51,21 +51,29 @@ export async function readLlamaCppHeader(
   const residents = residentTensorsOf(geometry)
     .filter(({ name }) => !inLayers.has(name))
     .map(locate);
-  return Object.freeze({
+  const header = Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(matrixLayout(geometry, matrices)),
     tensors: new Map(residents.map((tensor) => [tensor.name, tensor])),
     records: [],
     matrices: Object.freeze(matrices),
     placement: null,
-    fingerprint: bytesToHex(sha256(bytes.subarray(0, decoded.headerBytes))),
+    fingerprint: fingerprintOf(parts),
     tokenizerJson: null,
-    tokenizerKind: decoded.metadata.has("tokenizer.ggml.model") ? "ggml" : null,
-    fileBytes: source.sizeBytes,
+    tokenizerKind: decoded.metadata.has("tokenizer.ggml.model") ? ("ggml" as const) : null,
+    fileBytes: parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     dataOffset: tensors.dataOffset,
     values: decoded.metadata,
     metadata: displayMetadata(decoded.metadata),
   });
+  return { header, source };
+}
+
+/** Over the headers, in their order. */
+function fingerprintOf(parts: readonly ModelPart[]): string {
+  const hash = sha256.create();
+  for (const { bytes } of parts) hash.update(bytes);
+  return bytesToHex(hash.digest());
 }
 
 /** @throws As `TensorTable.require`. */

@@ -1,40 +1,49 @@
 /**
- * The tensor table of a file of llama.cpp's, asked by name.
+ * The tensors of a model of llama.cpp's, in one file or several, asked by name.
  *
- * Invariant: what it hands out has the shape that was asked for, a type that kernels have, and lies inside the file.
+ * Invariant: what it hands out has the shape that was asked for, a type that kernels have, and lies inside its file.
  */
 import { FormatError, UnsupportedError } from "@flashwick/core";
 import { MAX_VOCAB, MAX_WIDTH } from "../geometry-limits.js";
 import { DTYPE_OF_GGML_TYPE, GGUF_DEFAULT_ALIGNMENT, type GgufTensor, ggufTensorBytes } from "../gguf.js";
-import type { DecodedGgufHeader } from "../gguf-decoder.js";
-import type { GgufMetadata } from "../gguf-metadata.js";
 import type { ResidentTensor } from "../model-file.js";
 import type { TensorShape } from "../model-writer.js";
 import { roundUp } from "../record-layout.js";
 import { isVectorName } from "../resident-tensors.js";
+import type { ModelPart } from "./split-files.js";
 import type { TensorPlace } from "./tensor-places.js";
 
 /** Of `general.alignment`; files have 32 to 4096. */
 const MAX_ALIGNMENT = 2 ** 20;
 
-export class TensorTable {
+/** A tensor, and the file that it is in. */
+interface PlacedTensor {
+  readonly tensor: GgufTensor;
+  readonly part: ModelPart;
+  /** Of the file's tensors, in the file. */
   readonly dataOffset: number;
-  readonly #byName: ReadonlyMap<string, GgufTensor>;
-  readonly #fileName: string;
-  readonly #fileBytes: number;
+}
 
-  constructor({ tensors, headerBytes }: DecodedGgufHeader, metadata: GgufMetadata, fileBytes: number) {
-    const key = "general.alignment";
-    const alignment = metadata.optionalInteger(key, 1, MAX_ALIGNMENT) ?? GGUF_DEFAULT_ALIGNMENT;
-    this.dataOffset = roundUp(headerBytes, alignment);
-    this.#byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-    this.#fileName = metadata.fileName;
-    this.#fileBytes = fileBytes;
+export class TensorTable {
+  readonly #byName = new Map<string, PlacedTensor>();
+  /** Of the first file. */
+  readonly dataOffset: number;
+  readonly #fileName: string;
+  readonly #files: number;
+
+  constructor(parts: readonly ModelPart[]) {
+    this.#files = parts.length;
+    for (const part of parts) {
+      const dataOffset = dataOffsetOf(part);
+      for (const tensor of part.decoded.tensors) this.#byName.set(tensor.name, { tensor, part, dataOffset });
+    }
+    this.dataOffset = dataOffsetOf(parts[0]!);
+    this.#fileName = parts[0]!.metadata.fileName;
   }
 
   /** Rows of the token embedding. */
   get vocabSize(): number {
-    const { shape } = this.#find("token_embd.weight");
+    const { shape } = this.#find("token_embd.weight").tensor;
     const rows = shape[1] ?? 0;
     if (shape.length === 2 && rows >= 1 && rows <= MAX_VOCAB) return rows;
     throw this.invalid("token_embd.weight", `a row for each of at most ${MAX_VOCAB} tokens`, `[${shape.join(", ")}]`);
@@ -46,7 +55,7 @@ export class TensorTable {
 
   /** Elements of a vector; null if there is no such tensor. */
   lengthOf(name: string): number | null {
-    const shape = this.#byName.get(name)?.shape;
+    const shape = this.#byName.get(name)?.tensor.shape;
     if (shape === undefined) return null;
     if (shape.length === 1 && shape[0]! >= 1 && shape[0]! <= MAX_WIDTH) return shape[0]!;
     throw this.invalid(name, "a vector", `[${shape.join(", ")}]`);
@@ -62,7 +71,7 @@ export class TensorTable {
     const isVector = isVectorName(wanted.name) || wanted.name === "rope_freqs.weight";
     const count = isVector ? cols : rows;
     const { name, first, total } = place ?? { name: wanted.name, first: 0, total: count };
-    const tensor = this.#find(name);
+    const { tensor, part, dataOffset } = this.#find(name);
     const expected = isVector ? [total] : [cols, total];
     if (tensor.shape.join() !== expected.join()) {
       throw this.invalid(name, `shape [${expected.join(", ")}]`, `[${tensor.shape.join(", ")}]`);
@@ -71,27 +80,27 @@ export class TensorTable {
     if (dtype === undefined || (isVector && dtype !== "f32")) throw this.#unsupported(tensor, isVector);
     const sizeBytes = ggufTensorBytes(tensor);
     if (sizeBytes === null) throw this.invalid(name, `rows of whole ${tensor.type} blocks`, `${cols} columns`);
-    const offset = this.dataOffset + tensor.offset;
-    if (offset + sizeBytes > this.#fileBytes) throw this.#beyondEnd(name, offset, sizeBytes);
+    const offset = dataOffset + tensor.offset;
+    if (offset + sizeBytes > part.sizeBytes) throw beyondEnd(part, name, offset, sizeBytes);
     const eachBytes = sizeBytes / total;
-    const part = { offset: offset + first * eachBytes, sizeBytes: count * eachBytes };
-    return Object.freeze({ ...wanted, ...part, dtype, crc32c: null, scales: null });
+    const range = { offset: part.begin + offset + first * eachBytes, sizeBytes: count * eachBytes };
+    return Object.freeze({ ...wanted, ...range, dtype, crc32c: null, scales: null });
   }
 
   invalid(name: string, expected: string, found: string): FormatError {
     return new FormatError(
       "FORMAT_INVALID",
-      `${this.#fileName}: tensor "${name}": expected ${expected}, found ${found}; fetch the file again, or another one`,
+      `${this.#byName.get(name)?.part.metadata.fileName ?? this.#fileName}: tensor "${name}": expected ${expected}, found ${found}; fetch the file again, or another one`,
       { details: { tensor: name, expected, found } },
     );
   }
 
-  #find(name: string): GgufTensor {
-    const tensor = this.#byName.get(name);
-    if (tensor) return tensor;
+  #find(name: string): PlacedTensor {
+    const placed = this.#byName.get(name);
+    if (placed) return placed;
     throw new FormatError(
       "FORMAT_MISSING",
-      `${this.#fileName}: tensor "${name}" is missing; fetch the file again, or another one`,
+      `${this.#fileName}: tensor "${name}" is missing${this.#files > 1 ? ` from all ${this.#files} files` : ""}; fetch the model again, or another one`,
       { details: { tensor: name } },
     );
   }
@@ -104,12 +113,17 @@ export class TensorTable {
       { details: { tensor: name, type } },
     );
   }
+}
 
-  #beyondEnd(name: string, offset: number, sizeBytes: number): FormatError {
-    return new FormatError(
-      "FORMAT_TRUNCATED",
-      `${this.#fileName} @ ${offset}: tensor "${name}" has ${sizeBytes} bytes, but the file ends at ${this.#fileBytes}; fetch it again`,
-      { details: { tensor: name, offset, sizeBytes, fileBytes: this.#fileBytes } },
-    );
-  }
+function dataOffsetOf({ decoded, metadata }: ModelPart): number {
+  const alignment = metadata.optionalInteger("general.alignment", 1, MAX_ALIGNMENT) ?? GGUF_DEFAULT_ALIGNMENT;
+  return roundUp(decoded.headerBytes, alignment);
+}
+
+function beyondEnd({ metadata, sizeBytes: fileBytes }: ModelPart, name: string, offset: number, sizeBytes: number) {
+  return new FormatError(
+    "FORMAT_TRUNCATED",
+    `${metadata.fileName} @ ${offset}: tensor "${name}" has ${sizeBytes} bytes, but the file ends at ${fileBytes}; fetch it again`,
+    { details: { tensor: name, offset, sizeBytes, fileBytes } },
+  );
 }

@@ -1,5 +1,6 @@
 /** A {@link ByteSource} over a file, with positional reads. */
 import { type FileHandle, open } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { type ByteSource, IoError, truncatedError } from "@flashwick/core";
 import { openError } from "./file-errors.js";
 
@@ -27,6 +28,7 @@ class FileSource implements ByteSource {
   readonly name: string;
   readonly sizeBytes: number;
   readonly #handle: FileHandle;
+  readonly #siblings: ByteSource[] = [];
   #closed = false;
 
   constructor(name: string, handle: FileHandle, sizeBytes: number) {
@@ -50,6 +52,13 @@ class FileSource implements ByteSource {
     if (this.#closed) return;
     this.#closed = true;
     await this.#handle.close();
+    for (const sibling of this.#siblings) await sibling.close();
+  }
+
+  async openSibling(name: string): Promise<ByteSource> {
+    const sibling = await fileSource(join(dirname(this.name), name));
+    this.#siblings.push(sibling);
+    return sibling;
   }
 
   async #readOnce(target: Uint8Array, at: number, length: number, position: number): Promise<number> {

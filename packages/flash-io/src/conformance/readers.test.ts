@@ -8,6 +8,7 @@ import { openHttpReader } from "../http/http-reader.js";
 import { memoryReader } from "../memory-reader.js";
 import { openFileReader } from "../node/file-reader.js";
 import { type DirectMode, openFlashFile } from "../node/flash-file.js";
+import { openFlashParts } from "../node/flash-parts.js";
 import { readByThreads, type ThreadedReaderOptions } from "../node/threaded-file.js";
 import type { Intervention, ReaderUnderTest } from "./reader-bench.js";
 import { readerCases, runReaderCase } from "./reader-cases.js";
@@ -62,7 +63,7 @@ function threads(how: string, direct: DirectMode, readers: number, options: Thre
     isDirect: direct !== false,
     async open(file) {
       const path = newFile(file);
-      const reader = readByThreads(openFlashFile(path, direct), readers, 0, { checkMs: 0, ...options });
+      const reader = readByThreads(openFlashParts(path, direct), readers, 0, { checkMs: 0, ...options });
       return {
         reader,
         hold() {

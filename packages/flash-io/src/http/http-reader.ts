@@ -1,5 +1,5 @@
 /** A FlashReader over range requests: a model runs from a web server, slowly, without being fetched. */
-import { DisposedError, InputError, truncatedError } from "@flashwick/core";
+import { DisposedError, InputError, partAt, type SourcePart, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
@@ -15,13 +15,27 @@ export interface HttpReaderOptions extends HttpSourceOptions {
 const DEFAULT_READERS = 6;
 const DEFAULT_GAP_BYTES = 65536;
 
-/** @throws As `httpSource`. */
+/** A file on the server, and the offset of runs at which it begins. */
+interface HttpPart {
+  readonly requests: RangeRequests;
+  readonly file: HttpFile;
+  readonly begin: number;
+}
+
+/**
+ * @param url An address, or the parts of a split model: runs are at offsets among those of all, each run within one part.
+ * @throws As `httpSource`.
+ */
 export async function openHttpReader(
-  url: string,
+  url: string | readonly SourcePart[],
   options: HttpReaderOptions = {},
 ): Promise<FlashReader & { readonly file: HttpFile }> {
-  const requests = new RangeRequests(url, options);
-  return new HttpReader(requests, await requests.open(), options);
+  const wanted = typeof url === "string" ? [{ name: url, begin: 0 }] : url;
+  const open = async ({ name, begin }: Pick<SourcePart, "name" | "begin">): Promise<HttpPart> => {
+    const requests = new RangeRequests(name, options);
+    return { requests, file: await requests.open(), begin };
+  };
+  return new HttpReader(await Promise.all(wanted.map(open)), options);
 }
 
 /** A batch in flight. */
@@ -42,21 +56,23 @@ class HttpReader implements FlashReader {
   readonly leavesCores = true;
   readonly mergeGapBytes: number;
   readonly needsSharedMemory = false;
-  readonly #requests: RangeRequests;
+  /** Of the first part. */
+  readonly file: HttpFile;
+  readonly #parts: readonly HttpPart[];
   #batch: Batch | null = null;
   /** Runs of the last batch, in flight or not. */
   #batchRuns = 0;
   #closed = false;
 
   constructor(
-    requests: RangeRequests,
-    readonly file: HttpFile,
+    parts: readonly HttpPart[],
     { readers = DEFAULT_READERS, mergeGapBytes = DEFAULT_GAP_BYTES }: HttpReaderOptions,
   ) {
-    this.name = file.url;
+    this.file = parts[0]!.file;
+    this.name = this.file.url;
     this.readers = readers;
     this.mergeGapBytes = mergeGapBytes;
-    this.#requests = requests;
+    this.#parts = parts;
   }
 
   start(memory: Uint8Array, runs: readonly FlashRun[], signal?: AbortSignal): void {
@@ -109,11 +125,10 @@ class HttpReader implements FlashReader {
   }
 
   async #read(memory: Uint8Array, run: FlashRun, signal: AbortSignal): Promise<void> {
-    const { offset, sizeBytes } = run;
-    if (offset + sizeBytes > this.file.sizeBytes) {
-      throw truncatedError(this.name, offset, sizeBytes, this.file.sizeBytes);
-    }
-    const bytes = await this.#requests.read(offset, sizeBytes, signal);
+    const { requests, file, begin } = partAt(this.#parts, run.offset);
+    const [offset, { sizeBytes }] = [run.offset - begin, run];
+    if (offset + sizeBytes > file.sizeBytes) throw truncatedError(file.url, offset, sizeBytes, file.sizeBytes);
+    const bytes = await requests.read(offset, sizeBytes, signal);
     // A body may have come whole just before the abort: nothing lands after it.
     signal.throwIfAborted();
     let at = 0;

@@ -59,10 +59,18 @@ export async function httpSource(
         await blocks.read(target, offset, signal);
       }
     },
+    openSibling: (name) => httpSource(siblingUrl(url, name), options),
     async close() {
       blocks.clear();
     },
   };
+}
+
+/** The address of another file beside one; what stands behind the path stays. */
+function siblingUrl(url: string, name: string): string {
+  const end = url.search(/[?#]/);
+  const path = end < 0 ? url : url.slice(0, end);
+  return path.slice(0, path.lastIndexOf("/") + 1) + encodeURIComponent(name) + url.slice(path.length);
 }
 
 /** Requests for ranges of one file, of one version. */

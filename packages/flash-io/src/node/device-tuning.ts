@@ -6,7 +6,7 @@
  * by operations: once larger reads no longer raise bytes per second, every byte of a gap costs its full price.
  */
 import { Random } from "@flashwick/core";
-import { openFlashFile } from "./flash-file.js";
+import { openFlashParts } from "./flash-parts.js";
 import { landingMemory, measureReadRate } from "./read-rate.js";
 import { readByThreads } from "./threaded-file.js";
 
@@ -65,7 +65,7 @@ const GAP_STEP_BYTES = 512;
  */
 export async function measureDevice(path: string, options: MeasureDeviceOptions = {}): Promise<DeviceTuning> {
   const { seconds = 0.4, signal } = options;
-  const file = openFlashFile(path, true);
+  const file = openFlashParts(path, true);
   const most = DEPTHS.at(-1)!;
   const sizes = SIZES.filter((sizeBytes) => sizeBytes <= file.sizeBytes);
   const memory = landingMemory(most, SIZES.at(-1)!);

@@ -21,13 +21,26 @@ export class DirectReads {
 
   /**
    * @param {import("../threads/table-thread.js").TableThread} table
-   * @param {number} fd
+   * @param {readonly import("./node-threads.js").ThreadFile[]} files Ascending; an entry lies in one of them.
    * @param {number} alignmentBytes
    */
-  constructor(table, fd, alignmentBytes) {
+  constructor(table, files, alignmentBytes) {
     this.table = table;
-    this.fd = fd;
+    this.files = files;
     this.alignmentBytes = alignmentBytes;
+    /** Of the file that the entry at hand is in. */
+    this.fd = files[0].fd;
+  }
+
+  /**
+   * The file that an entry's offset is in.
+   *
+   * @param {number} offset
+   */
+  fileAt(offset) {
+    let at = this.files.length - 1;
+    while (at > 0 && this.files[at].begin > offset) at--;
+    return this.files[at];
   }
 
   /**
@@ -41,7 +54,9 @@ export class DirectReads {
     const memory = table.memoryOf(place);
     const count = table.pieceCount[place];
     const first = table.firstPiece[place];
-    const offset = table.offset[place];
+    const { fd, begin } = this.fileAt(table.offset[place]);
+    const offset = table.offset[place] - begin;
+    this.fd = fd;
     if (count === 1) {
       const ptr = table.piecePtr[first];
       const sizeBytes = table.pieceBytes[first];
@@ -53,7 +68,8 @@ export class DirectReads {
       return;
     }
     const aligned = this.isAligned(offset) && this.arePiecesAligned(first, count);
-    if (aligned && table.sizeBytes[place] <= MAX_READ_BYTES && this.#readScattered(memory, first, count, place)) return;
+    const isScattered = aligned && table.sizeBytes[place] <= MAX_READ_BYTES;
+    if (isScattered && this.#readScattered(memory, first, count, offset, table.sizeBytes[place])) return;
     if (!aligned && table.sizeBytes[place] < LONG_PIECE_BYTES * count) {
       this.#readThroughBounce(memory, first, count, offset, table.sizeBytes[place]);
       return;
@@ -90,11 +106,11 @@ export class DirectReads {
    * @param {Uint8Array} memory
    * @param {number} first
    * @param {number} count
-   * @param {number} place
+   * @param {number} offset
+   * @param {number} sizeBytes Of all pieces.
    */
-  #readScattered(memory, first, count, place) {
-    const { table } = this;
-    return readvSync(this.fd, this.viewsOf(memory, first, count), table.offset[place]) === table.sizeBytes[place];
+  #readScattered(memory, first, count, offset, sizeBytes) {
+    return readvSync(this.fd, this.viewsOf(memory, first, count), offset) === sizeBytes;
   }
 
   /**

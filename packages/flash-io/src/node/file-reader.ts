@@ -4,7 +4,7 @@
  * Invariant: after `start` returns or throws, no read is in flight.
  */
 import { closeSync, openSync, readSync, readvSync } from "node:fs";
-import { DisposedError, IoError, isFlashwickError, truncatedError } from "@flashwick/core";
+import { DisposedError, IoError, isFlashwickError, partAt, type SourcePart, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun, RunPiece } from "../run-plan.js";
@@ -29,21 +29,22 @@ const MAX_READ_BYTES = 2 ** 30;
 /** IOV_MAX on Linux and macOS. */
 const MAX_PIECES = 1024;
 
+/** An open file, and the offset of runs at which it begins. */
+interface OpenPart {
+  readonly path: string;
+  readonly begin: number;
+  readonly fd: number;
+}
+
 /**
- * Opens `path` for reading records with plain positional reads through the page cache.
+ * Opens a file for reading records with plain positional reads through the page cache.
  *
- * @throws {IoError} `IO_NOT_FOUND` or `IO_READ` when the file cannot be opened.
+ * @param files A path, or the parts of a split model: runs are at offsets among those of all, each run within one part.
+ * @throws {IoError} `IO_NOT_FOUND` or `IO_READ` when a file cannot be opened.
  */
-export function openFileReader(path: string, reads: PositionalReads = nodeReads): FlashReader {
-  let fd: number;
-  try {
-    fd = reads.open(path);
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw new IoError(missing ? "IO_NOT_FOUND" : "IO_READ", `${path}: cannot be opened (${(cause as Error).message})`, {
-      cause,
-    });
-  }
+export function openFileReader(files: string | readonly SourcePart[], reads: PositionalReads = nodeReads): FlashReader {
+  const parts = openAll(typeof files === "string" ? [{ name: files, begin: 0 }] : files, reads);
+  const { path } = parts[0]!;
   let closed = false;
   let batchRuns = 0;
   return {
@@ -60,7 +61,7 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
       batchRuns = runs.length;
       for (const run of runs) {
         signal?.throwIfAborted();
-        readRun(reads, fd, path, memory, run);
+        readRun(reads, partAt(parts, run.offset), memory, run);
       }
     },
     wait() {},
@@ -71,34 +72,58 @@ export function openFileReader(path: string, reads: PositionalReads = nodeReads)
     async close() {
       if (closed) return;
       closed = true;
-      reads.close(fd);
+      for (const { fd } of parts) reads.close(fd);
     },
   };
 }
 
-function readRun(reads: PositionalReads, fd: number, path: string, memory: Uint8Array, run: FlashRun): void {
+function openAll(files: readonly Pick<SourcePart, "name" | "begin">[], reads: PositionalReads): readonly OpenPart[] {
+  const opened: OpenPart[] = [];
   try {
-    if (run.pieces.length > 1 && run.pieces.length <= MAX_PIECES && readScattered(reads, fd, memory, run)) return;
-    let offset = run.offset;
+    for (const { name: path, begin } of files) opened.push({ path, begin, fd: openPart(path, reads) });
+    return opened;
+  } catch (error) {
+    for (const { fd } of opened) reads.close(fd);
+    throw error;
+  }
+}
+
+function openPart(path: string, reads: PositionalReads): number {
+  try {
+    return reads.open(path);
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    throw new IoError(missing ? "IO_NOT_FOUND" : "IO_READ", `${path}: cannot be opened (${(cause as Error).message})`, {
+      cause,
+    });
+  }
+}
+
+function readRun(reads: PositionalReads, { path, begin, fd }: OpenPart, memory: Uint8Array, run: FlashRun): void {
+  const first = run.offset - begin;
+  try {
+    const isScattered = run.pieces.length > 1 && run.pieces.length <= MAX_PIECES;
+    if (isScattered && readScattered(reads, fd, memory, run, first)) return;
+    let offset = first;
     for (const piece of run.pieces) {
       const got = readPiece(reads, fd, memory, piece, offset);
       offset += got;
-      if (got < piece.sizeBytes) throw truncatedError(path, run.offset, run.sizeBytes, offset);
+      if (got < piece.sizeBytes) throw truncatedError(path, first, run.sizeBytes, offset);
     }
   } catch (cause) {
     if (isFlashwickError(cause)) throw cause;
     throw new IoError(
       "IO_READ",
-      `${path} @ ${run.offset}: reading ${run.sizeBytes} bytes failed (${(cause as Error).message}); check the device`,
-      { details: { offset: run.offset, sizeBytes: run.sizeBytes }, cause },
+      `${path} @ ${first}: reading ${run.sizeBytes} bytes failed (${(cause as Error).message}); check the device`,
+      { details: { offset: first, sizeBytes: run.sizeBytes }, cause },
     );
   }
 }
 
 /** One vectored read; false when it came back short (then the pieces are read one by one). */
-function readScattered(reads: PositionalReads, fd: number, memory: Uint8Array, run: FlashRun): boolean {
+function readScattered(reads: PositionalReads, fd: number, memory: Uint8Array, run: FlashRun, offset: number): boolean {
   const views = run.pieces.map((piece) => memory.subarray(piece.ptr, piece.ptr + piece.sizeBytes));
-  return reads.readv(fd, views, run.offset) === run.sizeBytes;
+  return reads.readv(fd, views, offset) === run.sizeBytes;
 }
 
 /** Bytes read: fewer than the piece has where the file ends. */

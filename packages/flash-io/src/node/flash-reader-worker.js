@@ -12,10 +12,10 @@ import { provokeCollection } from "./garbage.js";
 import { RingReads } from "./ring-reads.js";
 
 /** @type {import("./node-threads.js").NodeThreadSetup} */
-const { table: layout, thread, received, fd, alignmentBytes, jitterUs, ring } = workerData;
+const { table: layout, thread, received, files, alignmentBytes, jitterUs, ring } = workerData;
 const port = /** @type {import("node:worker_threads").MessagePort} */ (parentPort);
 const table = new TableThread(layout, thread, received);
-const reads = new DirectReads(table, fd, alignmentBytes);
+const reads = new DirectReads(table, files, alignmentBytes);
 const pause = jitterUs > 0 ? createJitter() : null;
 
 /** @param {number} place */

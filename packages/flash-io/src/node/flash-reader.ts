@@ -1,8 +1,9 @@
 /** Opening a model file for reading its records: which access, how many threads, which gaps. */
-import { InputError } from "@flashwick/core";
+import { InputError, type SourcePart } from "@flashwick/core";
 import type { ThreadedReader } from "../threads/threaded-reader.js";
 import { measureDevice } from "./device-tuning.js";
-import { type DirectMode, type FlashFile, openFlashFile } from "./flash-file.js";
+import type { DirectMode } from "./flash-file.js";
+import { type FlashParts, openFlashParts } from "./flash-parts.js";
 import { keepTuning, readKeptTuning } from "./kept-tuning.js";
 import { MAX_READERS, readByThreads, type ThreadedReaderOptions } from "./threaded-file.js";
 
@@ -29,41 +30,45 @@ const BUFFERED_DEFAULTS: Settings = { readers: 4, mergeGapBytes: 0 };
 const MEASURED_FILE_BYTES = 256 * 2 ** 20;
 
 /**
- * Opens `path` for reading records by threads of its own.
+ * Opens a file for reading records by threads of the reader's own.
  *
  * Returns before the threads are up: reading begins with those that are. With `auto`, the first opening of a file of at least
  * 256 MiB on a device measures it (about a second) and keeps the result in the user's cache folder (kept-tuning.ts).
  *
- * @throws {IoError} `IO_NOT_FOUND` or `IO_READ` when the file cannot be opened. {UnsupportedError} `direct: true` where direct
+ * @param path A path, or the parts of a split model: runs are at offsets among those of all, each run within one part.
+ * @throws {IoError} `IO_NOT_FOUND` or `IO_READ` when a file cannot be opened. {UnsupportedError} `direct: true` where direct
  *   reads are refused. {InputError} for numbers out of range. The signal's own reason.
  */
-export async function openFlashReader(path: string, options: FlashReaderOptions = {}): Promise<ThreadedReader> {
+export async function openFlashReader(
+  path: string | readonly SourcePart[],
+  options: FlashReaderOptions = {},
+): Promise<ThreadedReader> {
   const { readers = "auto", mergeGapBytes = "auto", signal } = options;
   signal?.throwIfAborted();
   checkRange("readers", readers, 1, MAX_READERS);
   checkRange("mergeGapBytes", mergeGapBytes, 0, 2 ** 30);
-  const file = openFlashFile(path, options.direct ?? "auto");
+  const files = openFlashParts(path, options.direct ?? "auto");
   try {
-    const auto = readers === "auto" || mergeGapBytes === "auto" ? await autoSettings(file, signal) : DIRECT_DEFAULTS;
+    const auto = readers === "auto" || mergeGapBytes === "auto" ? await autoSettings(files, signal) : DIRECT_DEFAULTS;
     return readByThreads(
-      file,
+      files,
       readers === "auto" ? auto.readers : readers,
       mergeGapBytes === "auto" ? auto.mergeGapBytes : mergeGapBytes,
       options,
     );
   } catch (error) {
-    file.close();
+    files.close();
     throw error;
   }
 }
 
-async function autoSettings(file: FlashFile, signal: AbortSignal | undefined): Promise<Settings> {
-  if (!file.access.direct) return BUFFERED_DEFAULTS;
-  const kept = readKeptTuning({ device: file.device });
+async function autoSettings(files: FlashParts, signal: AbortSignal | undefined): Promise<Settings> {
+  if (!files.direct) return BUFFERED_DEFAULTS;
+  const kept = readKeptTuning({ device: files.device });
   if (kept) return kept;
-  if (file.sizeBytes < MEASURED_FILE_BYTES) return DIRECT_DEFAULTS;
-  const tuning = await measureDevice(file.path, { signal });
-  keepTuning({ device: file.device }, tuning, new Date());
+  if (files.sizeBytes < MEASURED_FILE_BYTES) return DIRECT_DEFAULTS;
+  const tuning = await measureDevice(files.path, { signal });
+  keepTuning({ device: files.device }, tuning, new Date());
   return tuning;
 }
 

@@ -2,10 +2,18 @@
 import { Worker } from "node:worker_threads";
 import type { ReaderThread, ThreadEvents, ThreadSetup } from "../threads/reader-threads.js";
 
-/** `workerData` of flash-reader-worker.js. */
-export interface NodeThreadSetup extends ThreadSetup {
+/** An open file, one or one of several. */
+export interface ThreadFile {
   /** Of the process; every thread reads the inode that was opened once. */
   readonly fd: number;
+  /** The offset of entries at which it begins. */
+  readonly begin: number;
+}
+
+/** `workerData` of flash-reader-worker.js. */
+export interface NodeThreadSetup extends ThreadSetup {
+  /** Ascending. */
+  readonly files: readonly ThreadFile[];
   readonly alignmentBytes: number;
   /** For tests: every read first sleeps a pseudo-random time up to this. */
   readonly jitterUs: number;

@@ -64,15 +64,16 @@ export class RingReads {
     const { table, reads } = this;
     const count = table.pieceCount[place];
     const first = table.firstPiece[place];
-    const offset = table.offset[place];
+    const { fd, begin } = reads.fileAt(table.offset[place]);
+    const offset = table.offset[place] - begin;
     if (!reads.isAligned(offset) || table.sizeBytes[place] > MAX_READ_BYTES) return false;
     if (!reads.arePiecesAligned(first, count)) return false;
     const memory = table.memoryOf(place);
     /** @type {(error: Error | null, got: number) => void} */
     const onEnd = (error, got) => this.#onCompletion(place, error, got);
     this.#inFlight++;
-    if (count === 1) read(reads.fd, memory, table.piecePtr[first], table.pieceBytes[first], offset, onEnd);
-    else readv(reads.fd, reads.viewsOf(memory, first, count), offset, onEnd);
+    if (count === 1) read(fd, memory, table.piecePtr[first], table.pieceBytes[first], offset, onEnd);
+    else readv(fd, reads.viewsOf(memory, first, count), offset, onEnd);
     return true;
   }
 

@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { FlashRun } from "../run-plan.js";
 import type { ThreadedReader } from "../threads/threaded-reader.js";
 import { openFlashFile } from "./flash-file.js";
+import { openFlashParts } from "./flash-parts.js";
 import { createReaderWorker, type NodeThreadSetup } from "./node-threads.js";
 import { readByThreads, type ThreadedReaderOptions } from "./threaded-file.js";
 
@@ -54,7 +55,7 @@ function open(readers: number, options: ThreadedReaderOptions & { file?: string;
     workers.push(worker);
     return worker;
   };
-  const file = openFlashFile(options.file ?? path, options.direct === false ? false : "auto");
+  const file = openFlashParts(options.file ?? path, options.direct === false ? false : "auto");
   const reader = readByThreads(file, readers, 0, { createWorker, ...options });
   const close = async () => {
     await reader.close();
@@ -170,7 +171,7 @@ describe("failures end a batch at once and leave no thread", () => {
   it("the file descriptor goes away (EBADF)", async () => {
     const { reader, file, letGo, close } = await openHeld(4);
     reader.start(sharedMemory(), manyRuns(20));
-    closeSync(file.access.fd);
+    closeSync(file.threadFiles[0]!.fd);
     letGo();
     expect(await failure(reader)).toMatchObject({ code: "IO_READ", message: expect.stringContaining("EBADF") });
     await close();

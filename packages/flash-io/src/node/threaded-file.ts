@@ -1,6 +1,6 @@
-/** A reader over threads of Node's: one open file, read past the page cache where that is possible. */
+/** A reader over threads of Node's: one open file or several, read past the page cache where that is possible. */
 import { type ReaderPlatform, ThreadedReader } from "../threads/threaded-reader.js";
-import type { FlashFile } from "./flash-file.js";
+import type { FlashParts } from "./flash-parts.js";
 import { type CreateWorker, createReaderWorker, NodeThread } from "./node-threads.js";
 
 export interface ThreadedReaderOptions {
@@ -27,19 +27,19 @@ const PIECE_CAPACITY = 65536;
 const CHECK_MS = 500;
 
 /**
- * A reader over an open file, which it closes, with settled numbers; `openFlashReader` (flash-reader.ts) settles them. Returns before
+ * A reader over open files, which it closes, with settled numbers; `openFlashReader` (flash-reader.ts) settles them. Returns before
  * its threads are ready: reading begins with those that are.
  *
  * @param readers Reads in flight, 1 … {@link MAX_READERS}.
  */
 export function readByThreads(
-  file: FlashFile,
+  files: FlashParts,
   readers: number,
   mergeGapBytes: number,
   options: ThreadedReaderOptions = {},
 ): ThreadedReader {
   const { runCapacity = RUN_CAPACITY, pieceCapacity = PIECE_CAPACITY, checkMs = CHECK_MS } = options;
-  return new ThreadedReader(platformOf(file, options), {
+  return new ThreadedReader(platformOf(files, options), {
     readers,
     mergeGapBytes,
     tableSize: { runCapacity, pieceCapacity, threads: MAX_READERS },
@@ -47,21 +47,23 @@ export function readByThreads(
   });
 }
 
-function platformOf(file: FlashFile, options: ThreadedReaderOptions): ReaderPlatform {
-  const { fd, alignmentBytes, direct, fallback } = file.access;
+function platformOf(files: FlashParts, options: ThreadedReaderOptions): ReaderPlatform {
+  const { alignmentBytes, direct, fallback, threadFiles } = files;
   const { jitterUs = 0, createWorker = createReaderWorker, ring = hasRing() && direct } = options;
   return {
-    name: file.path,
+    name: files.path,
     mode: direct ? "direct" : "buffered",
     fallback,
     alignmentBytes,
     leavesCores: ring,
-    fileBytes: file.sizeBytes,
+    fileBytes: files.sizeBytes,
     advice: "check the device",
-    launch: (setup, events) => new NodeThread(createWorker({ ...setup, fd, alignmentBytes, jitterUs, ring }), events),
+    launch: (setup, events) =>
+      new NodeThread(createWorker({ ...setup, files: threadFiles, alignmentBytes, jitterUs, ring }), events),
     threadsFor: (readers) => (ring ? 1 : readers),
-    checkUnchanged: () => file.checkUnchanged(),
-    closeFile: () => file.close(),
+    placeOf: (offset) => files.placeOf(offset),
+    checkUnchanged: () => files.checkUnchanged(),
+    closeFile: () => files.close(),
   };
 }
 

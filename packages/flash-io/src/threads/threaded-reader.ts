@@ -30,6 +30,8 @@ export interface ReaderPlatform {
   readonly launch: LaunchThread;
   /** How many threads keep `readers` reads in flight. */
   threadsFor(readers: number): number;
+  /** The file that an offset of runs is in, and where there. Absent: `name`, and that offset. */
+  placeOf?(offset: number): { readonly name: string; readonly offset: number };
   /** @throws {IntegrityError} `IO_FILE_CHANGED` if the file is no longer the one that was opened. */
   checkUnchanged(): void;
   closeFile(): void;
@@ -221,9 +223,10 @@ export class ThreadedReader implements FlashReader {
   #readError(): Error {
     const failure = this.#table.failure();
     if (failure === null) return this.#threadError(new Error("left no record of why"));
-    const { kind, offset, sizeBytes, endsAt, text } = failure;
-    if (kind === "truncated") return truncatedError(this.name, offset, sizeBytes, endsAt);
-    const message = `${this.name} @ ${offset}: reading ${sizeBytes} bytes failed (${text}); ${this.#platform.advice}`;
+    const { kind, sizeBytes, endsAt, text } = failure;
+    const { name, offset } = this.#platform.placeOf?.(failure.offset) ?? { name: this.name, offset: failure.offset };
+    if (kind === "truncated") return truncatedError(name, offset, sizeBytes, endsAt);
+    const message = `${name} @ ${offset}: reading ${sizeBytes} bytes failed (${text}); ${this.#platform.advice}`;
     return new IoError("IO_READ", message, { details: { offset, sizeBytes } });
   }
 

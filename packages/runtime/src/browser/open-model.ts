@@ -40,7 +40,8 @@ export interface OpenBrowserModelOptions extends ModelOptions {
 /**
  * Opens a model of the store: reads its header only. Weights are loaded by the first request.
  *
- * @throws {IoError} `IO_NOT_FOUND`; {FormatError} {IntegrityError} {BudgetError} as the file, the predictor or the budget deserve.
+ * @throws {IoError} `IO_NOT_FOUND`; {UnsupportedError} `UNSUPPORTED_FEATURE` for a model in several files; {FormatError} {IntegrityError} {BudgetError}
+ *   as the file, the predictor or the budget deserve.
  */
 export async function openStoredModel(
   store: ModelStore,
@@ -52,6 +53,7 @@ export async function openStoredModel(
     {
       model: () => store.openSource(name),
       predictor: predictor === null ? null : () => store.openSource(predictor),
+      // A split model has been refused by now: the store's sources have no siblings.
       reader: async () => await openOpfsReader(await store.file(name), options.reader),
     },
     options,
@@ -72,7 +74,7 @@ export async function openUrlModel(
     {
       model: () => httpSource(url, http),
       predictor: predictor && predictor !== "auto" ? () => httpSource(predictor, http) : null,
-      reader: () => openHttpReader(url, http),
+      reader: ({ parts }) => openHttpReader(parts ?? url, http),
     },
     options,
   );
@@ -82,7 +84,8 @@ export async function openUrlModel(
 interface Origins {
   readonly model: () => Promise<ByteSource>;
   readonly predictor: (() => Promise<ByteSource>) | null;
-  readonly reader: () => Promise<FlashReader>;
+  /** @param source The model's, all of its files. */
+  readonly reader: (source: ByteSource) => Promise<FlashReader>;
 }
 
 async function assemble(origins: Origins, options: OpenBrowserModelOptions): Promise<Model> {
@@ -101,7 +104,7 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
       const source = await open(origins.predictor);
       predictor = await openPredictorFile(source);
     }
-    const reader = await open(origins.reader);
+    const reader = await open(() => origins.reader(file.source));
     const compute = await open(() => openCompute(model.sizeBytes, options));
     const { threads = 1 } = compute.parts;
     const [, ...beside] = opened;

@@ -1,8 +1,7 @@
 /** Opening a model from a path in Node: file, sidecar predictor, kernels and reader, assembled. */
 import { existsSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { type ByteSource, InputError, type PredictorSource } from "@flashwick/core";
+import { type ByteSource, InputError, type PredictorSource, type SourcePart } from "@flashwick/core";
 import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
 import { type ModelHeader, openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
@@ -57,7 +56,7 @@ export interface OpenModelOptions extends ModelOptions {
 }
 
 /**
- * Opens a model file: reads its header only. Weights are loaded by the first request.
+ * Opens a model file, of a split model the first: reads its header only. Weights are loaded by the first request.
  *
  * @throws {FormatError} {IntegrityError} {BudgetError} {IoError} as the file, the predictor or the budget deserve.
  */
@@ -69,7 +68,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     const source = await fileSource(path);
     opened.push(() => source.close());
     const file = await openModelFile(source);
-    const { size } = await stat(path);
+    const size = file.header.fileBytes;
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
     const onDevice = options.backend === "webgpu";
@@ -87,7 +86,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
             kernelsOf(options.backend ?? "auto").kernels,
           );
     const chosen = plan === null ? options : withPlan(options, plan.settings);
-    const reader = await openReader(path, size, chosen);
+    const reader = await openReader(file.source.parts ?? path, size, chosen);
     opened.push(() => reader.close());
     const compute = await openCompute(size, chosen);
     opened.push(compute.close);
@@ -137,7 +136,11 @@ function withPlan(options: OpenModelOptions, { readers, threads, mergeGapBytes }
   return { ...options, readers, threads, mergeGapBytes };
 }
 
-async function openReader(path: string, fileBytes: number, options: OpenModelOptions): Promise<FlashReader> {
+async function openReader(
+  path: string | readonly SourcePart[],
+  fileBytes: number,
+  options: OpenModelOptions,
+): Promise<FlashReader> {
   const { readers = "auto", mergeGapBytes, io, jitterUs } = options;
   checkCount("readers", readers, 0);
   if (readers === 0 || (readers === "auto" && fileBytes < SMALL_FILE_BYTES)) return openFileReader(path);
