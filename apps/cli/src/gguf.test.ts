@@ -1,5 +1,5 @@
 /** Every command that takes a GGUF file of llama.cpp, as it lies; and what those say that need records. */
-import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -98,6 +98,37 @@ describe("a GGUF file of llama.cpp", () => {
     copyFileSync(join(fixtures, "gguf/falcon-7b-00001-of-00003.gguf"), alone);
     const missing = await flashwick(["run", alone, "--tokens", "5"]);
     expect([missing.status, missing.err]).toEqual([1, expect.stringContaining("file 2 of 3 is missing")]);
+  });
+  it("is converted into records, which verify, run and continue as the file does", async () => {
+    const output = join(dir, "records.gguf");
+    const converted = await json("convert", model, "-o", output, "--quiet");
+    expect(converted).toMatchObject({ architecture: "qwen2", dtype: "f16", layout: "bundled", placement: "identity" });
+    expect((await json("verify", output, "--quiet")).ok).toBe(true);
+    const { tokens, greedy } = golden.cases.at(-1);
+    const argv = ["run", output, "--dense", "--tokens", tokens.join(","), "--max-tokens", "4", "--quiet"];
+    expect((await json(...argv)).tokens).toEqual(greedy.slice(0, 4));
+    const again = await flashwickJson(["convert", model, "-o", output]);
+    expect([again.status, again.document.error.code]).toEqual([1, "IO_EXISTS"]);
+    const ours = await flashwickJson(["convert", output, "-o", join(dir, "twice.gguf")]);
+    expect(ours.document.error).toMatchObject({ code: "INPUT_INVALID" });
+    expect(existsSync(join(dir, "twice.gguf"))).toBe(false);
+  });
+  it("is converted within Ctrl-C: the same command goes on to the same bytes", async () => {
+    const [output, whole] = [join(dir, "stopped.gguf"), join(dir, "whole.gguf")];
+    const interrupt = new AbortController();
+    let now = 0;
+    const stopped = await flashwick(["convert", model, "-o", output], {
+      signal: interrupt.signal,
+      isTty: true,
+      // A second a call, so that each step is drawn.
+      clock: () => (now += 1000),
+      onErr: (text) => text.includes("blk.1.ffn") && interrupt.abort(),
+    });
+    expect([stopped.status, existsSync(output)]).toEqual([130, false]);
+    expect(stopped.err).toContain(`${output}.partial; the same command goes on from it`);
+    for (const path of [output, whole]) expect((await flashwick(["convert", model, "-o", path])).status).toBe(0);
+    expect(readFileSync(output).equals(readFileSync(whole))).toBe(true);
+    expect(readdirSync(dir).filter((name) => /partial/.test(name))).toEqual([]);
   });
   it.each([
     ["verify", [model], "carries no checksums"],

@@ -30,25 +30,26 @@ export function decodeModelHeader(container: Container): ModelHeader {
   if (!isFingerprint(fingerprint)) {
     throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
   }
-  const tokenizerJson = metadata.optionalString("tokenizer.huggingface.json");
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights),
     ...locateTensors(container, geometry, weights, isPlaced),
     fingerprint,
-    tokenizerJson,
-    tokenizerKind:
-      tokenizerJson === null
-        ? null
-        : metadata.oneOf<"tokenizer.json" | "vocab+merges">("flashwick.tokenizer.kind", [
-            "tokenizer.json",
-            "vocab+merges",
-          ]),
+    ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,
     dataOffset: container.dataOffset,
     values: container.values,
     metadata: displayMetadata(container.values),
   });
+}
+
+function decodeTokenizer(metadata: GgufMetadata): Pick<ModelHeader, "tokenizerJson" | "tokenizerKind"> {
+  const tokenizerJson = metadata.optionalString("tokenizer.huggingface.json");
+  if (tokenizerJson === null) {
+    return { tokenizerJson, tokenizerKind: metadata.has("tokenizer.ggml.model") ? "ggml" : null };
+  }
+  const kinds = ["tokenizer.json", "vocab+merges"] as const;
+  return { tokenizerJson, tokenizerKind: metadata.oneOf("flashwick.tokenizer.kind", kinds) };
 }
 
 function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {

@@ -125,6 +125,8 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ["general.name", text(spec.name)],
   ]);
   const own = new Map<string, GgufValue>([
+    // First, so that the ids of special tokens are the geometry's.
+    ...(spec.tokenizerMetadata ?? []),
     ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
     ...encodeWeightLayout(weights),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],

@@ -2,6 +2,7 @@
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
 import type { ModelGeometry, RecordDType } from "@flashwick/core";
+import type { GgufValue } from "./gguf.js";
 import type { ModelHeader } from "./model-file.js";
 
 /** What is known before the first weight is read. */
@@ -13,6 +14,8 @@ export interface ModelSpec {
   readonly strideBytes: "auto" | number;
   readonly tokenizerJson: string | null;
   readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | null;
+  /** Instead of a document: a vocabulary of llama.cpp's, and its chat template, as `tokenizer.*` keys. */
+  readonly tokenizerMetadata?: ReadonlyMap<string, GgufValue> | null;
   /** For `general.name`. */
   readonly name: string;
   /** By layer, at i: which neuron of the checkpoint record i holds. Default: record i holds neuron i. */

@@ -14,6 +14,7 @@ import { crc32c } from "./crc32c.js";
 import { modelFingerprint, type SourceTensor, sha256Hex } from "./fingerprint.js";
 import type { GgufValue } from "./gguf.js";
 import { decodeGgufHeader } from "./gguf-decoder.js";
+import { encodeGgufHeader } from "./gguf-encoder.js";
 import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
@@ -101,8 +102,7 @@ class StreamingModelWriter implements ModelWriter {
   /** Takes up what an earlier run finished, or clears what it left. */
   async begin(sourceIdentity: string): Promise<void> {
     if (this.#journal === null) return;
-    const { placement, ...spec } = this.#spec;
-    const planHash = sha256Hex(JSON.stringify([1, spec, sourceIdentity, ...this.#placementFacts]));
+    const planHash = planHashOf(this.#spec, sourceIdentity, this.#placementFacts);
     const parts = decodeJournal(await this.#journal.entries(), planHash);
     if (parts === null) {
       await this.#journal.clear();
@@ -411,6 +411,16 @@ class StreamingModelWriter implements ModelWriter {
       details: { ...details, value: String(value), dtype },
     });
   }
+}
+
+/** Equal for equal files of one source. */
+function planHashOf(
+  { placement, tokenizerMetadata, ...spec }: ModelSpec,
+  sourceIdentity: string,
+  placementFacts: readonly SourceTensor[],
+): string {
+  const vocabulary = tokenizerMetadata && crc32c(encodeGgufHeader({ metadata: tokenizerMetadata, tensors: [] }).bytes);
+  return sha256Hex(JSON.stringify([2, spec, vocabulary ?? null, sourceIdentity, ...placementFacts]));
 }
 
 /** The header of a plan with its checksums, and what it reads as. */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { memorySource, type Predictor, type PredictorSource, type RecordDType } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
-import { convertCheckpoint } from "@flashwick/flash-format/convert";
+import { convertCheckpoint, convertGguf } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { memoryReader } from "@flashwick/flash-io";
 import { Model } from "./model.js";
@@ -72,6 +72,13 @@ export async function openFixture(name: string, options: FixtureOptions = {}): P
 /** A GGUF file of llama.cpp's, as it lies. */
 export function ggufBytes(name: string): Uint8Array {
   return new Uint8Array(readFileSync(`${fixtures}gguf/${name}.gguf`));
+}
+
+/** The same, converted into records. */
+export async function convertedGguf(bytes: Uint8Array, name: string, dtype: RecordDType): Promise<Uint8Array> {
+  const sink = memorySink(name);
+  await convertGguf(memorySource(bytes, name), name, (spec) => createModelWriter(sink, spec), { dtype });
+  return sink.committed!;
 }
 
 /** Opens the bytes of a model file. */

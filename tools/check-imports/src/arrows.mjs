@@ -9,7 +9,7 @@ export const SCOPE = "@flashwick/";
 /** Folder name in packages/ -> the packages that its sources may import. */
 export const ARROWS = new Map([
   ["core", []],
-  ["flash-format", ["core"]],
+  ["flash-format", ["core", "kernels"]],
   ["flash-io", ["core"]],
   ["cost-model", ["core"]],
   ["dram-cache", ["core"]],

@@ -1,4 +1,4 @@
-/** `flashwick convert`: a Hugging Face checkpoint becomes a model file. */
+/** `flashwick convert`: a Hugging Face checkpoint or a GGUF file of llama.cpp becomes a model file. */
 import { existsSync } from "node:fs";
 import { formatBytes, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
@@ -42,15 +42,19 @@ interface Conversion extends ConversionResult {
 export function convertCommand(invocation: Invocation): Command {
   return frameCommand({
     name: "convert",
-    summary: "Turn a Hugging Face checkpoint into a model file.",
+    summary: "Turn a Hugging Face checkpoint, or a GGUF file of llama.cpp, into a model file.",
     example: "flashwick convert ./opt-125m -o opt-125m.gguf --dtype f16",
   })
-    .argument("<checkpoint-dir>", "folder with config.json, weights (.safetensors or .bin) and tokenizer")
+    .argument(
+      "<checkpoint>",
+      "folder with config.json, weights (.safetensors or .bin) and tokenizer; or a .gguf file of llama.cpp",
+    )
     .requiredOption("-o, --output <file>", "model file to write, .gguf (no default)")
     .addOption(
-      new Option("--dtype <type>", "element type of the matrices (default: the checkpoint's own)").choices(
-        RECORD_DTYPES,
-      ),
+      new Option(
+        "--dtype <type>",
+        "element type of the matrices (default: the checkpoint's own, f16 where it has blocks)",
+      ).choices(RECORD_DTYPES),
     )
     .addOption(
       new Option("--layout <layout>", "a neuron's up row and down column in one record, or in two")
@@ -75,18 +79,18 @@ export function convertCommand(invocation: Invocation): Command {
       "with --placement: a predictor to reorder along, written beside the output (default: none)",
     )
     .option("--force", "replace an existing file (default: off)")
-    .action(async (folder: string, flags: ConvertFlags) => {
-      invocation.exitStatus = await convert(invocation, folder, flags);
+    .action(async (from: string, flags: ConvertFlags) => {
+      invocation.exitStatus = await convert(invocation, from, flags);
     });
 }
 
-function convert({ terminal }: Invocation, folder: string, flags: ConvertFlags): Promise<number> {
+function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
     const startMs = terminal.clock();
     const { output, force = false, layout, stride } = flags;
     const form = { ...(flags.dtype ? { dtype: flags.dtype } : {}), layout, stride };
-    const placed = flags.placement === undefined ? null : await placementOf(folder, flags.placement, flags, form);
-    const result = await convertToFile(folder, output, {
+    const placed = flags.placement === undefined ? null : await placementOf(from, flags.placement, flags, form);
+    const result = await convertToFile(from, output, {
       ...form,
       placement: placed?.placement ?? null,
       force,
@@ -126,7 +130,7 @@ function noteProgress(output: string, report: Report): void {
 }
 
 async function placementOf(
-  folder: string,
+  from: string,
   trace: string,
   { output, placementSlots: slots, force, predictor, ...deviceFlags }: ConvertFlags,
   form: Parameters<typeof planPlacement>[3],
@@ -135,7 +139,7 @@ async function placementOf(
   const device = await namedDevice(deviceFlags);
   checkOutput(output, force);
   if (predictor !== undefined) checkOutput(sidecarPath(output), force);
-  return await planPlacement(folder, output, { trace, slots, device }, form);
+  return await planPlacement(from, output, { trace, slots, device }, form);
 }
 
 function placementLine({ placementOrder: order, placementOrders, placementDevice: device }: Conversion): string {

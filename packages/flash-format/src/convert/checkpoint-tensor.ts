@@ -1,8 +1,8 @@
 /** A tensor in a checkpoint file: where its elements are, found without reading them. */
-import { assert, type ByteSource, UnsupportedError } from "@flashwick/core";
+import { assert, type BlockDType, type ByteSource, UnsupportedError } from "@flashwick/core";
 
-/** Element types that conversion reads; all are little-endian. */
-export type SourceDType = "f32" | "f16" | "bf16";
+/** Types that conversion reads; all are little-endian. Blocks stand in GGUF files alone. */
+export type SourceDType = "f32" | "f16" | "bf16" | BlockDType;
 
 export interface CheckpointTensor {
   readonly name: string;
@@ -21,11 +21,6 @@ export interface CheckpointTensor {
 
 /** A tensor whose elements can be streamed. */
 export type ReadableTensor = CheckpointTensor & { readonly dtype: SourceDType };
-
-/** Bytes of one element. */
-export function sourceElementBytes(dtype: SourceDType): number {
-  return dtype === "f32" ? 4 : 2;
-}
 
 /** `[512, 64]` */
 export function formatShape(shape: readonly number[]): string {

@@ -16,6 +16,8 @@ export interface CheckpointWeights {
   /** The weights files, one or all shards. */
   readonly shardNames: readonly string[];
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** What it means if a tensor is missing or of another shape. */
+  readonly mismatch: string;
   /** Closes every file. */
   close(): Promise<void>;
 }
@@ -61,7 +63,8 @@ export async function openCheckpointWeights(
       shards.set(shardName, await form.read(source, signal));
     }
     const tensors = placement ? mergeShards(placement, shards, form.fileName) : shards.get(form.fileName)!;
-    return { fileName: form.fileName, shardNames, tensors, close };
+    const mismatch = "the checkpoint does not match its config.json";
+    return { fileName: form.fileName, shardNames, tensors, mismatch, close };
   } catch (error) {
     await close();
     throw error;

@@ -2,17 +2,17 @@
  * What conversion will read, decided before a weight is touched: every tensor of the model file with the checkpoint tensor, the
  * rows and the bytes it comes from. Pure. A checkpoint that cannot be converted fails here, in milliseconds.
  */
-import { assert, FormatError, type ModelGeometry } from "@flashwick/core";
+import { assert, FormatError, type ModelGeometry, rowBytes } from "@flashwick/core";
 import type { TensorShape } from "../model-writer.js";
-import { assertReadable, formatShape, type ReadableTensor, sourceElementBytes } from "./checkpoint-tensor.js";
+import { assertReadable, formatShape, type ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import {
-  type CheckpointFamily,
-  ffnSource,
-  type RowRange,
-  residentSource,
-  type WeightSource,
-} from "./families/family.js";
+import type { FfnSource, RowRange, WeightSource } from "./families/family.js";
+
+/** Where the tensors of a model file come from, in the names of the weights at hand. */
+export interface WeightNames {
+  resident(tensor: TensorShape): WeightSource;
+  ffn(layer: number): FfnSource;
+}
 
 /** A resident tensor: rows of a checkpoint tensor, in order; of a vector, its elements. */
 export interface PlannedTensor {
@@ -43,7 +43,7 @@ export interface PlannedLayer {
 export interface ConversionPlan {
   readonly tensors: readonly PlannedTensor[];
   readonly layers: readonly PlannedLayer[];
-  /** Checkpoint bytes of everything above. */
+  /** Stored bytes of everything above. */
   readonly totalBytes: number;
 }
 
@@ -54,13 +54,13 @@ export interface ConversionPlan {
  * {UnsupportedError} `UNSUPPORTED_FEATURE` for element types and strides that are not read.
  */
 export function planConversion(
-  family: CheckpointFamily,
-  geometry: ModelGeometry,
+  names: WeightNames,
+  { layers: { length } }: ModelGeometry,
   residentTensors: readonly TensorShape[],
   weights: CheckpointWeights,
 ): ConversionPlan {
-  const tensors = residentTensors.map((shape) => planTensor(shape, residentSource(family, shape, geometry), weights));
-  const layers = geometry.layers.map((_, layer) => planLayer(family, geometry, layer, weights));
+  const tensors = residentTensors.map((shape) => planTensor(shape, names.resident(shape), weights));
+  const layers = Array.from({ length }, (_, layer) => planLayer(names.ffn(layer), layer, weights));
   const totalBytes = [...tensors, ...layers].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return { tensors, layers, totalBytes };
 }
@@ -72,23 +72,21 @@ function planTensor(shape: TensorShape, source: WeightSource, weights: Checkpoin
   const taken = rows.reduce((sum, range) => sum + range.count, 0);
   const cols = isVector ? taken : source.shape.at(-1);
   assert(cols === shape.cols && (isVector ? 1 : taken) === shape.rows, `the family gives ${shape.name} its own shape`);
-  const sizeBytes = shape.rows * shape.cols * sourceElementBytes(tensor.dtype);
+  const sizeBytes = shape.rows * rowBytes(tensor.dtype, shape.cols);
   return { name: shape.name, tensor, cols: shape.cols, isVector, rows, plus: source.plus ?? 0, sizeBytes };
 }
 
-function planLayer(
-  family: CheckpointFamily,
-  geometry: ModelGeometry,
-  layer: number,
-  weights: CheckpointWeights,
-): PlannedLayer {
-  const source = ffnSource(family, layer, geometry);
+function planLayer(source: FfnSource, layer: number, weights: CheckpointWeights): PlannedLayer {
   const gate = source.gate && findTensor(source.gate, weights);
   const up = findTensor(source.up, weights);
   const down = findTensor(source.down, weights);
-  const elements = geometry.layers[layer]!.ffn.dFf * geometry.dModel;
-  const elementBytes = [gate, up, down].reduce((sum, part) => sum + (part ? sourceElementBytes(part.dtype) : 0), 0);
-  return { name: `blk.${layer}.ffn`, layer, gate, up, down, sizeBytes: elements * elementBytes };
+  const sizeBytes = [gate, up, down].reduce((sum, part) => sum + (part ? matrixBytes(part) : 0), 0);
+  return { name: `blk.${layer}.ffn`, layer, gate, up, down, sizeBytes };
+}
+
+/** Of a matrix as it is stored. */
+export function matrixBytes({ shape, dtype }: ReadableTensor): number {
+  return shape[0]! * rowBytes(dtype, shape[1]!);
 }
 
 function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableTensor {
@@ -96,7 +94,7 @@ function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableT
   if (name === undefined) {
     throw new FormatError(
       "CHECKPOINT_TENSOR_MISSING",
-      `${weights.fileName}: expected tensor ${source.names.join(" or ")} of shape ${formatShape(source.shape)}, but there is none; the checkpoint does not match its config.json`,
+      `${weights.fileName}: expected tensor ${source.names.join(" or ")} of shape ${formatShape(source.shape)}, but there is none; ${weights.mismatch}`,
       { details: { file: weights.fileName, tensor: source.names[0], expected: source.shape } },
     );
   }
@@ -105,7 +103,7 @@ function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableT
     const file = tensor.source.name;
     throw new FormatError(
       "CHECKPOINT_TENSOR_SHAPE",
-      `${file}: tensor ${name}: expected shape ${formatShape(source.shape)}, found ${formatShape(tensor.shape)}; the checkpoint does not match its config.json`,
+      `${file}: tensor ${name}: expected shape ${formatShape(source.shape)}, found ${formatShape(tensor.shape)}; ${weights.mismatch}`,
       { details: { file, tensor: name, expected: source.shape, found: tensor.shape } },
     );
   }

@@ -23,7 +23,8 @@ import {
   utf8,
 } from "./checkpoint-fixture.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
-import { type ConvertOptions, convertCheckpoint } from "./convert-checkpoint.js";
+import type { ConvertOptions } from "./conversion.js";
+import { convertCheckpoint } from "./convert-checkpoint.js";
 import { openCheckpointFolder } from "./node.js";
 
 const FIXTURES = fileURLToPath(new URL("../../fixtures/", import.meta.url));

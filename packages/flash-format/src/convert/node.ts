@@ -1,4 +1,4 @@
-/** A checkpoint folder in the file system: the only file of conversion that needs Node. */
+/** Checkpoints in the file system: the only file of conversion that needs Node. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError } from "@flashwick/core";
@@ -17,11 +17,14 @@ export async function openCheckpointFolder(path: string): Promise<CheckpointFold
     name: path,
     fileNames,
     open: (fileName) => fileSource(join(path, fileName)),
-    async identify(fileName) {
-      const { size, mtimeMs } = await stat(join(path, fileName));
-      return `${size} bytes, modified ${mtimeMs}`;
-    },
+    identify: (fileName) => identifyFile(join(path, fileName)),
   };
+}
+
+/** A text that changes whenever the bytes of a file may have: its size and time. */
+export async function identifyFile(path: string): Promise<string> {
+  const { size, mtimeMs } = await stat(path);
+  return `${size} bytes, modified ${mtimeMs}`;
 }
 
 async function listFolder(path: string): Promise<string[]> {

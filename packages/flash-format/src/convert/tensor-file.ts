@@ -1,6 +1,6 @@
 /** Tensors of a file by name, whichever of the two common forms it has: safetensors, or PyTorch's. */
-import { type ByteSource, FormatError } from "@flashwick/core";
-import { assertReadable, elementCount, sourceElementBytes } from "./checkpoint-tensor.js";
+import { type ByteSource, FormatError, rowBytes } from "@flashwick/core";
+import { assertReadable, elementCount } from "./checkpoint-tensor.js";
 import { readSafetensors } from "./safetensors.js";
 import { decodeElements } from "./source-elements.js";
 import { readTorchFile } from "./torch-file.js";
@@ -37,7 +37,7 @@ export async function readTensorFile(source: ByteSource, signal?: AbortSignal): 
         const message = `${source.name}: tensor ${name}: expected at most ${MAX_ELEMENTS} elements, found ${count}`;
         throw new FormatError("CHECKPOINT_TENSOR_SHAPE", message, { details: { file: source.name, tensor: name } });
       }
-      const raw = new Uint8Array(count * sourceElementBytes(tensor.dtype));
+      const raw = new Uint8Array(rowBytes(tensor.dtype, count));
       await source.read(raw, tensor.offset, readSignal);
       const values = new Float32Array(count);
       decodeElements(tensor.dtype, raw, values);

@@ -5,6 +5,7 @@
 import { assert, type ModelGeometry } from "@flashwick/core";
 import type { TensorShape } from "../../model-writer.js";
 import { isVectorName } from "../../resident-tensors.js";
+import type { WeightNames } from "../conversion-plan.js";
 
 /** Rows `first … first + count` of a checkpoint tensor. */
 export interface RowRange {
@@ -57,6 +58,14 @@ export interface CheckpointFamily {
   readGeometry(config: unknown, where: string): ModelGeometry;
   /** Where a resident tensor comes from that is not a tensor of the checkpoint by itself; null for one that is. */
   partSource?(tensor: TensorShape, geometry: ModelGeometry): WeightSource | null;
+}
+
+/** Where the tensors of a model of this family come from. */
+export function familyNames(family: CheckpointFamily, geometry: ModelGeometry): WeightNames {
+  return {
+    resident: (tensor) => residentSource(family, tensor, geometry),
+    ffn: (layer) => ffnSource(family, layer, geometry),
+  };
 }
 
 /** Where a resident tensor comes from. `tensor.name` is one that the geometry asks for. */

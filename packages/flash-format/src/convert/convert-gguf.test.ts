@@ -1,0 +1,163 @@
+/** GGUF files of llama.cpp into records: which weights stand where, what travels, and what is refused. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { memorySource } from "@flashwick/core";
+import { decodeRow } from "@flashwick/kernels/reference";
+import { describe, expect, it } from "vitest";
+import { crc32c } from "../crc32c.js";
+import { memoryJournal, memorySink } from "../memory-sink.js";
+import type { NeuronRows } from "../model-writer.js";
+import { openModelFile } from "../read-model.js";
+import { createModelWriter } from "../write-model.js";
+import { concat, RecordingWriter } from "./checkpoint-fixture.js";
+import type { ConvertOptions, CreateWriter } from "./conversion.js";
+import { convertGguf } from "./convert-gguf.js";
+
+const bytesOf = (name: string) =>
+  new Uint8Array(readFileSync(fileURLToPath(new URL(`../../../runtime/fixtures/gguf/${name}.gguf`, import.meta.url))));
+/** Six types of blocks of 256 among its matrices, in `qwen2` those of 32. */
+const NAMES = ["llama", "qwen2"] as const;
+
+class GatedRecorder extends RecordingWriter {
+  readonly gates = new Map<number, number[]>();
+  override async writeNeurons(layer: number, first: number, rows: NeuronRows): Promise<void> {
+    this.gates.set(layer, [...(this.gates.get(layer) ?? []), ...rows.gate!]);
+    await super.writeNeurons(layer, first, rows);
+  }
+}
+
+async function record(name: string, options: ConvertOptions = {}) {
+  const bytes = bytesOf(name);
+  const { header } = await openModelFile(memorySource(bytes, name));
+  let writer!: GatedRecorder;
+  const result = await convertGguf(
+    memorySource(bytes, `${name}.gguf`),
+    "v1",
+    async (...spec) => (writer = new GatedRecorder(...spec)),
+    options,
+  );
+  return { bytes, header, writer, result };
+}
+
+describe.each(NAMES)("%s.gguf", (name) => {
+  it("gives each neuron its gate row, its up row and its down column, decoded from their blocks", async () => {
+    const { bytes, header, writer } = await record(name);
+    const { gate, up, down } = header.matrices[1]!;
+    const dFf = up.rows;
+    const row = ({ dtype, offset, sizeBytes, rows, cols }: typeof up, index: number) => {
+      const values = new Float32Array(cols);
+      decodeRow(dtype, bytes, offset + (index * sizeBytes) / rows, cols, values);
+      return values;
+    };
+    const downRows = Array.from({ length: down.rows }, (_, j) => row(down, j));
+    for (const neuron of [0, 1, 31, 32, dFf - 1]) {
+      const found = writer.neurons.get(1)![neuron]!;
+      expect(found.slice(0, up.cols)).toEqual([...row(up, neuron)]);
+      expect(found.slice(up.cols)).toEqual(downRows.map((values) => values[neuron]));
+      expect(writer.gates.get(1)!.slice(neuron * up.cols, (neuron + 1) * up.cols)).toEqual([...row(gate!, neuron)]);
+    }
+    expect(writer.rows.get("blk.1.attn_q.weight")!.slice(-header.matrices[1]!.query.cols)).toEqual([
+      ...row(header.matrices[1]!.query, header.matrices[1]!.query.rows - 1),
+    ]);
+  });
+
+  it("gives checksums of the file's own bytes, so that every dtype has one fingerprint", async () => {
+    const { bytes, header, writer } = await record(name);
+    const stored = ({ offset, sizeBytes }: { offset: number; sizeBytes: number }) =>
+      bytes.subarray(offset, offset + sizeBytes);
+    const { gate, up, down, query } = header.matrices[0]!;
+    expect(writer.sourceCrcs.get("blk.0.attn_q.weight")).toBe(crc32c(stored(query)));
+    expect(writer.sourceCrcs.get("blk.0.ffn")).toBe(crc32c(concat([stored(gate!), stored(up), stored(down)])));
+    const fingerprints = await Promise.all(
+      (["f16", "int8"] as const).map(async (dtype) => (await made(name, { dtype })).result.fingerprint),
+    );
+    expect(new Set(fingerprints).size).toBe(1);
+  });
+
+  it("keeps geometry, vocabulary and the order of queries and keys", async () => {
+    const { header } = await openModelFile(memorySource(bytesOf(name), name));
+    const { bytes, result } = await made(name, {});
+    const { header: converted } = await openModelFile(memorySource(bytes, name));
+    expect(converted.geometry).toEqual(header.geometry);
+    const tokenizerOf = (values: typeof header.values) => [...values].filter(([key]) => key.startsWith("tokenizer."));
+    expect(new Map(tokenizerOf(converted.values))).toEqual(new Map(tokenizerOf(header.values)));
+    expect([converted.tokenizerKind, result.tokenizer]).toEqual([header.tokenizerKind, header.tokenizerKind]);
+    expect(result.dtype).toBe("f16");
+  });
+
+  it("placed in another order holds the same neurons", async () => {
+    const plain = await record(name);
+    const { layers } = plain.header.geometry;
+    const placement = layers.map(({ ffn }) => Uint32Array.from({ length: ffn.dFf }, (_, i) => ffn.dFf - 1 - i));
+    const { writer } = await record(name, { placement });
+    expect(writer.neurons.get(1)).toEqual(plain.writer.neurons.get(1)!.toReversed());
+  });
+
+  it("an interrupted conversion goes on to the same bytes", async () => {
+    const whole = await made(name, {});
+    for (const reads of [3, 12, whole.reads - 1]) {
+      const [sink, journal, abort] = [memorySink(name), memoryJournal(), new AbortController()];
+      const stopped = made(
+        name,
+        { signal: abort.signal },
+        sink,
+        journal,
+        (count) => count === reads && abort.abort("stop"),
+      );
+      await expect(stopped).rejects.toBe("stop");
+      expect(sink.committed).toBeNull();
+      const rest = await made(name, {}, sink, journal);
+      expect(rest.reads).toBeLessThan(whole.reads);
+      expect(Buffer.compare(rest.bytes, whole.bytes)).toBe(0);
+    }
+  });
+});
+
+/** Converts in memory. @param onRead Gets the number of reads so far, those of the header included. */
+async function made(
+  name: string,
+  options: ConvertOptions,
+  sink = memorySink(name),
+  journal = memoryJournal(),
+  onRead: (count: number) => void = () => {},
+) {
+  let reads = 0;
+  const inner = memorySource(bytesOf(name), `${name}.gguf`);
+  const source = {
+    ...inner,
+    read: async (...operands: Parameters<typeof inner.read>) => {
+      onRead(++reads);
+      operands[2]?.throwIfAborted();
+      await inner.read(...operands);
+    },
+  };
+  const create: CreateWriter = (spec, sourceIdentity) => createModelWriter(sink, spec, { journal, sourceIdentity });
+  const result = await convertGguf(source, "v1", create, options);
+  return { result, bytes: sink.committed!, reads };
+}
+
+describe("a GGUF file that is not converted", () => {
+  const failure = (bytes: Uint8Array) =>
+    convertGguf(memorySource(bytes, "m.gguf"), "", (spec) => createModelWriter(memorySink(), spec)).catch((e) => e);
+
+  it("is a model file of ours", async () => {
+    const { bytes } = await made("llama", {});
+    expect(await failure(bytes)).toMatchObject({
+      code: "INPUT_INVALID",
+      message: expect.stringContaining("has records already"),
+    });
+  });
+  it("has a block whose scale is infinite: the weight is named", async () => {
+    const bytes = bytesOf("qwen2");
+    const { up } = (await openModelFile(memorySource(bytes))).header.matrices[0]!;
+    bytes.set([0x00, 0x7c], up.offset);
+    const error = await failure(bytes);
+    expect(error).toMatchObject({ code: "CHECKPOINT_TENSOR_VALUE", details: { tensor: "blk.0.ffn_up.weight" } });
+    expect(error.message).toContain("at [0, 0]");
+  });
+  it("is of another architecture", async () => {
+    const bytes = bytesOf("llama");
+    bytes.set(new TextEncoder().encode("mamba"), Buffer.from(bytes).indexOf("llama"));
+    expect((await failure(bytes)).code).toBe("UNSUPPORTED_ARCHITECTURE");
+  });
+});
