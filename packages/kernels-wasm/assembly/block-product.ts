@@ -8,7 +8,7 @@ import {
   Q4_0 as Q4_0_CODE, Q4_1 as Q4_1_CODE, Q4_K as Q4_K_CODE, Q5_0 as Q5_0_CODE, Q5_1 as Q5_1_CODE,
   Q5_K as Q5_K_CODE, Q6_K as Q6_K_CODE, Q8_0 as Q8_0_CODE,
 } from "../../kernels/src/dtype-constants";
-import { BATCH_COLS, BATCH_ROWS, multiplyPanel, panelBytes, unpackOf256, unpackOf32 } from "./block-batch";
+import { BATCH_COLS, BATCH_ROWS, SUMS_BYTES, multiplyPanel, unpackOf256, unpackOf32 } from "./block-batch";
 import { fourRowsOf256, fourRowsOf32 } from "./block-rows";
 import { TABLE_BYTES } from "./block-scales";
 import { groupVector, groupedBytes } from "./block-vector";
@@ -91,20 +91,21 @@ function batchOf<T>(
   base: usize, table: usize, begin: usize, end: usize, cols: usize,
 ): void {
   const f = changetype<T>(0);
-  const panel = table + TABLE_BYTES + OUTPUTS_BYTES, stride = rowBytes<T>(cols);
+  const sums = table + TABLE_BYTES + OUTPUTS_BYTES, panel = sums + SUMS_BYTES, stride = rowBytes<T>(cols);
+  memory.fill(sums, 0, SUMS_BYTES);
   for (let i = begin; i < end; i += BATCH_ROWS) {
     const rows = min<usize>(BATCH_ROWS, end - i), at = out + 4 * i;
     clearOutputs(at, outStride, nTokens, rows);
     for (let k: usize = 0; k < cols; k += BATCH_COLS) {
       const width = min<usize>(BATCH_COLS, cols - k), from = vectors + groupedBytes(k);
       for (let r: usize = 0; r < rows; r += 4) {
-        unpack<T>(panel + (r / 4) * panelBytes(width), table, base + (i + r) * stride + rowBytes<T>(k), stride, width);
+        unpack<T>(panel + 4 * r, table, base + (i + r) * stride + rowBytes<T>(k), stride, width);
       }
       if (isDefined(f.stretches)) {
         const minima = f.hasMinima() ? 32 / f.shared() : 0;
-        multiplyPanel(at, outStride, from, vStride, nTokens, panel, rows / 4, width, true, minima);
+        multiplyPanel(at, outStride, from, vStride, nTokens, panel, sums, rows, width, true, minima);
       } else {
-        multiplyPanel(at, outStride, from, vStride, nTokens, panel, rows / 4, width, false, f.hasMinima() ? 1 : 0);
+        multiplyPanel(at, outStride, from, vStride, nTokens, panel, sums, rows, width, false, f.hasMinima() ? 1 : 0);
       }
     }
   }

@@ -15,8 +15,9 @@ const BLOCK_GROUP_BYTES = 80;
 const BLOCK_TABLE_BYTES = 608 + 16;
 /** `LEAST_BATCH` of assembly/block-product.ts: fewer vectors need no panel. */
 const BLOCK_BATCH_TOKENS = 4;
-/** Of assembly/block-batch.ts: sixteen rows of a group, and `BATCH_COLS`. */
-const BLOCK_PANEL_BYTES = 4 * 352;
+/** Of assembly/block-batch.ts: `SUMS_BYTES`, `PANEL_GROUP_BYTES` and `BATCH_COLS`. */
+const BLOCK_SUMS_BYTES = 192;
+const BLOCK_PANEL_BYTES = 1280;
 const BLOCK_PANEL_COLS = 512;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
 const GROUP_ROWS = 16;
@@ -51,7 +52,9 @@ function scratchBytes(cols: number, nTokens: number): number {
   const width = paddedLength(cols);
   const blocks = nTokens * BLOCK_GROUP_BYTES * Math.ceil(cols / 32) + BLOCK_TABLE_BYTES;
   const panel =
-    nTokens < BLOCK_BATCH_TOKENS ? 0 : BLOCK_PANEL_BYTES * Math.ceil(Math.min(width, BLOCK_PANEL_COLS) / 32);
+    nTokens < BLOCK_BATCH_TOKENS
+      ? 0
+      : BLOCK_SUMS_BYTES + BLOCK_PANEL_BYTES * Math.ceil(Math.min(width, BLOCK_PANEL_COLS) / 32);
   return Math.max(elementScratchBytes(width, nTokens), blocks + panel);
 }
 
