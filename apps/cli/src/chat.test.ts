@@ -79,7 +79,7 @@ it("takes the longest context that the budget holds, and says so", async () => {
   const refused = await flashwick(["chat", model, ...flags, "--context", "512", "--dram-budget", "1KiB"]);
   const smallest = Number(/the smallest that would do is (\d+) bytes/.exec(refused.err)![1]);
   const { status, err } = await flashwick(["chat", model, ...flags, "--dram-budget", String(smallest - 1)]);
-  expect([status, err]).toEqual([0, expect.stringContaining("the budget holds 256 tokens of text")]);
+  expect([status, err]).toEqual([0, expect.stringContaining("the budget holds 511 tokens of text")]);
   const none = await flashwick(["chat", model, ...flags, "--dram-budget", "1KiB"]);
   expect([none.status, none.err]).toEqual([1, expect.stringContaining("for 256 tokens of context")]);
 });

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes, isFlashwickError, isSparse } from "@flashwick/core";
+import { formatBytes, isSparse } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
@@ -121,10 +121,17 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     );
 }
 
+/** What the opener of a model adds to the flags. */
+export interface BesideFlags {
+  /** Of the budget, for something else. */
+  readonly setAsideBytes?: number | undefined;
+  /** Where the flags name no context. */
+  readonly contextTokens?: ModelOptions["contextTokens"];
+}
+
 /**
  * Opens a model as the flags say, and says so where the run will be dense although nobody asked for it.
  *
- * @param setAsideBytes Of the budget, for something else.
  * @throws As `openModel`.
  */
 export async function openWithFlags(
@@ -132,48 +139,11 @@ export async function openWithFlags(
   flags: EngineFlags,
   defaultMode: DefaultMode,
   report: Report,
-  setAsideBytes = 0,
+  beside: BesideFlags = {},
 ): Promise<Model> {
-  const model = await openAsFlagsSay(path, flags, defaultMode, report, setAsideBytes);
-  noteOpened(path, model, flags, defaultMode, report);
-  return model;
-}
-
-/**
- * As {@link openWithFlags}, with the longest context up to `wanted` tokens that the budget holds, halved at most down to `least`; says which, if it
- * is not the first.
- *
- * @throws {BudgetError} `BUDGET_TOO_SMALL` if not even the least fits; else as `openModel`.
- */
-export async function openWithLongestContext(
-  path: string,
-  flags: EngineFlags,
-  { wanted, least }: { readonly wanted: number; readonly least: number },
-  report: Report,
-): Promise<Model> {
-  for (let context = wanted; ; context = Math.max(least, Math.floor(context / 2))) {
-    try {
-      const model = await openAsFlagsSay(path, { ...flags, context }, "sidecar", report, 0);
-      noteOpened(path, model, flags, "sidecar", report);
-      if (context < wanted)
-        report.note(`note: the budget holds ${context} tokens of text (--context asks for a number)`);
-      return model;
-    } catch (error) {
-      if (context <= least || !isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
-    }
-  }
-}
-
-async function openAsFlagsSay(
-  path: string,
-  flags: EngineFlags,
-  defaultMode: DefaultMode,
-  report: Report,
-  setAsideBytes: number,
-): Promise<Model> {
-  return await openModel(path, {
+  const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
-    ...(await engineOptions(path, flags, setAsideBytes)),
+    ...(await engineOptions(path, flags, beside)),
     backend: flags.backend ?? "auto",
     readers: flags.readers ?? "auto",
     threads: flags.threads ?? "auto",
@@ -181,15 +151,12 @@ async function openAsFlagsSay(
     onProgress: report.onProgress,
     signal: report.terminal.signal,
   });
-}
-
-/** What whoever gave these flags may not expect of the model that they opened. */
-function noteOpened(path: string, model: Model, flags: EngineFlags, defaultMode: DefaultMode, report: Report): void {
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
   noteCycle(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
+  return model;
 }
 
 /** Where nobody gave a budget and the model does not fit into what there is. */
@@ -220,10 +187,14 @@ function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
   return { predictor: "auto" } as const;
 }
 
-async function engineOptions(path: string, flags: EngineFlags, setAsideBytes: number): Promise<ModelOptions> {
+async function engineOptions(
+  path: string,
+  flags: EngineFlags,
+  { setAsideBytes = 0, contextTokens }: BesideFlags,
+): Promise<ModelOptions> {
   return {
     dramBudgetBytes: await budgetBeside(path, flags, setAsideBytes),
-    contextTokens: flags.context,
+    contextTokens: flags.context ?? contextTokens,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
     windowTokens: flags.window,

@@ -3,7 +3,8 @@
  * plan.
  */
 import { type DeviceLostError, InputError, isFlashwickError, type OnProgress } from "@flashwick/core";
-import { type MemoryPlan, planMemory } from "@flashwick/cost-model";
+import { type KvPrecision, type MemoryPlan, planMemory } from "@flashwick/cost-model";
+import { reservedTokens } from "./context-tokens.js";
 import type { Engine } from "./engine.js";
 import type { EngineConfig } from "./engine-config.js";
 import { loadEngine } from "./engine-loading.js";
@@ -23,16 +24,26 @@ export class EngineHolder {
   readonly #options: ModelOptions;
   readonly #config: EngineConfig;
   readonly #closing: AbortSignal;
+  /** Tokens that every sequence has room for; undefined: what each request needs. */
+  readonly contextTokens: number | undefined;
   #engine: Engine | null = null;
   /** The model's own sequence, for requests that bring none. */
   #own: Sequence | null = null;
   #loadedBytes = 0;
 
+  /** @throws As `reservedTokens`. */
   constructor(parts: ModelParts, options: ModelOptions, config: EngineConfig, closing: AbortSignal) {
     this.#parts = parts;
     this.#options = options;
     this.#config = config;
     this.#closing = closing;
+    const { contextLength } = parts.file.header.geometry;
+    this.contextTokens = reservedTokens(
+      options.contextTokens,
+      contextLength,
+      (tokens) => this.#planFor(tokens, options.kvPrecision ?? "auto"),
+      (error) => isFlashwickError(error) && error.code === "BUDGET_TOO_SMALL",
+    );
   }
 
   /** Who does what. Whoever computes is replaced once, if a device is lost and the model goes on. */
@@ -47,13 +58,12 @@ export class EngineHolder {
 
   /** @throws {BudgetError} with the smallest budget that would do. */
   plan(contextTokens: number, kvPrecision = this.#options.kvPrecision ?? "auto"): MemoryPlan {
-    const { dramBudgetBytes, maxSequences = 1, contextTokens: reserved } = this.#options;
-    const wish = {
-      budgetBytes: dramBudgetBytes ?? null,
-      contextTokens: Math.max(contextTokens, reserved ?? 0),
-      sequences: maxSequences,
-      kvPrecision,
-    };
+    return this.#planFor(Math.max(contextTokens, this.contextTokens ?? 0), kvPrecision);
+  }
+
+  #planFor(contextTokens: number, kvPrecision: KvPrecision | "auto"): MemoryPlan {
+    const { dramBudgetBytes, maxSequences: sequences = 1 } = this.#options;
+    const wish = { budgetBytes: dramBudgetBytes ?? null, contextTokens, sequences, kvPrecision };
     const place = { ...this.#parts, mergeGapBytes: this.#config.mergeGapBytes };
     return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, this.#config.mode, place, wish));
   }

@@ -9,6 +9,7 @@ export {
 } from "./choose-placement.js";
 export { ALL_NEURONS, type Choice, type Chooser, type ChooserLayer } from "./chooser.js";
 export { type Comparison, windowLogitBytes } from "./compared-run.js";
+export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";
 export { Engine, type StepOptions, type StepRow } from "./engine.js";
 export type { EngineConfig, NeuronMode } from "./engine-config.js";

@@ -5,6 +5,7 @@ import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
 import type { CachePolicyChoice } from "./cache-policy.js";
+import type { ContextRange } from "./context-tokens.js";
 import type { NeuronMode } from "./engine-config.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { SamplingOptions } from "./sampler.js";
@@ -15,10 +16,11 @@ export interface ModelOptions {
   /** Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: everything resident. */
   readonly dramBudgetBytes?: number | undefined;
   /**
-   * Tokens of keys and values that every sequence has room for. Default: what each request needs, so that a longer one loads the model anew;
-   * conversations and servers say beforehand.
+   * Tokens of keys and values that every sequence has room for: a number, or as many as the budget holds within a range
+   * (`model.contextTokens` then says how many). Default: what each request needs, so that a longer one loads the model anew; conversations
+   * and servers say beforehand.
    */
-  readonly contextTokens?: number | undefined;
+  readonly contextTokens?: number | ContextRange | undefined;
   /** Sequences that may be open at once; each takes the memory of its keys and values. Default 1. */
   readonly maxSequences?: number | undefined;
   /** `predicted` needs a predictor. Default: predicted if there is one, else dense. */

@@ -52,13 +52,12 @@ export class Model {
     this.options = options;
     const policy = { policy: options.policy ?? "window", windowTokens: options.windowTokens ?? null };
     checkPolicy(policy);
-    checkCount("contextTokens", options.contextTokens, parts.file.header.geometry.contextLength);
     checkCount("maxSequences", options.maxSequences, Number.MAX_SAFE_INTEGER);
     const mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
     this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
+    if (mode === "predicted") checkPredicted(parts);
     this.#engines = new EngineHolder(parts, options, this.config, this.#closing.signal);
     this.#queue = new RequestQueue(this.#closing.signal, options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS);
-    if (mode === "predicted") checkPredicted(parts);
     this.plan(1);
     const { signal } = options;
     signal?.throwIfAborted();
@@ -77,6 +76,11 @@ export class Model {
 
   get mode(): NeuronMode {
     return this.config.mode;
+  }
+
+  /** Tokens that every sequence has room for, as `contextTokens` of the options came out; undefined: what each request needs. */
+  get contextTokens(): number | undefined {
+    return this.#engines.contextTokens;
   }
 
   /** Who computes and who reads, for reports. */
@@ -149,7 +153,7 @@ export class Model {
    * @throws {BudgetError} `BUDGET_SEQUENCES` if `maxSequences` are open. As `generate`, where the model is loaded.
    */
   async openSequence(options: LoadOptions & { readonly contextTokens?: number } = {}): Promise<Sequence> {
-    const { contextTokens = this.options.contextTokens ?? this.header.geometry.contextLength } = options;
+    const { contextTokens = this.contextTokens ?? this.header.geometry.contextLength } = options;
     const turn = await this.#queue.enter(options.signal);
     try {
       return await this.#engines.openSequence(contextTokens, options);

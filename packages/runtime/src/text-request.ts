@@ -67,7 +67,7 @@ export async function* generateText(
   };
   try {
     const tokens = [...pending, ...written];
-    const most = given?.engine.contextTokens ?? model.options.contextTokens ?? geometry.contextLength;
+    const most = given?.engine.contextTokens ?? model.contextTokens ?? geometry.contextLength;
     checkRoom(held + tokens.length, most);
     const contextTokens = Math.min(most, held + tokens.length + maxTokens);
     const load = async () => given ?? (await engines.ownSequence(contextTokens, options));

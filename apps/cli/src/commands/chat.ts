@@ -1,11 +1,9 @@
 /** `flashwick chat`: a conversation with a model that has a chat template. */
 import { eventLoopTurn, isFlashwickError } from "@flashwick/core";
-import { openModelFile } from "@flashwick/flash-format";
-import { fileSource } from "@flashwick/flash-format/node";
 import type { ChatMessage, GenerateOptions, Model, RunSummary } from "@flashwick/runtime";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
-import { addEngineFlags, type EngineFlags, openWithFlags, openWithLongestContext } from "../engine-flags.js";
+import { addEngineFlags, type EngineFlags, openWithFlags } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { collect, integer, number } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
@@ -23,10 +21,8 @@ interface ChatFlags extends CommonFlags, EngineFlags {
   readonly lossless?: boolean;
 }
 
-/** Keys and values that are reserved where nobody says how many: a few pages of text. */
-const DEFAULT_CONTEXT = 2048;
-/** … and where the budget holds less: a question and its answer. */
-const LEAST_CONTEXT = 256;
+/** Keys and values that are reserved where nobody says how many: a few pages of text; where the budget is small, a question and its answer. */
+const CONTEXT = { most: 2048, least: 256 };
 const COMMANDS = "/reset forgets the conversation, /stats shows what the last reply cost, /exit ends";
 
 export function chatCommand(invocation: Invocation): Command {
@@ -70,13 +66,14 @@ function chat({ terminal }: Invocation, path: string, flags: ChatFlags): Promise
   });
 }
 
-/** With as many tokens as were asked for, or a few pages, as far as the model goes and the budget holds them. */
+/** With as many tokens as were asked for, or as many of a few pages as the budget holds; says how many, if those are fewer. */
 async function openForChat(path: string, flags: ChatFlags, report: Report): Promise<Model> {
-  if (flags.context !== undefined) return await openWithFlags(path, flags, "sidecar", report);
-  const source = await fileSource(path);
-  const { header } = await openModelFile(source).finally(() => source.close());
-  const wanted = Math.min(DEFAULT_CONTEXT, header.geometry.contextLength);
-  return await openWithLongestContext(path, flags, { wanted, least: Math.min(LEAST_CONTEXT, wanted) }, report);
+  const model = await openWithFlags(path, flags, "sidecar", report, { contextTokens: CONTEXT });
+  const { contextLength } = model.header.geometry;
+  if (flags.context === undefined && model.contextTokens! < Math.min(CONTEXT.most, contextLength)) {
+    report.note(`note: the budget holds ${model.contextTokens} tokens of text (--context asks for a number)`);
+  }
+  return model;
 }
 
 /** Reads messages and commands until the input ends. */

@@ -80,13 +80,8 @@ function run({ terminal }: Invocation, path: string, flags: RunFlags): Promise<n
   return withReport(terminal, flags, async (report) => {
     const text = flags.promptFile === undefined ? flags.prompt : await readText(flags.promptFile);
     const draft = await openDraftModel(flags.speculate, report);
-    const model = await openWithFlags(
-      path,
-      flags,
-      "sidecar",
-      report,
-      draft?.plan(draftContext(draft, flags)).dram.total,
-    );
+    const setAsideBytes = draft?.plan(draftContext(draft, flags)).dram.total;
+    const model = await openWithFlags(path, flags, "sidecar", report, { setAsideBytes });
     let drafter: Drafter | null = null;
     try {
       drafter = draft && new ModelDrafter(draft, model);
