@@ -1,20 +1,9 @@
 /**
- * The ops of decoding on a mirror of an arena: one buffer of the device, with the arena's own offsets.
+ * The ops of decoding on a mirror of an arena (device-mirror.ts): each op is one dispatch with the arena's own pointers, or two.
  *
- * Ops only record dispatches; what is put, taken or submitted sends them off in one submission. Nothing is read back but what is taken.
- *
- * Invariants: what `put` brought before an op is there for it, and ops run in the order in which they were recorded. Checksums are of host memory: a
- * record is checked before it is put.
+ * Checksums are of host memory: a record is checked before it is put.
  */
-/// <reference types="@webgpu/types" />
-import {
-  type ActivationFunction,
-  assert,
-  DeviceLostError,
-  type DType,
-  paddedLength,
-  UnsupportedError,
-} from "@flashwick/core";
+import { type ActivationFunction, assert, blockElements, paddedLength, UnsupportedError } from "@flashwick/core";
 import type {
   Arena,
   AttentionShape,
@@ -28,38 +17,24 @@ import type {
   ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, dtypeCode, NO_SCRATCH } from "@flashwick/kernels";
-import { requireDeviceDType } from "./device-dtype.js";
-import { PARAMETERS, type ShaderName, WIDEST_HEAD } from "./shaders.js";
+import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
+import { BLOCK_ROWS, BLOCK_TOKENS, GROUPS_A_WORKGROUP, groupedBytes } from "./block-shaders.js";
+import { isDeviceBlockDType, kvCode, matrixShader, recordCode } from "./device-dtype.js";
+import { DeviceMirror } from "./device-mirror.js";
+import { type ShaderName, WIDEST_HEAD } from "./shaders.js";
 import type { OpenDevice } from "./web-gpu.js";
 
 /** Groups along x before y counts on. */
 const GROUPS = 32768;
-/** Bytes from one dispatch's parameters to the next: WebGPU's alignment of dynamic offsets. */
-const PARAMETER_STRIDE = 256;
-const DISPATCHES_A_SUBMISSION = 1024;
 /** Where a mirror has the answers of `selectAbove`: in what the arena reserves for a host's module. */
 const ANSWER: Ptr = 64;
 
-/** A dispatch that waits for its submission. */
-interface Dispatch {
-  readonly shader: ShaderName;
-  readonly groups: readonly [number, number, number];
-}
-
-// GPUBufferUsage and GPUMapMode by their numbers: Node has no globals for them.
-const USAGE = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const;
-const MAP_READ = 1;
-
-/** Where a mirror lives on the device. */
-interface Mirror {
-  readonly bytes: GPUBuffer;
-  readonly uniforms: GPUBuffer;
-  readonly binding: GPUBindGroup;
-}
-
-/** Scratch of a device's kernels: none, its threads have registers of their own. */
-export const DEVICE_SCRATCH: ScratchSizes = NO_SCRATCH;
+/** Scratch of a device's kernels: for the rounded vectors beside blocks. For the rest its threads have registers of their own. */
+export const DEVICE_SCRATCH: ScratchSizes = {
+  ...NO_SCRATCH,
+  scratchBytes: groupedBytes,
+  gatedScratchBytes: groupedBytes,
+};
 
 export class MirrorKernels implements Kernels {
   readonly backend = "webgpu";
@@ -71,58 +46,42 @@ export class MirrorKernels implements Kernels {
   readonly crc32c: Kernels["crc32c"];
   readonly crc32cSlots: Kernels["crc32cSlots"];
   readonly #open: OpenDevice;
-  #mirror: Mirror | null = null;
-  /** Where bytes are mapped to be read; null while it is in use, or before the first time. */
-  #staging: GPUBuffer | null = null;
-  readonly #parameters = new Uint32Array((DISPATCHES_A_SUBMISSION * PARAMETER_STRIDE) / 4);
-  #recorded: Dispatch[] = [];
-  #released = false;
+  readonly #mirror: DeviceMirror;
 
   constructor(open: OpenDevice, arena: Arena, { crc32c, crc32cSlots }: HostKernels) {
     this.#open = open;
+    this.#mirror = new DeviceMirror(open, arena);
     this.arena = arena;
     this.crc32c = crc32c;
     this.crc32cSlots = crc32cSlots;
   }
 
   put(ptr: Ptr, sizeBytes: number): void {
-    if (sizeBytes === 0) return;
-    // Ops that were recorded before see what was there before.
-    this.submit();
-    const [begin, end] = wholeWords(ptr, sizeBytes);
-    const bytes = this.arena.bytes.subarray(begin, end);
-    // Queues do not take shared memory.
-    const sent = bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice();
-    this.#open.device.queue.writeBuffer(this.#mirrorOfArena().bytes, begin, sent);
+    this.#mirror.put(ptr, sizeBytes);
   }
 
   async take(ptr: Ptr, sizeBytes: number): Promise<void> {
-    const [begin, end] = wholeWords(ptr, sizeBytes);
-    await this.#read(begin, end - begin, (bytes) => this.arena.bytes.set(bytes, begin));
+    await this.#mirror.take(ptr, sizeBytes);
   }
 
   submit(): void {
-    if (this.#recorded.length === 0) return;
-    const { device } = this.#open;
-    const { uniforms, binding } = this.#mirrorOfArena();
-    const words = (this.#recorded.length * PARAMETER_STRIDE) / 4;
-    device.queue.writeBuffer(uniforms, 0, this.#parameters, 0, words);
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const [i, { shader, groups }] of this.#recorded.entries()) {
-      pass.setPipeline(this.#open.pipeline(shader));
-      pass.setBindGroup(0, binding, [i * PARAMETER_STRIDE]);
-      pass.dispatchWorkgroups(...groups);
-    }
-    pass.end();
-    device.queue.submit([encoder.finish()]);
-    this.#recorded = [];
+    this.#mirror.submit();
   }
 
-  linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, _scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
+  linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
     const { data, scales, rows, cols, dtype } = w;
-    const operands = [out, x, data, scales, bias, rows, cols, matrixCode(dtype), rowBegin, rowEnd];
-    this.#record("linear", operands, ...wide((rowEnd - rowBegin) / this.#open.rowsAGroup), nTokens);
+    const { shader, code } = matrixShader("linear", dtype);
+    const operands = [out, x, data, scales, bias, rows, cols, code, rowBegin, rowEnd];
+    const count = rowEnd - rowBegin;
+    if (!isDeviceBlockDType(dtype)) {
+      this.#record(shader, operands, ...wide(count / this.#open.rowsAGroup), nTokens);
+      return;
+    }
+    assert(cols % blockElements(dtype) === 0, `${cols} columns are a whole number of ${dtype} blocks`);
+    if (count === 0) return;
+    this.#record("groupVectors", [scratch, x, cols], Math.ceil(cols / 32 / GROUPS_A_WORKGROUP), nTokens, 1);
+    const tokenGroups = Math.ceil(nTokens / BLOCK_TOKENS);
+    this.#record(shader, [...operands, nTokens, scratch, 0], ...wide(count / BLOCK_ROWS), tokenGroups);
   }
 
   ffnUp(
@@ -138,7 +97,7 @@ export class MirrorKernels implements Kernels {
     end = n,
   ): void {
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
-    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, dtypeCode(dtype)];
+    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, recordCode(dtype)];
     operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
     if (gate) operands.push(base + gate.offsetBytes, gate.bias, up === "relu" ? 1 : 0);
     this.#record("ffnUp", operands, ...wide((end - begin) / this.#open.rowsAGroup), nTokens);
@@ -158,7 +117,7 @@ export class MirrorKernels implements Kernels {
     const scales = base + scalesOffsetBytes + (gate ? 8 : 4);
     const operands = [out, act, base + downOffsetBytes, strideBytes, scales, slots, n, dModel];
     const groups = Math.ceil((colEnd - colBegin) / 64);
-    this.#record("ffnDown", [...operands, dtypeCode(dtype), colBegin, colEnd], groups, 1, nTokens);
+    this.#record("ffnDown", [...operands, recordCode(dtype), colBegin, colEnd], groups, 1, nTokens);
   }
 
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void {
@@ -197,12 +156,13 @@ export class MirrorKernels implements Kernels {
 
   gatherRow(out: Ptr, { data, scales, cols, dtype }: Matrix, row: number): void {
     const groups = Math.ceil(paddedLength(cols) / 64);
-    this.#record("gatherRow", [out, data, scales, cols, matrixCode(dtype), row], groups, 1, 1);
+    const { shader, code } = matrixShader("gatherRow", dtype);
+    this.#record(shader, [out, code, data, scales, cols, row], groups, 1, 1);
   }
 
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
     const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
-    const operands = [k, v, pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim, position, nTokens];
+    const operands = [k, v, pages, offsetBytes, kvCode(dtype), nKvHeads, headDim, position, nTokens];
     this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
@@ -229,7 +189,7 @@ export class MirrorKernels implements Kernels {
       const message = `WebGPU attention: heads of ${headDim}, expected at most ${WIDEST_HEAD}; compute on WebAssembly`;
       throw new UnsupportedError("UNSUPPORTED_FEATURE", message, { details: { headDim } });
     }
-    const stored = [pages, offsetBytes, dtypeCode(dtype), nKvHeads, headDim];
+    const stored = [pages, offsetBytes, kvCode(dtype), nKvHeads, headDim];
     const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
     operands.push(windowTokens ?? 0, sinks);
     this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
@@ -243,7 +203,7 @@ export class MirrorKernels implements Kernels {
     this.#record("selectAbove", [ANSWER, scores, n, floatBits(threshold)], Math.ceil(words / 64), 1, 1);
     const selected = this.arena.u32(out, n);
     let count = 0;
-    await this.#read(ANSWER, 4 * words, (bytes) => {
+    await this.#mirror.read(ANSWER, 4 * words, (bytes) => {
       const answer = new Uint32Array(bytes.buffer, bytes.byteOffset, words);
       for (let i = 0; i < n; i++) if (((answer[i >> 5]! >>> (i & 31)) & 1) === 1) selected[count++] = i;
     });
@@ -251,60 +211,7 @@ export class MirrorKernels implements Kernels {
   }
 
   release(): void {
-    this.#released = true;
-    this.#recorded = [];
-    this.#mirror?.bytes.destroy();
-    this.#mirror?.uniforms.destroy();
-    this.#staging?.destroy();
-    this.#mirror = null;
-  }
-
-  /** Shows bytes of the mirror, after all that was recorded. */
-  async #read(ptr: Ptr, sizeBytes: number, look: (bytes: Uint8Array) => void): Promise<void> {
-    this.submit();
-    const { device } = this.#open;
-    this.#throwIfFailed();
-    if (sizeBytes === 0) return;
-    const staging = this.#borrowStaging(sizeBytes);
-    try {
-      const encoder = device.createCommandEncoder();
-      encoder.copyBufferToBuffer(this.#mirrorOfArena().bytes, ptr, staging, 0, sizeBytes);
-      device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(MAP_READ, 0, sizeBytes);
-      look(new Uint8Array(staging.getMappedRange(0, sizeBytes)));
-      staging.unmap();
-    } catch (cause) {
-      staging.destroy();
-      this.#throwIfFailed();
-      const message = `WebGPU, ${this.#open.adapter}: reading back failed (${(cause as Error).message}); open the device again`;
-      throw new DeviceLostError(message, { cause });
-    }
-    this.#returnStaging(staging);
-    this.#throwIfFailed();
-  }
-
-  #borrowStaging(sizeBytes: number): GPUBuffer {
-    const held = this.#staging;
-    this.#staging = null;
-    if (held && held.size >= sizeBytes) return held;
-    held?.destroy();
-    return this.#open.device.createBuffer({ size: sizeBytes, usage: USAGE.mapRead | USAGE.copyTarget });
-  }
-
-  #returnStaging(staging: GPUBuffer): void {
-    if (this.#staging || this.#released) staging.destroy();
-    else this.#staging = staging;
-  }
-
-  #throwIfFailed(): void {
-    if (this.#open.failure) throw this.#open.failure;
-  }
-
-  /** Not before it is needed. */
-  #mirrorOfArena(): Mirror {
-    assert(!this.#released, "a released mirror is not used any more");
-    this.#mirror ??= makeMirror(this.#open, this.arena.sizeBytes, this.#parameters.byteLength);
-    return this.#mirror;
+    this.#mirror.release();
   }
 
   #elementwise(out: Ptr, x: Ptr, count: number, op: number, factor = 0): void {
@@ -312,37 +219,8 @@ export class MirrorKernels implements Kernels {
   }
 
   #record(shader: ShaderName, operands: readonly number[], x: number, y: number, z: number): void {
-    if (x === 0 || y === 0 || z === 0) return;
-    assert(operands.length <= PARAMETERS, "the parameters have room");
-    if (this.#recorded.length === DISPATCHES_A_SUBMISSION) this.submit();
-    this.#parameters.set(operands, (this.#recorded.length * PARAMETER_STRIDE) / 4);
-    this.#recorded.push({ shader, groups: [x, y, z] });
+    this.#mirror.record(shader, operands, [x, y, z]);
   }
-}
-
-function makeMirror({ device, layout }: OpenDevice, size: number, uniformBytes: number): Mirror {
-  const bytes = device.createBuffer({ size, usage: USAGE.storage | USAGE.copySource | USAGE.copyTarget });
-  const uniforms = device.createBuffer({ size: uniformBytes, usage: USAGE.uniform | USAGE.copyTarget });
-  const binding = device.createBindGroup({
-    layout,
-    entries: [
-      { binding: 0, resource: { buffer: bytes } },
-      { binding: 1, resource: { buffer: uniforms, size: 4 * PARAMETERS } },
-    ],
-  });
-  return { bytes, uniforms, binding };
-}
-
-/** Queues move words of 4 bytes; allocations of an arena begin and end on 16. */
-function wholeWords(ptr: Ptr, sizeBytes: number): [number, number] {
-  // Pointers go up to 4 GiB: bitwise operators would make those beyond 2 GiB negative.
-  return [Math.floor(ptr / 4) * 4, Math.ceil((ptr + sizeBytes) / 4) * 4];
-}
-
-/** @throws {UnsupportedError} for blocks: no shader reads them yet. */
-function matrixCode(dtype: DType): number {
-  requireDeviceDType(dtype);
-  return dtypeCode(dtype);
 }
 
 /** So many groups, along x and then y. */

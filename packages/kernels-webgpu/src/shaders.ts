@@ -1,46 +1,14 @@
 /**
- * The ops as WGSL. All operands lie in one buffer of words, the mirror of an arena; a pointer of the arena is a byte offset into it. Sixteen words of
- * parameters, by dispatch.
+ * The ops as WGSL. All operands lie in one buffer of words, the mirror of an arena; a pointer of the arena is a byte offset into it
+ * (prelude.ts). Rows of ggml's blocks have shaders of their own (block-shaders.ts).
  *
  * Order of summation. Dot products: a team of threads (a subgroup where the adapter offers them, else a workgroup) takes a row word by word, each thread every
  * n-th word, ascending; then the team's own sum. The order depends on the row's length and place alone. `ffnDown` and the values of attention: ascending, in
  * one accumulator. So a batch equals its vectors one by one, and ranges the whole.
  */
 
-import { dtypeCode } from "@flashwick/kernels";
-
-/** Words of parameters that a dispatch has. */
-export const PARAMETERS = 20;
-
-/** Types by name. An unknown one never gets here (device-dtype.ts); if it did, its weights would be NaN. */
-const TYPES = /* wgsl */ `
-const F32 = ${dtypeCode("f32")}u;
-const F16 = ${dtypeCode("f16")}u;
-const BF16 = ${dtypeCode("bf16")}u;
-const INT8 = ${dtypeCode("int8")}u;
-`;
-
-const PRELUDE = /* wgsl */ `${TYPES}
-struct Parameters { v: array<vec4<u32>, 5> }
-@group(0) @binding(0) var<storage, read_write> mem: array<u32>;
-@group(0) @binding(1) var<uniform> parameters: Parameters;
-fn u(i: u32) -> u32 { return parameters.v[i >> 2u][i & 3u]; }
-fn fu(i: u32) -> f32 { return bitcast<f32>(u(i)); }
-fn load(ptr: u32) -> f32 { return bitcast<f32>(mem[ptr >> 2u]); }
-fn store(ptr: u32, value: f32) { mem[ptr >> 2u] = bitcast<u32>(value); }
-fn pad(n: u32) -> u32 { return (n + 15u) & ~15u; }
-fn unknownType(dtype: u32) -> f32 { return bitcast<f32>(0x7fc00000u | dtype); }
-fn element(dtype: u32, base: u32, index: u32) -> f32 {
-  switch dtype {
-    case F32: { return load(base + 4u * index); }
-    case F16: { let at = base + 2u * index; let pair = unpack2x16float(mem[at >> 2u]); return select(pair.x, pair.y, (at & 2u) != 0u); }
-    case BF16: { let at = base + 2u * index; let word = mem[at >> 2u]; return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (at & 2u) != 0u)); }
-    case INT8: { let at = base + index; return f32(bitcast<i32>(mem[at >> 2u] << (24u - 8u * (at & 3u))) >> 24u); }
-    default: { return unknownType(dtype); }
-  }
-}
-fn elementBytes(dtype: u32) -> u32 { return select(select(4u, 2u, dtype == F16 || dtype == BF16), 1u, dtype == INT8); }
-`;
+import { BLOCK_SHADERS } from "./block-shaders.js";
+import { PRELUDE, TYPES } from "./prelude.js";
 
 /** A sum over the 64 threads of a workgroup, by a tree; every thread gets it. */
 const REDUCE = /* wgsl */ `
@@ -225,7 +193,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (i < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(15) + slot * u(3), x, dModel); }
     var gate = ${sum};
     if (i < end && ${lane} == 0u) {
-      if (dtype == 3u) { gate *= load(scales - 4u); }
+      if (dtype == INT8) { gate *= load(scales - 4u); }
       if (u(16) != 0u) { gate += load(u(16) + 4u * slot); }
       store(act + 4u * i, activateGated(u(10), fu(13), u(17), gate, total));
     }
@@ -352,15 +320,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: out, data, scales, cols, dtype, row. */
+/** u: out, dtype, data, scales, cols, row. */
 const GATHER_ROW = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let cols = u(3); let dtype = u(4);
+  let cols = u(4); let dtype = u(1);
   if (id.x >= pad(cols)) { return; }
   if (id.x >= cols) { store(u(0) + 4u * id.x, 0.0); return; }
-  var value = element(dtype, u(1) + u(5) * cols * elementBytes(dtype), id.x);
-  if (dtype == INT8) { value *= load(u(2) + 4u * u(5)); }
+  var value = element(dtype, u(2) + u(5) * cols * elementBytes(dtype), id.x);
+  if (dtype == INT8) { value *= load(u(3) + 4u * u(5)); }
   store(u(0) + 4u * id.x, value);
 }
 `;
@@ -582,5 +550,6 @@ export function shaders(rowsAGroup: number, subgroups: boolean) {
     rotate: PRELUDE + ROTATE,
     attention: PRELUDE + ATTENTION,
     selectAbove: PRELUDE + SELECT_ABOVE,
+    ...BLOCK_SHADERS,
   } as const;
 }

@@ -8,7 +8,8 @@
 import { DeviceLostError, InputError, UnsupportedError } from "@flashwick/core";
 import type { Arena, HostKernels, Kernels } from "@flashwick/kernels";
 import { MirrorKernels } from "./mirror-kernels.js";
-import { PARAMETERS, type ShaderName, shaders, WORKGROUP_THREADS } from "./shaders.js";
+import { PARAMETERS } from "./prelude.js";
+import { type ShaderName, shaders, WORKGROUP_THREADS } from "./shaders.js";
 
 export interface WebGpuOptions {
   /** Default: `navigator.gpu`. In Node: of the `webgpu` package. */

@@ -38,7 +38,10 @@ export const TAIL_BYTES = 64;
 /** A weight matrix `[rows, cols]`, row-major. */
 export interface Matrix {
   readonly dtype: DType;
-  /** Blocks stand as in a GGUF file, at any multiple of 2; `cols` is a multiple of their elements. */
+  /**
+   * Where row 0 begins, or would begin: of a matrix that is there in part, only the rows of an op's range are read, and this may lie anywhere, even
+   * below 0. Blocks stand as in a GGUF file, at any multiple of 2; `cols` is a multiple of their elements.
+   */
   readonly data: Ptr;
   /** f32 `[rows]`, int8 only; 0 otherwise. */
   readonly scales: Ptr;

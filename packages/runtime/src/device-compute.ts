@@ -1,5 +1,4 @@
 /** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
-import { UnsupportedError } from "@flashwick/core";
 import { type ModelHeader, matricesInOrder } from "@flashwick/flash-format";
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
@@ -9,16 +8,11 @@ import type { ModelParts } from "./model-options.js";
 /**
  * Holds a model against what shaders read, before anything of it is loaded.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` naming a type of ggml's blocks, or weights that lie in matrices.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE`: names the tensor and its type, lists what shaders read, and says what to do.
  */
 export function requireDeviceModel({ tensors, matrices }: ModelHeader): void {
   const all = [...tensors.values(), ...matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor))];
-  for (const { dtype } of all) requireDeviceDType(dtype);
-  if (matrices.length === 0) return;
-  throw new UnsupportedError(
-    "UNSUPPORTED_FEATURE",
-    "WebGPU: a GGUF of llama.cpp is computed by WebAssembly only; leave the backend to that, or convert the checkpoint",
-  );
+  for (const { name, dtype } of all) requireDeviceDType(dtype, `tensor ${name}`);
 }
 
 /** An arena is larger than what it hands out: by what it reserves for a module, and up to a page of 64 KiB. */

@@ -110,8 +110,11 @@ it.each(["oracle", "predicted"] as const)(
   },
 );
 
-it("WebGPU refuses its types by name, before a device is asked for", async () => {
+it("WebGPU refuses other types by name, before a device is asked for", async () => {
   const path = fileURLToPath(new URL("../fixtures/gguf/llama.gguf", import.meta.url));
   const error = await openModel(path, { backend: "webgpu" }).catch((cause) => cause);
-  expect(error).toMatchObject({ code: "UNSUPPORTED_FEATURE", details: { dtype: "q4_k" } });
+  expect(error).toMatchObject({ code: "UNSUPPORTED_FEATURE", details: { dtype: "q5_k" } });
+  expect(error.message).toMatch(
+    /tensor blk\.0\.\S+ of type q5_k, expected one of .*q4_0, q8_0, q4_k, q6_k; compute on WebAssembly \(--backend wasm\)/,
+  );
 });

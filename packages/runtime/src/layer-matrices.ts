@@ -3,8 +3,9 @@
  *
  * A layer that is not resident passes through its arena's stage, one matrix after the other in the order in which they are used, in chunks of as many
  * rows as fit, of one matrix or of several. A row's product depends on that row and the vector alone, so that neither chunks nor residency change a bit.
+ * Each chunk's rows are a range of `linear`'s output, which so stays where kernels compute.
  */
-import { assert, paddedLength } from "@flashwick/core";
+import { assert } from "@flashwick/core";
 import {
   type ByMatrix,
   type MatrixName,
@@ -42,11 +43,12 @@ export interface StreamPass {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Rows of one matrix in the stage. */
+/** Rows of one matrix in the stage: `first` up to `end`. */
 interface StagedRows {
   readonly name: MatrixName;
-  /** Of the matrix, the first of them. */
   readonly first: number;
+  readonly end: number;
+  /** The whole matrix as if all of it were there. It begins before the stage, or even before the arena: only rows of the range are read. */
   readonly matrix: Matrix;
 }
 
@@ -54,6 +56,9 @@ interface StagedRows {
 interface StagedChunk {
   readonly parts: readonly StagedRows[];
   readonly runs: readonly FlashRun[];
+  /** Where it lies. */
+  readonly ptr: Ptr;
+  readonly sizeBytes: number;
 }
 
 export class LayerMatrices implements StreamedLayer {
@@ -98,12 +103,17 @@ export class LayerMatrices implements StreamedLayer {
 
   landChunk(): void | Promise<void> {
     this.#landed = this.#issued;
-    return this.#parts.reader.wait();
+    const pending = this.#parts.reader.wait();
+    if (pending) return pending.then(() => this.#put(this.#landed!));
+    this.#put(this.#landed!);
+  }
+
+  #put({ ptr, sizeBytes }: StagedChunk): void {
+    this.#parts.kernels.put(ptr, sizeBytes);
   }
 
   async #multiplyStreamed(name: MatrixName, out: Ptr, x: Ptr, bias: Ptr, pass: StreamPass): Promise<void> {
-    const { kernels, workspace: w, tensors } = this.#parts;
-    const { nTokens } = pass;
+    const { kernels, workspace, tensors } = this.#parts;
     const { rows } = present(tensors, name);
     const base = rowBase(tensors, name);
     // The first matrix begins a pass.
@@ -111,9 +121,8 @@ export class LayerMatrices implements StreamedLayer {
     for (const [index, chunk] of this.#chunks.entries()) {
       if (chunk.first + chunk.count <= base || chunk.first >= base + rows) continue;
       await this.#take(index, PHASE_OF_MATRIX[name], pass);
-      const { first, matrix } = this.#landed!.parts.find((part) => part.name === name)!;
-      kernels.linear(w.chunk, x, matrix, bias === 0 ? 0 : bias + 4 * first, nTokens, w.scratch);
-      this.#place(out, rows, first, matrix.rows, nTokens);
+      const { first, end, matrix } = this.#landed!.parts.find((part) => part.name === name)!;
+      kernels.linear(out, x, matrix, bias, pass.nTokens, workspace.scratch, first, end);
     }
   }
 
@@ -126,18 +135,6 @@ export class LayerMatrices implements StreamedLayer {
       meter.countReads(this.#landed!.runs);
     }
     meter.enter(phase);
-  }
-
-  /** out[t, first … first + count − 1] = the chunk's product, `[nTokens, pad(count)]`. What is beyond `width` becomes zero with the last one. */
-  #place(out: Ptr, width: number, first: number, count: number, nTokens: number): void {
-    const { kernels, workspace } = this.#parts;
-    const [outStride, chunkStride] = [paddedLength(width), paddedLength(count)];
-    const target = kernels.arena.f32(out, nTokens * outStride);
-    const source = kernels.arena.f32(workspace.chunk, nTokens * chunkStride);
-    for (let t = 0; t < nTokens; t++) {
-      target.set(source.subarray(t * chunkStride, t * chunkStride + count), t * outStride + first);
-      if (first + count === width) target.fill(0, t * outStride + width, (t + 1) * outStride);
-    }
   }
 }
 
@@ -218,12 +215,13 @@ function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr): Stag
     const first = Math.max(0, chunk.first - base);
     const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
     if (rows <= 0) continue;
-    const { dtype, cols } = tensor;
-    parts.push({ name, first, matrix: { dtype, data: ptr, scales: 0, rows, cols } });
+    const { dtype, cols, rows: all } = tensor;
+    const data = ptr - first * bytesOfRow(tensor);
+    parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
     runs.push(...readsOf(tensor, first, rows, ptr));
     ptr += partBytes(tensor, rows);
   }
-  return { parts, runs };
+  return { parts, runs, ptr: area, sizeBytes: ptr - area };
 }
 
 function readsOf(tensor: ResidentTensor, first: number, rows: number, ptr: Ptr): FlashRun[] {

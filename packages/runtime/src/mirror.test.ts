@@ -2,7 +2,7 @@
 import { DeviceLostError } from "@flashwick/core";
 import { type Kernels, kernelFactory } from "@flashwick/kernels";
 import { describe, expect, it, vi } from "vitest";
-import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
+import { type FixtureOptions, ggufBytes, openFixture, openModelBytes } from "./checkpoint.fixture.js";
 import { evaluateText } from "./evaluate.js";
 import { mirroredKernels } from "./mirrored-kernels.fixture.js";
 import { Model } from "./model.js";
@@ -63,6 +63,24 @@ describe.each(CASES)("%s %j, on a memory apart", (name, options) => {
       const within = { ...options, dramBudgetBytes };
       const expected = await logitsOf(await open(name, within, false));
       expect(await logitsOf(await open(name, within, true))).toEqual(expected);
+    }
+  });
+});
+
+describe.each(["llama", "gemma3", "qwen2", "phi2", "falcon-40b"])("%s.gguf, on a memory apart", (name) => {
+  const openGguf = async (mirrored: boolean, dramBudgetBytes?: number) => {
+    const options = { contextTokens: 32, kvPrecision: "f32" as const, dramBudgetBytes };
+    const { parts } = await openModelBytes(ggufBytes(name), name);
+    return new Model({ ...parts, kernels: mirrored ? mirroredKernels : parts.kernels }, options);
+  };
+
+  it("gives the same logits bit for bit, resident and streamed", async () => {
+    const expected = await logitsOf(await openGguf(false));
+    const { smallestBudgetBytes, dram } = (await openGguf(true)).plan(32);
+    for (const share of [0, 0.3, 0.7, 1]) {
+      const budget = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+      const model = await openGguf(true, budget);
+      expect(await logitsOf(model), `${share}`).toEqual(expected);
     }
   });
 });

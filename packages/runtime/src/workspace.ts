@@ -4,7 +4,7 @@
  * Invariant: `workspaceBytes` is exactly what `allocateWorkspace` takes, so the memory plan is what is allocated.
  */
 import { isGated, kvWidth, type ModelGeometry, paddedLength, queryWidth, widestFfn } from "@flashwick/core";
-import type { Arena, Ptr, ScratchSizes } from "@flashwick/kernels";
+import type { Arena, Kernels, Ptr, ScratchSizes } from "@flashwick/kernels";
 import { planRotaryTables } from "./position-tables.js";
 
 /** What the sizes depend on. */
@@ -42,9 +42,8 @@ export interface Workspace {
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
-  /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`; and products of a chunk of any matrix's rows. */
+  /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
   readonly gate: Ptr;
-  readonly chunk: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
   readonly predictorHidden: Ptr;
   readonly predictorScores: Ptr;
@@ -90,7 +89,6 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
     gate: shape.matrices ? vectors(dFf) : 0,
-    chunk: shape.matrices ? vectors(Math.max(dFf, g.dModel, dQuery)) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
     named: vectors(dFf, 1),
@@ -127,12 +125,19 @@ export function workspaceBytes(shape: WorkspaceShape, kernels: ScratchSizes): nu
   return Object.values(bufferSizes(shape, kernels)).reduce((sum, bytes) => sum + align(bytes), 0);
 }
 
-export function allocateWorkspace(arena: Arena, shape: WorkspaceShape, kernels: ScratchSizes): Workspace {
+export function allocateWorkspace(
+  arena: Arena,
+  shape: WorkspaceShape,
+  kernels: ScratchSizes & Pick<Kernels, "put">,
+): Workspace {
   const sizes = bufferSizes(shape, kernels);
   const pointers = Object.entries(sizes).map(([name, bytes]) => [name, arena.allocate(align(bytes))]);
   const workspace = Object.fromEntries(pointers) as Record<keyof Workspace, Ptr>;
   const { geometry } = shape;
-  if (shape.matrices && !isGated(geometry)) arena.f32(workspace.gate, sizes.gate / 4).fill(1);
+  if (shape.matrices && !isGated(geometry)) {
+    arena.f32(workspace.gate, sizes.gate / 4).fill(1);
+    kernels.put(workspace.gate, sizes.gate);
+  }
   if (hasOwnFfnInput(geometry)) return workspace;
   return { ...workspace, ffnInput: isFfnInputNormed(geometry) ? workspace.normed : workspace.hidden };
 }

@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
-import { runTable } from "./gpu-driver.js";
+import { runDeviceTable } from "@flashwick/kernels-webgpu/conformance";
 
-runTable((memory) => {
+runDeviceTable((memory) => {
   const control = new SharedArrayBuffer(8);
   parentPort!.postMessage({ kind: "open", memory, control });
   return { control: new Int32Array(control), post: (message) => parentPort!.postMessage(message) };

@@ -1,6 +1,6 @@
-import { runTable } from "./gpu-driver.js";
+import { runDeviceTable } from "@flashwick/kernels-webgpu/conformance";
 
-runTable((memory) => {
+runDeviceTable((memory) => {
   const control = new SharedArrayBuffer(8);
   self.postMessage({ kind: "open", memory, control });
   return { control: new Int32Array(control), post: (message) => self.postMessage(message) };

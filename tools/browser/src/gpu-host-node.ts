@@ -1,7 +1,7 @@
 /** A process of its own: the driver of SwiftShader must be named in the environment before Node starts. Prints one JSON document. */
 import { Worker } from "node:worker_threads";
+import { hostDevice } from "@flashwick/kernels-webgpu/conformance";
 import { create, globals } from "webgpu";
-import { hostDevice } from "./gpu-host.js";
 
 Object.assign(globalThis, globals);
 const worker = new Worker(new URL("./gpu-driver-node.mjs", import.meta.url));

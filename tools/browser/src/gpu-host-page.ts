@@ -1,4 +1,4 @@
-import { hostDevice } from "./gpu-host.js";
+import { hostDevice } from "@flashwick/kernels-webgpu/conformance";
 
 const driver = new Worker("/gpu-driver-page.js", { type: "module" });
 const table = await hostDevice({}, (hear) => {

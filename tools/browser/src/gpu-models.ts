@@ -28,6 +28,8 @@ export interface GoldenOutcome {
   readonly name: string;
   readonly positions: number;
   readonly largestDifference: number;
+  /** Whether each layer streamed through the least memory gives the bits of all of them resident; null: not asked. */
+  readonly streamedIsSame: boolean | null;
 }
 
 /** What a model says greedily within half its file, its predictor naming the neurons. */
@@ -48,8 +50,11 @@ export interface ModelOutcomes {
   readonly greedy: readonly GreedyOutcome[];
 }
 
-/** Each of the smallest models has two of them. */
-const SMALL_ARENA_BYTES = 900_000;
+/** Arenas so small that the smallest models have two of them; by the model's name. */
+const SMALL_ARENAS: readonly (readonly [RegExp, number])[] = [
+  [/-tiny/, 900_000],
+  [/^gguf-/, 1_400_000],
+];
 const GREEDY_TOKENS = 16;
 /** After so many tokens the device is lost. */
 const LOST_AFTER = 6;
@@ -87,9 +92,10 @@ async function openOn(
   const predictor: Predictor | null = predicted
     ? await readPredictorFile(memorySource(await load(`${name}.predictor.gguf`), name))
     : null;
-  // In arenas as small as the smallest models allow: what is sharded must cross over, too.
+  // What is sharded must cross over, too.
+  const small = SMALL_ARENAS.find(([names]) => names.test(name));
   const compute = device
-    ? { ...deviceCompute(device), ...(name.includes("tiny") ? { maxArenaBytes: SMALL_ARENA_BYTES } : {}) }
+    ? { ...deviceCompute(device), ...(small && { maxArenaBytes: small[1] }) }
     : { kernels: createWasmKernels, backend: "wasm" };
   const clock = () => performance.now();
   return new Model({ file, reader: memoryReader(bytes, name), predictor, clock, ...compute }, options);
@@ -98,6 +104,8 @@ async function openOn(
 async function compareLogits(device: WebGpu, name: string, load: LoadFile): Promise<GoldenOutcome> {
   const golden: Golden = JSON.parse(new TextDecoder().decode(await load(`${name}.json`)));
   const model = await openOn(device, name, load);
+  const isGguf = name.startsWith("gguf-");
+  const streamedIsSame = isGguf ? await isSameStreamed(device, name, load, golden.cases.at(-1)!.tokens) : null;
   let largestDifference = 0;
   let count = 0;
   const compare = (a: number, b: number) => {
@@ -115,7 +123,25 @@ async function compareLogits(device: WebGpu, name: string, load: LoadFile): Prom
     }
   }
   await model.close();
-  return { name, positions: count, largestDifference };
+  return { name, positions: count, largestDifference, streamedIsSame };
+}
+
+async function isSameStreamed(
+  device: WebGpu,
+  name: string,
+  load: LoadFile,
+  tokens: readonly number[],
+): Promise<boolean> {
+  const options = { contextTokens: tokens.length, kvPrecision: "f32" } as const;
+  const logitsWithin = async (dramBudgetBytes: number | undefined) => {
+    const model = await openOn(device, name, load, { ...options, dramBudgetBytes });
+    const { smallestBudgetBytes } = model.plan(tokens.length);
+    const scored = JSON.stringify(await scoreTokens(model, tokens, { top: 8 }));
+    await model.close();
+    return { smallestBudgetBytes, scored };
+  };
+  const resident = await logitsWithin(undefined);
+  return (await logitsWithin(resident.smallestBudgetBytes)).scored === resident.scored;
 }
 
 async function compareGreedy(

@@ -23,6 +23,8 @@ import { openSite } from "./site.js";
 /** As packages/runtime/src/goldens.test.ts. */
 const LOGIT_TOLERANCE = 2e-3;
 const MARGIN = 0.01;
+/** As packages/runtime/src/gguf-models.test.ts. */
+const BLOCK_LOGIT_TOLERANCE = 2e-2;
 
 /** In the types that they are stored in. */
 const GOLDENS: readonly (readonly [string, RecordDType])[] = [
@@ -34,12 +36,14 @@ const GOLDENS: readonly (readonly [string, RecordDType])[] = [
   ["falcon-tiny-alibi", "f32"],
   ["falcon-demo", "f16"],
 ];
+/** Files of llama.cpp's whose types all have shaders: Q4_0 with f16 embeddings. More of them: tools/gpu-check. */
+const GGUFS = ["gguf-gemma3-linear"];
 const DEMOS = ["opt-demo", "falcon-demo"];
 
 const repository = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "flashwick-gpu-"));
 const files: string[] = [];
-const names = GOLDENS.map(([name]) => name).join(",");
+const names = [...GOLDENS.map(([name]) => name), ...GGUFS].join(",");
 
 beforeAll(async () => {
   for (const [name, dtype] of GOLDENS) {
@@ -49,13 +53,22 @@ beforeAll(async () => {
     const checkpoint = await openCheckpointFolder(repository(source));
     await convertCheckpoint(checkpoint, (spec) => createModelWriter(sink, spec), { dtype });
     writeFileSync(join(folder, `${name}.gguf`), sink.committed!);
-    copyFileSync(repository(`packages/runtime/fixtures/goldens/${name}.json`), join(folder, `${name}.json`));
-    files.push(`${name}.gguf`, `${name}.json`);
+    addGolden(name);
     if (!demo) continue;
     copyFileSync(repository(`${source}/${name}.predictor.gguf`), join(folder, `${name}.predictor.gguf`));
     files.push(`${name}.predictor.gguf`);
   }
+  for (const name of GGUFS) {
+    const file = name.slice("gguf-".length);
+    copyFileSync(repository(`packages/runtime/fixtures/gguf/${file}.gguf`), join(folder, `${name}.gguf`));
+    addGolden(name);
+  }
 });
+
+function addGolden(name: string): void {
+  copyFileSync(repository(`packages/runtime/fixtures/goldens/${name}.json`), join(folder, `${name}.json`));
+  files.push(`${name}.gguf`, `${name}.json`);
+}
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -103,6 +116,16 @@ describe.skipIf(webgpu.isMissing).each([
     expect(outcome.positions).toBeGreaterThan(40);
     expect(outcome.largestDifference).toBeLessThan(LOGIT_TOLERANCE);
   });
+
+  it.each(GGUFS)(
+    `%s has the reference's logits within ${BLOCK_LOGIT_TOLERANCE}, and the same bits streamed`,
+    (name) => {
+      const outcome = outcomes.goldens.find((golden) => golden.name === name)!;
+      expect(outcome.positions).toBeGreaterThan(40);
+      expect(outcome.largestDifference).toBeLessThan(BLOCK_LOGIT_TOLERANCE);
+      expect(outcome.streamedIsSame).toBe(true);
+    },
+  );
 
   it.each(DEMOS)(`%s within half its file says greedily what WebAssembly says, up to a margin of ${MARGIN}`, (name) => {
     const { webgpu, wasm, margins } = outcomes.greedy.find((demo) => demo.name === name)!;

@@ -4,12 +4,11 @@
  */
 import { fileURLToPath } from "node:url";
 import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
+import { type DeviceTable, isDeviceCase } from "@flashwick/kernels-webgpu/conformance";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
 import { webgpu } from "./capabilities.js";
 import { launchChromium } from "./chromium.js";
-import { isDeviceCase } from "./gpu-driver.js";
-import type { DeviceTable } from "./gpu-host.js";
 import { runOnDevice } from "./gpu-process.js";
 import { openSite } from "./site.js";
 

@@ -1,8 +1,7 @@
 /**
  * The conformance table on a device, as the table is: one op after the other, each with its result in the arena at once. Runs in a worker, which waits
- * for whoever has the device (gpu-host.ts): every op brings the used part of the arena there and back.
+ * for whoever has the device (device-host.ts): every op brings the used part of the arena there and back.
  */
-import { isBlockDType } from "@flashwick/core";
 import { Arena, type TrainingKernels } from "@flashwick/kernels";
 import {
   CONFORMANCE_ARENA_BYTES,
@@ -12,6 +11,8 @@ import {
   titleOf,
 } from "@flashwick/kernels/conformance";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
+import { DEVICE_DTYPES } from "../device-dtype.js";
+import { DEVICE_SCRATCH } from "../mirror-kernels.js";
 
 /** How a driver reaches its host: `post` a message; then `control[0]` changes, and is 2 if it went wrong; `control[1]` is what the op returns. */
 export interface HostLink {
@@ -45,9 +46,9 @@ const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
   "selectAbove",
 ]);
 
-/** Blocks are refused by name (`requireDeviceDType`). */
+/** Other blocks than those of `DEVICE_DTYPES` are refused by name (`requireDeviceDType`). */
 export function isDeviceCase(c: ConformanceCase): boolean {
-  return DEVICE_OPS.has(c.op) && !(c.op === "linear" && isBlockDType(c.dtype));
+  return DEVICE_OPS.has(c.op) && !(c.op === "linear" && !DEVICE_DTYPES.includes(c.dtype));
 }
 
 const OPS = [
@@ -69,7 +70,12 @@ const OPS = [
   "selectAbove",
 ] as const;
 
-export function runTable(link: (memory: SharedArrayBuffer) => HostLink): void {
+/**
+ * Runs every case that is a device's, and posts each result; the last one is called `end`.
+ *
+ * @param link Tells the host of the memory that both share, and connects the two.
+ */
+export function runDeviceTable(link: (memory: SharedArrayBuffer) => HostLink): void {
   const arena = new Arena(CONFORMANCE_ARENA_BYTES, true);
   const host = link(arena.memory.buffer as unknown as SharedArrayBuffer);
   const call = (op: string, args: readonly unknown[]) => {
@@ -83,7 +89,7 @@ export function runTable(link: (memory: SharedArrayBuffer) => HostLink): void {
     TrainingKernels,
     (typeof OPS)[number]
   >;
-  const kernels: TrainingKernels = { ...createReferenceKernels(arena), ...device };
+  const kernels: TrainingKernels = { ...createReferenceKernels(arena), ...DEVICE_SCRATCH, ...device };
   for (const c of conformanceCases) {
     if (!isDeviceCase(c)) continue;
     let failure: string | null = null;

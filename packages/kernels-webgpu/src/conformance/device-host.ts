@@ -1,7 +1,7 @@
 /** Has the device, and does what a driver asks of it. */
 import type { Arena, HostKernels, Kernels } from "@flashwick/kernels";
-import { openWebGpu, type WebGpuOptions } from "@flashwick/kernels-webgpu";
-import type { CaseResult, HostRequest } from "./gpu-driver.js";
+import { openWebGpu, type WebGpuOptions } from "../web-gpu.js";
+import type { CaseResult, HostRequest } from "./device-driver.js";
 
 type Op = (...operands: unknown[]) => undefined | Promise<number>;
 
@@ -12,6 +12,8 @@ export interface DeviceTable {
 }
 
 /**
+ * Opens a device, and resolves when a driver (device-driver.ts) has been through the table.
+ *
  * @param options `gpu`: the platform's.
  * @param listen Gives every message of the driver.
  */
