@@ -130,6 +130,55 @@ describe("a GGUF file of llama.cpp", () => {
     expect(readFileSync(output).equals(readFileSync(whole))).toBe(true);
     expect(readdirSync(dir).filter((name) => /partial/.test(name))).toEqual([]);
   });
+  it("is given checksums, which every command holds it against", async () => {
+    const copy = join(dir, "checked.gguf");
+    copyFileSync(model, copy);
+    const run = ["run", copy, "--tokens", "5,9", "--max-tokens", "2"];
+    expect((await flashwick(run)).err).toContain("no checksums");
+    const written = await json("verify", copy, "--write");
+    expect(written).toMatchObject({ checksumFile: join(dir, "checked.crc32c.gguf") });
+    expect((await json("verify", copy)).ok).toBe(true);
+    expect((await json("verify", written.checksumFile)).ok).toBe(true);
+    expect((await json("inspect", copy)).checksumsBeside).toEqual({ groupBytes: 8192, checksums: written.checksums });
+    expect((await json("inspect", written.checksumFile)).kind).toBe("checksums");
+    expect((await flashwick(["inspect", copy])).out).toContain(`${written.checksums} checksums beside it`);
+    expect((await flashwick(run)).err).not.toContain("no checksums");
+    const again = await flashwick(["verify", copy, "--write"]);
+    expect([again.status, again.err]).toEqual([1, expect.stringContaining("--force")]);
+
+    const bytes = readFileSync(copy);
+    bytes[bytes.length - 1000]! ^= 4;
+    writeFileSync(copy, bytes);
+    expect((await flashwick(["verify", copy])).status).toBe(1);
+    const damaged = await flashwickJson([...run, "--quiet"]);
+    expect(damaged.document.error.code).toBe("INTEGRITY_TENSOR");
+    expect((await json("verify", copy, "--write", "--force")).checksums).toBe(written.checksums);
+    expect((await json("verify", copy)).ok).toBe(true);
+  });
+  it("with the checksums of another is refused, and told what to do", async () => {
+    const copy = join(dir, "other.gguf");
+    copyFileSync(model, copy);
+    await json("verify", copy, "--write");
+    copyFileSync(join(fixtures, "gguf/qwen3.gguf"), copy);
+    const { status, err } = await flashwick(["run", copy, "--tokens", "5"]);
+    expect([status, err]).toEqual([1, expect.stringContaining("--write --force")]);
+  });
+  it("in several files has its checksums beside the first", async () => {
+    for (const i of [1, 2, 3]) {
+      const name = `falcon-7b-0000${i}-of-00003.gguf`;
+      copyFileSync(join(fixtures, "gguf", name), join(dir, name));
+    }
+    const first = join(dir, "falcon-7b-00001-of-00003.gguf");
+    expect((await json("verify", first, "--write")).checksumFile).toBe(
+      join(dir, "falcon-7b-00001-of-00003.crc32c.gguf"),
+    );
+    const second = join(dir, "falcon-7b-00002-of-00003.gguf");
+    const bytes = readFileSync(second);
+    bytes[bytes.length - 1000]! ^= 4;
+    writeFileSync(second, bytes);
+    const { status, err } = await flashwick(["run", first, "--tokens", "5"]);
+    expect([status, err]).toEqual([1, expect.stringContaining("falcon-7b-00002-of-00003.gguf @")]);
+  });
   it.each([
     ["verify", [model], "carries no checksums"],
     ["train", [model, "--text", model, "-o", "x.gguf"], "this model has silu"],

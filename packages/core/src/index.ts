@@ -73,7 +73,7 @@ export {
   type WeightLayout,
   widestFfn,
 } from "./geometry.js";
-export { joinedSource, partAt, partBegins } from "./joined-source.js";
+export { joinedSource, partAt, partBegins, sourcePlace } from "./joined-source.js";
 export { KV_PAGE_TOKENS, kvPartBytes } from "./kv-page.js";
 export type {
   Predictor,

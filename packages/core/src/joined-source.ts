@@ -26,8 +26,18 @@ export function partAt<Part extends { readonly begin: number }>(parts: readonly 
   return parts[at];
 }
 
+/** An offset of a source as that of the file that it is in. */
+export function sourcePlace(
+  { name, parts }: Pick<ByteSource, "name" | "parts">,
+  offset: number,
+): { readonly name: string; readonly offset: number } {
+  if (!parts) return { name, offset };
+  const part = partAt(parts, offset);
+  return { name: part.name, offset: offset - part.begin };
+}
+
 /**
- * Sources as one. It has the name of the first, and closes all of them.
+ * Sources as one. It has the name and the siblings of the first, and closes all of them.
  *
  * A read lies in one part: beyond that part's end it is `FORMAT_TRUNCATED`, as at the end of any source.
  */
@@ -37,6 +47,7 @@ export function joinedSource(sources: readonly ByteSource[]): ByteSource & { rea
     ...{ source, name: source.name, begin: begins[i]!, sizeBytes: source.sizeBytes },
   }));
   const last = parts.at(-1)!;
+  const openSibling = sources[0]!.openSibling?.bind(sources[0]);
   return {
     name: sources[0]!.name,
     sizeBytes: last.begin + last.sizeBytes,
@@ -49,5 +60,6 @@ export function joinedSource(sources: readonly ByteSource[]): ByteSource & { rea
     async close() {
       for (const { source } of parts) await source.close();
     },
+    ...(openSibling && { openSibling }),
   };
 }

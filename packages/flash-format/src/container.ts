@@ -22,8 +22,8 @@ import { encodeGgufHeader } from "./gguf-encoder.js";
 import { GgufMetadata } from "./gguf-metadata.js";
 import { roundUp } from "./record-layout.js";
 
-/** The formats this package writes and reads: model files and predictor files change apart. */
-export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = { model: 2, predictor: 1 };
+/** The formats this package writes and reads: the kinds of files change apart. */
+export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = { model: 2, predictor: 1, checksums: 1 };
 /** `general.alignment`: of the data section and of every tensor. A page, so that direct I/O can reach anything. */
 export const ALIGNMENT_BYTES = 4096;
 
@@ -37,8 +37,8 @@ const KEY_TENSOR_CRCS = "flashwick.tensor.crc32c";
 const FIRST_READ_BYTES = 64 * 1024;
 const READ_GROWTH = 4;
 
-export type ContainerKind = "model" | "predictor";
-const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor"];
+export type ContainerKind = "model" | "predictor" | "checksums";
+const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor", "checksums"];
 
 /** A tensor of a container: what the table says, and where that is in the file. */
 export interface ContainerTensor {
@@ -244,7 +244,8 @@ function checkSeal(bytes: Uint8Array, decoded: DecodedGgufHeader, name: string):
 /** What a header says of its kind before anything was checked; what says nothing is taken for a model. */
 function kindOf({ metadata }: DecodedGgufHeader): ContainerKind {
   const kind = metadata.get(KEY_KIND);
-  return kind?.type === "string" && kind.value === "predictor" ? "predictor" : "model";
+  const found = kind?.type === "string" ? kind.value : null;
+  return CONTAINER_KINDS.find((known) => known === found) ?? "model";
 }
 
 function checkVersion(metadata: GgufMetadata, decoded: DecodedGgufHeader): void {
@@ -283,9 +284,19 @@ function checkHeaderCrc(bytes: Uint8Array, decoded: DecodedGgufHeader, metadata:
 function checkKind(metadata: GgufMetadata, kind: ContainerKind): void {
   const found = metadata.oneOf(KEY_KIND, CONTAINER_KINDS);
   if (found === kind) return;
-  const advice =
-    kind === "model" ? "give the model file, and this one as its predictor" : "give a file made by flashwick train";
-  throw metadata.invalid(KEY_KIND, `a ${kind} file ("${kind}")`, `a ${found} file ("${found}"); ${advice}`);
+  throw metadata.invalid(
+    KEY_KIND,
+    `a ${kind} file ("${kind}")`,
+    `a ${found} file ("${found}"); ${kindAdvice(kind, found)}`,
+  );
+}
+
+function kindAdvice(wanted: ContainerKind, found: ContainerKind): string {
+  if (wanted === "predictor") return "give a file made by flashwick train";
+  if (wanted === "checksums") return "give one made by flashwick verify --write";
+  return found === "predictor"
+    ? "give the model file, and this one as its predictor"
+    : "give the model that lies beside it";
 }
 
 function checkFileSize(metadata: GgufMetadata, sizeBytes: number): number {

@@ -1,3 +1,13 @@
+export {
+  type ChecksumFile,
+  type ChecksumHeader,
+  type ChecksumOptions,
+  checksumPath,
+  readChecksumHeader,
+  withChecksums,
+  withChecksumsBeside,
+  writeChecksumFile,
+} from "./checksum-file.js";
 export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
@@ -9,6 +19,7 @@ export {
   MATRIX_NAMES,
   type MatrixName,
   type MatrixTensors,
+  type ModelChecksums,
   type ModelFile,
   type ModelHeader,
   matricesInOrder,
@@ -38,10 +49,12 @@ export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-m
 export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
+export { checksOf, crcOfBytes, damagedTensor, type PieceCrc, type TensorChecks } from "./tensor-checks.js";
 export {
   type BadBytes,
   type VerifyOptions,
   type VerifyResult,
+  verifyChecksumFile,
   verifyModelFile,
   verifyPredictorFile,
 } from "./verify.js";

@@ -93,6 +93,14 @@ export function matricesInOrder<T>(of: ByMatrix<T>): readonly (readonly [MatrixN
   });
 }
 
+/** CRC-32C of tensors by groups of bytes, from a file beside the model (checksum-file.ts). */
+export interface ModelChecksums {
+  /** Bytes of a tensor that one checksum is of, from its beginning; the last is of what is left. */
+  readonly groupBytes: number;
+  /** By name: u32, one a group. */
+  readonly byTensor: ReadonlyMap<string, Uint32Array>;
+}
+
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
   readonly geometry: ModelGeometry;
@@ -108,7 +116,7 @@ export interface ModelHeader {
     | null;
   /**
    * SHA-256, hex, over the names, shapes and checksums of the *source* weights, and over the placement if there is one: the same for every dtype and
-   * layout made from one checkpoint. Of a file of llama.cpp's: over its header.
+   * layout made from one checkpoint. Of a file of llama.cpp's: over its header, or those of its files, and its rotary divisors.
    */
   readonly fingerprint: string;
   /** The tokenizer as a Hugging Face `tokenizer.json` document, or null. */
@@ -117,6 +125,8 @@ export interface ModelHeader {
   readonly tokenizerKind: "tokenizer.json" | "vocab+merges" | "ggml" | null;
   /** Of all files of a split model. */
   readonly fileBytes: number;
+  /** Of a file of llama.cpp's with checksums beside it; absent where nothing can be held against them, and where the file carries its own. */
+  readonly checksums?: ModelChecksums;
   /** Of the first file's tensors. */
   readonly dataOffset: number;
   /** Every GGUF key with its value. */

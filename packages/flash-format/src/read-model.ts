@@ -10,6 +10,7 @@ import { openLlamaCppFile } from "./llama-cpp/model-header.js";
 import type { ModelFile, ResidentTensor } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import { scaleName } from "./resident-tensors.js";
+import { checksOf, crcOfBytes, damagedTensor } from "./tensor-checks.js";
 
 /**
  * Opens a model file, ours or one of llama.cpp's as it lies: reads its header, and checks everything that the header says about itself and about the
@@ -44,6 +45,9 @@ export async function readResidentTensor(
   signal?: AbortSignal,
 ): Promise<void> {
   await readChecked(file.source, tensor.name, tensor, target, signal);
+  checksOf(file.header, tensor)?.take(0, target.byteLength, crcOfBytes(target), (offset) => {
+    throw damagedTensor(file.source, tensor.name, offset);
+  });
   if (tensor.scales === null) return;
   if (!scales) throw new FlashwickError("SHAPE", `${tensor.name} is int8: a target for its scales is needed`);
   await readChecked(file.source, scaleName(tensor.name), tensor.scales, scales, signal);

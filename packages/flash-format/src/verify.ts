@@ -5,6 +5,7 @@
  * Memory: two read buffers, and eight bytes per neuron of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
+import { readTensors } from "./checksum-file.js";
 import {
   type CheckedTensor,
   type Container,
@@ -13,9 +14,10 @@ import {
   readContainer,
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import { type ModelFile, recordLayout } from "./model-file.js";
+import { type ModelFile, type ResidentTensor, recordLayout } from "./model-file.js";
 import { readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
+import { checksOf, crcOfBytes } from "./tensor-checks.js";
 
 /** Large sequential reads; at least one record. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -48,26 +50,57 @@ export interface VerifyOptions {
 }
 
 /**
- * Checks every byte of a model file. Damage is reported, not thrown.
+ * Checks every byte of a model file; of one of llama.cpp's with checksums beside it, every byte of its tensors. Damage is reported, not thrown.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a file of llama.cpp's, which has no checksums. {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened; the signal's reason.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a file of llama.cpp's without checksums. {IoError} `IO_READ` if the device fails; {FormatError} `FORMAT_TRUNCATED` if the file has shrunk since it was opened; the signal's reason.
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
-  if (file.header.weights.layout === "matrices") throw noChecksums(file.source.name);
+  if (file.header.weights.layout === "matrices") return await verifyTensors(file, options);
   return new Verification(file.source, file, options).run("model");
 }
 
 function noChecksums(name: string): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `${name}: a GGUF of llama.cpp carries no checksums; hold the file against what its publisher says (sha256sum)`,
+    `${name}: a GGUF of llama.cpp carries no checksums, and there are none beside it; hold the file against what its publisher says (sha256sum), then write them with "flashwick verify ${name} --write"`,
   );
+}
+
+/** Holds the tensors of a model of llama.cpp's against the checksums beside it. */
+async function verifyTensors({ header, source }: ModelFile, options: VerifyOptions): Promise<VerifyResult> {
+  if (!header.checksums) throw noChecksums(source.name);
+  const tensors = readTensors(header);
+  const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const bad: BadBytes[] = [];
+  let [badCount, loaded] = [0, 0];
+  for (const tensor of tensors) {
+    const checks = checksOf(header, tensor)!;
+    const onBad = (offset: number) => {
+      badCount++;
+      if (bad.length < MAX_LISTED) bad.push({ kind: "tensor", tensor: tensor.name, offset });
+    };
+    for await (const { bytes, offset } of readTensor(source, tensor, options)) {
+      checks.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
+      loaded += bytes.length;
+      options.onProgress?.({ phase: "verify", loaded, total, unit: "bytes" });
+    }
+  }
+  return { ok: badCount === 0, recordsChecked: 0, bytesChecked: loaded, bad, badCount };
+}
+
+function readTensor(source: ByteSource, { offset, sizeBytes }: ResidentTensor, { signal }: VerifyOptions) {
+  return readSequentially(source, offset, sizeBytes, CHUNK_BYTES, signal);
 }
 
 /** The same for a predictor file. */
 export async function verifyPredictorFile(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyResult> {
   return new Verification(source, null, options).run("predictor");
+}
+
+/** The same for a file of checksums itself. */
+export async function verifyChecksumFile(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyResult> {
+  return new Verification(source, null, options).run("checksums");
 }
 
 /** Which layer's records a tensor holds, and whether a layer's slots are whole after it. */

@@ -14,6 +14,7 @@ import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { ForwardPass } from "./forward-pass.js";
 import { KvPool } from "./kv-pool.js";
+import { LayerChecks } from "./layer-checks.js";
 import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
 import { NeuronSlots } from "./neuron-slots.js";
@@ -144,6 +145,7 @@ function placeMatrixLayer(
     tensors: file.header.matrices[index]!,
     resident: isResident ? loader.matrices(arena, index) : null,
     stage: stream,
+    checks: isResident || !file.header.checksums ? null : new LayerChecks(file, index),
   });
   return { storage: "matrices", index, geometry, context, weights, streamed };
 }

@@ -191,7 +191,7 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
 
 /** What an FFN takes beside its weights. */
 interface FfnSizes {
-  /** Of all records. */
+  /** Of all records, or of all groups of bytes that have one beside the file. */
   readonly checksumBytes: number;
   /** Of a slot: biases and bookkeeping. */
   readonly slotOverheadBytes: number;
@@ -201,11 +201,16 @@ interface FfnSizes {
   readonly layerSlackBytes: number;
 }
 
+/** Of checksums that lie beside the file. */
+function besideBytes({ checksums }: ModelHeader): number {
+  return [...(checksums?.byTensor.values() ?? [])].reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
 function ffnSizes(header: ModelHeader): FfnSizes {
   const { geometry, weights } = header;
   if (weights.layout === "matrices") {
     return {
-      checksumBytes: 0,
+      checksumBytes: besideBytes(header),
       slotOverheadBytes: 0,
       fixedBytes: 0,
       layerSlackBytes: MATRIX_NAMES.length * PLACEMENT_SLACK_BYTES,

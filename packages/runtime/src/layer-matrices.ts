@@ -15,7 +15,9 @@ import {
 } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import type { LayerChecks } from "./layer-checks.js";
 import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./layer-stream.js";
+import type { StagedRows } from "./staged-rows.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -33,6 +35,8 @@ export interface LayerMatricesParts {
   readonly resident: ByMatrix<Matrix> | null;
   /** What a layer that is not resident passes through. */
   readonly stage: StreamStage;
+  /** Holds rows that have landed against the checksums beside the file; null where there are none. */
+  readonly checks: LayerChecks | null;
 }
 
 /** What a step asks of the stream. */
@@ -41,15 +45,6 @@ export interface StreamPass {
   readonly ahead: StreamAhead;
   readonly meter: TokenMeter;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** Rows of one matrix in the stage: `first` up to `end`. */
-interface StagedRows {
-  readonly name: MatrixName;
-  readonly first: number;
-  readonly end: number;
-  /** The whole matrix as if all of it were there. It begins before the stage, or even before the arena: only rows of the range are read. */
-  readonly matrix: Matrix;
 }
 
 /** A chunk in the stage: rows of one matrix, or of several that follow each other. */
@@ -133,8 +128,17 @@ export class LayerMatrices implements StreamedLayer {
       await ahead.take(this, this.#chunks, index, signal);
       this.#current = index;
       meter.countReads(this.#landed!.runs);
+      this.#check(this.#landed!, meter);
     }
     meter.enter(phase);
+  }
+
+  /** @throws {IntegrityError} `INTEGRITY_TENSOR`. */
+  #check({ parts }: StagedChunk, meter: TokenMeter): void {
+    const { checks, kernels } = this.#parts;
+    if (!checks) return;
+    meter.enter("check");
+    for (const part of parts) checks.take(part, kernels);
   }
 }
 

@@ -12,12 +12,15 @@ import {
 } from "@flashwick/core";
 import {
   type ByMatrix,
+  checksOf,
+  damagedTensor,
   LAYER_NORM_NAMES,
   type MatrixName,
   type ModelFile,
   type ModelHeader,
   matricesInOrder,
   type ResidentTensor,
+  type TensorChecks,
 } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Arena, type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
@@ -126,6 +129,8 @@ interface ResidentRead {
   readonly offset: number;
   readonly sizeBytes: number;
   readonly crc32c: number | null;
+  /** Of a file of llama.cpp's with checksums beside it. */
+  readonly checks: TensorChecks | null;
   readonly ptr: Ptr;
 }
 
@@ -260,7 +265,11 @@ export class ResidentLoader {
     }
   }
 
-  #check(kernels: Kernels, { tensor, offset, sizeBytes, crc32c, ptr }: ResidentRead): void {
+  #check(kernels: Kernels, { tensor, offset, sizeBytes, crc32c, checks, ptr }: ResidentRead): void {
+    const crcOf = (at: number, count: number, seed: number) => kernels.crc32c(ptr + at, count, seed);
+    checks?.take(0, sizeBytes, crcOf, (damaged) => {
+      throw damagedTensor(this.#file.source, tensor, damaged);
+    });
     if (crc32c === null || kernels.crc32c(ptr, sizeBytes) >>> 0 === crc32c >>> 0) return;
     throw new IntegrityError(
       "INTEGRITY_TENSOR",
@@ -302,13 +311,15 @@ export class ResidentLoader {
   #place(arena: Arena, tensor: ResidentTensor): Matrix {
     const reads = this.#reads.get(arena) ?? [];
     this.#reads.set(arena, reads);
-    const place = (name: string, part: { offset: number; sizeBytes: number; crc32c: number | null }): Ptr => {
+    const place = (part: Pick<ResidentRead, "tensor" | "offset" | "sizeBytes" | "crc32c" | "checks">): Ptr => {
       const ptr = arena.allocate(aligned(part.sizeBytes + TAIL_BYTES), alignmentOf(part.sizeBytes));
-      reads.push({ tensor: name, offset: part.offset, sizeBytes: part.sizeBytes, crc32c: part.crc32c, ptr });
+      reads.push({ ...part, ptr });
       return ptr;
     };
-    const data = place(tensor.name, tensor);
-    const scales = tensor.scales ? place(`${tensor.name}.scale`, tensor.scales) : 0;
+    const { name, offset, sizeBytes, crc32c } = tensor;
+    const checks = checksOf(this.#file.header, tensor);
+    const data = place({ tensor: name, offset, sizeBytes, crc32c, checks });
+    const scales = tensor.scales ? place({ ...tensor.scales, tensor: `${name}.scale`, checks: null }) : 0;
     return { dtype: tensor.dtype, data, scales, rows: tensor.rows, cols: tensor.cols };
   }
 }

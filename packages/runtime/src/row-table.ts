@@ -3,7 +3,14 @@
  * rows are read from flash (exact, `dModel` elements a token).
  */
 import { IntegrityError, paddedLength, rowBytes } from "@flashwick/core";
-import { crc32c, type ModelFile } from "@flashwick/flash-format";
+import {
+  checksOf,
+  crc32c,
+  crcOfBytes,
+  damagedTensor,
+  type ModelFile,
+  type ResidentTensor,
+} from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import type { TokenMeter } from "./token-meter.js";
@@ -40,9 +47,24 @@ export class RowTable {
     verified.set(this.#file, tables);
     if (tables.has(this.#name)) return;
     const tensor = this.#file.header.tensors.get(this.#name)!;
+    await this.#verifyGroups(tensor, signal);
     await this.#verifyPart(tensor, signal);
     if (tensor.scales) await this.#verifyPart({ name: `${this.#name}.scale`, ...tensor.scales }, signal);
     tables.add(this.#name);
+  }
+
+  /** The same by the checksums beside a file of llama.cpp's, where there are any. */
+  async #verifyGroups(tensor: ResidentTensor, signal?: AbortSignal): Promise<void> {
+    const { source, header } = this.#file;
+    const checks = checksOf(header, tensor);
+    const piece = new Uint8Array(Math.min(tensor.sizeBytes, VERIFY_PIECE_BYTES));
+    for (let at = 0; checks && at < tensor.sizeBytes; at += piece.length) {
+      const bytes = piece.subarray(0, Math.min(piece.length, tensor.sizeBytes - at));
+      await source.read(bytes, tensor.offset + at, signal);
+      checks.take(at, bytes.length, crcOfBytes(bytes), (offset) => {
+        throw damagedTensor(source, tensor.name, offset);
+      });
+    }
   }
 
   async #verifyPart(

@@ -1,12 +1,16 @@
 /** `flashwick inspect`: what a model or predictor file says about itself. */
 import { formatBytes, widestFfn } from "@flashwick/core";
 import {
+  type ChecksumHeader,
+  type ModelChecksums,
   type ModelHeader,
   openModelFile,
   type PredictorHeader,
+  readChecksumHeader,
   readFileKind,
   readPredictorHeader,
   summariseModelFile,
+  withChecksumsBeside,
 } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { Command } from "commander";
@@ -32,11 +36,15 @@ function inspect({ terminal }: Invocation, path: string, flags: CommonFlags): Pr
   return withReport(terminal, flags, async (report) => {
     const source = await fileSource(path);
     try {
-      if ((await readFileKind(source)) === "predictor") {
+      const kind = await readFileKind(source);
+      if (kind === "predictor") {
         const header = await readPredictorHeader(source);
         report.result(predictorDocument(path, header), () => predictorText(path, header));
+      } else if (kind === "checksums") {
+        const header = await readChecksumHeader(source);
+        report.result({ kind, file: path, ...header }, () => checksumText(path, header));
       } else {
-        const { header } = await openModelFile(source);
+        const { header } = await withChecksumsBeside(await openModelFile(source));
         report.result(modelDocument(path, header), () => modelText(path, header));
       }
     } finally {
@@ -68,8 +76,29 @@ function modelDocument(file: string, header: ModelHeader) {
     ...sizes,
     tensors,
     records: header.records,
+    checksumsBeside: header.checksums ? checksumFacts(header.checksums) : null,
     metadata: Object.fromEntries(header.metadata),
   };
+}
+
+function checksumFacts({ groupBytes, byTensor }: ModelChecksums) {
+  return { groupBytes, checksums: [...byTensor.values()].reduce((sum, { length }) => sum + length, 0) };
+}
+
+function besideText({ checksums }: ModelHeader): string {
+  if (!checksums) return "no checksums";
+  const { groupBytes, checksums: count } = checksumFacts(checksums);
+  return `${count} checksums beside it, one for ${formatBytes(groupBytes)}`;
+}
+
+function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, fileBytes }: ChecksumHeader): string {
+  return table([
+    ["file", file],
+    ["checksums of", modelFingerprint],
+    ["model", formatBytes(modelBytes)],
+    ["one for", formatBytes(groupBytes)],
+    ["size", formatBytes(fileBytes)],
+  ]);
 }
 
 function predictorDocument(file: string, { modelFingerprint, metadata, ...header }: PredictorHeader) {
@@ -94,7 +123,7 @@ function modelText(file: string, header: ModelHeader): string {
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
     w.layout === "matrices"
-      ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; no checksums`]
+      ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`]
       : ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
     ["size", formatBytes(sizes.fileBytes)],
     ["  neurons", share(sizes.ffnBytes)],

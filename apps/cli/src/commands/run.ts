@@ -1,4 +1,5 @@
 /** `flashwick run`: generate. */
+import type { ModelHeader } from "@flashwick/flash-format";
 import { type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -127,8 +128,16 @@ async function generate(
   } else {
     report.stream("\n");
     report.note(`\n${runTable(result.stats)}`);
+    if (!isChecked(model.header)) report.note(NOT_CHECKED);
   }
   return result.finishReason === "aborted" ? 130 : 0;
+}
+
+const NOT_CHECKED = "no checksums: weights were believed as they were read; flashwick verify <file> --write makes some";
+
+/** Of a file of ours always. */
+function isChecked({ weights, checksums }: ModelHeader): boolean {
+  return weights.layout !== "matrices" || checksums !== undefined;
 }
 
 function speculate(text: string): Speculate {

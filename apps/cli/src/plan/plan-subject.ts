@@ -31,6 +31,7 @@ import {
   planHeader,
   readPredictorHeader,
   sidecarPath,
+  withChecksumsBeside,
 } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
@@ -115,7 +116,7 @@ function onceEach(make: (mode: EngineSettings["mode"]) => MemoryPlan): PlanReque
 async function fileSubject(path: string, options: SubjectOptions): Promise<PlanSubject> {
   const source = await fileSource(path);
   try {
-    const { header } = await openModelFile(source);
+    const { header } = await withChecksumsBeside(await openModelFile(source));
     const sidecar = options.predictor ?? sidecarPath(path);
     const wanted = !options.dense && (options.predictor !== undefined || existsSync(sidecar));
     const predictor = wanted ? await readPredictor(sidecar) : null;

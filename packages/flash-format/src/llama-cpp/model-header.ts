@@ -1,6 +1,6 @@
 /**
  * The header of a GGUF file of llama.cpp's, or of several that are one model, as that of a model: nothing is converted, and everything is used where it lies. An FFN is three matrices,
- * or two without a gate, row by row. There are no checksums, so what is read is believed.
+ * or two without a gate, row by row. It carries no checksums; a file of them may lie beside it (checksum-file.ts).
  *
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with its shape and a type that kernels have, inside the file.
  */
@@ -33,13 +33,14 @@ export async function openLlamaCppFile(
 ): Promise<ModelFile> {
   const { source, parts } = await openModelParts(decoded, bytes, first);
   const tensors = new TensorTable(parts);
+  const rotaryFactors = await readRotaryFactors(tensors, source);
   const geometry = llamaCppGeometry(parts[0]!.metadata, {
     // Asked for only once the architecture is known to be one that runs.
     get vocabSize() {
       return tensors.vocabSize;
     },
     has: (name) => tensors.has(name),
-    rotaryFactors: await readRotaryFactors(tensors, source),
+    rotaryFactors,
   });
   const locate: Locate = (shape) =>
     tensors.require(
@@ -58,7 +59,7 @@ export async function openLlamaCppFile(
     records: [],
     matrices: Object.freeze(matrices),
     placement: null,
-    fingerprint: fingerprintOf(parts),
+    fingerprint: fingerprintOf(parts, rotaryFactors),
     tokenizerJson: null,
     tokenizerKind: decoded.metadata.has("tokenizer.ggml.model") ? ("ggml" as const) : null,
     fileBytes: parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
@@ -69,10 +70,11 @@ export async function openLlamaCppFile(
   return { header, source };
 }
 
-/** Over the headers, in their order. */
-function fingerprintOf(parts: readonly ModelPart[]): string {
+/** Over the headers, in their order, and the rotary divisors, which are used as they are read here. */
+function fingerprintOf(parts: readonly ModelPart[], rotaryFactors: readonly number[] | null): string {
   const hash = sha256.create();
   for (const { bytes } of parts) hash.update(bytes);
+  if (rotaryFactors) hash.update(new Uint8Array(Float32Array.from(rotaryFactors).buffer));
   return bytesToHex(hash.digest());
 }
 

@@ -3,7 +3,13 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { type ByteSource, InputError, type PredictorSource, type SourcePart } from "@flashwick/core";
 import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
-import { type ModelHeader, openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-format";
+import {
+  type ModelHeader,
+  openModelFile,
+  openPredictorFile,
+  sidecarPath,
+  withChecksumsBeside,
+} from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
@@ -56,7 +62,8 @@ export interface OpenModelOptions extends ModelOptions {
 }
 
 /**
- * Opens a model file, of a split model the first: reads its header only. Weights are loaded by the first request.
+ * Opens a model file, of a split model the first: reads its header only, and the checksums that lie beside a GGUF of llama.cpp
+ * (`<model>.crc32c.gguf`). Weights are loaded by the first request.
  *
  * @throws {FormatError} {IntegrityError} {BudgetError} {IoError} as the file, the predictor or the budget deserve.
  */
@@ -67,7 +74,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
   try {
     const source = await fileSource(path);
     opened.push(() => source.close());
-    const file = await openModelFile(source);
+    const file = await withChecksumsBeside(await openModelFile(source));
     const size = file.header.fileBytes;
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
