@@ -6,7 +6,7 @@
  *   llama-runner <model.gguf> [<message>] [<budget in MiB>] [<tokens>]
  */
 import { formatBytes, InputError, isFlashwickError, MiB, type RunStats } from "@flashwick/core";
-import { openModelFile } from "@flashwick/flash-format";
+import { openModelFile, withChecksumsBeside } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { openFlashReader } from "@flashwick/flash-io/node";
 import { createComputePool } from "@flashwick/kernels-wasm/node";
@@ -32,9 +32,9 @@ const CONTEXT_TOKENS = 512;
 
 /** The parts of a running model. Each is replaceable: another source, another reader, other kernels. */
 async function assemble({ modelPath, dramBudgetBytes }: Request): Promise<Model> {
-  // 1. The header: geometry by llama.cpp's keys, where each matrix lies and in which type. Nothing else is read yet.
+  // 1. The header: geometry by llama.cpp's keys, where each matrix lies and in which type. Beside it, its checksums, if there are any.
   const source = await fileSource(modelPath);
-  const file = await openModelFile(source);
+  const file = await withChecksumsBeside(await openModelFile(source));
   if (file.header.weights.layout !== "matrices") {
     throw new InputError("INPUT_INVALID", `${modelPath}: neuron records, expected a GGUF file of llama.cpp`);
   }
