@@ -4,7 +4,6 @@ import {
   type ByMatrix,
   checksOf,
   damagedTensor,
-  type MatrixName,
   type ModelFile,
   matricesInOrder,
   type TensorChecks,
