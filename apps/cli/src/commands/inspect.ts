@@ -126,7 +126,7 @@ function modelText(file: string, header: ModelHeader): string {
       ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`]
       : ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
     ["size", formatBytes(sizes.fileBytes)],
-    ["  neurons", share(sizes.ffnBytes)],
+    [w.layout === "matrices" ? "  layers" : "  neurons", share(sizes.ffnBytes)],
     ["  resident", share(sizes.residentBytes)],
     ["  checksums", share(sizes.checksumBytes)],
     ["  header", share(sizes.headerBytes)],
