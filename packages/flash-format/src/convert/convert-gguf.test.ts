@@ -1,9 +1,10 @@
 /** GGUF files of llama.cpp into records: which weights stand where, what travels, and what is refused. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { memorySource } from "@flashwick/core";
+import { type ByteSource, IoError, memorySource } from "@flashwick/core";
 import { decodeRow } from "@flashwick/kernels/reference";
 import { describe, expect, it } from "vitest";
+import { writeChecksumFile } from "../checksum-file.js";
 import { crc32c } from "../crc32c.js";
 import { memoryJournal, memorySink } from "../memory-sink.js";
 import type { NeuronRows } from "../model-writer.js";
@@ -159,5 +160,43 @@ describe("a GGUF file that is not converted", () => {
     const bytes = bytesOf("llama");
     bytes.set(new TextEncoder().encode("mamba"), Buffer.from(bytes).indexOf("llama"));
     expect((await failure(bytes)).code).toBe("UNSUPPORTED_ARCHITECTURE");
+  });
+});
+
+describe("a GGUF file in several files, or with checksums", () => {
+  const NAME = "falcon-7b";
+  const part = (i: number) => `${NAME}-0000${i}-of-00003`;
+
+  /** A folder of these files, of which the first is open. */
+  function folder(files: ReadonlyMap<string, Uint8Array>, first: string): ByteSource {
+    const open = async (name: string): Promise<ByteSource> => {
+      const bytes = files.get(name);
+      if (!bytes) throw new IoError("IO_NOT_FOUND", name);
+      return memorySource(bytes, name);
+    };
+    return { ...memorySource(files.get(first)!, first), openSibling: open };
+  }
+  async function converted(source: ByteSource): Promise<Uint8Array> {
+    const sink = memorySink("out.gguf");
+    await convertGguf(source, "v1", (spec) => createModelWriter(sink, spec));
+    return sink.committed!;
+  }
+  const splitFiles = () => new Map<string, Uint8Array>([1, 2, 3].map((i) => [`${part(i)}.gguf`, bytesOf(part(i))]));
+
+  it("gives the records of the whole file", async () => {
+    const whole = await converted(memorySource(bytesOf(NAME), `${NAME}.gguf`));
+    expect(await converted(folder(splitFiles(), `${part(1)}.gguf`))).toEqual(whole);
+  });
+  it("is held against its checksums before anything is written", async () => {
+    const files = splitFiles();
+    const first = `${part(1)}.gguf`;
+    const sink = memorySink(`${part(1)}.crc32c.gguf`);
+    await writeChecksumFile(sink, await openModelFile(folder(files, first)));
+    files.set(sink.name, sink.committed!);
+    expect((await converted(folder(files, first))).length).toBeGreaterThan(0);
+    const second = files.get(`${part(2)}.gguf`)!;
+    second[second.length - 5000]! ^= 1;
+    const failure = await converted(folder(files, first)).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: "INTEGRITY_TENSOR", message: expect.stringContaining(`${part(2)}.gguf @`) });
   });
 });

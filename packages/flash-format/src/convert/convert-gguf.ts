@@ -1,10 +1,13 @@
 /** A GGUF file of llama.cpp's becomes a model file: its matrices, whatever their types, are cut into one record a neuron. */
 import { type ByteSource, InputError, isRecordDType } from "@flashwick/core";
+import { readTensors, withChecksumsBeside } from "../checksum-file.js";
 import type { GgufValue } from "../gguf.js";
-import type { ModelHeader, ResidentTensor } from "../model-file.js";
+import type { ModelFile, ModelHeader, ResidentTensor } from "../model-file.js";
 import type { TensorShape } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { isVectorName } from "../resident-tensors.js";
+import { damagedTensor } from "../tensor-checks.js";
+import { verifyModelFile } from "../verify.js";
 import type { CheckpointTensor, SourceDType } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { type ConvertOptions, type CreateWriter, convertWeights } from "./conversion.js";
@@ -17,10 +20,10 @@ import type { WeightSource } from "./families/family.js";
  * Converts a GGUF file. What it computes stays as it is: rows of queries and keys keep their order, and the composition says how they are turned. Tokenizer and
  * chat template travel as they are stored, so the same text gives the same tokens.
  *
- * @param source   Closed by the caller.
+ * @param source   Of a split model the first file. Closed by the caller.
  * @param identity Changes whenever the file's bytes may have: its size and time, say.
  * @throws {InputError} `INPUT_INVALID` for a model file of ours. {FormatError} `FORMAT_*` as `openModelFile`; `CHECKPOINT_TENSOR_VALUE` for weights that
- * are not finite. {UnsupportedError} naming the feature. Whatever the writer throws. The signal's reason when aborted.
+ * are not finite. {IntegrityError} `INTEGRITY_TENSOR` where checksums lie beside the file and do not match, before anything is written. {UnsupportedError} naming the feature. Whatever the writer throws. The signal's reason when aborted.
  * Cost: as `convertCheckpoint`; blocks are read at some 30 million weights a second.
  */
 export async function convertGguf(
@@ -30,14 +33,16 @@ export async function convertGguf(
   options: ConvertOptions = {},
 ): Promise<ConversionResult> {
   options.signal?.throwIfAborted();
-  const { header } = await openModelFile(source);
+  const file = await withChecksumsBeside(await openModelFile(source));
+  const { header } = file;
   if (header.weights.layout !== "matrices") throw notLlamaCpp(source.name);
+  if (header.checksums) await requireWhole(file, options.signal);
   const { geometry, fingerprint } = header;
   const { dtype } = header.weights;
   const from = {
     geometry,
     names: ggufNames(header),
-    weights: ggufWeights(header, source),
+    weights: ggufWeights(file),
     identity: JSON.stringify([identity, fingerprint]),
     dtype: isRecordDType(dtype) ? dtype : null,
     labels: {
@@ -80,12 +85,17 @@ function shapeOf({ name, rows, cols }: TensorShape): number[] {
   return isVectorName(name) ? [cols] : [rows, cols];
 }
 
-function ggufWeights({ tensors, matrices }: ModelHeader, source: ByteSource): CheckpointWeights {
-  const all = [...tensors.values(), ...matrices.flatMap((layer) => Object.values(layer))];
+/** @throws {IntegrityError} `INTEGRITY_TENSOR` where a tensor does not match the checksums beside the file. */
+async function requireWhole(file: ModelFile, signal?: AbortSignal): Promise<void> {
+  const { bad } = await verifyModelFile(file, signal ? { signal } : {});
+  if (bad[0]) throw damagedTensor(file.source, bad[0].tensor!, bad[0].offset);
+}
+
+function ggufWeights({ header, source }: ModelFile): CheckpointWeights {
   return {
     fileName: source.name,
-    shardNames: [source.name],
-    tensors: new Map(all.map((tensor) => [tensor.name, stored(tensor, source)])),
+    shardNames: (source.parts ?? [source]).map(({ name }) => name),
+    tensors: new Map(readTensors(header).map((tensor) => [tensor.name, stored(tensor, source)])),
     mismatch: "fetch the file again, or another one",
     close: async () => {},
   };
