@@ -14,7 +14,7 @@
  * D and N stand in the last group of a block; of formats whose minima are added, N is negative. Pairs are in the order of q0 … q3
  * (block-vector.ts).
  */
-import { evenBytes, oddBytes } from "./block-bytes";
+import { evenBytes, lowBytes, oddBytes } from "./block-bytes";
 import { MINIMA_AT, SCALES_AT } from "./block-scales";
 import { GROUP_BYTES } from "./block-vector";
 import { addProduct } from "./element";
@@ -70,17 +70,17 @@ function turnPairs(at: usize): void {
 function unpackRowOf32<T>(out: usize, p: usize): void {
   const f = changetype<T>(0);
   const offset = i16x8.splat(<i16>f.offset());
-  const first = f.bytes(p, 0), second = f.bytes(p, 1);
+  const first = f.bytes(p, 0, f.a(), f.b()), second = f.bytes(p, 1, f.a(), f.b());
   if (f.natural()) {
     v128.store(out, i16x8.extend_low_i8x16_s(first));
     v128.store(out, i16x8.extend_high_i8x16_s(first), EIGHT_BYTES);
     v128.store(out, i16x8.extend_low_i8x16_s(second), 2 * EIGHT_BYTES);
     v128.store(out, i16x8.extend_high_i8x16_s(second), 3 * EIGHT_BYTES);
   } else {
-    v128.store(out, i16x8.sub(evenBytes(first, f.signed()), offset));
-    v128.store(out, i16x8.sub(oddBytes(first, f.signed()), offset), EIGHT_BYTES);
-    v128.store(out, i16x8.sub(evenBytes(second, f.signed()), offset), 2 * EIGHT_BYTES);
-    v128.store(out, i16x8.sub(oddBytes(second, f.signed()), offset), 3 * EIGHT_BYTES);
+    v128.store(out, i16x8.sub(evenBytes(first, lowBytes()), offset));
+    v128.store(out, i16x8.sub(oddBytes(first), offset), EIGHT_BYTES);
+    v128.store(out, i16x8.sub(evenBytes(second, lowBytes()), offset), 2 * EIGHT_BYTES);
+    v128.store(out, i16x8.sub(oddBytes(second), offset), 3 * EIGHT_BYTES);
   }
 }
 
@@ -134,11 +134,11 @@ function unpackRowOf256<T>(out: usize, at: usize, p: usize, stretch: usize, t: i
   const offset = i16x8.splat(<i16>f.offset());
   const first = v128.load16_splat(at, SCALES_AT);
   const second = f.shared() == 16 ? v128.load16_splat(at, SCALES_AT + 16) : first;
-  const a = f.bytes(p, stretch, t, 0, high), b = f.bytes(p, stretch, t, 1, high);
-  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(a, f.signed()), offset), first));
-  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(a, f.signed()), offset), first), EIGHT_BYTES);
-  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(b, f.signed()), offset), second), 2 * EIGHT_BYTES);
-  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(b, f.signed()), offset), second), 3 * EIGHT_BYTES);
+  const a = f.bytes(p, stretch, t, 0, high, f.a(), f.b()), b = f.bytes(p, stretch, t, 1, high, f.a(), f.b());
+  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(a, lowBytes()), offset), first));
+  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(a), offset), first), EIGHT_BYTES);
+  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(b, lowBytes()), offset), second), 2 * EIGHT_BYTES);
+  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(b), offset), second), 3 * EIGHT_BYTES);
 }
 
 /** sum + the pairwise products of eight i16. */
@@ -206,15 +206,15 @@ function multiply4x2(
       b = addDot(b, w, v128.load32_splat(x1 + k, 16));
     }
     if (wide) {
-      addSubBlock(sums, x, a);
-      addSubBlock(sums + HALF_SUMS_BYTES, x1, b);
+      addSubBlock(sums, v128.load32_splat(x), a);
+      addSubBlock(sums + HALF_SUMS_BYTES, v128.load32_splat(x1), b);
       if ((++group & 7) == 0) {
         addBlocksOf256(out, x, panel, sums, 16, minima);
         addBlocksOf256(out1, x1, panel, sums + HALF_SUMS_BYTES, 16, minima);
       }
     } else {
-      addBlockOf32(out, x, panel, a, minima);
-      addBlockOf32(out1, x1, panel, b, minima);
+      addBlockOf32(out, v128.load32_splat(x), v128.load32_splat(x, 12), panel, a, minima);
+      addBlockOf32(out1, v128.load32_splat(x1), v128.load32_splat(x1, 12), panel, b, minima);
     }
     x += GROUP_BYTES; x1 += GROUP_BYTES;
   }
@@ -222,32 +222,34 @@ function multiply4x2(
 
 @inline
 function addBlocksOf32(out: usize, x: usize, panel: usize, a: v128, b: v128, c: v128, d: v128, minima: i32): void {
-  addBlockOf32(out, x, panel, a, minima);
-  addBlockOf32(out + 16, x, panel + 16, b, minima);
-  addBlockOf32(out + 32, x, panel + 32, c, minima);
-  addBlockOf32(out + 48, x, panel + 48, d, minima);
+  const scale = v128.load32_splat(x), sum = v128.load32_splat(x, 12);
+  addBlockOf32(out, scale, sum, panel, a, minima);
+  addBlockOf32(out + 16, scale, sum, panel + 16, b, minima);
+  addBlockOf32(out + 32, scale, sum, panel + 32, c, minima);
+  addBlockOf32(out + 48, scale, sum, panel + 48, d, minima);
 }
 
-/** out += fl(D · fl(s · sum)) − fl(N · fl(s · Σq)) of four rows. */
+/** out += fl(D · fl(s · a)) − fl(N · sum) of four rows; `sum`: s · Σq. */
 @inline
-function addBlockOf32(out: usize, x: usize, panel: usize, sum: v128, minima: i32): void {
-  let product = f32x4.mul(v128.load(panel), f32x4.mul(v128.load32_splat(x), f32x4.convert_i32x4_s(sum)));
-  if (minima) product = f32x4.sub(product, f32x4.mul(v128.load(panel, MIN_SCALES_AT), v128.load32_splat(x, 12)));
+function addBlockOf32(out: usize, scale: v128, sum: v128, panel: usize, a: v128, minima: i32): void {
+  let product = f32x4.mul(v128.load(panel), f32x4.mul(scale, f32x4.convert_i32x4_s(a)));
+  if (minima) product = f32x4.sub(product, f32x4.mul(v128.load(panel, MIN_SCALES_AT), sum));
   v128.store(out, f32x4.add(v128.load(out), product));
 }
 
 @inline
 function addSubBlocks(sums: usize, x: usize, a: v128, b: v128, c: v128, d: v128): void {
-  addSubBlock(sums, x, a);
-  addSubBlock(sums + 16, x, b);
-  addSubBlock(sums + 32, x, c);
-  addSubBlock(sums + 48, x, d);
+  const scale = v128.load32_splat(x);
+  addSubBlock(sums, scale, a);
+  addSubBlock(sums + 16, scale, b);
+  addSubBlock(sums + 32, scale, c);
+  addSubBlock(sums + 48, scale, d);
 }
 
-/** A += s · sum. */
+/** A += s · a. */
 @inline
-function addSubBlock(sums: usize, x: usize, sum: v128): void {
-  v128.store(sums, addProduct(v128.load(sums), v128.load32_splat(x), f32x4.convert_i32x4_s(sum)));
+function addSubBlock(sums: usize, scale: v128, a: v128): void {
+  v128.store(sums, addProduct(v128.load(sums), scale, f32x4.convert_i32x4_s(a)));
 }
 
 /** B of a block in four rows: Σ m · s · Σq over its minima, of 32 elements each or of 16. */

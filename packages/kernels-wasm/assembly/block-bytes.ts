@@ -1,7 +1,8 @@
 /**
  * Pieces of ggml's blocks: packed integers as one element a byte, bytes as products with a vector, f16 scales of four rows.
  *
- * Constants of inner loops are loaded from memory: V8 13 makes constant vectors anew at each use (element.ts).
+ * Constants of inner loops are loaded from memory, before the loop: V8 13 makes constant vectors anew at each use (element.ts), and no load
+ * is taken from one side of a store to the other.
  */
 import { HALF_FACTOR, HALF_MASK } from "./element";
 
@@ -9,6 +10,7 @@ const LOW_NIBBLES = memory.data<i32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f
 const LOW_NIBBLES_OF_PAIRS = memory.data<i32>([0x000f000f, 0x000f000f, 0x000f000f, 0x000f000f]);
 const LOW_BYTES = memory.data<i32>([0x00ff00ff, 0x00ff00ff, 0x00ff00ff, 0x00ff00ff]);
 const FIFTH_BITS = memory.data<i32>([0x10101010, 0x10101010, 0x10101010, 0x10101010]);
+const THIRD_BITS = memory.data<i32>([0x04040404, 0x04040404, 0x04040404, 0x04040404]);
 const TWO_BITS = memory.data<i32>([0x03030303, 0x03030303, 0x03030303, 0x03030303]);
 const UPPER_TWO_BITS = memory.data<i32>([0x30303030, 0x30303030, 0x30303030, 0x30303030]);
 /** Bit i mod 8 in byte i. */
@@ -27,70 +29,103 @@ export function lowNibblesOfPairs(): v128 {
   return v128.load(LOW_NIBBLES_OF_PAIRS);
 }
 
-/** Sixteen bytes of nibbles: the low (0) or the high (1) ones. */
 @inline
-export function nibbles(p: usize, which: i32): v128 {
-  const v = v128.load(p);
-  return v128.and(which ? i16x8.shr_u(v, 4) : v, v128.load(LOW_NIBBLES));
+export function lowNibbles(): v128 {
+  return v128.load(LOW_NIBBLES);
 }
 
-/** 16 where the bit of an element is set, of sixteen bits at p. */
+/** 16 in each byte. */
 @inline
-export function fifthBits(p: usize): v128 {
+export function fifthBit(): v128 {
+  return v128.load(FIFTH_BITS);
+}
+
+/** 4 in each byte. */
+@inline
+export function thirdBit(): v128 {
+  return v128.load(THIRD_BITS);
+}
+
+@inline
+export function lowTwoBits(): v128 {
+  return v128.load(TWO_BITS);
+}
+
+/** Bits 4 and 5 of each byte. */
+@inline
+export function upperTwoBits(): v128 {
+  return v128.load(UPPER_TWO_BITS);
+}
+
+@inline
+export function nonLinearTable(): v128 {
+  return v128.load(NON_LINEAR);
+}
+
+@inline
+export function twiceE2M1Table(): v128 {
+  return v128.load(E2M1_TWICE);
+}
+
+/** The low byte of each 16 bits. */
+@inline
+export function lowBytes(): v128 {
+  return v128.load(LOW_BYTES);
+}
+
+/** Sixteen bytes of nibbles: the low (0) or the high (1) ones. */
+@inline
+export function nibbles(p: usize, which: i32, low: v128): v128 {
+  const v = v128.load(p);
+  return v128.and(which ? i16x8.shr_u(v, 4) : v, low);
+}
+
+/** 16 (`fifth`) where the bit of an element is set, of sixteen bits at p. */
+@inline
+export function fifthBits(p: usize, fifth: v128): v128 {
   const each = v128.load(EACH_BIT);
   // Not a shuffle: V8 makes its pattern on the stack, and waits for it.
   const spread = i8x16.swizzle(v128.load16_splat(p), v128.load(EIGHT_TWICE));
-  return v128.and(i8x16.eq(v128.and(spread, each), each), v128.load(FIFTH_BITS));
+  return v128.and(i8x16.eq(v128.and(spread, each), each), fifth);
 }
 
-/** 16, or 4, where bytes at p have the bit of `high`, which is the same in each byte; elsewhere 0. */
+/** `value` where bytes at p have the bit of `high`, which is the same in each byte; elsewhere 0. */
 @inline
-export function highBits(p: usize, high: v128, value: i32): v128 {
-  const found = i8x16.eq(v128.and(v128.load(p), high), high);
-  return v128.and(found, value == 16 ? v128.load(FIFTH_BITS) : i8x16.shr_u(v128.load(FIFTH_BITS), 2));
+export function highBits(p: usize, high: v128, value: v128): v128 {
+  return v128.and(i8x16.eq(v128.and(v128.load(p), high), high), value);
 }
 
 /** Bits 2t and 2t + 1 of sixteen bytes. */
 @inline
-export function twoBits(p: usize, t: i32): v128 {
+export function twoBits(p: usize, t: i32, low: v128): v128 {
   const v = v128.load(p);
-  return v128.and(t ? i16x8.shr_u(v, 2 * t) : v, v128.load(TWO_BITS));
+  return v128.and(t ? i16x8.shr_u(v, 2 * t) : v, low);
 }
 
 /** The same, sixteen times. */
 @inline
-export function upperTwoBits(p: usize, t: i32): v128 {
+export function twoBitsAbove(p: usize, t: i32, upper: v128): v128 {
   const v = v128.load(p);
   const there = t < 2 ? i16x8.shl(v, 4 - 2 * t) : t == 2 ? v : i16x8.shr_u(v, 2);
-  return v128.and(there, v128.load(UPPER_TWO_BITS));
-}
-
-@inline
-export function nonLinear(indices: v128): v128 {
-  return i8x16.swizzle(v128.load(NON_LINEAR), indices);
-}
-
-@inline
-export function twiceE2M1(indices: v128): v128 {
-  return i8x16.swizzle(v128.load(E2M1_TWICE), indices);
+  return v128.and(there, upper);
 }
 
 /** Even bytes as i16. */
 @inline
-export function evenBytes(v: v128, signed: bool): v128 {
-  return signed ? i16x8.shr_s(i16x8.shl(v, 8), 8) : v128.and(v, v128.load(LOW_BYTES));
+export function evenBytes(v: v128, low: v128): v128 {
+  return v128.and(v, low);
 }
 
 /** Odd bytes as i16. */
 @inline
-export function oddBytes(v: v128, signed: bool): v128 {
-  return signed ? i16x8.shr_s(v, 8) : i16x8.shr_u(v, 8);
+export function oddBytes(v: v128): v128 {
+  return i16x8.shr_u(v, 8);
 }
 
 /** Products of sixteen bytes with a vector's even and odd elements, summed in four lanes. */
 @inline
-export function dotBytes(v: v128, signed: bool, even: v128, odd: v128): v128 {
-  return i32x4.add(i32x4.dot_i16x8_s(evenBytes(v, signed), even), i32x4.dot_i16x8_s(oddBytes(v, signed), odd));
+export function dotBytes(v: v128, low: v128, even: v128, odd: v128): v128 {
+  return i32x4.add(i32x4.dot_i16x8_s(evenBytes(v, low), even), i32x4.dot_i16x8_s(oddBytes(v), odd));
 }
 
 /** The sums of four vectors' lanes. */

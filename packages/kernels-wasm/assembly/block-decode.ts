@@ -32,8 +32,8 @@ function decodeOf32<T>(out: usize, data: usize, cols: usize, row: usize): void {
   for (const end = out + 4 * cols; out < end; out += 128) {
     const scale = f32x4.extract_lane(f.scales(p, p, p, p), 0);
     const below: f32 = f.hasMinima() ? -f32x4.extract_lane(f.minima(p, p, p, p), 0) : 0;
-    storeBytes(out, f.bytes(p, 0), f.signed(), f.offset(), 1, scale, below);
-    storeBytes(out + 64, f.bytes(p, 1), f.signed(), f.offset(), 1, scale, below);
+    storeBytes(out, f.bytes(p, 0, f.a(), f.b()), f.natural(), f.offset(), 1, scale, below);
+    storeBytes(out + 64, f.bytes(p, 1, f.a(), f.b()), f.natural(), f.offset(), 1, scale, below);
     p += f.blockBytes();
   }
 }
@@ -65,8 +65,8 @@ function decodeSubBlock<T>(out: usize, p: usize, dtype: i32, j: i32, stretch: us
   const first = subScale(p, dtype, each * j), second = subScale(p, dtype, each * j + each - 1);
   const below = minScale * <f32>subMinimum(p, dtype, each * j);
   const below1 = minScale * <f32>subMinimum(p, dtype, each * j + each - 1);
-  storeBytes(out + 128 * j, f.bytes(p, stretch, t, 0, high), f.signed(), f.offset(), first, scale, below);
-  storeBytes(out + 128 * j + 64, f.bytes(p, stretch, t, 1, high), f.signed(), f.offset(), second, scale, below1);
+  storeBytes(out + 128 * j, f.bytes(p, stretch, t, 0, high, f.a(), f.b()), false, f.offset(), first, scale, below);
+  storeBytes(out + 128 * j + 64, f.bytes(p, stretch, t, 1, high, f.a(), f.b()), false, f.offset(), second, scale, below1);
 }
 
 /** Sixteen elements; the bytes wait at the end of where these go. */

@@ -133,7 +133,7 @@ function prepareVector<T>(out: usize, x: usize, cols: usize): void {
 function fourRows<T>(v: usize, table: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): v128 {
   const f = changetype<T>(0);
   if (isDefined(f.stretches)) return fourRowsOf256<T>(v, table, p0, p1, p2, p3, cols);
-  else return fourRowsOf32<T>(v, p0, p1, p2, p3, cols);
+  else return fourRowsOf32<T>(v, table, p0, p1, p2, p3, cols);
 }
 
 @inline

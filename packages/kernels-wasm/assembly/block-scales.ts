@@ -12,6 +12,8 @@ import { fourWords, halvesOf256 } from "./block-bytes";
 export const SCALES_AT: usize = 32;
 export const MINIMA_AT: usize = 288;
 const TURNED_AT: usize = 544;
+/** Sums of three rows, once the scales are there. */
+export const WAITING_AT: usize = TURNED_AT;
 export const TABLE_BYTES: usize = 608;
 
 /** Sixteen bytes of each row: four vectors of words, one behind the other. */
@@ -28,11 +30,16 @@ function turn(at: usize, p0: usize, p1: usize, p2: usize, p3: usize): void {
 /** The four bytes of each lane, less `offset`, as i32x4. */
 @inline
 function storeBytes(at: usize, words: v128, offset: i32): void {
-  const low = i32x4.splat(255), o = i32x4.splat(offset);
-  v128.store(at, i32x4.sub(v128.and(words, low), o));
-  v128.store(at, i32x4.sub(v128.and(i32x4.shr_u(words, 8), low), o), 16);
-  v128.store(at, i32x4.sub(v128.and(i32x4.shr_u(words, 16), low), o), 32);
-  v128.store(at, i32x4.sub(i32x4.shr_u(words, 24), o), 48);
+  const low = i32x4.splat(255);
+  v128.store(at, less(v128.and(words, low), offset));
+  v128.store(at, less(v128.and(i32x4.shr_u(words, 8), low), offset), 16);
+  v128.store(at, less(v128.and(i32x4.shr_u(words, 16), low), offset), 32);
+  v128.store(at, less(i32x4.shr_u(words, 24), offset), 48);
+}
+
+@inline
+function less(words: v128, offset: i32): v128 {
+  return offset ? i32x4.sub(words, i32x4.splat(offset)) : words;
 }
 
 /** The same as f32x4. */
