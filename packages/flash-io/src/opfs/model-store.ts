@@ -193,7 +193,7 @@ export class ModelStore {
     const { totalBytes } = journal;
     const before = await this.#readJournal(name);
     const goesOn = before !== null && before.source === journal.source && before.totalBytes === totalBytes;
-    if (!goesOn) await this.#writeJournal(name, journal);
+    if (!goesOn) await this.#begin(name, journal);
     const partial = (await this.#folder.getFileHandle(`${name}${PARTIAL}`, { create: true })) as StoredFileHandle;
     const handle = await openForWriting(name, partial);
     try {
@@ -213,6 +213,15 @@ export class ModelStore {
     await this.#rename(partial, name);
     await this.#folder.removeEntry(`${name}${JOURNAL}`);
     return { name, sizeBytes: totalBytes, complete: true, totalBytes, modified: Date.now() };
+  }
+
+  /** @throws {IoError} `IO_NO_SPACE` where not even the journal has room. */
+  async #begin(name: string, journal: Journal): Promise<void> {
+    try {
+      await this.#writeJournal(name, journal);
+    } catch (cause) {
+      throw isQuota(cause) ? await this.#noSpace(name, journal.totalBytes, cause) : cause;
+    }
   }
 
   async #land(
@@ -248,18 +257,19 @@ export class ModelStore {
       throw new DOMException(`${written} of ${bytes.length} bytes were taken`, "QuotaExceededError");
     } catch (cause) {
       handle.truncate(at);
-      if ((cause as Error).name !== "QuotaExceededError") {
-        throw new IoError("IO_WRITE", `${name} @ ${at}: writing failed (${(cause as Error).message})`, { cause });
-      }
-      const { usageBytes, quotaBytes } = await this.estimate();
-      const needed = totalBytes - at;
-      throw new IoError(
-        "IO_NO_SPACE",
-        `${name}: ${needed} more bytes are needed, but the browser gives this page ${quotaBytes} in all, of which ${usageBytes} are used; ` +
-          "delete other models, or free the disk; importing again goes on from here",
-        { cause, details: { neededBytes: needed, usageBytes, quotaBytes } },
-      );
+      if (isQuota(cause)) throw await this.#noSpace(name, totalBytes - at, cause);
+      throw new IoError("IO_WRITE", `${name} @ ${at}: writing failed (${(cause as Error).message})`, { cause });
     }
+  }
+
+  async #noSpace(name: string, neededBytes: number, cause: unknown): Promise<IoError> {
+    const { usageBytes, quotaBytes } = await this.estimate();
+    return new IoError(
+      "IO_NO_SPACE",
+      `${name}: ${neededBytes} more bytes are needed, but the browser gives this page ${quotaBytes} in all, of which ${usageBytes} are used; ` +
+        "delete other models, or free the disk; importing again goes on from here",
+      { cause, details: { neededBytes, usageBytes, quotaBytes } },
+    );
   }
 
   async #rename(partial: StoredFileHandle, name: string): Promise<void> {
@@ -311,6 +321,10 @@ export class ModelStore {
 /** Entries of a folder; libraries of types do not have them all. */
 function entriesOf(folder: FileSystemDirectoryHandle): AsyncIterable<[string, FileSystemHandle]> {
   return (folder as unknown as { entries(): AsyncIterable<[string, FileSystemHandle]> }).entries();
+}
+
+function isQuota(error: unknown): boolean {
+  return (error as Error).name === "QuotaExceededError";
 }
 
 async function openForWriting(name: string, file: StoredFileHandle): Promise<SyncHandle> {
