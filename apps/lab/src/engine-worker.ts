@@ -1,51 +1,22 @@
 /** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
-
-import { type ByteSource, eventLoopTurn, ffnBytes, isFlashwickError, neuronGrid } from "@flashwick/core";
-import { devicePreset } from "@flashwick/cost-model";
+import { isFlashwickError } from "@flashwick/core";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import {
-  memorySink,
-  openModelFile,
-  readFileKind,
-  verifyModelFile,
-  verifyPredictorFile,
-  writePredictorFile,
-} from "@flashwick/flash-format";
-import { canShareMemory, ModelStore } from "@flashwick/flash-io/opfs";
-import {
-  type GeneratedToken,
-  type GenerateOptions,
-  type Model,
-  STUDY_POLICIES,
-  simulateTrace,
-} from "@flashwick/runtime";
-import { openStoredModel, trainHere } from "@flashwick/runtime/browser";
-import type {
-  Answer,
-  Drafts,
-  EngineSettings,
-  GenerateRequest,
-  NumberedAnswer,
-  NumberedRequest,
-  Prediction,
-  Proof,
-  Request,
-  RunFacts,
-  StepEvent,
-} from "./messages.js";
+import { ModelStore } from "@flashwick/flash-io/opfs";
+import { STUDY_POLICIES, simulateTrace } from "@flashwick/runtime";
+import { openStoredModel } from "@flashwick/runtime/browser";
+import { ChatSession } from "./chat-session.js";
+import type { GenerateRequest, NumberedAnswer, NumberedRequest, Proof, Request } from "./messages.js";
+import { describeModel } from "./model-facts.js";
+import { BUNDLED, importBundled, importChosen, importFrom, tellState } from "./model-imports.js";
+import { openAsSet } from "./model-opening.js";
+import { predict } from "./prediction.js";
 import { prove } from "./proof.js";
-import { StepWatch } from "./step-watch.js";
-
-const BUNDLED = "opt-demo.gguf";
-const BUNDLED_PREDICTOR = "opt-demo.predictor.gguf";
-
-/** A request under way: what it says goes to the page under its number, and a stop is for it alone. */
-interface Task {
-  readonly say: (answer: Answer, transfer?: Transferable[]) => void;
-  readonly signal: AbortSignal;
-}
+import type { Task } from "./task.js";
+import { generateText } from "./text-run.js";
+import { train } from "./training.js";
 
 let store: ModelStore;
+let chat: ChatSession;
 const underWay = new Map<number, AbortController>();
 /** Named sets of the last run, for the simulator. */
 let trace: NeuronTrace | null = null;
@@ -78,28 +49,36 @@ function messageOf(error: unknown): string {
 }
 
 async function carryOut(request: Request, task: Task): Promise<void> {
-  const { say, signal } = task;
+  const { say } = task;
   switch (request.kind) {
     case "start":
       store = await ModelStore.open();
-      if (!(await store.has(BUNDLED))) await importBundled(task);
-      return await tellState(task);
+      chat = new ChatSession(store);
+      if (!(await store.has(BUNDLED.at(-1)!))) await importBundled(store, task);
+      return await tellState(store, task);
     case "importFile":
-      await store.importFile(request.file, { verify, onProgress: progress(task, request.file.name), signal });
-      return await tellState(task);
+      return await importing(() => importChosen(store, request.file, task), task);
     case "importUrl":
-      await store.importUrl(request.url, { verify, onProgress: progress(task, request.url), signal });
-      return await tellState(task);
+      return await importing(() => importFrom(store, request.url, task), task);
     case "delete":
+      await chat.close();
       await store.delete(request.name);
-      return await tellState(task);
+      return await tellState(store, task);
+    case "describe":
+      return say({ kind: "described", facts: await describeModel(store, request.model) });
     case "generate":
-      return await generate(request, task);
+      await chat.close();
+      trace = await generate(request, task);
+      return;
+    case "chat":
+      return await chat.reply(request, task);
     case "train":
-      return await train(request.model, request.tokens, task);
+      await chat.close();
+      return await train(store, request.model, request.tokens, task);
     case "predict":
-      return say({ kind: "prediction", prediction: await predict(request, task) });
+      return say({ kind: "prediction", prediction: await predict(store, request, task) });
     case "prove":
+      await chat.close();
       return say({ kind: "proof", proof: await proveHere(request, task) });
     case "simulate":
       return simulate(request.slotShares, task);
@@ -107,198 +86,29 @@ async function carryOut(request: Request, task: Task): Promise<void> {
   }
 }
 
-/** The demo model of the site, so that there is something to see at once. */
-async function importBundled(task: Task): Promise<void> {
-  for (const name of [BUNDLED_PREDICTOR, BUNDLED]) {
-    if (await store.has(name)) continue;
-    const url = new URL(`../models/${name}`, self.location.href).href;
-    await store.importUrl(url, { name, verify, onProgress: progress(task, name), signal: task.signal });
+/** The page is told what is stored however it ends: what an import has left goes on another time. */
+async function importing(work: () => Promise<void>, task: Task): Promise<void> {
+  try {
+    await work();
+  } finally {
+    await tellState(store, task);
   }
 }
 
-async function verify(source: ByteSource): Promise<void> {
-  const file = (await readFileKind(source)) === "model" ? await openModelFile(source) : null;
-  // A GGUF of llama.cpp carries no checksums: its header was checked as it was opened.
-  if (file?.header.weights.layout === "matrices") return;
-  const { ok, bad } = file ? await verifyModelFile(file) : await verifyPredictorFile(source);
-  if (!ok) throw new Error(`${source.name} is damaged (${bad[0]!.kind} at byte ${bad[0]!.offset}); fetch it again`);
-}
-
-function progress({ say }: Task, what: string) {
-  return ({ loaded, total, detail = "" }: { loaded: number; total: number; detail?: string }) =>
-    say({ kind: "progress", what, loaded, total, detail });
-}
-
-async function tellState({ say }: Task): Promise<void> {
-  const { usageBytes, quotaBytes } = await store.estimate();
-  say({ kind: "state", models: await store.list(), isolated: canShareMemory(), usageBytes, quotaBytes });
-}
-
-/** A predictor of one's own, from the site's text, stored beside the model under a name of its own. */
-async function train(name: string, tokens: number, task: Task): Promise<void> {
-  const { say, signal } = task;
-  const text = await (await fetch(new URL("../models/text.txt", self.location.href), { signal })).text();
-  const model = await openStoredModel(store, name, { mode: "dense", predictor: null });
+async function generate(request: GenerateRequest, task: Task): Promise<NeuronTrace> {
+  const model = await openAsSet(store, request.model, request, task);
   try {
-    const nLayers = model.header.geometry.layers.length;
-    const predictor = await trainHere(model, {
-      ...{ text, tokens, signal },
-      onProgress: ({ phase, loaded, total }) => say({ kind: "progress", what: phase, loaded, total, detail: "steps" }),
-      onEpoch: (layer, report) => say({ kind: "epoch", layer, nLayers, ...report }),
-    });
-    const sink = memorySink();
-    await writePredictorFile(sink, predictor);
-    const own = name.replace(/(\.gguf)?$/, ".own.predictor.gguf");
-    await store.importFile(new File([Uint8Array.from(sink.committed!)], own), { replace: true, verify });
-    const mean = (pick: (layer: (typeof predictor.layers)[number]) => number) =>
-      predictor.layers.reduce((sum, layer) => sum + pick(layer), 0) / nLayers;
-    await tellState(task);
-    say({
-      kind: "trained",
-      name: own,
-      recall: mean(({ recall }) => recall),
-      missedMass: mean((layer) => layer.missedMass),
-    });
+    return await generateText(model, request, task);
   } finally {
     await model.close();
   }
-}
-
-/** Without a weight being read: the plan, and what its tokens would take on a Chromium's private file system. */
-async function predict(request: GenerateRequest, task: Task): Promise<Prediction> {
-  // Nothing is computed: no thread is started for it.
-  const model = await open(request.model, { ...request, readers: 0, backend: "wasm", threads: 1 }, task);
-  try {
-    const promptTokens = model.tokenizer.encode(request.prompt, true).length;
-    const { contextLength } = model.header.geometry;
-    const decodeTokens = Math.min(request.maxTokens, contextLength - promptTokens);
-    const plan = model.plan(promptTokens + decodeTokens);
-    const expected = model.predict(plan, { promptTokens, decodeTokens });
-    if (request.backend === "webgpu") {
-      return { fits: true, nothing: "nothing is known of this graphics processor's speed" };
-    }
-    if (expected === null) {
-      return { fits: true, nothing: "nothing is known of what this model's predictor names" };
-    }
-    const { tokenMs, flashBytesPerToken, device } = expected;
-    return { fits: true, nothing: null, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
-  } catch (error) {
-    if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
-    return { fits: false, why: error.message };
-  } finally {
-    await model.close();
-  }
-}
-
-async function open(name: string, settings: EngineSettings, { say }: Task): Promise<Model> {
-  const source = await store.openSource(name);
-  const fileBytes = source.sizeBytes;
-  await source.close();
-  return await openStoredModel(store, name, {
-    dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
-    policy: settings.policy,
-    threads: settings.threads ?? "auto",
-    profile: devicePreset("opfs-chromium"),
-    backend: settings.backend,
-    onDeviceLost: ({ message }) => {
-      say({ kind: "note", message: `${message}: this run goes on with WebAssembly.` });
-      return "continue";
-    },
-    ...(settings.windowTokens === null ? {} : { windowTokens: settings.windowTokens }),
-    ...(settings.threshold === null ? {} : { threshold: settings.threshold }),
-    ...(settings.predictor === null ? {} : { predictor: settings.predictor }),
-    reader: settings.readers === null ? {} : { readers: settings.readers },
-  });
-}
-
-function factsOf(model: Model, contextTokens: number, drafts: Drafts): RunFacts {
-  const { geometry, weights, fileBytes } = model.header;
-  const { dram, slotsByLayer } = model.plan(contextTokens);
-  const { readers, fallback } = model.parts.reader;
-  const { nLayers, dFf } = neuronGrid(geometry);
-  const naiveBytesPerToken = ffnBytes(geometry, weights);
-  const { backend, threads = 1 } = model.parts;
-  return {
-    nLayers,
-    dFf,
-    fileBytes,
-    naiveBytesPerToken,
-    mode: model.mode,
-    drafts,
-    backend,
-    threads,
-    readers,
-    fallback,
-    dram,
-    slotsByLayer,
-  };
-}
-
-async function generate(request: GenerateRequest, task: Task): Promise<void> {
-  const { say, signal } = task;
-  const model = await open(request.model, request, task);
-  try {
-    const prompt = model.tokenizer.encode(request.prompt, true);
-    const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
-    const facts = factsOf(model, context, request.drafts);
-    say({ kind: "run", facts });
-    const watch = new StepWatch(facts);
-    const sets: Uint32Array[][] = [];
-    let [spent, computed] = [0, 0];
-    for await (const item of model.generate(prompt, {
-      maxTokens: request.maxTokens,
-      ignoreEos: true,
-      ...draftOptions(request.drafts),
-      observer: watch.verifying,
-      draftObserver: watch.drafting,
-      signal,
-    })) {
-      const { text, step } = item;
-      if (text !== "") say({ kind: "text", text, isDraft: (step?.row ?? 0) > 0 });
-      if (step === null) continue;
-      computed++;
-      if (step.row === 0) {
-        spent += step.stats.ms;
-        const { sets: seen, ...event } = stepEvent(model, item, watch);
-        sets.push(...seen);
-        say({ kind: "step", event }, [event.states.buffer]);
-      }
-      // A turn of the event loop, in which a stop is heard.
-      await eventLoopTurn();
-    }
-    trace = { nLayers: facts.nLayers, dFf: facts.dFf, tokens: sets };
-    say({ kind: "done", what: "generated", tokensPerSec: (1000 * computed) / spent, replayable: replayable() });
-  } finally {
-    await model.close();
-  }
-}
-
-function draftOptions(drafts: Drafts): Pick<GenerateOptions, "lossless" | "speculate"> {
-  return drafts === "lossless" ? { lossless: true } : { speculate: drafts };
-}
-
-/** The step that began with `item`, as it was seen; `sets` are those of the tokens that it brought. */
-function stepEvent(model: Model, { token, step }: GeneratedToken, watch: StepWatch) {
-  const { drafts, accepted, stats } = step!;
-  const { ms, phaseMs, flashBytes, flashReads, cacheHits: hits, cacheMisses: misses } = stats;
-  const { states, sets, ...seen } = watch.take();
-  const textOf = (id: number) => model.tokenizer.decode([id]);
-  return {
-    text: textOf(token!),
-    drafts: drafts.map(textOf),
-    accepted,
-    ...{ ms, phaseMs: { ...phaseMs }, flashBytes, flashReads, hits, misses },
-    ...seen,
-    states,
-    sets: sets.slice(0, 1 + accepted),
-  } satisfies StepEvent & { readonly sets: unknown };
 }
 
 /** The settings' sparse run beside the dense model with all memory it wants. */
 async function proveHere(request: GenerateRequest, task: Task): Promise<Proof> {
   const { say, signal } = task;
   const models = {
-    sparse: () => open(request.model, request, task),
+    sparse: () => openAsSet(store, request.model, request, task),
     dense: (kvPrecision: Proof["kvPrecision"]) =>
       openStoredModel(store, request.model, {
         mode: "dense",

@@ -2,7 +2,7 @@
 import type { DramAccount } from "@flashwick/core";
 import type { KvPrecision } from "@flashwick/cost-model";
 import type { StoredModel } from "@flashwick/flash-io/opfs";
-import type { SimulatedTrace, StudyPolicy, TokenSpan } from "@flashwick/runtime";
+import type { ChatMessage, FinishReason, SimulatedTrace, StudyPolicy, TokenSpan } from "@flashwick/runtime";
 
 export interface EngineSettings {
   /** DRAM, of the model file. */
@@ -32,6 +32,20 @@ export interface GenerateRequest extends EngineSettings {
   readonly maxTokens: number;
 }
 
+export interface ChatRequest extends EngineSettings {
+  readonly model: string;
+  readonly drafts: Drafts;
+  /** All of them so far; the last one is the user's. */
+  readonly messages: readonly ChatMessage[];
+  readonly maxTokens: number;
+  readonly temperature: number;
+}
+
+export interface PredictRequest extends GenerateRequest {
+  /** Keys and values are reserved for a conversation. */
+  readonly isChat: boolean;
+}
+
 export type Request =
   | { readonly kind: "start" }
   | { readonly kind: "importFile"; readonly file: File }
@@ -39,10 +53,12 @@ export type Request =
   | { readonly kind: "delete"; readonly name: string }
   /** Stops the request of this number, and no other. */
   | { readonly kind: "stop"; readonly task: number }
+  | { readonly kind: "describe"; readonly model: string }
   | ({ readonly kind: "generate" } & GenerateRequest)
+  | ({ readonly kind: "chat" } & ChatRequest)
   | ({ readonly kind: "prove" } & GenerateRequest)
   | { readonly kind: "train"; readonly model: string; readonly tokens: number }
-  | ({ readonly kind: "predict" } & GenerateRequest)
+  | ({ readonly kind: "predict" } & PredictRequest)
   | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
 
 /** A request under the page's number of it; numbers are not used again. */
@@ -55,6 +71,39 @@ export interface NumberedRequest {
 export interface NumberedAnswer {
   readonly task: number;
   readonly answer: Answer;
+}
+
+/** What a stored model is and offers. */
+export interface ModelFacts {
+  readonly name: string;
+  readonly fileBytes: number;
+  readonly architecture: string;
+  readonly nLayers: number;
+  readonly dtype: string;
+  /** Whether neurons lie together, so that some can be left out: in our own files, not in llama.cpp's. */
+  readonly hasRecords: boolean;
+  /** Why there can be no conversation with it; null: there can. */
+  readonly noChat: string | null;
+  /** With which it runs dense, and a short conversation has room. */
+  readonly leastBudgetBytes: number;
+}
+
+/** What a reply came to. */
+export interface ReplyFigures {
+  readonly tokens: readonly number[];
+  /** `context`: nothing more fits into it. */
+  readonly end: FinishReason | "context";
+  /** Of the tokens after the first; 0 where there are none, as for the bytes. */
+  readonly tokensPerSec: number;
+  readonly flashBytesPerToken: number;
+  /** Loading and the prompt included; null where none came. */
+  readonly firstTokenMs: number | null;
+  readonly dramBytes: number;
+  readonly fileBytes: number;
+  /** Of the conversation, this reply included. */
+  readonly usedTokens: number;
+  /** That the conversation may have. */
+  readonly contextTokens: number;
 }
 
 /** A stretch of the text. */
@@ -99,6 +148,7 @@ export const STATE = { away: 0, resident: 1, awake: 2, fetched: 3 } as const;
 
 export interface RunFacts {
   readonly nLayers: number;
+  /** Of the widest layer. */
   readonly dFf: number;
   readonly fileBytes: number;
   readonly naiveBytesPerToken: number;
@@ -109,6 +159,8 @@ export interface RunFacts {
   readonly readers: number;
   readonly fallback: string | null;
   readonly dram: DramAccount;
+  /** Of keys and values. */
+  readonly kvPrecision: KvPrecision;
   readonly slotsByLayer: readonly number[];
 }
 
@@ -168,12 +220,14 @@ export type Answer =
       readonly total: number;
       readonly detail: string;
     }
+  | { readonly kind: "described"; readonly facts: ModelFacts }
   | { readonly kind: "run"; readonly facts: RunFacts }
   | ({ readonly kind: "text" } & TextPiece)
   | { readonly kind: "step"; readonly event: StepEvent }
   | { readonly kind: "note"; readonly message: string }
   /** `replayable`: tokens of the last complete text whose neurons are known. */
   | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number; readonly replayable: number }
+  | { readonly kind: "replied"; readonly figures: ReplyFigures }
   | {
       readonly kind: "epoch";
       readonly layer: number;

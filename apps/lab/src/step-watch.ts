@@ -39,6 +39,11 @@ export class StepWatch {
     this.drafting = this.#observer("draft");
   }
 
+  /** Both, as a run takes them. */
+  get observers(): { readonly observer: ForwardObserver; readonly draftObserver: ForwardObserver } {
+    return { observer: this.verifying, draftObserver: this.drafting };
+  }
+
   /** Hands out what was seen since the last call. */
   take(): SeenStep {
     const isNamed = this.#sets.length > 0;

@@ -1,7 +1,7 @@
 /** What the tests of this folder need of the machine: a browser, a graphics processor, and what `build` makes. */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { capability } from "@flashwick/test-capabilities";
 import { chromiumMissing } from "./chromium.js";
@@ -19,6 +19,18 @@ export const build = capability(
   existsSync(program) && existsSync(join(labFolder, "index.html"))
     ? null
     : "the command line or the lab is not built; run build",
+);
+
+const { FLASHWICK_MODELS_DIR: modelsFolder } = process.env;
+
+/** A published model, which is not in this repository. */
+export const smolPath = join(modelsFolder ?? "", "SmolLM2-135M-Instruct.Q4_1.gguf");
+
+export const models = capability(
+  "models",
+  modelsFolder !== undefined && existsSync(smolPath)
+    ? null
+    : `FLASHWICK_MODELS_DIR names no folder with ${basename(smolPath)}`,
 );
 
 function webgpuPackageMissing(): string | null {

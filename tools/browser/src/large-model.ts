@@ -2,15 +2,16 @@
  * The lab with a model that is larger than the memory that it is given: first visit to first token, import, a run within a quarter of the file with
  * the renderer's resident size beside it, and again after a reload.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { MiB } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import type { Page } from "playwright-core";
 import { launchProfile } from "./chromium.js";
+import { Figures } from "./figures.js";
 import { serveLab } from "./lab-site.js";
+import { largestRenderer } from "./renderer-memory.js";
 import { openSite } from "./site.js";
 
 const BUDGET_PERCENT = 25;
@@ -25,13 +26,10 @@ export async function measure(model: string): Promise<void> {
   site.serveFile(`/${name}`, model);
   site.serveFile(`/${basename(predictor)}`, predictor);
   const context = await launchProfile(join(dir, "profile"));
-  const rows: { what: string; value: number; unit: string }[] = [];
-  const note = (what: string, value: number, unit: string) => {
-    rows.push({ what, value: Number(value.toPrecision(4)), unit });
-    console.log(`${what}: ${value.toPrecision(4)} ${unit}`);
-  };
+  const figures = new Figures();
+  const note = figures.note.bind(figures);
   const noteMemory = (when: string, dram: number) => {
-    const largest = rendererMemory(join(dir, "profile")).reduce((a, b) => (b.ownBytes > a.ownBytes ? b : a));
+    const largest = largestRenderer(join(dir, "profile"));
     note(`renderer ${when}, memory of its own (anonymous and shared)`, largest.ownBytes / MiB, "MiB");
     note(`renderer ${when}, of that beyond the budget`, (largest.ownBytes - dram) / MiB, "MiB");
     note(`renderer ${when}, mapped files beside (the browser's own code)`, largest.fileBytes / MiB, "MiB");
@@ -85,12 +83,7 @@ export async function measure(model: string): Promise<void> {
       Number(/([\d.]+) tokens a second/.exec((await page.textContent("#status")) ?? "")?.[1]),
       "1/s",
     );
-    const machine = `${cpus()[0]!.model.trim()} x${cpus().length}; Chromium ${context.browser()?.version() ?? ""}`;
-    const lines = rows.map(({ what, value, unit }) => `"${what}",${value},${unit},${machine}`);
-    writeFileSync(
-      fileURLToPath(new URL("../../../docs/results/lab.csv", import.meta.url)),
-      `${["what,value,unit,machine", ...lines].join("\n")}\n`,
-    );
+    figures.write("lab.csv", context.browser()?.version());
   } finally {
     await context.close();
     await site.close();
@@ -132,31 +125,3 @@ async function watchTasks(page: Page): Promise<void> {
 
 /** 0: none of 50 ms or more, shorter ones are not reported. */
 const longestTask = (page: Page) => page.evaluate(() => (window as unknown as { longest: number }).longest);
-
-/** Of each renderer process of a profile. Linux. */
-function rendererMemory(profile: string): { readonly ownBytes: number; readonly fileBytes: number }[] {
-  return readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .flatMap((pid) => {
-      try {
-        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-        if (!command.includes("--type=renderer") || !isOf(profile, pid)) return [];
-        const status = readFileSync(`/proc/${pid}/status`, "utf8");
-        const kib = (field: string) =>
-          1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0);
-        return [{ ownBytes: kib("RssAnon") + kib("RssShmem"), fileBytes: kib("RssFile") }];
-      } catch {
-        // It has ended meanwhile.
-        return [];
-      }
-    });
-}
-
-/** Whether a process descends from the browser of this profile. */
-function isOf(profile: string, pid: string): boolean {
-  for (let at = pid; at !== "0" && at !== "1"; ) {
-    if (readFileSync(`/proc/${at}/cmdline`, "utf8").includes(profile)) return true;
-    at = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${at}/status`, "utf8"))?.[1] ?? "0";
-  }
-  return false;
-}

@@ -1,0 +1,101 @@
+/** The controls of the page, and what they ask for. */
+import { formatBytes } from "@flashwick/core";
+import { element } from "./elements.js";
+import type { ChatRequest, Drafts, EngineSettings, GenerateRequest, ModelFacts } from "./messages.js";
+
+export const controls = {
+  model: element<HTMLSelectElement>("model"),
+  prompt: element<HTMLTextAreaElement>("prompt"),
+  tokens: element<HTMLInputElement>("tokens"),
+  system: element<HTMLTextAreaElement>("system"),
+  message: element<HTMLTextAreaElement>("message"),
+  replyTokens: element<HTMLInputElement>("reply-tokens"),
+  temperature: element<HTMLInputElement>("temperature"),
+  budget: element<HTMLInputElement>("budget"),
+  window: element<HTMLInputElement>("window"),
+  policy: element<HTMLSelectElement>("policy"),
+  drafts: element<HTMLSelectElement>("drafts"),
+  threshold: element<HTMLInputElement>("threshold"),
+  threads: element<HTMLInputElement>("threads"),
+  readers: element<HTMLInputElement>("readers"),
+  predictor: element<HTMLSelectElement>("predictor"),
+  backend: element<HTMLSelectElement>("backend"),
+};
+
+/** Percent of the file that a model is given before anybody chooses. */
+const FIRST_BUDGET = { records: 60, matrices: 50 };
+/** Beyond the least that works, so that reads are not single rows. */
+const ROOM = 1.1;
+let budgetIsChosen = false;
+
+/** Gives a model what suits it, unless the budget has been chosen: of a file of llama.cpp's the half, or what it takes to run. */
+export function suggestBudget({ hasRecords, fileBytes, leastBudgetBytes }: ModelFacts): void {
+  if (budgetIsChosen) return;
+  const least = Math.ceil((100 * ROOM * leastBudgetBytes) / fileBytes);
+  controls.budget.value = `${hasRecords ? FIRST_BUDGET.records : Math.max(FIRST_BUDGET.matrices, least)}`;
+}
+
+export function settings(): EngineSettings {
+  const { budget, window, policy, threshold, readers } = controls;
+  return {
+    budgetShare: Number(budget.value) / 100,
+    windowTokens: window.value === "0" ? null : Number(window.value),
+    policy: policy.value as EngineSettings["policy"],
+    threshold: threshold.value === threshold.min ? null : Number(threshold.value),
+    readers: readers.value === "-1" ? null : Number(readers.value),
+    predictor: controls.predictor.value === "" ? null : controls.predictor.value,
+    backend: controls.backend.value as EngineSettings["backend"],
+    threads: controls.threads.value === "0" ? null : Number(controls.threads.value),
+  };
+}
+
+export function textRequest(): GenerateRequest {
+  const { model, prompt, tokens, drafts } = controls;
+  return {
+    ...settings(),
+    model: model.value,
+    prompt: prompt.value,
+    maxTokens: Math.max(1, Number(tokens.value) || 1),
+    drafts: drafts.value as Drafts,
+  };
+}
+
+/** All of a chat request but its messages. */
+export function chatSettings(): Omit<ChatRequest, "messages"> {
+  const { model, replyTokens, temperature, drafts } = controls;
+  return {
+    ...settings(),
+    // Of the sparse path, which a dense model has not.
+    ...{ windowTokens: null, threshold: null, predictor: null },
+    model: model.value,
+    maxTokens: Math.max(1, Number(replyTokens.value) || 1),
+    temperature: Math.max(0, Number(temperature.value) || 0),
+    drafts: drafts.value as Drafts,
+  };
+}
+
+/** Puts the settings into words. @param fileBytes Of the model that is chosen; null: not known yet. */
+export function showSettings(fileBytes: number | null): void {
+  const { budgetShare, windowTokens, threshold, threads, readers } = settings();
+  const inBytes = fileBytes === null ? "" : `, ${formatBytes(Math.floor(budgetShare * fileBytes))}`;
+  element("budget-value").textContent = `${Math.round(100 * budgetShare)} % of the file${inBytes}`;
+  element("window-value").textContent = windowTokens === null ? "as many tokens as fit" : `${windowTokens} tokens`;
+  element("threshold-value").textContent = threshold === null ? "calibrated, by layer" : `${threshold} (logit)`;
+  element("threads-value").textContent = threads === null ? "what suits" : `${threads}`;
+  element("readers-value").textContent =
+    readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
+}
+
+/** @param onChange Called whenever a setting moves. */
+export function watchSettings(onChange: () => void): void {
+  const { budget, window: windowControl, policy, threshold, threads, readers, drafts, backend } = controls;
+  for (const control of [budget, windowControl, policy, threshold, threads, readers]) control.oninput = onChange;
+  budget.addEventListener("input", () => {
+    budgetIsChosen = true;
+  });
+  drafts.onchange = backend.onchange = onChange;
+  if ("gpu" in navigator) return;
+  const option = backend.options[1]!;
+  option.disabled = true;
+  option.text += ": not in this browser";
+}

@@ -1,0 +1,40 @@
+/** What a stored model is and offers, from its header alone. */
+import { isFlashwickError } from "@flashwick/core";
+import type { ModelStore } from "@flashwick/flash-io/opfs";
+import type { Model } from "@flashwick/runtime";
+import { openStoredModel } from "@flashwick/runtime/browser";
+import type { ModelFacts } from "./messages.js";
+import { CONVERSATION } from "./model-opening.js";
+
+export async function describeModel(store: ModelStore, name: string): Promise<ModelFacts> {
+  // Nothing is computed, and nothing but the header is read.
+  const model = await openStoredModel(store, name, { mode: "dense", threads: 1, reader: { readers: 0 } });
+  try {
+    const { geometry, weights, fileBytes } = model.header;
+    const contextTokens = Math.min(CONVERSATION.least, geometry.contextLength);
+    return {
+      name,
+      fileBytes,
+      architecture: geometry.architecture,
+      nLayers: geometry.layers.length,
+      dtype: weights.dtype,
+      hasRecords: weights.layout !== "matrices",
+      noChat: whyNoChat(model),
+      leastBudgetBytes: model.plan(contextTokens).smallestBudgetBytes,
+    };
+  } finally {
+    await model.close();
+  }
+}
+
+/** Null where there can be a chat. */
+function whyNoChat(model: Model): string | null {
+  if (model.header.tokenizerKind === null) return "the file has no tokenizer";
+  try {
+    void model.chatTemplate;
+    return null;
+  } catch (error) {
+    if (!isFlashwickError(error)) throw error;
+    return error.code === "INPUT_NO_CHAT_TEMPLATE" ? "the file has no chat template" : error.message;
+  }
+}

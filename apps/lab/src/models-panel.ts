@@ -1,0 +1,97 @@
+/** The panel of stored models: which one is chosen, imports and deleting. */
+import { formatBytes } from "@flashwick/core";
+import { sidecarPath } from "@flashwick/flash-format";
+import type { StoredModel } from "@flashwick/flash-io/opfs";
+import { controls } from "./controls.js";
+import { element } from "./elements.js";
+import { ask } from "./engine-link.js";
+import type { Answer } from "./messages.js";
+import { clearError } from "./notices.js";
+
+/** Names of what is stored whole. */
+let stored: ReadonlySet<string> = new Set();
+/** Imports under way, which can be cancelled. */
+const imports = new Set<number>();
+
+export function isImport(task: number): boolean {
+  return imports.has(task);
+}
+
+/** @returns How many models there are. */
+export function showStored({ models, isolated, usageBytes, quotaBytes }: Extract<Answer, { kind: "state" }>): number {
+  const runnable = models.filter(({ name }) => !isPredictor(name));
+  refill(controls.model, runnable.map(modelOption));
+  refill(controls.predictor, [
+    new Option("the one beside the model", ""),
+    ...models.filter(({ name, complete }) => complete && isPredictor(name)).map(({ name }) => new Option(name, name)),
+  ]);
+  stored = new Set(models.flatMap(({ name, complete }) => (complete ? [name] : [])));
+  element("storage").dataset.models = models.map(({ name, complete }) => (complete ? name : "")).join(" ");
+  element("storage").textContent =
+    `${formatBytes(usageBytes)} stored, ${formatBytes(quotaBytes)} allowed by the browser`;
+  element("isolation").textContent = isolated
+    ? ""
+    : "This page is not cross-origin isolated: memory cannot be shared, so one thread reads and computes, slower.";
+  return runnable.length;
+}
+
+function isPredictor(name: string): boolean {
+  return name.endsWith(".predictor.gguf");
+}
+
+function modelOption({ name, sizeBytes, complete, totalBytes }: StoredModel): HTMLOptionElement {
+  const size = complete
+    ? formatBytes(sizeBytes)
+    : `${formatBytes(sizeBytes)} of ${formatBytes(totalBytes)}, unfinished`;
+  const option = new Option(`${name} (${size})`, name);
+  option.disabled = !complete;
+  return option;
+}
+
+/** New options; what was chosen stays chosen where it is still there. */
+function refill(select: HTMLSelectElement, options: readonly HTMLOptionElement[]): void {
+  const before = select.value;
+  select.replaceChildren(...options);
+  if (options.some(({ value, disabled }) => value === before && !disabled)) select.value = before;
+}
+
+/** A lossless run drafts with the sparse path, which takes a predictor. */
+export function showDraftChoices(): void {
+  const { model, predictor, drafts } = controls;
+  const option = drafts.querySelector<HTMLOptionElement>("option[value=lossless]")!;
+  option.disabled = predictor.value === "" && !stored.has(sidecarPath(model.value));
+  option.text = `the sparse path, for the dense text (lossless)${option.disabled ? ": needs a predictor" : ""}`;
+  if (option.disabled && drafts.value === "lossless") drafts.value = "off";
+}
+
+/** @returns Whether it was one. */
+export function endImport(task: number): boolean {
+  return imports.delete(task);
+}
+
+function importFiles(files: readonly File[]): void {
+  clearError();
+  for (const file of files) imports.add(ask({ kind: "importFile", file }));
+}
+
+const fileInput = element<HTMLInputElement>("file");
+fileInput.onchange = () => {
+  importFiles([...(fileInput.files ?? [])]);
+  // The same file may be chosen again: an import that was cancelled goes on.
+  fileInput.value = "";
+};
+document.body.ondragover = (event) => event.preventDefault();
+document.body.ondrop = (event) => {
+  event.preventDefault();
+  importFiles([...(event.dataTransfer?.files ?? [])]);
+};
+element<HTMLFormElement>("url-form").onsubmit = (event) => {
+  event.preventDefault();
+  const { value } = element<HTMLInputElement>("url");
+  if (value === "") return;
+  clearError();
+  imports.add(ask({ kind: "importUrl", url: value }));
+};
+element("remove").onclick = () => {
+  if (controls.model.value !== "") ask({ kind: "delete", name: controls.model.value });
+};

@@ -1,0 +1,38 @@
+/** What the cost model expects of the settings, below them. */
+import { formatBytes } from "@flashwick/core";
+import { chatSettings, controls, textRequest } from "./controls.js";
+import { element } from "./elements.js";
+import { ask } from "./engine-link.js";
+import type { Prediction } from "./messages.js";
+import { isChat, shownModel } from "./model-view.js";
+
+let asked: ReturnType<typeof setTimeout> | undefined;
+
+/** Once the hand rests for a moment. */
+export function askPrediction(): void {
+  clearTimeout(asked);
+  asked = setTimeout(() => {
+    if (controls.model.value === "") return;
+    const prompt = isChat() ? controls.message.value : controls.prompt.value;
+    ask({ kind: "predict", ...(isChat() ? chatSettings() : textRequest()), prompt, isChat: isChat() });
+  }, 120);
+}
+
+/** What was said of another model is not true of this one. */
+export function clearPrediction(): void {
+  element("prediction").textContent = "";
+}
+
+export function showPrediction(prediction: Prediction): void {
+  if (prediction.fits && prediction.nothing !== null) {
+    element("prediction").textContent = `Nothing predicted: ${prediction.nothing}.`;
+    return;
+  }
+  const ofWhat = shownModel()?.hasRecords
+    ? "Predicted for the sparse path, without drafts"
+    : "Predicted, without drafts";
+  const when = controls.drafts.value === "off" ? "Predicted" : ofWhat;
+  element("prediction").textContent = prediction.fits
+    ? `${when}: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
+    : `Predicted: it cannot run like this: ${prediction.why}`;
+}

@@ -1,0 +1,114 @@
+/** A run of a model, passed on to the page as it goes: its text, its steps, and what they cost. */
+import { eventLoopTurn } from "@flashwick/core";
+import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
+import type { FinishReason, GeneratedToken, GenerateOptions, Model } from "@flashwick/runtime";
+import type { Drafts, GenerateRequest, StepEvent } from "./messages.js";
+import { factsOf } from "./model-opening.js";
+import { StepWatch } from "./step-watch.js";
+import type { Task } from "./task.js";
+
+/** What a run has come to so far; it stays where the run is stopped. */
+export class RunMeter {
+  readonly tokens: number[] = [];
+  finishReason: FinishReason = "aborted";
+  readonly #beginMs = performance.now();
+  #firstMs: number | null = null;
+  #computed = 0;
+  #stepMs = 0;
+  #flashBytes = 0;
+
+  add({ token, step, finishReason }: GeneratedToken): void {
+    if (finishReason !== null) this.finishReason = finishReason;
+    if (token === null) return;
+    this.#firstMs ??= performance.now() - this.#beginMs;
+    this.tokens.push(token);
+    if (step === null) return;
+    this.#computed++;
+    if (step.row > 0) return;
+    this.#stepMs += step.stats.ms;
+    this.#flashBytes += step.stats.flashBytes;
+  }
+
+  /** Of the tokens after the first. */
+  get tokensPerSec(): number {
+    return this.#stepMs > 0 ? (1000 * this.#computed) / this.#stepMs : 0;
+  }
+
+  get flashBytesPerToken(): number {
+    return this.#computed > 0 ? this.#flashBytes / this.#computed : 0;
+  }
+
+  /** From the request to the first token: loading and the prompt. Null before it. */
+  get firstTokenMs(): number | null {
+    return this.#firstMs;
+  }
+}
+
+/** Neurons of the steps of a run: by token and layer. */
+export type NamedSets = Uint32Array[][];
+
+/** Passes on all of a run. @returns The sets that its steps named. */
+export async function streamRun(
+  model: Model,
+  run: AsyncIterable<GeneratedToken>,
+  watch: StepWatch,
+  meter: RunMeter,
+  { say }: Task,
+): Promise<NamedSets> {
+  const sets: NamedSets = [];
+  for await (const item of run) {
+    const { text, step } = item;
+    meter.add(item);
+    if (text !== "") say({ kind: "text", text, isDraft: (step?.row ?? 0) > 0 });
+    if (step?.row === 0) {
+      const { sets: seen, ...event } = stepEvent(model, item, watch);
+      sets.push(...seen);
+      say({ kind: "step", event }, [event.states.buffer]);
+    }
+    // A turn of the event loop, in which a stop is heard.
+    if (step !== null) await eventLoopTurn();
+  }
+  return sets;
+}
+
+/** A text after a prompt. @returns The neurons that it named. */
+export async function generateText(model: Model, request: GenerateRequest, task: Task): Promise<NeuronTrace> {
+  const prompt = model.tokenizer.encode(request.prompt, true);
+  const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
+  const facts = factsOf(model, context, request.drafts);
+  task.say({ kind: "run", facts });
+  const [watch, meter] = [new StepWatch(facts), new RunMeter()];
+  const run = model.generate(prompt, {
+    maxTokens: request.maxTokens,
+    ignoreEos: true,
+    ...draftOptions(request.drafts),
+    ...watch.observers,
+    signal: task.signal,
+  });
+  const tokens = await streamRun(model, run, watch, meter, task);
+  const { nLayers, dFf } = facts;
+  const replayable = tokens.length;
+  task.say({ kind: "done", what: "generated", tokensPerSec: meter.tokensPerSec, replayable });
+  return { nLayers, dFf, tokens };
+}
+
+export function draftOptions(drafts: Drafts): Pick<GenerateOptions, "lossless" | "speculate"> {
+  return drafts === "lossless" ? { lossless: true } : { speculate: drafts };
+}
+
+/** The step that began with `item`, as it was seen; `sets` are those of the tokens that it brought. */
+function stepEvent(model: Model, { token, step }: GeneratedToken, watch: StepWatch) {
+  const { drafts, accepted, stats } = step!;
+  const { ms, phaseMs, flashBytes, flashReads, cacheHits: hits, cacheMisses: misses } = stats;
+  const { states, sets, ...seen } = watch.take();
+  const textOf = (id: number) => model.tokenizer.decode([id]);
+  return {
+    text: textOf(token!),
+    drafts: drafts.map(textOf),
+    accepted,
+    ...{ ms, phaseMs: { ...phaseMs }, flashBytes, flashReads, hits, misses },
+    ...seen,
+    states,
+    sets: sets.slice(0, 1 + accepted),
+  } satisfies StepEvent & { readonly sets: unknown };
+}
