@@ -13,6 +13,7 @@ const LONG = [
   "tools/browser/src/private-files.test.ts",
   "tools/browser/src/webgpu.test.ts",
   "tools/browser/src/webgpu-models.test.ts",
+  "tools/browser/src/gpu-check.test.ts",
   // Demo models over whole texts, at many settings, or enlarged.
   "packages/runtime/src/quality.test.ts",
   "packages/runtime/src/node/any-machine.test.ts",
