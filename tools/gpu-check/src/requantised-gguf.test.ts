@@ -19,7 +19,7 @@ describe("a GGUF with its Q5_K as Q8_0", async () => {
   it("keeps every other tensor's bytes", () => {
     for (const [layer, matrices] of before!.matrices.entries()) {
       for (const [name, old] of Object.entries(matrices)) {
-        const kept = after!.matrices[layer]![name as keyof typeof matrices];
+        const kept = after!.matrices[layer]![name as keyof typeof matrices]!;
         if (old.dtype === "q5_k") continue;
         expect(kept.dtype).toBe(old.dtype);
         const bytesOf = (bytes: Uint8Array, at: number) => Buffer.from(bytes.subarray(at, at + old.sizeBytes));

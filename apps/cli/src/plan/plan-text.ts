@@ -25,7 +25,8 @@ export function planText(plan: PlanDocument, wantsLossless = false): string {
   const { perToken, choice, memory, limits, prefill } = plan;
   const share = (ms: number) => percent(ms / perToken.totalMs);
   const window = choice.windowTokens === null ? "as many tokens as fit" : `${choice.windowTokens} tokens`;
-  const how = choice.mode === "dense" ? "every neuron is used, layers are streamed" : `a window of ${window}`;
+  const dense = `every neuron is used, ${perToken.flashBytes > 0 ? "layers are streamed" : "all of them stay in memory"}`;
+  const how = choice.mode === "dense" ? dense : `a window of ${window}`;
   return [
     `${plan.model} (${choice.dtype}, ${formatBytes(plan.fileBytes)}) on ${plan.device}, within ${formatBytes(memory.budget)} of DRAM:`,
     `${figure(plan.tokensPerSec)} tokens/s, ${figure(perToken.totalMs)} ms a token, bound by ${BOUND[plan.bound]}.${percentiles(plan)}`,
