@@ -9,7 +9,7 @@
  *
  *   panel:  for each group of 32 columns, a lane for each row, 16 rows one behind the other:
  *           D f32 | N f32 | two minima f32 | for each of 16 pairs of columns: two i16
- *   sums:   of a block of 256, for each of two vectors: A f32 [16]; then outputs of a vector that is none
+ *   sums:   of a block of 256, for each of two vectors: A f32 [16]; B of one f32 [16]; outputs of a vector that is none f32 [16]
  *
  * D and N stand in the last group of a block; of formats whose minima are added, N is negative. Pairs are in the order of q0 … q3
  * (block-vector.ts).
@@ -21,17 +21,16 @@ import { addProduct } from "./element";
 
 export const BATCH_ROWS: usize = 16;
 export const BATCH_COLS: usize = 512;
-/** Sums of blocks of 256, two vectors; then outputs of a vector that is none. */
-export const SUMS_BYTES: usize = 192;
+/** Sums of blocks of 256. */
+export const SUMS_BYTES: usize = 256;
 const HALF_SUMS_BYTES: usize = 64;
+const BELOW_AT: usize = 128;
 const PANEL_GROUP_BYTES: usize = 1280;
 const MIN_SCALES_AT: usize = 64;
 const GROUP_MINIMA_AT: usize = 128;
 const WEIGHTS_AT: usize = 256;
 const PAIRS: usize = 16;
-/** While rows are unpacked, eight columns of row r wait where pairs will stand, so far from those of row r − 1. */
-const ROW_BYTES: usize = 64;
-/** From eight columns to the next eight. */
+/** From eight columns of a group to the next eight. */
 const EIGHT_BYTES: usize = 256;
 
 /** Bytes of sixteen rows' panel. */
@@ -47,41 +46,56 @@ export function unpackOf32<T>(panel: usize, p: usize, stride: usize, cols: usize
     const p1 = p + stride, p2 = p1 + stride, p3 = p2 + stride;
     v128.store(panel, f.scales(p, p1, p2, p3));
     if (f.hasMinima()) v128.store(panel, f32x4.neg(f.minima(p, p1, p2, p3)), MIN_SCALES_AT);
-    for (let r: usize = 0; r < 4; r++) unpackRowOf32<T>(panel + WEIGHTS_AT + ROW_BYTES * r, p + r * stride);
-    turnPairs(panel + WEIGHTS_AT);
+    unpackHalfOf32<T>(panel + WEIGHTS_AT, p, p1, p2, p3, 0);
+    unpackHalfOf32<T>(panel + WEIGHTS_AT + 2 * EIGHT_BYTES, p, p1, p2, p3, 1);
     p += f.blockBytes();
   }
 }
 
-/** Columns of four rows to pairs of four rows, in place. */
-function turnPairs(at: usize): void {
-  for (const end = at + 4 * EIGHT_BYTES; at < end; at += EIGHT_BYTES) {
-    const a = v128.load(at), b = v128.load(at, 64), c = v128.load(at, 128), d = v128.load(at, 192);
-    const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
-    const ef = v128.shuffle<i32>(a, b, 2, 6, 3, 7), gh = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
-    v128.store(at, v128.shuffle<i64>(ab, cd, 0, 2));
-    v128.store(at, v128.shuffle<i64>(ab, cd, 1, 3), 64);
-    v128.store(at, v128.shuffle<i64>(ef, gh, 0, 2), 128);
-    v128.store(at, v128.shuffle<i64>(ef, gh, 1, 3), 192);
+/** Half h (16 columns) of four rows. */
+@inline
+function unpackHalfOf32<T>(at: usize, p0: usize, p1: usize, p2: usize, p3: usize, h: i32): void {
+  const f = changetype<T>(0);
+  const a = f.bytes(p0, h, f.a(), f.b()), b = f.bytes(p1, h, f.a(), f.b());
+  const c = f.bytes(p2, h, f.a(), f.b()), d = f.bytes(p3, h, f.a(), f.b());
+  if (f.natural()) {
+    storePairs(at, lower(a), lower(b), lower(c), lower(d));
+    storePairs(at + EIGHT_BYTES, upper(a), upper(b), upper(c), upper(d));
+  } else {
+    storePairs(at, even<T>(a), even<T>(b), even<T>(c), even<T>(d));
+    storePairs(at + EIGHT_BYTES, odd<T>(a), odd<T>(b), odd<T>(c), odd<T>(d));
   }
 }
 
+/** Elements of even bytes. */
 @inline
-function unpackRowOf32<T>(out: usize, p: usize): void {
-  const f = changetype<T>(0);
-  const offset = i16x8.splat(<i16>f.offset());
-  const first = f.bytes(p, 0, f.a(), f.b()), second = f.bytes(p, 1, f.a(), f.b());
-  if (f.natural()) {
-    v128.store(out, i16x8.extend_low_i8x16_s(first));
-    v128.store(out, i16x8.extend_high_i8x16_s(first), EIGHT_BYTES);
-    v128.store(out, i16x8.extend_low_i8x16_s(second), 2 * EIGHT_BYTES);
-    v128.store(out, i16x8.extend_high_i8x16_s(second), 3 * EIGHT_BYTES);
-  } else {
-    v128.store(out, i16x8.sub(evenBytes(first, lowBytes()), offset));
-    v128.store(out, i16x8.sub(oddBytes(first), offset), EIGHT_BYTES);
-    v128.store(out, i16x8.sub(evenBytes(second, lowBytes()), offset), 2 * EIGHT_BYTES);
-    v128.store(out, i16x8.sub(oddBytes(second), offset), 3 * EIGHT_BYTES);
-  }
+function even<T>(bytes: v128): v128 {
+  return i16x8.sub(evenBytes(bytes, lowBytes()), i16x8.splat(<i16>changetype<T>(0).offset()));
+}
+
+@inline
+function odd<T>(bytes: v128): v128 {
+  return i16x8.sub(oddBytes(bytes), i16x8.splat(<i16>changetype<T>(0).offset()));
+}
+
+@inline
+function lower(bytes: v128): v128 {
+  return i16x8.extend_low_i8x16_s(bytes);
+}
+
+@inline
+function upper(bytes: v128): v128 {
+  return i16x8.extend_high_i8x16_s(bytes);
+}
+
+/** Eight columns of four rows, as four pairs of columns. */
+function storePairs(at: usize, a: v128, b: v128, c: v128, d: v128): void {
+  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const ef = v128.shuffle<i32>(a, b, 2, 6, 3, 7), gh = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  v128.store(at, v128.shuffle<i64>(ab, cd, 0, 2));
+  v128.store(at, v128.shuffle<i64>(ab, cd, 1, 3), 64);
+  v128.store(at, v128.shuffle<i64>(ef, gh, 0, 2), 128);
+  v128.store(at, v128.shuffle<i64>(ef, gh, 1, 3), 192);
 }
 
 /** Four rows' blocks of 256, from p on, `stride` bytes apart. */
@@ -120,25 +134,28 @@ function unpackSubBlock<T>(
     v128.store(panel, v128.load(at, MINIMA_AT), GROUP_MINIMA_AT);
     if (f.shared() == 16) v128.store(panel, v128.load(at, MINIMA_AT + 16), GROUP_MINIMA_AT + 64);
   }
-  const high = f.high(stretch, t);
-  for (let r: usize = 0; r < 4; r++) {
-    unpackRowOf256<T>(panel + WEIGHTS_AT + ROW_BYTES * r, at + 4 * r, p + r * stride, stretch, t, high);
-  }
-  turnPairs(panel + WEIGHTS_AT);
+  unpackHalfOf256<T>(panel + WEIGHTS_AT, at, p, stride, stretch, t, 0);
+  unpackHalfOf256<T>(panel + WEIGHTS_AT + 2 * EIGHT_BYTES, at + (f.shared() == 16 ? 16 : 0), p, stride, stretch, t, 1);
 }
 
-/** Scales lie in i32 lanes, and fit their lower halves. */
+/** Half h of a sub-block, of four rows. */
 @inline
-function unpackRowOf256<T>(out: usize, at: usize, p: usize, stretch: usize, t: i32, high: v128): void {
+function unpackHalfOf256<T>(
+  out: usize, at: usize, p: usize, stride: usize, stretch: usize, t: i32, h: i32,
+): void {
   const f = changetype<T>(0);
-  const offset = i16x8.splat(<i16>f.offset());
-  const first = v128.load16_splat(at, SCALES_AT);
-  const second = f.shared() == 16 ? v128.load16_splat(at, SCALES_AT + 16) : first;
-  const a = f.bytes(p, stretch, t, 0, high, f.a(), f.b()), b = f.bytes(p, stretch, t, 1, high, f.a(), f.b());
-  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(a, lowBytes()), offset), first));
-  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(a), offset), first), EIGHT_BYTES);
-  v128.store(out, i16x8.mul(i16x8.sub(evenBytes(b, lowBytes()), offset), second), 2 * EIGHT_BYTES);
-  v128.store(out, i16x8.mul(i16x8.sub(oddBytes(b), offset), second), 3 * EIGHT_BYTES);
+  const high = f.high(stretch, t);
+  const a = f.bytes(p, stretch, t, h, high, f.a(), f.b());
+  const b = f.bytes(p + stride, stretch, t, h, high, f.a(), f.b());
+  const c = f.bytes(p + 2 * stride, stretch, t, h, high, f.a(), f.b());
+  const d = f.bytes(p + 3 * stride, stretch, t, h, high, f.a(), f.b());
+  // Scales lie in i32 lanes, and fit their lower halves.
+  const k = v128.load16_splat(at, SCALES_AT), l = v128.load16_splat(at, SCALES_AT + 4);
+  const m = v128.load16_splat(at, SCALES_AT + 8), n = v128.load16_splat(at, SCALES_AT + 12);
+  storePairs(out, i16x8.mul(even<T>(a), k), i16x8.mul(even<T>(b), l), i16x8.mul(even<T>(c), m), i16x8.mul(even<T>(d), n));
+  storePairs(
+    out + EIGHT_BYTES, i16x8.mul(odd<T>(a), k), i16x8.mul(odd<T>(b), l), i16x8.mul(odd<T>(c), m), i16x8.mul(odd<T>(d), n),
+  );
 }
 
 /** sum + the pairwise products of eight i16. */
@@ -182,8 +199,8 @@ function multiply16x2(
       addSubBlocks(sums, x, a0, a1, a2, a3);
       addSubBlocks(sums + HALF_SUMS_BYTES, x1, b0, b1, b2, b3);
       if ((++group & 7) == 0) {
-        addBlocksOf256(out, x, panel, sums, 64, minima);
-        addBlocksOf256(out1, x1, panel, sums + HALF_SUMS_BYTES, 64, minima);
+        addBlocksOf256(out, x, panel, sums, sums + BELOW_AT, 64, minima);
+        addBlocksOf256(out1, x1, panel, sums + HALF_SUMS_BYTES, sums + BELOW_AT, 64, minima);
       }
     } else {
       addBlocksOf32(out, x, panel, a0, a1, a2, a3, minima);
@@ -209,8 +226,8 @@ function multiply4x2(
       addSubBlock(sums, v128.load32_splat(x), a);
       addSubBlock(sums + HALF_SUMS_BYTES, v128.load32_splat(x1), b);
       if ((++group & 7) == 0) {
-        addBlocksOf256(out, x, panel, sums, 16, minima);
-        addBlocksOf256(out1, x1, panel, sums + HALF_SUMS_BYTES, 16, minima);
+        addBlocksOf256(out, x, panel, sums, sums + BELOW_AT, 16, minima);
+        addBlocksOf256(out1, x1, panel, sums + HALF_SUMS_BYTES, sums + BELOW_AT, 16, minima);
       }
     } else {
       addBlockOf32(out, v128.load32_splat(x), v128.load32_splat(x, 12), panel, a, minima);
@@ -252,37 +269,45 @@ function addSubBlock(sums: usize, scale: v128, a: v128): void {
   v128.store(sums, addProduct(v128.load(sums), scale, f32x4.convert_i32x4_s(a)));
 }
 
-/** B of a block in four rows: Σ m · s · Σq over its minima, of 32 elements each or of 16. */
-@inline
-function sumMinima(x: usize, panel: usize, minima: i32): v128 {
-  let sum = f32x4.splat(0);
-  if (minima == 1) {
-    for (const end = panel + 8 * PANEL_GROUP_BYTES; panel != end; panel += PANEL_GROUP_BYTES) {
-      sum = addProduct(sum, v128.load(panel, GROUP_MINIMA_AT), v128.load32_splat(x, 12));
-      x += GROUP_BYTES;
+/**
+ * B of a block in sixteen rows, to `below`: Σ m · s · Σq over its minima, of 32 elements each or of 16. `x` and `panel` are at the first
+ * of the block's groups.
+ */
+function sumMinima(below: usize, x: usize, panel: usize, minima: i32): void {
+  let a = f32x4.splat(0), b = a, c = a, d = a;
+  const at: usize = minima == 1 ? 12 : 4;
+  for (const end = panel + 8 * PANEL_GROUP_BYTES; panel != end; panel += PANEL_GROUP_BYTES) {
+    let sum = v128.load32_splat(x + at);
+    a = addProduct(a, v128.load(panel, GROUP_MINIMA_AT), sum);
+    b = addProduct(b, v128.load(panel, GROUP_MINIMA_AT + 16), sum);
+    c = addProduct(c, v128.load(panel, GROUP_MINIMA_AT + 32), sum);
+    d = addProduct(d, v128.load(panel, GROUP_MINIMA_AT + 48), sum);
+    if (minima == 2) {
+      sum = v128.load32_splat(x, 8);
+      a = addProduct(a, v128.load(panel, GROUP_MINIMA_AT + 64), sum);
+      b = addProduct(b, v128.load(panel, GROUP_MINIMA_AT + 80), sum);
+      c = addProduct(c, v128.load(panel, GROUP_MINIMA_AT + 96), sum);
+      d = addProduct(d, v128.load(panel, GROUP_MINIMA_AT + 112), sum);
     }
-  } else {
-    for (const end = panel + 8 * PANEL_GROUP_BYTES; panel != end; panel += PANEL_GROUP_BYTES) {
-      sum = addProduct(sum, v128.load(panel, GROUP_MINIMA_AT), v128.load32_splat(x, 4));
-      sum = addProduct(sum, v128.load(panel, GROUP_MINIMA_AT + 64), v128.load32_splat(x, 8));
-      x += GROUP_BYTES;
-    }
+    x += GROUP_BYTES;
   }
-  return sum;
+  v128.store(below, a); v128.store(below, b, 16); v128.store(below, c, 32); v128.store(below, d, 48);
 }
 
-/** out += fl(D · A) − fl(N · B), A becomes 0; `x` and `panel` are at the last of the block's groups. `bytes`: 16 for four rows, 64 for sixteen. */
-function addBlocksOf256(out: usize, x: usize, panel: usize, sums: usize, bytes: usize, minima: i32): void {
-  x -= 7 * GROUP_BYTES;
+/**
+ * out += fl(D · A) − fl(N · B), and A becomes 0. `x` and `panel` are at the last of the block's groups. `bytes`: 64 for sixteen rows, 16 for
+ * four; of four the minima of what follows are added up for nothing.
+ */
+function addBlocksOf256(
+  out: usize, x: usize, panel: usize, sums: usize, below: usize, bytes: usize, minima: i32,
+): void {
+  if (minima) sumMinima(below, x - 7 * GROUP_BYTES, panel - 7 * PANEL_GROUP_BYTES, minima);
   for (const end = sums + bytes; sums != end; sums += 16) {
     let product = f32x4.mul(v128.load(panel), v128.load(sums));
-    if (minima) {
-      const below = sumMinima(x, panel - 7 * PANEL_GROUP_BYTES, minima);
-      product = f32x4.sub(product, f32x4.mul(v128.load(panel, MIN_SCALES_AT), below));
-    }
+    if (minima) product = f32x4.sub(product, f32x4.mul(v128.load(panel, MIN_SCALES_AT), v128.load(below)));
     v128.store(out, f32x4.add(v128.load(out), product));
     v128.store(sums, f32x4.splat(0));
-    out += 16; panel += 16;
+    out += 16; panel += 16; below += 16;
   }
 }
 

@@ -16,7 +16,7 @@ const BLOCK_TABLE_BYTES = 608 + 16;
 /** `LEAST_BATCH` of assembly/block-product.ts: fewer vectors need no panel. */
 const BLOCK_BATCH_TOKENS = 4;
 /** Of assembly/block-batch.ts: `SUMS_BYTES`, `PANEL_GROUP_BYTES` and `BATCH_COLS`. */
-const BLOCK_SUMS_BYTES = 192;
+const BLOCK_SUMS_BYTES = 256;
 const BLOCK_PANEL_BYTES = 1280;
 const BLOCK_PANEL_COLS = 512;
 /** `GROUP_ROWS` of assembly/attention.ts: rows of scores, each with the bytes of its sum behind it. */
