@@ -12,7 +12,8 @@ import {
 import { identifyFile, openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 
-export interface FileConversionOptions extends Pick<ConvertOptions, "dtype" | "layout" | "stride" | "placement"> {
+export interface FileConversionOptions
+  extends Pick<ConvertOptions, "dtype" | "residentDtype" | "layout" | "stride" | "placement"> {
   /** Replace an existing file. */
   readonly force?: boolean;
   readonly signal: AbortSignal;

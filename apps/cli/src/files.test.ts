@@ -69,6 +69,27 @@ describe("convert", () => {
     expect([status, document.error.code]).toEqual([1, "CHECKPOINT_NOT_FOUND"]);
     expect(document.error.details).toEqual({ folder: join(dir, "none") });
   });
+  it("q4: neurons in blocks of four bits beside matrices of a type of their own, and what that lost", async () => {
+    const output = join(dir, "four-bits.gguf");
+    const argv = ["convert", checkpoint, "-o", output, "--dtype", "q4", "--force"];
+    const { status, document } = await flashwickJson(argv);
+    expect(status).toBe(0);
+    expect(document).toMatchObject({ dtype: "q4", residentDtype: "q8_0", layout: "bundled", strideBytes: 512 });
+    expect(Object.keys(document.loss).sort()).toEqual(["down", "resident", "up"]);
+    expect(document.loss.up).toBeGreaterThan(document.loss.resident);
+    expect(document.loss.up).toBeLessThan(0.12);
+    expect((await flashwick(argv)).out).toMatch(/^loss +relative RMS error: .*up \d\.\d\d %, down \d\.\d\d %$/m);
+    const { document: shown } = await flashwickJson(["inspect", output]);
+    expect(shown.weights.dtype).toBe("q4");
+    expect((await flashwickJson(["verify", output, "--quiet"])).document.ok).toBe(true);
+    const run = ["run", output, "--dense", "--tokens", "2,3,4", "--max-tokens", "4", "--quiet"];
+    expect((await flashwickJson(run)).document.tokens).toHaveLength(4);
+    const finer = await flashwickJson([...argv, "--resident-dtype", "f16"]);
+    expect(finer.document.residentDtype).toBe("f16");
+    expect(finer.document.fingerprint).toBe(document.fingerprint);
+    const planned = await flashwickJson(["plan", checkpoint, "--dtype", "q4", "--preset", "nvme-pcie4", "--dense"]);
+    expect(planned.document.choice.dtype).toBe("q4");
+  });
   it("leaves nothing after Ctrl-C before it began", async () => {
     const before = readdirSync(dir).sort();
     const argv = ["convert", checkpoint, "-o", join(dir, "late.gguf")];

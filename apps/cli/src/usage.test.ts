@@ -90,7 +90,7 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["a missing argument", ["inspect"]],
   ["an argument too many", ["verify", "a.gguf", "b.gguf"]],
   ["convert without output", ["convert", "dir"]],
-  ["an unknown dtype", ["convert", "dir", "-o", "x", "--dtype", "q4"]],
+  ["an unknown dtype", ["convert", "dir", "-o", "x", "--dtype", "q5"]],
   ["an unknown layout", ["convert", "dir", "-o", "x", "--layout", "sorted"]],
   ["a stride that is no size", ["convert", "dir", "-o", "x", "--stride", "wide"]],
   ["train without text", ["train", "m.gguf", "-o", "x"]],

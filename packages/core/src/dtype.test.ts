@@ -2,10 +2,13 @@ import { describe, expect, it } from "vitest";
 import {
   BLOCK_DTYPES,
   blockElements,
+  blocksOf,
   DTYPES,
   isBlockDType,
   isDType,
+  isPlainDType,
   isRecordDType,
+  PLAIN_DTYPES,
   RECORD_DTYPES,
   rowBytes,
 } from "./dtype.js";
@@ -28,7 +31,18 @@ describe("types", () => {
   it("are plain, in records and files of ours, or blocks", () => {
     expect(DTYPES).toEqual([...RECORD_DTYPES, ...BLOCK_DTYPES]);
     expect(DTYPES.every((dtype) => isRecordDType(dtype) !== isBlockDType(dtype))).toBe(true);
-    expect(RECORD_DTYPES.every((dtype) => blockElements(dtype) === 1)).toBe(true);
+    expect(PLAIN_DTYPES.every((dtype) => blockElements(dtype) === 1 && isPlainDType(dtype))).toBe(true);
+    expect(isPlainDType("q4")).toBe(false);
+  });
+
+  it("of records in four bits are made of Q4_0's blocks", () => {
+    expect(rowBytes("q4", 4096)).toBe(rowBytes("q4_0", 4096));
+    expect(["q4", "q4_0", "q6_k", "int8"].map((dtype) => blocksOf(dtype as (typeof DTYPES)[number]))).toEqual([
+      "q4_0",
+      "q4_0",
+      "q6_k",
+      null,
+    ]);
   });
 
   it("are known by name", () => {

@@ -6,8 +6,14 @@
  */
 import { assert } from "./assert.js";
 
-/** Types that neuron records and our own model files have. `int8`: symmetric, one f32 scale per row (see flash-format's SPEC.md). */
-export type RecordDType = "f32" | "f16" | "bf16" | "int8";
+/** Types of single elements. `int8`: symmetric, one f32 scale per row (see flash-format's SPEC.md). */
+export type PlainDType = "f32" | "f16" | "bf16" | "int8";
+
+/** Types of neuron records. `q4`: each part of a record, gate, up or down, is a row of Q4_0's blocks. */
+export type RecordDType = PlainDType | "q4";
+
+/** Types of the matrices that stay in DRAM, in our own files. */
+export type ResidentDType = PlainDType | "q8_0" | "q4_0";
 
 /** Blocks of 32 or 256 elements with scales of their own, as in GGUF files: `q4_k` is ggml's Q4_K. */
 export type BlockDType =
@@ -33,6 +39,7 @@ const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>
   f16: [1, 2],
   bf16: [1, 2],
   int8: [1, 1],
+  q4: [32, 18],
   q4_0: [32, 18],
   q4_1: [32, 20],
   q5_0: [32, 22],
@@ -49,7 +56,9 @@ const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>
 };
 
 export const DTYPES = Object.keys(BLOCKS) as readonly DType[];
-export const RECORD_DTYPES: readonly RecordDType[] = ["f32", "f16", "bf16", "int8"];
+export const PLAIN_DTYPES: readonly PlainDType[] = ["f32", "f16", "bf16", "int8"];
+export const RECORD_DTYPES: readonly RecordDType[] = [...PLAIN_DTYPES, "q4"];
+export const RESIDENT_DTYPES: readonly ResidentDType[] = [...PLAIN_DTYPES, "q8_0", "q4_0"];
 export const BLOCK_DTYPES: readonly BlockDType[] = DTYPES.filter((dtype) => isBlockDType(dtype));
 
 /**
@@ -75,6 +84,14 @@ export function rowBytes(dtype: DType, cols: number): number {
   return (cols / elements) * bytes;
 }
 
+/**
+ * Of the matrices beside records of a type, where nothing else is said: the same, but Q8_0 beside q4. They are a third of a model or less, and in four bits
+ * would lose as much again.
+ */
+export function defaultResidentDType(dtype: RecordDType): ResidentDType {
+  return dtype === "q4" ? "q8_0" : dtype;
+}
+
 export function isDType(value: unknown): value is DType {
   return typeof value === "string" && Object.hasOwn(BLOCKS, value);
 }
@@ -83,6 +100,17 @@ export function isRecordDType(value: unknown): value is RecordDType {
   return (RECORD_DTYPES as readonly unknown[]).includes(value);
 }
 
+/** `q4` is none: it is what records are made of, not a type of tensors. */
 export function isBlockDType(value: unknown): value is BlockDType {
-  return isDType(value) && blockElements(value) > 1;
+  return isDType(value) && value !== "q4" && blockElements(value) > 1;
+}
+
+export function isPlainDType(value: unknown): value is PlainDType {
+  return (PLAIN_DTYPES as readonly unknown[]).includes(value);
+}
+
+/** The blocks that a row of this type consists of; null for plain elements. */
+export function blocksOf(dtype: DType): BlockDType | null {
+  if (dtype === "q4") return "q4_0";
+  return isBlockDType(dtype) ? dtype : null;
 }

@@ -2,7 +2,15 @@
  * Models by name: published geometry and sparsity, so that a plan needs no download. Weights that no token multiplies with (an input embedding
  * that is not the head) are tables of which one row is read.
  */
-import { InputError, type RecordDType, rowBytes, type SparsityStatistics } from "@flashwick/core";
+import {
+  blockBytes,
+  blockElements,
+  type DType,
+  defaultResidentDType,
+  InputError,
+  type RecordDType,
+  type SparsityStatistics,
+} from "@flashwick/core";
 import type { MemoryRequest } from "./memory-plan.js";
 import type { ModelShape } from "./model-shape.js";
 import { powerLawLayer, UNION_TOKENS, windowExponent } from "./sparsity.js";
@@ -229,12 +237,18 @@ export function modelPreset(name: string, dtype: RecordDType): ModelPreset {
   );
 }
 
-/** Predictors are stored in the model's type, as the paper's are. */
+/** Of one weight, with its share of a block's scale. */
+function weightBytes(dtype: DType): number {
+  return blockBytes(dtype) / blockElements(dtype);
+}
+
+/** Predictors are stored in the model's type, as the paper's are; beside four bits in int8. */
 function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
   const { dModel, dFf, nHeads, nKvHeads, vocabSize, embeddingDim } = model;
-  const bytes = rowBytes(dtype, 1);
+  const bytes = weightBytes(defaultResidentDType(dtype));
+  const predictor = dtype === "q4" ? "int8" : dtype;
   const headDim = dModel / nHeads;
-  const recordBytes = model.matricesPerNeuron * (dModel * bytes + (dtype === "int8" ? SCALE_BYTES : 0));
+  const recordBytes = model.matricesPerNeuron * (dModel * weightBytes(dtype) + (dtype === "int8" ? SCALE_BYTES : 0));
   const projections = embeddingDim === dModel ? 0 : 2 * embeddingDim * dModel;
   return {
     name: model.name,
@@ -254,7 +268,10 @@ function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
     strideBytes: Math.ceil(recordBytes / STRIDE_UNIT_BYTES) * STRIDE_UNIT_BYTES,
     readsPerNeuron: 1,
     parallelBlock: model.parallelBlock,
-    predictor: { dtype, bytesByLayer: model.ranks.map((rank) => rank * (dModel + dFf) * bytes) },
+    predictor: {
+      dtype: predictor,
+      bytesByLayer: model.ranks.map((rank) => rank * (dModel + dFf) * weightBytes(predictor)),
+    },
   };
 }
 

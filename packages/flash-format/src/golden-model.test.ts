@@ -1,5 +1,5 @@
 /**
- * The format, byte by byte: a model of 40 weights whose file is known in hex (fixtures/golden-int8.hex, zero lines left out).
+ * The format, byte by byte: small models whose files are known in hex (fixtures/golden-*.hex, zero lines left out).
  * A change of these bytes is a change of the format: it needs a new format version.
  */
 import { readFileSync } from "node:fs";
@@ -7,32 +7,37 @@ import { memorySource } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { optFamily } from "./convert/families/opt.js";
 import { memorySink } from "./memory-sink.js";
+import { type RecordTensor, recordLayout } from "./model-file.js";
 import type { ModelSpec } from "./model-writer.js";
 import { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
+import { decodeElements } from "./tiny-model.fixture.js";
 import { createModelWriter } from "./write-model.js";
 
-const GOLDEN_SPEC: ModelSpec = {
+const goldenSpec = (dModel: number, dtype: ModelSpec["dtype"]): ModelSpec => ({
   geometry: {
     ...optFamily.readGeometry(
       {
-        ...{ num_hidden_layers: 1, hidden_size: 2, ffn_dim: 3, num_attention_heads: 1 },
+        ...{ num_hidden_layers: 1, hidden_size: dModel, ffn_dim: 3, num_attention_heads: 1 },
         ...{ vocab_size: 4, max_position_embeddings: 2, eos_token_id: null },
         ...{ _remove_final_layer_norm: true, layer_norm_elementwise_affine: false, enable_bias: false },
       },
       "config.json",
     ),
-    embedding: { dim: 2, scale: 1, positions: { offset: 0 } },
+    embedding: { dim: dModel, scale: 1, positions: { offset: 0 } },
   },
-  dtype: "int8",
+  dtype,
   layout: "bundled",
   strideBytes: "auto",
   tokenizerJson: null,
   tokenizerKind: null,
   name: "golden",
-};
+});
+const INT8 = goldenSpec(2, "int8");
+const Q4 = goldenSpec(32, "q4");
 
 const LINE_BYTES = 32;
-const fixture = readFileSync(new URL("../fixtures/golden-int8.hex", import.meta.url), "utf8");
+const fixtureOf = (dtype: string) => readFileSync(new URL(`../fixtures/golden-${dtype}.hex`, import.meta.url), "utf8");
+const fixture = fixtureOf("int8");
 
 /** Lines of 32 bytes with their offset, those of zeros left out. */
 function hexDump(bytes: Uint8Array): string {
@@ -59,14 +64,19 @@ function goldenRows(rows: number): Float32Array {
   return Float32Array.from({ length: rows * 2 }, (_, i) => (i % 2 === 0 ? 1 : -2) * (1 + (i >> 1)));
 }
 
-async function writeGolden(): Promise<Uint8Array> {
+/** Rows of 32: −8 to 7 twice, times 1, 2, 3, …: exact in four bits. */
+function wideRows(rows: number): Float32Array {
+  return Float32Array.from({ length: rows * 32 }, (_, i) => ((i % 16) - 8) * (1 + (i >> 5)));
+}
+
+async function writeGolden(spec: ModelSpec, rowsOf: (rows: number) => Float32Array): Promise<Uint8Array> {
   const sink = memorySink();
-  const writer = await createModelWriter(sink, GOLDEN_SPEC);
+  const writer = await createModelWriter(sink, spec);
   for (const { name, rows } of writer.residentTensors) {
-    await writer.writeRows(name, goldenRows(rows));
+    await writer.writeRows(name, rowsOf(rows));
     await writer.complete(name, 0x01020304);
   }
-  await writer.writeNeurons(0, 0, { up: goldenRows(3), down: goldenRows(3).map((x) => -x) });
+  await writer.writeNeurons(0, 0, { up: rowsOf(3), down: rowsOf(3).map((x) => -x) });
   await writer.complete("blk.0.ffn", 0x05060708);
   await writer.finish();
   return sink.committed!;
@@ -74,12 +84,28 @@ async function writeGolden(): Promise<Uint8Array> {
 
 describe("the golden model", () => {
   it("is written as fixtures/golden-int8.hex says", async () => {
-    expect(hexDump(await writeGolden())).toBe(fixture);
+    expect(hexDump(await writeGolden(INT8, goldenRows))).toBe(fixture);
+  });
+
+  it("of q4 is written as fixtures/golden-q4.hex says, and read from there", async () => {
+    const known = fixtureOf("q4");
+    expect(hexDump(await writeGolden(Q4, wideRows))).toBe(known);
+    const bytes = fromHexDump(known);
+    const { header } = await openModelFile(memorySource(bytes));
+    expect(header.geometry).toEqual(Q4.geometry);
+    const [{ offset }] = header.records as [RecordTensor];
+    const [up, down] = recordLayout(header).parts.map(({ offsetBytes }) => offset + 512 + offsetBytes);
+    expect(decodeElements("q4", bytes.subarray(up!, up! + 18))).toEqual(wideRows(2).subarray(32));
+    expect(decodeElements("q4", bytes.subarray(down!, down! + 18))).toEqual(
+      wideRows(2)
+        .subarray(32)
+        .map((x) => -x),
+    );
   });
 
   it("is read from fixtures/golden-int8.hex", async () => {
     const file = await openModelFile(memorySource(fromHexDump(fixture)));
-    expect(file.header.geometry).toEqual(GOLDEN_SPEC.geometry);
+    expect(file.header.geometry).toEqual(INT8.geometry);
     const tensor = file.header.tensors.get("token_embd.weight")!;
     const elements = new Int8Array(8);
     const scales = new Float32Array(4);
@@ -93,6 +119,7 @@ describe("the golden model", () => {
     const spec = readFileSync(new URL("../SPEC.md", import.meta.url), "utf8");
     const quoted = spec.match(/(?<=^ {4})[0-9a-f]{6} {2}[0-9a-f]{8}( [0-9a-f]{8}){7}$/gm) ?? [];
     expect(quoted.length).toBeGreaterThan(5);
-    for (const line of quoted) expect(fixture).toContain(`${line}\n`);
+    const known = fixture + fixtureOf("q4");
+    for (const line of quoted) expect(known).toContain(`${line}\n`);
   });
 });

@@ -45,6 +45,7 @@ export {
   sidecarPath,
   writePredictorFile,
 } from "./predictor-file.js";
+export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";

@@ -45,7 +45,7 @@ export type TensorRole =
   | "ffn_up.bias"
   | "ffn_down.bias";
 
-/** A tensor that stays in DRAM. Matrices have the model's dtype; vectors (norms, biases) are f32. */
+/** A tensor that stays in DRAM. Vectors (norms, biases) are f32. */
 export interface ResidentTensor {
   /** GGUF name: `token_embd.weight`, `blk.3.attn_q.weight`. */
   readonly name: string;

@@ -4,14 +4,21 @@
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with the type and shape that it asks
  * for, inside the file and apart from all others (container.ts).
  */
-import { type ModelGeometry, RECORD_DTYPES, type WeightLayout } from "@flashwick/core";
+import {
+  blockElements,
+  type ModelGeometry,
+  RECORD_DTYPES,
+  RESIDENT_DTYPES,
+  type ResidentDType,
+  type WeightLayout,
+} from "@flashwick/core";
 import { type CheckedTensor, type Container, requireTensor } from "./container.js";
 import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
 import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
-import { modelTensors } from "./model-layout.js";
+import { type ModelTensors, modelTensors } from "./model-layout.js";
 import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
 /** A stride beyond this could not be read in one piece. */
@@ -25,6 +32,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);
   const weights = decodeWeightLayout(metadata, geometry);
+  const residentDtype = decodeResidentDType(metadata, weights);
   const isPlaced = metadata.oneOf("flashwick.placement", ["identity", "table"]) === "table";
   const fingerprint = metadata.string("flashwick.fingerprint");
   if (!isFingerprint(fingerprint)) {
@@ -33,7 +41,7 @@ export function decodeModelHeader(container: Container): ModelHeader {
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights),
-    ...locateTensors(container, geometry, weights, isPlaced),
+    ...locateTensors(container, modelTensors(geometry, weights, residentDtype, isPlaced)),
     fingerprint,
     ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,
@@ -52,11 +60,20 @@ function decodeTokenizer(metadata: GgufMetadata): Pick<ModelHeader, "tokenizerJs
   return { tokenizerJson, tokenizerKind: metadata.oneOf("flashwick.tokenizer.kind", kinds) };
 }
 
+/** @throws {FormatError} `FORMAT_INVALID`, `FORMAT_MISSING` beside q4, which is no type of matrices. */
+function decodeResidentDType(metadata: GgufMetadata, { dtype }: WeightLayout): ResidentDType {
+  const key = "flashwick.resident.dtype";
+  return metadata.has(key) || dtype === "q4" ? metadata.oneOf(key, RESIDENT_DTYPES) : dtype;
+}
+
 function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
   const dtype = metadata.oneOf("flashwick.dtype", RECORD_DTYPES);
   const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
   const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
   const shape = recordShape(geometry);
+  if (shape.dModel % blockElements(dtype) !== 0) {
+    throw metadata.invalid("flashwick.dtype", `a type whose blocks make up rows of ${shape.dModel}`, dtype);
+  }
   const leastBytes = recordBytes(shape, dtype, layout);
   if (!isStride(strideBytes, leastBytes)) {
     const expected = `a multiple of ${STRIDE_UNIT_BYTES} that holds ${leastBytes} bytes`;
@@ -83,11 +100,8 @@ function expectIntegers(metadata: GgufMetadata, key: string, expected: readonly 
 
 function locateTensors(
   container: Container,
-  geometry: ModelGeometry,
-  weights: WeightLayout,
-  isPlaced: boolean,
+  wanted: ModelTensors,
 ): Pick<ModelHeader, "tensors" | "records" | "matrices" | "placement"> {
-  const wanted = modelTensors(geometry, weights, isPlaced);
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {

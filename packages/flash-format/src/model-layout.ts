@@ -5,9 +5,10 @@
  * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer.
  */
 import {
+  defaultResidentDType,
   MAX_INT8_COLS,
   type ModelGeometry,
-  type RecordDType,
+  type ResidentDType,
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
@@ -18,12 +19,12 @@ import type { GgufValue } from "./gguf.js";
 import type { ModelSpec, TensorShape } from "./model-writer.js";
 import { checkPlacement, placementName } from "./placement.js";
 import { recordShape, weightLayout } from "./record-layout.js";
-import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName } from "./resident-tensors.js";
+import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName, storedDType } from "./resident-tensors.js";
 
 /** A resident tensor among the file's tensors. */
 export interface ResidentPlan {
   readonly shape: TensorShape;
-  readonly dtype: RecordDType;
+  readonly dtype: ResidentDType;
   /** Index of the elements in the list of tensors, and of the scales (int8 only). */
   readonly tensor: number;
   readonly scale: number | null;
@@ -65,7 +66,12 @@ export function recordsName(layer: number): string {
  *
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for an int8 matrix that is wider than the kernels can multiply.
  */
-export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isPlaced: boolean): ModelTensors {
+export function modelTensors(
+  geometry: ModelGeometry,
+  weights: WeightLayout,
+  residentDtype: ResidentDType,
+  isPlaced: boolean,
+): ModelTensors {
   const tensors: TensorDeclaration[] = [];
   const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>
     tensors.push({ name, type, shape }) - 1;
@@ -73,11 +79,10 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
   const residents = new Map<string, ResidentPlan>();
   for (const shape of residentTensorsOf(geometry)) {
     const { name, rows, cols } = shape;
-    const vector = isVectorName(name);
-    const dtype = vector ? "f32" : weights.dtype;
+    const dtype = storedDType(shape, residentDtype);
     if (dtype === "int8" && cols > MAX_INT8_COLS) throw tooWideForInt8(name, cols);
     // GGUF shapes stand innermost first.
-    const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(vector ? [cols] : [cols, rows]));
+    const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(isVectorName(name) ? [cols] : [cols, rows]));
     const scale = dtype === "int8" ? declare(scaleName(name), "F32", rows) : null;
     residents.set(name, { shape, dtype, tensor, scale });
   }
@@ -102,7 +107,7 @@ export function modelTensors(geometry: ModelGeometry, weights: WeightLayout, isP
 function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `tensor ${tensor}: expected at most ${MAX_INT8_COLS} columns of an int8 matrix, found ${cols}; convert with --dtype f16 or bf16`,
+    `tensor ${tensor}: expected at most ${MAX_INT8_COLS} columns of an int8 matrix, found ${cols}; convert with --dtype or --resident-dtype f16 or bf16`,
     { details: { tensor, cols, maxCols: MAX_INT8_COLS } },
   );
 }
@@ -117,7 +122,8 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
   const weights = weightLayout(recordShape(geometry), spec.dtype, spec.layout, spec.strideBytes);
   if (spec.placement) checkPlacement(spec.placement, geometry);
-  const declared = modelTensors(geometry, weights, Boolean(spec.placement));
+  const residentDtype = spec.residentDtype ?? defaultResidentDType(spec.dtype);
+  const declared = modelTensors(geometry, weights, residentDtype, Boolean(spec.placement));
   const text = (value: string): GgufValue => ({ type: "string", value });
   const general = new Map<string, GgufValue>([
     ["general.architecture", text(geometry.architecture)],
@@ -129,6 +135,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ...(spec.tokenizerMetadata ?? []),
     ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
     ...encodeWeightLayout(weights),
+    ...encodeResidentDType(residentDtype, weights),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodeGeometry(geometry),
   ]);
@@ -137,6 +144,11 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     own.set("tokenizer.huggingface.json", text(spec.tokenizerJson));
   }
   return { ...declared, weights, container: planContainer("model", general, own, declared.tensors) };
+}
+
+/** Only where it is another one than the records'. */
+function encodeResidentDType(residentDtype: ResidentDType, { dtype }: WeightLayout): [string, GgufValue][] {
+  return residentDtype === dtype ? [] : [["flashwick.resident.dtype", { type: "string", value: residentDtype }]];
 }
 
 function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {

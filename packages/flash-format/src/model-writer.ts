@@ -1,14 +1,18 @@
 /**
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
-import type { ModelGeometry, RecordDType } from "@flashwick/core";
+import type { ModelGeometry, RecordDType, ResidentDType } from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { ModelHeader } from "./model-file.js";
+import type { QuantisationLoss } from "./quantisation-loss.js";
 
 /** What is known before the first weight is read. */
 export interface ModelSpec {
   readonly geometry: ModelGeometry;
+  /** Of records. */
   readonly dtype: RecordDType;
+  /** Of resident matrices; one whose columns are no multiple of its blocks is f16. Default: that of the records, q8_0 beside q4. */
+  readonly residentDtype?: ResidentDType | null;
   readonly layout: "bundled" | "split";
   /** `auto`: by the expected-pages rule of SPEC.md; else a multiple of 512 that holds a record. */
   readonly strideBytes: "auto" | number;
@@ -52,6 +56,8 @@ export interface ModelWriter {
    * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (gate, up and down in this order), for the fingerprint.
    */
   complete(name: string, sourceCrc32c: number): Promise<void>;
+  /** What quantising has cost so far; null where nothing was quantised. */
+  readonly loss: QuantisationLoss | null;
   /** Writes checksums and header, makes the file durable and visible. */
   finish(): Promise<ModelHeader>;
   /** Drops everything: after a failure. Does nothing after another end. */

@@ -36,7 +36,7 @@ describe("an int8 model of more than 16512 columns ended in an assertion when it
   const refusal = {
     code: "UNSUPPORTED_FEATURE",
     message:
-      "tensor token_embd.weight: expected at most 16512 columns of an int8 matrix, found 16516; convert with --dtype f16 or bf16",
+      "tensor token_embd.weight: expected at most 16512 columns of an int8 matrix, found 16516; convert with --dtype or --resident-dtype f16 or bf16",
   };
 
   it("it is refused before it is planned", () => {

@@ -2,13 +2,14 @@
  * The header that a model file would have, decided before there is a weight: what a model will need can be told from its config.json.
  * Checksums and fingerprint are those of nothing.
  */
-import type { ModelGeometry, RecordDType } from "@flashwick/core";
+import type { ModelGeometry, RecordDType, ResidentDType } from "@flashwick/core";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { planModelFile } from "./model-layout.js";
 
 export interface PlannedForm {
   readonly dtype: RecordDType;
+  readonly residentDtype?: ResidentDType | null;
   readonly layout?: "bundled" | "split";
   readonly strideBytes?: "auto" | number;
 }
@@ -23,6 +24,7 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
   const plan = planModelFile({
     geometry,
     dtype: form.dtype,
+    residentDtype: form.residentDtype ?? null,
     layout: form.layout ?? "bundled",
     strideBytes: form.strideBytes ?? "auto",
     tokenizerJson: null,

@@ -190,7 +190,12 @@ const WRONG_FIELDS: [string, GgufValue, string][] = [
   ["flashwick.file.size", { type: "u64", value: 2n ** 50n }, "FORMAT_TRUNCATED"],
   ["flashwick.fingerprint", text("z".repeat(64)), "FORMAT_INVALID"],
   ["flashwick.dtype", text("q4"), "FORMAT_INVALID"],
+  ["flashwick.dtype", text("q5"), "FORMAT_INVALID"],
   ["flashwick.dtype", text("f32"), "FORMAT_INVALID"],
+  ["flashwick.resident.dtype", text("f32"), "FORMAT_INVALID"],
+  ["flashwick.resident.dtype", text("q4"), "FORMAT_INVALID"],
+  ["flashwick.resident.dtype", text("q6_k"), "FORMAT_INVALID"],
+  ["flashwick.resident.dtype", u32(2), "FORMAT_INVALID"],
   ["flashwick.record.layout", text("split"), "FORMAT_INVALID"],
   ["flashwick.record.layout", text("scattered"), "FORMAT_INVALID"],
   ["flashwick.record.stride", u32(1000), "FORMAT_INVALID"],
@@ -222,7 +227,12 @@ const WRONG_FIELDS: [string, GgufValue, string][] = [
   ["tokenizer.huggingface.json", u32(1), "FORMAT_INVALID"],
 ];
 
-const OPTIONAL = new Set(["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.huggingface.json"]);
+const OPTIONAL = new Set([
+  "flashwick.resident.dtype",
+  "tokenizer.ggml.bos_token_id",
+  "tokenizer.ggml.eos_token_id",
+  "tokenizer.huggingface.json",
+]);
 
 describe("a header whose checksum is right, but not", () => {
   it.each(WRONG_FIELDS)("%s = %o", async (key, value, code) => {

@@ -2,6 +2,7 @@
 import { assert, type RecordRole, type WeightLayout } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
 import type { NeuronRows } from "./model-writer.js";
+import { LossTally } from "./quantisation-loss.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 
 /** Where a value stands that the dtype cannot hold. */
@@ -35,12 +36,13 @@ export class RecordEncoder {
    *
    * @param rows f32 `[n, dModel]` each, n at most {@link capacity}; of down, neuron i's column as row i.
    * @param crcs Receives the CRC-32C of each slot, `[n]`.
+   * @param tally Receives what was lost.
    * @returns Null, or the first weight that cannot be stored.
    */
-  encode(rows: NeuronRows, crcs: Uint32Array): UnstorableWeight | null {
+  encode(rows: NeuronRows, crcs: Uint32Array, tally = new LossTally()): UnstorableWeight | null {
     assert(crcs.length <= this.capacity, `${crcs.length} neurons at once, room for ${this.capacity}`);
     for (let i = 0; i < crcs.length; i++) {
-      const unstorable = this.#encodeNeuron(rows, i);
+      const unstorable = this.#encodeNeuron(rows, i, tally);
       if (unstorable !== null) return unstorable;
       crcs[i] = this.#checksum(i);
     }
@@ -57,7 +59,7 @@ export class RecordEncoder {
     return this.#down.bytes.subarray(0, n * this.#weights.strideBytes);
   }
 
-  #encodeNeuron(rows: NeuronRows, i: number): UnstorableWeight | null {
+  #encodeNeuron(rows: NeuronRows, i: number, tally: LossTally): UnstorableWeight | null {
     const { strideBytes, layout, parts } = this.#weights;
     const begin = i * strideBytes;
     // Offsets count from the slot's start; the down halves have a buffer of their own.
@@ -72,6 +74,7 @@ export class RecordEncoder {
       if (!encoder.encode(values.subarray(row, row + this.#dModel), at)) {
         return { matrix: role, neuron: i, element: encoder.unstorable! };
       }
+      if (encoder.isLossy) tally.add(role, encoder.squaredError, encoder.squaredSum);
       // All scales stand behind the last part.
       if (scaleOffsetBytes !== null) this.#down.putFloat(encoder.scale, downBegin + scaleOffsetBytes);
     }

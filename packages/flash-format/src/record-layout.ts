@@ -4,9 +4,10 @@
  *   bundled   [ gate row, of gated neurons | up row | down column | int8: a scale of each | zeros to the stride ]
  *   split     [ up row | zeros to the stride ]   [ down column | int8: up scale, down scale | zeros to the stride ]
  *
- * Rows are padded with zeros to 16 elements, so that kernels read whole groups.
+ * Rows are padded with zeros to 16 elements, so that kernels read whole groups; those of q4 are whole blocks of 32, with scales inside.
  */
 import {
+  blockElements,
   InputError,
   type ModelGeometry,
   paddedLength,
@@ -54,7 +55,8 @@ function rolesOf({ gated }: RecordShape): readonly RecordRole[] {
  * How the weights of a model are laid out.
  *
  * @param stride `"auto"`: {@link autoStrideBytes}; else bytes, a multiple of 512 that holds a record (when split, each half).
- * @throws {InputError} `INPUT_INVALID` if `stride` is neither. {UnsupportedError} `UNSUPPORTED_FEATURE` for gated neurons in `split` layout.
+ * @throws {InputError} `INPUT_INVALID` if `stride` is neither. {UnsupportedError} `UNSUPPORTED_FEATURE` for gated neurons in `split` layout, and for a width
+ * that is no whole number of blocks.
  */
 export function weightLayout(
   shape: RecordShape,
@@ -63,6 +65,7 @@ export function weightLayout(
   stride: "auto" | number = "auto",
 ): WeightLayout {
   if (shape.gated && layout === "split") throw splitGate();
+  if (shape.dModel % blockElements(dtype) !== 0) throw noWholeBlocks(shape, dtype);
   const vectorBytes = rowBytes(dtype, paddedLength(shape.dModel));
   const leastBytes = recordBytes(shape, dtype, layout);
   const strideBytes = stride === "auto" ? autoStrideBytes(leastBytes) : stride;
@@ -81,6 +84,14 @@ export function weightLayout(
     })),
     slotBytes: layout === "bundled" ? strideBytes : 2 * strideBytes,
   };
+}
+
+function noWholeBlocks({ dModel }: RecordShape, dtype: RecordDType): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `records of ${dtype}: expected a width that is a multiple of ${blockElements(dtype)}, found ${dModel}; convert with --dtype int8 or f16`,
+    { details: { dtype, dModel } },
+  );
 }
 
 function splitGate(): UnsupportedError {

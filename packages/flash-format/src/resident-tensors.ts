@@ -4,25 +4,34 @@
  */
 import {
   type AttentionGeometry,
+  blockElements,
   kvWidth,
   type LayerGeometry,
   type LayerNorms,
   type ModelGeometry,
   type NormGeometry,
   queryWidth,
-  type RecordDType,
+  type ResidentDType,
 } from "@flashwick/core";
 import type { GgmlType } from "./gguf.js";
 import type { TensorRole } from "./model-file.js";
 import type { TensorShape } from "./model-writer.js";
 
-/** The GGUF tensor type of each element type; int8 has its f32 scales in a tensor of its own, `<name>.scale`. */
-export const GGML_TYPE_OF_DTYPE: Readonly<Record<RecordDType, GgmlType>> = {
+/** The GGUF tensor type of each type of resident tensors; int8 has its f32 scales in a tensor of its own, `<name>.scale`. */
+export const GGML_TYPE_OF_DTYPE: Readonly<Record<ResidentDType, GgmlType>> = {
   f32: "F32",
   f16: "F16",
   bf16: "BF16",
   int8: "I8",
+  q8_0: "Q8_0",
+  q4_0: "Q4_0",
 };
+
+/** What a resident tensor is stored as: vectors in f32, matrices as chosen, but that a matrix whose rows are no whole blocks is f16. */
+export function storedDType({ name, cols }: TensorShape, chosen: ResidentDType): ResidentDType {
+  if (isVectorName(name)) return "f32";
+  return cols % blockElements(chosen) === 0 ? chosen : "f16";
+}
 
 /** Name of the tensor that holds the f32 row scales of the int8 tensor `name`. */
 export function scaleName(name: string): string {

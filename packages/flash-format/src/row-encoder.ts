@@ -2,9 +2,11 @@
  * f32 rows as stored elements.
  *
  * f16 and bf16 round to nearest, ties to even. int8 is symmetric with one scale a row: scale = f32(max|x| / 127),
- * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. What cannot be stored as a finite number is never stored.
+ * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. Blocks: block-encoder.ts. What cannot be stored as a finite number is
+ * never stored.
  */
-import { encodeFloat16, type RecordDType, rowBytes } from "@flashwick/core";
+import { assert, encodeFloat16, type RecordDType, type ResidentDType, rowBytes } from "@flashwick/core";
+import { BLOCK_ELEMENTS, BlockEncoder, nearest } from "./block-encoder.js";
 
 const INT8_MOST = 127;
 const FLOAT16_EXPONENT = 0x7c00;
@@ -19,20 +21,24 @@ export interface UnstorableValue {
 
 /** Encodes rows of one dtype into a buffer of its own, which the caller writes out. */
 export class RowEncoder {
-  readonly dtype: RecordDType;
+  readonly dtype: RecordDType | ResidentDType;
   /** The encoded bytes. Starts as zeros; nothing is written but the rows. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Scale of the last row encoded; int8 only. */
   scale = 0;
+  /** Σ (x − stored x)² and Σ x² of the last row encoded; int8 and blocks only. */
+  squaredError = 0;
+  squaredSum = 0;
   /** Why the last row could not be encoded. */
   unstorable: UnstorableValue | null = null;
   readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
   readonly #f32: Float32Array;
   readonly #i8: Int8Array;
+  readonly #blocks: BlockEncoder;
 
   /** @param capacityBytes A multiple of 4. */
-  constructor(dtype: RecordDType, capacityBytes: number) {
+  constructor(dtype: RecordDType | ResidentDType, capacityBytes: number) {
     const buffer = new ArrayBuffer(capacityBytes);
     this.dtype = dtype;
     this.bytes = new Uint8Array(buffer);
@@ -40,6 +46,12 @@ export class RowEncoder {
     this.#u32 = new Uint32Array(buffer);
     this.#f32 = new Float32Array(buffer);
     this.#i8 = new Int8Array(buffer);
+    this.#blocks = new BlockEncoder(dtype === "q8_0" ? dtype : "q4_0", this.bytes);
+  }
+
+  /** Whether rows become integers with scales, so that {@link squaredError} says what was lost. */
+  get isLossy(): boolean {
+    return this.dtype === "int8" || this.dtype === "q4" || this.dtype === "q4_0" || this.dtype === "q8_0";
   }
 
   /** Bytes of a row of `cols` elements. */
@@ -77,6 +89,10 @@ export class RowEncoder {
         return this.#encodeBfloat16(row, atByte >> 1);
       case "int8":
         return this.#encodeInt8(row, atByte);
+      case "q4":
+      case "q4_0":
+      case "q8_0":
+        return this.#encodeBlocks(row, atByte);
     }
   }
 
@@ -138,15 +154,43 @@ export class RowEncoder {
     // At the very end of f32's range a scale rounded up would make 127 · scale infinite.
     if (Math.fround(INT8_MOST * scale) === Number.POSITIVE_INFINITY) return mostAt;
     this.scale = scale;
-    for (let i = 0; i < row.length; i++) this.#i8[at + i] = scale === 0 ? 0 : quantise(row[i]! / scale);
+    [this.squaredError, this.squaredSum] = [0, 0];
+    for (let i = 0; i < row.length; i++) {
+      const x = row[i]!;
+      const q = scale === 0 ? 0 : Math.max(-INT8_MOST, Math.min(INT8_MOST, nearest(x / scale)));
+      this.#i8[at + i] = q;
+      this.squaredError += (x - scale * q) ** 2;
+      this.squaredSum += x * x;
+    }
+    return -1;
+  }
+
+  #encodeBlocks(row: Float32Array, at: number): number {
+    assert(row.length % BLOCK_ELEMENTS === 0, `${row.length} elements are no whole number of blocks`);
+    [this.squaredError, this.squaredSum] = [0, 0];
+    const blockBytes = this.rowBytes(BLOCK_ELEMENTS);
+    for (let k = 0; k < row.length; k += BLOCK_ELEMENTS) {
+      const block = row.subarray(k, k + BLOCK_ELEMENTS);
+      const [sum, largestAt] = squares(block);
+      // NaN and infinity show in the sum. Of large values, the largest is the one whose scale is out of range.
+      if (!(sum < Number.POSITIVE_INFINITY)) return k + block.findIndex((x) => x - x !== 0);
+      if (!this.#blocks.encode(block, at + (k / BLOCK_ELEMENTS) * blockBytes)) return k + largestAt;
+      this.squaredError += this.#blocks.squaredError;
+      this.squaredSum += sum;
+    }
     return -1;
   }
 }
 
-/** Nearest integer, ties to even, within ±127: adding and taking away 1.5·2^52 rounds in double precision. */
-function quantise(x: number): number {
-  const rounded = x + 6755399441055744 - 6755399441055744;
-  return Math.max(-INT8_MOST, Math.min(INT8_MOST, rounded));
+/** Σ x², and where the largest |x| stands. */
+function squares(block: Float32Array): readonly [sum: number, largestAt: number] {
+  let sum = 0;
+  let largestAt = 0;
+  for (let i = 0; i < block.length; i++) {
+    sum += block[i]! ** 2;
+    if (Math.abs(block[i]!) > Math.abs(block[largestAt]!)) largestAt = i;
+  }
+  return [sum, largestAt];
 }
 
 function bitsOf(row: Float32Array): Uint32Array {

@@ -1,12 +1,22 @@
 /** A model of a few hundred weights, made up from a formula: what the tests of this package write and read. */
-import { type ByteSink, decodeBfloat16, decodeFloat16, type ModelGeometry, memorySource } from "@flashwick/core";
+import {
+  type ByteSink,
+  blockBytes,
+  blockElements,
+  type DType,
+  decodeBfloat16,
+  decodeFloat16,
+  type ModelGeometry,
+  memorySource,
+} from "@flashwick/core";
+import { decodeRow } from "@flashwick/kernels/reference";
 import { optFamily } from "./convert/families/opt.js";
 import { crc32c } from "./crc32c.js";
 import type { GgufTensor, GgufValue } from "./gguf.js";
 import { type DecodedGgufHeader, decodeGgufHeader } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
 import { memorySink } from "./memory-sink.js";
-import type { ModelFile, ModelHeader, ResidentTensor } from "./model-file.js";
+import type { ModelFile, ModelHeader } from "./model-file.js";
 import type { ModelSpec, ModelWriter, ModelWriterOptions } from "./model-writer.js";
 import { openModelFile } from "./read-model.js";
 import { createModelWriter } from "./write-model.js";
@@ -103,8 +113,8 @@ export async function openTinyModel(spec: ModelSpec = tinySpec()): Promise<{ fil
   return { file: await openModelFile(memorySource(bytes, "tiny.gguf")), bytes };
 }
 
-/** Stored elements as numbers; int8 without its scale. */
-export function decodeElements(dtype: ResidentTensor["dtype"], bytes: Uint8Array): Float32Array {
+/** Stored elements as numbers; int8 without its scale. `q4` is a part of a record. */
+export function decodeElements(dtype: DType, bytes: Uint8Array): Float32Array {
   const copy = bytes.slice().buffer;
   switch (dtype) {
     case "f32":
@@ -115,8 +125,11 @@ export function decodeElements(dtype: ResidentTensor["dtype"], bytes: Uint8Array
       return Float32Array.from(new Uint16Array(copy), decodeBfloat16);
     case "int8":
       return Float32Array.from(new Int8Array(copy));
-    default:
-      throw new Error(`our files have no ${dtype}`);
+    default: {
+      const out = new Float32Array((bytes.length / blockBytes(dtype)) * blockElements(dtype));
+      decodeRow(dtype, bytes, 0, out.length, out);
+      return out;
+    }
   }
 }
 

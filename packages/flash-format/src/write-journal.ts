@@ -5,6 +5,8 @@
  * durable before it is noted, and a torn last line costs one tensor.
  */
 
+import type { SquareSums } from "./quantisation-loss.js";
+
 /** One finished part: a resident tensor, or a layer's records. */
 export interface FinishedPart {
   /** The tensor's name, or `blk.<l>.ffn`. */
@@ -12,6 +14,8 @@ export interface FinishedPart {
   readonly sourceCrc32c: number;
   /** CRC-32C of what was written: elements and, for int8, scales; for records, that of their checksums. */
   readonly crcs: readonly number[];
+  /** What quantising it has cost. */
+  readonly squares: SquareSums;
 }
 
 export function encodePlanLine(planHash: string): string {
@@ -44,8 +48,13 @@ function parse(line: string): unknown {
 
 function isFinishedPart(value: unknown): value is FinishedPart {
   if (typeof value !== "object" || value === null) return false;
-  const { name, sourceCrc32c, crcs } = value as Record<string, unknown>;
-  return typeof name === "string" && isCrc(sourceCrc32c) && Array.isArray(crcs) && crcs.every(isCrc);
+  const { name, sourceCrc32c, crcs, squares } = value as Record<string, unknown>;
+  const isWritten = typeof name === "string" && isCrc(sourceCrc32c) && Array.isArray(crcs) && crcs.every(isCrc);
+  return isWritten && typeof squares === "object" && squares !== null && Object.values(squares).every(isPair);
+}
+
+function isPair(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 2 && value.every((n) => typeof n === "number");
 }
 
 function isCrc(value: unknown): value is number {

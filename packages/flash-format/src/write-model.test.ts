@@ -9,8 +9,8 @@ import {
   type ModelGeometry,
   memorySource,
   type NormGeometry,
-  RECORD_DTYPES,
-  type RecordDType,
+  PLAIN_DTYPES,
+  type PlainDType,
   type RotaryScaling,
 } from "@flashwick/core";
 import fc from "fast-check";
@@ -38,7 +38,7 @@ import {
 import { createModelWriter } from "./write-model.js";
 
 const LAYOUTS = ["bundled", "split"] as const;
-const variants = RECORD_DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
+const variants = PLAIN_DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => [dtype, layout] as const));
 
 async function errorOf(promise: Promise<unknown>): Promise<{ code: string; message: string; details: unknown }> {
   try {
@@ -74,7 +74,7 @@ function slotOf(file: ModelFile, bytes: Uint8Array, layer: number, neuron: numbe
   return slot;
 }
 
-function rowOf(slot: Uint8Array, offset: number, dtype: RecordDType): Float32Array {
+function rowOf(slot: Uint8Array, offset: number, dtype: PlainDType): Float32Array {
   const { dModel } = TINY_GEOMETRY;
   const elementBytes = { f32: 4, f16: 2, bf16: 2, int8: 1 }[dtype];
   return decodeElements(dtype, slot.subarray(offset, offset + dModel * elementBytes));
@@ -94,7 +94,7 @@ function expectClose(actual: Float32Array, expected: Float32Array, tolerance: nu
 }
 
 /** Half a step of 2/127 for int8; the test weights are exact in all others but bf16, which keeps 8 bits. */
-const TOLERANCE: Readonly<Record<RecordDType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
+const TOLERANCE: Readonly<Record<PlainDType, number>> = { f32: 0, f16: 0, bf16: 2 ** -8, int8: 2 / 127 / 2 + 1e-6 };
 
 describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
   const spec = tinySpec({ dtype, layout });
@@ -103,7 +103,7 @@ describe.each(variants)("a model written as %s, %s", (dtype, layout) => {
     const { file } = await openTinyModel(spec);
     expect(file.header.tensors.size).toBe(2 + 2 * 14 + 2);
     for (const { name, rows, cols, dtype: stored } of file.header.tensors.values()) {
-      expectClose(await readNumbers(file, name), tinyRows(name, 0, rows, cols), TOLERANCE[stored as RecordDType]);
+      expectClose(await readNumbers(file, name), tinyRows(name, 0, rows, cols), TOLERANCE[stored as PlainDType]);
     }
   });
 
@@ -208,7 +208,7 @@ describe("the header that comes back", () => {
 });
 
 describe("values that a dtype cannot hold", () => {
-  const cases: [RecordDType, number, RegExp][] = [
+  const cases: [PlainDType, number, RegExp][] = [
     ["f16", 65520, /row 9, column 3: 65520 is beyond the range of f16; convert with --dtype bf16 or f32/],
     ["f16", -1e6, /-1000000 is beyond the range of f16/],
     ["bf16", 3.4e38, /beyond the range of bf16; convert with --dtype f32/],
@@ -330,6 +330,7 @@ describe("an interrupted writing", () => {
     let left = parts;
     const dying: ModelWriter = {
       residentTensors: writer.residentTensors,
+      loss: null,
       isComplete: (name) => writer.isComplete(name),
       writeRows: (name, rows) => writer.writeRows(name, rows),
       writeNeurons: (...args) => writer.writeNeurons(...args),

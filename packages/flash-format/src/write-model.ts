@@ -8,7 +8,7 @@
  * - After any failure of the sink nothing is left behind; after a crash or `suspend`, what the journal tells of and the bytes
  *   bear out need not be written again.
  */
-import { assert, type ByteSink, FormatError, type RecordDType } from "@flashwick/core";
+import { assert, type ByteSink, FormatError, type RecordDType, type ResidentDType } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { modelFingerprint, type SourceTensor, sha256Hex } from "./fingerprint.js";
@@ -27,6 +27,7 @@ import type {
   WriteJournal,
 } from "./model-writer.js";
 import { placementBytes, placementFacts } from "./placement.js";
+import { LossTally, type QuantisationLoss } from "./quantisation-loss.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from "./write-journal.js";
@@ -67,6 +68,7 @@ interface ResidentPart {
   rowsDone: number;
   crc: number;
   readonly scales: Float32Array | null;
+  readonly tally: LossTally;
 }
 
 interface RecordsPart {
@@ -74,6 +76,7 @@ interface RecordsPart {
   readonly plan: RecordPlan;
   neuronsDone: number;
   readonly crcs: Uint32Array;
+  readonly tally: LossTally;
 }
 
 class StreamingModelWriter implements ModelWriter {
@@ -130,6 +133,7 @@ class StreamingModelWriter implements ModelWriter {
       for (let r = begin; r < end; r++) {
         const stored = encoder.encode(rows.subarray(r * cols, (r + 1) * cols), (r - begin) * rowBytes);
         if (!stored) throw this.#unstorableRow(part, part.rowsDone + r - begin, encoder.unstorable!);
+        if (encoder.isLossy) part.tally.add("resident", encoder.squaredError, encoder.squaredSum);
         if (part.scales !== null) part.scales[part.rowsDone + r - begin] = encoder.scale;
       }
       await this.#writeRowBytes(part, encoder.bytes.subarray(0, (end - begin) * rowBytes), rowBytes);
@@ -154,7 +158,7 @@ class StreamingModelWriter implements ModelWriter {
       const crcs = part.crcs.subarray(part.neuronsDone, part.neuronsDone + end - begin);
       const rowsOf = (all: Float32Array) => all.subarray(begin * dModel, end * dModel);
       const rows = { gate: gate && rowsOf(gate), up: rowsOf(up), down: rowsOf(down) };
-      const unstorable = encoder.encode(rows, crcs);
+      const unstorable = encoder.encode(rows, crcs, part.tally);
       if (unstorable !== null) {
         throw this.#unstorableWeight(part, unstorable);
       }
@@ -166,10 +170,16 @@ class StreamingModelWriter implements ModelWriter {
     const part = this.#open.get(name);
     assert(part !== undefined, `${name}: nothing was written`);
     const crcs = part.kind === "resident" ? await this.#endResident(part) : await this.#endRecords(part);
-    const finished: FinishedPart = { name, sourceCrc32c: sourceCrc32c >>> 0, crcs };
+    const finished: FinishedPart = { name, sourceCrc32c: sourceCrc32c >>> 0, crcs, squares: part.tally.sums };
     this.#open.delete(name);
     this.#finished.set(name, finished);
     await this.#guard(async () => this.#journal?.append(encodePartLine(finished)));
+  }
+
+  get loss(): QuantisationLoss | null {
+    const tally = new LossTally();
+    for (const { squares } of this.#finished.values()) tally.addAll(squares);
+    return tally.loss;
   }
 
   async finish(): Promise<ModelHeader> {
@@ -208,7 +218,7 @@ class StreamingModelWriter implements ModelWriter {
     const plan = this.#plan.residents.get(name);
     assert(plan !== undefined, `${name} is no resident tensor of this geometry`);
     const scales = plan.scale === null ? null : new Float32Array(plan.shape.rows);
-    const part: ResidentPart = { kind: "resident", plan, rowsDone: 0, crc: 0, scales };
+    const part: ResidentPart = { kind: "resident", plan, rowsDone: 0, crc: 0, scales, tally: new LossTally() };
     this.#open.set(name, part);
     return part;
   }
@@ -221,7 +231,7 @@ class StreamingModelWriter implements ModelWriter {
     const plan = this.#plan.records[layer];
     assert(plan !== undefined, `layer ${layer} of ${this.#plan.records.length}`);
     const crcs = new Uint32Array(this.#neuronsOf(layer));
-    const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs };
+    const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs, tally: new LossTally() };
     this.#open.set(name, part);
     return part;
   }
@@ -403,9 +413,16 @@ class StreamingModelWriter implements ModelWriter {
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }
 
-  #valueError(where: string, details: Record<string, unknown>, dtype: RecordDType, value: number): FormatError {
+  #valueError(
+    where: string,
+    details: Record<string, unknown>,
+    dtype: RecordDType | ResidentDType,
+    value: number,
+  ): FormatError {
+    const isRecord = dtype === this.#spec.dtype;
+    const advice = `--${isRecord ? "" : "resident-"}dtype ${dtype === "bf16" || dtype === "int8" ? "f32" : "bf16 or f32"}`;
     const reason = Number.isFinite(value)
-      ? `${value} is beyond the range of ${dtype}; convert with --dtype ${dtype === "f16" ? "bf16 or f32" : "f32"}`
+      ? `${value} is beyond the range of ${dtype}; convert with ${advice}`
       : `expected a finite number, found ${value}; the checkpoint is damaged`;
     return new FormatError("CHECKPOINT_TENSOR_VALUE", `${where}: ${reason}`, {
       details: { ...details, value: String(value), dtype },

@@ -11,10 +11,12 @@
  * Half: the factor is scaled by 2^112, which is exact for |act| < 2^15; larger ones scale the weights instead. Either way
  * the product is that of the true values, rounded once.
  */
+import { Q4_0 as Q4_0_CODE } from "../../kernels/src/dtype-constants";
 import {
   BF16, Brain, F16, F32, HALF_FACTOR, Half, INT8, addProduct, first8, loadEight, second8, weightLift, weightMask,
 } from "./element";
-import { rowPointer } from "./row-product";
+import { ffnDownBlocks } from "./ffn-down-blocks";
+import { nextActive, rowPointer } from "./row-product";
 import { joinEvenOdd, padded, splitEvenOdd } from "./vector";
 
 /** Down columns that one block of neurons may take of the cache. */
@@ -34,6 +36,7 @@ export function ffnDown(
   else if (dtype == F16) tokens<Half>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == BF16) tokens<Brain>(at, outStride, act, down + 2 * colBegin, stride, 0, slots, n, nTokens, cols);
   else if (dtype == INT8) tokens<i8>(at, outStride, act, down + colBegin, stride, scales, slots, n, nTokens, cols);
+  else if (dtype == Q4_0_CODE) ffnDownBlocks(out, act, down, stride, dModel, slots, n, nTokens, colBegin, colEnd);
   else unreachable();
 }
 
@@ -95,13 +98,6 @@ function neurons<T>(
   for (i = nextActive(act, i, end); i < end; i = nextActive(act, i + 1, end)) {
     addOne<T>(out, cols, rowPointer(down, stride, slots, i), factor<T>(act, scales, stride, slots, i));
   }
-}
-
-/** The first neuron from `i` on that is not zero; at least `end` if there is none. */
-@inline
-function nextActive(act: usize, i: usize, end: usize): usize {
-  while (i < end && load<f32>(act + 4 * i) == 0) i++;
-  return i;
 }
 
 /** What the stored elements of neuron i are multiplied with. */

@@ -6,8 +6,8 @@
  */
 import { activateRange, gate } from "./activation";
 import { F16, INT8 } from "./element";
-import { products } from "./linear";
-import { HALF_SUM_FACTOR, padded, prepareVectors, vectorScale } from "./vector";
+import { neuronProducts, prepareForNeurons } from "./neuron-blocks";
+import { HALF_SUM_FACTOR, padded, vectorScale } from "./vector";
 
 /** Gated neurons of a block: groups of twelve (row-product.ts), whole cache lines. ../src/scratch-sizes.ts has it, too. */
 const GATED_BLOCK: usize = 240;
@@ -19,8 +19,8 @@ export function ffnUp(
 ): void {
   const actStride = padded(n) * 4;
   if (begin < end) {
-    const vectors = prepareVectors(scratch, x, dtype, dModel, nTokens);
-    products(dtype, act, actStride, vectors, nTokens, up, stride, slots, begin, end, dModel);
+    const vectors = prepareForNeurons(scratch, x, dtype, dModel, nTokens);
+    neuronProducts(dtype, act, actStride, vectors, nTokens, up, stride, slots, begin, end, dModel);
   }
   finishSums(act, actStride, nTokens, dtype, scratch, scales, stride, bias, slots, begin, end);
   for (let t: usize = 0; t < nTokens; t++) {
@@ -39,13 +39,13 @@ export function ffnUpGated(
   const actStride = padded(n) * 4;
   const upStride: usize = 4 * GATED_BLOCK;
   const rest = scratch + upStride * nTokens;
-  const vectors = begin < end ? prepareVectors(rest, x, dtype, dModel, nTokens) : 0;
+  const vectors = begin < end ? prepareForNeurons(rest, x, dtype, dModel, nTokens) : 0;
   for (let i = begin; i < end; i += GATED_BLOCK) {
     const next = min<usize>(i + GATED_BLOCK, end);
     // Element j of the block's first neuron lies at j · 4, as in act.
     const up = scratch - 4 * i;
-    products(dtype, act, actStride, vectors, nTokens, gateBase, stride, slots, i, next, dModel);
-    products(dtype, up, upStride, vectors, nTokens, upBase, stride, slots, i, next, dModel);
+    neuronProducts(dtype, act, actStride, vectors, nTokens, gateBase, stride, slots, i, next, dModel);
+    neuronProducts(dtype, up, upStride, vectors, nTokens, upBase, stride, slots, i, next, dModel);
     finishSums(act, actStride, nTokens, dtype, rest, scales, stride, gateBias, slots, i, next);
     finishSums(up, upStride, nTokens, dtype, rest, scales + 4, stride, upBias, slots, i, next);
     for (let t: usize = 0; t < nTokens; t++) {

@@ -34,6 +34,13 @@ export function rowPointer(base: usize, stride: usize, slots: usize, i: usize): 
   return base + (slots ? <usize>load<u32>(slots + 4 * i) : i) * stride;
 }
 
+/** The first neuron from `i` on that is not zero; at least `end` if there is none. */
+@inline
+export function nextActive(act: usize, i: usize, end: usize): usize {
+  while (i < end && load<f32>(act + 4 * i) == 0) i++;
+  return i;
+}
+
 /** Asks for a cache line ahead of its use. The load stays in the compiled code, as it might trap. */
 @inline
 export function touch(p: usize): void {

@@ -52,6 +52,10 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
       const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, dModel, bias, gate } = matrix;
       assert(matrix.dtype !== "int8" || dModel <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
+      assert(
+        dModel % blockElements(matrix.dtype) === 0,
+        `${dModel} columns are no whole number of ${matrix.dtype} blocks`,
+      );
       const code = dtypeCode(matrix.dtype);
       const { kind, threshold, up } = activation;
       const [upBase, scales] = [base + upOffsetBytes, base + scalesOffsetBytes];

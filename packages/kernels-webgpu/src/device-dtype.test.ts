@@ -1,4 +1,4 @@
-import { BLOCK_DTYPES, type DType, RECORD_DTYPES, UnsupportedError } from "@flashwick/core";
+import { BLOCK_DTYPES, type DType, PLAIN_DTYPES, UnsupportedError } from "@flashwick/core";
 import type { KvDType } from "@flashwick/kernels";
 import { describe, expect, it } from "vitest";
 import {
@@ -21,7 +21,7 @@ it("has Q4_0, Q8_0, Q4_K and Q6_K of ggml's blocks", () => {
   expect(ABSENT).toHaveLength(BLOCK_DTYPES.length - 4);
 });
 
-it.each([...ABSENT, UNKNOWN])("refuses %s by name, with the list of what it has", (dtype) => {
+it.each([...ABSENT, "q4" as const, UNKNOWN])("refuses %s by name, with the list of what it has", (dtype) => {
   const expected =
     `WebGPU: tensor a.weight of type ${dtype}, expected one of f32, f16, bf16, int8, q4_0, q8_0, q4_k, q6_k; ` +
     "compute on WebAssembly (--backend wasm)";
@@ -43,8 +43,9 @@ describe("choosing shaders", () => {
   });
 
   it("takes no blocks for records, and no bf16 for keys and values", () => {
-    for (const dtype of [...BLOCK_DTYPES, UNKNOWN]) expect(() => recordCode(dtype)).toThrow(/records of neurons/);
-    for (const dtype of RECORD_DTYPES) expect(recordCode(dtype)).toBe(RECORD_DTYPES.indexOf(dtype));
+    for (const dtype of [...BLOCK_DTYPES, "q4", UNKNOWN] as const)
+      expect(() => recordCode(dtype)).toThrow(/records of neurons/);
+    for (const dtype of PLAIN_DTYPES) expect(recordCode(dtype)).toBe(PLAIN_DTYPES.indexOf(dtype));
     for (const dtype of ["bf16", "q8_0", "q9_9"]) expect(() => kvCode(dtype as KvDType)).toThrow(/keys and values/);
   });
 });

@@ -1,5 +1,5 @@
 /** Which types of weights, keys and values the shaders read, and by which shader. */
-import { type DType, isRecordDType, RECORD_DTYPES, UnsupportedError } from "@flashwick/core";
+import { type DType, PLAIN_DTYPES, UnsupportedError } from "@flashwick/core";
 import { dtypeCode, type KvDType } from "@flashwick/kernels";
 
 /** Of ggml's blocks, those that have shaders. */
@@ -8,7 +8,7 @@ export const DEVICE_BLOCK_DTYPES = ["q4_0", "q8_0", "q4_k", "q6_k"] as const;
 export type DeviceBlockDType = (typeof DEVICE_BLOCK_DTYPES)[number];
 
 /** Every type of a matrix that shaders read. */
-export const DEVICE_DTYPES: readonly DType[] = [...RECORD_DTYPES, ...DEVICE_BLOCK_DTYPES];
+export const DEVICE_DTYPES: readonly DType[] = [...PLAIN_DTYPES, ...DEVICE_BLOCK_DTYPES];
 
 const KV_DTYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 
@@ -20,6 +20,11 @@ const KV_DTYPES: readonly KvDType[] = ["f32", "f16", "int8"];
  */
 export function requireDeviceDType(dtype: DType, what = "weights"): void {
   expectOneOf(dtype, what, DEVICE_DTYPES);
+}
+
+/** The same of a model's records: plain types only. @throws {UnsupportedError} naming the type. */
+export function requireDeviceRecords(dtype: DType): void {
+  expectOneOf(dtype, "records of neurons", PLAIN_DTYPES);
 }
 
 /** Whether a matrix is one of blocks that have shaders of their own. */
@@ -42,7 +47,7 @@ export function matrixShader<Op extends "linear" | "gatherRow">(
 
 /** The number of a type of records. @throws {UnsupportedError} for one that records cannot have. */
 export function recordCode(dtype: DType): number {
-  if (!isRecordDType(dtype)) expectOneOf(dtype, "records of neurons", RECORD_DTYPES);
+  requireDeviceRecords(dtype);
   return dtypeCode(dtype);
 }
 

@@ -49,7 +49,7 @@ export interface Matrix {
   readonly cols: number;
 }
 
-/** The slots of one layer: neuron records as they came from flash, `strideBytes` apart. */
+/** The slots of one layer: neuron records as they came from flash, `strideBytes` apart. Rows of `q4` are Q4_0's blocks, multiplied like those of a matrix. */
 export interface SlotMatrix {
   readonly dtype: RecordDType;
   readonly base: Ptr;
@@ -59,6 +59,7 @@ export interface SlotMatrix {
   readonly downOffsetBytes: number;
   /** Offset of the f32 scales in a slot: up, down, or where there is a gate its own in front of them; int8 only; 0 otherwise. */
   readonly scalesOffsetBytes: number;
+  /** `q4`: a multiple of 32. */
   readonly dModel: number;
   /** Up-projection bias of each slot, f32 `[slots]`; 0 for none. */
   readonly bias: Ptr;
@@ -207,7 +208,7 @@ export interface Kernels extends MemoryLink, ScratchSizes {
 
   /**
    * out[t, j] += act[t, i] · down[slots[i], j], i = 0 … n−1 in this order, for j in [colBegin, colEnd) (multiples of 16).
-   * Neurons whose activation is zero are skipped: it changes no bit. int8: the factor is fl(act · downScale).
+   * Neurons whose activation is zero are skipped: it changes no bit. int8: the factor is fl(act · downScale); q4: in each block fl(act · D).
    *
    * @param out f32 `[nTokens, pad(dModel)]`, accumulated into.
    */

@@ -25,6 +25,7 @@ const CODES: Readonly<Record<DType, number>> = {
   f16: F16,
   bf16: BF16,
   int8: INT8,
+  q4: Q4_0,
   q4_0: Q4_0,
   q4_1: Q4_1,
   q5_0: Q5_0,

@@ -16,6 +16,7 @@ import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { describe, expect, it } from "vitest";
 import { readChatTemplate } from "./chat/chat-template.js";
 import { convertedGguf, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
+import { requireDeviceModel } from "./device-compute.js";
 import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import { openModel } from "./node/open-model.js";
 import { scoreTokens } from "./score.js";
@@ -65,6 +66,37 @@ describe.each(FILES)("%s.gguf as records", (name) => {
       await streamed.close();
     }
   });
+});
+
+/** Widths that are multiples of 32, heads too. */
+describe.each(["llama", "qwen2"] as const)("%s.gguf as records of q4, gated", (name) => {
+  it("streamed and resident, on WebAssembly: the same bits, whatever the budget", async () => {
+    const tokens = readGolden(`gguf-${name}`).cases.at(-1)!.tokens.slice(0, 24);
+    const bytes = await convertedGguf(ggufBytes(name), name, "q4");
+    const options = { contextTokens: 32, kvPrecision: "f32", mode: "dense" } as const;
+    const resident = await openModelBytes(bytes, name, options);
+    const expected = await scoreTokens(resident, tokens, { top: 8 });
+    const { smallestBudgetBytes, dram } = resident.plan(32);
+    await resident.close();
+    for (const share of [0, 0.5]) {
+      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+      const streamed = await openModelBytes(bytes, name, { ...options, dramBudgetBytes });
+      expect(await scoreTokens(streamed, tokens, { top: 8 })).toEqual(expected);
+      await streamed.close();
+    }
+    const reference = await openModelBytes(bytes, name, { ...options, backend: "reference" });
+    const close = await scoreTokens(reference, tokens.slice(0, 8), { top: 1 });
+    for (const [i, { logSumExp }] of close.entries()) expect(logSumExp).toBeCloseTo(expected[i]!.logSumExp, 2);
+    await reference.close();
+  });
+});
+
+it("WebGPU refuses records of q4 by name, before anything is loaded", async () => {
+  const bytes = await convertedGguf(ggufBytes("llama"), "llama", "q4");
+  const { header } = await openModelFile(memorySource(bytes));
+  expect(() => requireDeviceModel(header)).toThrow(
+    /records of neurons of type q4, expected one of f32, f16, bf16, int8/,
+  );
 });
 
 /** The header of llama.gguf converted, after it was given a vocabulary and a template. */

@@ -2,7 +2,7 @@
 import { type ModelHeader, matricesInOrder } from "@flashwick/flash-format";
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { DEVICE_SCRATCH, requireDeviceDType, type WebGpu } from "@flashwick/kernels-webgpu";
+import { DEVICE_SCRATCH, requireDeviceDType, requireDeviceRecords, type WebGpu } from "@flashwick/kernels-webgpu";
 import type { ModelParts } from "./model-options.js";
 
 /**
@@ -10,7 +10,8 @@ import type { ModelParts } from "./model-options.js";
  *
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE`: names the tensor and its type, lists what shaders read, and says what to do.
  */
-export function requireDeviceModel({ tensors, matrices }: ModelHeader): void {
+export function requireDeviceModel({ weights, tensors, matrices }: ModelHeader): void {
+  if (weights.layout !== "matrices") requireDeviceRecords(weights.dtype);
   const all = [...tensors.values(), ...matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor))];
   for (const { name, dtype } of all) requireDeviceDType(dtype, `tensor ${name}`);
 }

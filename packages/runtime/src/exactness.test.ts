@@ -37,7 +37,7 @@ async function smallestBudget(name: string, options: FixtureOptions): Promise<nu
 
 /** One block after the other, and both at once: names before attention. */
 const CASES = ["opt-tiny-sharded", "falcon-tiny-mqa"].flatMap((name) =>
-  (["f32", "f16", "bf16", "int8"] as const).map((dtype) => ({ name, dtype })),
+  (["f32", "f16", "bf16", "int8", "q4"] as const).map((dtype) => ({ name, dtype })),
 );
 
 for (const { name, dtype } of CASES) {

@@ -45,6 +45,7 @@ const CASES: readonly (readonly [string, FixtureOptions])[] = [
   ["opt-tiny-postnorm", { mode: "predicted" }],
   ["opt-tiny-postnorm", { mode: "predicted", lookahead: true }],
   ["opt-tiny-sharded", { mode: "oracle", dtype: "int8" }],
+  ["opt-tiny-sharded", { mode: "oracle", dtype: "q4" }],
   ["opt-tiny-sharded", { mode: "predicted", dtype: "f16" }],
   ["opt-tiny-sharded", { mode: "predicted", lookahead: true, windowTokens: 1 }],
   ["opt-tiny-sharded", { mode: "predicted", residentMargin: 0.5 }],

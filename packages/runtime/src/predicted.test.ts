@@ -56,7 +56,7 @@ async function scoreAll(options: PredictedOptions): Promise<Float32Array[]> {
 }
 
 const CASES = [NAME, "falcon-tiny-mqa"].flatMap((name) =>
-  (["f32", "f16", "int8"] as const).map((dtype) => ({ name, dtype })),
+  (["f32", "f16", "int8", "q4"] as const).map((dtype) => ({ name, dtype })),
 );
 
 for (const { name, dtype } of CASES) {

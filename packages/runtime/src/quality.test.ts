@@ -45,6 +45,16 @@ describe("opt-demo on text that it never saw", () => {
     await against.close();
   }, 300_000);
 
+  it("q4 costs at most 2 % of perplexity against dense f32, and agrees in nine of ten choices", async () => {
+    const model = await openFixture("opt-demo", { dtype: "q4" });
+    const against = await openFixture("opt-demo", { dtype: "f32" });
+    const result = await evaluateText(model, text, { maxWindows: SOME_WINDOWS / 2, against });
+    expect(result.perplexity / result.against!.perplexity - 1).toBeLessThanOrEqual(0.02);
+    expect(result.against!.top1Agreement).toBeGreaterThanOrEqual(0.9);
+    await model.close();
+    await against.close();
+  }, 300_000);
+
   it("the shipped predictor: named ÷ active at most 2.5, perplexity +0.3 %, top-1 97 %, 9 % of the weights", async () => {
     const file = readFileSync(new URL("models/opt-demo/opt-demo.predictor.gguf", demoModels));
     const predictor = await readPredictorFile(memorySource(file, "opt-demo.predictor.gguf"));

@@ -1,7 +1,7 @@
 /** `flashwick convert`: a Hugging Face checkpoint or a GGUF file of llama.cpp becomes a model file. */
 import { existsSync } from "node:fs";
-import { formatBytes, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
-import { sidecarPath } from "@flashwick/flash-format";
+import { formatBytes, RECORD_DTYPES, RESIDENT_DTYPES, type RecordDType, type ResidentDType } from "@flashwick/core";
+import { type QuantisationLoss, sidecarPath } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { partialPath } from "@flashwick/flash-format/node";
 import type { PlacementOrder } from "@flashwick/runtime";
@@ -14,11 +14,12 @@ import { orAuto, plainBytes, share } from "../option-values.js";
 import { checkOutput } from "../output-file.js";
 import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
 import type { CommonFlags, Report } from "../report.js";
-import { figure, table } from "../table.js";
+import { figure, percent, table } from "../table.js";
 
 interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
   readonly dtype?: RecordDType;
+  readonly residentDtype?: ResidentDType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
   readonly placement?: string;
@@ -53,8 +54,14 @@ export function convertCommand(invocation: Invocation): Command {
     .addOption(
       new Option(
         "--dtype <type>",
-        "element type of the matrices (default: the checkpoint's own, f16 where it has blocks)",
+        "type of the weights; q4: neurons in blocks of 4 bits (default: the checkpoint's own, f16 where it has blocks)",
       ).choices(RECORD_DTYPES),
+    )
+    .addOption(
+      new Option(
+        "--resident-dtype <type>",
+        "type of the matrices that stay in DRAM: attention, embeddings, head (default: as --dtype, q8_0 beside q4)",
+      ).choices(RESIDENT_DTYPES),
     )
     .addOption(
       new Option("--layout <layout>", "a neuron's up row and down column in one record, or in two")
@@ -92,6 +99,7 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
     const placed = flags.placement === undefined ? null : await placementOf(from, flags.placement, flags, form);
     const result = await convertToFile(from, output, {
       ...form,
+      residentDtype: flags.residentDtype ?? null,
       placement: placed?.placement ?? null,
       force,
       signal: terminal.signal,
@@ -148,13 +156,22 @@ function placementLine({ placementOrder: order, placementOrders, placementDevice
   return `${kept}; a held-out token's reads on ${device}: ${times.join(", ")}`;
 }
 
+function lossLine(loss: QuantisationLoss): string {
+  const parts = Object.entries(loss).map(([role, error]) => `${role} ${percent(error)}`);
+  return `relative RMS error: ${parts.join(", ")}`;
+}
+
 function conversionTable(output: string, result: Conversion): string {
   const { seconds, peakRssBytes } = result;
   return table([
     ["file", output],
     ["model", `${result.architecture}, ${result.nLayers} layers, d_model ${result.dModel}, d_ff ${result.dFf}`],
     ["vocabulary", `${result.vocabSize} tokens, tokenizer ${result.tokenizer ?? "none"}`],
-    ["weights", `${result.dtype}, ${result.layout}, stride ${result.strideBytes} bytes`],
+    [
+      "weights",
+      `${result.dtype}, ${result.layout}, stride ${result.strideBytes} bytes; resident ${result.residentDtype}`,
+    ],
+    ...(result.loss === null ? [] : [["loss", lossLine(result.loss)]]),
     [
       "size",
       `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, neurons ${formatBytes(result.ffnBytes)}`,

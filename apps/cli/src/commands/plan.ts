@@ -1,6 +1,6 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
-import { formatBytes, isFlashwickError, type RecordDType } from "@flashwick/core";
+import { formatBytes, isFlashwickError, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
@@ -60,12 +60,9 @@ export function planCommand(invocation: Invocation): Command {
     .option("--device <device.json>", "what flashwick profile has written (default: what it has kept of this machine)")
     .option("--preset <name>", `a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
     .addOption(
-      new Option("--dtype <type>", "weights of a file yet to be made (default: the checkpoint's, else f16)").choices([
-        "f16",
-        "f32",
-        "bf16",
-        "int8",
-      ]),
+      new Option("--dtype <type>", "weights of a file yet to be made (default: the checkpoint's, else f16)").choices(
+        RECORD_DTYPES,
+      ),
     )
     .addOption(
       new Option("--layout <layout>", "records of a file yet to be made (default: bundled)").choices([

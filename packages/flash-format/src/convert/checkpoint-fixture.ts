@@ -272,6 +272,7 @@ export class RecordingWriter implements ModelWriter {
   readonly spec: ModelSpec;
   readonly sourceIdentity: string;
   readonly #done: ReadonlySet<string>;
+  readonly loss = null;
   calls = { blocks: 0, abandon: 0, suspend: 0, finish: 0 };
 
   constructor(spec: ModelSpec, sourceIdentity: string, done: ReadonlySet<string> = new Set()) {

@@ -1,6 +1,7 @@
 /** What a conversion came to. */
-import { type Activation, type Architecture, ffnBytes, type RecordDType, widestFfn } from "@flashwick/core";
+import { type Activation, type Architecture, type DType, ffnBytes, type RecordDType, widestFfn } from "@flashwick/core";
 import { type ModelHeader, recordLayout } from "../model-file.js";
+import type { QuantisationLoss } from "../quantisation-loss.js";
 
 /** What `flashwick convert --json` prints, without time and memory, which the caller measures. */
 export interface ConversionResult {
@@ -25,10 +26,14 @@ export interface ConversionResult {
   readonly ffnBytes: number;
   readonly tokenizer: ModelHeader["tokenizerKind"];
   readonly fingerprint: string;
+  /** Type of resident matrices, of the first that is one. */
+  readonly residentDtype: DType;
+  /** What int8 and four bits have cost: relative RMS error of each part; null where nothing was quantised. */
+  readonly loss: QuantisationLoss | null;
 }
 
 /** The result of a conversion, told by the header that was written. */
-export function describeConversion(header: ModelHeader): ConversionResult {
+export function describeConversion(header: ModelHeader, loss: QuantisationLoss | null): ConversionResult {
   const { geometry: g } = header;
   const weights = recordLayout(header);
   const { attention, ffn } = g.layers[0]!;
@@ -53,5 +58,7 @@ export function describeConversion(header: ModelHeader): ConversionResult {
     ffnBytes: ffnBytes(g, weights),
     tokenizer: header.tokenizerKind,
     fingerprint: header.fingerprint,
+    residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? weights.dtype,
+    loss,
   };
 }

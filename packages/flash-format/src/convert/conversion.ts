@@ -16,6 +16,7 @@ import {
   type ModelGeometry,
   type OnProgress,
   type RecordDType,
+  type ResidentDType,
   rowBytes,
   UnsupportedError,
 } from "@flashwick/core";
@@ -36,8 +37,10 @@ import { type ConversionResult, describeConversion } from "./conversion-result.j
 import { decodeElements, firstNonFinite, gatherColumns, transposeColumns } from "./source-elements.js";
 
 export interface ConvertOptions {
-  /** Element type of the matrices. Default: what the source says it has, else f16. */
+  /** Type of the records. Default: what the source says it has, else f16. */
   readonly dtype?: RecordDType;
+  /** Type of resident matrices. Default: `dtype`, or q8_0 beside q4. */
+  readonly residentDtype?: ResidentDType | null;
   /** Default `bundled`. */
   readonly layout?: "bundled" | "split";
   /** Record stride in bytes. Default `auto`. */
@@ -100,6 +103,7 @@ export async function convertWeights(
   const spec: ModelSpec = {
     geometry,
     dtype: options.dtype ?? dtype ?? "f16",
+    residentDtype: options.residentDtype ?? null,
     layout: options.layout ?? "bundled",
     strideBytes: options.stride ?? "auto",
     placement: options.placement ?? null,
@@ -107,7 +111,7 @@ export async function convertWeights(
   };
   const writer = await createWriter(spec, identity);
   const header = await write(writer, options, () => planConversion(names, geometry, writer.residentTensors, weights));
-  return describeConversion(header);
+  return describeConversion(header, writer.loss);
 }
 
 async function write(writer: ModelWriter, options: ConvertOptions, plan: () => ConversionPlan): Promise<ModelHeader> {

@@ -5,7 +5,7 @@
  * touches all of {@link WEIGHT_BYTES}. A product and its read loop take turns, and each counts with its best time, so that
  * neighbours of the machine disturb both alike.
  */
-import { type DType, eventLoopTurn, RECORD_DTYPES, rowBytes } from "@flashwick/core";
+import { type DType, eventLoopTurn, PLAIN_DTYPES, rowBytes } from "@flashwick/core";
 import { Arena, type Matrix, type Ptr } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase } from "@flashwick/kernels/conformance";
 import type { ComputePool } from "../threads/compute-pool.js";
@@ -24,7 +24,7 @@ export interface MeasureKernelsOptions {
   readonly threads: number;
   readonly onRow?: ((row: KernelRow) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Types to measure; default those of records. */
+  /** Types to measure; default the plain ones. */
   readonly dtypes?: readonly DType[] | undefined;
   /** How long each row takes at least, milliseconds; default 300. More on a machine with other work on it. */
   readonly leastMs?: number | undefined;
@@ -68,7 +68,7 @@ interface Bench {
  * Cost: some 0.5 s a type for each number of threads, blocking in passes of about 20 ms; memory for the weights.
  */
 export async function measureKernels(options: MeasureKernelsOptions): Promise<KernelRow[]> {
-  const { threads, onRow, signal, dtypes = RECORD_DTYPES } = options;
+  const { threads, onRow, signal, dtypes = PLAIN_DTYPES } = options;
   const weightBytes = (options.weightMiB ?? WEIGHT_BYTES / MiB) * MiB;
   const rows: KernelRow[] = [];
   // Vectors and outputs are f32 `[cols]` and `[rows]`; they are few beside what the check needs.

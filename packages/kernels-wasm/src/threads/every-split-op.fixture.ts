@@ -1,5 +1,5 @@
 /** Every op that threads share out, for tests of pools: what they leave behind must not depend on who computed what. */
-import { activationFunction, BLOCK_DTYPES, kvPartBytes, RECORD_DTYPES } from "@flashwick/core";
+import { activationFunction, BLOCK_DTYPES, kvPartBytes, PLAIN_DTYPES } from "@flashwick/core";
 import type { KvCache, Matrix, SlotMatrix, TrainingKernels } from "@flashwick/kernels";
 
 /** Bytes of an arena in which there is room for them. */
@@ -26,9 +26,9 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
   // Not among the bytes that are compared: addresses depend on how much scratch there is.
   const pages = arena.allocate(4 * 3);
   const scratch = arena.allocate(Math.max(kernels.gatedScratchBytes(80, 3), kernels.attentionScratchBytes(40)), 64);
-  const blockScratch = arena.allocate(kernels.scratchBytes(256, 3), 64);
+  const blockScratch = arena.allocate(kernels.gatedScratchBytes(256, 3), 64);
   const out = arena.allocate(64, 64);
-  for (const dtype of RECORD_DTYPES) {
+  for (const dtype of PLAIN_DTYPES) {
     const scales = dtype === "int8" ? vector(1003) : 0;
     const w: Matrix = { dtype, data: weights, scales, rows: 1003, cols: 72 };
     kernels.linear(arena.allocate(4 * 3 * 1008, 64), x, w, vector(1003), 3, scratch);
@@ -58,6 +58,16 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
     const w: Matrix = { dtype, data: weights + 2, scales: 0, rows: 1003, cols: 256 };
     kernels.linear(arena.allocate(4 * 3 * 1008, 64), wide, w, vector(1003), 3, blockScratch);
     kernels.linear(arena.allocate(4 * 1008, 64), wide, w, 0, 1, blockScratch, 5, 777);
+  }
+  const offsets = { strideBytes: 512, upOffsetBytes: 144, downOffsetBytes: 288, scalesOffsetBytes: 0 };
+  const records = { dtype: "q4", base: weights, ...offsets, dModel: 256, bias: vector(97) } as const;
+  for (const gate of [null, { offsetBytes: 0, bias: vector(97) }]) {
+    const matrix: SlotMatrix = { ...records, gate };
+    const act = arena.allocate(4 * 3 * 96, 64);
+    kernels.ffnUp(act, wide, matrix, slots, n, 3, RELU, blockScratch);
+    kernels.ffnDown(vector(3 * 256), act, matrix, slots, n, 3);
+    kernels.ffnUp(arena.allocate(4 * 96, 64), wide, matrix, slots, n, 1, RELU, blockScratch, 3, 64);
+    kernels.ffnDown(vector(256), act, matrix, slots, n, 1, 16, 208);
   }
   for (const dtype of ["f32", "f16", "int8"] as const) {
     arena.u32(pages, 3).set([0, 1, 2].map(() => arena.allocate(kvPartBytes(dtype, 5, 15), 64)).reverse());

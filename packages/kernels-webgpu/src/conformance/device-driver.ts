@@ -48,7 +48,8 @@ const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
 
 /** Other blocks than those of `DEVICE_DTYPES` are refused by name (`requireDeviceDType`). */
 export function isDeviceCase(c: ConformanceCase): boolean {
-  return DEVICE_OPS.has(c.op) && !(c.op === "linear" && !DEVICE_DTYPES.includes(c.dtype));
+  const isWeights = c.op === "linear" || c.op === "ffn" || c.op === "ffn-extremes";
+  return DEVICE_OPS.has(c.op) && !(isWeights && !DEVICE_DTYPES.includes(c.dtype));
 }
 
 const OPS = [

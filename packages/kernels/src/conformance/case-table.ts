@@ -2,7 +2,7 @@
  * The case table that every pointer-based backend runs: data only. Sizes are chosen to be awkward: widths that are no
  * multiple of 64 or of 16, odd heads, prime row counts, batches around the tile sizes of any sensible kernel.
  */
-import { ACTIVATIONS, BLOCK_DTYPES, blockElements, RECORD_DTYPES } from "@flashwick/core";
+import { ACTIVATIONS, BLOCK_DTYPES, blockElements, blocksOf, PLAIN_DTYPES, RECORD_DTYPES } from "@flashwick/core";
 import type { KvDType } from "../contract.js";
 import { type AttentionCase, attentionTitle } from "./attention-cases.js";
 import { type FfnCase, type FfnExtremesCase, ffnExtremesTitle, ffnTitle } from "./ffn-cases.js";
@@ -100,7 +100,7 @@ export function titleOf(c: ConformanceCase): string {
 
 const KV_DTYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 
-const linearCases: LinearCase[] = RECORD_DTYPES.flatMap((dtype) => [
+const linearCases: LinearCase[] = PLAIN_DTYPES.flatMap((dtype) => [
   ...[
     [96, 96, 1, true],
     [80, 80, 2, false],
@@ -146,6 +146,8 @@ const blockLinearCases: LinearCase[] = BLOCK_DTYPES.flatMap((dtype) => {
 });
 
 const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
+  // Awkward widths, which rows of blocks cannot have: then several blocks, and one.
+  const [narrow, odd] = blocksOf(dtype) ? [32, 160] : [72, 80];
   const base = {
     op: "ffn",
     dtype,
@@ -158,34 +160,34 @@ const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
   } as const;
   return [
     { ...base, check: "close" },
-    { ...base, check: "close", n: 200, nTokens: 8, dModel: 72 },
-    { ...base, check: "close", activation: "gelu", dModel: 80, bias: false, nTokens: 3 },
+    { ...base, check: "close", n: 200, nTokens: 8, dModel: narrow },
+    { ...base, check: "close", activation: "gelu", dModel: odd, bias: false, nTokens: 3 },
     { ...base, check: "close", n: 0, nTokens: 2 },
     { ...base, check: "close", n: 1, nTokens: 5, bias: false },
     { ...base, check: "batch", n: 200, nTokens: 17 },
-    { ...base, check: "batch", activation: "gelu", nTokens: 5, dModel: 72 },
+    { ...base, check: "batch", activation: "gelu", nTokens: 5, dModel: narrow },
     { ...base, check: "ranges" },
-    { ...base, check: "ranges", nTokens: 6, activation: "gelu", dModel: 80 },
+    { ...base, check: "ranges", nTokens: 6, activation: "gelu", dModel: odd },
     { ...base, check: "waves", n: 199 },
     { ...base, check: "waves", nTokens: 3, activation: "gelu" },
-    { ...base, check: "zeros", n: 200, dModel: 80 },
+    { ...base, check: "zeros", n: 200, dModel: odd },
     { ...base, check: "close", activation: "relu2", nTokens: 2 },
-    { ...base, check: "close", activation: "fatrelu", dModel: 80, nTokens: 3 },
+    { ...base, check: "close", activation: "fatrelu", dModel: odd, nTokens: 3 },
     { ...base, check: "close", activation: "silu", bias: false },
     { ...base, check: "close", activation: "gelu-tanh", nTokens: 2 },
     { ...base, check: "ranges", activation: "silu", nTokens: 2 },
-    { ...base, check: "zeros", activation: "fatrelu", n: 200, dModel: 80 },
+    { ...base, check: "zeros", activation: "fatrelu", n: 200, dModel: odd },
     // More neurons than a block of a kernel that takes them in blocks.
-    { ...base, check: "close", gated: "relu", n: 300, slotCount: 320, nTokens: 5, dModel: 72 },
+    { ...base, check: "close", gated: "relu", n: 300, slotCount: 320, nTokens: 5, dModel: narrow },
     { ...base, check: "close", gated: "none", activation: "silu", bias: false },
-    { ...base, check: "close", gated: "none", activation: "gelu-tanh", nTokens: 17, dModel: 80 },
+    { ...base, check: "close", gated: "none", activation: "gelu-tanh", nTokens: 17, dModel: odd },
     { ...base, check: "close", gated: "none", n: 0, nTokens: 2 },
     { ...base, check: "batch", gated: "none", activation: "silu", n: 200, nTokens: 17 },
-    { ...base, check: "batch", gated: "relu", nTokens: 5, dModel: 72 },
+    { ...base, check: "batch", gated: "relu", nTokens: 5, dModel: narrow },
     { ...base, check: "ranges", gated: "none", activation: "gelu", n: 300, slotCount: 320 },
-    { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: 80 },
+    { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: odd },
     { ...base, check: "waves", gated: "none", activation: "silu", n: 199, nTokens: 3 },
-    { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: 80 },
+    { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: odd },
   ] satisfies FfnCase[];
 });
 

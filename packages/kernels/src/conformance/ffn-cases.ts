@@ -1,6 +1,15 @@
 /** `ffnUp` and `ffnDown` over neurons in slots. */
-import { type Activation, type ActivationFunction, isActive, paddedLength, type RecordDType } from "@flashwick/core";
+import {
+  type Activation,
+  type ActivationFunction,
+  blocksOf,
+  isActive,
+  paddedLength,
+  type RecordDType,
+} from "@flashwick/core";
 import type { Ptr } from "../arena.js";
+import type { Kernels } from "../contract.js";
+import { createReferenceKernels } from "../reference/reference-kernels.js";
 import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
 import { dot, productBound, productTolerance, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
@@ -46,6 +55,7 @@ export function ffnTitle(c: FfnCase): string {
 /** One case's operands. */
 interface Ffn {
   readonly bench: Workbench;
+  readonly kernels: Kernels;
   readonly c: FfnCase;
   readonly neurons: StoredNeurons;
   readonly x: Vectors;
@@ -58,7 +68,8 @@ export function runFfn(bench: Workbench, c: FfnCase): void {
   const x = bench.vectors(c.nTokens, c.dModel);
   const { scratchBytes, gatedScratchBytes } = bench.kernels;
   const scratch = bench.scratch((c.gated ? gatedScratchBytes : scratchBytes)(c.dModel, c.nTokens));
-  const ffn: Ffn = { bench, c, neurons, x, slots: shuffledSlots(bench, c), scratch };
+  const { kernels } = bench;
+  const ffn: Ffn = { bench, kernels, c, neurons, x, slots: shuffledSlots(bench, c), scratch };
   const act = up(ffn, ffn.slots);
   const out = down(ffn, ffn.slots, act.slice());
   if (c.check === "close") compareWithExact(ffn, act, out);
@@ -80,7 +91,7 @@ function shuffledSlots(bench: Workbench, c: FfnCase): number[] {
 
 /** Activations of the neurons in `slots`, `[nTokens, pad(slots.length)]`. */
 function up(
-  { bench, c, neurons, x, scratch }: Ffn,
+  { bench, kernels, c, neurons, x, scratch }: Ffn,
   slots: readonly number[],
   cuts: readonly number[] = [],
 ): Float32Array {
@@ -92,14 +103,14 @@ function up(
   const f = functionOf(c.activation, c.gated);
   for (let i = 1; i < bounds.length; i++) {
     const [begin, end] = [bounds[i - 1]!, bounds[i]!];
-    bench.kernels.ffnUp(act, x.ptr, neurons.matrix, slotPtr, n, c.nTokens, f, scratch, begin, end);
+    kernels.ffnUp(act, x.ptr, neurons.matrix, slotPtr, n, c.nTokens, f, scratch, begin, end);
   }
   return bench.snapshot(act, count);
 }
 
 /** What the neurons add to `start` (zeros, if not given), `[nTokens, pad(dModel)]`. */
 function down(
-  { bench, c, neurons }: Ffn,
+  { bench, kernels, c, neurons }: Ffn,
   slots: readonly number[],
   act: Float32Array,
   start = new Float32Array(c.nTokens * paddedLength(c.dModel)),
@@ -113,12 +124,14 @@ function down(
   const bounds = [0, ...cuts, paddedLength(c.dModel)];
   for (let i = 1; i < bounds.length; i++) {
     const [begin, end] = [bounds[i - 1]!, bounds[i]!];
-    bench.kernels.ffnDown(out, actPtr, neurons.matrix, slotPtr, slots.length, c.nTokens, begin, end);
+    kernels.ffnDown(out, actPtr, neurons.matrix, slotPtr, slots.length, c.nTokens, begin, end);
   }
   return bench.snapshot(out, start.length);
 }
 
-function compareWithExact({ c, neurons, x, slots }: Ffn, act: Float32Array, out: Float32Array): void {
+function compareWithExact(ffn: Ffn, act: Float32Array, out: Float32Array): void {
+  const { c, neurons, x, slots } = ffn;
+  if (blocksOf(c.dtype)) compareWithReference(ffn, act, out);
   const [actStride, outStride] = [paddedLength(c.n), paddedLength(c.dModel)];
   for (const [t, vector] of x.values.entries()) {
     for (const [i, slot] of slots.entries()) {
@@ -129,6 +142,16 @@ function compareWithExact({ c, neurons, x, slots }: Ffn, act: Float32Array, out:
     const found = act.subarray(t * actStride, t * actStride + c.n);
     compareDown(c, neurons, slots, found, out.subarray(t * outStride, (t + 1) * outStride), t);
   }
+}
+
+/** Blocks have one order on every backend: activations that only compare, and columns, are the reference's bit for bit. */
+function compareWithReference(ffn: Ffn, act: Float32Array, out: Float32Array): void {
+  const kernels = createReferenceKernels(ffn.bench.arena);
+  const reference = { ...ffn, kernels };
+  if (ffn.c.activation === "relu" || ffn.c.activation === "fatrelu") {
+    expectSameBits("act", act, up(reference, ffn.slots));
+  }
+  expectSameBits("out", out, down(reference, ffn.slots, act.slice()));
 }
 
 /** An activation in double precision, and what a backend may be off by. */
@@ -233,7 +256,7 @@ export function runFfnExtremes(bench: Workbench, { dtype }: FfnExtremesCase): vo
   const x = bench.vectors(1, c.dModel);
   const scratch = bench.scratch(bench.kernels.scratchBytes(c.dModel, 1));
   const slots = Array.from({ length: c.n }, (_, i) => i);
-  const ffn: Ffn = { bench, c, neurons, x, slots, scratch };
+  const ffn: Ffn = { bench, kernels: bench.kernels, c, neurons, x, slots, scratch };
   const act = Float32Array.from({ length: 16 }, (_, i) => (i < c.n ? (i === 4 ? 3e5 : 0.25 * i) : 0));
   compareDown(c, neurons, slots, act.subarray(0, c.n), down(ffn, slots, act), 0);
   act[4] = Number.NaN;

@@ -6,7 +6,7 @@
  * f32, f16, bf16 and int8 elements are exact as f32, so one bound holds for all. int8 adds the rounding of the vector to 12
  * bits: half a step, max|x| / 4095 / 2, on each element. Blocks add half a step of each group of 32: max|x| / 16383 / 2.
  */
-import { type DType, isBlockDType, type RecordDType } from "@flashwick/core";
+import { blocksOf, type DType, type RecordDType } from "@flashwick/core";
 
 export const UNIT_ROUNDOFF = 2 ** -24;
 /** Relative error of the exponential: 2 units in the last place, and one for rounding the argument. */
@@ -23,6 +23,7 @@ export function sumBound(n: number, sumOfMagnitudes: number): number {
 
 /** Bound of row · x + bias. */
 export function productBound(dtype: RecordDType, row: Float64Array, x: Float64Array, bias: number): number {
+  if (blocksOf(dtype)) return blockProductBound(row.map(Math.abs), x, bias);
   const bound = sumBound(row.length, magnitude(row, x) + Math.abs(bias));
   if (dtype !== "int8") return bound;
   const largest = x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -52,6 +53,6 @@ export function magnitude(a: Float64Array, b: Float64Array): number {
 
 /** The tolerance in words, for titles. */
 export function productTolerance(dtype: DType): string {
-  if (isBlockDType(dtype)) return "(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/32766 by groups of 32, and the reference's bits";
+  if (blocksOf(dtype)) return "(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/32766 by groups of 32, and the reference's bits";
   return dtype === "int8" ? "(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/8190" : "(n+2)·2^-24·Σ|w·x|";
 }

@@ -188,6 +188,9 @@ export class Workbench {
   /** Random elements of one row; a few are very small, so that subnormal halves occur. */
   #storeRow(dtype: RecordDType, ptr: Ptr, cols: number): StoredRow {
     const { arena, random } = this;
+    if (dtype === "q4") {
+      return { values: storeBlocks(random, "q4_0", arena.u8(ptr, rowBytes(dtype, cols)), false).values, scale: 1 };
+    }
     const wanted = Float64Array.from({ length: cols }, (_, k) => random.signed() * (k % 13 === 5 ? 2 ** -16 : 1));
     switch (dtype) {
       case "f32":

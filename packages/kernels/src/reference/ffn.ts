@@ -1,11 +1,16 @@
 /** `ffnUp` and `ffnDown`: neurons as they lie in cache slots. */
-import { type ActivationFunction, paddedLength, rowBytes } from "@flashwick/core";
+import { type ActivationFunction, blocksOf, isPlainDType, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { SlotMatrix } from "../contract.js";
 import { activate, activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
+import { Block } from "./block-format.js";
+import { blockProducts, groupVectors } from "./block-product.js";
 import { zeroPadding } from "./linear.js";
-import { prepareVectors, RowBuffer, type VectorBatch } from "./row-product.js";
+import { prepareVectors, RowBuffer } from "./row-product.js";
+
+/** Products of the row at a pointer with each vector of a batch, times the row's scale if it has one. */
+type RowProducts = (row: Ptr, scale: number) => Float32Array;
 
 /** See `Kernels.ffnUp`. */
 export function ffnUp(
@@ -21,13 +26,13 @@ export function ffnUp(
   end: number,
 ): void {
   const { f32, u32 } = views;
-  const batch = prepareVectors(views, matrix.dtype, x, matrix.dModel, nTokens);
+  const products = productsWith(views, matrix, x, nTokens);
   const actStride = paddedLength(n);
   const { gate } = matrix;
   for (let i = begin; i < end; i++) {
     const slot = u32[slots / 4 + i]!;
-    const up = rowSums(views, matrix, batch, slot, matrix.upOffsetBytes, gate ? 1 : 0, matrix.bias);
-    const gated = gate && rowSums(views, matrix, batch, slot, gate.offsetBytes, 0, gate.bias);
+    const up = rowSums(views, matrix, products, slot, matrix.upOffsetBytes, gate ? 1 : 0, matrix.bias);
+    const gated = gate && rowSums(views, matrix, products, slot, gate.offsetBytes, 0, gate.bias);
     for (let t = 0; t < nTokens; t++) {
       const value = gated ? activateGated(gated[t]!, up[t]!, activation) : activate(up[t]!, activation);
       f32[act / 4 + t * actStride + i] = value;
@@ -36,22 +41,41 @@ export function ffnUp(
   if (end === n) zeroPadding(f32, act, n, nTokens);
 }
 
+function productsWith(views: ArenaViews, { dtype, dModel }: SlotMatrix, x: Ptr, nTokens: number): RowProducts {
+  if (isPlainDType(dtype)) {
+    const batch = prepareVectors(views, dtype, x, dModel, nTokens);
+    const buffer = new RowBuffer(views, dtype, dModel);
+    return (ptr, scale) => {
+      const row = buffer.at(ptr);
+      return Float32Array.from({ length: nTokens }, (_, t) => batch.product(row, t, scale));
+    };
+  }
+  const vectors = groupVectors(views, x, dModel, nTokens);
+  return (ptr) => {
+    const sums = new Float32Array(nTokens);
+    blockProducts(sums, blocksOf(dtype)!, views.u8, ptr, vectors);
+    return sums;
+  };
+}
+
 /** One row of a slot with every vector, and its bias. @param part Which of the slot's scales is the row's. */
 function rowSums(
   views: ArenaViews,
-  { dtype, base, strideBytes, scalesOffsetBytes, dModel }: SlotMatrix,
-  batch: VectorBatch,
+  matrix: SlotMatrix,
+  products: RowProducts,
   slot: number,
   offsetBytes: number,
   part: number,
   biases: Ptr,
 ): Float32Array {
-  const { f32 } = views;
-  const record = base + slot * strideBytes;
-  const row = new RowBuffer(views, dtype, dModel).at(record + offsetBytes);
-  const scale = dtype === "int8" ? f32[(record + scalesOffsetBytes) / 4 + part]! : 1;
-  const bias = biases ? f32[biases / 4 + slot]! : 0;
-  return Float32Array.from({ length: batch.nTokens }, (_, t) => batch.product(row, t, scale) + bias);
+  const record = matrix.base + slot * matrix.strideBytes;
+  const bias = biases ? views.f32[biases / 4 + slot]! : 0;
+  return products(record + offsetBytes, scaleOf(views, matrix, record, part)).map((sum) => sum + bias);
+}
+
+/** Of a part of the record; 1 where there is none. */
+function scaleOf({ f32 }: ArenaViews, { dtype, scalesOffsetBytes }: SlotMatrix, record: Ptr, part: number): number {
+  return dtype === "int8" ? f32[(record + scalesOffsetBytes) / 4 + part]! : 1;
 }
 
 /** See `Kernels.ffnDown`. The padding of a down column is zero, so columns may be summed up to the padded width. */
@@ -69,20 +93,45 @@ export function ffnDown(
   const { f32, u32 } = views;
   const actStride = paddedLength(n);
   const outStride = paddedLength(matrix.dModel);
-  const columns = new RowBuffer(views, matrix.dtype, colEnd - colBegin);
-  const part = matrix.gate ? 2 : 1;
+  const column = columnOf(views, matrix, colBegin, colEnd);
   for (let i = 0; i < n; i++) {
-    const record = matrix.base + u32[slots / 4 + i]! * matrix.strideBytes;
-    const down = columns.at(record + matrix.downOffsetBytes + rowBytes(matrix.dtype, colBegin));
-    const downScale = matrix.dtype === "int8" ? f32[(record + matrix.scalesOffsetBytes) / 4 + part]! : 1;
+    const add = column(matrix.base + u32[slots / 4 + i]! * matrix.strideBytes);
     for (let t = 0; t < nTokens; t++) {
-      const factor = Math.fround(f32[act / 4 + t * actStride + i]! * downScale);
-      if (factor !== 0) addScaled(f32, out / 4 + t * outStride + colBegin, down, factor);
+      const value = f32[act / 4 + t * actStride + i]!;
+      if (value !== 0) add(out / 4 + t * outStride + colBegin, value);
     }
   }
 }
 
+/** Adds a neuron's down column, times its activation, to f32[at …]. */
+type AddColumn = (at: number, act: number) => void;
+
+function columnOf(views: ArenaViews, matrix: SlotMatrix, colBegin: number, colEnd: number): (record: Ptr) => AddColumn {
+  const { dtype, downOffsetBytes } = matrix;
+  if (!isPlainDType(dtype)) return (record) => blockColumn(views, record + downOffsetBytes, colBegin, colEnd);
+  const columns = new RowBuffer(views, dtype, colEnd - colBegin);
+  const part = matrix.gate ? 2 : 1;
+  return (record) => {
+    const down = columns.at(record + downOffsetBytes + rowBytes(dtype, colBegin));
+    const scale = scaleOf(views, matrix, record, part);
+    return (at, act) => addScaled(views.f32, at, down, Math.fround(act * scale));
+  };
+}
+
 /** f32[at + j] += factor · column[j]. */
-function addScaled(f32: Float32Array, at: number, column: Float32Array, factor: number): void {
+function addScaled(f32: Float32Array, at: number, column: ArrayLike<number>, factor: number): void {
   for (let j = 0; j < column.length; j++) f32[at + j] = f32[at + j]! + Math.fround(factor * column[j]!);
+}
+
+/** A column of Q4_0's blocks; a range may begin and end in the middle of one. */
+function blockColumn({ f32, u8 }: ArenaViews, column: Ptr, colBegin: number, colEnd: number): AddColumn {
+  const block = new Block();
+  return (at, act) => {
+    for (let begin = colBegin; begin < colEnd; begin = 32 * (Math.floor(begin / 32) + 1)) {
+      const first = 32 * Math.floor(begin / 32);
+      block.read("q4_0", u8, column + rowBytes("q4_0", first));
+      const weights = block.weights.subarray(begin - first, Math.min(32, colEnd - first));
+      addScaled(f32, at + begin - colBegin, weights, Math.fround(act * block.scale));
+    }
+  };
 }

@@ -1,5 +1,5 @@
 /** `linear` and `gatherRow`: matrices that stay in DRAM. */
-import { isBlockDType, paddedLength, rowBytes } from "@flashwick/core";
+import { assert, blocksOf, isPlainDType, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { Matrix } from "../contract.js";
 import type { ArenaViews } from "./arena-views.js";
@@ -39,10 +39,12 @@ function rowMultiplier(
   nTokens: number,
 ): (sums: Float32Array, r: number) => void {
   const stride = rowBytes(dtype, cols);
-  if (isBlockDType(dtype)) {
+  const blocks = blocksOf(dtype);
+  if (blocks) {
     const vectors = groupVectors(views, x, cols, nTokens);
-    return (sums, r) => blockProducts(sums, dtype, views.u8, data + r * stride, vectors);
+    return (sums, r) => blockProducts(sums, blocks, views.u8, data + r * stride, vectors);
   }
+  assert(isPlainDType(dtype), "what has no blocks is plain");
   const batch = prepareVectors(views, dtype, x, cols, nTokens);
   const rows = new RowBuffer(views, dtype, cols);
   return (sums, r) => {

@@ -1,5 +1,13 @@
 /** Stored weights as f32 values. */
-import { blockBytes, blockElements, type DType, decodeBfloat16, decodeFloat16 } from "@flashwick/core";
+import {
+  assert,
+  blockBytes,
+  blockElements,
+  blocksOf,
+  type DType,
+  decodeBfloat16,
+  decodeFloat16,
+} from "@flashwick/core";
 import { Block } from "./block-format.js";
 
 /**
@@ -25,9 +33,11 @@ export function decodeRow(dtype: DType, bytes: Uint8Array, offset: number, cols:
       return;
     default: {
       const block = new Block();
+      const blocks = blocksOf(dtype);
+      assert(blocks !== null, `${dtype} is a type`);
       const [elements, sizeBytes] = [blockElements(dtype), blockBytes(dtype)];
       for (let k = 0, at = offset; k < cols; k += elements, at += sizeBytes) {
-        block.read(dtype, bytes, at);
+        block.read(blocks, bytes, at);
         for (let i = 0; i < elements; i++) out[k + i] = block.value(i);
       }
     }

@@ -4,7 +4,7 @@
  * Summation order of this backend: one f32 accumulator from +0, k ascending, product and sum rounded separately
  * (`Math.fround`). int8: exact integer sum, then fl(fl(sum) · fl(xScale · rowScale)).
  */
-import { paddedLength, type RecordDType } from "@flashwick/core";
+import { type PlainDType, paddedLength } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { ArenaViews } from "./arena-views.js";
 import { ACTIVATION_MOST, quantise } from "./quantised-vector.js";
@@ -20,7 +20,7 @@ export interface VectorBatch {
 /** @param x f32 `[nTokens, pad(cols)]`. */
 export function prepareVectors(
   views: ArenaViews,
-  dtype: RecordDType,
+  dtype: PlainDType,
   x: Ptr,
   cols: number,
   nTokens: number,
@@ -56,7 +56,7 @@ export class RowBuffer {
   readonly #row: Float32Array;
   constructor(
     readonly views: ArenaViews,
-    readonly dtype: RecordDType,
+    readonly dtype: PlainDType,
     cols: number,
   ) {
     this.#row = new Float32Array(cols);

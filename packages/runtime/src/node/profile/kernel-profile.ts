@@ -49,8 +49,8 @@ const COLS = 4096;
 const LARGE_BYTES = 192 * MiB;
 const SMALL_BYTES = 8 * MiB;
 /** Of records; neurons are measured for these alone. */
-const RECORD_TYPES: readonly RecordDType[] = ["f32", "f16", "int8"];
-const TYPES: readonly DType[] = [...RECORD_TYPES, ...BLOCK_DTYPES];
+const RECORD_TYPES: readonly RecordDType[] = ["f32", "f16", "int8", "q4"];
+const TYPES: readonly DType[] = ["f32", "f16", "int8", ...BLOCK_DTYPES];
 const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 const RELU = activationFunction("relu");
 /** Of the slots, those that a token names. */
