@@ -72,7 +72,7 @@ function fewOf<T>(
     const p2 = rowPointer(base, stride, slots, i + 2 * part), p3 = rowPointer(base, stride, slots, i + 3 * part);
     touchFour(base, stride, slots, min<usize>(i + 1, begin + part - 1), part);
     for (let t: usize = 0; t < nTokens; t++) {
-      const sums = fourRowsOf32<T>(vectors + t * vStride, p0, p1, p2, p3, cols);
+      const sums = fourRowsOf32<T>(vectors + t * vStride, table, p0, p1, p2, p3, cols);
       storeApart(out + t * outStride + 4 * i, 4 * part, sums);
     }
   }
@@ -80,7 +80,7 @@ function fewOf<T>(
   const p0 = rowPointer(base, stride, slots, rest), p1 = rowPointer(base, stride, slots, min<usize>(rest + 1, end - 1));
   const p2 = rowPointer(base, stride, slots, end - 1);
   for (let t: usize = 0; t < nTokens; t++) {
-    v128.store(table, fourRowsOf32<T>(vectors + t * vStride, p0, p1, p2, p2, cols), TABLE_BYTES);
+    v128.store(table, fourRowsOf32<T>(vectors + t * vStride, table, p0, p1, p2, p2, cols), TABLE_BYTES);
     memory.copy(out + t * outStride + 4 * rest, table + TABLE_BYTES, 4 * (end - rest));
   }
 }
@@ -97,7 +97,7 @@ function batchOf<T>(
       unpackedRows<T>(out + 4 * i, outStride, vectors, vStride, nTokens, first, stride, table, rows, cols);
     } else {
       for (let r: usize = 0; r < rows; r += 4) {
-        rowsInPlace<T>(out, outStride, vectors, vStride, nTokens, base, stride, slots, i + r, cols);
+        rowsInPlace<T>(out, outStride, vectors, vStride, nTokens, base, stride, slots, table, i + r, cols);
       }
     }
   }
@@ -130,12 +130,12 @@ function unpackedRows<T>(
 /** Rows i to i + 3, wherever they are. */
 function rowsInPlace<T>(
   out: usize, outStride: usize, vectors: usize, vStride: usize, nTokens: usize,
-  base: usize, stride: usize, slots: usize, i: usize, cols: usize,
+  base: usize, stride: usize, slots: usize, table: usize, i: usize, cols: usize,
 ): void {
   const p0 = rowPointer(base, stride, slots, i), p1 = rowPointer(base, stride, slots, i + 1);
   const p2 = rowPointer(base, stride, slots, i + 2), p3 = rowPointer(base, stride, slots, i + 3);
   for (let t: usize = 0; t < nTokens; t++) {
-    v128.store(out + t * outStride + 4 * i, fourRowsOf32<T>(vectors + t * vStride, p0, p1, p2, p3, cols));
+    v128.store(out + t * outStride + 4 * i, fourRowsOf32<T>(vectors + t * vStride, table, p0, p1, p2, p3, cols));
   }
 }
 
