@@ -48,10 +48,10 @@ const prefill = Number(flags.prefill);
 const tokens = Number(flags.tokens);
 const groupBytes = flags.memory === undefined ? null : Math.floor((statSync(path).size * Number(flags.memory)) / 100);
 
-/** What Node, the program and its threads take beside the budget: packages/runtime/README.md, "Memory". */
-const OVERHEAD_BYTES = 192 * 2 ** 20;
-const THREAD_BYTES = 12 * 2 ** 20;
-const READERS = 16;
+/** What Node, the program and its threads take beside the budget: measured, 150 MiB in all; packages/runtime/README.md, "Memory". */
+const OVERHEAD_BYTES = 144 * 2 ** 20;
+const THREAD_BYTES = 3 * 2 ** 20;
+const READERS = 8;
 
 const ours = { path, threads, prefill, tokens };
 const peers = { ...ours, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };

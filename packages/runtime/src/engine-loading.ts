@@ -141,6 +141,7 @@ function placeMatrixLayer(
   const streamed = new LayerMatrices({
     kernels,
     reader,
+    source: file.source,
     workspace,
     tensors: file.header.matrices[index]!,
     resident: isResident ? loader.matrices(arena, index) : null,

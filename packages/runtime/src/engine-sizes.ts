@@ -17,9 +17,9 @@ import { placedPredictorBytes } from "@flashwick/predictor";
 import type { NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
-import { leastAreaBytes } from "./layer-matrices.js";
 import { chunkRange } from "./layer-stream.js";
 import { PLACEMENT_SLACK_BYTES, residentSizes } from "./resident-weights.js";
+import { leastAreaBytes } from "./staged-rows.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
 
 /** The widest prefill batch that is planned. */

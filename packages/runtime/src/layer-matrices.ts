@@ -5,30 +5,21 @@
  * rows as fit, of one matrix or of several. A row's product depends on that row and the vector alone, so that neither chunks nor residency change a bit.
  * Each chunk's rows are a range of `linear`'s output, which so stays where kernels compute.
  */
-import { assert } from "@flashwick/core";
-import {
-  type ByMatrix,
-  type MatrixName,
-  type MatrixTensors,
-  matricesInOrder,
-  type ResidentTensor,
-} from "@flashwick/flash-format";
-import type { FlashReader, FlashRun } from "@flashwick/flash-io";
-import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import { assert, type ByteSource } from "@flashwick/core";
+import type { ByMatrix, MatrixName, MatrixTensors } from "@flashwick/flash-format";
+import type { FlashReader } from "@flashwick/flash-io";
+import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import type { LayerChecks } from "./layer-checks.js";
 import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./layer-stream.js";
-import type { StagedRows } from "./staged-rows.js";
+import { cutRows, rowBase, type StagedChunk, stageChunk } from "./staged-rows.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
-
-/** One read of a chunk: several are in flight at once. */
-const STREAM_READ_BYTES = 128 * 1024;
-/** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
-const LEAST_CHUNK_BYTES = 1024 * 1024;
 
 export interface LayerMatricesParts {
   readonly kernels: Kernels;
   readonly reader: FlashReader;
+  /** The model's file, which no read goes beyond. */
+  readonly source: Pick<ByteSource, "sizeBytes" | "parts">;
   readonly workspace: Workspace;
   readonly tensors: MatrixTensors;
   /** The matrices where they are resident, else null. */
@@ -45,15 +36,6 @@ export interface StreamPass {
   readonly ahead: StreamAhead;
   readonly meter: TokenMeter;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** A chunk in the stage: rows of one matrix, or of several that follow each other. */
-interface StagedChunk {
-  readonly parts: readonly StagedRows[];
-  readonly runs: readonly FlashRun[];
-  /** Where it lies. */
-  readonly ptr: Ptr;
-  readonly sizeBytes: number;
 }
 
 export class LayerMatrices implements StreamedLayer {
@@ -91,8 +73,8 @@ export class LayerMatrices implements StreamedLayer {
   }
 
   startChunk(chunk: StreamChunk, _refill: boolean, signal?: AbortSignal): void {
-    const { reader, kernels, stage, tensors } = this.#parts;
-    this.#issued = stageChunk(tensors, chunk, stage.nextArea().ptr);
+    const { reader, kernels, source, stage, tensors } = this.#parts;
+    this.#issued = stageChunk(tensors, chunk, stage.nextArea().ptr, { source, reader, areaBytes: stage.areaBytes });
     reader.start(kernels.arena.bytes, this.#issued.runs, signal);
   }
 
@@ -158,87 +140,3 @@ const PHASE_OF_MATRIX: Readonly<Record<MatrixName, "attention" | "ffn">> = {
   up: "ffn",
   down: "ffn",
 };
-
-/** Rows begin on whole cache lines, and kernels may read behind them. */
-const PART_ALIGNMENT = 64;
-
-/** Bytes that rows of a matrix take in an area. */
-function partBytes(tensor: ResidentTensor, rows: number): number {
-  return Math.ceil((rows * bytesOfRow(tensor) + TAIL_BYTES) / PART_ALIGNMENT) * PART_ALIGNMENT;
-}
-
-/** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
-export function leastAreaBytes(tensors: MatrixTensors): number {
-  const all = matricesInOrder(tensors).map(([, tensor]) => tensor);
-  const whole = all.reduce((sum, tensor) => sum + partBytes(tensor, tensor.rows), 0);
-  return Math.max(...all.map((tensor) => partBytes(tensor, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
-}
-
-/** The rows of all matrices, numbered on from one to the next, in chunks that fill an area. */
-function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
-  const chunks: StreamChunk[] = [];
-  let [begin, next, room] = [0, 0, areaBytes];
-  for (const [, tensor] of matricesInOrder(tensors)) {
-    for (let left = tensor.rows; left > 0; ) {
-      const count = Math.min(left, Math.floor((room - TAIL_BYTES - PART_ALIGNMENT) / bytesOfRow(tensor)));
-      if (count > 0) {
-        left -= count;
-        next += count;
-        room -= partBytes(tensor, count);
-      }
-      if (left === 0) break;
-      assert(next > begin, "an area holds a row");
-      chunks.push({ first: begin, count: next - begin });
-      [begin, room] = [next, areaBytes];
-    }
-  }
-  return [...chunks, { first: begin, count: next - begin }];
-}
-
-/** Rows of the matrices before one. */
-function rowBase(tensors: MatrixTensors, name: MatrixName): number {
-  const all = matricesInOrder(tensors);
-  const before = all.slice(
-    0,
-    all.findIndex(([at]) => at === name),
-  );
-  return before.reduce((sum, [, { rows }]) => sum + rows, 0);
-}
-
-function bytesOfRow({ sizeBytes, rows }: ResidentTensor): number {
-  return sizeBytes / rows;
-}
-
-/** Where the rows of a chunk go, part by part, and the reads that bring them. */
-function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr): StagedChunk {
-  const parts: StagedRows[] = [];
-  const runs: FlashRun[] = [];
-  let ptr = area;
-  for (const [name, tensor] of matricesInOrder(tensors)) {
-    const base = rowBase(tensors, name);
-    const first = Math.max(0, chunk.first - base);
-    const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
-    if (rows <= 0) continue;
-    const { dtype, cols, rows: all } = tensor;
-    const data = ptr - first * bytesOfRow(tensor);
-    parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
-    runs.push(...readsOf(tensor, first, rows, ptr));
-    ptr += partBytes(tensor, rows);
-  }
-  return { parts, runs, ptr: area, sizeBytes: ptr - area };
-}
-
-function readsOf(tensor: ResidentTensor, first: number, rows: number, ptr: Ptr): FlashRun[] {
-  const rowBytes = bytesOfRow(tensor);
-  const sizeBytes = rows * rowBytes;
-  return Array.from({ length: Math.ceil(sizeBytes / STREAM_READ_BYTES) }, (_, i) => {
-    const at = i * STREAM_READ_BYTES;
-    const size = Math.min(STREAM_READ_BYTES, sizeBytes - at);
-    return {
-      offset: tensor.offset + first * rowBytes + at,
-      sizeBytes: size,
-      pieces: [{ ptr: ptr + at, sizeBytes: size }],
-      picks: 0,
-    };
-  });
-}

@@ -1,6 +1,15 @@
-/** What of a matrix that is streamed by rows lies in the stage. */
-import type { MatrixName } from "@flashwick/flash-format";
-import type { Matrix } from "@flashwick/kernels";
+/**
+ * Rows of matrices that pass through a stage: which chunks a layer is cut into, where in an area each matrix's rows lie, and the reads that bring
+ * them. Pure.
+ *
+ * Files of llama.cpp align matrices to 32 bytes, and devices want whole sectors. So reads are widened to those, and rows lie as far behind the
+ * beginning of a sector as in the file: what is read lands in place, and the kernel begins where the row begins.
+ */
+import { assert, type ByteSource, partAt } from "@flashwick/core";
+import { type MatrixName, type MatrixTensors, matricesInOrder, type ResidentTensor } from "@flashwick/flash-format";
+import type { FlashReader, FlashRun } from "@flashwick/flash-io";
+import { type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import type { StreamChunk } from "./layer-stream.js";
 
 /** Rows of one matrix in the stage: `first` up to `end`. */
 export interface StagedRows {
@@ -9,4 +18,122 @@ export interface StagedRows {
   readonly end: number;
   /** The whole matrix as if all of it were there. It begins before the stage, or even before the arena: only rows of the range are read. */
   readonly matrix: Matrix;
+}
+
+/** A chunk in the stage: rows of one matrix, or of several that follow each other. */
+export interface StagedChunk {
+  readonly parts: readonly StagedRows[];
+  readonly runs: readonly FlashRun[];
+  /** Where it lies. */
+  readonly ptr: Ptr;
+  readonly sizeBytes: number;
+}
+
+/** What reads depend on. */
+export interface StageReads {
+  readonly source: Pick<ByteSource, "sizeBytes" | "parts">;
+  readonly reader: Pick<FlashReader, "alignmentBytes" | "readers">;
+  readonly areaBytes: number;
+}
+
+/** Sectors that reads are widened to. Of a device with larger ones, what lies across is copied by its reader. */
+const SECTOR_BYTES = 512;
+/** Of rows in an area: up to a sector before them begins, from there to them, and behind them what kernels may read, or the rest of a sector. */
+const PART_OVERHEAD_BYTES = TAIL_BYTES + 3 * SECTOR_BYTES;
+/** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
+const LEAST_CHUNK_BYTES = 1024 * 1024;
+/** Of one read: long enough for a device's full rate if there are readers for all of a chunk, and no shorter than they are worth. */
+const MOST_READ_BYTES = 1024 * 1024;
+const LEAST_READ_BYTES = 128 * 1024;
+
+const roundUp = (n: number, unit: number) => Math.ceil(n / unit) * unit;
+
+function bytesOfRow({ sizeBytes, rows }: ResidentTensor): number {
+  return sizeBytes / rows;
+}
+
+/** Bytes that rows of a matrix take in an area, at most. */
+function partBytes(tensor: ResidentTensor, rows: number): number {
+  return rows * bytesOfRow(tensor) + PART_OVERHEAD_BYTES;
+}
+
+/** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
+export function leastAreaBytes(tensors: MatrixTensors): number {
+  const all = matricesInOrder(tensors).map(([, tensor]) => tensor);
+  const whole = all.reduce((sum, tensor) => sum + partBytes(tensor, tensor.rows), 0);
+  return Math.max(...all.map((tensor) => partBytes(tensor, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
+}
+
+/** The rows of all matrices, numbered on from one to the next, in chunks that fill an area. */
+export function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
+  const chunks: StreamChunk[] = [];
+  let [begin, next, room] = [0, 0, areaBytes];
+  for (const [, tensor] of matricesInOrder(tensors)) {
+    for (let left = tensor.rows; left > 0; ) {
+      const count = Math.min(left, Math.floor((room - PART_OVERHEAD_BYTES) / bytesOfRow(tensor)));
+      if (count > 0) {
+        left -= count;
+        next += count;
+        room -= partBytes(tensor, count);
+      }
+      if (left === 0) break;
+      assert(next > begin, "an area holds a row");
+      chunks.push({ first: begin, count: next - begin });
+      [begin, room] = [next, areaBytes];
+    }
+  }
+  return [...chunks, { first: begin, count: next - begin }];
+}
+
+/** Rows of the matrices before one. */
+export function rowBase(tensors: MatrixTensors, name: MatrixName): number {
+  const all = matricesInOrder(tensors);
+  const before = all.slice(
+    0,
+    all.findIndex(([at]) => at === name),
+  );
+  return before.reduce((sum, [, { rows }]) => sum + rows, 0);
+}
+
+/** Where the rows of a chunk go, part by part, and the reads that bring them. @param area Of `reads.areaBytes`. */
+export function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr, reads: StageReads): StagedChunk {
+  const parts: StagedRows[] = [];
+  const runs: FlashRun[] = [];
+  let next = area;
+  for (const [name, tensor] of matricesInOrder(tensors)) {
+    const base = rowBase(tensors, name);
+    const first = Math.max(0, chunk.first - base);
+    const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
+    if (rows <= 0) continue;
+    const { dtype, cols, rows: all } = tensor;
+    const begin = tensor.offset + first * bytesOfRow(tensor);
+    const end = begin + rows * bytesOfRow(tensor);
+    const ptr = roundUp(next, SECTOR_BYTES) + (begin % SECTOR_BYTES);
+    const data = ptr - first * bytesOfRow(tensor);
+    parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
+    runs.push(...readsOf(begin, end, ptr, reads));
+    next = Math.max(ptr + end - begin + TAIL_BYTES, roundUp(ptr + end - begin, SECTOR_BYTES));
+  }
+  return { parts, runs, ptr: area, sizeBytes: next - area };
+}
+
+/** The reads of a stretch of the file whose first byte lands at `ptr`, widened to sectors, but not beyond its file. */
+function readsOf(begin: number, end: number, ptr: Ptr, { source, reader, areaBytes }: StageReads): FlashRun[] {
+  const unit = SECTOR_BYTES % reader.alignmentBytes === 0 ? reader.alignmentBytes : 1;
+  const from = begin - (begin % unit);
+  const to = Math.min(roundUp(end, unit), endOfFile(source, begin));
+  const fair = roundUp(areaBytes / Math.max(1, reader.readers), SECTOR_BYTES);
+  const readBytes = Math.max(LEAST_READ_BYTES, Math.min(MOST_READ_BYTES, fair));
+  return Array.from({ length: Math.ceil((to - from) / readBytes) }, (_, i) => {
+    const offset = from + i * readBytes;
+    const sizeBytes = Math.min(readBytes, to - offset);
+    return { offset, sizeBytes, pieces: [{ ptr: ptr + offset - begin, sizeBytes }], picks: 0 };
+  });
+}
+
+/** Of the file that an offset is in. */
+function endOfFile({ sizeBytes, parts }: StageReads["source"], offset: number): number {
+  if (!parts) return sizeBytes;
+  const part = partAt(parts, offset);
+  return part.begin + part.sizeBytes;
 }
