@@ -24,8 +24,9 @@ const { values: flags, positionals: paths } = parseArgs({
   options: { rounds: { type: "string", default: "2" }, tokens: { type: "string", default: "32" } },
 });
 const decodeTokens = Number(flags.tokens);
-const LENGTH = { promptTokens: 32, warmUpTokens: 4, decodeTokens };
-const CONTEXT = LENGTH.promptTokens + LENGTH.warmUpTokens + decodeTokens;
+/** A small model takes some tokens until V8 has compiled its kernels for good; a large one's first token is long enough for that. */
+const WARM_UP = { small: 64, large: 2 };
+const LARGE_BYTES = 2 ** 30;
 const SHARES = [null, 0.75, 0.5];
 const MOST_OTHERS = 0.1;
 const MOST_CHANGE = 0.15;
@@ -33,26 +34,33 @@ const ATTEMPTS = 4;
 
 const text = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8");
 
+function lengthOf(path) {
+  const warmUpTokens = statSync(path).size < LARGE_BYTES ? WARM_UP.small : WARM_UP.large;
+  return { promptTokens: 32, warmUpTokens, decodeTokens };
+}
+
 /** A run as it was planned by `profile`, and what profiles say of it. */
 async function measured(path, share, profile) {
   const dramBudgetBytes = share === null ? undefined : Math.floor(statSync(path).size * share);
-  const model = await openModel(path, { profile, dramBudgetBytes, contextTokens: CONTEXT, mode: "dense" });
+  const length = lengthOf(path);
+  const contextTokens = length.promptTokens + length.warmUpTokens + decodeTokens;
+  const model = await openModel(path, { profile, dramBudgetBytes, contextTokens, mode: "dense" });
   try {
     const words = model.tokenizer.encode(text, {});
     const { settings } = model;
     const predict = (of) =>
       estimate(model.header, {
         ...{ profile: of, dramBudgetBytes: dramBudgetBytes ?? null, kernels: createWasmKernels },
-        ...{ length: LENGTH, contextTokens: CONTEXT, fixed: settings },
+        ...{ length, contextTokens, fixed: settings },
       });
-    return await model.withSequence(CONTEXT, async (sequence) => {
-      await sequence.prefill(words.slice(0, LENGTH.promptTokens));
+    return await model.withSequence(contextTokens, async (sequence) => {
+      await sequence.prefill(words.slice(0, length.promptTokens));
       const all = [];
       let [before, begin] = [null, 0];
-      for (let i = 0; i < LENGTH.warmUpTokens + decodeTokens; i++) {
-        if (i === LENGTH.warmUpTokens) [before, begin] = [busyMs(), performance.now()];
-        const { stats } = await sequence.decode(words[LENGTH.promptTokens + i]);
-        if (i >= LENGTH.warmUpTokens) all.push(stats);
+      for (let i = 0; i < length.warmUpTokens + decodeTokens; i++) {
+        if (i === length.warmUpTokens) [before, begin] = [busyMs(), performance.now()];
+        const { stats } = await sequence.decode(words[length.promptTokens + i]);
+        if (i >= length.warmUpTokens) all.push(stats);
       }
       const others = othersShare(before, busyMs(), performance.now() - begin);
       const mean = (pick) => all.reduce((sum, stats) => sum + pick(stats), 0) / all.length;

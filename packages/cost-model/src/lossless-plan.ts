@@ -85,7 +85,7 @@ function verifyPass(
   { shape, profile, length }: PlanRequest,
   { settings, memory }: RunPlan,
 ): (tokens: number) => number {
-  const { slotsByLayer, kvPrecision } = memory;
+  const { slotsByLayer, streamNeurons, kvPrecision } = memory;
   const sparsity = denseSparsity(shape.nLayers);
   const positions = runPositions({ ...length, looks: LOOKS });
   return (tokens) => {
@@ -97,6 +97,7 @@ function verifyPass(
           sparsity,
           settings: { ...settings, mode: "dense" },
           slotsByLayer,
+          streamNeurons,
           kvPrecision,
           position,
           seenTokens: position,

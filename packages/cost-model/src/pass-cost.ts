@@ -12,12 +12,11 @@
  * well. Dense passes over more than one token, and any over matrices, read one chunk ahead, from one layer into the next, wherever there are
  * threads that read.
  */
-import type { DeviceProfile } from "./device-profile.js";
+import type { DeviceProfile, FlashProfile } from "./device-profile.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
-import type { ModelShape } from "./model-shape.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
-import { batchesReadMs, batchMs, lastReadMs } from "./read-time.js";
+import { batchesReadMs, batchMs, lastReadMs, readBytesPerSec } from "./read-time.js";
 import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
 
 /** Of the whole pass; milliseconds unless the name says otherwise. */
@@ -40,8 +39,11 @@ export interface PassCost {
   readonly totalMs: number;
 }
 
-/** A stream's reads: long enough for the device's full rate. */
-const STREAM_READ_BYTES = 2 ** 20;
+/** A stream's reads. Where layers stream, a chunk is cut so that all readers work at it at once, within these bounds. */
+const MOST_STREAM_READ_BYTES = 2 ** 20;
+const LEAST_STREAM_READ_BYTES = 128 * 1024;
+/** Of a stream, as the engine has it where memory allows. */
+const LONGEST_CHUNK_BYTES = 8 * 2 ** 20;
 /** To the last bit of a number of neurons. */
 const BISECTIONS = 60;
 /** What two things at once leave of each other where the profile does not know. */
@@ -107,11 +109,9 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
   const loaded = dense
     ? streamedNeurons(shape, request.slotsByLayer[layer]!, settings.windowTokens)
     : predictedMisses(request, layer, tokens);
-  const reads = dense ? streamReads(shape, loaded) : randomReads(request, method, loaded);
+  const reads = dense ? streamReads(request, loaded) : randomReads(request, method, loaded);
   const waves = Math.max(1, named / request.slotsByLayer[layer]!);
-  const readMs = dense
-    ? readTime(profile, settings, reads, waves, dense)
-    : randomReadMs(request, method, { missing: loaded, named, waves });
+  const readMs = dense ? streamMs(request, reads) : randomReadMs(request, method, { missing: loaded, named, waves });
   const computed = method.computesHeld
     ? Math.max(named, shape.dFf * heldShare(sparsity, layer, cacheUse(request, layer)))
     : named;
@@ -144,10 +144,42 @@ function randomReads({ shape, settings, sparsity }: TokenRequest, method: Engine
   return missingReads(shape, missing, settings.mergeGapBytes, sparsity.clumping);
 }
 
-function streamReads(shape: ModelShape, missing: number): MissingReads {
+/** Of a stream, bytes that are read at a time. */
+function chunkBytes({ shape, streamNeurons = 0 }: TokenRequest): number {
+  return streamNeurons * shape.strideBytes * shape.readsPerNeuron || LONGEST_CHUNK_BYTES;
+}
+
+function streamReads(request: TokenRequest, missing: number): MissingReads {
+  const { shape, settings } = request;
   const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
-  const count = Math.ceil(bytes / STREAM_READ_BYTES);
-  return { count, sizeBytes: count > 0 ? bytes / count : STREAM_READ_BYTES, bytes, extraPieces: 0 };
+  const fair =
+    shape.streams === "layers" ? chunkBytes(request) / Math.max(1, settings.readers) : MOST_STREAM_READ_BYTES;
+  const readBytes = Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
+  const count = Math.ceil(bytes / readBytes);
+  return { count, sizeBytes: count > 0 ? bytes / count : readBytes, bytes, extraPieces: 0 };
+}
+
+/**
+ * Of records: one long read in pieces, at the device's full rate. Of layers: chunk by chunk, each of which is waited for, at the rate of as many reads
+ * as it has, so that few readers are no match for the device.
+ */
+function streamMs(request: TokenRequest, reads: MissingReads): number {
+  const { settings } = request;
+  const { flash } = request.profile;
+  if (reads.count === 0) return 0;
+  if (settings.readers === 0) return bufferedMs(flash, reads);
+  const fullMs = (1000 * reads.bytes) / flash.sequentialBytesPerSec;
+  if (request.shape.streams === "neurons") return batchMs(flash, settings.readers) + fullMs;
+  const chunk = chunkBytes(request);
+  const inFlight = Math.max(1, Math.min(settings.readers, chunk / reads.sizeBytes));
+  const atDepthMs = (1000 * reads.bytes) / readBytesPerSec(flash, reads.sizeBytes, inFlight);
+  return Math.max(1, reads.bytes / chunk) * batchMs(flash, inFlight) + Math.max(fullMs, atDepthMs);
+}
+
+/** By the calling thread, through the page cache. */
+function bufferedMs(flash: FlashProfile, reads: MissingReads): number {
+  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
+  return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
 }
 
 interface LayerMisses {
@@ -165,12 +197,12 @@ function randomReadMs(request: TokenRequest, method: EngineMethod, misses: Layer
   const { profile, settings } = request;
   const { missing, named, waves } = misses;
   const reads = randomReads(request, method, missing);
-  const ms = readTime(profile, settings, reads, waves, false);
+  const ms = readTime(profile, settings, reads, waves);
   if (settings.readers === 0 || waves > 1) return ms;
   const lastMs = lastReadMs(profile.flash, reads.count, reads.sizeBytes, settings.readers);
   if (lastMs === 0 || randomReads(request, method, named).count > settings.readers) return ms;
   const oneRound = randomReads(request, method, fewestInOneRound(request, method, misses));
-  return Math.max(ms - lastMs, Math.min(ms, readTime(profile, settings, oneRound, waves, false)));
+  return Math.max(ms - lastMs, Math.min(ms, readTime(profile, settings, oneRound, waves)));
 }
 
 /** The fewest missing neurons, from `missing` to `named`, whose reads are in flight all at once. */
@@ -184,23 +216,10 @@ function fewestInOneRound(request: TokenRequest, method: EngineMethod, { missing
   return high;
 }
 
-function readTime(
-  profile: DeviceProfile,
-  settings: EngineSettings,
-  reads: MissingReads,
-  waves: number,
-  stream: boolean,
-): number {
+function readTime(profile: DeviceProfile, settings: EngineSettings, reads: MissingReads, waves: number): number {
   const { flash } = profile;
   if (reads.count === 0) return 0;
-  if (settings.readers === 0) {
-    const { operationUs, bytesPerSec } = flash.pageCache ?? {
-      operationUs: 0,
-      bytesPerSec: flash.sequentialBytesPerSec,
-    };
-    return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
-  }
-  if (stream) return batchMs(flash, settings.readers) + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
+  if (settings.readers === 0) return bufferedMs(flash, reads);
   // A set that does not fit passes in waves, each a batch of its own.
   const inWaves = batchesReadMs(flash, reads.count, reads.sizeBytes, settings.readers, waves);
   return inWaves + (reads.extraPieces * flash.pieceUs) / 1000;

@@ -34,6 +34,8 @@ export interface TokenRequest {
   readonly sparsity: SparsityStatistics;
   readonly settings: EngineSettings;
   readonly slotsByLayer: readonly number[];
+  /** Neurons that a stream reads at a time, after which it waits for the next: the memory plan's. Default: as many as the longest chunk has. */
+  readonly streamNeurons?: number;
   readonly kvPrecision: KvPrecision;
   /** Tokens before this one: keys and values to be read. */
   readonly position: number;

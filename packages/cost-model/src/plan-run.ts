@@ -102,9 +102,9 @@ function candidate(request: PlanRequest, settings: EngineSettings): Candidate {
 }
 
 function runRequest({ shape, profile, sparsity }: PlanRequest, settings: EngineSettings, memory: MemoryPlan) {
-  const { slotsByLayer, kvPrecision } = memory;
+  const { slotsByLayer, streamNeurons, kvPrecision } = memory;
   const named = settings.mode === "dense" ? denseSparsity(shape.nLayers) : sparsity!;
-  return { shape, profile, sparsity: named, settings, slotsByLayer, kvPrecision };
+  return { shape, profile, sparsity: named, settings, slotsByLayer, streamNeurons, kvPrecision };
 }
 
 function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): EngineSettings[] {

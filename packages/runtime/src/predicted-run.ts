@@ -29,10 +29,11 @@ export function predictRun(run: RunToPredict): PredictedRun | null {
   const named = run.sparsity ?? predictor?.sparsity ?? null;
   const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.layers.length) : named;
   if (sparsity === null) return null;
-  const { slotsByLayer, kvPrecision, batchTokens } = plan;
+  const { slotsByLayer, streamNeurons, kvPrecision, batchTokens } = plan;
   const shape = shapeOf(header, settings.mode === "dense" ? null : predictor);
   const length = { ...run.length, batchTokens };
-  const { token, prefill } = runCost({ shape, profile, sparsity, settings, slotsByLayer, kvPrecision }, length);
+  const request = { shape, profile, sparsity, settings, slotsByLayer, streamNeurons, kvPrecision };
+  const { token, prefill } = runCost(request, length);
   return {
     device: profile.name,
     tokenMs: token.totalMs,

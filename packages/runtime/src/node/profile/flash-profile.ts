@@ -35,7 +35,7 @@ const PASSES = { full: 3, quick: 2 };
 /** Batches of a layer's misses are short where most are hits. */
 const BATCH_COUNTS = [16, 48, 144];
 const BATCH_PASSES = 30;
-const SIZES = { full: [4, 8, 16, 32, 64, 128], quick: [4, 8, 16, 64] };
+const SIZES = { full: [4, 8, 16, 32, 64, 128, 1024], quick: [4, 8, 16, 64, 1024] };
 const DEPTHS = { full: [1, 4, 8, 16, 32], quick: [1, 8, 16, 32] };
 
 /** Measures a device through a file. @throws As the reader does; the signal's own reason. */
