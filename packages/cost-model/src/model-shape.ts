@@ -38,6 +38,8 @@ export interface ModelShape {
   readonly rowTableBytes: number;
   /** A neuron's weights: up row, down column (and gate row); on average where layers differ. */
   readonly recordBytes: number;
+  /** Where layers stream, bytes of a matrix, on average: no read goes beyond one. Absent where records do. */
+  readonly matrixBytes?: number;
   /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts; of matrices, a neuron's part of its layer. */
   readonly strideBytes: number;
   readonly readsPerNeuron: number;

@@ -154,7 +154,8 @@ function streamReads(request: TokenRequest, missing: number): MissingReads {
   const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
   const fair =
     shape.streams === "layers" ? chunkBytes(request) / Math.max(1, settings.readers) : MOST_STREAM_READ_BYTES;
-  const readBytes = Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
+  const wanted = Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
+  const readBytes = Math.min(wanted, shape.matrixBytes ?? wanted);
   const count = Math.ceil(bytes / readBytes);
   return { count, sizeBytes: count > 0 ? bytes / count : readBytes, bytes, extraPieces: 0 };
 }

@@ -1,7 +1,7 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
 import { assert, type DType, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import type { ModelShape } from "@flashwick/cost-model";
-import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import { type MatrixName, type ModelHeader, matricesInOrder, type ResidentTensor } from "@flashwick/flash-format";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(
@@ -34,7 +34,7 @@ export function shapeOf(
 
 type LayerWeights = Pick<
   ModelShape,
-  "attentionBytes" | "recordBytes" | "strideBytes" | "readsPerNeuron" | "layerTypes" | "streams"
+  "attentionBytes" | "recordBytes" | "matrixBytes" | "strideBytes" | "readsPerNeuron" | "layerTypes" | "streams"
 >;
 
 /** What a layer computes with, and what of it is read. */
@@ -70,6 +70,7 @@ function matrixWeights({ geometry, matrices }: ModelHeader): LayerWeights {
     attentionBytes: bytes.attention / matrices.length,
     recordBytes: bytes.ffn / neurons,
     strideBytes: all / neurons,
+    matrixBytes: all / matrices.reduce((count, layer) => count + matricesInOrder(layer).length, 0),
     readsPerNeuron: 1,
     layerTypes: Array.from(bytes.of, ([dtype, typed]) => ({ dtype, share: typed / all })),
     streams: "layers",
