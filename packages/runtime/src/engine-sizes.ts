@@ -175,14 +175,16 @@ export function engineSizes(
 
 /**
  * How many arenas `totalBytes` may come to, at most: a layer is never cut, so each arena but the last may be left with
- * nearly a layer's worth of room.
+ * nearly a layer's worth of room. Each holds a layer, or the model is refused.
  */
 function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: number, place: Place): number {
   const most = largestArena(place);
   if (totalBytes <= most) return 1;
   const { geometry, weights } = header;
   const layer = Math.max(...residentSizes(header).layerBytes) + widestFfn(geometry) * weights.slotBytes;
-  return Math.ceil(totalBytes / Math.max(most / 2, most - perArenaBytes - layer));
+  const bound = geometry.layers.length + 1;
+  const filled = most - perArenaBytes - layer;
+  return filled <= 0 ? bound : Math.min(bound, Math.ceil(totalBytes / filled));
 }
 
 function stageBytes(header: ModelHeader, mode: NeuronMode): number {
