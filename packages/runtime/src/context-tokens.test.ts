@@ -12,6 +12,7 @@ function reserve(most: number, least: number, held: number, contextLength: numbe
   const plan = (tokens: number) => {
     plans++;
     if (tokens > held) throw tooMuch;
+    return { batchTokens: 16 };
   };
   const tokens = reservedTokens({ most, least }, contextLength, plan, (error) => error === tooMuch);
   return { tokens, plans };
@@ -30,33 +31,53 @@ describe("a range of tokens", () => {
   it("takes a plan for each halving", () => {
     expect(reserve(2048, 256, 1000, 1e6).plans).toBeLessThanOrEqual(1 + 11);
   });
+  it("leaves room for batches of a prompt, and is the least where there is none", () => {
+    const plan = (tokens: number) => ({ batchTokens: tokens > 700 ? 1 : tokens > 300 ? 16 : 128 });
+    expect(reservedTokens({ most: 2048, least: 256 }, 1e6, plan, () => false)).toBe(700);
+    expect(reservedTokens({ most: 2048, least: 800 }, 1e6, plan, () => false)).toBe(800);
+  });
   it("is refused as its least is", () => {
     expect(() => reserve(20, 10, 9, 100)).toThrow(tooMuch);
   });
   it("passes on what is wrong beside the budget", () => {
     const plan = (tokens: number) => {
       if (tokens > 4) throw new Error("no such layer");
+      return { batchTokens: 16 };
     };
     expect(() => reservedTokens({ most: 8, least: 1 }, 8, plan, () => false)).toThrow("no such layer");
   });
 });
 
+/** Of a model with so many tokens of context, that takes in its prompt sixteen tokens at a time. */
+async function leastBudget(contextTokens: number): Promise<number> {
+  const whole = await openFixture(NAME, { kvPrecision: "f16" });
+  let { smallestBudgetBytes: budget } = whole.plan(contextTokens);
+  await whole.close();
+  for (;;) {
+    const model = await openFixture(NAME, { dramBudgetBytes: budget, kvPrecision: "f16", contextTokens });
+    const { batchTokens } = model.plan(contextTokens);
+    await model.close();
+    if (batchTokens >= 16) return budget;
+    budget += 2048;
+  }
+}
+
 describe("contextTokens of a model", () => {
-  it("is as many tokens as the budget holds, and no token more", async () => {
-    const whole = await openFixture(NAME);
-    const { contextLength } = whole.header.geometry;
-    const { smallestBudgetBytes } = whole.plan(contextLength / 2, "f16");
-    await whole.close();
-    const options: ModelOptions = { dramBudgetBytes: smallestBudgetBytes, kvPrecision: "f16" };
+  it("is as many tokens as the budget holds beside a prompt's batches, and no token more", async () => {
+    const { header } = await openFixture(NAME);
+    const { contextLength } = header.geometry;
+    const dramBudgetBytes = await leastBudget(contextLength / 2);
+    const options: ModelOptions = { dramBudgetBytes, kvPrecision: "f16" };
     const model = await openFixture(NAME, { ...options, contextTokens: { most: contextLength, least: 16 } });
     const tokens = model.contextTokens!;
     expect(tokens).toBeGreaterThanOrEqual(contextLength / 2);
     expect(tokens).toBeLessThan(contextLength);
-    expect(model.plan(1).contextTokens).toBe(tokens);
+    expect(model.plan(1)).toMatchObject({ contextTokens: tokens });
+    expect(model.plan(1).batchTokens).toBeGreaterThanOrEqual(16);
     await model.close();
-    await expect(openFixture(NAME, { ...options, contextTokens: tokens + 1 })).rejects.toMatchObject({
-      code: "BUDGET_TOO_SMALL",
-    });
+    const longer = await openFixture(NAME, { ...options, contextTokens: tokens + 1 }).catch(() => null);
+    expect(longer?.plan(1).batchTokens ?? 1).toBeLessThan(16);
+    await longer?.close();
   });
   it("ends where the model does", async () => {
     const model = await openFixture(NAME, { contextTokens: { most: 1_000_000, least: 500_000 } });

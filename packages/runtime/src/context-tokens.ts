@@ -1,7 +1,11 @@
-/** How many tokens of keys and values a model reserves: a number, or as many as the budget holds. */
+/** How many tokens of keys and values a model reserves: a number, or as many as the budget holds beside prompts that pass in batches. */
 import { InputError } from "@flashwick/core";
+import type { MemoryPlan } from "@flashwick/cost-model";
 
-/** The most tokens that the budget holds, within bounds. */
+/** Narrower batches of a prompt read and compute the model so much more often that a longer conversation is not worth it. */
+const LEAST_BATCH_TOKENS = 16;
+
+/** The most tokens that the budget holds beside batches of 16 tokens of a prompt, within bounds; the least where it does not hold those. */
 export interface ContextRange {
   /** Not more, however much memory there is. The model's own limit holds as well. */
   readonly most: number;
@@ -22,7 +26,7 @@ export interface ContextRange {
 export function reservedTokens(
   wish: number | ContextRange | undefined,
   contextLength: number,
-  plan: (contextTokens: number) => unknown,
+  plan: (contextTokens: number) => Pick<MemoryPlan, "batchTokens">,
   isTooMuch: (error: unknown) => boolean,
 ): number | undefined {
   if (wish === undefined) return undefined;
@@ -38,10 +42,9 @@ export function reservedTokens(
   return fits;
 }
 
-function holds(plan: () => unknown, isTooMuch: (error: unknown) => boolean): boolean {
+function holds(plan: () => Pick<MemoryPlan, "batchTokens">, isTooMuch: (error: unknown) => boolean): boolean {
   try {
-    plan();
-    return true;
+    return plan().batchTokens >= LEAST_BATCH_TOKENS;
   } catch (error) {
     if (!isTooMuch(error)) throw error;
     return false;

@@ -71,7 +71,9 @@ async function openForChat(path: string, flags: ChatFlags, report: Report): Prom
   const model = await openWithFlags(path, flags, "sidecar", report, { contextTokens: CONTEXT });
   const { contextLength } = model.header.geometry;
   if (flags.context === undefined && model.contextTokens! < Math.min(CONTEXT.most, contextLength)) {
-    report.note(`note: the budget holds ${model.contextTokens} tokens of text (--context asks for a number)`);
+    report.note(
+      `note: the budget leaves room for ${model.contextTokens} tokens of text (--context asks for another number)`,
+    );
   }
   return model;
 }
