@@ -127,6 +127,13 @@ describe("a file of checksums", () => {
   });
 });
 
+function isRefused(opening: Promise<unknown>): Promise<boolean> {
+  return opening.then(
+    () => false,
+    () => true,
+  );
+}
+
 describe("checksums that do not fit", () => {
   const refusal = async (bytes: Uint8Array, checksums = CHECKSUMS) =>
     await failureOf(withThese(await openBytes(bytes), checksums));
@@ -154,15 +161,14 @@ describe("checksums that do not fit", () => {
         const copy = CHECKSUMS.slice();
         copy[at]! ^= 1 << bit;
         const opened = withThese(file, copy);
-        const isRefused = await opened.then(
-          () => false,
-          () => true,
-        );
-        if (isRefused) await failureOf(opened);
+        if (await isRefused(opened)) await failureOf(opened);
         else expect((await opened).header.checksums!.byTensor).toEqual(byTensor);
-        expect((await verifyChecksumFile(memorySource(copy))).ok).toBe(false);
+        // A header that can be read as one no more, for instance as it claims to be longer than the file, is no report but an error.
+        const verified = verifyChecksumFile(memorySource(copy));
+        if (await isRefused(verified)) await failureOf(verified);
+        else expect((await verified).ok).toBe(false);
       }),
-      { numRuns: 200 },
+      { numRuns: 200, examples: [[184, 5]] },
     );
   });
 });

@@ -41,8 +41,13 @@ export function runGate(bench: Workbench, c: GateCase): void {
   const [first, second] = [place(gates), place(ups)];
   kernels.gate(first, first, up, c.count, f);
   kernels.gate(second, gate, second, c.count, f);
-  expectSameBits("in place of the gate", bench.snapshot(first, c.count), found);
-  expectSameBits("in place of up", bench.snapshot(second, c.count), found);
+  expectSameBits("in place of the gate", oneNaN(bench.snapshot(first, c.count)), oneNaN(found));
+  expectSameBits("in place of up", oneNaN(bench.snapshot(second, c.count)), oneNaN(found));
+}
+
+/** Sign and payload of a NaN are nobody's to promise: V8 chooses others once it has compiled a function anew. */
+function oneNaN(values: Float32Array): Float32Array {
+  return values.map((value) => (Number.isNaN(value) ? Number.NaN : value));
 }
 
 function compareElement(i: number, gate: number, up: number, found: number, f: ActivationFunction): void {
