@@ -24,6 +24,9 @@ export const MIN_SLOTS_PER_LAYER = 4;
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 /** Of what is left beyond the floor, what longer chunks of a stream may take. */
 const STREAM_SHARE = 1 / 64;
+/** Of what neurons would get, what wide batches and tables may take; more where each batch of a prompt reads all layers that stream. */
+const EXTRA_SHARE = 1 / 10;
+const LAYERS_EXTRA_SHARE = 1 / 4;
 const NO_STREAM = { leastNeurons: 0, mostNeurons: 0, bytesEach: 0 };
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
 
@@ -125,10 +128,11 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const spare = beyondFloor - moreNeurons * stream.bytesEach;
   const oneToken = request.activationBytes(1);
   const widest = request.activationBytes(BATCHES[0]) - oneToken;
-  // Wide batches and tables may take a tenth of what neurons would get, or what these cannot use anyway. The tenth is theirs whatever they
+  // Wide batches and tables may take a share of what neurons would get, or what these cannot use anyway. The share is theirs whatever they
   // make of it: else a little more memory, just enough for the next wider batch, would leave neurons less than before.
   const most = widest + request.rowTableBytes;
-  const extras = Math.max(Math.min(spare / 10, most), Math.min(spare - allSlots, most));
+  const share = request.streamsLayers ? LAYERS_EXTRA_SHARE : EXTRA_SHARE;
+  const extras = Math.max(Math.min(spare * share, most), Math.min(spare - allSlots, most));
   const batchTokens = BATCHES.find((batch) => batch === 1 || request.activationBytes(batch) - oneToken <= extras)!;
   const activations = request.activationBytes(batchTokens);
   const rowTablesResident = activations - oneToken + request.rowTableBytes <= extras;
@@ -173,7 +177,7 @@ function spareForCycle(request: MemoryRequest, minSlots: number, slotBytes: numb
     return sum + Math.max(Math.min(MIN_SLOTS_PER_LAYER, dFf), Math.ceil(share * dFf));
   }, 0);
   const wanted = (cycle - minSlots) * slotBytes;
-  return Math.ceil(Math.min(wanted / 0.9, wanted + most) / (1 - STREAM_SHARE));
+  return Math.ceil(Math.min(wanted / (1 - EXTRA_SHARE), wanted + most) / (1 - STREAM_SHARE));
 }
 
 function tooSmall(request: MemoryRequest, budget: number, smallestBudgetBytes: number): BudgetError {

@@ -12,7 +12,7 @@ function reserve(most: number, least: number, held: number, contextLength: numbe
   const plan = (tokens: number) => {
     plans++;
     if (tokens > held) throw tooMuch;
-    return { batchTokens: 16 };
+    return { batchTokens: 4 };
   };
   const tokens = reservedTokens({ most, least }, contextLength, plan, (error) => error === tooMuch);
   return { tokens, plans };
@@ -32,7 +32,7 @@ describe("a range of tokens", () => {
     expect(reserve(2048, 256, 1000, 1e6).plans).toBeLessThanOrEqual(1 + 11);
   });
   it("leaves room for batches of a prompt, and is the least where there is none", () => {
-    const plan = (tokens: number) => ({ batchTokens: tokens > 700 ? 1 : tokens > 300 ? 16 : 128 });
+    const plan = (tokens: number) => ({ batchTokens: tokens > 700 ? 2 : tokens > 300 ? 4 : 128 });
     expect(reservedTokens({ most: 2048, least: 256 }, 1e6, plan, () => false)).toBe(700);
     expect(reservedTokens({ most: 2048, least: 800 }, 1e6, plan, () => false)).toBe(800);
   });
@@ -42,13 +42,13 @@ describe("a range of tokens", () => {
   it("passes on what is wrong beside the budget", () => {
     const plan = (tokens: number) => {
       if (tokens > 4) throw new Error("no such layer");
-      return { batchTokens: 16 };
+      return { batchTokens: 4 };
     };
     expect(() => reservedTokens({ most: 8, least: 1 }, 8, plan, () => false)).toThrow("no such layer");
   });
 });
 
-/** Of a model with so many tokens of context, that takes in its prompt sixteen tokens at a time. */
+/** Of a model with so many tokens of context, that takes in its prompt four tokens at a time. */
 async function leastBudget(contextTokens: number): Promise<number> {
   const whole = await openFixture(NAME, { kvPrecision: "f16" });
   let { smallestBudgetBytes: budget } = whole.plan(contextTokens);
@@ -57,7 +57,7 @@ async function leastBudget(contextTokens: number): Promise<number> {
     const model = await openFixture(NAME, { dramBudgetBytes: budget, kvPrecision: "f16", contextTokens });
     const { batchTokens } = model.plan(contextTokens);
     await model.close();
-    if (batchTokens >= 16) return budget;
+    if (batchTokens >= 4) return budget;
     budget += 2048;
   }
 }
@@ -73,10 +73,10 @@ describe("contextTokens of a model", () => {
     expect(tokens).toBeGreaterThanOrEqual(contextLength / 2);
     expect(tokens).toBeLessThan(contextLength);
     expect(model.plan(1)).toMatchObject({ contextTokens: tokens });
-    expect(model.plan(1).batchTokens).toBeGreaterThanOrEqual(16);
+    expect(model.plan(1).batchTokens).toBeGreaterThanOrEqual(4);
     await model.close();
     const longer = await openFixture(NAME, { ...options, contextTokens: tokens + 1 }).catch(() => null);
-    expect(longer?.plan(1).batchTokens ?? 1).toBeLessThan(16);
+    expect(longer?.plan(1).batchTokens ?? 1).toBeLessThan(4);
     await longer?.close();
   });
   it("ends where the model does", async () => {

@@ -3,9 +3,9 @@ import { InputError } from "@flashwick/core";
 import type { MemoryPlan } from "@flashwick/cost-model";
 
 /** Narrower batches of a prompt read and compute the model so much more often that a longer conversation is not worth it. */
-const LEAST_BATCH_TOKENS = 16;
+const LEAST_BATCH_TOKENS = 4;
 
-/** The most tokens that the budget holds beside batches of 16 tokens of a prompt, within bounds; the least where it does not hold those. */
+/** The most tokens that the budget holds beside batches of four tokens of a prompt, within bounds; the least where it does not hold those. */
 export interface ContextRange {
   /** Not more, however much memory there is. The model's own limit holds as well. */
   readonly most: number;

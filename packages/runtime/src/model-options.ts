@@ -16,7 +16,7 @@ export interface ModelOptions {
   /** Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: everything resident. */
   readonly dramBudgetBytes?: number | undefined;
   /**
-   * Tokens of keys and values that every sequence has room for: a number, or as many as the budget holds within a range, beside batches of 16 tokens of a prompt
+   * Tokens of keys and values that every sequence has room for: a number, or as many as the budget holds within a range, beside batches of four tokens of a prompt
    * (`model.contextTokens` then says how many). Default: what each request needs, so that a longer one loads the model anew; conversations
    * and servers say beforehand.
    */
