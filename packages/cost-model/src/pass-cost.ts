@@ -18,6 +18,7 @@ import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
 import { batchesReadMs, batchMs, lastReadMs, readBytesPerSec } from "./read-time.js";
 import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
+import { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
 
 /** Of the whole pass; milliseconds unless the name says otherwise. */
 export interface PassCost {
@@ -39,11 +40,6 @@ export interface PassCost {
   readonly totalMs: number;
 }
 
-/** A stream's reads. Where layers stream, a chunk is cut so that all readers work at it at once, within these bounds. */
-const MOST_STREAM_READ_BYTES = 2 ** 20;
-const LEAST_STREAM_READ_BYTES = 128 * 1024;
-/** Of a stream, as the engine has it where memory allows. */
-const LONGEST_CHUNK_BYTES = 8 * 2 ** 20;
 /** To the last bit of a number of neurons. */
 const BISECTIONS = 60;
 /** What two things at once leave of each other where the profile does not know. */
@@ -153,9 +149,8 @@ function streamReads(request: TokenRequest, missing: number): MissingReads {
   const { shape, settings } = request;
   const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
   const fair =
-    shape.streams === "layers" ? chunkBytes(request) / Math.max(1, settings.readers) : MOST_STREAM_READ_BYTES;
-  const wanted = Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
-  const readBytes = Math.min(wanted, shape.matrixBytes ?? wanted);
+    shape.streams === "layers" ? streamReadBytes(chunkBytes(request), settings.readers) : MOST_STREAM_READ_BYTES;
+  const readBytes = Math.min(fair, shape.matrixBytes ?? fair);
   const count = Math.ceil(bytes / readBytes);
   return { count, sizeBytes: count > 0 ? bytes / count : readBytes, bytes, extraPieces: 0 };
 }

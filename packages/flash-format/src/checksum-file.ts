@@ -5,14 +5,19 @@
  * Invariant: checksums that were made for other bytes are refused, never used: they carry the model's fingerprint, which is over its headers, and its
  * size.
  */
-
-import type { ByteSource } from "@flashwick/core";
-import { type ByteSink, IntegrityError, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
+import {
+  type ByteSink,
+  type ByteSource,
+  IntegrityError,
+  isFlashwickError,
+  type OnProgress,
+  UnsupportedError,
+} from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import { type Container, encodeContainerHeader, planContainer, readContainer, requireTensor } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import type { GgufValue } from "./gguf.js";
-import { type ModelFile, type ModelHeader, matricesInOrder, type ResidentTensor } from "./model-file.js";
+import { layerTensors, type ModelFile, type ModelHeader, type ResidentTensor } from "./model-file.js";
 import { readSequentially } from "./sequential-read.js";
 import { groupCount } from "./tensor-checks.js";
 
@@ -49,9 +54,8 @@ export interface ChecksumFile {
 }
 
 /** Every tensor of a llama.cpp file that is read, in the order of the file: rows of a fused matrix count as tensors of their own. */
-export function readTensors({ tensors, matrices }: Pick<ModelHeader, "tensors" | "matrices">): ResidentTensor[] {
-  const inLayers = matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor));
-  return [...tensors.values(), ...inLayers].sort((a, b) => a.offset - b.offset);
+export function readTensors(header: Pick<ModelHeader, "tensors" | "matrices">): ResidentTensor[] {
+  return [...header.tensors.values(), ...layerTensors(header)].sort((a, b) => a.offset - b.offset);
 }
 
 /**
@@ -174,8 +178,9 @@ export async function withChecksums(file: ModelFile, source: ByteSource): Promis
   const byTensor = new Map<string, Uint32Array>();
   let next = 0;
   for (const tensor of tensors) {
-    byTensor.set(tensor.name, all.subarray(next, next + groupCount(tensor, groupBytes)));
+    const begin = next;
     next += groupCount(tensor, groupBytes);
+    byTensor.set(tensor.name, all.subarray(begin, next));
   }
   return { ...file, header: Object.freeze({ ...file.header, checksums: { groupBytes, byTensor } }) };
 }

@@ -16,12 +16,14 @@ export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-m
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,
+  layerTensors,
   MATRIX_NAMES,
   type MatrixName,
   type MatrixTensors,
   type ModelChecksums,
   type ModelFile,
   type ModelHeader,
+  mapMatrices,
   matricesInOrder,
   type RecordTensor,
   type ResidentTensor,

@@ -101,6 +101,16 @@ export interface ModelChecksums {
   readonly byTensor: ReadonlyMap<string, Uint32Array>;
 }
 
+/** Something else for each matrix of a layer. */
+export function mapMatrices<T, U>(of: ByMatrix<T>, change: (matrix: T) => U): ByMatrix<U> {
+  return Object.fromEntries(matricesInOrder(of).map(([name, matrix]) => [name, change(matrix)])) as ByMatrix<U>;
+}
+
+/** The matrices of all layers, in the order in which they are used; none where weights are records. */
+export function layerTensors({ matrices }: Pick<ModelHeader, "matrices">): ResidentTensor[] {
+  return matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor));
+}
+
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
   readonly geometry: ModelGeometry;

@@ -1,6 +1,6 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
 import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
-import { type ModelHeader, matricesInOrder, type ResidentTensor } from "./model-file.js";
+import { layerTensors, type ModelHeader, type ResidentTensor } from "./model-file.js";
 
 export interface TensorSummary {
   readonly name: string;
@@ -34,9 +34,7 @@ export interface ModelFileSummary {
 export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const { geometry, weights, fileBytes } = header;
   const residents = Array.from(header.tensors.values(), summariseTensor);
-  const matrices = header.matrices.flatMap((layer) =>
-    matricesInOrder(layer).map(([, tensor]) => summariseTensor(tensor)),
-  );
+  const matrices = layerTensors(header).map(summariseTensor);
   const headerBytes = header.dataOffset;
   const bytesOf = (tensors: readonly TensorSummary[]) => tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const elementsOf = (tensors: readonly TensorSummary[]) =>

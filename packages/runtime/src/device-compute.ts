@@ -1,5 +1,5 @@
 /** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
-import { type ModelHeader, matricesInOrder } from "@flashwick/flash-format";
+import { layerTensors, type ModelHeader } from "@flashwick/flash-format";
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { DEVICE_SCRATCH, requireDeviceDType, requireDeviceRecords, type WebGpu } from "@flashwick/kernels-webgpu";
@@ -10,10 +10,11 @@ import type { ModelParts } from "./model-options.js";
  *
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE`: names the tensor and its type, lists what shaders read, and says what to do.
  */
-export function requireDeviceModel({ weights, tensors, matrices }: ModelHeader): void {
+export function requireDeviceModel(header: ModelHeader): void {
+  const { weights, tensors } = header;
   if (weights.layout !== "matrices") requireDeviceRecords(weights.dtype);
-  const all = [...tensors.values(), ...matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor))];
-  for (const { name, dtype } of all) requireDeviceDType(dtype, `tensor ${name}`);
+  for (const { name, dtype } of [...tensors.values(), ...layerTensors(header)])
+    requireDeviceDType(dtype, `tensor ${name}`);
 }
 
 /** An arena is larger than what it hands out: by what it reserves for a module, and up to a page of 64 KiB. */

@@ -5,7 +5,7 @@ import {
   checksOf,
   damagedTensor,
   type ModelFile,
-  matricesInOrder,
+  mapMatrices,
   type TensorChecks,
 } from "@flashwick/flash-format";
 import type { Kernels } from "@flashwick/kernels";
@@ -14,16 +14,12 @@ import type { StagedRows } from "./staged-rows.js";
 export class LayerChecks {
   readonly #file: ModelFile;
   readonly #layer: number;
-  readonly #checks: Partial<ByMatrix<TensorChecks>>;
+  readonly #checks: ByMatrix<TensorChecks | null>;
 
   constructor(file: ModelFile, layer: number) {
     this.#file = file;
     this.#layer = layer;
-    const checks = matricesInOrder(file.header.matrices[layer]!).map(([name, tensor]) => [
-      name,
-      checksOf(file.header, tensor),
-    ]);
-    this.#checks = Object.fromEntries(checks);
+    this.#checks = mapMatrices(file.header.matrices[layer]!, (tensor) => checksOf(file.header, tensor));
   }
 
   /**

@@ -11,7 +11,7 @@ import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import type { LayerChecks } from "./layer-checks.js";
 import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./layer-stream.js";
-import { cutRows, rowBase, type StagedChunk, stageChunk } from "./staged-rows.js";
+import { cutRows, rowBases, type StagedChunk, stageChunk } from "./staged-rows.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -41,6 +41,7 @@ export interface StreamPass {
 export class LayerMatrices implements StreamedLayer {
   readonly #parts: LayerMatricesParts;
   readonly #chunks: readonly StreamChunk[];
+  readonly #bases: ByMatrix<number>;
   #issued: StagedChunk | null = null;
   #landed: StagedChunk | null = null;
   /** Index of the chunk that has landed, in this pass; -1 before the first. */
@@ -49,6 +50,7 @@ export class LayerMatrices implements StreamedLayer {
   constructor(parts: LayerMatricesParts) {
     this.#parts = parts;
     this.#chunks = parts.resident ? [] : cutRows(parts.tensors, parts.stage.areaBytes);
+    this.#bases = rowBases(parts.tensors);
   }
 
   get isStreamed(): boolean {
@@ -92,7 +94,7 @@ export class LayerMatrices implements StreamedLayer {
   async #multiplyStreamed(name: MatrixName, out: Ptr, x: Ptr, bias: Ptr, pass: StreamPass): Promise<void> {
     const { kernels, workspace, tensors } = this.#parts;
     const { rows } = present(tensors, name);
-    const base = rowBase(tensors, name);
+    const base = present(this.#bases, name);
     // The first matrix begins a pass.
     if (base === 0) this.#current = -1;
     for (const [index, chunk] of this.#chunks.entries()) {

@@ -4,6 +4,7 @@
  * A layer that fits its slots is filled in place, chunk by chunk. One that does not passes through the stage of its arena, two areas in turn: while
  * one is computed, the other is read, and after a layer's last chunk comes the first of the next. The slots are left alone.
  */
+import { LONGEST_CHUNK_BYTES } from "@flashwick/cost-model";
 import type { Ptr } from "@flashwick/kernels";
 
 /** Neurons `first` … `first + count − 1`. */
@@ -12,8 +13,6 @@ export interface StreamChunk {
   readonly count: number;
 }
 
-/** Large enough for the device's full bandwidth and small beside a layer. */
-const CHUNK_BYTES = 8 * 2 ** 20;
 /** Of a layer: with longer chunks there would be nothing to read ahead. */
 const MOST_CHUNK_SHARE = 1 / 4;
 /** Shorter chunks are reads of a few records each. */
@@ -25,7 +24,7 @@ export function chunkRange(
   slotBytes: number,
 ): { readonly leastNeurons: number; readonly mostNeurons: number } {
   const leastNeurons = Math.min(dFf, LEAST_CHUNK_NEURONS);
-  const most = Math.min(Math.ceil(dFf * MOST_CHUNK_SHARE), Math.floor(CHUNK_BYTES / slotBytes));
+  const most = Math.min(Math.ceil(dFf * MOST_CHUNK_SHARE), Math.floor(LONGEST_CHUNK_BYTES / slotBytes));
   return { leastNeurons, mostNeurons: Math.max(leastNeurons, most) };
 }
 

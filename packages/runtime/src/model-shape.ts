@@ -1,7 +1,7 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
 import { assert, type DType, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import type { ModelShape } from "@flashwick/cost-model";
-import { type MatrixName, type ModelHeader, matricesInOrder, type ResidentTensor } from "@flashwick/flash-format";
+import { layerTensors, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(
@@ -58,7 +58,8 @@ function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeight
 }
 
 /** Means over the layers, which differ in types. Where a layer is read, so is its attention. */
-function matrixWeights({ geometry, matrices }: ModelHeader): LayerWeights {
+function matrixWeights(header: ModelHeader): LayerWeights {
+  const { geometry, matrices } = header;
   const bytes = { attention: 0, ffn: 0, of: new Map<DType, number>() };
   for (const [name, tensor] of matrices.flatMap((layer) => Object.entries(layer))) {
     bytes[FFN_MATRICES.has(name) ? "ffn" : "attention"] += tensor.sizeBytes;
@@ -70,7 +71,7 @@ function matrixWeights({ geometry, matrices }: ModelHeader): LayerWeights {
     attentionBytes: bytes.attention / matrices.length,
     recordBytes: bytes.ffn / neurons,
     strideBytes: all / neurons,
-    matrixBytes: all / matrices.reduce((count, layer) => count + matricesInOrder(layer).length, 0),
+    matrixBytes: all / layerTensors(header).length,
     readsPerNeuron: 1,
     layerTypes: Array.from(bytes.of, ([dtype, typed]) => ({ dtype, share: typed / all })),
     streams: "layers",

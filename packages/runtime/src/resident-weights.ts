@@ -15,10 +15,9 @@ import {
   checksOf,
   damagedTensor,
   LAYER_NORM_NAMES,
-  type MatrixName,
   type ModelFile,
   type ModelHeader,
-  matricesInOrder,
+  mapMatrices,
   type ResidentTensor,
   type TensorChecks,
 } from "@flashwick/flash-format";
@@ -180,9 +179,7 @@ export class ResidentLoader {
 
   /** All matrices of a layer that lie row by row. */
   matrices(arena: Arena, layer: number): ByMatrix<Matrix> {
-    const tensors = matricesInOrder(this.#file.header.matrices[layer]!);
-    const placed = tensors.map(([name, tensor]) => [name, this.#place(arena, tensor)]);
-    return Object.fromEntries(placed) as Record<MatrixName, Matrix>;
+    return mapMatrices(this.#file.header.matrices[layer]!, (tensor) => this.#place(arena, tensor));
   }
 
   /** @param rowTables Whether tables that are read by row are loaded, too. */

@@ -5,8 +5,16 @@
  * Files of llama.cpp align matrices to 32 bytes, and devices want whole sectors. So reads are widened to those, and rows lie as far behind the
  * beginning of a sector as in the file: what is read lands in place, and the kernel begins where the row begins.
  */
-import { assert, type ByteSource, partAt } from "@flashwick/core";
-import { type MatrixName, type MatrixTensors, matricesInOrder, type ResidentTensor } from "@flashwick/flash-format";
+import { assert, type ByteSource, partAt, rowBytes } from "@flashwick/core";
+import { streamReadBytes } from "@flashwick/cost-model";
+import {
+  type ByMatrix,
+  type MatrixName,
+  type MatrixTensors,
+  mapMatrices,
+  matricesInOrder,
+  type ResidentTensor,
+} from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import type { StreamChunk } from "./layer-stream.js";
@@ -42,14 +50,11 @@ const SECTOR_BYTES = 512;
 const PART_OVERHEAD_BYTES = TAIL_BYTES + 3 * SECTOR_BYTES;
 /** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
 const LEAST_CHUNK_BYTES = 1024 * 1024;
-/** Of one read: long enough for a device's full rate if there are readers for all of a chunk, and no shorter than they are worth. */
-const MOST_READ_BYTES = 1024 * 1024;
-const LEAST_READ_BYTES = 128 * 1024;
 
 const roundUp = (n: number, unit: number) => Math.ceil(n / unit) * unit;
 
-function bytesOfRow({ sizeBytes, rows }: ResidentTensor): number {
-  return sizeBytes / rows;
+function bytesOfRow({ dtype, cols }: ResidentTensor): number {
+  return rowBytes(dtype, cols);
 }
 
 /** Bytes that rows of a matrix take in an area, at most. */
@@ -85,14 +90,14 @@ export function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[
   return [...chunks, { first: begin, count: next - begin }];
 }
 
-/** Rows of the matrices before one. */
-export function rowBase(tensors: MatrixTensors, name: MatrixName): number {
-  const all = matricesInOrder(tensors);
-  const before = all.slice(
-    0,
-    all.findIndex(([at]) => at === name),
-  );
-  return before.reduce((sum, [, { rows }]) => sum + rows, 0);
+/** By matrix, the number of its first row: how many the matrices before it have. */
+export function rowBases(tensors: MatrixTensors): ByMatrix<number> {
+  let next = 0;
+  return mapMatrices(tensors, ({ rows }) => {
+    const base = next;
+    next += rows;
+    return base;
+  });
 }
 
 /** Where the rows of a chunk go, part by part, and the reads that bring them. @param area Of `reads.areaBytes`. */
@@ -100,10 +105,11 @@ export function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr
   const parts: StagedRows[] = [];
   const runs: FlashRun[] = [];
   let next = area;
+  let base = 0;
   for (const [name, tensor] of matricesInOrder(tensors)) {
-    const base = rowBase(tensors, name);
     const first = Math.max(0, chunk.first - base);
     const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
+    base += tensor.rows;
     if (rows <= 0) continue;
     const { dtype, cols, rows: all } = tensor;
     const begin = tensor.offset + first * bytesOfRow(tensor);
@@ -122,8 +128,7 @@ function readsOf(begin: number, end: number, ptr: Ptr, { source, reader, areaByt
   const unit = SECTOR_BYTES % reader.alignmentBytes === 0 ? reader.alignmentBytes : 1;
   const from = begin - (begin % unit);
   const to = Math.min(roundUp(end, unit), endOfFile(source, begin));
-  const fair = roundUp(areaBytes / Math.max(1, reader.readers), SECTOR_BYTES);
-  const readBytes = Math.max(LEAST_READ_BYTES, Math.min(MOST_READ_BYTES, fair));
+  const readBytes = roundUp(streamReadBytes(areaBytes, reader.readers), SECTOR_BYTES);
   return Array.from({ length: Math.ceil((to - from) / readBytes) }, (_, i) => {
     const offset = from + i * readBytes;
     const sizeBytes = Math.min(readBytes, to - offset);

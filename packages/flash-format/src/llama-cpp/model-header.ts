@@ -8,7 +8,13 @@ import { type ByteSource, kvWidth, type MatrixLayout, type ModelGeometry, queryW
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import type { DecodedGgufHeader } from "../gguf-decoder.js";
-import { type MatrixTensors, type ModelFile, matricesInOrder, type ResidentTensor } from "../model-file.js";
+import {
+  layerTensors,
+  type MatrixTensors,
+  type ModelFile,
+  matricesInOrder,
+  type ResidentTensor,
+} from "../model-file.js";
 import { displayMetadata } from "../model-header.js";
 import type { TensorShape } from "../model-writer.js";
 import { roundUp } from "../record-layout.js";
@@ -48,7 +54,7 @@ export async function openLlamaCppFile(
       placeOf(shape, geometry, (name) => tensors.has(name)),
     );
   const matrices = geometry.layers.map((_, index) => matricesOf(geometry, index, locate));
-  const inLayers = new Set(matrices.flatMap((layer) => matricesInOrder(layer).map(([, { name }]) => name)));
+  const inLayers = new Set(layerTensors({ matrices }).map(({ name }) => name));
   const residents = residentTensorsOf(geometry)
     .filter(({ name }) => !inLayers.has(name))
     .map(locate);
