@@ -12,9 +12,8 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { SpeculationMeter } from "@flashwick/cost-model";
-import { LookupDrafter, PlainDecoder, SpeculativeDecoder } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
+import { decodeGiven } from "./src/given-text.mjs";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { writeTable } from "./src/results-table.mjs";
 
@@ -44,33 +43,20 @@ const texts = {
   "does not copy": { prompt: words.slice(0, tokens), next: words.slice(tokens) },
 };
 
-/** Milliseconds a token. */
+/** Milliseconds a token, and what was drafted. */
 async function decode({ prompt, next }, drafting) {
   const context = prompt.length + tokens + 1;
   return await model.withSequence(context, async (sequence) => {
     await sequence.prefill(prompt);
-    const { chooser } = sequence.engine;
-    const sampler = (_, index) => next[index];
-    const meter = new SpeculationMeter();
-    const leastDraftTokens = drafting === "lookup" ? 1 : 0;
-    const decoder =
-      drafting === "off"
-        ? new PlainDecoder(sequence, chooser, sampler, undefined, undefined)
-        : new SpeculativeDecoder({
-            ...{ sequence, chooser, sampler, meter, draftTokens: null, leastDraftTokens },
-            drafter: new LookupDrafter(),
-          });
-    const start = performance.now();
-    let done = 1;
-    let [drafted, accepted, steps] = [0, 0, 0];
-    while (done < tokens) {
-      const step = await decoder.step(next[done - 1], done, tokens - done - 1);
-      done += step.tokens.length;
-      drafted += step.drafts.length;
-      accepted += step.tokens.length - 1;
-      steps++;
-    }
-    return { ms: (performance.now() - start) / (done - 1), drafted, accepted, steps };
+    const steps = await decodeGiven(sequence, next, tokens, drafting);
+    const sum = (pick) => steps.reduce((all, step) => all + pick(step), 0);
+    const decoded = sum((step) => step.tokens);
+    return {
+      ms: sum(({ ms }) => ms) / decoded,
+      drafted: sum(({ drafted }) => drafted),
+      accepted: decoded - steps.length,
+      steps: steps.length,
+    };
   });
 }
 

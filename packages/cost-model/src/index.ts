@@ -48,6 +48,6 @@ export {
   speculationCost,
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
-export { LONGEST_CHUNK_BYTES, streamReadBytes } from "./stream-reads.js";
+export { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";
 export { type Bandwidths, type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

@@ -8,6 +8,7 @@
  * is used.
  */
 import { IntegrityError, recordPart, type WeightLayout } from "@flashwick/core";
+import { MOST_STREAM_READ_BYTES } from "@flashwick/cost-model";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
 import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
@@ -18,8 +19,6 @@ import type { Workspace } from "./workspace.js";
 
 /** Longest single read of chosen records. */
 export const MAX_READ_BYTES = 8 * 2 ** 20;
-/** Longest single read of a stream: enough for the device's bandwidth, and short enough that several readers share a chunk. */
-const STREAM_READ_BYTES = 2 ** 20;
 
 /** Biases of a layer's neurons. */
 export interface NeuronBias {
@@ -124,7 +123,7 @@ export class NeuronSlots {
   planInOrder(base: Ptr, neurons: Uint32Array): FlashRun[] {
     const { all, slotBase } = this.parts;
     const slots = all.subarray(0, neurons.length);
-    const limits = { maxReadBytes: STREAM_READ_BYTES, maxGapBytes: 0, gapPtr: 0 };
+    const limits = { maxReadBytes: MOST_STREAM_READ_BYTES, maxGapBytes: 0, gapPtr: 0 };
     const runs: FlashRun[] = [];
     for (const places of this.places) {
       planRuns({ ...places, slotBase: base + (places.slotBase - slotBase) }, neurons, slots, slots, limits, runs);

@@ -64,33 +64,16 @@ async function greedyTokens(model, prompt) {
 }
 
 async function givenTokens(model, prompt, words) {
-  const { SpeculationMeter } = await import("@flashwick/cost-model");
-  const { LookupDrafter, PlainDecoder, SpeculativeDecoder } = await import("@flashwick/runtime");
+  const { decodeGiven } = await import("./given-text.mjs");
   // A text that copies begins again where the prompt began.
   const begin = run.text === "copied" ? 0 : run.prefill;
-  const given = [...prompt, ...words.slice(begin, begin + run.tokens + 1)];
-  return await model.withSequence(given.length + 1, async (sequence) => {
+  const next = words.slice(begin, begin + run.tokens + 1);
+  return await model.withSequence(prompt.length + run.tokens + 2, async (sequence) => {
     const start = performance.now();
     await sequence.prefill(prompt);
-    const times = [performance.now() - start];
-    const { chooser } = sequence.engine;
-    const sampler = (_, index) => given[prompt.length + index];
-    const drafting = {
-      ...{ sequence, chooser, sampler, draftTokens: null, leastDraftTokens: 0 },
-      ...{ meter: new SpeculationMeter(), drafter: new LookupDrafter() },
-    };
-    const decoder = run.lookup
-      ? new SpeculativeDecoder(drafting)
-      : new PlainDecoder(sequence, chooser, sampler, undefined, undefined);
-    let done = 1;
-    while (done <= run.tokens) {
-      const before = performance.now();
-      const step = await decoder.step(given[prompt.length + done - 1], done, run.tokens - done);
-      const ms = performance.now() - before;
-      for (const _ of step.tokens) times.push(ms / step.tokens.length);
-      done += step.tokens.length;
-    }
-    return times;
+    const firstMs = performance.now() - start;
+    const steps = await decodeGiven(sequence, next, run.tokens + 1, run.lookup ? "auto" : "off");
+    return [firstMs, ...steps.flatMap(({ ms, tokens }) => Array(tokens).fill(ms / tokens))];
   });
 }
 

@@ -4,6 +4,7 @@ import { missingReads } from "../missing-reads.js";
 import type { ModelShape } from "../model-shape.js";
 import type { EngineSettings } from "../pass-request.js";
 import { batchMs } from "../read-time.js";
+import { MOST_STREAM_READ_BYTES } from "../stream-reads.js";
 import type { NeuronUse } from "./neuron-use.js";
 import type { ReadBatch, ReadGroup } from "./read-queue.js";
 import { ReadServices } from "./read-service.js";
@@ -17,9 +18,6 @@ export interface LayerReads {
   readonly isStream: boolean;
 }
 
-/** A stream's reads: long enough for the device's full rate. */
-const STREAM_READ_BYTES = 2 ** 20;
-
 /** The reads of one token and layer. */
 export function layerReads(
   shape: ModelShape,
@@ -31,7 +29,7 @@ export function layerReads(
   if (use.missing === 0) return { groups: [], extraPieces: 0, isStream };
   if (isStream) {
     const bytes = use.missing * shape.strideBytes * shape.readsPerNeuron;
-    return { groups: evenGroup(Math.ceil(bytes / STREAM_READ_BYTES), bytes), extraPieces: 0, isStream };
+    return { groups: evenGroup(Math.ceil(bytes / MOST_STREAM_READ_BYTES), bytes), extraPieces: 0, isStream };
   }
   if (use.runs) return recordedReads(shape, use.runs, use.extraPieces);
   const { count, bytes, extraPieces } = missingReads(shape, use.missing, settings.mergeGapBytes, clumping);
@@ -97,7 +95,7 @@ export class ReadBatches {
     const service = (sizeBytes: number) =>
       reads.isStream ? this.#services.stream(sizeBytes) : this.#services.random(sizeBytes);
     const groups = reads.groups.map((group): ReadGroup => ({ ...group, fullMs: service(group.sizeBytes).fullMs }));
-    const { speedup } = service(count > 0 ? readsBytes(reads) / count : STREAM_READ_BYTES);
+    const { speedup } = service(count > 0 ? readsBytes(reads) / count : MOST_STREAM_READ_BYTES);
     const pieces = (reads.extraPieces * this.#flash.pieceUs) / 1000;
     const inFlight = reads.isStream ? this.#readers : Math.min(this.#readers, Math.max(1, count));
     return { groups, speedup, lateMs: batchMs(this.#flash, inFlight) + pieces };
