@@ -19,7 +19,14 @@ export {
   modelPreset,
   type PublishedModel,
 } from "./model-presets.js";
-export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
+export {
+  denseBytes,
+  denseBytesByType,
+  ffnFlashBytes,
+  type ModelShape,
+  type PredictorShape,
+  type TypeShare,
+} from "./model-shape.js";
 export { type PassCost, passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";

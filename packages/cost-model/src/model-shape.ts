@@ -25,8 +25,10 @@ export interface ModelShape {
   readonly headDim: number;
   /** The type of most of the weights. */
   readonly dtype: DType;
-  /** Types of the layers' weights, by bytes: the shares add up to 1. */
-  readonly layerTypes: readonly TypeShare[];
+  /** Types of attention's matrices, by bytes: the shares add up to 1. What stays in DRAM need not have the records' type. */
+  readonly attentionTypes: readonly TypeShare[];
+  /** Types of the FFN's weights, likewise. */
+  readonly ffnTypes: readonly TypeShare[];
   readonly headDtype: DType;
   /** `layers`: matrices, of which a layer's are all resident or all streamed, attention's too, and read ahead for every pass. */
   readonly streams: "neurons" | "layers";
@@ -51,6 +53,23 @@ export interface ModelShape {
 /** Bytes of all FFN records as they lie on flash. */
 export function ffnFlashBytes(shape: ModelShape): number {
   return shape.nLayers * shape.dFf * shape.strideBytes * shape.readsPerNeuron;
+}
+
+/** Weights of one type. */
+export interface TypedBytes {
+  readonly dtype: DType;
+  readonly bytes: number;
+}
+
+/** Weights that a dense pass multiplies with, part by part: the same type may come more than once. The bytes add up to {@link denseBytes}. */
+export function denseBytesByType(shape: ModelShape): TypedBytes[] {
+  const { nLayers, attentionTypes, ffnTypes } = shape;
+  const typed = (bytes: number) => (of: TypeShare) => ({ dtype: of.dtype, bytes: of.share * bytes });
+  return [
+    ...attentionTypes.map(typed(nLayers * shape.attentionBytes)),
+    ...ffnTypes.map(typed(nLayers * shape.dFf * shape.recordBytes)),
+    { dtype: shape.headDtype, bytes: shape.headBytes },
+  ];
 }
 
 /** Weights that a dense pass multiplies with, bytes: attention, FFN and head. */

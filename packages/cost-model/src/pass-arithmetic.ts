@@ -1,6 +1,7 @@
 /** Everything that is computed, or decided, while some tokens pass through the model at once; milliseconds. */
 import type { DType } from "@flashwick/core";
 import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
+import type { TypeShare } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
 
@@ -36,7 +37,7 @@ export class PassArithmetic {
     const meanTokens = position + (this.#tokens + 1) / 2;
     const kvBytes = this.#tokens * 2 * meanTokens * shape.nKvHeads * shape.headDim * elementBytes;
     return (
-      this.#layerMatrix("linear", shape.attentionBytes) +
+      this.#typedMatrix("linear", shape.attentionTypes, shape.attentionBytes) +
       this.#kernel("attention", kvType, kvBytes) +
       this.#calls(OPS.attention)
     );
@@ -69,7 +70,7 @@ export class PassArithmetic {
   ffnMs(named: number): number {
     const { shape } = this.#request;
     const op = shape.streams === "layers" ? "linear" : "neurons";
-    return this.#layerMatrix(op, named * shape.recordBytes) + this.#calls(OPS.ffn);
+    return this.#typedMatrix(op, shape.ffnTypes, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
   /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
@@ -90,10 +91,9 @@ export class PassArithmetic {
     return kernelMs(profile, { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes }, bytes);
   }
 
-  /** Weights of a layer, in all its types. */
-  #layerMatrix(op: "linear" | "neurons", bytes: number): number {
-    const { layerTypes } = this.#request.shape;
-    return layerTypes.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
+  /** Weights in all their types. */
+  #typedMatrix(op: "linear" | "neurons", types: readonly TypeShare[], bytes: number): number {
+    return types.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
   }
 
   /** Weights that are multiplied with a vector of each token. */

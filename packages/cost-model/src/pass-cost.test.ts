@@ -61,20 +61,25 @@ describe("passCost", () => {
     expect(ahead.exposedReadMs).toBeLessThan(ahead.readMs);
     expect(ahead.totalMs).toBeGreaterThanOrEqual(ahead.readMs);
   });
-  it("takes each type's part of a layer's weights at that type's rate", () => {
+  it("takes attention's and the FFN's weights at the rates of their types, each part of them at its own", () => {
     const rates = [
       { op: "linear", dtype: "q4_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 10e9 },
       { op: "linear", dtype: "q6_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 5e9 },
     ] as const;
     const profile = { ...deviceProfile({}), kernels: rates, opUs: 0, handOffUs: 0 };
-    const layerTypes = [
+    const ffnTypes = [
       { dtype: "q4_k", share: 0.75 },
       { dtype: "q6_k", share: 0.25 },
     ] as const;
-    const mixed = { ...shape, streams: "layers", layerTypes } as const;
-    const { ffnMs } = passCost(dense({ shape: mixed, profile }), 1);
+    const costWith = (dtype: "q4_k" | "q6_k") => {
+      const mixed = { ...shape, streams: "layers", attentionTypes: [{ dtype, share: 1 }], ffnTypes } as const;
+      return passCost(dense({ shape: mixed, profile }), 1);
+    };
+    const [fast, slow] = [costWith("q4_k"), costWith("q6_k")];
     const bytes = shape.nLayers * shape.dFf * shape.recordBytes;
-    expect(ffnMs).toBeCloseTo((0.75 * bytes) / 10e6 + (0.25 * bytes) / 5e6, 6);
+    expect(fast.ffnMs).toBeCloseTo((0.75 * bytes) / 10e6 + (0.25 * bytes) / 5e6, 6);
+    expect(slow.attentionMs - fast.attentionMs).toBeCloseTo((shape.nLayers * shape.attentionBytes) / 10e6, 6);
+    expect(slow.ffnMs).toBe(fast.ffnMs);
   });
   it("takes a block type that was not measured for one that multiplies as many weights a second as its nearest", () => {
     const rate = { op: "linear", dtype: "int8", threads: 2, workingSetBytes: 2e8, bytesPerSec: 25e9 } as const;

@@ -1,7 +1,7 @@
 /** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
 import { blockBytes, blockElements } from "@flashwick/core";
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
-import { denseBytes } from "./model-shape.js";
+import { denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 
 export interface PrefillCost {
@@ -21,8 +21,8 @@ export function prefillCost(request: TokenRequest, promptTokens: number, batchTo
   const streamed = slotsByLayer.filter((slots) => slots < shape.dFf).length;
   const flashBytes = layerBytes * (shape.nLayers + streamed * Math.max(0, batches - 1));
   const readMs = (1000 * flashBytes) / profile.flash.sequentialBytesPerSec;
-  const secPerToken = shape.layerTypes.reduce((sum, { dtype, share }) => {
-    const flop = (2 * share * denseBytes(shape) * blockElements(dtype)) / blockBytes(dtype);
+  const secPerToken = denseBytesByType(shape).reduce((sum, { dtype, bytes }) => {
+    const flop = (2 * bytes * blockElements(dtype)) / blockBytes(dtype);
     return sum + flop / batchFlopPerSec(profile, dtype, settings.threads);
   }, 0);
   const computeMs = 1000 * secPerToken * promptTokens;

@@ -1,7 +1,7 @@
 /** What a run costs: its tokens one after the other, while the cache fills and keys and values grow; then what binds it. */
 import type { SparsityStatistics } from "@flashwick/core";
 import { kernelBytesPerSec } from "./kernel-time.js";
-import { denseBytes } from "./model-shape.js";
+import { denseBytes, denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { type PrefillCost, prefillCost } from "./prefill-cost.js";
 import { type TokenCost, tokenCost } from "./token-cost.js";
@@ -118,10 +118,10 @@ function boundOf({ shape, profile, settings }: TokenRequest, token: TokenCost): 
   if (token.exposedReadMs >= Math.max(arithmetic, deciding)) return "flash";
   if (deciding > arithmetic) return "cpu";
   const use = { op: "linear", threads: settings.threads, workingSetBytes: denseBytes(shape) } as const;
-  const secPerByte = shape.layerTypes.reduce(
-    (sum, { dtype, share }) => sum + share / kernelBytesPerSec(profile, { ...use, dtype }),
+  const sec = denseBytesByType(shape).reduce(
+    (sum, { dtype, bytes }) => sum + bytes / kernelBytesPerSec(profile, { ...use, dtype }),
     0,
   );
-  const rate = 1 / secPerByte;
+  const rate = denseBytes(shape) / sec;
   return rate >= DRAM_BOUND_SHARE * profile.dramBytesPerSec ? "dram" : "compute";
 }
