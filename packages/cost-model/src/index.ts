@@ -7,8 +7,10 @@ export type {
   KernelRate,
   ManagementProfile,
   ReadRatePoint,
+  StreamProfile,
 } from "./device-profile.js";
 export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
+export { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
 export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
@@ -25,6 +27,7 @@ export {
   ffnFlashBytes,
   type ModelShape,
   type PredictorShape,
+  type RowStream,
   type TypeShare,
 } from "./model-shape.js";
 export { type PassCost, passCost } from "./pass-cost.js";
@@ -55,6 +58,18 @@ export {
   speculationCost,
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
-export { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
+export {
+  type ChunkPart,
+  chunkParts,
+  cutRows,
+  LONGEST_CHUNK_BYTES,
+  type MatrixRows,
+  MOST_STREAM_READ_BYTES,
+  ROWS_TAIL_BYTES,
+  type RowChunk,
+  SECTOR_BYTES,
+  stagedBytes,
+  streamReadBytes,
+} from "./stream-reads.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";
 export { type Bandwidths, type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

@@ -262,7 +262,7 @@ function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
     attentionTypes: [{ dtype: resident, share: 1 }],
     ffnTypes: [{ dtype, share: 1 }],
     headDtype: resident,
-    streams: "neurons",
+    rowStream: null,
     attentionBytes: dModel * (2 * dModel + 2 * nKvHeads * headDim) * bytes,
     headBytes: (vocabSize * embeddingDim + projections) * bytes,
     rowTableBytes: (model.positionRows * dModel + (model.tiedHead ? 0 : vocabSize * embeddingDim)) * bytes,

@@ -3,6 +3,7 @@
  * geometry; nothing here needs the weights.
  */
 import type { DType } from "@flashwick/core";
+import type { MatrixRows } from "./stream-reads.js";
 
 export interface PredictorShape {
   readonly dtype: DType;
@@ -14,6 +15,16 @@ export interface PredictorShape {
 export interface TypeShare {
   readonly dtype: DType;
   readonly share: number;
+}
+
+/** How weights stream that lie in matrices, row by row: a layer as a whole or not at all, attention's matrices with the FFN's, read ahead for every pass. */
+export interface RowStream {
+  /** Bytes that the memory plan counts for a neuron: what a chunk has room for. */
+  readonly bytesPerNeuron: number;
+  /** Whether there are checksums to hold rows against. */
+  readonly isChecked: boolean;
+  /** By layer: neurons, with all of which it is resident, and matrices in the order in which they are used. */
+  readonly layers: readonly { readonly neurons: number; readonly matrices: readonly MatrixRows[] }[];
 }
 
 export interface ModelShape {
@@ -30,8 +41,8 @@ export interface ModelShape {
   /** Types of the FFN's weights, likewise. */
   readonly ffnTypes: readonly TypeShare[];
   readonly headDtype: DType;
-  /** `layers`: matrices, of which a layer's are all resident or all streamed, attention's too, and read ahead for every pass. */
-  readonly streams: "neurons" | "layers";
+  /** Null where weights are records, whose neurons stream. */
+  readonly rowStream: RowStream | null;
   /** Attention's matrices of one layer, on average. */
   readonly attentionBytes: number;
   /** The matrix that gives logits, tied to the embedding or not. */
@@ -40,8 +51,6 @@ export interface ModelShape {
   readonly rowTableBytes: number;
   /** A neuron's weights: up row, down column (and gate row); on average where layers differ. */
   readonly recordBytes: number;
-  /** Where layers stream, bytes of a matrix, on average: no read goes beyond one. Absent where records do. */
-  readonly matrixBytes?: number;
   /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts; of matrices, a neuron's part of its layer. */
   readonly strideBytes: number;
   readonly readsPerNeuron: number;

@@ -51,25 +51,28 @@ export class PassArithmetic {
     return this.#matrix("linear", shape.predictor!.dtype, bytes) + scores + this.#calls(OPS.predict);
   }
 
-  /** @param named In the union of the tokens' sets. */
+  /** Of neurons; whole layers are never decided about. @param named In the union of the tokens' sets. */
   cacheMs(named: number, loaded: number): number {
     const { shape, profile } = this.#request;
+    if (shape.rowStream) return 0;
     const { nsPerNamed, nsPerLoaded, copyBytesPerSec } = profile.management;
     const copied = copyBytesPerSec === null ? 0 : (1000 * loaded * shape.recordBytes) / copyBytesPerSec;
     return (named * nsPerNamed + loaded * nsPerLoaded) / 1e6 + copied;
   }
 
+  /** Records are checked on all threads; rows on the calling one, where there are checksums beside the file. */
   checkMs(loaded: number): number {
-    const { shape, profile } = this.#request;
-    if (!profile.kernels.some((rate) => rate.op === "checksum")) return 0;
+    const { shape, profile, settings } = this.#request;
+    if (shape.rowStream?.isChecked === false || !profile.kernels.some((rate) => rate.op === "checksum")) return 0;
     const bytes = loaded * shape.strideBytes * shape.readsPerNeuron;
-    return this.#kernel("checksum", null, bytes) + Math.min(1, loaded) * this.#calls(OPS.check);
+    const threads = shape.rowStream ? 1 : settings.threads;
+    return this.#kernel("checksum", null, bytes, threads) + Math.min(1, loaded) * this.#calls(OPS.check);
   }
 
   /** Each token is computed over all of the union. */
   ffnMs(named: number): number {
     const { shape } = this.#request;
-    const op = shape.streams === "layers" ? "linear" : "neurons";
+    const op = shape.rowStream ? "linear" : "neurons";
     return this.#typedMatrix(op, shape.ffnTypes, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
@@ -86,9 +89,8 @@ export class PassArithmetic {
     return this.#matrix("linear", shape.headDtype, shape.headBytes) + this.#calls(OPS.head);
   }
 
-  #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number): number {
-    const { profile, settings } = this.#request;
-    return kernelMs(profile, { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes }, bytes);
+  #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number, threads = this.#request.settings.threads): number {
+    return kernelMs(this.#request.profile, { op, dtype, threads, workingSetBytes: this.#workingSetBytes }, bytes);
   }
 
   /** Weights in all their types. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deviceProfile, devices, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
+import { deviceProfile, devices, rowStream, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
 import { passCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
 import { denseSparsity, unionShare } from "./sparsity.js";
@@ -52,7 +52,7 @@ describe("passCost", () => {
     expect(many!.headMs).toBeCloseTo((1000 * 256 * shape.headBytes) / 8e10, 1);
   });
   it("reads a layer of matrices whole unless it is held whole, and ahead of a single token too where reads overlap", () => {
-    const matrices = { ...shape, streams: "layers" } as const;
+    const matrices = { ...shape, rowStream };
     const of = dense({ shape: matrices, slotsByLayer: [4096, 4095, 64, 64] });
     const waiting = passCost(of, 1);
     expect(waiting.neuronsLoaded).toBe(3 * 4096);
@@ -60,6 +60,12 @@ describe("passCost", () => {
     const ahead = passCost({ ...of, settings: { ...of.settings, overlap: true } }, 1);
     expect(ahead.exposedReadMs).toBeLessThan(ahead.readMs);
     expect(ahead.totalMs).toBeGreaterThanOrEqual(ahead.readMs);
+  });
+  it("whole layers were charged for deciding what stays, and for checks that a file without checksums has not", () => {
+    const checked = passCost(dense({ shape: { ...shape, rowStream } }), 1);
+    expect([checked.cacheMs, checked.checkMs > 0]).toEqual([0, true]);
+    const plain = passCost(dense({ shape: { ...shape, rowStream: { ...rowStream, isChecked: false } } }), 1);
+    expect([plain.cacheMs, plain.checkMs]).toEqual([0, 0]);
   });
   it("takes attention's and the FFN's weights at the rates of their types, each part of them at its own", () => {
     const rates = [
@@ -72,7 +78,7 @@ describe("passCost", () => {
       { dtype: "q6_k", share: 0.25 },
     ] as const;
     const costWith = (dtype: "q4_k" | "q6_k") => {
-      const mixed = { ...shape, streams: "layers", attentionTypes: [{ dtype, share: 1 }], ffnTypes } as const;
+      const mixed = { ...shape, rowStream, attentionTypes: [{ dtype, share: 1 }], ffnTypes } as const;
       return passCost(dense({ shape: mixed, profile }), 1);
     };
     const [fast, slow] = [costWith("q4_k"), costWith("q6_k")];

@@ -23,7 +23,10 @@ describe("shapeOf a GGUF file of llama.cpp", () => {
         3,
       );
     }
-    expect(shape.streams).toBe("layers");
+    const { isChecked, layers: streams } = shape.rowStream!;
+    const streamed = streams.flatMap(({ matrices }) => matrices);
+    expect(streamed.reduce((sum, { rows, rowBytes }) => sum + rows * rowBytes, 0)).toBe(bytes);
+    expect(isChecked).toBe(false);
   });
 });
 

@@ -2,6 +2,7 @@
 import { assert, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import type { ModelShape, TypeShare } from "@flashwick/cost-model";
 import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import { matrixRows } from "./staged-rows.js";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(
@@ -34,14 +35,7 @@ export function shapeOf(
 
 type LayerWeights = Pick<
   ModelShape,
-  | "attentionBytes"
-  | "attentionTypes"
-  | "recordBytes"
-  | "ffnTypes"
-  | "matrixBytes"
-  | "strideBytes"
-  | "readsPerNeuron"
-  | "streams"
+  "attentionBytes" | "attentionTypes" | "recordBytes" | "ffnTypes" | "strideBytes" | "readsPerNeuron" | "rowStream"
 >;
 
 /** What a layer computes with, and what of it is read. */
@@ -61,13 +55,13 @@ function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeight
     strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
     ffnTypes: [{ dtype, share: 1 }],
-    streams: "neurons",
+    rowStream: null,
   };
 }
 
 /** Means over the layers, which differ in types. Where a layer is read, so is its attention. */
 function matrixWeights(header: ModelHeader): LayerWeights {
-  const { geometry, matrices } = header;
+  const { geometry, matrices, weights } = header;
   const named = matrices.flatMap((layer) => Object.entries(layer));
   const matricesOf = (isFfn: boolean) =>
     named.filter(([name]) => FFN_MATRICES.has(name) === isFfn).map(([, tensor]) => tensor);
@@ -80,9 +74,15 @@ function matrixWeights(header: ModelHeader): LayerWeights {
     recordBytes: bytesOf(ffn) / neurons,
     ffnTypes: typeShares(ffn),
     strideBytes: all / neurons,
-    matrixBytes: all / named.length,
     readsPerNeuron: 1,
-    streams: "layers",
+    rowStream: {
+      bytesPerNeuron: weights.slotBytes,
+      isChecked: header.checksums !== undefined,
+      layers: matrices.map((of, layer) => ({
+        neurons: geometry.layers[layer]!.ffn.dFf,
+        matrices: matrixRows(of),
+      })),
+    },
   };
 }
 

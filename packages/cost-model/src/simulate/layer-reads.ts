@@ -3,7 +3,7 @@ import type { FlashProfile } from "../device-profile.js";
 import { missingReads } from "../missing-reads.js";
 import type { ModelShape } from "../model-shape.js";
 import type { EngineSettings } from "../pass-request.js";
-import { batchMs } from "../read-time.js";
+import { batchMs, bufferedReadMs } from "../read-time.js";
 import { MOST_STREAM_READ_BYTES } from "../stream-reads.js";
 import type { NeuronUse } from "./neuron-use.js";
 import type { ReadBatch, ReadGroup } from "./read-queue.js";
@@ -104,6 +104,5 @@ export class ReadBatches {
 
 /** Milliseconds of reads by the calling thread, through the page cache. */
 export function pageCacheMs(flash: FlashProfile, reads: LayerReads): number {
-  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
-  return (readsCount(reads) * operationUs) / 1000 + (1000 * readsBytes(reads)) / bytesPerSec;
+  return bufferedReadMs(flash, readsCount(reads), readsBytes(reads));
 }

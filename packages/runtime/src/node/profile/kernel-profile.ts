@@ -110,20 +110,21 @@ export async function measureKernelFigures(measurement: KernelMeasurement): Prom
   return { kernels, batch, dramBytesPerSec, handOffUs, opUs, nsPerScore };
 }
 
-/** Something that keeps all threads of a pool busy, a millisecond at a time; see `FlashMeasurement.compute`. */
-export function busyWork(pool: ComputePool): { readonly compute: () => number } {
+/** Something that keeps all threads of a pool busy; see `FlashMeasurement.compute`. */
+export function busyWork(pool: ComputePool): { readonly compute: (bytes: number) => number } {
   const arena = new Arena(80 * MiB, true);
   const weights = arena.allocate(64 * MiB, 4096);
   fill(arena.u32(weights, 16 * MiB));
   const bench = new KernelBench(arena, pool, weights);
-  const rows = 2 * KiB;
-  const job = bench.linear("f16", rows, 64 * MiB);
-  return {
-    compute: () => {
-      job();
-      return rows * COLS * 2;
-    },
+  const jobs = new Map<number, () => void>();
+  const compute = (bytes: number) => {
+    const rows = Math.max(1, Math.floor(bytes / (2 * COLS)));
+    const job = jobs.get(rows) ?? bench.linear("f16", rows, 64 * MiB);
+    jobs.set(rows, job);
+    job();
+    return rows * COLS * 2;
   };
+  return { compute };
 }
 
 async function measureJobs(
