@@ -64,7 +64,7 @@ export function readsCount({ groups }: LayerReads): number {
   return groups.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** The part of the reads between two shares of them: cutting [0, 1] into parts loses none and doubles none. */
+/** The part of the reads between two shares of them, with their pieces: cutting [0, 1] into parts loses none and doubles none. */
 export function readsBetween(reads: LayerReads, from: number, to: number): LayerReads {
   let before = 0;
   const all = readsCount(reads);
@@ -74,7 +74,9 @@ export function readsBetween(reads: LayerReads, from: number, to: number): Layer
     before += count;
     return { count: taken, sizeBytes };
   });
-  return { ...reads, groups: groups.filter(({ count }) => count > 0), extraPieces: reads.extraPieces * (to - from) };
+  // Pieces go with their reads: a part without any would lose them.
+  const extraPieces = all === 0 ? 0 : (reads.extraPieces * (end - first)) / all;
+  return { ...reads, groups: groups.filter(({ count }) => count > 0), extraPieces };
 }
 
 /** Puts reads into a device's terms. Keeps what it has looked up. */
