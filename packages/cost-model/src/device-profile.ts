@@ -94,8 +94,9 @@ export interface DeviceProfile {
   readonly dramBytesPerSec: number;
   readonly kernels: readonly KernelRate[];
   readonly batch: readonly BatchRate[];
-  /** Splitting one op over all threads, and a small op's fixed cost. */
+  /** Splitting one op over all threads: the hand-over, and the wait for whoever ends last. */
   readonly handOffUs: number;
+  /** A small op's fixed cost. */
   readonly opUs: number;
   readonly management: ManagementProfile;
 }

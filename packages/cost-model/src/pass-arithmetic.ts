@@ -5,8 +5,15 @@ import type { TypeShare } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
 
-/** Ops of a layer beside those whose weights are counted: each costs its call. */
-const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2, landing: 8 } as const;
+/** Ops of a layer, each of which costs its call; those that are large are split over the threads. */
+export const OPS = {
+  attention: { calls: 10, split: 5 },
+  predict: { calls: 6, split: 2 },
+  check: { calls: 5, split: 1 },
+  ffn: { calls: 6, split: 2 },
+  head: { calls: 2, split: 1 },
+  landing: { calls: 8, split: 3 },
+} as const;
 /** As the engine cuts the misses of a layer. */
 const LANDING_GROUPS = 4;
 const LEAST_GROUP_NEURONS = 32;
@@ -105,8 +112,8 @@ export class PassArithmetic {
     return kernelBatchMs(profile, use, bytes, this.#tokens);
   }
 
-  #calls(count: number): number {
+  #calls({ calls, split }: { readonly calls: number; readonly split: number }): number {
     const { profile, settings } = this.#request;
-    return (count * (profile.opUs + (settings.threads > 1 ? profile.handOffUs : 0))) / 1000;
+    return (calls * profile.opUs + (settings.threads > 1 ? split * profile.handOffUs : 0)) / 1000;
   }
 }

@@ -67,6 +67,16 @@ describe("passCost", () => {
     const plain = passCost(dense({ shape: { ...shape, rowStream: { ...rowStream, isChecked: false } } }), 1);
     expect([plain.cacheMs, plain.checkMs]).toEqual([0, 0]);
   });
+  it("hands over what is split where there are threads to hand it to, and calls every op", () => {
+    const costOf = (threads: number, handOffUs: number, opUs: number) =>
+      passCost(dense({ profile: { ...deviceProfile({}), handOffUs, opUs }, settings: { ...settings, threads } }), 1);
+    const beyond = (threads: number, handOffUs: number, opUs: number) =>
+      costOf(threads, handOffUs, opUs).ffnMs - costOf(threads, 0, 0).ffnMs;
+    // In four layers, of six calls: up and down.
+    expect(beyond(2, 10, 0)).toBeCloseTo((4 * 2 * 10) / 1000, 9);
+    expect(beyond(1, 10, 0)).toBe(0);
+    expect(beyond(1, 10, 3)).toBeCloseTo((4 * 6 * 3) / 1000, 9);
+  });
   it("takes attention's and the FFN's weights at the rates of their types, each part of them at its own", () => {
     const rates = [
       { op: "linear", dtype: "q4_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 10e9 },

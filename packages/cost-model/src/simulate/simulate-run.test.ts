@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { deviceProfile, sparsityOf } from "../cost.fixture.js";
 import { missingReads } from "../missing-reads.js";
+import { OPS } from "../pass-arithmetic.js";
 import type { TokenRequest } from "../pass-request.js";
 import { batchesReadMs, batchMs, readBytesPerSec } from "../read-time.js";
 import { missShare, namedShare } from "../sparsity.js";
@@ -152,8 +153,9 @@ describe("with overlap", () => {
       // The engine lands overlapped reads in groups, which the closed form charges and the simulation leaves out.
       const { profile, settings } = of;
       const groups = Math.max(1, Math.min(4, closed.neuronsLoaded / shape.nLayers / 32));
-      const callMs = (profile.opUs + (settings.threads > 1 ? profile.handOffUs : 0)) / 1000;
-      const landing = shape.nLayers * (groups - 1) * (batchMs(profile.flash, settings.readers) / 2 + 8 * callMs);
+      const { calls, split } = OPS.landing;
+      const callsMs = (calls * profile.opUs + (settings.threads > 1 ? split * profile.handOffUs : 0)) / 1000;
+      const landing = shape.nLayers * (groups - 1) * (batchMs(profile.flash, settings.readers) / 2 + callsMs);
       expect(closed.exposedReadMs - landing).toBeLessThan(0.97 * closed.readMs);
       expect(Math.abs(totalMs.mean / (closed.totalMs - landing) - 1)).toBeLessThan(0.02);
     }
