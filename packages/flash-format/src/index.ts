@@ -16,6 +16,10 @@ export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-m
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,
+  bytesOfExpert,
+  type ExpertMatrix,
+  type ExpertTensors,
+  expertBytes,
   layerTensors,
   MATRIX_NAMES,
   type MatrixName,

@@ -101,7 +101,7 @@ function expectIntegers(metadata: GgufMetadata, key: string, expected: readonly 
 function locateTensors(
   container: Container,
   wanted: ModelTensors,
-): Pick<ModelHeader, "tensors" | "records" | "matrices" | "placement"> {
+): Pick<ModelHeader, "tensors" | "records" | "matrices" | "experts" | "placement"> {
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
@@ -115,7 +115,7 @@ function locateTensors(
     return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
   });
   const placement = wanted.placements && Object.freeze(wanted.placements.map((tensor) => pick(found[tensor]!)));
-  return { tensors, records: Object.freeze(records), matrices: [], placement };
+  return { tensors, records: Object.freeze(records), matrices: [], experts: [], placement };
 }
 
 function pick(tensor: CheckedTensor): { offset: number; sizeBytes: number; crc32c: number } {

@@ -54,6 +54,7 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     tensors,
     records,
     matrices: [],
+    experts: [],
     placement: null,
     fingerprint: BLANK_FINGERPRINT,
     tokenizerJson: null,

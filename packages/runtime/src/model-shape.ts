@@ -43,7 +43,7 @@ function layerWeights(header: ModelHeader): LayerWeights {
 }
 
 function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeights {
-  assert(weights.layout !== "matrices", "records");
+  assert(weights.layout === "bundled" || weights.layout === "split", "records");
   const { dtype, parts, strideBytes } = weights;
   const attention = ["attn_q", "attn_k", "attn_v", "attn_output"].map((name) => tensors.get(`blk.0.${name}.weight`));
   const scaleBytes = dtype === "int8" ? 4 : 0;

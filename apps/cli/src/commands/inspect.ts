@@ -1,6 +1,7 @@
 /** `flashwick inspect`: what a model or predictor file says about itself. */
 import { formatBytes, widestFfn } from "@flashwick/core";
 import {
+  bytesOfExpert,
   type ChecksumHeader,
   type ModelChecksums,
   type ModelHeader,
@@ -85,6 +86,35 @@ function checksumFacts({ groupBytes, byTensor }: ModelChecksums) {
   return { groupBytes, checksums: [...byTensor.values()].reduce((sum, { length }) => sum + length, 0) };
 }
 
+function layoutText(header: ModelHeader): [string, string] {
+  const { weights: w } = header;
+  switch (w.layout) {
+    case "matrices":
+      return ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`];
+    case "experts":
+      return ["experts", expertsText(header)];
+    default:
+      return ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`];
+  }
+}
+
+/** Of the first mixture. */
+function expertsText(header: ModelHeader): string {
+  const layer = header.geometry.layers.findIndex(({ experts }) => experts);
+  const { count, chosen, shared } = header.geometry.layers[layer]!.experts!;
+  const { recordChecks } = header.experts[layer]!;
+  const where = recordChecks ? "one record each" : `as llama.cpp has them; ${besideText(header)}`;
+  const beside = shared ? ", beside a shared one" : "";
+  return `${chosen} of ${count} a token${beside}, ${formatBytes(bytesOfExpert(header.experts[layer]!))} each, ${where}`;
+}
+
+const PLURAL_OF_UNIT = {
+  matrices: "  layers",
+  experts: "  experts",
+  bundled: "  neurons",
+  split: "  neurons",
+} as const;
+
 function besideText({ checksums }: ModelHeader): string {
   if (!checksums) return "no checksums";
   const { groupBytes, checksums: count } = checksumFacts(checksums);
@@ -122,11 +152,9 @@ function modelText(file: string, header: ModelHeader): string {
     ],
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
-    w.layout === "matrices"
-      ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`]
-      : ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
+    layoutText(header),
     ["size", formatBytes(sizes.fileBytes)],
-    [w.layout === "matrices" ? "  layers" : "  neurons", share(sizes.ffnBytes)],
+    [PLURAL_OF_UNIT[w.layout], share(sizes.ffnBytes)],
     ["  resident", share(sizes.residentBytes)],
     ["  checksums", share(sizes.checksumBytes)],
     ["  header", share(sizes.headerBytes)],

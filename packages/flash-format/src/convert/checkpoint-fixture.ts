@@ -320,6 +320,7 @@ export class RecordingWriter implements ModelWriter {
       tensors: new Map(),
       records: [],
       matrices: [],
+      experts: [],
       fingerprint: "0".repeat(64),
       tokenizerJson,
       tokenizerKind,

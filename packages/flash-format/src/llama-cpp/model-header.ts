@@ -64,6 +64,7 @@ export async function openLlamaCppFile(
     tensors: new Map(residents.map((tensor) => [tensor.name, tensor])),
     records: [],
     matrices: Object.freeze(matrices),
+    experts: [],
     placement: null,
     fingerprint: fingerprintOf(parts, rotaryFactors),
     tokenizerJson: null,
