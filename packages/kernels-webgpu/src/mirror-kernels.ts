@@ -3,7 +3,14 @@
  *
  * Checksums are of host memory: a record is checked before it is put.
  */
-import { type ActivationFunction, assert, blockElements, paddedLength, UnsupportedError } from "@flashwick/core";
+import {
+  type ActivationFunction,
+  assert,
+  assertActivation,
+  blockElements,
+  paddedLength,
+  UnsupportedError,
+} from "@flashwick/core";
 import type {
   Arena,
   AttentionShape,
@@ -91,11 +98,13 @@ export class MirrorKernels implements Kernels {
     slots: Ptr,
     n: number,
     nTokens: number,
-    { kind, threshold, up }: ActivationFunction,
+    activation: ActivationFunction,
     _scratch: Ptr,
     begin = 0,
     end = n,
   ): void {
+    assertActivation(activation, gate !== null);
+    const { kind, threshold, up } = activation;
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
     const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, recordCode(dtype)];
     operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
@@ -133,7 +142,9 @@ export class MirrorKernels implements Kernels {
     this.#record("normHeads", operands, nHeads, nTokens, 1);
   }
 
-  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, { kind, threshold, up: g }: ActivationFunction): void {
+  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: ActivationFunction): void {
+    assertActivation(activation, true);
+    const { kind, threshold, up: g } = activation;
     const operands = [act, gate, up, count, ACTIVATION_CODE[kind], floatBits(threshold), g === "relu" ? 1 : 0];
     this.#record("gate", operands, ...elementGroups(count), 1);
   }

@@ -7,6 +7,8 @@
  * one accumulator. So a batch equals its vectors one by one, and ranges the whole.
  */
 
+import { SWIGLU_ALPHA, SWIGLU_LIMIT } from "@flashwick/core";
+import { ACTIVATION_CODE } from "@flashwick/kernels";
 import { BLOCK_SHADERS } from "./block-shaders.js";
 import { PRELUDE, TYPES } from "./prelude.js";
 
@@ -115,6 +117,9 @@ fn gelu(x: f32) -> f32 {
  * taken by its bits.
  */
 const ACTIVATIONS = /* wgsl */ `
+const SWIGLU_CLAMPED = ${ACTIVATION_CODE["swiglu-clamped"]}u;
+const SWIGLU_LIMIT = f32(${SWIGLU_LIMIT});
+const SWIGLU_ALPHA = f32(${SWIGLU_ALPHA});
 fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 fn relu(x: f32) -> f32 { return select(max(x, 0.0), x, isNan(x)); }
 fn sigmoid(z: f32) -> f32 {
@@ -129,11 +134,16 @@ fn activate(kind: u32, threshold: f32, x: f32) -> f32 {
     case 2u: { return select(0.0, x, x > threshold); }
     case 3u: { return x * sigmoid(x); }
     case 4u: { return gelu(x); }
+    case SWIGLU_CLAMPED: { let clamped = min(x, SWIGLU_LIMIT); return clamped * sigmoid(SWIGLU_ALPHA * clamped); }
     default: { return x * sigmoid(1.5957691216057308 * x + 0.0713548162726009 * x * x * x); }
   }
 }
+fn factorOf(kind: u32, upRelu: u32, up: f32) -> f32 {
+  if (kind == SWIGLU_CLAMPED && !isNan(up)) { return clamp(up, -SWIGLU_LIMIT, SWIGLU_LIMIT) + 1.0; }
+  return select(up, relu(up), upRelu == 1u);
+}
 fn activateGated(kind: u32, threshold: f32, upRelu: u32, gate: f32, up: f32) -> f32 {
-  return activate(kind, threshold, gate) * select(up, relu(up), upRelu == 1u);
+  return activate(kind, threshold, gate) * factorOf(kind, upRelu, up);
 }
 `;
 

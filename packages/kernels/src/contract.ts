@@ -188,7 +188,7 @@ export interface Kernels extends MemoryLink, ScratchSizes {
    * Activations of chosen neurons: act[t, i] = f(up[slots[i]] · x[t] + bias[slots[i]]) for i in [begin, end).
    *
    * With a gate: act[t, i] = f(gate[slots[i]] · x[t] + gateBias[slots[i]]) · g(up[slots[i]] · x[t] + bias[slots[i]]), each product of a row as
-   * without one, and one rounding for f · g. NaN stays NaN in both.
+   * without one, and one rounding for f · g. NaN stays NaN in both. `swiglu-clamped` needs a gate; its f and its g are rounded before their product.
    *
    * @param act   f32 `[nTokens, pad(n)]`.
    * @param slots u32 `[n]`, in ascending neuron order (the order matters to `ffnDown` only).

@@ -188,6 +188,10 @@ const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
     { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: odd },
     { ...base, check: "waves", gated: "none", activation: "silu", n: 199, nTokens: 3 },
     { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: odd },
+    // The clamps are met: one sum in thirty is beyond 7.
+    { ...base, check: "close", gated: "none", activation: "swiglu-clamped", n: 200, nTokens: 3 },
+    { ...base, check: "batch", gated: "none", activation: "swiglu-clamped", nTokens: 17, dModel: odd },
+    { ...base, check: "ranges", gated: "none", activation: "swiglu-clamped", nTokens: 2 },
   ] satisfies FfnCase[];
 });
 
@@ -249,6 +253,7 @@ const vectorCases: ConformanceCase[] = [
   { op: "gate", activation: "relu", up: "relu", count: 64 },
   { op: "gate", activation: "silu", up: "relu", count: 20 },
   { op: "gate", activation: "silu", up: "none", count: 0 },
+  { op: "gate", activation: "swiglu-clamped", up: "none", count: 52 },
   { op: "rotate", nHeads: 3, headDim: 20, dims: 8, position: 7, nTokens: 4 },
   { op: "rotate", nHeads: 5, headDim: 22, dims: 10, position: 3, nTokens: 2, pairs: "neighbours" },
   { op: "rotate", nHeads: 2, headDim: 64, position: 9, nTokens: 3, pairs: "neighbours" },

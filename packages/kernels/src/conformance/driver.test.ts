@@ -19,6 +19,18 @@ function inSequence(cache: KvCache): KvCache {
   return { ...cache, pages };
 }
 
+/** `gate` as gpt-oss has it, with limits and a factor that may be wrong. */
+function clampedSwiglu(gateLimit: number, upLimit: number, alpha: number): TrainingKernels["gate"] {
+  return (act, gate, up, count) => {
+    const [gates, ups] = [correct.arena.f32(gate, count), correct.arena.f32(up, count)];
+    const values = gates.map((x, i) => {
+      const clamped = Math.min(x, gateLimit);
+      return (clamped / (1 + Math.exp(-alpha * clamped))) * (1 + Math.max(-upLimit, Math.min(ups[i]!, upLimit)));
+    });
+    correct.arena.f32(act, count).set(values);
+  };
+}
+
 /** The reference with something wrong in it, and a kind of case that must notice. */
 const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c: ConformanceCase) => boolean }[] = [
   {
@@ -85,6 +97,21 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
         correct.gate(act, gate, up, count, { ...f, threshold: f.threshold - (f.kind === "fatrelu" ? 1e-6 : 0) }),
     },
     noticedBy: (c) => c.op === "gate" && c.activation === "fatrelu",
+  },
+  {
+    what: "a clamped SwiGLU whose gate is not cut off",
+    broken: { gate: clampedSwiglu(Number.POSITIVE_INFINITY, 7, 1.702) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
+  },
+  {
+    what: "a clamped SwiGLU whose up projection is not cut off",
+    broken: { gate: clampedSwiglu(7, Number.POSITIVE_INFINITY, 1.702) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
+  },
+  {
+    what: "a clamped SwiGLU that is a SiLU",
+    broken: { gate: clampedSwiglu(7, 7, 1) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
   },
   {
     what: "rmsNorm that takes the mean away",
@@ -199,6 +226,13 @@ describe("the conformance cases", () => {
       }
     });
   }
+
+  it("hold for a clamped SwiGLU of its own, with the right limits", () => {
+    for (const c of conformanceCases.filter((c) => c.op === "gate" && c.activation === "swiglu-clamped")) {
+      const right = { ...correct, gate: clampedSwiglu(7, 7, 1.702) };
+      expect(() => runConformanceCase(right, c)).not.toThrow();
+    }
+  });
 
   it("leave the arena as they found it", () => {
     const before = correct.arena.mark();

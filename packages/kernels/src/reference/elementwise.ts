@@ -1,5 +1,5 @@
 /** `add`, `relu`, `gate`, `scale`, `zero`, `selectAbove`: one element at a time. */
-import type { ActivationFunction } from "@flashwick/core";
+import { type ActivationFunction, assertActivation } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import { activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
@@ -23,6 +23,7 @@ export function gate(
   count: number,
   activation: ActivationFunction,
 ): void {
+  assertActivation(activation, true);
   for (let i = 0; i < count; i++) f32[act / 4 + i] = activateGated(f32[gates / 4 + i]!, f32[up / 4 + i]!, activation);
 }
 
