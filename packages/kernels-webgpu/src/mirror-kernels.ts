@@ -157,6 +157,18 @@ export class MirrorKernels implements Kernels {
     this.#elementwise(out, x, count, 0);
   }
 
+  addScaled(out: Ptr, x: Ptr, count: number, factor: number): void {
+    this.#elementwise(out, x, count, 4, factor);
+  }
+
+  copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void {
+    this.#record("copyRows", [out, x, rows, cols], Math.ceil(paddedLength(cols) / 64), n, 1);
+  }
+
+  addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void {
+    this.#record("addRowsScaled", [out, x, rows, factors, cols, 0], Math.ceil(cols / 64), n, 1);
+  }
+
   relu(x: Ptr, count: number): void {
     this.#elementwise(x, x, count, 1);
   }
@@ -226,7 +238,7 @@ export class MirrorKernels implements Kernels {
   }
 
   #elementwise(out: Ptr, x: Ptr, count: number, op: number, factor = 0): void {
-    this.#record("elementwise", [out, x, count, op, floatBits(factor)], ...elementGroups(count), 1);
+    this.#record("elementwise", [out, x, count, op, floatBits(factor), 0], ...elementGroups(count), 1);
   }
 
   #record(shader: ShaderName, operands: readonly number[], x: number, y: number, z: number): void {

@@ -113,7 +113,7 @@ fn gelu(x: f32) -> f32 {
 `;
 
 /**
- * f of the codes in mirror-kernels.ts, and f(gate) · g(up). What max and comparisons make of NaN is the implementation's choice: a NaN must be seen, so it is
+ * f of the codes in kernels/src/activation-code.ts, and f(gate) · g(up). What max and comparisons make of NaN is the implementation's choice: a NaN must be seen, so it is
  * taken by its bits.
  */
 const ACTIVATIONS = /* wgsl */ `
@@ -310,7 +310,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale), factor (f32). relu keeps NaN, as max of two floats need not: by its bits. */
+/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale, 4 addScaled), factor (f32), zero. relu keeps NaN, as max of two floats need not: by its bits. */
 const ELEMENTWISE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -325,8 +325,32 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       if ((word >> 31u) == 1u && !isNan) { mem[at >> 2u] = 0u; }
     }
     case 2u: { mem[at >> 2u] = 0u; }
-    default: { store(at, load(at) * fu(4)); }
+    case 3u: { store(at, load(at) * fu(4)); }
+    default: { store(at, load(at) + rounded(load(u(1) + 4u * i) * fu(4), u(5))); }
   }
+}
+`;
+
+/** u: out, x, rows, cols. A thread an element of a row, of its padding, too; bits are copied. */
+const COPY_ROWS = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let stride = pad(u(3));
+  if (id.x >= stride) { return; }
+  let row = mem[(u(2) >> 2u) + id.y];
+  mem[(u(0) >> 2u) + id.y * stride + id.x] = mem[(u(1) >> 2u) + row * stride + id.x];
+}
+`;
+
+/** u: out, x, rows, factors, cols, zero. A thread an element of a row; no two have the same target, since rows are distinct. */
+const ADD_ROWS_SCALED = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let stride = pad(u(4));
+  if (id.x >= u(4)) { return; }
+  let at = u(0) + 4u * (mem[(u(2) >> 2u) + id.y] * stride + id.x);
+  let product = load(u(1) + 4u * (id.y * stride + id.x)) * load(u(3) + 4u * id.y);
+  store(at, load(at) + rounded(product, u(5)));
 }
 `;
 
@@ -555,6 +579,8 @@ export function shaders(rowsAGroup: number, subgroups: boolean) {
     normHeads: PRELUDE + REDUCE + NORM_HEADS,
     gate: PRELUDE + GELU + ACTIVATIONS + GATE,
     elementwise: PRELUDE + ELEMENTWISE,
+    copyRows: PRELUDE + COPY_ROWS,
+    addRowsScaled: PRELUDE + ADD_ROWS_SCALED,
     gatherRow: PRELUDE + GATHER_ROW,
     storeKv: STORE_KV,
     rotate: PRELUDE + ROTATE,

@@ -248,6 +248,29 @@ export interface Kernels extends MemoryLink, ScratchSizes {
   /** out[i] += x[i] for `count` f32 elements (a multiple of 4). */
   add(out: Ptr, x: Ptr, count: number): void;
 
+  /** out[i] += factor · x[i], an f32 factor, for `count` f32 elements (a multiple of 4): product and sum are rounded once each. */
+  addScaled(out: Ptr, x: Ptr, count: number, factor: number): void;
+
+  /**
+   * Rows of a batch together: out[i] = x[rows[i]] for i < n. Bits stay as they are, those of the padding, too.
+   *
+   * @param out  f32 `[n, pad(cols)]`. Must not overlap x.
+   * @param x    f32 vectors of `pad(cols)` elements, without gaps.
+   * @param rows u32 `[n]`, of any vectors, in any order, more than once or not.
+   */
+  copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void;
+
+  /**
+   * The way back of {@link copyRows}: out[rows[i]] += factors[i] · x[i] for i < n, over `cols` elements, product and sum rounded once each. Other
+   * vectors and all padding stay as they are.
+   *
+   * @param out     f32 vectors of `pad(cols)` elements, without gaps. Must not overlap x.
+   * @param x       f32 `[n, pad(cols)]`.
+   * @param rows    u32 `[n]`, each another.
+   * @param factors f32 `[n]`.
+   */
+  addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void;
+
   /** x[i] = max(x[i], 0) for `count` f32 elements (a multiple of 4). */
   relu(x: Ptr, count: number): void;
 

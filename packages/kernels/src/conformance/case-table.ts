@@ -16,6 +16,7 @@ import {
   type RmsNormCase,
   rmsNormTitle,
 } from "./norm-cases.js";
+import { type RowsCase, rowsTitle } from "./row-cases.js";
 import {
   type CrossEntropyCase,
   crossEntropyTitle,
@@ -50,6 +51,7 @@ export type ConformanceCase =
   | GateCase
   | RotateCase
   | ElementwiseCase
+  | RowsCase
   | SelectAboveCase
   | Crc32cCase
   | Crc32cSlotsCase
@@ -81,6 +83,8 @@ export function titleOf(c: ConformanceCase): string {
       return rotateTitle(c);
     case "elementwise":
       return elementwiseTitle(c);
+    case "rows":
+      return rowsTitle(c);
     case "selectAbove":
       return selectAboveTitle(c);
     case "crc32c":
@@ -263,6 +267,10 @@ const vectorCases: ConformanceCase[] = [
   { op: "elementwise", count: 0 },
   { op: "elementwise", count: 4 },
   { op: "elementwise", count: 200 },
+  { op: "rows", nTokens: 17, n: 5, cols: 96 },
+  { op: "rows", nTokens: 9, n: 9, cols: 75 },
+  { op: "rows", nTokens: 3, n: 1, cols: 200 },
+  { op: "rows", nTokens: 4, n: 0, cols: 16 },
   { op: "selectAbove", n: 0, threshold: 0 },
   { op: "selectAbove", n: 5, threshold: 0.25 },
   { op: "selectAbove", n: 200, threshold: 0.3 },

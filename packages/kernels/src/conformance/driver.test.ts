@@ -31,6 +31,13 @@ function clampedSwiglu(gateLimit: number, upLimit: number, alpha: number): Train
   };
 }
 
+/** Calls with the rows 0 … n − 1 in place of others. */
+function firstRows(call: (rows: number) => void, n: number): void {
+  const rows = correct.arena.allocate(4 * n);
+  correct.arena.u32(rows, n).set(Array.from({ length: n }, (_, i) => i));
+  call(rows);
+}
+
 /** The reference with something wrong in it, and a kind of case that must notice. */
 const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c: ConformanceCase) => boolean }[] = [
   {
@@ -196,6 +203,47 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
       },
     },
     noticedBy: (c) => c.op === "attention",
+  },
+  {
+    what: "copyRows that takes the first rows",
+    broken: { copyRows: (out, x, _rows, n, cols) => firstRows((rows) => correct.copyRows(out, x, rows, n, cols), n) },
+    noticedBy: (c) => c.op === "rows" && c.n > 1,
+  },
+  {
+    what: "copyRows that leaves the padding out",
+    broken: {
+      copyRows(out, x, rows, n, cols) {
+        correct.copyRows(out, x, rows, n, cols);
+        correct.arena.f32(out, 16 * Math.ceil(cols / 16)).fill(1, cols);
+      },
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 0 && c.cols % 16 !== 0,
+  },
+  {
+    what: "addRowsScaled that adds to the first rows",
+    broken: {
+      addRowsScaled: (out, x, _rows, factors, n, cols) =>
+        firstRows((rows) => correct.addRowsScaled(out, x, rows, factors, n, cols), n),
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 1,
+  },
+  {
+    what: "addRowsScaled that adds padding, too",
+    broken: {
+      addRowsScaled: (out, x, rows, factors, n, cols) =>
+        correct.addRowsScaled(out, x, rows, factors, n, 16 * Math.ceil(cols / 16)),
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 1 && c.cols % 16 !== 0,
+  },
+  {
+    what: "addScaled that rounds once",
+    broken: {
+      addScaled(out, x, count, factor) {
+        const [sums, terms] = [correct.arena.f32(out, count), correct.arena.f32(x, count)];
+        sums.set(sums.map((sum, i) => sum + Math.fround(factor) * terms[i]!));
+      },
+    },
+    noticedBy: (c) => c.op === "elementwise" && c.count === 200,
   },
   {
     what: "selectAbove that takes equal scores",
