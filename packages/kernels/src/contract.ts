@@ -40,7 +40,8 @@ export interface Matrix {
   readonly dtype: DType;
   /**
    * Where row 0 begins, or would begin: of a matrix that is there in part, only the rows of an op's range are read, and this may lie anywhere, even
-   * below 0. Blocks stand as in a GGUF file, at any multiple of 2; `cols` is a multiple of their elements.
+   * below 0. Blocks stand as in a GGUF file, at any multiple of 2, those of MXFP4, which have 17 bytes, at any address; `cols` is a multiple of
+   * their elements. So a matrix may be a slice of a larger one, as an expert's is of a tensor of all experts: other rows in place of the zeros behind it.
    */
   readonly data: Ptr;
   /** f32 `[rows]`, int8 only; 0 otherwise. */

@@ -146,6 +146,8 @@ const blockLinearCases: LinearCase[] = BLOCK_DTYPES.flatMap((dtype) => {
     { ...base, check: "batch", rows: 33, cols: cols(2), nTokens: 18, bias: true },
     { ...base, check: "ranges", rows: 43, cols: cols(3) },
     { ...base, check: "ranges", rows: 50, cols: cols(3), nTokens: 6, bias: true },
+    { ...base, check: "slices", rows: 57, cols: cols(3), bias: true },
+    { ...base, check: "slices", rows: 39, cols: cols(2), nTokens: 5 },
   ] satisfies LinearCase[];
 });
 
@@ -233,6 +235,11 @@ const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
     { ...base, check: "batch", windowTokens: 70, headDim: 15, position: 100, nTokens: 11 },
     { ...base, check: "ranges", windowTokens: 9, sinks: true, nKvHeads: 2, position: 30, nTokens: 5 },
     { ...base, check: "pages", windowTokens: 18, alibi: true, position: 57, nTokens: 9 },
+    { ...base, check: "pages", windowTokens: 20, sinks: true, nKvHeads: 2, position: 61, nTokens: 7 },
+    { ...base, check: "pages", sinks: true, headDim: 64, nKvHeads: 1, position: 46, nTokens: 3 },
+    { ...base, check: "batch", sinks: true, headDim: 64, nKvHeads: 2, position: 14, nTokens: 5 },
+    { ...base, check: "shared", windowTokens: 36, sinks: true, nKvHeads: 2, position: 33, nTokens: 6 },
+    { ...base, check: "window", windowTokens: 18, sinks: true, nKvHeads: 2, position: 50, nTokens: 5 },
     { ...base, check: "window", windowTokens: 20, position: 75, nTokens: 9 },
     { ...base, check: "window", windowTokens: 33, headDim: 9, alibi: true, position: 130, nTokens: 3 },
     { ...base, check: "window", windowTokens: 67, headDim: 64, nKvHeads: 1, sinks: true, position: 166, nTokens: 1 },

@@ -205,6 +205,11 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
     noticedBy: (c) => c.op === "attention",
   },
   {
+    what: "linear that takes blocks to begin at multiples of 2",
+    broken: { linear: (out, x, w, ...rest) => correct.linear(out, x, { ...w, data: w.data - (w.data % 2) }, ...rest) },
+    noticedBy: (c) => c.op === "linear" && c.check === "slices" && c.dtype === "mxfp4",
+  },
+  {
     what: "copyRows that takes the first rows",
     broken: { copyRows: (out, x, _rows, n, cols) => firstRows((rows) => correct.copyRows(out, x, rows, n, cols), n) },
     noticedBy: (c) => c.op === "rows" && c.n > 1,
