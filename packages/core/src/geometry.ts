@@ -120,7 +120,7 @@ export interface FfnGeometry {
   /** Neurons. */
   readonly dFf: number;
   readonly gated: boolean;
-  /** Of the gate; of up where there is none. */
+  /** Of the gate; of up where there is none. `swiglu-clamped` needs a gate, and `upActivation` `none`. */
   readonly activation: Activation;
   /** Of `fatrelu`; 0 for every other activation. */
   readonly threshold: number;

@@ -3,8 +3,12 @@ export {
   type Activation,
   type ActivationFunction,
   activationFunction,
+  assertActivation,
   isActive,
   leavesZeros,
+  needsGate,
+  SWIGLU_ALPHA,
+  SWIGLU_LIMIT,
 } from "./activation.js";
 export { assert } from "./assert.js";
 export { type DramAccount, type DramBytes, formatBytes, GiB, KiB, MiB, totalDramBytes } from "./budget.js";

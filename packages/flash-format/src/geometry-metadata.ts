@@ -10,6 +10,7 @@ import {
   type AttentionGeometry,
   type LayerGeometry,
   type ModelGeometry,
+  needsGate,
   type RotaryScaling,
 } from "@flashwick/core";
 import * as v from "valibot";
@@ -184,6 +185,9 @@ function checkLayer(
   check(a.nHeads % a.nKvHeads === 0, "attention.nKvHeads", `a divisor of ${a.nHeads}`, a.nKvHeads);
   checkRotary(a, check);
   check(f.gated || f.upActivation === "none", "ffn.upActivation", "none without a gate", f.upActivation);
+  const withGate = needsGate(f.activation);
+  check(f.gated || !withGate, "ffn.activation", "one that needs no gate", f.activation);
+  check(f.upActivation === "none" || !withGate, "ffn.upActivation", `none beside ${f.activation}`, f.upActivation);
   check(f.gated || !f.biases.gate, "ffn.biases.gate", "false without a gate", f.biases.gate);
   check(!n.beforeAttention || !n.attentionSum, "norms.attentionSum", "none beside beforeAttention", "one");
   check(!n.beforeFfn || !n.ffnSum, "norms.ffnSum", "none beside beforeFfn", "one");
