@@ -35,7 +35,7 @@ export const GGML_TYPE_OF_DTYPE: Readonly<Record<ResidentDType, GgmlType>> = {
  * blocks is f16.
  */
 export function storedDType({ name, cols }: TensorShape, chosen: ResidentDType): ResidentDType {
-  if (isVectorName(name) || ALWAYS_F32.test(name)) return "f32";
+  if (isVectorName(name) || isExpertBias(name) || ROUTER.test(name)) return "f32";
   return cols % blockElements(chosen) === 0 ? chosen : "f16";
 }
 
@@ -44,14 +44,20 @@ export function scaleName(name: string): string {
   return `${name}.scale`;
 }
 
-/** Matrices: of a router, and the biases of all experts of a layer, a row for each. */
-const ALWAYS_F32 = /\.ffn_gate_inp\.weight$|_exps\.bias$/;
+const ROUTER = /\.ffn_gate_inp\.weight$/;
+/** Biases of all experts of a layer: a matrix with a row for each. */
+const EXPERT_BIAS = /_exps\.bias$/;
 /** Norms, biases, attention sinks, and the gate of a shared expert. */
 const VECTOR = /(_norm\.weight|\.attn_sinks\.weight|\.ffn_gate_inp_shexp\.weight|(?<!_exps)\.bias)$/;
 
 /** Always f32, one row. */
 export function isVectorName(name: string): boolean {
   return VECTOR.test(name);
+}
+
+/** Always f32, a row an expert. */
+export function isExpertBias(name: string): boolean {
+  return EXPERT_BIAS.test(name);
 }
 
 type NormName =
