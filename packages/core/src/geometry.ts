@@ -382,6 +382,13 @@ export function unitsByLayer(geometry: Pick<ModelGeometry, "layers">): number[] 
   return geometry.layers.map(({ ffn, experts }) => experts?.count ?? (isMixture ? 0 : ffn.dFf));
 }
 
+/** As {@link neuronGrid}, but of what caches hold: in a mixture experts, as many a layer as the layer with most has. */
+export function unitGrid(geometry: Pick<ModelGeometry, "dModel" | "layers">): NeuronGrid {
+  if (!hasExperts(geometry)) return neuronGrid(geometry);
+  const units = unitsByLayer(geometry);
+  return { nLayers: units.length, dModel: geometry.dModel, dFf: Math.max(...units) };
+}
+
 /** Bytes of all FFN records, or experts, as they lie on flash. */
 export function ffnBytes(geometry: Pick<ModelGeometry, "layers">, layout: Pick<FfnLayout, "slotBytes">): number {
   return unitsByLayer(geometry).reduce((sum, units) => sum + units, 0) * layout.slotBytes;

@@ -85,6 +85,7 @@ export {
   type RotaryGeometry,
   type RotaryScaling,
   recordPart,
+  unitGrid,
   unitsByLayer,
   type WeightLayout,
   widestFfn,

@@ -1,7 +1,14 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { kvPartBytes, neuronBiases, neuronCount, type PredictorLayerShape, widestFfn } from "@flashwick/core";
+import {
+  kvPartBytes,
+  neuronBiases,
+  neuronCount,
+  type PredictorLayerShape,
+  unitsByLayer,
+  widestFfn,
+} from "@flashwick/core";
 import {
   type KvPrecision,
   kvCacheBytes,
@@ -87,8 +94,8 @@ export function memoryRequest(
   if (mode !== "dense") recordLayout(header);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
-  const widest = widestFfn(geometry);
-  const neurons = neuronCount(geometry);
+  const units = unitsByLayer(geometry);
+  const widest = Math.max(widestFfn(geometry), ...units);
   const ffn = ffnSizes(header);
   const residentBytes =
     resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + ffn.checksumBytes;
@@ -99,7 +106,7 @@ export function memoryRequest(
     residentBytes +
     resident.rowTableBytes +
     predictorBytes +
-    neurons * weights.slotBytes +
+    units.reduce((sum, count) => sum + count, 0) * weights.slotBytes +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
   const stream = streamRange(header);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
@@ -111,13 +118,13 @@ export function memoryRequest(
   );
   return {
     ...wish,
-    geometry,
+    geometry: { layers: geometry.layers.map(({ attention }, i) => ({ attention, ffn: { dFf: units[i]! } })) },
     weights,
     streamsLayers: weights.layout === "matrices",
     residentBytes,
     rowTableBytes: resident.rowTableBytes,
     predictorBytes,
-    namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
+    namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : chosenShares(header),
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: ffn.slotOverheadBytes,
     // Keys and values are counted with their page tables in one arena; every further arena has its own.
@@ -130,6 +137,12 @@ export function memoryRequest(
     readBufferBytes: arenas * shared,
     stream: { ...stream, bytesEach: arenas * streamBytes(header, 1) },
   };
+}
+
+/** What share of its experts each layer's router names; null where there are none. */
+function chosenShares({ geometry, weights }: ModelHeader): number[] | null {
+  if (weights.layout !== "experts") return null;
+  return geometry.layers.map(({ experts }) => (experts ? experts.chosen / experts.count : 0));
 }
 
 export function engineSizes(
@@ -181,7 +194,7 @@ function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: numb
   const most = largestArena(place);
   if (totalBytes <= most) return 1;
   const { geometry, weights } = header;
-  const layer = Math.max(...residentSizes(header).layerBytes) + widestFfn(geometry) * weights.slotBytes;
+  const layer = Math.max(...residentSizes(header).layerBytes) + Math.max(...unitsByLayer(geometry)) * weights.slotBytes;
   const bound = geometry.layers.length + 1;
   const filled = most - perArenaBytes - layer;
   return filled <= 0 ? bound : Math.min(bound, Math.ceil(totalBytes / filled));
@@ -210,6 +223,7 @@ function besideBytes({ checksums }: ModelHeader): number {
 
 function ffnSizes(header: ModelHeader): FfnSizes {
   const { geometry, weights } = header;
+  if (weights.layout === "experts") return expertSizes(header);
   if (weights.layout === "matrices") {
     return {
       checksumBytes: besideBytes(header),
@@ -226,8 +240,22 @@ function ffnSizes(header: ModelHeader): FfnSizes {
   };
 }
 
+/** Experts have a checksum a record, or each of their matrices one beside the file, and bookkeeping as neurons have. */
+function expertSizes(header: ModelHeader): FfnSizes {
+  const units = unitsByLayer(header.geometry);
+  const ours = header.experts.reduce((sum, layer) => sum + (layer?.recordChecks ? 4 * layer.count : 0), 0);
+  return {
+    checksumBytes: ours + besideBytes(header),
+    slotOverheadBytes: cacheBookkeepingBytes(Math.max(...units)).slotBytes,
+    fixedBytes: units.reduce((sum, count) => sum + (count === 0 ? 0 : cacheBookkeepingBytes(count).fixedBytes), 0),
+    layerSlackBytes: 0,
+  };
+}
+
 /** How many neurons' bytes a chunk of a stream may have; where weights lie in matrices, enough for what LayerMatrices needs. */
 function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<typeof chunkRange> {
+  // Experts go through their slots, however many a step uses.
+  if (weights.layout === "experts") return { leastNeurons: 0, mostNeurons: 0 };
   const { leastNeurons, mostNeurons } = chunkRange(widestFfn(geometry), weights.slotBytes);
   const least = Math.max(leastNeurons, ...matrices.map((of) => Math.ceil(leastAreaBytes(of) / weights.slotBytes)));
   return { leastNeurons: least, mostNeurons: Math.max(least, mostNeurons) };
@@ -235,7 +263,7 @@ function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<t
 
 /** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */
 function slotBiasBytes({ geometry, weights }: ModelHeader): number {
-  return weights.layout === "matrices" ? 0 : 4 * neuronBiases(geometry);
+  return weights.layout === "matrices" || weights.layout === "experts" ? 0 : 4 * neuronBiases(geometry);
 }
 
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
@@ -259,7 +287,7 @@ function workspaceShape(
     batchTokens,
     contextTokens,
     maxRank: Math.max(...ranks),
-    matrices: header.weights.layout === "matrices",
+    matrices: header.weights.layout === "matrices" || header.weights.layout === "experts",
     rowBytes: residentSizes(header).rowBytes,
   };
 }

@@ -1,8 +1,8 @@
 /** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
-import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
+import { formatBytes, InputError, unitGrid } from "@flashwick/core";
 import { DEVICE_PRESETS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { openModelFile, recordLayout } from "@flashwick/flash-format";
+import { bytesOfExpert, openModelFile, planExpertSlot, recordLayout } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
 import { type Command, InvalidArgumentError } from "commander";
@@ -146,10 +146,15 @@ async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTra
   if (recordBytes !== undefined) throw new UsageError("expected one of --model and --record-bytes, found both");
   const source = await fileSource(model);
   const { header } = await openModelFile(source).finally(() => source.close());
-  const { nLayers, dFf } = neuronGrid(header.geometry);
+  const { nLayers, dFf } = unitGrid(header.geometry);
   if (nLayers !== trace.nLayers || dFf !== trace.dFf) {
     const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
     throw new InputError("INPUT_INVALID", message);
+  }
+  const mixture = header.experts.find((layer) => layer !== null);
+  if (mixture) {
+    const reads = planExpertSlot(mixture).pieces.length;
+    return { strideBytes: bytesOfExpert(mixture) / reads, readsPerNeuron: reads };
   }
   const { strideBytes, layout } = recordLayout(header);
   return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
