@@ -18,9 +18,11 @@ export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,
   bytesOfExpert,
+  carriesChecksums,
   type ExpertMatrix,
   type ExpertTensors,
   expertBytes,
+  expertCrc,
   layerTensors,
   MATRIX_NAMES,
   type MatrixName,

@@ -136,10 +136,28 @@ export function matricesInOrder<T>(of: ByMatrix<T>): readonly (readonly [MatrixN
 
 /** CRC-32C of tensors by groups of bytes, from a file beside the model (checksum-file.ts). */
 export interface ModelChecksums {
-  /** Bytes of a tensor that one checksum is of, from its beginning; the last is of what is left. */
+  /** Bytes of a tensor that one checksum is of, from its beginning; the last is of what is left. Not of experts: there it is of one expert's matrix. */
   readonly groupBytes: number;
-  /** By name: u32, one a group. */
+  /** By name: u32, one a group; of a tensor of experts, one an expert. */
   readonly byTensor: ReadonlyMap<string, Uint32Array>;
+}
+
+/**
+ * The CRC-32C of one matrix of an expert: over its `sizeBytes` from `offset + expert * strideBytes` on. Null where no checksums lie beside the file,
+ * and of a file of ours, which has them in {@link ExpertTensors.recordChecks}.
+ */
+export function expertCrc(
+  { checksums }: Pick<ModelHeader, "checksums">,
+  { tensor }: Pick<ExpertMatrix, "tensor">,
+  expert: number,
+): number | null {
+  return checksums?.byTensor.get(tensor)?.[expert] ?? null;
+}
+
+/** Whether a file has checksums of its own: ours do, and llama.cpp's do not. */
+export function carriesChecksums({ weights, experts }: Pick<ModelHeader, "weights" | "experts">): boolean {
+  if (weights.layout === "matrices") return false;
+  return experts.every((layer) => layer === null || layer.recordChecks !== null);
 }
 
 /** Something else for each matrix of a layer. */

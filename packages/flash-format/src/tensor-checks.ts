@@ -9,51 +9,81 @@ import type { ModelHeader, ResidentTensor } from "./model-file.js";
 /** CRC-32C of bytes of the piece at hand, continuing `seed`. */
 export type PieceCrc = (at: number, sizeBytes: number, seed: number) => number;
 
-export class TensorChecks {
-  readonly #tensor: ResidentTensor;
-  readonly #groupBytes: number;
-  readonly #expected: Uint32Array;
+/** A tensor that is cut into groups of bytes from its beginning, the last of what is left; each group has a checksum. */
+export interface GroupedTensor {
+  readonly name: string;
+  /** Absolute. */
+  readonly offset: number;
+  readonly sizeBytes: number;
+  readonly groupBytes: number;
+}
+
+/** The checksums of a tensor's groups, in order, of pieces of any length. */
+export class GroupCrcs {
+  readonly #tensor: GroupedTensor;
   /** Bytes of the tensor that have come, in order. */
   #done = 0;
   /** Of the group that has begun. */
   #crc = 0;
 
-  constructor(tensor: ResidentTensor, groupBytes: number, expected: Uint32Array) {
-    assert(expected.length === groupCount(tensor, groupBytes), `${tensor.name}: a checksum for each group`);
+  constructor(tensor: GroupedTensor) {
     this.#tensor = tensor;
-    this.#groupBytes = groupBytes;
-    this.#expected = expected;
   }
 
   /**
-   * @param at    Of the piece's first byte in the tensor: 0, which begins anew, or where the last piece ended.
-   * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
+   * @param at      Of the piece's first byte in the tensor: 0, which begins anew, or where the last piece ended.
+   * @param onGroup Called for each group that has ended.
    */
-  take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {
+  take(at: number, sizeBytes: number, crcOf: PieceCrc, onGroup: (group: number, crc: number) => void): void {
     if (at === 0) this.#done = 0;
-    assert(at === this.#done, `${this.#tensor.name}: pieces follow each other`);
+    const { name, groupBytes, sizeBytes: allBytes } = this.#tensor;
+    assert(at === this.#done, `${name}: pieces follow each other`);
     for (let used = 0; used < sizeBytes; ) {
-      const group = Math.floor(this.#done / this.#groupBytes);
-      const begin = group * this.#groupBytes;
-      const end = Math.min(begin + this.#groupBytes, this.#tensor.sizeBytes);
+      const group = Math.floor(this.#done / groupBytes);
+      const begin = group * groupBytes;
+      const end = Math.min(begin + groupBytes, allBytes);
       const count = Math.min(end - this.#done, sizeBytes - used);
       this.#crc = crcOf(used, count, this.#done === begin ? 0 : this.#crc) >>> 0;
       this.#done += count;
       used += count;
-      if (this.#done === end && this.#crc !== this.#expected[group]) onBad(this.#tensor.offset + begin);
+      if (this.#done === end) onGroup(group, this.#crc);
     }
   }
 }
 
-/** Checksums of a tensor: one for each `groupBytes`, the last for what is left. */
-export function groupCount({ sizeBytes }: Pick<ResidentTensor, "sizeBytes">, groupBytes: number): number {
+export class TensorChecks {
+  readonly #tensor: GroupedTensor;
+  readonly #groups: GroupCrcs;
+  readonly #expected: Uint32Array;
+
+  constructor(tensor: GroupedTensor, expected: Uint32Array) {
+    assert(expected.length === groupCount(tensor), `${tensor.name}: a checksum for each group`);
+    this.#tensor = tensor;
+    this.#groups = new GroupCrcs(tensor);
+    this.#expected = expected;
+  }
+
+  /**
+   * @param at    As {@link GroupCrcs.take} has it.
+   * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
+   */
+  take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {
+    const { offset, groupBytes } = this.#tensor;
+    this.#groups.take(at, sizeBytes, crcOf, (group, crc) => {
+      if (crc !== this.#expected[group]) onBad(offset + group * groupBytes);
+    });
+  }
+}
+
+/** Checksums of a tensor. */
+export function groupCount({ sizeBytes, groupBytes }: Pick<GroupedTensor, "sizeBytes" | "groupBytes">): number {
   return Math.ceil(sizeBytes / groupBytes);
 }
 
 /** What a tensor's bytes are held against; null where no checksums lie beside the file. */
 export function checksOf({ checksums }: Pick<ModelHeader, "checksums">, tensor: ResidentTensor): TensorChecks | null {
   const expected = checksums?.byTensor.get(tensor.name);
-  return checksums && expected ? new TensorChecks(tensor, checksums.groupBytes, expected) : null;
+  return checksums && expected ? new TensorChecks({ ...tensor, groupBytes: checksums.groupBytes }, expected) : null;
 }
 
 /** A {@link PieceCrc} of bytes at hand. */

@@ -5,7 +5,7 @@
  * Memory: two read buffers, and eight bytes per neuron of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
-import { readTensors } from "./checksum-file.js";
+import { groupedTensors } from "./checksum-file.js";
 import {
   type CheckedTensor,
   type Container,
@@ -14,10 +14,10 @@ import {
   readContainer,
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import { type ModelFile, type ResidentTensor, recordLayout } from "./model-file.js";
+import { carriesChecksums, type ModelFile, recordLayout } from "./model-file.js";
 import { readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
-import { checksOf, crcOfBytes } from "./tensor-checks.js";
+import { crcOfBytes, type GroupedTensor, TensorChecks } from "./tensor-checks.js";
 
 /** Large sequential reads; at least one record. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -29,6 +29,8 @@ export interface BadBytes {
   readonly layer?: number;
   readonly neuron?: number;
   readonly tensor?: string;
+  /** Of a tensor of experts: which one's matrix it is. */
+  readonly expert?: number;
   /** Absolute: where the damaged record, tensor, header or padding starts. */
   readonly offset: number;
 }
@@ -56,7 +58,7 @@ export interface VerifyOptions {
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
-  if (file.header.weights.layout === "matrices") return await verifyTensors(file, options);
+  if (!carriesChecksums(file.header)) return await verifyTensors(file, options);
   return new Verification(file.source, file, options).run("model");
 }
 
@@ -69,16 +71,20 @@ function noChecksums(name: string): UnsupportedError {
 
 /** Holds the tensors of a model of llama.cpp's against the checksums beside it. */
 async function verifyTensors({ header, source }: ModelFile, options: VerifyOptions): Promise<VerifyResult> {
-  if (!header.checksums) throw noChecksums(source.name);
-  const tensors = readTensors(header);
+  const { checksums } = header;
+  if (!checksums) throw noChecksums(source.name);
+  const tensors = groupedTensors(header, checksums.groupBytes);
+  const ofExperts = new Set(header.experts.flatMap((layer) => layer?.matrices.map(({ tensor }) => tensor) ?? []));
   const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const bad: BadBytes[] = [];
   let [badCount, loaded] = [0, 0];
   for (const tensor of tensors) {
-    const checks = checksOf(header, tensor)!;
+    const { name, groupBytes } = tensor;
+    const checks = new TensorChecks(tensor, checksums.byTensor.get(name)!);
     const onBad = (offset: number) => {
       badCount++;
-      if (bad.length < MAX_LISTED) bad.push({ kind: "tensor", tensor: tensor.name, offset });
+      const expert = ofExperts.has(name) ? { expert: (offset - tensor.offset) / groupBytes } : {};
+      if (bad.length < MAX_LISTED) bad.push({ kind: "tensor", tensor: name, ...expert, offset });
     };
     for await (const { bytes, offset } of readTensor(source, tensor, options)) {
       checks.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
@@ -89,7 +95,7 @@ async function verifyTensors({ header, source }: ModelFile, options: VerifyOptio
   return { ok: badCount === 0, recordsChecked: 0, bytesChecked: loaded, bad, badCount };
 }
 
-function readTensor(source: ByteSource, { offset, sizeBytes }: ResidentTensor, { signal }: VerifyOptions) {
+function readTensor(source: ByteSource, { offset, sizeBytes }: GroupedTensor, { signal }: VerifyOptions) {
   return readSequentially(source, offset, sizeBytes, CHUNK_BYTES, signal);
 }
 

@@ -3,6 +3,7 @@ import { formatBytes, widestFfn } from "@flashwick/core";
 import {
   bytesOfExpert,
   type ChecksumHeader,
+  type ExpertMatrix,
   type ModelChecksums,
   type ModelHeader,
   openModelFile,
@@ -77,6 +78,7 @@ function modelDocument(file: string, header: ModelHeader) {
     ...sizes,
     tensors,
     records: header.records,
+    experts: header.experts,
     checksumsBeside: header.checksums ? checksumFacts(header.checksums) : null,
     metadata: Object.fromEntries(header.metadata),
   };
@@ -115,10 +117,11 @@ const PLURAL_OF_UNIT = {
   split: "  neurons",
 } as const;
 
-function besideText({ checksums }: ModelHeader): string {
+function besideText({ checksums, weights }: ModelHeader): string {
   if (!checksums) return "no checksums";
   const { groupBytes, checksums: count } = checksumFacts(checksums);
-  return `${count} checksums beside it, one for ${formatBytes(groupBytes)}`;
+  const ofExperts = weights.layout === "experts" ? " or a matrix of an expert" : "";
+  return `${count} checksums beside it, one for ${formatBytes(groupBytes)}${ofExperts}`;
 }
 
 function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, fileBytes }: ChecksumHeader): string {
@@ -171,8 +174,14 @@ function modelText(file: string, header: ModelHeader): string {
       offset,
       g.layers[layer]!.ffn.dFf * w.slotBytes,
     ]),
+    ...header.experts.flatMap((layer) => layer?.matrices.map((matrix) => expertRow(layer.count, matrix)) ?? []),
   ]);
   return `${facts}\n\n${tensors}`;
+}
+
+/** One matrix of all experts of a layer. */
+function expertRow(count: number, { tensor, dtype, rows, cols, offset, sizeBytes }: ExpertMatrix) {
+  return [tensor, dtype, `${count} × ${rows} × ${cols}`, offset, count * sizeBytes];
 }
 
 function predictorText(file: string, header: PredictorHeader): string {

@@ -156,6 +156,13 @@ describe("a GGUF file that is not converted", () => {
     expect(error).toMatchObject({ code: "CHECKPOINT_TENSOR_VALUE", details: { tensor: "blk.0.ffn_up.weight" } });
     expect(error.message).toContain("at [0, 0]");
   });
+  it("is a mixture of experts: it runs as it lies", async () => {
+    const error = await failure(bytesOf("olmoe"));
+    expect(error).toMatchObject({
+      code: "UNSUPPORTED_FEATURE",
+      message: expect.stringContaining("it runs as it lies"),
+    });
+  });
   it("is of another architecture", async () => {
     const bytes = bytesOf("llama");
     bytes.set(new TextEncoder().encode("mamba"), Buffer.from(bytes).indexOf("llama"));

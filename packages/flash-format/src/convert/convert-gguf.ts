@@ -1,8 +1,8 @@
 /** A GGUF file of llama.cpp's becomes a model file: its matrices, whatever their types, are cut into one record a neuron. */
-import { type ByteSource, InputError, isRecordDType } from "@flashwick/core";
+import { type ByteSource, InputError, isRecordDType, UnsupportedError } from "@flashwick/core";
 import { readTensors, withChecksumsBeside } from "../checksum-file.js";
 import type { GgufValue } from "../gguf.js";
-import type { ModelFile, ModelHeader, ResidentTensor } from "../model-file.js";
+import { carriesChecksums, type ModelFile, type ModelHeader, type ResidentTensor } from "../model-file.js";
 import type { TensorShape } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { isVectorName } from "../resident-tensors.js";
@@ -35,7 +35,8 @@ export async function convertGguf(
   options.signal?.throwIfAborted();
   const file = await withChecksumsBeside(await openModelFile(source));
   const { header } = file;
-  if (header.weights.layout !== "matrices") throw notLlamaCpp(source.name);
+  if (carriesChecksums(header)) throw notLlamaCpp(source.name);
+  if (header.weights.layout !== "matrices") throw hasExperts(source.name);
   if (header.checksums) await requireWhole(file, options.signal);
   const { geometry, fingerprint } = header;
   const { dtype } = header.weights;
@@ -59,6 +60,14 @@ function notLlamaCpp(fileName: string): InputError {
   return new InputError(
     "INPUT_INVALID",
     `${fileName}: expected a GGUF file of llama.cpp, found a model file of flashwick's, which has records already; convert the checkpoint that it was made from`,
+    { details: { file: fileName } },
+  );
+}
+
+function hasExperts(fileName: string): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `${fileName}: a mixture of experts has no single neurons to make records of; it runs as it lies, and its experts are read one by one`,
     { details: { file: fileName } },
   );
 }

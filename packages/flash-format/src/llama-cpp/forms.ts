@@ -78,6 +78,11 @@ export const FORMS = {
     experts: { ...EXPERTS, normalised: false, shared: true, width: "either" },
   },
   qwen3moe: { ...GATED, architecture: "qwen3moe", experts: { ...EXPERTS, width: "either" } },
+  "gpt-oss": {
+    ...{ ...GATED, architecture: "gpt-oss", activation: "swiglu-clamped", sinks: true },
+    windows: { period: 2, theta: null, scaled: true },
+    experts: { ...EXPERTS, softmax: "chosen", normalised: false, biases: true, width: "expert" },
+  },
 } satisfies Record<string, LlamaCppForm>;
 
 export type LlamaCppArchitecture = keyof typeof FORMS;
