@@ -41,6 +41,7 @@ export {
   STUDY_POLICIES,
   type StudyPolicy,
   simulateTrace,
+  studyPolicies,
 } from "./simulate-trace.js";
 export type { Draft, DraftContext, Drafter } from "./speculation/drafter.js";
 export { LookupDrafter } from "./speculation/lookup-drafter.js";
