@@ -4,9 +4,15 @@ import type { CachePolicyChoice } from "./cache-policy.js";
 /** How the FFN chooses its neurons while decoding. */
 export type NeuronMode = "dense" | "predicted" | "oracle";
 
+/** Whether each layer's experts have slots of their own, or all layers share them. */
+export const CACHE_SCOPES = ["layer", "pool"] as const;
+export type CacheScope = (typeof CACHE_SCOPES)[number];
+
 export interface EngineConfig {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  /** Of mixtures of experts; neurons' slots are always their layer's. */
+  readonly cacheScope: CacheScope;
   /** Overrides the predictor's own thresholds. */
   readonly threshold: number | undefined;
   /**
@@ -39,6 +45,7 @@ export interface EngineConfig {
 export interface ConfigWishes {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  readonly cacheScope?: CacheScope | undefined;
   readonly threshold?: number | undefined;
   readonly residentMargin?: number | undefined;
   readonly overlap?: boolean | undefined;
@@ -68,6 +75,7 @@ export function resolveConfig(
   return Object.freeze({
     mode: wishes.mode,
     policy: wishes.policy,
+    cacheScope: wishes.cacheScope ?? "layer",
     threshold: wishes.threshold,
     residentMargin: wishes.residentMargin ?? 0,
     overlap,

@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { activationOf, assert, neuronBiases, unitsByLayer, widestFfn } from "@flashwick/core";
+import { activationOf, assert, neuronBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums, recordLayout } from "@flashwick/flash-format";
@@ -9,17 +9,15 @@ import type { ArenaContext } from "./arena-context.js";
 import { planArenas } from "./arena-plan.js";
 import { cachePolicy } from "./cache-policy.js";
 import { Engine, type LoadedModel, releaseContexts } from "./engine.js";
-import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
+import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
-import { readExpertCrcs } from "./expert-crcs.js";
-import { ExpertSlots } from "./expert-slots.js";
 import { ForwardPass } from "./forward-pass.js";
 import { KvPool } from "./kv-pool.js";
 import { LayerChecks } from "./layer-checks.js";
 import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
-import { MixtureFfn } from "./mixture-ffn.js";
+import { placeExperts, placeMixtureLayer } from "./mixture-loading.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -95,7 +93,8 @@ async function placeModel(
   const slotTops = contexts.map(({ slotBase }) => slotBase);
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
-  const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry));
+  const experts = placeExperts(parts, contexts, arenaOfLayer);
+  const widest = widestFfn(geometry);
   const shared = {
     all: Uint32Array.from({ length: widest }, (_, i) => i),
     reordered: new Float32Array(widest),
@@ -107,12 +106,12 @@ async function placeModel(
       layers.push(placeMatrixLayer(parts, index, contexts[arena]!, loader));
       continue;
     }
-    const slotBase = slotTops[arena]!;
-    slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     if (file.header.weights.layout === "experts") {
-      layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, slotBase, loader, shared.unionScratch));
+      layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, experts[index]!, loader));
       continue;
     }
+    const slotBase = slotTops[arena]!;
+    slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
   }
   const pool = new KvPool({
@@ -157,53 +156,6 @@ function placeMatrixLayer(
     checks: isResident || !file.header.checksums ? null : new LayerChecks(file, index),
   });
   return { storage: "matrices", index, geometry, context, weights, streamed };
-}
-
-async function placeMixtureLayer(
-  parts: EngineParts,
-  index: number,
-  context: ArenaContext,
-  slotBase: Ptr,
-  loader: ResidentLoader,
-  unionScratch: Uint32Array,
-): Promise<MixtureLayer> {
-  const { plan, file, reader, config, signal } = parts;
-  const { arena, kernels, workspace } = context;
-  const geometry = file.header.geometry.layers[index]!;
-  const weights = loader.layer(arena, index);
-  const { experts } = geometry;
-  const tensors = file.header.experts[index];
-  const slots =
-    experts &&
-    tensors &&
-    new ExpertSlots({
-      layer: index,
-      kernels,
-      reader,
-      source: file.source,
-      tensors,
-      cache: createNeuronCache({
-        dFf: experts.count,
-        slotCount: plan.slotsByLayer[index]!,
-        policy: cachePolicy(config.policy, experts.count),
-        unionScratch: unionScratch.subarray(0, experts.count),
-      }),
-      slotBase,
-      slotBytes: file.header.weights.slotBytes,
-      crcOf: await readExpertCrcs(file, index, signal),
-    });
-  const mixture = new MixtureFfn({
-    layer: index,
-    kernels,
-    workspace,
-    weights: loader.mixture(arena, index, weights),
-    dModel: file.header.geometry.dModel,
-    gated: geometry.ffn.gated,
-    activation: activationOf(geometry.ffn),
-    routed: slots ? { geometry: experts, slots } : null,
-    overlap: config.overlap,
-  });
-  return { storage: "experts", index, geometry, context, weights: { ...weights, downBias: 0 }, mixture };
 }
 
 async function placeLayer(

@@ -103,9 +103,9 @@ export class Engine {
     return this.#model.layers.filter((layer) => layer.storage === "records");
   }
 
-  /** The cache of each layer that has one, of neurons or experts, for counters and displays; none where FFNs lie in matrices. */
+  /** The cache of each layer that has one, of neurons or experts, or the pools of all layers, for counters and displays; none where FFNs lie in matrices. */
   get caches(): readonly NeuronCache[] {
-    return this.#model.layers.flatMap((layer) => cacheOf(layer) ?? []);
+    return [...new Set(this.#model.layers.flatMap((layer) => cacheOf(layer) ?? []))];
   }
 
   /** Bytes taken in arenas: at most what the plan accounts for. */
@@ -115,7 +115,9 @@ export class Engine {
 
   /** Neurons, or experts, that a layer's slots hold at present, in no order. Empty where no cache decides. Cost: a copy. */
   residentNeurons(layer: number): Uint32Array {
-    const cache = cacheOf(this.#model.layers[layer]!);
+    const of = this.#model.layers[layer]!;
+    if (of.storage === "experts") return of.mixture.slots?.residentExperts() ?? new Uint32Array(0);
+    const cache = cacheOf(of);
     return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 

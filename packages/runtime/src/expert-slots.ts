@@ -25,7 +25,10 @@ export interface ExpertSlotsParts {
   /** The model's file, which no read goes beyond. */
   readonly source: Pick<ByteSource, "sizeBytes" | "parts" | "name">;
   readonly tensors: ExpertTensors;
+  /** Of this layer, or a pool of all layers of the arena. */
   readonly cache: NeuronCache;
+  /** Expert e is the cache's unit `firstUnit + e`. */
+  readonly firstUnit: number;
   /** Arena pointer of slot 0, and from one slot to the next. */
   readonly slotBase: Ptr;
   readonly slotBytes: number;
@@ -45,6 +48,24 @@ export class ExpertSlots {
 
   get cache(): NeuronCache {
     return this.parts.cache;
+  }
+
+  /** What the rows of a step use, as the cache knows it. */
+  unitsOf(experts: Uint32Array): Uint32Array {
+    const { firstUnit } = this.parts;
+    return firstUnit === 0 ? experts : experts.map((expert) => firstUnit + expert);
+  }
+
+  expertOf(unit: number): number {
+    return unit - this.parts.firstUnit;
+  }
+
+  /** The layer's experts that slots hold, in no order. Cost: a copy. */
+  residentExperts(): Uint32Array {
+    const { cache, firstUnit, tensors } = this.parts;
+    const units = cache.pointer.subarray(0, cache.numUsed);
+    const own = units.filter((unit) => unit >= firstUnit && unit < firstUnit + tensors.count);
+    return own.map((unit) => unit - firstUnit);
   }
 
   /** A matrix of the expert in a slot. */

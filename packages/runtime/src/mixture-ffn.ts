@@ -86,8 +86,9 @@ export class MixtureFfn {
     const step = planVisits(routes);
     try {
       let isFirst = true;
-      for (const wave of routed.slots.cache.admit(routes.map(({ experts }) => experts))) {
-        this.#count(wave, step, meter);
+      const { slots } = routed;
+      for (const wave of slots.cache.admit(routes.map(({ experts }) => slots.unitsOf(experts)))) {
+        this.#count(slots, wave, step, meter);
         const issued = this.#issue(routed, wave, meter, signal);
         if (isFirst) this.#addResident(out, x, nTokens, meter);
         isFirst = false;
@@ -121,9 +122,14 @@ export class MixtureFfn {
     );
   }
 
-  #count({ neurons, misses }: CacheWave, { visits }: StepVisits, { counters }: TokenMeter): void {
+  #count(
+    slots: ExpertSlots,
+    { neurons: units, misses }: CacheWave,
+    { visits }: StepVisits,
+    { counters }: TokenMeter,
+  ): void {
     let named = 0;
-    for (const expert of neurons) named += visits.get(expert)!.rows.length;
+    for (const unit of units) named += visits.get(slots.expertOf(unit))!.rows.length;
     counters.named += named;
     counters.hits += named - misses.length;
     counters.misses += misses.length;
@@ -135,12 +141,11 @@ export class MixtureFfn {
     meter.enter("cache");
     slots.prepareWave(wave);
     const runCounts: number[] = [];
-    const runs = Array.from(wave.misses, (miss) => slots.planReads(wave.neurons[miss]!, wave.slots[miss]!)).flatMap(
-      (ofExpert) => {
-        runCounts.push((runCounts.at(-1) ?? 0) + ofExpert.length);
-        return ofExpert;
-      },
-    );
+    const runs = Array.from(wave.misses).flatMap((miss) => {
+      const ofExpert = slots.planReads(slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!);
+      runCounts.push((runCounts.at(-1) ?? 0) + ofExpert.length);
+      return ofExpert;
+    });
     if (runs.length > 0) {
       // A reader without threads reads here and now.
       meter.enter("readWait");
@@ -161,7 +166,7 @@ export class MixtureFfn {
   ): Promise<void> {
     const { reader } = routed.slots.parts;
     const visit = (index: number) => {
-      const expert = wave.neurons[index]!;
+      const expert = routed.slots.expertOf(wave.neurons[index]!);
       this.#visit(routed, step.visits.get(expert)!, wave.slots[index]!, x, nTokens, meter);
     };
     if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
@@ -169,7 +174,7 @@ export class MixtureFfn {
     for (const [i, miss] of wave.misses.entries()) {
       await this.#land(reader.wait(runCounts[i]!), meter);
       if (i + 1 === wave.misses.length) meter.readsLanded();
-      routed.slots.check(wave.neurons[miss]!, wave.slots[miss]!, meter);
+      routed.slots.check(routed.slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!, meter);
       visit(miss);
     }
   }

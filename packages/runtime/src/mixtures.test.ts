@@ -52,15 +52,18 @@ describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
     const expected = await logitsOf(resident, tokens);
     const { smallestBudgetBytes, dram } = resident.plan(32);
     await resident.close();
-    for (const [share, policy] of [
-      [0, "window"],
-      [0.2, "lru"],
-      [0.5, "pinned"],
-      [0.9, "window"],
+    for (const [share, cacheScope, policy] of [
+      [0, "layer", "window"],
+      [0, "pool", "least-stale"],
+      [0.2, "layer", "lfu"],
+      [0.3, "pool", "lru"],
+      [0.5, "layer", "s3-fifo"],
+      [0.6, "pool", "lfu"],
+      [0.9, "layer", "pinned"],
     ] as const) {
       const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
-      const model = await open({ ...options, dramBudgetBytes, policy });
-      expect(await logitsOf(model, tokens), `${share} ${policy}`).toEqual(expected);
+      const model = await open({ ...options, dramBudgetBytes, cacheScope, policy });
+      expect(await logitsOf(model, tokens), `${share} ${cacheScope} ${policy}`).toEqual(expected);
       await model.close();
     }
   });

@@ -1,0 +1,88 @@
+/** Where a mixture's experts go, and its layers. */
+import { activationOf, unitsByLayer } from "@flashwick/core";
+import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
+import type { Ptr } from "@flashwick/kernels";
+import type { ArenaContext } from "./arena-context.js";
+import { cachePolicy } from "./cache-policy.js";
+import type { MixtureLayer } from "./engine-layer.js";
+import type { EngineParts } from "./engine-parts.js";
+import { readExpertCrcs } from "./expert-crcs.js";
+import { ExpertSlots } from "./expert-slots.js";
+import { MixtureFfn } from "./mixture-ffn.js";
+import type { ResidentLoader } from "./resident-weights.js";
+
+/** The cache that decides over a layer's experts, its unit of expert 0, and the arena pointer of its slot 0. */
+interface ExpertPlace {
+  readonly cache: NeuronCache;
+  readonly firstUnit: number;
+  readonly slotBase: Ptr;
+}
+
+/**
+ * A place for the experts of every layer, null for a dense one. Slots of an arena's layers lie in one block: each layer has its part of them, or all of
+ * them are a pool.
+ */
+export function placeExperts(
+  { plan, config, file }: EngineParts,
+  contexts: readonly ArenaContext[],
+  arenaOfLayer: readonly number[],
+): readonly (ExpertPlace | null)[] {
+  const { geometry, weights } = file.header;
+  const units = unitsByLayer(geometry);
+  const most = Math.max(...units);
+  const mixturesOf = (arena: number) =>
+    arenaOfLayer.flatMap((of, layer) => (of === arena && units[layer]! > 0 ? [layer] : []));
+  const slotsOf = (layers: readonly number[]) => layers.reduce((sum, layer) => sum + plan.slotsByLayer[layer]!, 0);
+  const places: (ExpertPlace | null)[] = units.map(() => null);
+  for (const { index, slotBase } of contexts) {
+    const layers = mixturesOf(index);
+    if (config.cacheScope === "pool" && layers.length > 0) {
+      const nLayers = layers.length;
+      const dFf = nLayers * most;
+      const policy = cachePolicy(config.policy, dFf, nLayers);
+      const cache = createNeuronCache({ dFf, nLayers, slotCount: slotsOf(layers), policy });
+      for (const [i, layer] of layers.entries()) places[layer] = { cache, firstUnit: i * most, slotBase };
+      continue;
+    }
+    for (const [i, layer] of layers.entries()) {
+      const dFf = units[layer]!;
+      const cache = createNeuronCache({ dFf, slotCount: slotsOf([layer]), policy: cachePolicy(config.policy, dFf) });
+      places[layer] = { cache, firstUnit: 0, slotBase: slotBase + slotsOf(layers.slice(0, i)) * weights.slotBytes };
+    }
+  }
+  return places;
+}
+
+export async function placeMixtureLayer(
+  { file, reader, config, signal }: EngineParts,
+  layer: number,
+  context: ArenaContext,
+  place: ExpertPlace | null,
+  loader: ResidentLoader,
+): Promise<MixtureLayer> {
+  const { arena, kernels, workspace } = context;
+  const geometry = file.header.geometry.layers[layer]!;
+  const { ffn, experts } = geometry;
+  const weights = loader.layer(arena, layer);
+  const tensors = file.header.experts[layer];
+  const slots =
+    place &&
+    tensors &&
+    new ExpertSlots({
+      ...{ layer, kernels, reader, tensors, ...place },
+      source: file.source,
+      slotBytes: file.header.weights.slotBytes,
+      crcOf: await readExpertCrcs(file, layer, signal),
+    });
+  const mixture = new MixtureFfn({
+    ...{ layer, kernels, workspace },
+    weights: loader.mixture(arena, layer, weights),
+    dModel: file.header.geometry.dModel,
+    gated: ffn.gated,
+    activation: activationOf(ffn),
+    routed: slots && experts ? { geometry: experts, slots } : null,
+    overlap: config.overlap,
+  });
+  // Biases of a dense layer are added by the mixture.
+  return { storage: "experts", index: layer, geometry, context, weights: { ...weights, downBias: 0 }, mixture };
+}
