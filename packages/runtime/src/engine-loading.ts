@@ -17,7 +17,8 @@ import { KvPool } from "./kv-pool.js";
 import { LayerChecks } from "./layer-checks.js";
 import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
-import { placeExperts, placeMixtureLayer } from "./mixture-loading.js";
+import { LookAheadMeter } from "./look-ahead-meter.js";
+import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loading.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -94,6 +95,7 @@ async function placeModel(
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
   const experts = placeExperts(parts, contexts, arenaOfLayer);
+  const limits = parts.config.lookahead === "metered" ? new LookAheadMeter() : null;
   const widest = widestFfn(geometry);
   const shared = {
     all: Uint32Array.from({ length: widest }, (_, i) => i),
@@ -107,13 +109,14 @@ async function placeModel(
       continue;
     }
     if (file.header.weights.layout === "experts") {
-      layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, experts[index]!, loader));
+      layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, experts[index]!, limits, loader));
       continue;
     }
     const slotBase = slotTops[arena]!;
     slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
   }
+  if (parts.config.lookahead !== "off") linkLookAheads(layers, geometry.dModel);
   const pool = new KvPool({
     contexts,
     dtype: plan.kvPrecision,

@@ -201,6 +201,7 @@ export class Engine {
       await landAll(this.parts.reader);
       await this.#ahead.drop();
       for (const { sparse } of this.#recordLayers) sparse.abandon();
+      for (const layer of this.#model.layers) if (layer.storage === "experts") layer.mixture.lookAhead.next?.abandon();
       throw error;
     }
     for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact);

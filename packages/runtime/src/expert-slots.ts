@@ -27,6 +27,8 @@ export interface ExpertSlotsParts {
   readonly tensors: ExpertTensors;
   /** Of this layer, or a pool of all layers of the arena. */
   readonly cache: NeuronCache;
+  /** Whether other layers share the cache. */
+  readonly isPooled: boolean;
   /** Expert e is the cache's unit `firstUnit + e`. */
   readonly firstUnit: number;
   /** Arena pointer of slot 0, and from one slot to the next. */
@@ -50,10 +52,19 @@ export class ExpertSlots {
     return this.parts.cache;
   }
 
+  get isPooled(): boolean {
+    return this.parts.isPooled;
+  }
+
   /** What the rows of a step use, as the cache knows it. */
   unitsOf(experts: Uint32Array): Uint32Array {
     const { firstUnit } = this.parts;
     return firstUnit === 0 ? experts : experts.map((expert) => firstUnit + expert);
+  }
+
+  /** Bytes that one expert's reads bring, but for what they are widened by. */
+  get expertBytes(): number {
+    return this.#slot.pieces.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   }
 
   expertOf(unit: number): number {

@@ -57,7 +57,7 @@ export class FfnStep {
       if (isAdmitted) await layer.sparse.admit(choice, this.#meter, options.signal);
       return { choice, isAdmitted };
     }
-    if (lookahead && n === 1 && chooser instanceof PredictorChooser) {
+    if (lookahead !== "off" && n === 1 && chooser instanceof PredictorChooser) {
       this.#meter.enter("predict");
       this.#forward.normFfnInput(layer, 1);
       layer.sparse.anticipate(await chooser.name(layer, 0), this.#meter, options.signal);

@@ -12,7 +12,7 @@ export { type Comparison, windowLogitBytes } from "./compared-run.js";
 export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";
 export { Engine, type StepOptions, type StepRow } from "./engine.js";
-export type { EngineConfig, NeuronMode } from "./engine-config.js";
+export { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode } from "./engine-config.js";
 export type { EngineParts } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";

@@ -10,6 +10,7 @@ export class LookAheadMeter {
   #bytesPerMs = 0;
   /** Milliseconds for which flash has nothing to do, a layer. */
   #idleMs = 0;
+  #idleSince: number | null = null;
   /** Share of guesses that came true; believed at first, so that it is tried. */
   #right = 1;
   /** Layers since guesses were given up. */
@@ -21,9 +22,15 @@ export class LookAheadMeter {
     if (ms > 0) this.#bytesPerMs = blend(this.#bytesPerMs, bytes / ms);
   }
 
-  /** Flash had nothing to do for so long. */
-  wasIdle(ms: number): void {
-    this.#idleMs = blend(this.#idleMs, ms);
+  /** Flash has nothing to do from now on. */
+  idleFrom(nowMs: number): void {
+    this.#idleSince = nowMs;
+  }
+
+  /** … until now: the next layer knows what it wants. */
+  idleUntil(nowMs: number): void {
+    if (this.#idleSince !== null) this.#idleMs = blend(this.#idleMs, nowMs - this.#idleSince);
+    this.#idleSince = null;
   }
 
   /** Of so many experts that were guessed and read, so many were named. */

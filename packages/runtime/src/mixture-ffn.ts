@@ -11,8 +11,10 @@
 import { type ActivationFunction, assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { ExpertLookAhead } from "./expert-look-ahead.js";
 import type { ExpertSlots } from "./expert-slots.js";
 import { type ExpertVisit, planVisits, type StepVisits } from "./expert-visits.js";
+import type { LookAheadMeter } from "./look-ahead-meter.js";
 import type { FfnWeights, MixtureWeights } from "./resident-weights.js";
 import { routeToken, type TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
@@ -36,19 +38,29 @@ export interface MixtureFfnParts {
   readonly routed: RoutedExperts | null;
   /** False: every read is waited for before anything is computed. */
   readonly overlap: boolean;
+  /** Of what flash is doing; null where nobody looks ahead. */
+  readonly limits: LookAheadMeter | null;
+  readonly clock: () => number;
 }
 
 /** What a wave reads: after so many runs of the batch, so many of its misses are there. */
 interface IssuedWave {
   readonly wave: CacheWave;
   readonly runCounts: readonly number[];
+  readonly bytes: number;
+  /** When its reads began, on the clock. */
+  readonly beganMs: number;
 }
 
 const vectorBytes = (n: number) => 4 * paddedLength(n);
 
 export class MixtureFfn {
   readonly parts: MixtureFfnParts;
-
+  /** What reads experts of this layer before it is asked, and of the next one; null: nothing. */
+  lookAhead: { readonly here: ExpertLookAhead | null; readonly next: ExpertLookAhead | null } = {
+    here: null,
+    next: null,
+  };
   constructor(parts: MixtureFfnParts) {
     this.parts = parts;
   }
@@ -85,6 +97,8 @@ export class MixtureFfn {
     const routes = await this.#route(x, routed, nTokens, meter);
     const step = planVisits(routes);
     try {
+      this.parts.limits?.idleUntil(this.parts.clock());
+      if (nTokens === 1) await this.lookAhead.here?.land(routes[0]!, meter);
       let isFirst = true;
       const { slots } = routed;
       for (const wave of slots.cache.admit(routes.map(({ experts }) => slots.unitsOf(experts)))) {
@@ -92,7 +106,7 @@ export class MixtureFfn {
         const issued = this.#issue(routed, wave, meter, signal);
         if (isFirst) this.#addResident(out, x, nTokens, meter);
         isFirst = false;
-        await this.#computeWave(routed, issued, step, x, nTokens, meter);
+        await this.#computeWave(routed, issued, step, x, nTokens, meter, signal);
         meter.enter("cache");
       }
     } catch (error) {
@@ -153,30 +167,49 @@ export class MixtureFfn {
       slots.parts.reader.start(kernels.arena.bytes, runs, signal);
       meter.countReads(runs);
     }
-    return { wave, runCounts };
+    const bytes = runs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return { wave, runCounts, bytes, beganMs: this.parts.clock() };
   }
 
   async #computeWave(
     routed: RoutedExperts,
-    { wave, runCounts }: IssuedWave,
+    issued: IssuedWave,
     step: StepVisits,
     x: Ptr,
     nTokens: number,
     meter: TokenMeter,
+    signal?: AbortSignal,
   ): Promise<void> {
     const { reader } = routed.slots.parts;
+    const { wave, runCounts } = issued;
     const visit = (index: number) => {
       const expert = routed.slots.expertOf(wave.neurons[index]!);
       this.#visit(routed, step.visits.get(expert)!, wave.slots[index]!, x, nTokens, meter);
     };
     if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
+    // In a pool, what the next layer wants may push out what is still to be computed of this one.
+    const looksAhead = nTokens === 1 && routed.slots.cache.slotCount >= routed.geometry.chosen;
+    const looksEarly = looksAhead && !routed.slots.isPooled;
+    if (wave.misses.length === 0) this.#allLanded(issued, looksEarly, meter, signal);
     for (const hit of wave.hits) visit(hit);
     for (const [i, miss] of wave.misses.entries()) {
       await this.#land(reader.wait(runCounts[i]!), meter);
-      if (i + 1 === wave.misses.length) meter.readsLanded();
+      if (i + 1 === wave.misses.length) this.#allLanded(issued, looksEarly, meter, signal);
       routed.slots.check(routed.slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!, meter);
       visit(miss);
     }
+    if (looksAhead && !looksEarly) this.lookAhead.next?.begin(meter, signal);
+  }
+
+  /** No read is in flight any more: what comes now is a chance to look ahead. */
+  #allLanded({ bytes, beganMs }: IssuedWave, looksAhead: boolean, meter: TokenMeter, signal?: AbortSignal): void {
+    const { limits, clock } = this.parts;
+    if (bytes > 0) {
+      meter.readsLanded();
+      limits?.readsTook(bytes, clock() - beganMs);
+    }
+    limits?.idleFrom(clock());
+    if (looksAhead) this.lookAhead.next?.begin(meter, signal);
   }
 
   async #land(pending: void | Promise<void>, meter: TokenMeter): Promise<void> {

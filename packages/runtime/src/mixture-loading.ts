@@ -4,16 +4,19 @@ import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import type { Ptr } from "@flashwick/kernels";
 import type { ArenaContext } from "./arena-context.js";
 import { cachePolicy } from "./cache-policy.js";
-import type { MixtureLayer } from "./engine-layer.js";
+import type { EngineLayer, MixtureLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
 import { readExpertCrcs } from "./expert-crcs.js";
+import { ExpertLookAhead } from "./expert-look-ahead.js";
 import { ExpertSlots } from "./expert-slots.js";
+import type { LookAheadMeter } from "./look-ahead-meter.js";
 import { MixtureFfn } from "./mixture-ffn.js";
 import type { ResidentLoader } from "./resident-weights.js";
 
 /** The cache that decides over a layer's experts, its unit of expert 0, and the arena pointer of its slot 0. */
 interface ExpertPlace {
   readonly cache: NeuronCache;
+  readonly isPooled: boolean;
   readonly firstUnit: number;
   readonly slotBase: Ptr;
 }
@@ -41,23 +44,47 @@ export function placeExperts(
       const dFf = nLayers * most;
       const policy = cachePolicy(config.policy, dFf, nLayers);
       const cache = createNeuronCache({ dFf, nLayers, slotCount: slotsOf(layers), policy });
-      for (const [i, layer] of layers.entries()) places[layer] = { cache, firstUnit: i * most, slotBase };
+      for (const [i, layer] of layers.entries()) {
+        places[layer] = { cache, isPooled: true, firstUnit: i * most, slotBase };
+      }
       continue;
     }
     for (const [i, layer] of layers.entries()) {
       const dFf = units[layer]!;
       const cache = createNeuronCache({ dFf, slotCount: slotsOf([layer]), policy: cachePolicy(config.policy, dFf) });
-      places[layer] = { cache, firstUnit: 0, slotBase: slotBase + slotsOf(layers.slice(0, i)) * weights.slotBytes };
+      const own = slotBase + slotsOf(layers.slice(0, i)) * weights.slotBytes;
+      places[layer] = { cache, isPooled: false, firstUnit: 0, slotBase: own };
     }
   }
   return places;
 }
 
+/** Has each mixture read ahead for the next one in its arena: what is guessed there must be computed there. */
+export function linkLookAheads(layers: readonly EngineLayer[], dModel: number): void {
+  for (const [i, layer] of layers.entries()) {
+    const next = layers[i + 1];
+    if (layer.storage !== "experts" || next?.storage !== "experts" || next.context !== layer.context) continue;
+    const { routed, weights, limits } = next.mixture.parts;
+    if (!layer.mixture.parts.routed || !routed || !weights.router || next.geometry.parallel) continue;
+    const { kernels, workspace } = layer.context;
+    const lookAhead = new ExpertLookAhead({
+      ...{ layer: next.index, kernels, workspace, dModel, limits },
+      geometry: routed.geometry,
+      norm: next.weights.norms.beforeFfn,
+      router: weights.router,
+      slots: routed.slots,
+    });
+    layer.mixture.lookAhead = { ...layer.mixture.lookAhead, next: lookAhead };
+    next.mixture.lookAhead = { ...next.mixture.lookAhead, here: lookAhead };
+  }
+}
+
 export async function placeMixtureLayer(
-  { file, reader, config, signal }: EngineParts,
+  { file, reader, config, clock, signal }: EngineParts,
   layer: number,
   context: ArenaContext,
   place: ExpertPlace | null,
+  limits: LookAheadMeter | null,
   loader: ResidentLoader,
 ): Promise<MixtureLayer> {
   const { arena, kernels, workspace } = context;
@@ -82,6 +109,7 @@ export async function placeMixtureLayer(
     activation: activationOf(ffn),
     routed: slots && experts ? { geometry: experts, slots } : null,
     overlap: config.overlap,
+    ...{ limits, clock },
   });
   // Biases of a dense layer are added by the mixture.
   return { storage: "experts", index: layer, geometry, context, weights: { ...weights, downBias: 0 }, mixture };

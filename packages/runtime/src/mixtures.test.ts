@@ -5,7 +5,9 @@ import { describe, expect, it } from "vitest";
 import { type FixtureOptions, type Golden, ggufBytes, openModelBytes, readGolden } from "./checkpoint.fixture.js";
 import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import type { Model } from "./model.js";
+import type { GenerateOptions } from "./model-options.js";
 import { scoreTokens } from "./score.js";
+import { ModelDrafter } from "./speculation/model-drafter.js";
 
 /** Activations are rounded to 15 bits before they meet blocks. */
 const BLOCKS = { tolerance: 2e-2, margin: 0.05 };
@@ -22,6 +24,25 @@ const MODELS = [
 async function logitsOf(model: Model, tokens: readonly number[]): Promise<number[]> {
   const scored = await scoreTokens(model, tokens, { top: 8, probe: [1, 2, 3] });
   return scored.flatMap(({ logSumExp, top, probe }) => [logSumExp, ...top.flat(), ...probe.flat()]);
+}
+
+/** The bits of every token's logits, in steps of these. */
+async function allLogits(model: Model, steps: readonly (readonly number[])[]): Promise<string[]> {
+  const all: string[] = [];
+  const onLogits = (_: number, logits: Float32Array) =>
+    void all.push(Buffer.from(logits.slice().buffer).toString("hex"));
+  await model.withSequence(32, async (sequence) => {
+    for (const tokens of steps) await sequence.extend(tokens, { logits: "all", onLogits });
+  });
+  return all;
+}
+
+async function generatedTokens(model: Model, prompt: readonly number[], options: GenerateOptions): Promise<number[]> {
+  const tokens: number[] = [];
+  for await (const { token } of model.generate(prompt, { maxTokens: 40, ignoreEos: true, ...options })) {
+    if (token !== null) tokens.push(token);
+  }
+  return tokens;
 }
 
 describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
@@ -68,21 +89,46 @@ describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
     }
   });
 
-  it("a token by itself has the bits that it has in a batch", async () => {
-    const tokens = golden.cases.at(-1)!.tokens.slice(0, 12);
-    const model = await open({ contextTokens: 32 });
-    const together: Float32Array[] = [];
-    const apart: Float32Array[] = [];
-    await model.withSequence(tokens.length, async (sequence) => {
-      const keep = (into: Float32Array[]) => ({
-        logits: "all" as const,
-        onLogits: (_: number, logits: Float32Array) => void into.push(logits.slice()),
-      });
-      await sequence.extend(tokens, keep(together));
-      sequence.rollback(0);
-      for (const token of tokens) await sequence.extend([token], keep(apart));
-    });
-    expect(apart).toEqual(together);
-    await model.close();
+  it("a token by itself has the bits that it has in a batch, whatever DRAM holds and whoever looks ahead", async () => {
+    const tokens = golden.cases.at(-1)!.tokens.slice(0, 16);
+    const options = { contextTokens: 32, kvPrecision: "f32" as const };
+    const resident = await open(options);
+    const together = await allLogits(resident, [tokens]);
+    const { smallestBudgetBytes, dram } = resident.plan(32);
+    await resident.close();
+    for (const more of [
+      {},
+      { lookahead: true },
+      { lookahead: true, cacheScope: "pool" },
+      { overlap: false },
+    ] as const) {
+      for (const share of [0, 0.4]) {
+        const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+        const model = await open({ ...options, dramBudgetBytes, ...more });
+        const apart = await allLogits(
+          model,
+          tokens.map((token) => [token]),
+        );
+        expect(apart, `${share} ${JSON.stringify(more)}`).toEqual(together);
+        await model.close();
+      }
+    }
+  });
+
+  it("drafts leave the text as it is", async () => {
+    const prompt = golden.cases.at(-1)!.tokens.slice(0, 20);
+    const options = { contextTokens: 64, kvPrecision: "f16" as const };
+    const resident = await open(options);
+    const { smallestBudgetBytes, dram } = resident.plan(64);
+    const dramBudgetBytes = Math.ceil((smallestBudgetBytes + dram.total) / 2);
+    const streamed = await open({ ...options, dramBudgetBytes });
+    const drafter = new ModelDrafter(await open(options), streamed);
+    for (const sampling of [{ temperature: 0 }, { temperature: 0.8, seed: 4 }]) {
+      const plain = await generatedTokens(resident, prompt, sampling);
+      for (const speculate of ["lookup", drafter] as const) {
+        expect(await generatedTokens(streamed, prompt, { ...sampling, speculate, draftTokens: 4 })).toEqual(plain);
+      }
+    }
+    for (const opened of [resident, drafter, streamed]) await opened.close();
   });
 });
