@@ -18,9 +18,16 @@ import { readChecked } from "./checked-read.js";
 import { type Container, encodeContainerHeader, planContainer, readContainer, requireTensor } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import type { GgufValue } from "./gguf.js";
-import { carriesChecksums, layerTensors, type ModelFile, type ModelHeader, type ResidentTensor } from "./model-file.js";
+import {
+  carriesChecksums,
+  type ExpertTensors,
+  layerTensors,
+  type ModelFile,
+  type ModelHeader,
+  type ResidentTensor,
+} from "./model-file.js";
 import { readSequentially } from "./sequential-read.js";
-import { crcOfBytes, GroupCrcs, type GroupedTensor, groupCount } from "./tensor-checks.js";
+import { type CheckedBytes, crcOfBytes, GroupCrcs, groupCount } from "./tensor-checks.js";
 
 /** Four bytes for so many: 0.05 % of a file. */
 const GROUP_BYTES = 8192;
@@ -61,21 +68,28 @@ export function readTensors(header: Pick<ModelHeader, "tensors" | "matrices">): 
   return [...header.tensors.values(), ...layerTensors(header)].sort((a, b) => a.offset - b.offset);
 }
 
-/**
- * Every tensor of a llama.cpp file that is read, in the order of the file, cut into what one checksum is of: groups of bytes, or experts, which are read
- * one by one.
- */
+/** A tensor of a llama.cpp file, cut into what one checksum is of. */
+export interface GroupedTensor extends CheckedBytes {
+  readonly groupBytes: number;
+  /** Of a tensor of experts, whose groups are experts; null of any other. */
+  readonly layer: number | null;
+}
+
+/** Every tensor of a llama.cpp file that is read, in the order of the file: in groups of bytes, or in experts, which are read one by one. */
 export function groupedTensors(
   header: Pick<ModelHeader, "tensors" | "matrices" | "experts">,
   groupBytes: number,
 ): GroupedTensor[] {
-  const plain = readTensors(header).map((tensor) => ({ ...tensor, groupBytes }));
-  const matrices = header.experts.flatMap((layer) => layer?.matrices.map((of) => [layer.count, of] as const) ?? []);
-  const experts = matrices.map(([count, { tensor, offset, sizeBytes, strideBytes }]) => {
-    assert(strideBytes === sizeBytes, `${tensor}: experts lie behind each other`);
-    return { name: tensor, offset, sizeBytes: count * sizeBytes, groupBytes: sizeBytes };
-  });
+  const plain = readTensors(header).map((tensor) => ({ ...tensor, groupBytes, layer: null }));
+  const experts = header.experts.flatMap((of, layer) => (of ? expertTensors(of, layer) : []));
   return [...plain, ...experts].sort((a, b) => a.offset - b.offset);
+}
+
+function expertTensors({ count, matrices }: ExpertTensors, layer: number): GroupedTensor[] {
+  return matrices.map(({ tensor: name, offset, sizeBytes, strideBytes }) => {
+    assert(strideBytes === sizeBytes, `${name}: experts lie behind each other`);
+    return { name, offset, sizeBytes: count * sizeBytes, groupBytes: sizeBytes, layer };
+  });
 }
 
 /**
@@ -140,7 +154,7 @@ async function computeChecksums(
   const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   let [next, loaded] = [0, 0];
   for (const tensor of tensors) {
-    const groups = new GroupCrcs(tensor);
+    const groups = new GroupCrcs(tensor, tensor.groupBytes);
     const onGroup = (_: number, crc: number) => void (checksums[next++] = crc);
     for await (const { bytes, offset } of readSequentially(
       source,
@@ -158,7 +172,7 @@ async function computeChecksums(
 }
 
 function countOf(tensors: readonly GroupedTensor[]): number {
-  return tensors.reduce((sum, tensor) => sum + groupCount(tensor), 0);
+  return tensors.reduce((sum, tensor) => sum + groupCount(tensor, tensor.groupBytes), 0);
 }
 
 /** What a file of checksums says about itself. */
@@ -205,7 +219,7 @@ export async function withChecksums(file: ModelFile, source: ByteSource): Promis
   let next = 0;
   for (const tensor of tensors) {
     const begin = next;
-    next += groupCount(tensor);
+    next += groupCount(tensor, tensor.groupBytes);
     byTensor.set(tensor.name, all.subarray(begin, next));
   }
   return { ...file, header: Object.freeze({ ...file.header, checksums: { groupBytes, byTensor } }) };

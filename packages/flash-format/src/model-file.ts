@@ -142,18 +142,6 @@ export interface ModelChecksums {
   readonly byTensor: ReadonlyMap<string, Uint32Array>;
 }
 
-/**
- * The CRC-32C of one matrix of an expert: over its `sizeBytes` from `offset + expert * strideBytes` on. Null where no checksums lie beside the file,
- * and of a file of ours, which has them in {@link ExpertTensors.recordChecks}.
- */
-export function expertCrc(
-  { checksums }: Pick<ModelHeader, "checksums">,
-  { tensor }: Pick<ExpertMatrix, "tensor">,
-  expert: number,
-): number | null {
-  return checksums?.byTensor.get(tensor)?.[expert] ?? null;
-}
-
 /** Whether a file has checksums of its own: ours do, and llama.cpp's do not. */
 export function carriesChecksums({ weights, experts }: Pick<ModelHeader, "weights" | "experts">): boolean {
   if (weights.layout === "matrices") return false;
@@ -178,6 +166,18 @@ export function expertBytes({ experts }: Pick<ModelHeader, "experts">): number {
 /** Bytes of the matrices of one expert. */
 export function bytesOfExpert({ matrices }: ExpertTensors): number {
   return matrices.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+/**
+ * The CRC-32C of one matrix of an expert: over its `sizeBytes` from `offset + expert * strideBytes` on. Null where no checksums lie beside the file,
+ * and of a file of ours, which has them in {@link ExpertTensors.recordChecks}.
+ */
+export function expertCrc(
+  { checksums }: Pick<ModelHeader, "checksums">,
+  { tensor }: Pick<ExpertMatrix, "tensor">,
+  expert: number,
+): number | null {
+  return checksums?.byTensor.get(tensor)?.[expert] ?? null;
 }
 
 /** Everything the header says; checked, bounded, frozen. */

@@ -9,25 +9,21 @@ import type { ModelHeader, ResidentTensor } from "./model-file.js";
 /** CRC-32C of bytes of the piece at hand, continuing `seed`. */
 export type PieceCrc = (at: number, sizeBytes: number, seed: number) => number;
 
-/** A tensor that is cut into groups of bytes from its beginning, the last of what is left; each group has a checksum. */
-export interface GroupedTensor {
-  readonly name: string;
-  /** Absolute. */
-  readonly offset: number;
-  readonly sizeBytes: number;
-  readonly groupBytes: number;
-}
+/** What of a tensor its checks depend on. */
+export type CheckedBytes = Pick<ResidentTensor, "name" | "offset" | "sizeBytes">;
 
-/** The checksums of a tensor's groups, in order, of pieces of any length. */
+/** The checksums of a tensor's groups, in order, of pieces of any length. A group is of `groupBytes`, the last of what is left. */
 export class GroupCrcs {
-  readonly #tensor: GroupedTensor;
+  readonly #tensor: CheckedBytes;
+  readonly #groupBytes: number;
   /** Bytes of the tensor that have come, in order. */
   #done = 0;
   /** Of the group that has begun. */
   #crc = 0;
 
-  constructor(tensor: GroupedTensor) {
+  constructor(tensor: CheckedBytes, groupBytes: number) {
     this.#tensor = tensor;
+    this.#groupBytes = groupBytes;
   }
 
   /**
@@ -36,12 +32,11 @@ export class GroupCrcs {
    */
   take(at: number, sizeBytes: number, crcOf: PieceCrc, onGroup: (group: number, crc: number) => void): void {
     if (at === 0) this.#done = 0;
-    const { name, groupBytes, sizeBytes: allBytes } = this.#tensor;
-    assert(at === this.#done, `${name}: pieces follow each other`);
+    assert(at === this.#done, `${this.#tensor.name}: pieces follow each other`);
     for (let used = 0; used < sizeBytes; ) {
-      const group = Math.floor(this.#done / groupBytes);
-      const begin = group * groupBytes;
-      const end = Math.min(begin + groupBytes, allBytes);
+      const group = Math.floor(this.#done / this.#groupBytes);
+      const begin = group * this.#groupBytes;
+      const end = Math.min(begin + this.#groupBytes, this.#tensor.sizeBytes);
       const count = Math.min(end - this.#done, sizeBytes - used);
       this.#crc = crcOf(used, count, this.#done === begin ? 0 : this.#crc) >>> 0;
       this.#done += count;
@@ -52,15 +47,17 @@ export class GroupCrcs {
 }
 
 export class TensorChecks {
-  readonly #tensor: GroupedTensor;
-  readonly #groups: GroupCrcs;
+  readonly #tensor: CheckedBytes;
+  readonly #groupBytes: number;
   readonly #expected: Uint32Array;
+  readonly #groups: GroupCrcs;
 
-  constructor(tensor: GroupedTensor, expected: Uint32Array) {
-    assert(expected.length === groupCount(tensor), `${tensor.name}: a checksum for each group`);
+  constructor(tensor: CheckedBytes, groupBytes: number, expected: Uint32Array) {
+    assert(expected.length === groupCount(tensor, groupBytes), `${tensor.name}: a checksum for each group`);
     this.#tensor = tensor;
-    this.#groups = new GroupCrcs(tensor);
+    this.#groupBytes = groupBytes;
     this.#expected = expected;
+    this.#groups = new GroupCrcs(tensor, groupBytes);
   }
 
   /**
@@ -68,22 +65,21 @@ export class TensorChecks {
    * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
    */
   take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {
-    const { offset, groupBytes } = this.#tensor;
     this.#groups.take(at, sizeBytes, crcOf, (group, crc) => {
-      if (crc !== this.#expected[group]) onBad(offset + group * groupBytes);
+      if (crc !== this.#expected[group]) onBad(this.#tensor.offset + group * this.#groupBytes);
     });
   }
 }
 
-/** Checksums of a tensor. */
-export function groupCount({ sizeBytes, groupBytes }: Pick<GroupedTensor, "sizeBytes" | "groupBytes">): number {
+/** Checksums of a tensor: one for each `groupBytes`, the last for what is left. */
+export function groupCount({ sizeBytes }: Pick<CheckedBytes, "sizeBytes">, groupBytes: number): number {
   return Math.ceil(sizeBytes / groupBytes);
 }
 
 /** What a tensor's bytes are held against; null where no checksums lie beside the file. */
 export function checksOf({ checksums }: Pick<ModelHeader, "checksums">, tensor: ResidentTensor): TensorChecks | null {
   const expected = checksums?.byTensor.get(tensor.name);
-  return checksums && expected ? new TensorChecks({ ...tensor, groupBytes: checksums.groupBytes }, expected) : null;
+  return checksums && expected ? new TensorChecks(tensor, checksums.groupBytes, expected) : null;
 }
 
 /** A {@link PieceCrc} of bytes at hand. */

@@ -5,7 +5,7 @@
  * Memory: two read buffers, and eight bytes per neuron of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
-import { groupedTensors } from "./checksum-file.js";
+import { type GroupedTensor, groupedTensors } from "./checksum-file.js";
 import {
   type CheckedTensor,
   type Container,
@@ -17,7 +17,7 @@ import { crc32c } from "./crc32c.js";
 import { carriesChecksums, type ModelFile, recordLayout } from "./model-file.js";
 import { readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
-import { crcOfBytes, type GroupedTensor, TensorChecks } from "./tensor-checks.js";
+import { crcOfBytes, TensorChecks } from "./tensor-checks.js";
 
 /** Large sequential reads; at least one record. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -25,13 +25,12 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const MAX_LISTED = 1000;
 
 export interface BadBytes {
-  readonly kind: "record" | "tensor" | "header" | "padding";
+  readonly kind: "record" | "expert" | "tensor" | "header" | "padding";
   readonly layer?: number;
   readonly neuron?: number;
-  readonly tensor?: string;
-  /** Of a tensor of experts: which one's matrix it is. */
   readonly expert?: number;
-  /** Absolute: where the damaged record, tensor, header or padding starts. */
+  readonly tensor?: string;
+  /** Absolute: where the damaged record, of a neuron or an expert, tensor, header or padding starts. */
   readonly offset: number;
 }
 
@@ -74,17 +73,14 @@ async function verifyTensors({ header, source }: ModelFile, options: VerifyOptio
   const { checksums } = header;
   if (!checksums) throw noChecksums(source.name);
   const tensors = groupedTensors(header, checksums.groupBytes);
-  const ofExperts = new Set(header.experts.flatMap((layer) => layer?.matrices.map(({ tensor }) => tensor) ?? []));
   const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const bad: BadBytes[] = [];
   let [badCount, loaded] = [0, 0];
   for (const tensor of tensors) {
-    const { name, groupBytes } = tensor;
-    const checks = new TensorChecks(tensor, checksums.byTensor.get(name)!);
+    const checks = new TensorChecks(tensor, tensor.groupBytes, checksums.byTensor.get(tensor.name)!);
     const onBad = (offset: number) => {
       badCount++;
-      const expert = ofExperts.has(name) ? { expert: (offset - tensor.offset) / groupBytes } : {};
-      if (bad.length < MAX_LISTED) bad.push({ kind: "tensor", tensor: name, ...expert, offset });
+      if (bad.length < MAX_LISTED) bad.push(badGroup(tensor, offset));
     };
     for await (const { bytes, offset } of readTensor(source, tensor, options)) {
       checks.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
@@ -93,6 +89,11 @@ async function verifyTensors({ header, source }: ModelFile, options: VerifyOptio
     }
   }
   return { ok: badCount === 0, recordsChecked: 0, bytesChecked: loaded, bad, badCount };
+}
+
+function badGroup({ name: tensor, layer, groupBytes, offset: begin }: GroupedTensor, offset: number): BadBytes {
+  if (layer === null) return { kind: "tensor", tensor, offset };
+  return { kind: "expert", layer, expert: (offset - begin) / groupBytes, tensor, offset };
 }
 
 function readTensor(source: ByteSource, { offset, sizeBytes }: GroupedTensor, { signal }: VerifyOptions) {

@@ -3,7 +3,7 @@ import { formatBytes, widestFfn } from "@flashwick/core";
 import {
   bytesOfExpert,
   type ChecksumHeader,
-  type ExpertMatrix,
+  type ExpertTensors,
   type ModelChecksums,
   type ModelHeader,
   openModelFile,
@@ -174,14 +174,20 @@ function modelText(file: string, header: ModelHeader): string {
       offset,
       g.layers[layer]!.ffn.dFf * w.slotBytes,
     ]),
-    ...header.experts.flatMap((layer) => layer?.matrices.map((matrix) => expertRow(layer.count, matrix)) ?? []),
+    ...header.experts.flatMap((experts, layer) => (experts ? expertRows(layer, experts) : [])),
   ]);
   return `${facts}\n\n${tensors}`;
 }
 
-/** One matrix of all experts of a layer. */
-function expertRow(count: number, { tensor, dtype, rows, cols, offset, sizeBytes }: ExpertMatrix) {
-  return [tensor, dtype, `${count} × ${rows} × ${cols}`, offset, count * sizeBytes];
+/** A row for each matrix of a layer's experts. */
+function expertRows(layer: number, { count, matrices }: ExpertTensors): (string | number)[][] {
+  return matrices.map(({ role, dtype, rows, cols, offset, sizeBytes }) => [
+    `blk.${layer} experts, ${role}`,
+    dtype,
+    `${count} × ${rows} × ${cols}`,
+    offset,
+    count * sizeBytes,
+  ]);
 }
 
 function predictorText(file: string, header: PredictorHeader): string {

@@ -1,7 +1,6 @@
 /** `flashwick verify`: every byte against its checksum; with `--write`, the checksums of a file that has none. */
 import { type ByteSource, formatBytes, isFlashwickError } from "@flashwick/core";
 import {
-  type BadBytes,
   type ChecksumFile,
   checksumPath,
   openModelFile,
@@ -102,16 +101,15 @@ async function verifySource(source: ByteSource, options: VerifyOptions): Promise
   }
 }
 
-function place({ layer, neuron, tensor, expert }: BadBytes): string {
-  if (layer !== undefined) return `layer ${layer}, neuron ${neuron}`;
-  return `${tensor ?? ""}${expert === undefined ? "" : `, expert ${expert}`}`;
-}
-
 function verifyText(path: string, { ok, recordsChecked, bytesChecked, bad, badCount }: VerifyResult): string {
   const records = recordsChecked > 0 ? `, ${recordsChecked} neuron records` : "";
   const amount = `${formatBytes(bytesChecked)}${records}`;
   if (ok) return `${path}: good (${amount} checked)`;
-  const findings = bad.slice(0, SHOWN_FINDINGS).map((found) => [found.kind, place(found), `at byte ${found.offset}`]);
+  const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, expert, tensor, offset }) => {
+    const record = expert === undefined ? `neuron ${neuron}` : `expert ${expert}`;
+    const where = layer === undefined ? (tensor ?? "") : `layer ${layer}, ${record}`;
+    return [kind, where, `at byte ${offset}`];
+  });
   const more = badCount > findings.length ? `\n… and ${badCount - findings.length} more` : "";
   return `${path}: ${badCount} bad (${amount} checked)\n${table(findings)}${more}`;
 }
