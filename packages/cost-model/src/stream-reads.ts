@@ -11,3 +11,11 @@ export function streamReadBytes(chunkBytes: number, readers: number): number {
   const fair = chunkBytes / Math.max(1, readers);
   return Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
 }
+
+/** The engine cuts longer reads of records. */
+export const LONGEST_READ_BYTES = 8 * 2 ** 20;
+
+/** Reads that so many bytes that lie together take. */
+export function longestReadsOf(bytes: number): number {
+  return Math.ceil(bytes / LONGEST_READ_BYTES);
+}
