@@ -26,6 +26,7 @@ export { type LosslessPlan, planLossless } from "./lossless-plan.js";
 export { type MemoryPlan, type MemoryRequest, planMemory } from "./memory-plan.js";
 export { MIXTURE_PRESETS, type MixturePreset, mixturePreset, type PublishedMixture } from "./mixture-presets.js";
 export {
+  bytesOf,
   chosenBytes,
   type ExpertsShape,
   expertFlashBytes,
@@ -42,7 +43,7 @@ export {
   modelPreset,
   type PublishedModel,
 } from "./model-presets.js";
-export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
+export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape, type TypeShare } from "./model-shape.js";
 export { type PassCost, passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
@@ -72,6 +73,11 @@ export {
   speculationCost,
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
-export { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
+export {
+  LONGEST_CHUNK_BYTES,
+  LONGEST_EXPERT_READ_BYTES,
+  MOST_STREAM_READ_BYTES,
+  streamReadBytes,
+} from "./stream-reads.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";
 export { type Bandwidths, type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

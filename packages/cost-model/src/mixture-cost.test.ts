@@ -60,7 +60,7 @@ describe("a token of a mixture, by hand", () => {
   });
   it("reads three slices where an expert lies in three tensors, and cuts long ones", () => {
     const sliced = { ...one.layers[0]!, experts: { ...experts, chosen: 2, pieceBytes: [4e5, 3e5, 3e5] } };
-    const long = { ...sliced, experts: { ...sliced.experts, pieceBytes: [9 * 2 ** 20, 100, 100] } };
+    const long = { ...sliced, experts: { ...sliced.experts, pieceBytes: [5 * 2 ** 20, 100, 100] } };
     const readsOf = (of: typeof sliced) =>
       tokenCost(tokenRequest({ shape: shapeWith({ layers: [of] }), locality: halfHits(one), slotsByLayer: [8] }))
         .flashReads;

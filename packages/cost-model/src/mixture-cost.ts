@@ -12,8 +12,7 @@
  * Several tokens at once read each expert that any of them needs and none holds once, in the order of the file and ahead of the arithmetic; each expert is
  * computed for its tokens alone.
  */
-import { assert } from "@flashwick/core";
-import { expertsLoaded, expertUnion } from "./expert-locality.js";
+import { type ExpertLocality, expertsLoaded, expertUnion, localityOf } from "./expert-locality.js";
 import { bufferedMs, exposedMs } from "./exposed-reads.js";
 import {
   type ExpertsShape,
@@ -57,9 +56,18 @@ const NOTHING: LayerCost = {
   ffn: 0,
 };
 
+/** Published curves for a mixture, made once: planning asks some ten thousand times. */
+const assumed = new WeakMap<MixtureShape, ExpertLocality>();
+
+function assumedLocality(mixture: MixtureShape): ExpertLocality {
+  const locality = assumed.get(mixture) ?? localityOf(mixture);
+  assumed.set(mixture, locality);
+  return locality;
+}
+
 /** Expected cost of one pass over `tokens` tokens; see `passCost`, which asks here for a mixture. */
 export function mixturePassCost(request: TokenRequest, mixture: MixtureShape, tokens: number): PassCost {
-  const pass = new MixturePass(request, tokens);
+  const pass = new MixturePass(request, request.locality ?? assumedLocality(mixture), tokens);
   const sum = mixture.layers.map((layer, index) => pass.layerCost(layer, index)).reduce(added, NOTHING);
   const attentionMs = mixture.layers.length * pass.clock.attentionMs();
   const headMs = pass.clock.headMs();
@@ -106,13 +114,15 @@ interface ExpertUse {
 class MixturePass {
   readonly clock: PassArithmetic;
   readonly #request: TokenRequest;
+  readonly #locality: ExpertLocality;
   readonly #tokens: number;
   /** Of 0 … chosen misses, by layer and slots: layers are mostly one and the same object. */
   readonly #missTimes = new Map<MixtureLayer, Map<number, readonly MissTime[]>>();
 
-  constructor(request: TokenRequest, tokens: number) {
+  constructor(request: TokenRequest, locality: ExpertLocality, tokens: number) {
     this.clock = new PassArithmetic(request, tokens);
     this.#request = request;
+    this.#locality = locality;
     this.#tokens = tokens;
   }
 
@@ -136,8 +146,8 @@ class MixturePass {
   }
 
   #use(experts: ExpertsShape, layer: number, residentMs: number): ExpertUse {
-    const { locality, slotsByLayer, settings, seenTokens } = this.#request;
-    assert(locality !== undefined, "a mixture's cost needs to know how often experts come back");
+    const { slotsByLayer, settings, seenTokens } = this.#request;
+    const locality = this.#locality;
     const slots = slotsByLayer[layer]!;
     const held = { slots, windowTokens: settings.windowTokens, seenTokens };
     const named = expertUnion(locality, layer, experts.chosen, this.#tokens);
@@ -164,11 +174,11 @@ class MixturePass {
   #missTime(use: ExpertUse, misses: number): MissTime {
     const { settings, profile } = this.#request;
     const readMs = this.#readMs(use, misses);
-    const isAhead = this.#tokens > 1 && settings.readers > 0;
-    if (!settings.overlap && !isAhead) return { readMs, exposedMs: readMs };
+    // The calling thread's own reads are done before it computes anything.
+    if (!settings.overlap || settings.readers === 0) return { readMs, exposedMs: readMs };
     const { named, slots, residentMs } = use;
     // Of several tokens' experts all but the last to come are computed while others fly.
-    const during = isAhead ? Math.max(0, named - 1) : named - misses;
+    const during = this.#tokens > 1 ? Math.max(0, named - 1) : named - misses;
     const meanwhile = residentMs + (slots < LEAST_SLOTS_TO_OVERLAP ? 0 : during * this.#expertMs(use));
     return { readMs, exposedMs: exposedMs(profile, readMs, meanwhile) };
   }

@@ -3,7 +3,7 @@
  * What a cache holds by number, and a token chooses, are experts; all other weights are resident.
  */
 import type { DType } from "@flashwick/core";
-import { longestReadsOf } from "./stream-reads.js";
+import { LONGEST_EXPERT_READ_BYTES } from "./stream-reads.js";
 
 /** Weights of one type. */
 export interface TypedBytes {
@@ -45,7 +45,7 @@ export function expertFlashBytes({ pieceBytes }: ExpertsShape): number {
 
 /** Reads that bring one expert: its pieces, the long ones cut as the engine cuts them. */
 export function readsOfExpert({ pieceBytes }: ExpertsShape): number {
-  return pieceBytes.reduce((sum, bytes) => sum + longestReadsOf(bytes), 0);
+  return pieceBytes.reduce((sum, bytes) => sum + Math.ceil(bytes / LONGEST_EXPERT_READ_BYTES), 0);
 }
 
 /** Bytes of weights of all types. */

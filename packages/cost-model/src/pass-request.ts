@@ -33,7 +33,7 @@ export interface TokenRequest {
   readonly shape: ModelShape;
   readonly profile: DeviceProfile;
   readonly sparsity: SparsityStatistics;
-  /** Of a mixture's routers; absent for a model without experts. */
+  /** Of a mixture's routers. Default: as published of others. */
   readonly locality?: ExpertLocality | undefined;
   readonly settings: EngineSettings;
   readonly slotsByLayer: readonly number[];

@@ -23,7 +23,7 @@ import type { TokenCost } from "./token-cost.js";
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
   /** Null where there is no predictor: only dense runs can be planned. */
   readonly sparsity: SparsityStatistics | null;
-  /** Of a mixture's routers; absent for a model without experts. */
+  /** Of a mixture's routers. Default: as published of others. */
   readonly locality?: ExpertLocality | undefined;
   readonly length: Omit<RunLength, "batchTokens">;
   /** Settings that are not to be chosen. */

@@ -12,10 +12,5 @@ export function streamReadBytes(chunkBytes: number, readers: number): number {
   return Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
 }
 
-/** The engine cuts longer reads of records. */
-export const LONGEST_READ_BYTES = 8 * 2 ** 20;
-
-/** Reads that so many bytes that lie together take. */
-export function longestReadsOf(bytes: number): number {
-  return Math.ceil(bytes / LONGEST_READ_BYTES);
-}
+/** Of one read of an expert: a longer piece is read by several readers. */
+export const LONGEST_EXPERT_READ_BYTES = 4 * 2 ** 20;

@@ -9,13 +9,15 @@ import type { EngineParts } from "./engine-parts.js";
 import { readExpertCrcs } from "./expert-crcs.js";
 import { ExpertSlots } from "./expert-slots.js";
 import { MixtureFfn } from "./mixture-ffn.js";
+import { slotBytesByLayer } from "./mixture-shape.js";
 import type { ResidentLoader } from "./resident-weights.js";
 
-/** The cache that decides over a layer's experts, its unit of expert 0, and the arena pointer of its slot 0. */
+/** The cache that decides over a layer's experts, its unit of expert 0, the arena pointer of its slot 0 and the bytes of a slot. */
 interface ExpertPlace {
   readonly cache: NeuronCache;
   readonly firstUnit: number;
   readonly slotBase: Ptr;
+  readonly slotBytes: number;
 }
 
 /**
@@ -27,12 +29,15 @@ export function placeExperts(
   contexts: readonly ArenaContext[],
   arenaOfLayer: readonly number[],
 ): readonly (ExpertPlace | null)[] {
-  const { geometry, weights } = file.header;
+  const { geometry } = file.header;
+  const slotBytes = slotBytesByLayer(file.header, config.cacheScope);
   const units = unitsByLayer(geometry);
   const most = Math.max(...units);
   const mixturesOf = (arena: number) =>
     arenaOfLayer.flatMap((of, layer) => (of === arena && units[layer]! > 0 ? [layer] : []));
   const slotsOf = (layers: readonly number[]) => layers.reduce((sum, layer) => sum + plan.slotsByLayer[layer]!, 0);
+  const bytesOf = (layers: readonly number[]) =>
+    layers.reduce((sum, layer) => sum + plan.slotsByLayer[layer]! * slotBytes[layer]!, 0);
   const places: (ExpertPlace | null)[] = units.map(() => null);
   for (const { index, slotBase } of contexts) {
     const layers = mixturesOf(index);
@@ -41,13 +46,16 @@ export function placeExperts(
       const dFf = nLayers * most;
       const policy = cachePolicy(config.policy, dFf, nLayers);
       const cache = createNeuronCache({ dFf, nLayers, slotCount: slotsOf(layers), policy });
-      for (const [i, layer] of layers.entries()) places[layer] = { cache, firstUnit: i * most, slotBase };
+      for (const [i, layer] of layers.entries()) {
+        places[layer] = { cache, firstUnit: i * most, slotBase, slotBytes: slotBytes[layer]! };
+      }
       continue;
     }
     for (const [i, layer] of layers.entries()) {
       const dFf = units[layer]!;
       const cache = createNeuronCache({ dFf, slotCount: slotsOf([layer]), policy: cachePolicy(config.policy, dFf) });
-      places[layer] = { cache, firstUnit: 0, slotBase: slotBase + slotsOf(layers.slice(0, i)) * weights.slotBytes };
+      const before = bytesOf(layers.slice(0, i));
+      places[layer] = { cache, firstUnit: 0, slotBase: slotBase + before, slotBytes: slotBytes[layer]! };
     }
   }
   return places;
@@ -71,7 +79,6 @@ export async function placeMixtureLayer(
     new ExpertSlots({
       ...{ layer, kernels, reader, tensors, ...place },
       source: file.source,
-      slotBytes: file.header.weights.slotBytes,
       crcOf: await readExpertCrcs(file, layer, signal),
     });
   const mixture = new MixtureFfn({
