@@ -8,10 +8,34 @@ export type {
   ManagementProfile,
   ReadRatePoint,
 } from "./device-profile.js";
-export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
+export { parseDeviceProfile, parseLocality, parseSparsity } from "./device-profile-document.js";
+export {
+  checkLocality,
+  type ExpertLocality,
+  type ExpertTrace,
+  expertsLoaded,
+  expertUnion,
+  hitShare,
+  type LocalityCurve,
+  localityOf,
+  localityOfTrace,
+  PUBLISHED_LOCALITY,
+} from "./expert-locality.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
-export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
+export { type MemoryPlan, type MemoryRequest, planMemory } from "./memory-plan.js";
+export { MIXTURE_PRESETS, type MixturePreset, mixturePreset, type PublishedMixture } from "./mixture-presets.js";
+export {
+  bytesOf,
+  chosenBytes,
+  type ExpertsShape,
+  expertFlashBytes,
+  type MixtureLayer,
+  type MixtureShape,
+  meanExpert,
+  residentFfnBytes,
+  type TypedBytes,
+} from "./mixture-shape.js";
 export {
   type MemoryWish,
   MODEL_PRESETS,
@@ -19,7 +43,7 @@ export {
   modelPreset,
   type PublishedModel,
 } from "./model-presets.js";
-export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape } from "./model-shape.js";
+export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape, type TypeShare } from "./model-shape.js";
 export { type PassCost, passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
@@ -27,6 +51,7 @@ export { type PrefillCost, prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
 export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";
 export { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
+export { MIN_EXPERT_SLOTS_PER_LAYER, MIN_SLOTS_PER_LAYER, type PlannedExperts } from "./slot-units.js";
 export {
   type CacheUse,
   checkSparsity,
@@ -48,6 +73,11 @@ export {
   speculationCost,
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
-export { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
+export {
+  LONGEST_CHUNK_BYTES,
+  LONGEST_EXPERT_READ_BYTES,
+  MOST_STREAM_READ_BYTES,
+  streamReadBytes,
+} from "./stream-reads.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";
 export { type Bandwidths, type TokenLimitInput, type TokenLimits, tokenLimits } from "./token-limits.js";

@@ -3,6 +3,7 @@
  * geometry; nothing here needs the weights.
  */
 import type { DType } from "@flashwick/core";
+import { bytesOf, expertsFlashBytes, type MixtureShape, residentFfnBytes } from "./mixture-shape.js";
 
 export interface PredictorShape {
   readonly dtype: DType;
@@ -46,14 +47,22 @@ export interface ModelShape {
   /** Attention and FFN read the same input, so that reads fly during attention. */
   readonly parallelBlock: boolean;
   readonly predictor: PredictorShape | null;
+  /** A mixture of experts, and what its layers have beside attention. What is said above of a neuron then is said of an expert, the mean of all. */
+  readonly mixture?: MixtureShape;
 }
 
-/** Bytes of all FFN records as they lie on flash. */
+/** Bytes of all FFN records, or experts, as they lie on flash. */
 export function ffnFlashBytes(shape: ModelShape): number {
+  if (shape.mixture) return expertsFlashBytes(shape.mixture);
   return shape.nLayers * shape.dFf * shape.strideBytes * shape.readsPerNeuron;
 }
 
-/** Weights that a dense pass multiplies with, bytes: attention, FFN and head. */
+/** Weights that a dense pass multiplies with, bytes: attention, FFN and head. Of a mixture, those of all experts. */
 export function denseBytes(shape: ModelShape): number {
+  if (shape.mixture) {
+    const { layers } = shape.mixture;
+    const experts = layers.reduce((sum, { experts: of }) => sum + (of ? of.count * bytesOf(of.weights) : 0), 0);
+    return shape.nLayers * shape.attentionBytes + residentFfnBytes(shape.mixture) + experts + shape.headBytes;
+  }
   return shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + shape.headBytes;
 }

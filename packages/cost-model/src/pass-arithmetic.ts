@@ -1,11 +1,12 @@
 /** Everything that is computed, or decided, while some tokens pass through the model at once; milliseconds. */
 import type { DType } from "@flashwick/core";
 import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
+import { residentFfnBytes, type TypedBytes } from "./mixture-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
 
 /** Ops of a layer beside those whose weights are counted: each costs its call. */
-const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, head: 2, landing: 8 } as const;
+const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, router: 3, head: 2, landing: 8 } as const;
 /** As the engine cuts the misses of a layer. */
 const LANDING_GROUPS = 4;
 const LEAST_GROUP_NEURONS = 32;
@@ -24,6 +25,7 @@ export class PassArithmetic {
     this.#workingSetBytes =
       shape.nLayers * shape.attentionBytes +
       shape.headBytes +
+      (shape.mixture ? residentFfnBytes(shape.mixture) : 0) +
       shape.recordBytes * slotsByLayer.reduce((sum, slots) => sum + slots, 0) +
       predictors.reduce((sum, bytes) => sum + bytes, 0);
   }
@@ -72,6 +74,19 @@ export class PassArithmetic {
     return this.#layerMatrix(op, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
+  /** Of a mixture's layer: scores of `count` experts for every token, of which some are chosen. */
+  routerMs({ dtype, bytes }: TypedBytes, count: number): number {
+    const scores = (this.#tokens * count * this.#request.profile.management.nsPerScore) / 1e6;
+    return this.#matrix("linear", dtype, bytes) + scores + this.#calls(OPS.router);
+  }
+
+  /** An FFN of a mixture's layer, an expert or one that every token uses. @param tokens That it is computed for: all, unless told. */
+  mixtureFfnMs(weights: readonly TypedBytes[], tokens = this.#tokens): number {
+    if (weights.length === 0) return 0;
+    const matrices = weights.reduce((sum, { dtype, bytes }) => sum + this.#matrix("linear", dtype, bytes, tokens), 0);
+    return matrices + this.#calls(OPS.ffn);
+  }
+
   /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
   landingMs(loaded: number): number {
     const { profile, settings } = this.#request;
@@ -96,11 +111,11 @@ export class PassArithmetic {
     return layerTypes.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
   }
 
-  /** Weights that are multiplied with a vector of each token. */
-  #matrix(op: "linear" | "neurons", dtype: DType, bytes: number): number {
+  /** Weights that are multiplied with a vector of each token, or of some. */
+  #matrix(op: "linear" | "neurons", dtype: DType, bytes: number, tokens = this.#tokens): number {
     const { profile, settings } = this.#request;
     const use = { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes };
-    return kernelBatchMs(profile, use, bytes, this.#tokens);
+    return kernelBatchMs(profile, use, bytes, tokens);
   }
 
   #calls(count: number): number {

@@ -12,8 +12,10 @@
  * well. Dense passes over more than one token, and any over matrices, read one chunk ahead, from one layer into the next, wherever there are
  * threads that read.
  */
-import type { DeviceProfile, FlashProfile } from "./device-profile.js";
+import type { DeviceProfile } from "./device-profile.js";
+import { bufferedMs, exposedMs } from "./exposed-reads.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
+import { mixturePassCost } from "./mixture-cost.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
 import { batchesReadMs, batchMs, lastReadMs, readBytesPerSec } from "./read-time.js";
@@ -42,8 +44,6 @@ export interface PassCost {
 
 /** To the last bit of a number of neurons. */
 const BISECTIONS = 60;
-/** What two things at once leave of each other where the profile does not know. */
-const UNKNOWN_SHARE = 0.5;
 
 /**
  * Expected cost of one pass over `tokens` tokens that follow each other, the first at `request.position`.
@@ -53,6 +53,7 @@ const UNKNOWN_SHARE = 0.5;
  */
 export function passCost(request: TokenRequest, tokens: number): PassCost {
   const { shape, settings } = request;
+  if (shape.mixture) return mixturePassCost(request, shape.mixture, tokens);
   const clock = new PassArithmetic(request, tokens);
   const attentionMs = clock.attentionMs();
   const sum = {
@@ -75,21 +76,21 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   const attention = shape.nLayers * attentionMs;
   const arithmetic = sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs;
   const ahead = settings.mode === "dense" && settings.readers > 0 && readsAhead(request, tokens);
-  const exposedMs = ahead ? exposed(request.profile, sum.readMs, arithmetic) : sum.exposedMs;
+  const exposedReadMs = ahead ? exposedMs(request.profile, sum.readMs, arithmetic) : sum.exposedMs;
   return {
     flashBytes: sum.bytes,
     flashReads: sum.reads,
     neuronsNamed: sum.named,
     neuronsLoaded: sum.loaded,
     readMs: sum.readMs,
-    exposedReadMs: exposedMs,
+    exposedReadMs,
     predictMs: sum.predict,
     cacheMs: sum.cache,
     checkMs: sum.check,
     attentionMs: attention,
     ffnMs: sum.ffn,
     headMs,
-    totalMs: exposedMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
+    totalMs: exposedReadMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
   };
 }
 
@@ -119,7 +120,7 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
     named,
     loaded,
     readMs,
-    exposedMs: settings.overlap ? exposed(profile, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded) : readMs,
+    exposedMs: settings.overlap ? exposedMs(profile, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded) : readMs,
     predict: dense ? 0 : clock.predictMs(layer),
     cache: clock.cacheMs(named, loaded),
     check: clock.checkMs(loaded),
@@ -172,12 +173,6 @@ function streamMs(request: TokenRequest, reads: MissingReads): number {
   return Math.max(1, reads.bytes / chunk) * batchMs(flash, inFlight) + Math.max(fullMs, atDepthMs);
 }
 
-/** By the calling thread, through the page cache. */
-function bufferedMs(flash: FlashProfile, reads: MissingReads): number {
-  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
-  return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
-}
-
 interface LayerMisses {
   readonly missing: number;
   readonly named: number;
@@ -219,14 +214,4 @@ function readTime(profile: DeviceProfile, settings: EngineSettings, reads: Missi
   // A set that does not fit passes in waves, each a batch of its own.
   const inWaves = batchesReadMs(flash, reads.count, reads.sizeBytes, settings.readers, waves);
   return inWaves + (reads.extraPieces * flash.pieceUs) / 1000;
-}
-
-function exposed({ flash }: DeviceProfile, readMs: number, meanwhileMs: number): number {
-  const { shareUnderCompute, computeShareUnderReads } = flash;
-  const slowReads = readMs / (shareUnderCompute ?? UNKNOWN_SHARE);
-  const slowCompute = meanwhileMs / (computeShareUnderReads ?? UNKNOWN_SHARE);
-  // Whichever ends first leaves the rest of the other undisturbed.
-  const together = Math.min(slowReads, slowCompute);
-  const rest = readMs * (1 - together / slowReads || 0) + meanwhileMs * (1 - together / slowCompute || 0);
-  return Math.max(0, together + rest - meanwhileMs);
 }

@@ -11,3 +11,6 @@ export function streamReadBytes(chunkBytes: number, readers: number): number {
   const fair = chunkBytes / Math.max(1, readers);
   return Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
 }
+
+/** Of one read of an expert: a longer piece is read by several readers. */
+export const LONGEST_EXPERT_READ_BYTES = 4 * 2 ** 20;

@@ -19,6 +19,7 @@ import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
 import { LookAheadMeter } from "./look-ahead-meter.js";
 import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loading.js";
+import { slotBytesByLayer } from "./mixture-shape.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -35,6 +36,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
   const sizes = engineSizes(parts.file.header, parts.predictor, parts.plan, parts.config.mode, {
     ...parts,
     mergeGapBytes: parts.config.mergeGapBytes,
+    cacheScope: parts.config.cacheScope,
   });
   const arenas = planArenas(sizes.layerBytes, sizes.globalBytes, sizes.perArenaBytes, largestArena(parts));
   assert(arenas.bytesByArena.length <= sizes.arenas, "the memory plan accounts for every arena");
@@ -74,13 +76,14 @@ function createContext(
   const { streamNeurons } = parts.plan;
   const hasSlots = layout !== "matrices";
   const hasBiases = hasSlots && layout !== "experts";
-  const slotCount = hasSlots
-    ? parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0)
+  const bytesOf = slotBytesByLayer(parts.file.header, parts.config.cacheScope);
+  const slotsBytes = hasSlots
+    ? parts.plan.slotsByLayer.reduce((sum, n, i) => sum + (arenaOfLayer[i] === index ? n * bytesOf[i]! : 0), 0)
     : 0;
-  const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
+  const slotBase = arena.allocate(slotsBytes + 2 * streamNeurons * slotBytes, SLOT_ALIGNMENT);
   const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry) : 0;
   const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
-  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias, biasCount);
+  const stream = new StreamStage(slotBase + slotsBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
 }
 

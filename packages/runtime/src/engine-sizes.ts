@@ -2,6 +2,7 @@
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
 import {
+  ffnBytes,
   kvPartBytes,
   neuronBiases,
   neuronCount,
@@ -21,10 +22,11 @@ import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import { MATRIX_NAMES, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
-import type { NeuronMode } from "./engine-config.js";
+import type { CacheScope, NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
 import { chunkRange } from "./layer-stream.js";
+import { plannedExperts, slotBytesByLayer } from "./mixture-shape.js";
 import { PLACEMENT_SLACK_BYTES, residentSizes } from "./resident-weights.js";
 import { leastAreaBytes } from "./staged-rows.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
@@ -49,6 +51,8 @@ const TABLE_SLACK_BYTES = 16;
 type Place = Pick<EngineParts, "maxArenaBytes"> & {
   readonly kernels: ScratchSizes;
   readonly mergeGapBytes: number;
+  /** Default: each layer's experts have slots of their own. */
+  readonly cacheScope?: CacheScope;
 };
 
 /** Shapes are enough to know sizes. */
@@ -94,8 +98,7 @@ export function memoryRequest(
   if (mode !== "dense") recordLayout(header);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
-  const units = unitsByLayer(geometry);
-  const widest = Math.max(widestFfn(geometry), ...units);
+  const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry));
   const ffn = ffnSizes(header);
   const residentBytes =
     resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + ffn.checksumBytes;
@@ -106,7 +109,7 @@ export function memoryRequest(
     residentBytes +
     resident.rowTableBytes +
     predictorBytes +
-    units.reduce((sum, count) => sum + count, 0) * weights.slotBytes +
+    ffnBytes(geometry, weights) +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
   const stream = streamRange(header);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
@@ -118,13 +121,14 @@ export function memoryRequest(
   );
   return {
     ...wish,
-    geometry: { layers: geometry.layers.map(({ attention }, i) => ({ attention, ffn: { dFf: units[i]! } })) },
+    geometry,
     weights,
+    experts: plannedExperts(header, place.cacheScope ?? "layer"),
     streamsLayers: weights.layout === "matrices",
     residentBytes,
     rowTableBytes: resident.rowTableBytes,
     predictorBytes,
-    namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : chosenShares(header),
+    namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: ffn.slotOverheadBytes,
     // Keys and values are counted with their page tables in one arena; every further arena has its own.
@@ -139,12 +143,6 @@ export function memoryRequest(
   };
 }
 
-/** What share of its experts each layer's router names; null where there are none. */
-function chosenShares({ geometry, weights }: ModelHeader): number[] | null {
-  if (weights.layout !== "experts") return null;
-  return geometry.layers.map(({ experts }) => (experts ? experts.chosen / experts.count : 0));
-}
-
 export function engineSizes(
   header: ModelHeader,
   predictor: PredictorSizes | null,
@@ -152,7 +150,7 @@ export function engineSizes(
   mode: NeuronMode,
   place: Place,
 ): EngineSizes {
-  const { geometry, weights } = header;
+  const { geometry } = header;
   const ffn = ffnSizes(header);
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan);
@@ -161,6 +159,7 @@ export function engineSizes(
   const stage = stageBytes(header, mode);
   const gap = gapBytes(place.mergeGapBytes);
   const stream = streamBytes(header, plan.streamNeurons) + STREAM_SLACK_BYTES;
+  const slotBytes = slotBytesByLayer(header, place.cacheScope ?? "layer");
   const perArenaBytes =
     workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + stream + SLOT_ALIGNMENT;
   return {
@@ -176,7 +175,7 @@ export function engineSizes(
       return (
         bytes +
         (predictorLayer ? placedPredictorBytes(predictorLayer) : 0) +
-        plan.slotsByLayer[layer]! * (weights.slotBytes + slotBiasBytes(header)) +
+        plan.slotsByLayer[layer]! * (slotBytes[layer]! + slotBiasBytes(header)) +
         ffn.layerSlackBytes +
         kvPages * kvPartBytes(plan.kvPrecision, attention.nKvHeads, attention.headDim) +
         LAYER_SLACK_BYTES

@@ -5,15 +5,13 @@
  * landed and before it is used, where there is anything to hold it against.
  */
 import { assert, type ByteSource, IntegrityError, type RecordRole, sourcePlace } from "@flashwick/core";
+import { LONGEST_EXPERT_READ_BYTES } from "@flashwick/cost-model";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import { type ExpertSlot, type ExpertTensors, planExpertSlot } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import type { TokenMeter } from "./token-meter.js";
 import { SECTOR_BYTES, widenedReads } from "./widened-reads.js";
-
-/** Longest single read: a larger piece is read by several readers. */
-const MOST_READ_BYTES = 4 * 2 ** 20;
 
 /** What the bytes of an expert must have as CRC-32C; null where nothing is known. */
 export type ExpertCrc = (expert: number, piece: number) => number | null;
@@ -104,7 +102,7 @@ export class ExpertSlots {
     const { source, reader } = this.parts;
     return this.#slot.pieces.flatMap(({ offset, strideBytes, sizeBytes }, piece) => {
       const begin = offset + expert * strideBytes;
-      const reads = { source, reader, mostBytes: MOST_READ_BYTES };
+      const reads = { source, reader, mostBytes: LONGEST_EXPERT_READ_BYTES };
       return widenedReads(begin, begin + sizeBytes, this.#piecePtr(piece, expert, slot), reads);
     });
   }

@@ -11,14 +11,16 @@ import { ExpertLookAhead } from "./expert-look-ahead.js";
 import { ExpertSlots } from "./expert-slots.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
 import { MixtureFfn } from "./mixture-ffn.js";
+import { slotBytesByLayer } from "./mixture-shape.js";
 import type { ResidentLoader } from "./resident-weights.js";
 
-/** The cache that decides over a layer's experts, its unit of expert 0, and the arena pointer of its slot 0. */
+/** The cache that decides over a layer's experts, its unit of expert 0, the arena pointer of its slot 0 and the bytes of a slot. */
 interface ExpertPlace {
   readonly cache: NeuronCache;
   readonly isPooled: boolean;
   readonly firstUnit: number;
   readonly slotBase: Ptr;
+  readonly slotBytes: number;
 }
 
 /**
@@ -30,12 +32,15 @@ export function placeExperts(
   contexts: readonly ArenaContext[],
   arenaOfLayer: readonly number[],
 ): readonly (ExpertPlace | null)[] {
-  const { geometry, weights } = file.header;
+  const { geometry } = file.header;
+  const slotBytes = slotBytesByLayer(file.header, config.cacheScope);
   const units = unitsByLayer(geometry);
   const most = Math.max(...units);
   const mixturesOf = (arena: number) =>
     arenaOfLayer.flatMap((of, layer) => (of === arena && units[layer]! > 0 ? [layer] : []));
   const slotsOf = (layers: readonly number[]) => layers.reduce((sum, layer) => sum + plan.slotsByLayer[layer]!, 0);
+  const bytesOf = (layers: readonly number[]) =>
+    layers.reduce((sum, layer) => sum + plan.slotsByLayer[layer]! * slotBytes[layer]!, 0);
   const places: (ExpertPlace | null)[] = units.map(() => null);
   for (const { index, slotBase } of contexts) {
     const layers = mixturesOf(index);
@@ -45,15 +50,15 @@ export function placeExperts(
       const policy = cachePolicy(config.policy, dFf, nLayers);
       const cache = createNeuronCache({ dFf, nLayers, slotCount: slotsOf(layers), policy });
       for (const [i, layer] of layers.entries()) {
-        places[layer] = { cache, isPooled: true, firstUnit: i * most, slotBase };
+        places[layer] = { cache, isPooled: true, firstUnit: i * most, slotBase, slotBytes: slotBytes[layer]! };
       }
       continue;
     }
     for (const [i, layer] of layers.entries()) {
       const dFf = units[layer]!;
       const cache = createNeuronCache({ dFf, slotCount: slotsOf([layer]), policy: cachePolicy(config.policy, dFf) });
-      const own = slotBase + slotsOf(layers.slice(0, i)) * weights.slotBytes;
-      places[layer] = { cache, isPooled: false, firstUnit: 0, slotBase: own };
+      const own = { slotBase: slotBase + bytesOf(layers.slice(0, i)), slotBytes: slotBytes[layer]! };
+      places[layer] = { cache, isPooled: false, firstUnit: 0, ...own };
     }
   }
   return places;
@@ -98,7 +103,6 @@ export async function placeMixtureLayer(
     new ExpertSlots({
       ...{ layer, kernels, reader, tensors, ...place },
       source: file.source,
-      slotBytes: file.header.weights.slotBytes,
       crcOf: await readExpertCrcs(file, layer, signal),
     });
   const mixture = new MixtureFfn({

@@ -78,7 +78,6 @@ describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
     const options = { contextTokens: 32, kvPrecision: "f32" as const };
     const resident = await open(options);
     const expected = await logitsOf(resident, tokens);
-    const { smallestBudgetBytes, dram } = resident.plan(32);
     await resident.close();
     for (const [share, cacheScope, policy] of [
       [0, "layer", "window"],
@@ -89,6 +88,10 @@ describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
       [0.6, "pool", "lfu"],
       [0.9, "layer", "pinned"],
     ] as const) {
+      const whole = await open({ ...options, cacheScope });
+      // A pool's slots are all of the largest expert's size.
+      const { smallestBudgetBytes, dram } = whole.plan(32);
+      await whole.close();
       const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
       const model = await open({ ...options, dramBudgetBytes, cacheScope, policy });
       expect(await logitsOf(model, tokens), `${share} ${cacheScope} ${policy}`).toEqual(expected);

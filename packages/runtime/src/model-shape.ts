@@ -1,7 +1,8 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
 import { assert, type DType, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
-import type { ModelShape } from "@flashwick/cost-model";
+import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
 import { layerTensors, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
+import { mixtureOf } from "./mixture-shape.js";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(
@@ -35,17 +36,43 @@ export function shapeOf(
 type LayerWeights = Pick<
   ModelShape,
   "attentionBytes" | "recordBytes" | "matrixBytes" | "strideBytes" | "readsPerNeuron" | "layerTypes" | "streams"
->;
+> &
+  Partial<Pick<ModelShape, "dFf" | "mixture">>;
 
 /** What a layer computes with, and what of it is read. */
 function layerWeights(header: ModelHeader): LayerWeights {
+  if (header.experts.length > 0) return mixtureWeights(header);
   return header.matrices.length > 0 ? matrixWeights(header) : recordWeights(header);
 }
+
+/** Attention's mean over the layers, and experts in place of neurons. */
+function mixtureWeights(header: ModelHeader): LayerWeights {
+  const mixture = mixtureOf(header);
+  const { length } = header.geometry.layers;
+  const attention = Array.from({ length }, (_, layer) => layer).flatMap((layer) =>
+    ATTENTION.flatMap((name) => header.tensors.get(`blk.${layer}.${name}.weight`) ?? []),
+  );
+  const all = attention.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+  const types = [...new Set(attention.map(({ dtype }) => dtype))];
+  const shareOf = (dtype: DType): TypeShare => ({
+    dtype,
+    share: attention.reduce((sum, tensor) => sum + (tensor.dtype === dtype ? sizeOf(tensor) : 0), 0) / all,
+  });
+  return {
+    ...meanExpert(mixture),
+    attentionBytes: all / length,
+    layerTypes: types.map(shareOf),
+    streams: "neurons",
+    mixture,
+  };
+}
+
+const ATTENTION = ["attn_q", "attn_k", "attn_v", "attn_output"];
 
 function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeights {
   assert(weights.layout === "bundled" || weights.layout === "split", "records");
   const { dtype, parts, strideBytes } = weights;
-  const attention = ["attn_q", "attn_k", "attn_v", "attn_output"].map((name) => tensors.get(`blk.0.${name}.weight`));
+  const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`));
   const scaleBytes = dtype === "int8" ? 4 : 0;
   return {
     attentionBytes: attention.reduce((sum, tensor) => sum + sizeOf(tensor), 0),
