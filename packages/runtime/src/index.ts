@@ -30,6 +30,7 @@ export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.
 export { shapeOf } from "./model-shape.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
+export { preferResident, type ResidentPreference } from "./resident-experts.js";
 export { type FinishedRun, type MeasuredBandwidths, runLimit, tokenDramBytes } from "./run-limit.js";
 export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
