@@ -15,10 +15,10 @@ const HALVE_AFTER_TOKENS = 64;
  * In a pool, layers come in the order of `leastStalePolicy`, and counts order what is stale within each: by counts alone
  * what a layer has just read would leave for the next layer, before it can be used again.
  *
- * @param halveAfterTokens At least 1; Infinity: counts are of the whole past.
+ * @param halveAfterTokens At least 1; Infinity: counts are of the whole past, and say nothing beyond 2^21 uses.
  * @throws {InputError} `INPUT_INVALID` for fewer than 1.
  * Cost: O(log slots) for each unit that a token names or evicts, O(layers) more for what leaves a pool, and O(units) a
- * halving; 15 bytes a unit.
+ * halving; 23 bytes a unit.
  */
 export function lfuPolicy(halveAfterTokens = HALVE_AFTER_TOKENS): CachePolicy {
   if (!(halveAfterTokens >= 1)) {
@@ -29,7 +29,7 @@ export function lfuPolicy(halveAfterTokens = HALVE_AFTER_TOKENS): CachePolicy {
     name: "lfu",
     windowTokens: Number.POSITIVE_INFINITY,
     isPinned: null,
-    orderBytes: (nUnits) => 15 * nUnits,
+    orderBytes: (nUnits) => 23 * nUnits,
     order: (residents) => new LfuOrder(residents, halveAfterTokens),
   };
 }
@@ -58,9 +58,8 @@ class LfuOrder implements EvictionOrder {
     this.#isResident = new Uint8Array(nUnits);
     this.#unitsPerLayer = nUnits / nLayers;
     this.#kept = new KeptUnits(nUnits);
-    const isBefore = (a: number, b: number) => this.#isBefore(a, b);
     const firsts = Array.from({ length: nLayers }, (_, layer) => layer * this.#unitsPerLayer);
-    this.#heaps = firsts.map((first) => new UnitHeap(first, this.#unitsPerLayer, isBefore));
+    this.#heaps = firsts.map((first) => new UnitHeap(first, this.#unitsPerLayer));
     this.#aside = firsts.map((first) => new KeptUnits(this.#unitsPerLayer, first));
     this.#halveAfterSets = halveAfterTokens * nLayers;
   }
@@ -69,7 +68,7 @@ class LfuOrder implements EvictionOrder {
     this.#layer = layer;
     this.#kept.take();
     const heap = this.#heaps[layer]!;
-    for (const unit of this.#aside[layer]!.take()) if (this.#isResident[unit] === 1) heap.push(unit);
+    for (const unit of this.#aside[layer]!.take()) if (this.#isResident[unit] === 1) heap.push(unit, this.#keyOf(unit));
     if (layer === 0 && this.#sets >= this.#halveAfterSets) this.#halve();
   }
 
@@ -86,14 +85,15 @@ class LfuOrder implements EvictionOrder {
   }
 
   keep(units: Uint32Array): void {
-    for (let i = 0; i < units.length; i++) this.#kept.add(units[i]!);
+    // In one layer, what is kept stands aside, and nothing else is asked for.
+    if (this.#heaps.length > 1) for (let i = 0; i < units.length; i++) this.#kept.add(units[i]!);
     this.#setAside(units);
   }
 
   entered(unit: number): void {
     this.#isResident[unit] = 1;
     const layer = this.#layerOf(unit);
-    if (!this.#aside[layer]!.has(unit)) this.#heaps[layer]!.push(unit);
+    if (!this.#aside[layer]!.has(unit)) this.#heaps[layer]!.push(unit, this.#keyOf(unit));
   }
 
   left(unit: number): void {
@@ -103,15 +103,16 @@ class LfuOrder implements EvictionOrder {
   }
 
   victim(): number {
+    if (this.#heaps.length === 1) return this.#heaps[0]!.first;
     return layerByLayer(this.#layer, this.#heaps.length, (layer, hasToBeStale) => {
       const stale = this.#heaps[layer]!.first;
       return stale >= 0 || hasToBeStale ? stale : oldestBut(this.#kept, this.#residents, layer);
     });
   }
 
-  #isBefore(a: number, b: number): boolean {
-    const fewer = this.#uses[a]! - this.#uses[b]! || this.#residents.lastUse(a) - this.#residents.lastUse(b);
-    return fewer === 0 ? a < b : fewer < 0;
+  /** Orders by uses, then by last use: token numbers are below 2^32, and uses halved so often that they stay below 2^21. */
+  #keyOf(unit: number): number {
+    return this.#uses[unit]! * 2 ** 32 + this.#residents.lastUse(unit);
   }
 
   #setAside(units: Uint32Array): void {
@@ -125,7 +126,7 @@ class LfuOrder implements EvictionOrder {
   #halve(): void {
     this.#sets = 0;
     for (let unit = 0; unit < this.#uses.length; unit++) this.#uses[unit]! >>>= 1;
-    for (const heap of this.#heaps) heap.reorder();
+    for (const heap of this.#heaps) heap.rekey((unit) => this.#keyOf(unit));
   }
 
   #layerOf(unit: number): number {
