@@ -58,6 +58,7 @@ export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
 export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
+export { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export { checksOf, crcOfBytes, damagedTensor, type PieceCrc, type TensorChecks } from "./tensor-checks.js";
 export {
