@@ -1,8 +1,8 @@
 /** Checkpoints of mixtures become files of whole experts: every weight held against the checkpoint's, read and cut by other code. */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type DType, memorySource } from "@flashwick/core";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { crc32c } from "../crc32c.js";
 import { memorySink } from "../memory-sink.js";
 import type { ModelFile } from "../model-file.js";
@@ -11,9 +11,11 @@ import { openModelFile, readExpertChecksums } from "../read-model.js";
 import { decodeElements } from "../tiny-model.fixture.js";
 import { verifyModelFile } from "../verify.js";
 import { createModelWriter } from "../write-model.js";
+import { countingFolder, type FixtureTensor, json, RecordingWriter, safetensors } from "./checkpoint-fixture.js";
 import type { ConvertOptions } from "./conversion.js";
 import { convertCheckpoint } from "./convert-checkpoint.js";
 import { openCheckpointFolder } from "./node.js";
+import { readSafetensors } from "./safetensors.js";
 import { readTensorFile } from "./tensor-file.js";
 
 const folderOf = (name: string) => fileURLToPath(new URL(`../../../runtime/fixtures/${name}`, import.meta.url));
@@ -23,6 +25,28 @@ async function convert(name: string, options: ConvertOptions) {
   const folder = await openCheckpointFolder(folderOf(name));
   const result = await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), options);
   return { result, bytes: sink.committed!, file: await openModelFile(memorySource(sink.committed!, name)) };
+}
+
+/** Config and tensors of a checkpoint, to change one of them. */
+async function readCheckpoint(name: string) {
+  const tensors = new Map<string, FixtureTensor>();
+  for (const fileName of readdirSync(folderOf(name)).filter((file) => file.endsWith(".safetensors"))) {
+    const bytes = new Uint8Array(readFileSync(`${folderOf(name)}/${fileName}`));
+    for (const [tensor, { offset, shape, storedDType }] of await readSafetensors(memorySource(bytes, fileName))) {
+      const sizeBytes = 2 * shape.reduce((product, size) => product * size, 1);
+      tensors.set(tensor, { dtype: storedDType, shape, bytes: bytes.subarray(offset, offset + sizeBytes) });
+    }
+  }
+  const config = JSON.parse(readFileSync(`${folderOf(name)}/config.json`, "utf8")) as Record<string, unknown>;
+  return { config, tensors };
+}
+type Checkpoint = Awaited<ReturnType<typeof readCheckpoint>>;
+
+async function convertChanged({ config, tensors }: Checkpoint, options: ConvertOptions = {}) {
+  const { folder } = countingFolder({ "config.json": json(config), "model.safetensors": safetensors(tensors) });
+  const sink = memorySink("changed");
+  const result = await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), options);
+  return { result, bytes: sink.committed!, file: await openModelFile(memorySource(sink.committed!, "changed")) };
 }
 
 /** All tensors of a checkpoint as f32. */
@@ -140,3 +164,160 @@ it.each(LOSSY)(
     }
   },
 );
+
+describe("gpt-oss in MXFP4", () => {
+  const GRID = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+  const e2m1 = (nibble: number) => (nibble & 8 ? -1 : 1) * GRID[nibble & 7]!;
+
+  /** gpt-oss-tiny with other experts, in blocks; scales of 2^-7 to 2^3. */
+  async function quantised(): Promise<Checkpoint> {
+    const { config, tensors } = await readCheckpoint("gpt-oss-tiny");
+    for (const layer of [0, 1, 2]) {
+      for (const [module, rows, cols] of [
+        ["gate_up_proj", 192, 64],
+        ["down_proj", 64, 96],
+      ] as const) {
+        const name = `model.layers.${layer}.mlp.experts.${module}`;
+        tensors.delete(name);
+        const bytes = (count: number, at: (i: number) => number) => Uint8Array.from({ length: count }, (_, i) => at(i));
+        const blocks = 8 * rows * (cols / 32);
+        const [blockShape, scaleShape] = [
+          [8, rows, cols / 32, 16],
+          [8, rows, cols / 32],
+        ];
+        const nibbles = bytes(blocks * 16, (i) => (i * 37 + (i >> 8) * 11 + layer) % 256);
+        const scales = bytes(blocks, (i) => 120 + ((i * 5 + layer) % 11));
+        tensors.set(`${name}_blocks`, { dtype: "U8", shape: blockShape, bytes: nibbles });
+        tensors.set(`${name}_scales`, { dtype: "U8", shape: scaleShape, bytes: scales });
+      }
+    }
+    return { config: { ...config, quantization_config: { quant_method: "mxfp4" } }, tensors };
+  }
+
+  /** Weight [row, col] of a matrix of expert e, by transformers' rule: element 2i is the low nibble of byte i. */
+  function weightOf({ tensors }: Checkpoint, layer: number, e: number, role: string, row: number, col: number): number {
+    const isDown = role === "down";
+    const name = `model.layers.${layer}.mlp.experts.${isDown ? "down_proj" : "gate_up_proj"}`;
+    const [rows, cols] = isDown ? [64, 96] : [192, 64];
+    const stored = isDown ? row : 2 * row + (role === "up" ? 1 : 0);
+    const block = ((e * rows + stored) * cols) / 32 + (col >> 5);
+    const byte = tensors.get(`${name}_blocks`)!.bytes[block * 16 + ((col & 31) >> 1)]!;
+    const scale = 2 ** (tensors.get(`${name}_scales`)!.bytes[block]! - 127);
+    return e2m1(col % 2 === 0 ? byte & 15 : byte >> 4) * scale;
+  }
+
+  it.each([undefined, "f32"] as const)("has every weight where it belongs, kept or as %s", async (dtype) => {
+    const checkpoint = await quantised();
+    const { result, bytes, file } = await convertChanged(checkpoint, dtype ? { dtype } : {});
+    expect(result).toMatchObject({ dtype: dtype ?? "mxfp4", residentDtype: dtype ?? "bf16", loss: null });
+    for (const layer of [0, 2]) {
+      for (const e of [0, 5, 7]) {
+        for (const { role, rows, cols, values } of expertOf(file, bytes, layer, e)) {
+          const expected = Float32Array.from({ length: rows * cols }, (_, i) =>
+            weightOf(checkpoint, layer, e, role, Math.floor(i / cols), i % cols),
+          );
+          expect(values.map((x) => x + 0)).toEqual(expected.map((x) => x + 0));
+        }
+      }
+    }
+    expect(await verifyModelFile(file)).toMatchObject({ ok: true });
+  });
+
+  it("has one fingerprint for every type that it is converted to", async () => {
+    const checkpoint = await quantised();
+    const made = [await convertChanged(checkpoint), await convertChanged(checkpoint, { dtype: "q4" })];
+    expect(new Set(made.map(({ result }) => result.fingerprint)).size).toBe(1);
+    const stored = (name: string) => checkpoint.tensors.get(name)!.bytes;
+    const { writer } = await recorded(checkpoint);
+    let crc = 0;
+    for (let e = 0; e < 8; e++) {
+      for (const module of ["gate_up_proj", "down_proj"]) {
+        for (const what of ["blocks", "scales"]) {
+          const all = stored(`model.layers.1.mlp.experts.${module}_${what}`);
+          crc = crc32c(all.subarray((e * all.length) / 8, ((e + 1) * all.length) / 8), crc);
+        }
+      }
+    }
+    expect(writer.sourceCrcs.get("blk.1.ffn")).toBe(crc);
+  });
+
+  async function recorded({ config, tensors }: Checkpoint) {
+    const { folder } = countingFolder({ "config.json": json(config), "model.safetensors": safetensors(tensors) });
+    let writer!: RecordingWriter;
+    await convertCheckpoint(folder, async (...spec) => (writer = new RecordingWriter(...spec)), { dtype: "f32" });
+    return { writer };
+  }
+
+  it.each<[string, string, (tensors: Checkpoint["tensors"], name: string) => void]>([
+    ["scales are missing", "CHECKPOINT_TENSOR_MISSING", (tensors, name) => void tensors.delete(`${name}_scales`)],
+    [
+      "blocks are no bytes",
+      "UNSUPPORTED_FEATURE",
+      (tensors, name) => void tensors.set(`${name}_blocks`, { ...tensors.get(`${name}_blocks`)!, dtype: "I8" }),
+    ],
+  ])("is refused by name where %s", async (_, code, change) => {
+    const checkpoint = await quantised();
+    change(checkpoint.tensors, "model.layers.1.mlp.experts.down_proj");
+    await expect(convertChanged(checkpoint)).rejects.toMatchObject({
+      ...{ code, message: expect.stringContaining("model.layers.1.mlp.experts.down_proj_") },
+    });
+  });
+});
+
+describe("a checkpoint of a mixture that is not whole", () => {
+  const EXPERT = "model.layers.1.mlp.experts.7.up_proj.weight";
+  const ROUTER = "model.layers.2.mlp.gate.weight";
+
+  it.each<[string, string, string, (checkpoint: Checkpoint) => void]>([
+    ["an expert is missing", "CHECKPOINT_TENSOR_MISSING", EXPERT, ({ tensors }) => void tensors.delete(EXPERT)],
+    [
+      "an expert is of another shape",
+      "CHECKPOINT_TENSOR_SHAPE",
+      `${EXPERT}: expected shape [32, 64], found [64, 32]`,
+      ({ tensors }) => void tensors.set(EXPERT, { ...tensors.get(EXPERT)!, shape: [64, 32] }),
+    ],
+    [
+      "a router is of fewer experts",
+      "CHECKPOINT_TENSOR_SHAPE",
+      `${ROUTER}: expected shape [16, 64], found [8, 64]`,
+      ({ tensors }) => void tensors.set(ROUTER, { dtype: "BF16", shape: [8, 64], bytes: new Uint8Array(8 * 64 * 2) }),
+    ],
+    [
+      "a token uses more experts than there are",
+      "CHECKPOINT_CONFIG",
+      "field num_experts_per_tok: expected at most 16, which is num_experts, found 17",
+      ({ config }) => void (config.num_experts_per_tok = 17),
+    ],
+    [
+      "a weight of an expert is not a number",
+      "CHECKPOINT_TENSOR_VALUE",
+      `${EXPERT}: expected finite weights, found NaN at [1, 3]`,
+      ({ tensors }) => {
+        const bytes = tensors.get(EXPERT)!.bytes.slice();
+        bytes.set([0xc0, 0x7f], 2 * (64 + 3));
+        tensors.set(EXPERT, { ...tensors.get(EXPERT)!, bytes });
+      },
+    ],
+  ])("is refused where %s", async (_, code, message, change) => {
+    const checkpoint = await readCheckpoint("olmoe-tiny");
+    change(checkpoint);
+    await expect(convertChanged(checkpoint)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  it("a weight of fused experts that is not a number is named where it is stored", async () => {
+    const checkpoint = await readCheckpoint("gpt-oss-tiny");
+    const name = "model.layers.0.mlp.experts.gate_up_proj";
+    const bytes = checkpoint.tensors.get(name)!.bytes.slice();
+    bytes.set([0xc0, 0x7f], 2 * ((2 * 64 + 5) * 192 + 7));
+    checkpoint.tensors.set(name, { ...checkpoint.tensors.get(name)!, bytes });
+    await expect(convertChanged(checkpoint)).rejects.toMatchObject({
+      message: expect.stringContaining(`${name}: expected finite weights, found NaN at [2, 5, 7]`),
+    });
+  });
+
+  it("experts of int8 are refused, with what to use", async () => {
+    await expect(convert("olmoe-tiny", { dtype: "int8" })).rejects.toMatchObject({
+      ...{ code: "UNSUPPORTED_FEATURE", message: expect.stringContaining("--dtype q8_0") },
+    });
+  });
+});
