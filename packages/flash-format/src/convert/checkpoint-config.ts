@@ -46,7 +46,7 @@ const DTYPE_OF_TORCH: Readonly<Record<string, RecordDType>> = { float32: "f32", 
 export interface CheckpointConfig {
   readonly family: CheckpointFamily;
   readonly geometry: ModelGeometry;
-  /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known. */
+  /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known and nothing is quantised. */
   readonly dtype: RecordDType | null;
   /** Of a checkpoint whose experts are quantised (gpt-oss): the type in which they stay as they are. Else null. */
   readonly expertDType: BlockDType | null;
@@ -81,8 +81,10 @@ export function parseCheckpointConfig(text: string, where: string): CheckpointCo
   const family = findFamily(config, where);
   const expertDType = readQuantisation(config, family, where);
   const geometry = family.readGeometry(config, where);
-  const dtype = config.dtype ?? config.torch_dtype ?? "";
-  return { family, geometry, dtype: DTYPE_OF_TORCH[dtype.replace(/^torch\./, "")] ?? null, expertDType };
+  const named = config.dtype ?? config.torch_dtype ?? "";
+  // Matrices beside quantised experts are published in bf16, whether the document says so or not.
+  const dtype = DTYPE_OF_TORCH[named.replace(/^torch\./, "")] ?? (expertDType && "bf16");
+  return { family, geometry, dtype, expertDType };
 }
 
 const quantisation = v.looseObject({ quant_method: v.string() });

@@ -311,8 +311,9 @@ describe("routers", () => {
 
   it("gpt-oss may be quantised in MXFP4, and nothing else may be", () => {
     const mxfp4 = { quantization_config: { quant_method: "mxfp4", modules_to_not_convert: [] } };
-    expect(read({ ...MIXTURES.gpt_oss, ...mxfp4 }).expertDType).toBe("mxfp4");
-    expect(read(MIXTURES.gpt_oss).expertDType).toBeNull();
+    expect(read({ ...MIXTURES.gpt_oss, ...mxfp4 })).toMatchObject({ expertDType: "mxfp4", dtype: "bf16" });
+    expect(read({ ...MIXTURES.gpt_oss, ...mxfp4, dtype: "float32" }).dtype).toBe("f32");
+    expect(read(MIXTURES.gpt_oss)).toMatchObject({ expertDType: null, dtype: null });
     for (const config of [
       { ...MIXTURES.olmoe, ...mxfp4 },
       { ...MIXTURES.gpt_oss, quantization_config: { quant_method: "awq" } },
