@@ -19,6 +19,8 @@ export {
   blockBytes,
   blockElements,
   blocksOf,
+  CONVERT_DTYPES,
+  type ConvertDType,
   DTYPES,
   type DType,
   defaultResidentDType,

@@ -2,10 +2,10 @@
 import {
   blockBytes,
   blockElements,
+  type ConvertDType,
   type DType,
   defaultResidentDType,
   InputError,
-  type RecordDType,
   type ResidentDType,
 } from "@flashwick/core";
 import {
@@ -139,7 +139,7 @@ export interface MixturePreset {
  * @param dtype What experts are stored as, all else being of the type that goes beside it; null: as published.
  * @throws {InputError} `INPUT_INVALID` listing the names.
  */
-export function mixturePreset(name: string, dtype: RecordDType | null = null): MixturePreset {
+export function mixturePreset(name: string, dtype: ConvertDType | null = null): MixturePreset {
   const published = PUBLISHED.find((candidate) => candidate.name === name);
   if (published) {
     const shape = shapeOf(published, dtype);
@@ -178,7 +178,7 @@ function expertsOf({ dModel, experts }: PublishedMixture, dtype: DType): Experts
   };
 }
 
-function shapeOf(model: PublishedMixture, dtype: RecordDType | null): ModelShape {
+function shapeOf(model: PublishedMixture, dtype: ConvertDType | null): ModelShape {
   const { name, nLayers, dModel, nHeads, nKvHeads, headDim, vocabSize, sharedDFf } = model;
   const resident: ResidentDType | DType = dtype === null ? model.dtype.resident : defaultResidentDType(dtype);
   const expertType = dtype ?? model.dtype.experts;

@@ -18,7 +18,7 @@ export interface ModelFileSummary {
   readonly headerBytes: number;
   /** Tensors that stay in DRAM, with scales, without record checksums. */
   readonly residentBytes: number;
-  /** Neuron records, with their padding; or the matrices of all layers. */
+  /** Neuron records, with their padding; or the matrices of all layers; or experts, without what lies between them. */
   readonly ffnBytes: number;
   /** Record checksums, resident as well; 0 where there are none. */
   readonly checksumBytes: number;
@@ -43,7 +43,7 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const isRecords = weights.layout === "bundled" || weights.layout === "split";
   const recordBytes = isRecords ? ffnBytes(geometry, weights) : bytesOf(matrices) + expertBytes(header);
   const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const checksumBytes = isRecords ? 4 * neuronCount(geometry) : 0;
+  const checksumBytes = 4 * (isRecords ? neuronCount(geometry) : checkedExperts(header));
   const recordElements = isRecords
     ? weights.parts.length * neuronCount(geometry) * geometry.dModel
     : expertElements(header);
@@ -58,6 +58,11 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     parameters: elementsOf([...residents, ...matrices]) + recordElements,
     tensors: [...residents, ...matrices],
   };
+}
+
+/** Experts whose records have checksums in the file. */
+function checkedExperts({ experts }: ModelHeader): number {
+  return experts.reduce((sum, layer) => sum + (layer?.recordChecks ? layer.count : 0), 0);
 }
 
 function expertElements({ experts }: ModelHeader): number {

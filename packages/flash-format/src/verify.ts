@@ -2,7 +2,7 @@
  * Reads a file from front to back and compares every byte with what the header promises: header, tensors and records by
  * their checksums, padding by its being zero. So any one flipped bit of the file is found.
  *
- * Memory: two read buffers, and eight bytes per neuron of one layer.
+ * Memory: two read buffers, and eight bytes per neuron, or four per expert, of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
 import { type GroupedTensor, groupedTensors } from "./checksum-file.js";
@@ -15,7 +15,7 @@ import {
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { carriesChecksums, type ModelFile, recordLayout } from "./model-file.js";
-import { readRecordChecksums } from "./read-model.js";
+import { readExpertChecksums, readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
 import { crcOfBytes, TensorChecks } from "./tensor-checks.js";
 
@@ -36,6 +36,7 @@ export interface BadBytes {
 
 export interface VerifyResult {
   readonly ok: boolean;
+  /** Of neurons, or of experts. */
   readonly recordsChecked: number;
   readonly bytesChecked: number;
   /** The first thousand, in file order. */
@@ -128,6 +129,8 @@ class Verification {
   #recordsChecked = 0;
   #bytesChecked = 0;
   #totalBytes = 0;
+  /** Layers of experts, by absolute offset of their tensor. */
+  readonly #experts = new Map<number, number>();
   /** CRC-32C of each slot of the current layer, as far as read. */
   #slotCrcs = new Uint32Array(0);
 
@@ -138,6 +141,9 @@ class Verification {
     for (const { layer, offset, downOffset } of model?.header.records ?? []) {
       this.#records.set(offset, { layer, first: true, last: downOffset === null });
       if (downOffset !== null) this.#records.set(downOffset, { layer, first: false, last: true });
+    }
+    for (const [layer, experts] of (model?.header.experts ?? []).entries()) {
+      if (experts) this.#experts.set(experts.matrices[0]!.offset, layer);
     }
   }
 
@@ -171,8 +177,10 @@ class Verification {
     const tensors = [...container.tensors.values()];
     for (const [i, tensor] of tensors.entries()) {
       const records = this.#records.get(tensor.offset);
-      if (records === undefined) await this.#checkTensor(tensor);
-      else await this.#checkRecords(tensor, records);
+      const layerOfExperts = this.#experts.get(tensor.offset);
+      if (records !== undefined) await this.#checkRecords(tensor, records);
+      else if (layerOfExperts !== undefined) await this.#checkExperts(tensor, layerOfExperts);
+      else await this.#checkTensor(tensor);
       await this.#checkPadding(tensor.offset + tensor.sizeBytes, tensors[i + 1]?.offset ?? container.fileBytes);
     }
   }
@@ -201,7 +209,7 @@ class Verification {
   async #compareRecords(layer: number): Promise<void> {
     const { header } = this.#model!;
     const { strideBytes } = recordLayout(header);
-    const expected = await this.#checksumsOf(layer);
+    const expected = await this.#checksumsOf(layer, readRecordChecksums);
     if (expected === null) return;
     this.#slotCrcs.forEach((crc, neuron) => {
       if (crc === expected[neuron]) return;
@@ -210,10 +218,24 @@ class Verification {
     this.#recordsChecked += expected.length;
   }
 
+  /** Records larger than a read are checked as they come. */
+  async #checkExperts(tensor: ContainerTensor, layer: number): Promise<void> {
+    const { strideBytes } = this.#model!.header.experts[layer]!.matrices[0]!;
+    const expected = await this.#checksumsOf(layer, readExpertChecksums);
+    const checks = expected && new TensorChecks(tensor, strideBytes, expected);
+    const onBad = (offset: number) => {
+      this.#report({ kind: "expert", layer, expert: (offset - tensor.offset) / strideBytes, offset });
+    };
+    for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, CHUNK_BYTES)) {
+      checks?.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
+    }
+    this.#recordsChecked += expected?.length ?? 0;
+  }
+
   /** Null if the checksums themselves are damaged: they are reported as a tensor, and say nothing about the records. */
-  async #checksumsOf(layer: number): Promise<Uint32Array | null> {
+  async #checksumsOf(layer: number, read: typeof readRecordChecksums): Promise<Uint32Array | null> {
     try {
-      return await readRecordChecksums(this.#model!, layer, this.#options.signal);
+      return await read(this.#model!, layer, this.#options.signal);
     } catch (error) {
       if (isFlashwickError(error) && error.code === "INTEGRITY_TENSOR") return null;
       throw error;

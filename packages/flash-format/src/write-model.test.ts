@@ -334,6 +334,8 @@ describe("an interrupted writing", () => {
       isComplete: (name) => writer.isComplete(name),
       writeRows: (name, rows) => writer.writeRows(name, rows),
       writeNeurons: (...args) => writer.writeNeurons(...args),
+      writeExpertRows: (...args) => writer.writeExpertRows(...args),
+      writeExpertBytes: (...args) => writer.writeExpertBytes(...args),
       async complete(name, crc) {
         if (left-- === 0) throw new Error("killed");
         await writer.complete(name, crc);

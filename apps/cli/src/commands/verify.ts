@@ -102,7 +102,7 @@ async function verifySource(source: ByteSource, options: VerifyOptions): Promise
 }
 
 function verifyText(path: string, { ok, recordsChecked, bytesChecked, bad, badCount }: VerifyResult): string {
-  const records = recordsChecked > 0 ? `, ${recordsChecked} neuron records` : "";
+  const records = recordsChecked > 0 ? `, ${recordsChecked} records` : "";
   const amount = `${formatBytes(bytesChecked)}${records}`;
   if (ok) return `${path}: good (${amount} checked)`;
   const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, expert, tensor, offset }) => {
