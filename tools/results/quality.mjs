@@ -72,7 +72,7 @@ async function sweep(name, { texts }, file, files) {
       const predictors = [await readPredictorFile(source)];
       const { kernels } = model.parts;
       const options = { predictors, text: calibration, kernels, maxWindows: CALIBRATION_WINDOWS };
-      const candidates = await measureCandidates(model, options);
+      const { curves: candidates } = await measureCandidates(model, options);
       const weights =
         candidates.reduce((sum, [candidate]) => sum + candidate.weights, 0) / countParameters(model.header);
       for (const namedPerActive of RATIOS) {

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { formatBytes, isSparse } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
-import { type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
+import { CACHE_SCOPES, type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
@@ -25,6 +25,7 @@ export interface EngineFlags {
   readonly residentMargin?: number;
   readonly window?: number;
   readonly policy?: NonNullable<ModelOptions["policy"]>;
+  readonly cacheScope?: NonNullable<ModelOptions["cacheScope"]>;
   readonly kvPrecision?: NonNullable<ModelOptions["kvPrecision"]>;
   readonly readers?: number;
   readonly threads?: number;
@@ -75,7 +76,17 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       integer(1),
     )
     .option("--window <n>", "neurons of the last n tokens stay in DRAM (default: as many tokens as fit)", integer(1))
-    .addOption(new Option("--policy <name>", "what stays in the neuron cache (default: window)").choices(POLICIES))
+    .addOption(
+      new Option("--policy <name>", "what stays in the cache of neurons or experts (default: window)").choices(
+        POLICIES,
+      ),
+    )
+    .addOption(
+      new Option(
+        "--cache-scope <scope>",
+        "a mixture's slots: of each layer, or a pool of all layers (default: layer)",
+      ).choices(CACHE_SCOPES),
+    )
     .addOption(
       new Option(
         "--kv-precision <type>",
@@ -199,6 +210,7 @@ async function engineOptions(
     residentMargin: flags.residentMargin,
     windowTokens: flags.window,
     policy: flags.policy,
+    cacheScope: flags.cacheScope,
     kvPrecision: flags.kvPrecision,
     mergeGapBytes: flags.mergeGap,
     ...switched("overlap", flags.overlap),

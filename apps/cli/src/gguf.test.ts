@@ -155,6 +155,25 @@ describe("a GGUF file of llama.cpp", () => {
     expect((await json("verify", copy, "--write", "--force")).checksums).toBe(written.checksums);
     expect((await json("verify", copy)).ok).toBe(true);
   });
+  it("of a mixture shows its experts, and is checked expert by expert", async () => {
+    const copy = join(dir, "mixture.gguf");
+    copyFileSync(join(fixtures, "gguf/qwen3moe.gguf"), copy);
+    const { experts, geometry } = await json("inspect", copy);
+    expect([experts.length, geometry.layers[0].experts.chosen]).toEqual([geometry.layers.length, 2]);
+    expect(experts[0].matrices[1]).toMatchObject({ tensor: "blk.0.ffn_up_exps.weight", dtype: "q4_k", rows: 128 });
+    const { out } = await flashwick(["inspect", copy]);
+    expect(out).toMatch(/experts +2 of 8 a token, 54\.0 KiB each, as llama.cpp has them; no checksums/);
+    expect(out).toMatch(/blk\.0 experts, up +q4_k +8 × 128 × 256/);
+    await json("verify", copy, "--write");
+    expect((await flashwick(["inspect", copy])).out).toContain("one for 8.00 KiB or a matrix of an expert");
+    expect((await json("verify", copy)).ok).toBe(true);
+    const bytes = readFileSync(copy);
+    const { offset, strideBytes } = experts[1].matrices[2];
+    bytes[offset + 5 * strideBytes + 100]! ^= 4;
+    writeFileSync(copy, bytes);
+    const damaged = await flashwick(["verify", copy]);
+    expect([damaged.status, damaged.out]).toEqual([1, expect.stringMatching(/expert +layer 1, expert 5 +at byte/)]);
+  });
   it("with the checksums of another is refused, and told what to do", async () => {
     const copy = join(dir, "other.gguf");
     copyFileSync(model, copy);

@@ -84,6 +84,20 @@ describe("trace simulate", () => {
     expect(b.flashBytes).toBeGreaterThan(a.flashBytes);
     expect(a.readMs).toBeNull();
   });
+  it("replays one cache of all layers, in which LRU and least-stale differ", async () => {
+    const { document } = await simulate("--pool", "--slots", "10%,40%");
+    expect(document).toMatchObject({ pool: true });
+    const shares = (policy: string) =>
+      document.rows
+        .filter((row: { policy: string }) => row.policy === policy)
+        .map((row: { missShare: number }) => row.missShare);
+    expect(document.rows).toHaveLength(14);
+    expect(document.rows[0].slots).toBe(Math.round(0.1 * TINY.nLayers * TINY.dFf));
+    expect(shares("least-stale")).not.toEqual(shares("lru"));
+    for (const policy of ["lru", "lfu", "least-stale"]) {
+      for (const [i, share] of shares(policy).entries()) expect(share).toBeGreaterThanOrEqual(shares("clairvoyant")[i]);
+    }
+  });
   it("draws what it says", async () => {
     const plot = join(dir, "misses.svg");
     const { out } = await flashwick(["trace", "simulate", trace, "--slots", "30%,60%", "--plot", plot]);

@@ -2,7 +2,7 @@
 import { isFlashwickError } from "@flashwick/core";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { ModelStore } from "@flashwick/flash-io/opfs";
-import { STUDY_POLICIES, simulateTrace } from "@flashwick/runtime";
+import { simulateTrace, studyPolicies } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
 import { ChatSession } from "./chat-session.js";
 import type { GenerateRequest, NumberedAnswer, NumberedRequest, Proof, Request } from "./messages.js";
@@ -133,7 +133,7 @@ function simulate(slotShares: readonly number[], { say }: Task): void {
   }
   const { dFf, tokens } = trace;
   const rows = slotShares.flatMap((share) =>
-    STUDY_POLICIES.map((policy) => {
+    studyPolicies(false).map((policy) => {
       const slots = Math.max(1, Math.round(share * dFf));
       const { missShare } = simulateTrace(trace!, { policy, slots, strideBytes: 1 });
       return { policy, slots, missShare };

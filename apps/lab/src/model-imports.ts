@@ -1,6 +1,12 @@
 /** What is stored: imports, each checked before it has its name, and what the page is told of it. */
 import { type ByteSource, truncatedError } from "@flashwick/core";
-import { openModelFile, readFileKind, verifyModelFile, verifyPredictorFile } from "@flashwick/flash-format";
+import {
+  carriesChecksums,
+  openModelFile,
+  readFileKind,
+  verifyModelFile,
+  verifyPredictorFile,
+} from "@flashwick/flash-format";
 import { canShareMemory, type ModelStore } from "@flashwick/flash-io/opfs";
 import { reportTo, type Task } from "./task.js";
 
@@ -30,7 +36,7 @@ export async function importFrom(store: ModelStore, url: string, task: Task): Pr
 export async function verify(source: ByteSource): Promise<void> {
   const file = (await readFileKind(source)) === "model" ? await openModelFile(source) : null;
   // A GGUF of llama.cpp carries no checksums: its header was checked as it was opened.
-  if (file?.header.weights.layout === "matrices") return;
+  if (file && !carriesChecksums(file.header)) return;
   const { ok, bad } = file ? await verifyModelFile(file) : await verifyPredictorFile(source);
   if (!ok) throw new Error(`${source.name} is damaged (${bad[0]!.kind} at byte ${bad[0]!.offset}); fetch it again`);
 }

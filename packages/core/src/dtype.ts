@@ -33,6 +33,12 @@ export type BlockDType =
 
 export type DType = RecordDType | BlockDType;
 
+/**
+ * What conversion may be asked for. Of single neurons the types of records, of experts those of rows: `q4` means Q4_0 there, `q8_0` is of experts alone
+ * and `int8` of neurons.
+ */
+export type ConvertDType = RecordDType | "q8_0";
+
 /** Elements and bytes of a block. */
 const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>> = {
   f32: [1, 4],
@@ -58,6 +64,7 @@ const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>
 export const DTYPES = Object.keys(BLOCKS) as readonly DType[];
 export const PLAIN_DTYPES: readonly PlainDType[] = ["f32", "f16", "bf16", "int8"];
 export const RECORD_DTYPES: readonly RecordDType[] = [...PLAIN_DTYPES, "q4"];
+export const CONVERT_DTYPES: readonly ConvertDType[] = [...RECORD_DTYPES, "q8_0"];
 export const RESIDENT_DTYPES: readonly ResidentDType[] = [...PLAIN_DTYPES, "q8_0", "q4_0"];
 export const BLOCK_DTYPES: readonly BlockDType[] = DTYPES.filter((dtype) => isBlockDType(dtype));
 
@@ -88,7 +95,7 @@ export function rowBytes(dtype: DType, cols: number): number {
  * Of the matrices beside records of a type, where nothing else is said: the same, but Q8_0 beside q4. They are a third of a model or less, and in four bits
  * would lose as much again.
  */
-export function defaultResidentDType(dtype: RecordDType): ResidentDType {
+export function defaultResidentDType(dtype: ConvertDType): ResidentDType {
   return dtype === "q4" ? "q8_0" : dtype;
 }
 

@@ -14,7 +14,21 @@ import { assert } from "./assert.js";
 import type { DType, RecordDType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
-export type Architecture = "opt" | "falcon" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma3" | "phi" | "persimmon";
+export type Architecture =
+  | "opt"
+  | "falcon"
+  | "llama"
+  | "mistral"
+  | "qwen2"
+  | "qwen3"
+  | "gemma3"
+  | "phi"
+  | "persimmon"
+  | "mixtral"
+  | "olmoe"
+  | "qwen2moe"
+  | "qwen3moe"
+  | "gpt-oss";
 
 /**
  * A norm of rows of n elements:
@@ -92,6 +106,8 @@ export interface AttentionGeometry {
   readonly alibi: boolean;
   /** A position sees so many keys, itself among them; null: all before it. */
   readonly windowTokens: number | null;
+  /** Each head has a score of its own that takes its share of the softmax and has no value (gpt-oss). Absent: false. */
+  readonly sinks?: boolean;
 }
 
 /**
@@ -104,13 +120,39 @@ export interface FfnGeometry {
   /** Neurons. */
   readonly dFf: number;
   readonly gated: boolean;
-  /** Of the gate; of up where there is none. */
+  /** Of the gate; of up where there is none. `swiglu-clamped` needs a gate, and `upActivation` `none`. */
   readonly activation: Activation;
   /** Of `fatrelu`; 0 for every other activation. */
   readonly threshold: number;
   /** Of up beside a gate; `relu` in dReLU. */
   readonly upActivation: "none" | "relu";
   readonly biases: { readonly gate: boolean; readonly up: boolean; readonly down: boolean };
+}
+
+/**
+ * A mixture of experts: the layer's FFN is many of one form, of which a router names a few for each token.
+ *
+ *     z = W x + b                                        one logit an expert
+ *     S = the `chosen` experts with the largest z        a tie falls on the lower number
+ *     out = Σ_{e ∈ S} w_e · ffn_e(x), ascending e        + the shared expert, which every token uses
+ */
+export interface ExpertsGeometry {
+  readonly count: number;
+  /** At least 1, at most `count`. */
+  readonly chosen: number;
+  readonly router: {
+    /** What the weights w are the softmax of: of all logits, or of those in S only (gpt-oss). */
+    readonly softmax: "all" | "chosen";
+    /** w is divided by its sum over S (Mixtral, Qwen3). */
+    readonly normalised: boolean;
+    readonly bias: boolean;
+  };
+  /** Null: none. Its form is the experts'. */
+  readonly shared: {
+    readonly dFf: number;
+    /** Its output is multiplied by σ(g · x) (Qwen1.5). */
+    readonly gated: boolean;
+  } | null;
 }
 
 /** The places of norms in a layer; null where there is none. */
@@ -131,7 +173,10 @@ export interface LayerNorms {
 
 export interface LayerGeometry {
   readonly attention: AttentionGeometry;
+  /** In a mixture of experts the FFN of one expert, whose biases are each expert's own. */
   readonly ffn: FfnGeometry;
+  /** Absent where the layer has one FFN. */
+  readonly experts?: ExpertsGeometry;
   readonly norms: LayerNorms;
   /** Attention and FFN read the same residual stream, and both are added to it (Falcon); false: the FFN reads what attention has changed. */
   readonly parallel: boolean;
@@ -217,9 +262,14 @@ export function activationOf({ activation, threshold, upActivation }: FfnGeometr
   return { kind: activation, threshold, up: upActivation };
 }
 
-/** FFN neurons of the layer that has most. */
+/** Neurons of the widest FFN: of a layer, or of an expert. */
 export function widestFfn({ layers }: Pick<ModelGeometry, "layers">): number {
-  return Math.max(...layers.map(({ ffn }) => ffn.dFf));
+  return Math.max(...layers.map(({ ffn, experts }) => Math.max(ffn.dFf, experts?.shared?.dFf ?? 0)));
+}
+
+/** Whether some layer is a mixture of experts. */
+export function hasExperts({ layers }: Pick<ModelGeometry, "layers">): boolean {
+  return layers.some(({ experts }) => experts !== undefined);
 }
 
 /** Whether neurons have gates: in all layers, or in none. */
@@ -302,6 +352,15 @@ export interface MatrixLayout {
   readonly slotBytes: number;
 }
 
+/** A mixture of experts: an expert is read and kept as a whole, wherever its matrices lie; all other weights are resident. */
+export interface ExpertLayout {
+  readonly layout: "experts";
+  /** Of the first mixture's up projections: matrices may differ. */
+  readonly dtype: DType;
+  /** Bytes of the largest expert in a slot. */
+  readonly slotBytes: number;
+}
+
 /** The part of a neuron that has a role. Only `gate` may be missing. */
 export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: "up" | "down"): RecordPart {
   const part = parts.find((candidate) => candidate.role === role);
@@ -314,7 +373,23 @@ export function paddedLength(elements: number): number {
   return (elements + 15) & ~15;
 }
 
-/** Bytes of all FFN records as they lie on flash. */
-export function ffnBytes(geometry: Pick<ModelGeometry, "layers">, layout: Pick<WeightLayout, "slotBytes">): number {
-  return neuronCount(geometry) * layout.slotBytes;
+/** How a model's FFNs lie on flash. */
+export type FfnLayout = WeightLayout | MatrixLayout | ExpertLayout;
+
+/** What a layer's cache holds by number: neurons, or in a mixture experts, of which a dense layer has none. */
+export function unitsByLayer(geometry: Pick<ModelGeometry, "layers">): number[] {
+  const isMixture = hasExperts(geometry);
+  return geometry.layers.map(({ ffn, experts }) => experts?.count ?? (isMixture ? 0 : ffn.dFf));
+}
+
+/** As {@link neuronGrid}, but of what caches hold: in a mixture experts, as many a layer as the layer with most has. */
+export function unitGrid(geometry: Pick<ModelGeometry, "dModel" | "layers">): NeuronGrid {
+  if (!hasExperts(geometry)) return neuronGrid(geometry);
+  const units = unitsByLayer(geometry);
+  return { nLayers: units.length, dModel: geometry.dModel, dFf: Math.max(...units) };
+}
+
+/** Bytes of all FFN records, or experts, as they lie on flash. */
+export function ffnBytes(geometry: Pick<ModelGeometry, "layers">, layout: Pick<FfnLayout, "slotBytes">): number {
+  return unitsByLayer(geometry).reduce((sum, units) => sum + units, 0) * layout.slotBytes;
 }

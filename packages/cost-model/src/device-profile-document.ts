@@ -5,12 +5,16 @@
 import { DTYPES, findSparsityFault, InputError, type SparsityStatistics } from "@flashwick/core";
 import * as v from "valibot";
 import type { DeviceProfile } from "./device-profile.js";
+import { checkLocality, type ExpertLocality } from "./expert-locality.js";
+import type { MixtureShape } from "./mixture-shape.js";
 
 /** Faster than anything that is sold: a slip of the unit. */
 const MOST_BYTES_PER_SEC = 1e14;
 const MOST_FLOP_PER_SEC = 1e16;
 const MOST_US = 1e7;
 const MOST_NS = 1e9;
+/** Of a layer: more than any published model has. */
+const MOST_EXPERTS = 4096;
 
 const finite = v.pipe(v.number(), v.finite());
 const positive = (most: number) => v.pipe(finite, v.gtValue(0), v.maxValue(most));
@@ -118,6 +122,23 @@ export function parseSparsity(value: unknown, where: string): SparsityStatistics
     `${where}: field ${fault.field} is ${JSON.stringify(fault.found)}, expected ${fault.expected}`,
     { details: { field: fault.field } },
   );
+}
+
+const locality = v.object({
+  source: text,
+  hitShareByLayer: nonEmpty(v.nullable(v.pipe(v.array(finite), v.maxLength(MOST_EXPERTS + 1)))),
+});
+
+/**
+ * The locality of a mixture's experts, or an object that holds it as `locality`.
+ *
+ * @throws {InputError} `INPUT_INVALID` naming `where` and the field.
+ */
+export function parseLocality(value: unknown, where: string, mixture: MixtureShape): ExpertLocality {
+  const inner = typeof value === "object" && value !== null && "locality" in value ? value.locality : value;
+  const parsed = parse(locality, inner, where, "an object of `source` and `hitShareByLayer`");
+  checkLocality(parsed, mixture, where);
+  return parsed;
 }
 
 function parse<T extends v.GenericSchema>(schema: T, value: unknown, where: string, whole: string): v.InferOutput<T> {

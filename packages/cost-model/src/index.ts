@@ -9,11 +9,35 @@ export type {
   ReadRatePoint,
   StreamProfile,
 } from "./device-profile.js";
-export { parseDeviceProfile, parseSparsity } from "./device-profile-document.js";
+export { parseDeviceProfile, parseLocality, parseSparsity } from "./device-profile-document.js";
+export {
+  checkLocality,
+  type ExpertLocality,
+  type ExpertTrace,
+  expertsLoaded,
+  expertUnion,
+  hitShare,
+  type LocalityCurve,
+  localityOf,
+  localityOfTrace,
+  PUBLISHED_LOCALITY,
+} from "./expert-locality.js";
 export { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
-export { type MemoryPlan, type MemoryRequest, MIN_SLOTS_PER_LAYER, planMemory } from "./memory-plan.js";
+export { type MemoryPlan, type MemoryRequest, planMemory } from "./memory-plan.js";
+export { MIXTURE_PRESETS, type MixturePreset, mixturePreset, type PublishedMixture } from "./mixture-presets.js";
+export {
+  bytesOf,
+  chosenBytes,
+  type ExpertsShape,
+  expertFlashBytes,
+  type MixtureLayer,
+  type MixtureShape,
+  meanExpert,
+  residentFfnBytes,
+  type TypedBytes,
+} from "./mixture-shape.js";
 export {
   type MemoryWish,
   MODEL_PRESETS,
@@ -37,6 +61,7 @@ export { type PrefillCost, prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
 export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";
 export { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
+export { MIN_EXPERT_SLOTS_PER_LAYER, MIN_SLOTS_PER_LAYER, type PlannedExperts } from "./slot-units.js";
 export {
   type CacheUse,
   checkSparsity,
@@ -63,6 +88,7 @@ export {
   chunkParts,
   cutRows,
   LONGEST_CHUNK_BYTES,
+  LONGEST_EXPERT_READ_BYTES,
   type MatrixRows,
   MOST_STREAM_READ_BYTES,
   ROWS_TAIL_BYTES,

@@ -16,10 +16,7 @@ import {
   type WeightLayout,
 } from "@flashwick/core";
 import { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
-import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
-
-/** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
-export const MIN_SLOTS_PER_LAYER = 4;
+import { type PlannedExperts, slotUnits } from "./slot-units.js";
 
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 /** Of what is left beyond the floor, what longer chunks of a stream may take. */
@@ -44,8 +41,10 @@ export interface MemoryRequest {
   /** Tables of which a token needs one row (positions; token embeddings of an untied head): kept where there is room. */
   readonly rowTableBytes: number;
   readonly predictorBytes: number;
-  /** Share of `dFf` that each layer's predictor names; null when every neuron is named (dense). */
+  /** Share of `dFf` that each layer's predictor names; null when every neuron is named (dense). Of no matter in a mixture. */
   readonly namedShareByLayer: readonly number[] | null;
+  /** Of a mixture: slots hold experts in place of neurons. */
+  readonly experts?: PlannedExperts | undefined;
   /** Longest sequence to be held, prompt included. */
   readonly contextTokens: number;
   /** Sequences that may be open at once, each as long as that. Default 1. */
@@ -76,12 +75,13 @@ export interface MemoryPlan {
   readonly rowTablesResident: boolean;
   /** Neurons that are streamed at a time. */
   readonly streamNeurons: number;
+  /** Of neurons, or in a mixture of experts. */
   readonly slotsByLayer: readonly number[];
   /** The least budget with which this request would be met. */
   readonly smallestBudgetBytes: number;
   /**
-   * The least with which every layer's slots hold what one token names of it. Below, a token pushes out its own neurons before the next one
-   * wants them again (the cliff of least recently used caches). Null for dense runs, which keep whole layers instead.
+   * The least with which every layer's slots hold what one token names of it, or its chosen experts. Below, a token pushes out its own neurons before
+   * the next one wants them again (the cliff of least recently used caches). Null for dense runs of one FFN a layer, which keep whole layers instead.
    */
   readonly cycleBudgetBytes: number | null;
 }
@@ -94,19 +94,15 @@ export interface MemoryPlan {
 export function planMemory(request: MemoryRequest): MemoryPlan {
   const { geometry, contextTokens, sequences = 1 } = request;
   const kvBytes = (precision: KvPrecision) => sequences * kvCacheBytes(geometry, precision, contextTokens);
-  const slotBytes = request.weights.slotBytes + request.slotOverheadBytes;
-  const widths = geometry.layers.map(({ ffn }) => ffn.dFf);
-  const minSlots = widths.reduce((sum, dFf) => sum + Math.min(MIN_SLOTS_PER_LAYER, dFf), 0);
-  const maxSlots = widths.reduce((sum, dFf) => sum + dFf, 0);
+  const units = slotUnits(request);
   const { stream = NO_STREAM } = request;
   const buffers = request.readBufferBytes + stream.leastNeurons * stream.bytesEach;
   const fixed = request.residentBytes + request.predictorBytes + buffers + request.cacheFixedBytes;
-  const floor = fixed + request.activationBytes(1) + minSlots * slotBytes;
+  const floor = fixed + request.activationBytes(1) + units.leastBytes;
   const choices = request.kvPrecision === "auto" ? PRECISIONS : [request.kvPrecision];
   const smallestBudgetBytes = floor + kvBytes(choices.at(-1)!);
   const widestStream = (stream.mostNeurons - stream.leastNeurons) * stream.bytesEach;
-  const roomy =
-    fixed + widestStream + request.rowTableBytes + request.activationBytes(BATCHES[0]) + maxSlots * slotBytes;
+  const roomy = fixed + widestStream + request.rowTableBytes + request.activationBytes(BATCHES[0]) + units.mostBytes;
   const budget = request.budgetBytes ?? roomy + kvBytes(choices[0]!);
 
   const holdsAll = (choice: KvPrecision) => roomy + kvBytes(choice) <= budget;
@@ -118,9 +114,8 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const kvCache = kvBytes(kvPrecision);
 
   const beyondFloor = budget - floor - kvCache;
-  const allSlots = (maxSlots - minSlots) * slotBytes;
   // Where neurons cannot use it all, the stream takes what it wants; else a small share.
-  const forStream = Math.max(beyondFloor * STREAM_SHARE, Math.min(widestStream, beyondFloor - allSlots));
+  const forStream = Math.max(beyondFloor * STREAM_SHARE, Math.min(widestStream, beyondFloor - units.spanBytes));
   const moreNeurons =
     widestStream === 0
       ? 0
@@ -132,25 +127,16 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   // make of it: else a little more memory, just enough for the next wider batch, would leave neurons less than before.
   const most = widest + request.rowTableBytes;
   const share = request.streamsLayers ? LAYERS_EXTRA_SHARE : EXTRA_SHARE;
-  const extras = Math.max(Math.min(spare * share, most), Math.min(spare - allSlots, most));
+  const extras = Math.max(Math.min(spare * share, most), Math.min(spare - units.spanBytes, most));
   const batchTokens = BATCHES.find((batch) => batch === 1 || request.activationBytes(batch) - oneToken <= extras)!;
   const activations = request.activationBytes(batchTokens);
   const rowTablesResident = activations - oneToken + request.rowTableBytes <= extras;
 
-  const totalSlots = Math.min(maxSlots, minSlots + Math.floor((spare - extras) / slotBytes));
-  const slotsByLayer = request.namedShareByLayer
-    ? allocateByDemand(
-        request.namedShareByLayer.map((share, layer) => share * widths[layer]!),
-        widths,
-        totalSlots,
-        MIN_SLOTS_PER_LAYER,
-      )
-    : allocateWholeLayers(widths, totalSlots, MIN_SLOTS_PER_LAYER);
-  const slots = slotsByLayer.reduce((sum, n) => sum + n, 0);
+  const slotsByLayer = units.allocate(spare - extras);
   const bytes = {
     resident: request.residentBytes + (rowTablesResident ? request.rowTableBytes : 0),
     predictor: request.predictorBytes,
-    neuronCache: slots * slotBytes + request.cacheFixedBytes,
+    neuronCache: units.bytesOf(slotsByLayer) + request.cacheFixedBytes,
     kvCache,
     activations,
     readBuffers: buffers + moreNeurons * stream.bytesEach,
@@ -165,18 +151,12 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     streamNeurons: stream.leastNeurons + moreNeurons,
     slotsByLayer,
     smallestBudgetBytes,
-    cycleBudgetBytes: request.namedShareByLayer && floor + kvCache + spareForCycle(request, minSlots, slotBytes, most),
+    cycleBudgetBytes: units.cycleBytes === null ? null : floor + kvCache + spareForCycle(units.cycleBytes, most),
   };
 }
 
-/** What must be left beyond the floor so that neurons get their cycle, and wide batches and tables their tenth. */
-function spareForCycle(request: MemoryRequest, minSlots: number, slotBytes: number, most: number): number {
-  const { layers } = request.geometry;
-  const cycle = request.namedShareByLayer!.reduce((sum, share, layer) => {
-    const { dFf } = layers[layer]!.ffn;
-    return sum + Math.max(Math.min(MIN_SLOTS_PER_LAYER, dFf), Math.ceil(share * dFf));
-  }, 0);
-  const wanted = (cycle - minSlots) * slotBytes;
+/** What must be left beyond the floor so that slots get `wanted` bytes more than the least, and wide batches and tables their tenth. */
+function spareForCycle(wanted: number, most: number): number {
   return Math.ceil(Math.min(wanted / (1 - EXTRA_SHARE), wanted + most) / (1 - STREAM_SHARE));
 }
 

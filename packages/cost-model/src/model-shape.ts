@@ -3,6 +3,14 @@
  * geometry; nothing here needs the weights.
  */
 import type { DType } from "@flashwick/core";
+import {
+  bytesOf,
+  expertsFlashBytes,
+  type MixtureLayer,
+  type MixtureShape,
+  residentFfnBytes,
+  type TypedBytes,
+} from "./mixture-shape.js";
 import type { MatrixRows } from "./stream-reads.js";
 
 export interface PredictorShape {
@@ -38,7 +46,7 @@ export interface ModelShape {
   readonly dtype: DType;
   /** Types of attention's matrices, by bytes: the shares add up to 1. What stays in DRAM need not have the records' type. */
   readonly attentionTypes: readonly TypeShare[];
-  /** Types of the FFN's weights, likewise. */
+  /** Types of the FFN's weights, likewise; none of a mixture, whose layers speak for themselves. */
   readonly ffnTypes: readonly TypeShare[];
   readonly headDtype: DType;
   /** Null where weights are records, whose neurons stream. */
@@ -57,17 +65,14 @@ export interface ModelShape {
   /** Attention and FFN read the same input, so that reads fly during attention. */
   readonly parallelBlock: boolean;
   readonly predictor: PredictorShape | null;
+  /** A mixture of experts, and what its layers have beside attention. What is said above of a neuron then is said of an expert, the mean of all. */
+  readonly mixture?: MixtureShape;
 }
 
-/** Bytes of all FFN records as they lie on flash. */
+/** Bytes of all FFN records, or experts, as they lie on flash. */
 export function ffnFlashBytes(shape: ModelShape): number {
+  if (shape.mixture) return expertsFlashBytes(shape.mixture);
   return shape.nLayers * shape.dFf * shape.strideBytes * shape.readsPerNeuron;
-}
-
-/** Weights of one type. */
-export interface TypedBytes {
-  readonly dtype: DType;
-  readonly bytes: number;
 }
 
 /** Weights that a dense pass multiplies with, part by part: the same type may come more than once. The bytes add up to {@link denseBytes}. */
@@ -76,12 +81,25 @@ export function denseBytesByType(shape: ModelShape): TypedBytes[] {
   const typed = (bytes: number) => (of: TypeShare) => ({ dtype: of.dtype, bytes: of.share * bytes });
   return [
     ...attentionTypes.map(typed(nLayers * shape.attentionBytes)),
-    ...ffnTypes.map(typed(nLayers * shape.dFf * shape.recordBytes)),
+    ...(shape.mixture
+      ? shape.mixture.layers.flatMap(mixtureLayerBytes)
+      : ffnTypes.map(typed(nLayers * shape.dFf * shape.recordBytes))),
     { dtype: shape.headDtype, bytes: shape.headBytes },
   ];
 }
 
-/** Weights that a dense pass multiplies with, bytes: attention, FFN and head. */
+function mixtureLayerBytes({ experts, resident }: MixtureLayer): TypedBytes[] {
+  if (experts === null) return [...resident];
+  const { count, router, weights } = experts;
+  return [...resident, router, ...weights.map(({ dtype, bytes }) => ({ dtype, bytes: count * bytes }))];
+}
+
+/** Weights that a dense pass multiplies with, bytes: attention, FFN and head. Of a mixture, those of all experts. */
 export function denseBytes(shape: ModelShape): number {
+  if (shape.mixture) {
+    const { layers } = shape.mixture;
+    const experts = layers.reduce((sum, { experts: of }) => sum + (of ? of.count * bytesOf(of.weights) : 0), 0);
+    return shape.nLayers * shape.attentionBytes + residentFfnBytes(shape.mixture) + experts + shape.headBytes;
+  }
   return shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + shape.headBytes;
 }

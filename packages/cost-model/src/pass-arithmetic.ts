@@ -1,6 +1,7 @@
 /** Everything that is computed, or decided, while some tokens pass through the model at once; milliseconds. */
 import type { DType } from "@flashwick/core";
 import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
+import { residentFfnBytes, type TypedBytes } from "./mixture-shape.js";
 import type { TypeShare } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
@@ -11,6 +12,7 @@ export const OPS = {
   predict: { calls: 6, split: 2 },
   check: { calls: 5, split: 1 },
   ffn: { calls: 6, split: 2 },
+  router: { calls: 3, split: 1 },
   head: { calls: 2, split: 1 },
   landing: { calls: 8, split: 3 },
 } as const;
@@ -32,6 +34,7 @@ export class PassArithmetic {
     this.#workingSetBytes =
       shape.nLayers * shape.attentionBytes +
       shape.headBytes +
+      (shape.mixture ? residentFfnBytes(shape.mixture) : 0) +
       shape.recordBytes * slotsByLayer.reduce((sum, slots) => sum + slots, 0) +
       predictors.reduce((sum, bytes) => sum + bytes, 0);
   }
@@ -83,6 +86,19 @@ export class PassArithmetic {
     return this.#typedMatrix(op, shape.ffnTypes, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
+  /** Of a mixture's layer: scores of `count` experts for every token, of which some are chosen. */
+  routerMs({ dtype, bytes }: TypedBytes, count: number): number {
+    const scores = (this.#tokens * count * this.#request.profile.management.nsPerScore) / 1e6;
+    return this.#matrix("linear", dtype, bytes) + scores + this.#calls(OPS.router);
+  }
+
+  /** An FFN of a mixture's layer, an expert or one that every token uses. @param tokens That it is computed for: all, unless told. */
+  mixtureFfnMs(weights: readonly TypedBytes[], tokens = this.#tokens): number {
+    if (weights.length === 0) return 0;
+    const matrices = weights.reduce((sum, { dtype, bytes }) => sum + this.#matrix("linear", dtype, bytes, tokens), 0);
+    return matrices + this.#calls(OPS.ffn);
+  }
+
   /** Overlapped reads are waited for in several groups, each checked and computed by itself. */
   landingMs(loaded: number): number {
     const { profile, settings } = this.#request;
@@ -105,11 +121,11 @@ export class PassArithmetic {
     return types.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
   }
 
-  /** Weights that are multiplied with a vector of each token. */
-  #matrix(op: "linear" | "neurons", dtype: DType, bytes: number): number {
+  /** Weights that are multiplied with a vector of each token, or of some. */
+  #matrix(op: "linear" | "neurons", dtype: DType, bytes: number, tokens = this.#tokens): number {
     const { profile, settings } = this.#request;
     const use = { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes };
-    return kernelBatchMs(profile, use, bytes, this.#tokens);
+    return kernelBatchMs(profile, use, bytes, tokens);
   }
 
   #calls({ calls, split }: { readonly calls: number; readonly split: number }): number {

@@ -15,6 +15,7 @@
 import type { DeviceProfile } from "./device-profile.js";
 import { exposedReadMs } from "./exposed-reads.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
+import { mixturePassCost } from "./mixture-cost.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
 import { batchesReadMs, batchMs, bufferedReadMs, lastReadMs } from "./read-time.js";
@@ -53,6 +54,7 @@ const BISECTIONS = 60;
  */
 export function passCost(request: TokenRequest, tokens: number): PassCost {
   const { shape, settings } = request;
+  if (shape.mixture) return mixturePassCost(request, shape.mixture, tokens);
   const clock = new PassArithmetic(request, tokens);
   const attentionMs = clock.attentionMs();
   const sum = {

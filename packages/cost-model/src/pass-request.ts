@@ -1,12 +1,13 @@
 /** What a pass over a model is asked with: model, device and sparsity, how the engine is told to work, and where in a sequence it stands. */
 import type { SparsityStatistics } from "@flashwick/core";
 import type { DeviceProfile } from "./device-profile.js";
+import type { ExpertLocality } from "./expert-locality.js";
 import type { KvPrecision } from "./kv-bytes.js";
 import type { ModelShape } from "./model-shape.js";
 
 /** What the engine can be told. */
 export interface EngineSettings {
-  /** `dense`: every neuron, layers streamed; `predicted`: what the predictor names. */
+  /** `dense`: every neuron, layers streamed, or the experts that routers choose; `predicted`: what the predictor names. */
   readonly mode: "dense" | "predicted";
   /** Tokens whose neurons stay, the current one included; Infinity: as many as fit. */
   readonly windowTokens: number;
@@ -32,6 +33,8 @@ export interface TokenRequest {
   readonly shape: ModelShape;
   readonly profile: DeviceProfile;
   readonly sparsity: SparsityStatistics;
+  /** Of a mixture's routers. Default: as published of others. */
+  readonly locality?: ExpertLocality | undefined;
   readonly settings: EngineSettings;
   readonly slotsByLayer: readonly number[];
   /** Neurons that a stream reads at a time, after which it waits for the next: the memory plan's. Default: as many as the longest chunk has. */

@@ -11,6 +11,7 @@
 import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
 import { breakEvenGapRecords } from "./break-even-gap.js";
 import type { FlashProfile } from "./device-profile.js";
+import type { ExpertLocality } from "./expert-locality.js";
 import type { MemoryPlan } from "./memory-plan.js";
 import type { ModelShape } from "./model-shape.js";
 import type { EngineSettings, TokenRequest } from "./pass-request.js";
@@ -22,6 +23,8 @@ import type { TokenCost } from "./token-cost.js";
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
   /** Null where there is no predictor: only dense runs can be planned. */
   readonly sparsity: SparsityStatistics | null;
+  /** Of a mixture's routers. Default: as published of others. */
+  readonly locality?: ExpertLocality | undefined;
   readonly length: Omit<RunLength, "batchTokens">;
   /** Settings that are not to be chosen. */
   readonly fixed?: Partial<EngineSettings>;
@@ -101,10 +104,10 @@ function candidate(request: PlanRequest, settings: EngineSettings): Candidate {
   return { settings, ms: meanTokenCost(run, request.length).totalMs };
 }
 
-function runRequest({ shape, profile, sparsity }: PlanRequest, settings: EngineSettings, memory: MemoryPlan) {
+function runRequest({ shape, profile, sparsity, locality }: PlanRequest, settings: EngineSettings, memory: MemoryPlan) {
   const { slotsByLayer, streamNeurons, kvPrecision } = memory;
   const named = settings.mode === "dense" ? denseSparsity(shape.nLayers) : sparsity!;
-  return { shape, profile, sparsity: named, settings, slotsByLayer, streamNeurons, kvPrecision };
+  return { shape, profile, sparsity: named, locality, settings, slotsByLayer, streamNeurons, kvPrecision };
 }
 
 function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): EngineSettings[] {

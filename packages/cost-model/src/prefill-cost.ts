@@ -1,6 +1,7 @@
 /** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
 import { blockBytes, blockElements } from "@flashwick/core";
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
+import { mixturePrefillCost } from "./mixture-prefill.js";
 import { denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { streamBytesPerSec } from "./row-stream-cost.js";
@@ -16,6 +17,7 @@ export interface PrefillCost {
 /** Expected cost of `promptTokens`, in batches of `batchTokens`. */
 export function prefillCost(request: TokenRequest, promptTokens: number, batchTokens: number): PrefillCost {
   const { shape, profile, slotsByLayer, settings } = request;
+  if (shape.mixture) return mixturePrefillCost(request, shape.mixture, promptTokens, batchTokens);
   const batches = Math.ceil(promptTokens / batchTokens);
   // The first batch reads what will be resident as well.
   const layerBytes = shape.dFf * shape.strideBytes * shape.readsPerNeuron;

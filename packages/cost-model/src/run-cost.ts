@@ -1,6 +1,7 @@
 /** What a run costs: its tokens one after the other, while the cache fills and keys and values grow; then what binds it. */
 import type { SparsityStatistics } from "@flashwick/core";
 import { kernelBytesPerSec } from "./kernel-time.js";
+import { residentFfnBytes } from "./mixture-shape.js";
 import { denseBytes, denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { type PrefillCost, prefillCost } from "./prefill-cost.js";
@@ -103,7 +104,8 @@ function scaled(statistics: SparsityStatistics, factor: number): SparsityStatist
 
 function limitsOf({ shape, profile, settings }: TokenRequest, token: TokenCost): TokenLimits {
   const predictors = settings.mode === "predicted" ? (shape.predictor?.bytesByLayer ?? []) : [];
-  const resident = shape.nLayers * shape.attentionBytes + shape.headBytes + predictors.reduce((a, b) => a + b, 0);
+  const ffn = shape.mixture ? residentFfnBytes(shape.mixture) : 0;
+  const resident = shape.nLayers * shape.attentionBytes + ffn + shape.headBytes + predictors.reduce((a, b) => a + b, 0);
   return tokenLimits({
     dramBytes: resident + token.neuronsNamed * shape.recordBytes,
     dramBytesPerSec: profile.dramBytesPerSec,

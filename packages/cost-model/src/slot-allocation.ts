@@ -8,11 +8,13 @@
  * not fit streams in waves. What a full layer cannot use flows on to the others.
  *
  * Each slot goes where slots per demand are fewest so far (D'Hondt's method of apportionment), so that more slots in all never mean
- * fewer for a layer.
+ * fewer for a layer. Where slots cost more in some layers than in others, the first that is too dear ends it: one that a later, cheaper slot took the
+ * place of would be lost to a layer as soon as there is a little more.
  *
  * @param demand  Expected neurons named per token, by layer.
  * @param dFf     Neurons, by layer.
- * @param total   At least `minimum * demand.length`.
+ * @param total   At least `minimum * demand.length`; where slots have costs, at least what these cost.
+ * @param costs   Of a slot, by layer, in what `total` is of. Default: 1.
  * Cost: O(layers · log total).
  */
 export function allocateByDemand(
@@ -20,11 +22,12 @@ export function allocateByDemand(
   dFf: readonly number[],
   total: number,
   minimum: number,
+  costs: readonly number[] = dFf.map(() => 1),
 ): number[] {
   const weights = demand.map((neurons) => Math.max(neurons, 1));
   const at = (level: number) =>
     weights.map((weight, l) => Math.min(dFf[l]!, Math.max(Math.min(minimum, dFf[l]!), Math.floor(level * weight))));
-  const sum = (slots: readonly number[]) => slots.reduce((all, n) => all + n, 0);
+  const sum = (slots: readonly number[]) => slots.reduce((all, n, layer) => all + n * costs[layer]!, 0);
   // The highest level, in slots per demand, that all layers can be given.
   let [low, high] = [0, Math.max(...weights.map((weight, l) => (dFf[l]! + 1) / weight))];
   for (let step = 0; step < BISECTIONS; step++) {
@@ -41,9 +44,9 @@ export function allocateByDemand(
   }));
   next.sort((a, b) => a.level - b.level || a.layer - b.layer);
   for (const { layer, level } of next) {
-    if (rest <= 0 || level === Number.POSITIVE_INFINITY) break;
+    if (rest < costs[layer]! || level === Number.POSITIVE_INFINITY) break;
     slots[layer]!++;
-    rest--;
+    rest -= costs[layer]!;
   }
   return slots;
 }

@@ -79,3 +79,6 @@ export function chunkParts(matrices: readonly MatrixRows[], chunk: RowChunk): Ch
   }
   return parts;
 }
+
+/** Of one read of an expert: a longer piece is read by several readers. */
+export const LONGEST_EXPERT_READ_BYTES = 4 * 2 ** 20;

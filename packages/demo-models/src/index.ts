@@ -50,3 +50,16 @@ export const demoModels: { readonly "opt-demo": DemoModel; readonly "falcon-demo
   "opt-demo": demoModel("opt-demo"),
   "falcon-demo": demoModel("falcon-demo"),
 };
+
+/** A demo without a predictor: what a mixture's router chooses is read, and nothing else. */
+export type MixtureDemo = Omit<DemoModel, "predictorPath">;
+
+/**
+ * `olmoe-demo`, a mixture of experts. Beside {@link demoModels} and not in it: what goes through those asks for neurons that are zero, and
+ * for a predictor.
+ */
+export const mixtureDemo: MixtureDemo = {
+  checkpointDir: pathOf("models/olmoe-demo"),
+  cardPath: pathOf("CARD.md"),
+  texts,
+};

@@ -9,9 +9,12 @@ import { bench, describe, expect } from "vitest";
 import {
   type CachePolicy,
   frequencyPinnedPolicy,
+  leastStalePolicy,
+  lfuPolicy,
   lruPolicy,
   mostFrequent,
   pinnedPolicy,
+  s3FifoPolicy,
   windowPolicy,
 } from "../src/index.js";
 import { createNeuronCache } from "../src/slot-cache.js";
@@ -22,6 +25,8 @@ const NAMED_SHARE = 0.05;
 /** Of the slots that would hold everything. */
 const SLOT_SHARE = 0.25;
 const TOKENS = 64;
+/** Qwen3-30B-A3B's. */
+const POOL = { layers: 48, experts: 128, topK: 8 };
 
 const sets = syntheticSets(TOKENS);
 const all = Uint32Array.from({ length: D_FF }, (_, neuron) => neuron);
@@ -33,11 +38,17 @@ describe(`one token: ${LAYERS} layers, dFf ${D_FF}, ${Math.round(meanNamed)} nam
   benchToken("window of 5 tokens", () => windowPolicy(5));
   benchToken("window of what fits", () => windowPolicy(Number.POSITIVE_INFINITY));
   benchToken("lru", lruPolicy);
+  benchToken("lfu", () => lfuPolicy());
+  benchToken("s3-fifo", s3FifoPolicy);
   benchToken("500 pinned, window of what fits", () => pinnedPolicy(mostFrequent(uses, 500), Number.POSITIVE_INFINITY));
   benchToken("pinned by use, window of 5 tokens", () => frequencyPinnedPolicy(D_FF, 0.5, 5));
   benchToken("in waves of 300 slots", () => windowPolicy(5), { slotCount: 300 });
   benchToken("dense and resident", lruPolicy, { slotCount: D_FF, trace: [all] });
   benchDrafts("four at once, two of them taken back", 4, 2);
+});
+
+describe(`one token of experts: a pool of ${POOL.layers} layers, ${POOL.experts} each, ${POOL.topK} named, half of them resident`, () => {
+  for (const policy of [lruPolicy, () => lfuPolicy(), s3FifoPolicy, leastStalePolicy]) benchPool(policy);
 });
 
 function benchToken(
@@ -62,6 +73,30 @@ function benchToken(
     },
     { time: 300, warmupTime: 100 },
   );
+}
+
+/** All layers of a token, one after the other. */
+function benchPool(policy: () => CachePolicy): void {
+  const { layers, experts, topK } = POOL;
+  const create = () =>
+    createNeuronCache({ dFf: layers * experts, nLayers: layers, slotCount: (layers * experts) / 2, policy: policy() });
+  const random = uniform(2);
+  const trace = Array.from({ length: TOKENS }, () =>
+    Array.from({ length: layers }, (_, layer) => {
+      const chosen = new Set<number>();
+      // Squared: some experts are more popular than others.
+      while (chosen.size < topK) chosen.add(layer * experts + Math.floor(experts * random() ** 2));
+      return Uint32Array.from(chosen).sort();
+    }),
+  );
+  const [cache, check] = [create(), create()];
+  const admit = (pool: typeof cache, token: number) => {
+    for (const set of trace[token % TOKENS]!) for (const _ of pool.admit(set));
+  };
+  for (let t = 0; t < TOKENS; t++) for (const pool of [cache, check]) admit(pool, t);
+  expect(cache.counters).toEqual(check.counters);
+  let t = 0;
+  bench(policy().name, () => admit(cache, t++), { time: 300, warmupTime: 100 });
 }
 
 /** One step of several tokens, of which the last are drafts that are rejected. */

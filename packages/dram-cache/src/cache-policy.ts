@@ -1,36 +1,68 @@
 /**
- * Which neurons leave a cache: the one interface behind which all policies stand. A policy only expires, protects and
- * ranks; slots, waves and counters are the cache's (slot-cache.ts). What it answers may change between steps, never
- * within one: a step is what is admitted together, one token or several.
+ * What leaves a cache: the one interface behind which all policies stand. A policy expires, protects and orders; slots,
+ * waves and counters are the cache's (slot-cache.ts). A _unit_ is what the cache counts: a neuron or an expert.
  */
 import { InputError } from "@flashwick/core";
 
 export interface CachePolicy {
   readonly name: string;
   /**
-   * The window, in tokens and with the current one: a neuron whose last use is this many tokens ago leaves, room or no
+   * The window, in tokens and with the current one: a unit whose last use is this many tokens ago leaves, room or no
    * room. At least 1; Infinity: only pressure evicts.
    */
   readonly windowTokens: number;
   /**
-   * Pinned neurons do not expire, and waves are cut shorter so that they need not leave under pressure (slot-cache.ts).
+   * Pinned units do not expire, and waves are cut shorter so that they need not leave under pressure (slot-cache.ts).
+   * What it answers may change between steps, never within one. Null where `order` is not.
    */
-  readonly isPinned: ((neuron: number) => boolean) | null;
+  readonly isPinned: ((unit: number) => boolean) | null;
   /**
-   * Under pressure the largest rank leaves first; among equals the least recently used, then the lower neuron.
-   * Null: all are equal, which is what a window that shrinks gives up.
-   *
-   * @param token The number of the step's last token, counted from 1.
-   * Cost: ranking sorts all candidates, and allocates. For studies.
+   * Makes the order of one cache in which units leave under pressure. Null: the least recently used first, among equals
+   * the lower unit, which is what a window that shrinks gives up.
    */
-  readonly evictionRank: ((neuron: number, token: number) => number) | null;
+  readonly order: ((residents: Residents) => EvictionOrder) | null;
+  /** What an order allocates for so many units. Default: nothing. */
+  readonly orderBytes?: (nUnits: number) => number;
   /** Sees each token's named set before it is admitted, or seeded. */
   readonly observe?: (named: Uint32Array) => void;
   /** The inverse: sees the set of a token that is taken back, the newest first. Without it, what was counted stays. */
   readonly unobserve?: (named: Uint32Array) => void;
-  /** Hears of each neuron that leaves, or that a wave brings in. For policies with queues of their own. */
-  readonly left?: (neuron: number) => void;
-  readonly entered?: (neuron: number) => void;
+}
+
+/** The cache as an order sees it. */
+export interface Residents {
+  readonly nUnits: number;
+  readonly slotCount: number;
+  /** 1, or the layers of a pool; unit u belongs to layer ⌊u · nLayers / nUnits⌋. */
+  readonly nLayers: number;
+  /** Number of the last token; that of the last token before the step in progress. */
+  readonly token: number;
+  readonly tokenBefore: number;
+  /** Number of the last token that used a unit; 0: none that is known. */
+  lastUse(unit: number): number;
+  /** The least recently used resident unit of a layer, the lower among equals; or -1. */
+  oldest(layer: number): number;
+  /** The next one of the same layer; or -1. */
+  newer(unit: number): number;
+}
+
+/**
+ * In which order units leave. It follows what is resident, and what it answers depends on the sequence of calls alone.
+ * A step is what is admitted together: sets of one token or of several, of one layer.
+ */
+export interface EvictionOrder {
+  /** A step begins: what the last one kept may leave again. */
+  beginStep(layer: number): void;
+  /** A token of the step names these units, which are kept. */
+  observe(named: Uint32Array): void;
+  /** A token is taken back whose set was observed in the last step of its layer; the newest first. */
+  unobserve(named: Uint32Array): void;
+  /** Units that must not leave before the next step. */
+  keep(units: Uint32Array): void;
+  entered(unit: number): void;
+  left(unit: number): void;
+  /** The resident unit that leaves next, none of those kept; -1 where there is none. It is told to have `left` then. */
+  victim(): number;
 }
 
 /** `"auto"`: as many tokens as the slots hold, the same as Infinity. */

@@ -2,12 +2,13 @@
  * Which token used each slot's neuron last, the order in which slots are given up that follows from it, and how far
  * back the tokens go whose neurons are all still there.
  *
- * The list holds the slots in use, by last use and, within a token, by neuron. Stamp 0 is no token's: such slots come
- * first, what was put there last before all others. While a wave is decided its resident neurons are off the list,
- * which is why they cannot be evicted.
+ * Each layer has a list of its slots in use, by last use and, within a token, by neuron; one layer unless the cache is a
+ * pool. Stamp 0 is no token's: such slots come first, what was put there last before all others. While a wave is decided
+ * its resident neurons are off the list, which is why they cannot be evicted.
  *
- * Tokens are counted in steps, of one token or of several that are admitted together. The stamps that the last step has
- * changed are kept as they were, so that tokens of it can be taken back.
+ * Tokens are counted in steps, of one token or of several that are admitted together. In a pool a step goes from layer
+ * to layer: it lasts while the layers that are admitted rise. The stamps that the last step has changed are kept as they
+ * were, so that tokens of it can be taken back.
  */
 import { NO_SLOT, RecencyList } from "./recency-list.js";
 import { ABSENT, type SlotTable } from "./slot-table.js";
@@ -16,11 +17,17 @@ import { lowerBound } from "./token-sets.js";
 export class LastUse {
   /** The paper's `last_k_active`, as a number instead of a set: the window is read off it. 0 where no neuron is. */
   readonly lastKActive: Uint32Array;
+  /** One for each layer. */
   readonly list: RecencyList;
+  readonly nLayers: number;
+  readonly #unitsPerLayer: number;
   readonly #table: SlotTable;
   /** Of slots that the last step has stamped: the stamp before; 0 for what the step read. */
   readonly #stampBefore: Uint32Array;
   #token = 0;
+  /** The layer that was admitted last, and whether its step is over, so that the next admit begins another one. */
+  #layer = 0;
+  #isOver = true;
   /** The last token before the last step. */
   #tokenBefore = 0;
   /** The last token that has lost a neuron to pressure (or to `clear`). */
@@ -31,12 +38,15 @@ export class LastUse {
    */
   #brokenBefore = 0;
 
-  constructor(table: SlotTable) {
+  /** @param nLayers Divides the number of neurons. */
+  constructor(table: SlotTable, nLayers: number) {
     const slotCount = table.pointer.length;
     this.#table = table;
+    this.nLayers = nLayers;
+    this.#unitsPerLayer = table.slotOf.length / nLayers;
     this.lastKActive = new Uint32Array(slotCount);
     this.#stampBefore = new Uint32Array(slotCount);
-    this.list = new RecencyList(slotCount);
+    this.list = new RecencyList(slotCount, nLayers);
   }
 
   /** Number of the last token; they count from 1. */
@@ -49,23 +59,44 @@ export class LastUse {
     return this.#tokenBefore;
   }
 
+  /** The layer that was admitted last. */
+  get layer(): number {
+    return this.#layer;
+  }
+
   /** How many of the last tokens have lost no neuron to pressure. */
   get unbrokenTokens(): number {
     return this.#token - this.#brokenToken;
   }
 
-  /** True if the last step has used the slot's neuron. */
+  layerOf(neuron: number): number {
+    return this.nLayers === 1 ? 0 : Math.floor(neuron / this.#unitsPerLayer);
+  }
+
+  /** True if the last admit has used the slot's neuron. */
   isOfStep(slot: number): boolean {
-    return this.lastKActive[slot]! > this.#tokenBefore;
+    if (this.#isOver || this.lastKActive[slot]! <= this.#tokenBefore) return false;
+    return this.nLayers === 1 || this.layerOf(this.#table.pointer[slot]!) === this.#layer;
+  }
+
+  /** True if a layer belongs to the step in progress, whose layers rise. */
+  continuesWith(layer: number): boolean {
+    return !this.#isOver && layer > this.#layer;
   }
 
   clear(): void {
     this.list.clear();
     this.lastKActive.fill(0);
     this.#brokenToken = this.#token;
+    this.#isOver = true;
   }
 
-  beginStep(tokens: number): void {
+  /** Begins a step, or goes on with the one in progress. */
+  beginStep(tokens: number, layer: number): void {
+    const goesOn = this.continuesWith(layer);
+    this.#layer = layer;
+    this.#isOver = false;
+    if (goesOn) return;
     this.#tokenBefore = this.#token;
     this.#token += tokens;
     this.#brokenBefore = this.#brokenToken;
@@ -73,12 +104,14 @@ export class LastUse {
 
   /** Begins a step that puts nothing above what came before: every slot is off the list, and no token's. */
   beginAnew(tokens: number): void {
-    this.beginStep(tokens);
+    this.#isOver = true;
+    this.beginStep(tokens, 0);
+    this.#isOver = true;
     this.list.clear();
     this.lastKActive.fill(0, 0, this.#table.numUsed);
   }
 
-  /** Makes slots that are off the list the most recently used, by the step's last token. */
+  /** Makes slots of the step's layer that are off the list the most recently used, by the step's last token. */
   use(slots: Uint32Array): void {
     const [lastKActive, stampBefore] = [this.lastKActive, this.#stampBefore];
     const [token, tokenBefore] = [this.#token, this.#tokenBefore];
@@ -88,14 +121,15 @@ export class LastUse {
       if (stamp <= tokenBefore) stampBefore[slot] = stamp;
       lastKActive[slot] = token;
     }
-    this.list.appendAll(slots);
+    this.list.appendAll(slots, this.#layer);
   }
 
   /** Makes slots that are off the list the first to go, no token's; the first of them before the others. */
   leaveUnused(slots: Uint32Array): void {
     for (let i = slots.length - 1; i >= 0; i--) {
-      this.lastKActive[slots[i]!] = 0;
-      this.list.prepend(slots[i]!);
+      const slot = slots[i]!;
+      this.lastKActive[slot] = this.#stampBefore[slot] = 0;
+      this.list.prepend(slot, this.layerOf(this.#table.pointer[slot]!));
     }
   }
 
@@ -112,13 +146,14 @@ export class LastUse {
     for (let t = 0; t < sets.length; t++) {
       const set = sets[t]!;
       for (let i = lowerBound(set, leastOnly); i < set.length; i++) {
-        const slot = slotOf[set[i]!]!;
+        const neuron = set[i]!;
+        const slot = slotOf[neuron]!;
         if (slot === ABSENT) continue;
         const stamp = lastKActive[slot]!;
         if (stamp <= tokenBefore) stampBefore[slot] = stamp;
         lastKActive[slot] = tokenBefore + t + 1;
         list.remove(slot);
-        list.append(slot);
+        list.append(slot, this.layerOf(neuron));
       }
     }
   }
@@ -155,19 +190,27 @@ export class LastUse {
   }
 
   /**
-   * Takes back the last step's tokens behind those of `sets`: stamps and order are as if they had never been. The
-   * effective window ends where something is missing that the step has pushed out, or that left the window with tokens
-   * that now are none.
+   * Takes back all but the first `remaining` tokens of the last step, which is over then; for each of its layers,
+   * `retractLayer` follows.
+   */
+  beginRetract(remaining: number): void {
+    this.#token = this.#tokenBefore + remaining;
+    this.#brokenToken = this.#brokenBefore;
+    this.#isOver = true;
+  }
+
+  /**
+   * Stamps and order of a layer become as if the tokens that are taken back had never been. The effective window ends
+   * where something is missing that the step has pushed out, or that left the window with tokens that now are none.
    *
-   * @param sets    What remains of the step's sets, oldest first.
-   * @param neurons The union of all sets that the step had, ascending.
+   * @param sets    What remains of the step's sets of the layer, oldest first.
+   * @param neurons The union of all sets that the step had of it, ascending.
    * Cost: O(n log n) for the n neurons, and a look at the slots that were used since the oldest of the stamps that come
    * back.
    */
-  retract(sets: readonly Uint32Array[], neurons: Uint32Array): void {
+  retractLayer(layer: number, sets: readonly Uint32Array[], neurons: Uint32Array): void {
     const { slotOf } = this.#table;
     const [list, lastKActive] = [this.list, this.lastKActive];
-    this.#token = this.#tokenBefore + sets.length;
     for (const neuron of neurons) {
       const slot = slotOf[neuron]!;
       if (slot === ABSENT) continue;
@@ -177,16 +220,15 @@ export class LastUse {
     this.#forEachUse(sets, (slot, token) => {
       lastKActive[slot] = token;
     });
-    this.#putBack(neurons);
+    this.#putBack(layer, neurons);
     this.#forEachUse(sets, (slot, token) => {
-      if (lastKActive[slot] === token) list.append(slot);
+      if (lastKActive[slot] === token) list.append(slot, layer);
     });
-    this.#brokenToken = this.#brokenBefore;
     this.#breakAt(sets);
   }
 
   /** Puts those of `neurons` that the step does not use any more where their stamps say. */
-  #putBack(neurons: Uint32Array): void {
+  #putBack(layer: number, neurons: Uint32Array): void {
     const { slotOf, pointer, moves } = this.#table;
     const [list, lastKActive] = [this.list, this.lastKActive];
     // Sorted as numbers, since a comparator would cost more than all else. The room is that of the moves, which are
@@ -196,16 +238,18 @@ export class LastUse {
     let count = 0;
     for (const neuron of neurons) {
       const slot = slotOf[neuron]!;
-      if (slot !== ABSENT && lastKActive[slot]! > 0 && !this.isOfStep(slot)) keys[count++] = keyOf(slot);
+      if (slot === ABSENT) continue;
+      const stamp = lastKActive[slot]!;
+      if (stamp > 0 && stamp <= this.#tokenBefore) keys[count++] = keyOf(slot);
     }
     keys.subarray(0, count).sort();
-    for (let i = count - 1, place = list.last; i >= 0; i--) {
+    for (let i = count - 1, place = list.last(layer); i >= 0; i--) {
       while (place !== NO_SLOT && keyOf(place) > keys[i]!) place = list.before(place);
-      list.insertAfter(place, slotOf[keys[i]! % slotOf.length]!);
+      list.insertAfter(place, slotOf[keys[i]! % slotOf.length]!, layer);
     }
     for (let i = neurons.length - 1; i >= 0; i--) {
       const slot = slotOf[neurons[i]!]!;
-      if (slot !== ABSENT && lastKActive[slot] === 0) list.prepend(slot);
+      if (slot !== ABSENT && lastKActive[slot] === 0) list.prepend(slot, layer);
     }
   }
 
@@ -221,6 +265,6 @@ export class LastUse {
   #breakAt(sets: readonly Uint32Array[]): void {
     const isAbsent = (neuron: number) => this.#table.slotOf[neuron] === ABSENT;
     const last = sets.findLastIndex((set) => set.some(isAbsent));
-    if (last >= 0) this.#brokenToken = this.#tokenBefore + last + 1;
+    if (last >= 0) this.#brokenToken = Math.max(this.#brokenToken, this.#tokenBefore + last + 1);
   }
 }

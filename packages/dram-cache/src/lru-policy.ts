@@ -7,5 +7,5 @@ import type { CachePolicy } from "./cache-policy.js";
  * name because users look for it.
  */
 export function lruPolicy(): CachePolicy {
-  return { name: "lru", windowTokens: Number.POSITIVE_INFINITY, isPinned: null, evictionRank: null };
+  return { name: "lru", windowTokens: Number.POSITIVE_INFINITY, isPinned: null, order: null };
 }

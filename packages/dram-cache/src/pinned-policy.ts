@@ -19,7 +19,7 @@ export function pinnedPolicy(pinned: Iterable<number>, windowTokens: WindowToken
     name: "pinned",
     windowTokens: checkWindowTokens(windowTokens),
     isPinned: (neuron) => isMember[neuron] === 1,
-    evictionRank: null,
+    order: null,
   };
 }
 
@@ -28,26 +28,32 @@ const MIN_OBSERVED_TOKENS = 8;
 
 /**
  * Pins by use, counted on the way: neurons that more than `share` of the tokens so far named, and a window for the others.
- * Its counts belong to one layer, so each cache needs a policy of its own.
+ * Its counts belong to one cache, so each needs a policy of its own.
  *
- * @param dFf   Neurons of the layer; four bytes of counts each.
- * @param share In (0, 1).
+ * @param dFf     Neurons of the cache; four bytes of counts each.
+ * @param share   In (0, 1).
+ * @param nLayers Of a pool: how many sets a token has.
  * @throws {InputError} `INPUT_INVALID`, see `checkWindowTokens`.
  */
-export function frequencyPinnedPolicy(dFf: number, share: number, windowTokens: WindowTokens): CachePolicy {
+export function frequencyPinnedPolicy(
+  dFf: number,
+  share: number,
+  windowTokens: WindowTokens,
+  nLayers = 1,
+): CachePolicy {
   const uses = new Uint32Array(dFf);
-  let tokens = 0;
+  let sets = 0;
   return {
     name: "pinned",
     windowTokens: checkWindowTokens(windowTokens),
-    isPinned: (neuron) => tokens >= MIN_OBSERVED_TOKENS && uses[neuron]! > share * tokens,
-    evictionRank: null,
+    isPinned: (neuron) => sets >= MIN_OBSERVED_TOKENS * nLayers && uses[neuron]! * nLayers > share * sets,
+    order: null,
     observe(named) {
-      tokens++;
+      sets++;
       for (let i = 0; i < named.length; i++) uses[named[i]!]!++;
     },
     unobserve(named) {
-      tokens--;
+      sets--;
       for (let i = 0; i < named.length; i++) uses[named[i]!]!--;
     },
   };

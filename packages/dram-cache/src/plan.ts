@@ -1,6 +1,6 @@
 /**
  * What a cache decides for one layer and one step (a token, or several that are computed together): plain data, no
- * bytes moved. The engine executes it: first `moves` (copy slot to slot), then `loads` (flash into slots), then the FFN
+ * bytes moved. What is called a neuron here may as well be an expert: a unit of records that has a slot. The engine executes it: first `moves` (copy slot to slot), then `loads` (flash into slots), then the FFN
  * over `slots`.
  */
 
@@ -32,7 +32,10 @@ export interface CacheWave {
  * evicted = numUsed`.
  */
 export interface CacheCounters {
-  /** Tokens admitted, those that were taken back included. Those that only seeded are not among them. */
+  /**
+   * Tokens admitted, those that were taken back included, in a pool once a layer. Those that only seeded are not among
+   * them.
+   */
   tokens: number;
   /** Neurons named, summed over tokens and layers. */
   named: number;
@@ -51,11 +54,11 @@ export interface CacheCounters {
   seeded: number;
   /** Neurons taken in by `anticipate` or `fill`; not among the misses. Those that a token then names are hits. */
   anticipated: number;
-  /** Tokens that `retract` took back. */
+  /** Tokens that `retract` took back, in a pool once a layer. */
   retracted: number;
 }
 
-/** One layer's cache. */
+/** A cache of one layer, or of all layers of a pool. */
 export interface NeuronCache {
   readonly slotCount: number;
   /** slot -> neuron; entries at or beyond `numUsed` mean nothing. */
@@ -80,23 +83,32 @@ export interface NeuronCache {
    * leaving are, as if the sets had been admitted one after the other. The window is that of the last token, but no
    * member of the step leaves it before the next `admit`.
    *
+   * A pool admits layer by layer: the sets are of one layer each time, and the tokens the same while the layers rise.
+   * Its next tokens begin where the layer does not rise, so a token that was given up half-way needs nothing but the
+   * first layer of the next one. Members of one admit are never evicted for one another; those of the layers before may
+   * leave.
+   *
    * @param named Neurons of one token, or of each of several, oldest first; each set ascending, distinct, each neuron <
-   *              dFf. Not copied: the sets must stay unchanged until `admit`, `seed` or `clear` is called again.
-   * @throws {InputError} `INPUT_INVALID` if they are not, or if there is no set; nothing has changed then.
-   * Cost: O(named + evicted), whatever the cache holds; a policy that pins adds a look at the slots in use, one that
-   * ranks sorts them. Several sets cost another pass a wave, and the union that of its sets for each of them.
+   *              dFf. Not copied unless the cache is a pool: the sets must stay unchanged until `admit`, `seed` or
+   *              `clear` is called again.
+   * @param layer Of a pool. Default: that of what is named, and if nothing is, the one after the layer before.
+   * @throws {InputError} `INPUT_INVALID` if they are not, if there is no set, if they are of several layers, or for
+   *   another number of tokens than the layer before; nothing has changed then.
+   * Cost: O(named + evicted), whatever the cache holds, in a pool O(layers) for each that is evicted; a policy that pins
+   * adds a look at the slots in use, one with an order of its own what it says. Several sets cost another pass a wave,
+   * and the union that of its sets for each of them.
    */
-  admit(named: Uint32Array | readonly Uint32Array[]): Iterable<CacheWave>;
+  admit(named: Uint32Array | readonly Uint32Array[], layer?: number): Iterable<CacheWave>;
   /**
    * Takes back the last tokens of the last `admit`, whose waves have all been asked for: drafts that verification has
    * rejected. They never were: a neuron has the stamp of the last remaining token that used it, in that step or before,
    * or 0 if none is known, and is then the first to go. So the window is that of the last accepted token (LLM in a
    * flash, 5.2). What was read stays resident, what was evicted stays evicted, and `effectiveWindowTokens` says how far
-   * the window then reaches.
+   * the window then reaches. In a pool this is for all layers that the tokens came to, at once.
    *
    * @param tokens None to all of them. Called again, it goes on from what is left of that `admit`.
-   * @throws {InputError} `INPUT_INVALID` for more, or when `seed`, `clear` or `anticipate` came after that `admit`;
-   *   nothing has changed then.
+   * @throws {InputError} `INPUT_INVALID` for more, or when `seed`, `clear` or `anticipate` came after that `admit` (of a
+   *   pool's layers that the tokens have not come to, `anticipate` may); nothing has changed then.
    * Cost: O(named · log named), and a look at what was used since the oldest stamp that comes back.
    */
   retract(tokens: number): void;
@@ -105,7 +117,7 @@ export interface NeuronCache {
    * possible of them resident, the newest first. For the time after a prefill, which streams layers past the cache.
    * Neurons that are resident already are hits.
    *
-   * @param sets       Oldest first; each ascending and distinct.
+   * @param sets       Oldest first; each ascending and distinct, in a pool of all layers.
    * @param maxNeurons At most so many become resident; into an empty cache, they take the lowest slots. Default: all
    *                   slots.
    * @throws {InputError} `INPUT_INVALID` if they are not; nothing has changed then.
@@ -113,8 +125,9 @@ export interface NeuronCache {
   seed(sets: readonly Uint32Array[], maxNeurons?: number): CacheWave;
   /**
    * Makes room for neurons that the next token will probably name, so that they can be read before it is known. They
-   * count as used by no token yet: unless the next `admit` names them, they are the first to go. What `guess` names is
-   * not evicted for it.
+   * count as used by no token yet: unless the next `admit` names them, they are the first to go, or go when the policy's
+   * own order says. What `guess` names is not evicted for it; nor, in a pool or by a policy with an order of its own, is
+   * what the last `admit` named.
    *
    * @param guess      Ascending, distinct neurons, each < dFf. Not kept.
    * @param maxNeurons At most so many are taken in: the lowest absent ones.

@@ -4,15 +4,15 @@ import { NO_SLOT, RecencyList } from "./recency-list.js";
 
 const SLOTS = 6;
 
-function toArray(list: RecencyList): number[] {
+function toArray(lists: RecencyList, list = 0): number[] {
   const slots: number[] = [];
-  for (let slot = list.first; slot !== NO_SLOT; slot = list.after(slot)) slots.push(slot);
+  for (let slot = lists.first(list); slot !== NO_SLOT; slot = lists.after(slot)) slots.push(slot);
   return slots;
 }
 
-function toReversedArray(list: RecencyList): number[] {
+function toReversedArray(lists: RecencyList, list = 0): number[] {
   const slots: number[] = [];
-  for (let slot = list.last; slot !== NO_SLOT; slot = list.before(slot)) slots.push(slot);
+  for (let slot = lists.last(list); slot !== NO_SLOT; slot = lists.before(slot)) slots.push(slot);
   return slots;
 }
 
@@ -66,6 +66,28 @@ it("appends and removes many slots as it does one after the other", () => {
       list.removeAll(slots, Uint32Array.from(indices));
       const left = [...slots].filter((_, index) => !indices.includes(index));
       expect([toArray(list), toReversedArray(list)]).toEqual([left, left.toReversed()]);
+    }),
+  );
+});
+
+it("keeps several lists apart", () => {
+  const LISTS = 3;
+  const step = fc.record({ slot: fc.nat(SLOTS - 1), list: fc.nat(LISTS - 1), front: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const lists = new RecencyList(SLOTS, LISTS);
+      const models: number[][] = Array.from({ length: LISTS }, () => []);
+      for (const { slot, list, front } of steps) {
+        const held = models.findIndex((model) => model.includes(slot));
+        if (held >= 0) lists.remove(slot);
+        if (held >= 0) models[held] = models[held]!.filter((one) => one !== slot);
+        if (front) lists.prepend(slot, list);
+        else lists.appendAll(Uint32Array.of(slot), list);
+        models[list]![front ? "unshift" : "push"](slot);
+        for (const [i, model] of models.entries()) {
+          expect([toArray(lists, i), toReversedArray(lists, i)]).toEqual([model, model.toReversed()]);
+        }
+      }
     }),
   );
 });

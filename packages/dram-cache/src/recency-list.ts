@@ -1,38 +1,38 @@
 /**
- * The slots in use, least recently used first: a doubly linked list that lives in two preallocated arrays, so that a
- * token costs what it names and evicts, not what the cache holds.
+ * The slots in use, least recently used first, a list for each layer: doubly linked lists that live in two preallocated
+ * arrays, so that a token costs what it names and evicts, not what the cache holds.
  *
- * A slot is in the list once or not at all. Every operation is O(1); nothing is checked.
+ * A slot is in one list, once, or in none. Every operation is O(1); nothing is checked.
  */
 
 /** No slot: the end of the list. */
 export const NO_SLOT = -1;
 
 export class RecencyList {
-  /** The two ends are kept one past the slots: `#next[end]` is the first slot, `#previous[end]` the last. */
+  /** The ends of list i are kept at `end + i`, past the slots: `#next` there is its first slot, `#previous` its last. */
   readonly #end: number;
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
 
-  constructor(slotCount: number) {
+  constructor(slotCount: number, lists = 1) {
     this.#end = slotCount;
-    this.#next = new Int32Array(slotCount + 1);
-    this.#previous = new Int32Array(slotCount + 1);
+    this.#next = new Int32Array(slotCount + lists);
+    this.#previous = new Int32Array(slotCount + lists);
     this.clear();
   }
 
   clear(): void {
-    this.#next[this.#end] = this.#previous[this.#end] = this.#end;
+    for (let end = this.#end; end < this.#next.length; end++) this.#next[end] = this.#previous[end] = end;
   }
 
-  /** The least recently used slot, or `NO_SLOT`. */
-  get first(): number {
-    return this.#slotOrNone(this.#next[this.#end]!);
+  /** The least recently used slot of a list, or `NO_SLOT`. */
+  first(list = 0): number {
+    return this.#slotOrNone(this.#next[this.#end + list]!);
   }
 
-  /** The most recently used slot, or `NO_SLOT`. */
-  get last(): number {
-    return this.#slotOrNone(this.#previous[this.#end]!);
+  /** The most recently used slot of a list, or `NO_SLOT`. */
+  last(list = 0): number {
+    return this.#slotOrNone(this.#previous[this.#end + list]!);
   }
 
   /** The slot after `slot`, or `NO_SLOT`. */
@@ -45,38 +45,39 @@ export class RecencyList {
     return this.#slotOrNone(this.#previous[slot]!);
   }
 
-  /** Puts a slot that is not in the list behind all others: the most recently used. */
-  append(slot: number): void {
-    const last = this.#previous[this.#end]!;
+  /** Puts a slot that is in no list behind all others: the most recently used. */
+  append(slot: number, list = 0): void {
+    const end = this.#end + list;
+    const last = this.#previous[end]!;
     this.#next[last] = slot;
     this.#previous[slot] = last;
-    this.#next[slot] = this.#end;
-    this.#previous[this.#end] = slot;
+    this.#next[slot] = end;
+    this.#previous[end] = slot;
   }
 
-  /** Appends slots that are not in the list, one after the other. */
-  appendAll(slots: Uint32Array): void {
+  /** Appends slots that are in no list, one after the other. */
+  appendAll(slots: Uint32Array, list = 0): void {
     if (slots.length === 0) return;
-    const [next, previous] = [this.#next, this.#previous];
-    let last = previous[this.#end]!;
+    const [next, previous, end] = [this.#next, this.#previous, this.#end + list];
+    let last = previous[end]!;
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i]!;
       next[last] = slot;
       previous[slot] = last;
       last = slot;
     }
-    next[last] = this.#end;
-    previous[this.#end] = last;
+    next[last] = end;
+    previous[end] = last;
   }
 
-  /** Puts a slot that is not in the list before all others: the least recently used. */
-  prepend(slot: number): void {
-    this.insertAfter(NO_SLOT, slot);
+  /** Puts a slot that is in no list before all others: the least recently used. */
+  prepend(slot: number, list = 0): void {
+    this.insertAfter(NO_SLOT, slot, list);
   }
 
-  /** Puts a slot that is not in the list behind `place`, or before all others if that is `NO_SLOT`. */
-  insertAfter(place: number, slot: number): void {
-    const before = place === NO_SLOT ? this.#end : place;
+  /** Puts a slot that is in no list behind `place`, which is in `list`, or before all others if that is `NO_SLOT`. */
+  insertAfter(place: number, slot: number, list = 0): void {
+    const before = place === NO_SLOT ? this.#end + list : place;
     const after = this.#next[before]!;
     this.#previous[after] = slot;
     this.#next[slot] = after;
@@ -103,7 +104,7 @@ export class RecencyList {
     }
   }
 
-  /** Gives the place of slot `from` to slot `to`, which is not in the list. */
+  /** Gives the place of slot `from` to slot `to`, which is in none. */
   replace(from: number, to: number): void {
     const before = this.#previous[from]!;
     const after = this.#next[from]!;
@@ -113,6 +114,6 @@ export class RecencyList {
   }
 
   #slotOrNone(link: number): number {
-    return link === this.#end ? NO_SLOT : link;
+    return link >= this.#end ? NO_SLOT : link;
   }
 }

@@ -1,7 +1,10 @@
 import { describe, expect, it, vi } from "vitest";
+import { leastStalePolicy } from "./least-stale-policy.js";
+import { lfuPolicy } from "./lfu-policy.js";
 import { lruPolicy } from "./lru-policy.js";
 import { frequencyPinnedPolicy, mostFrequent, pinnedPolicy } from "./pinned-policy.js";
 import type { CacheWave, NeuronCache } from "./plan.js";
+import { s3FifoPolicy } from "./s3-fifo-policy.js";
 import { cacheBookkeepingBytes, createNeuronCache } from "./slot-cache.js";
 import { windowPolicy } from "./window-policy.js";
 
@@ -326,8 +329,26 @@ it("mostFrequent pins by falling frequency, never what was not used", () => {
   expect(mostFrequent([0, 5, 1, 5, 0], 9)).toEqual([1, 3, 2]);
 });
 
-it.each([100, 40000])("allocates for %s neurons what cacheBookkeepingBytes counts", (dFf) => {
-  const unionScratch = new Uint32Array(dFf);
+describe("cacheBookkeepingBytes", () => {
+  it.each([
+    ["a cache of 100 neurons", 100, 1, lruPolicy],
+    ["a cache of 40000 neurons", 40000, 1, lruPolicy],
+    ["a pool", 320, 16, lruPolicy],
+    ["a pool by lfu", 320, 16, () => lfuPolicy()],
+    ["a pool by s3-fifo", 320, 16, s3FifoPolicy],
+    ["a pool by least-stale", 320, 16, leastStalePolicy],
+  ])("is what %s allocates", (_, dFf, nLayers, policy) => {
+    const unionScratch = new Uint32Array(dFf);
+    const allocatedBytes = countBytes(() =>
+      createNeuronCache({ dFf, nLayers, slotCount: 30, policy: policy(), unionScratch }),
+    );
+    const { fixedBytes, slotBytes } = cacheBookkeepingBytes(dFf, { nLayers, policy: policy() });
+    expect(allocatedBytes).toBe(fixedBytes + 30 * slotBytes);
+  });
+});
+
+/** Bytes of the typed arrays that a function makes. */
+function countBytes(make: () => unknown): number {
   let allocatedBytes = 0;
   for (const TypedArray of [Uint8Array, Int16Array, Int32Array, Uint32Array, Float64Array]) {
     const Counted = class extends (TypedArray as Uint32ArrayConstructor) {
@@ -338,11 +359,10 @@ it.each([100, 40000])("allocates for %s neurons what cacheBookkeepingBytes count
     };
     vi.stubGlobal(TypedArray.name, Counted);
   }
-  createNeuronCache({ dFf, slotCount: 30, policy: lruPolicy(), unionScratch });
+  make();
   vi.unstubAllGlobals();
-  const { fixedBytes, slotBytes } = cacheBookkeepingBytes(dFf);
-  expect(allocatedBytes).toBe(fixedBytes + 30 * slotBytes);
-});
+  return allocatedBytes;
+}
 
 it("takes drafts back although another cache has used the scratch they share meanwhile", () => {
   const unionScratch = new Uint32Array(64);

@@ -1,35 +1,44 @@
 /**
- * One layer's neuron cache (LLM in a flash, 3.3): a preallocated matrix of slots, of which this is the bookkeeping.
- * Decides, moves no bytes.
+ * A cache of units, neurons or experts, of one layer or of all layers of a pool (LLM in a flash, 3.3): a preallocated
+ * matrix of slots, of which this is the bookkeeping. Decides, moves no bytes.
  *
  * After every wave:
  * - slots 0 … numUsed − 1 are in use, the others are free (slot-table.ts);
- * - every neuron of the wave has a slot, and none of them had to leave for another;
- * - what leaves next is a matter of last use, and a tie always falls on the lower neuron (last-use.ts, eviction.ts);
+ * - every unit of the wave has a slot, and none of them had to leave for another;
+ * - what leaves next is a matter of last use, and a tie always falls on the lower unit (last-use.ts, eviction.ts), unless
+ *   the policy has an order of its own;
  * - what is decided depends on the sequence of calls alone, never on a clock, a hash or the layout of the slots.
  *
  * A loaded neuron takes an evicted slot; surplus holes are filled from the tail, one copy each. All memory is allocated
  * by the constructor.
  *
- * Steps. What is admitted in one call is one step, of one token or of several; what is decided for it is decided for
- * the union of its sets. Members of the step do not expire before the next one.
+ * Steps. What is admitted in one call is of one token or of several; what is decided for it is decided for the union of
+ * its sets. Its members do not expire before the next step.
+ *
+ * Pools. Unit u of a pool belongs to layer ⌊u · nLayers / dFf⌋. One admit names units of one layer, and a step is the
+ * admits of rising layers; the next token begins where the layer does not rise. A window moves layer by layer: what is k
+ * tokens old leaves when its layer is admitted.
  *
  * Waves. A step that exceeds the slots passes in ascending segments of its union. Pinned neurons stay: a segment is cut
  * so that the other slots hold it. But it is never cut below a quarter of the slots; where pinned neurons take more
  * than the rest, some of them leave.
  */
 import { InputError } from "@flashwick/core";
-import type { CachePolicy } from "./cache-policy.js";
+import type { CachePolicy, EvictionOrder } from "./cache-policy.js";
 import { Eviction } from "./eviction.js";
 import { LastUse } from "./last-use.js";
 import type { CacheCounters, CacheWave, NeuronCache } from "./plan.js";
+import { residentsOf } from "./residents.js";
 import { chooseSeeds } from "./seeding.js";
 import { ABSENT, SlotTable, slotNumberBytes } from "./slot-table.js";
+import { readStep, type Step } from "./step.js";
 import { checkSet, lowerBound, unionOf } from "./token-sets.js";
 
 export interface NeuronCacheOptions {
-  /** FFN neurons of the layer. */
+  /** Units: the neurons or experts of the layer, or of all layers of a pool. */
   readonly dFf: number;
+  /** Layers that share the slots as a pool; divides `dFf`. Default 1: the cache is one layer's. */
+  readonly nLayers?: number;
   /** At least 1; more than `dFf` are not used. */
   readonly slotCount: number;
   readonly policy: CachePolicy;
@@ -47,32 +56,26 @@ export interface NeuronCacheOptions {
 const LEAST_WAVE_SHARE = 1 / 4;
 
 /**
- * @throws {InputError} `INPUT_INVALID` if there is not at least one neuron and one slot.
- * Cost: allocates `cacheBookkeepingBytes`, and nothing that lasts afterwards.
+ * @throws {InputError} `INPUT_INVALID` if there is not at least one unit and one slot, or units do not divide by layers.
+ * Cost: allocates `cacheBookkeepingBytes` and what the policy's order needs, and nothing that lasts afterwards.
  */
 export function createNeuronCache(options: NeuronCacheOptions): NeuronCache {
   return new SlotCache(options);
 }
 
 /**
- * DRAM that the bookkeeping of one layer takes: a part that depends on the layer's width (a slot number for each neuron), and a part for each
- * slot. Counted against the budget like the slots themselves.
+ * DRAM that the bookkeeping of a cache takes: a part that depends on its units (a slot number for each, and what the
+ * policy's order keeps of each), and a part for each slot. Counted against the budget like the slots themselves.
+ *
+ * @param dFf Units, of all layers of a pool.
  */
-export function cacheBookkeepingBytes(dFf: number): { readonly fixedBytes: number; readonly slotBytes: number } {
-  return { fixedBytes: slotNumberBytes(dFf) * dFf + 8, slotBytes: 12 * 4 };
+export function cacheBookkeepingBytes(
+  dFf: number,
+  { nLayers = 1, policy }: { readonly nLayers?: number; readonly policy?: CachePolicy } = {},
+): { readonly fixedBytes: number; readonly slotBytes: number } {
+  const orderBytes = policy?.orderBytes?.(dFf) ?? 0;
+  return { fixedBytes: slotNumberBytes(dFf) * dFf + 8 * nLayers + orderBytes, slotBytes: 12 * 4 };
 }
-
-/** What was admitted together. */
-interface Step {
-  /** Those of each token, oldest first, without the tokens that were taken back. */
-  readonly sets: readonly Uint32Array[];
-  /** Those of all tokens that were admitted. */
-  readonly admitted: readonly Uint32Array[];
-  /** Their union; in scratch that other caches may share, so for the step's waves only. */
-  readonly neurons: Uint32Array;
-}
-
-const NO_STEP: Step = { sets: [], admitted: [], neurons: new Uint32Array(0) };
 
 class SlotCache implements NeuronCache {
   readonly slotCount: number;
@@ -92,28 +95,27 @@ class SlotCache implements NeuronCache {
   readonly #policy: CachePolicy;
   readonly #table: SlotTable;
   readonly #lastUse: LastUse;
+  readonly #order: EvictionOrder | null;
   readonly #eviction: Eviction;
   /** Neurons that are brought in without being named. */
   readonly #seeds: Uint32Array;
   /** Room for the union of a step's sets. */
   readonly #union: Uint32Array;
-  /** The last step, without the tokens that were taken back from it: what `retract` may still take back. */
-  #step = NO_STEP;
+  /** What of the last step was admitted, layer by layer; null where none of it can be taken back any more. */
+  #steps: Step[] | null = null;
+  /** How many tokens of that step were not taken back. */
+  #remaining = 0;
 
-  constructor({ dFf, slotCount, policy, unionScratch }: NeuronCacheOptions) {
-    if (!(Number.isSafeInteger(dFf) && dFf >= 1 && Number.isSafeInteger(slotCount) && slotCount >= 1)) {
-      throw new InputError(
-        "INPUT_INVALID",
-        `neuron cache: ${slotCount} slots for ${dFf} neurons, expected integers of at least 1`,
-        { details: { dFf, slotCount } },
-      );
-    }
+  constructor(options: NeuronCacheOptions) {
+    const { dFf, slotCount, policy, unionScratch, nLayers = 1 } = options;
+    checkSizes(dFf, slotCount, nLayers);
     this.#dFf = dFf;
     this.slotCount = Math.min(slotCount, dFf);
     this.#policy = policy;
     this.#table = new SlotTable(dFf, this.slotCount);
-    this.#lastUse = new LastUse(this.#table);
-    this.#eviction = new Eviction(policy, this.#table, this.#lastUse);
+    this.#lastUse = new LastUse(this.#table, nLayers);
+    this.#order = policy.order?.(residentsOf(this.#table, this.#lastUse)) ?? null;
+    this.#eviction = new Eviction(policy, this.#order, this.#table, this.#lastUse);
     this.#seeds = new Uint32Array(this.slotCount);
     this.#union = unionScratch ?? new Uint32Array(dFf);
   }
@@ -139,18 +141,16 @@ class SlotCache implements NeuronCache {
   }
 
   clear(): void {
-    this.#step = NO_STEP;
-    for (let slot = 0; slot < this.numUsed; slot++) this.#policy.left?.(this.pointer[slot]!);
+    this.#steps = null;
+    for (let slot = 0; slot < this.numUsed; slot++) this.#order?.left(this.pointer[slot]!);
     this.#table.clear();
     this.#lastUse.clear();
   }
 
-  *admit(named: Uint32Array | readonly Uint32Array[]): Generator<CacheWave> {
-    const step = this.#newStep(named);
-    this.#step = step;
-    this.#lastUse.beginStep(step.sets.length);
+  *admit(named: Uint32Array | readonly Uint32Array[], layer?: number): Generator<CacheWave> {
+    const step = this.#begin(named, layer);
     for (const set of step.sets) {
-      this.#policy.observe?.(set);
+      this.#observe(set);
       this.counters.named += set.length;
     }
     this.counters.tokens += step.sets.length;
@@ -164,31 +164,34 @@ class SlotCache implements NeuronCache {
   }
 
   retract(tokens: number): void {
-    const { sets, admitted } = this.#step;
-    if (!(Number.isSafeInteger(tokens) && tokens >= 0 && tokens <= sets.length)) {
-      throw cannotRetract(tokens, sets.length);
+    const most = this.#steps ? this.#remaining : 0;
+    if (!(Number.isSafeInteger(tokens) && tokens >= 0 && tokens <= most)) throw cannotRetract(tokens, most);
+    if (tokens === 0 || !this.#steps) return;
+    this.#remaining -= tokens;
+    for (const { sets } of this.#steps.toReversed()) {
+      for (const set of sets.slice(this.#remaining, most).reverse()) this.#unobserve(set);
     }
-    if (tokens === 0) return;
-    const remaining = sets.slice(0, sets.length - tokens);
-    for (const set of sets.slice(remaining.length).reverse()) this.#policy.unobserve?.(set);
-    // Anew: the scratch may have served another cache since.
-    this.#lastUse.retract(remaining, unionOf(admitted, this.#union));
-    this.counters.retracted += tokens;
-    this.#step = { ...this.#step, sets: remaining };
+    this.#lastUse.beginRetract(this.#remaining);
+    for (const { layer, sets } of this.#steps) {
+      // The union anew: the scratch may have served another layer or cache since.
+      this.#lastUse.retractLayer(layer, sets.slice(0, this.#remaining), unionOf(sets, this.#union));
+      this.counters.retracted += tokens;
+    }
   }
 
   seed(sets: readonly Uint32Array[], maxNeurons = this.slotCount): CacheWave {
     for (const [i, set] of sets.entries()) checkSet(set, `sets[${i}]`, this.#dFf);
-    this.#step = NO_STEP;
+    this.#steps = null;
     const [table, lastUse] = [this.#table, this.#lastUse];
     lastUse.beginAnew(sets.length);
-    for (const set of sets) this.#policy.observe?.(set);
+    this.#order?.beginStep(0);
+    for (const set of sets) this.#observe(set);
     const room = this.#seeds.subarray(0, Math.max(0, Math.min(this.slotCount, maxNeurons)));
     const neurons = room.subarray(0, chooseSeeds(sets, room, this.#policy, table, lastUse));
     table.beginWave();
     for (let slot = 0; slot < this.numUsed; slot++) {
       if (this.lastKActive[slot]! > 0) continue;
-      this.#policy.left?.(this.pointer[slot]!);
+      this.#order?.left(this.pointer[slot]!);
       table.vacate(slot);
     }
     const wave = this.#settle(neurons, table.find(neurons));
@@ -200,13 +203,17 @@ class SlotCache implements NeuronCache {
 
   anticipate(guess: Uint32Array, maxNeurons: number): CacheWave {
     checkSet(guess, "guess", this.#dFf);
-    this.#step = NO_STEP;
-    const table = this.#table;
+    const [table, lastUse] = [this.#table, this.#lastUse];
+    // The layers that follow belong to the step; what is guessed of others is the next one's.
+    if (lastUse.nLayers === 1 || (guess.length > 0 && !lastUse.continuesWith(lastUse.layerOf(guess[0]!)))) {
+      this.#steps = null;
+    }
     let absent = 0;
     for (let i = 0; i < guess.length && absent < Math.min(maxNeurons, this.slotCount); i++) {
       if (table.slotOf[guess[i]!] === ABSENT) this.#seeds[absent++] = guess[i]!;
     }
     table.beginWave();
+    this.#order?.keep(guess);
     this.#eviction.evictUnguessed(absent - table.free, guess);
     const neurons = this.#seeds.subarray(0, Math.min(absent, table.free + table.holeCount));
     const wave = this.#settle(neurons, table.find(neurons), false);
@@ -219,17 +226,29 @@ class SlotCache implements NeuronCache {
     return this.anticipate(passing, room);
   }
 
-  #newStep(named: Uint32Array | readonly Uint32Array[]): Step {
-    if (named instanceof Uint32Array) {
-      checkSet(named, "named", this.#dFf);
-      return { sets: [named], admitted: [named], neurons: named };
-    }
-    if (named.length === 0) {
-      throw new InputError("INPUT_INVALID", "named has no sets, expected one for each token, at least one");
-    }
-    for (const [i, set] of named.entries()) checkSet(set, `named[${i}]`, this.#dFf);
-    const sets = [...named];
-    return { sets, admitted: sets, neurons: sets.length === 1 ? sets[0]! : unionOf(sets, this.#union) };
+  /** Checks what is admitted, and begins its step or goes on with that in progress. */
+  #begin(named: Uint32Array | readonly Uint32Array[], layer: number | undefined): Step {
+    const lastUse = this.#lastUse;
+    const step = readStep(named, this.#dFf, this.#union, lastUse, layer);
+    const count = step.sets.length;
+    const goesOn = lastUse.continuesWith(step.layer);
+    const tokens = lastUse.token - lastUse.tokenBefore;
+    if (goesOn && count !== tokens) throw otherTokens(step.layer, count, tokens);
+    if (!goesOn) [this.#steps, this.#remaining] = [[], count];
+    this.#steps?.push(step);
+    lastUse.beginStep(count, step.layer);
+    this.#order?.beginStep(step.layer);
+    return step;
+  }
+
+  #observe(set: Uint32Array): void {
+    this.#policy.observe?.(set);
+    this.#order?.observe(set);
+  }
+
+  #unobserve(set: Uint32Array): void {
+    this.#policy.unobserve?.(set);
+    this.#order?.unobserve(set);
   }
 
   /** Where the wave that begins at `begin` ends: as far as the slots reach that pinned neurons leave free. */
@@ -277,8 +296,7 @@ class SlotCache implements NeuronCache {
    */
   #settle(neurons: Uint32Array, misses: Uint32Array, used = true): CacheWave {
     const [table, lastUse] = [this.#table, this.#lastUse];
-    const { entered } = this.#policy;
-    if (entered) for (let i = 0; i < misses.length; i++) entered(neurons[misses[i]!]!);
+    if (this.#order) for (let i = 0; i < misses.length; i++) this.#order.entered(neurons[misses[i]!]!);
     const moves = table.settle(neurons, misses);
     const slots = table.slots.subarray(0, neurons.length);
     if (used) lastUse.use(slots);
@@ -300,6 +318,28 @@ function countUses(sets: readonly Uint32Array[], neurons: Uint32Array): number {
   if (sets.length === 1 || neurons.length === 0) return neurons.length;
   const [first, last] = [neurons[0]!, neurons.at(-1)!];
   return sets.reduce((sum, set) => sum + lowerBound(set, last + 1) - lowerBound(set, first), 0);
+}
+
+function checkSizes(dFf: number, slotCount: number, nLayers: number): void {
+  const areCounts = [dFf, slotCount, nLayers].every((count) => Number.isSafeInteger(count) && count >= 1);
+  if (areCounts && dFf % nLayers === 0) return;
+  const found = `neuron cache: ${slotCount} slots for ${dFf} neurons`;
+  const expected = "expected integers of at least 1";
+  throw new InputError(
+    "INPUT_INVALID",
+    areCounts
+      ? `${found} of ${nLayers} layers, expected as many of each layer`
+      : `${found}${nLayers === 1 ? "" : ` of ${nLayers} layers`}, ${expected}`,
+    { details: { dFf, slotCount, nLayers } },
+  );
+}
+
+function otherTokens(layer: number, found: number, expected: number): InputError {
+  return new InputError(
+    "INPUT_INVALID",
+    `layer ${layer} of a pool is admitted with sets of ${found} tokens, expected ${expected} as of the layer before`,
+    { details: { layer, found, expected } },
+  );
 }
 
 function cannotRetract(tokens: number, most: number): InputError {

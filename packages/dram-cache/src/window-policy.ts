@@ -14,5 +14,5 @@ import { type CachePolicy, checkWindowTokens, type WindowTokens } from "./cache-
  * @throws {InputError} `INPUT_INVALID`, see `checkWindowTokens`.
  */
 export function windowPolicy(windowTokens: WindowTokens): CachePolicy {
-  return { name: "window", windowTokens: checkWindowTokens(windowTokens), isPinned: null, evictionRank: null };
+  return { name: "window", windowTokens: checkWindowTokens(windowTokens), isPinned: null, order: null };
 }

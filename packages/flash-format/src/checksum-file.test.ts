@@ -22,8 +22,9 @@ import {
   text,
   u32,
 } from "./llama-cpp/gguf-file.fixture.js";
+import { mixtureFile } from "./llama-cpp/mixture-file.fixture.js";
 import { memorySink } from "./memory-sink.js";
-import type { ModelFile } from "./model-file.js";
+import { carriesChecksums, expertBytes, expertCrc, type ModelFile } from "./model-file.js";
 import { openModelFile, readResidentTensor } from "./read-model.js";
 import { crcOfBytes, TensorChecks } from "./tensor-checks.js";
 import { openTinyModel } from "./tiny-model.fixture.js";
@@ -205,6 +206,56 @@ describe("a flipped bit of a tensor", () => {
   });
 });
 
+describe("a mixture of experts", () => {
+  const MIXTURE = mixtureFile("gpt-oss");
+  const COUNT = 6;
+  const withItsOwn = async (bytes: Uint8Array) => withThese(await openBytes(bytes), await MIXTURE_CHECKSUMS);
+  const MIXTURE_CHECKSUMS = checksumsOf(MIXTURE);
+
+  it("has a checksum for each matrix of each expert, and groups of bytes for all else", async () => {
+    const { header } = await withItsOwn(MIXTURE);
+    for (const layer of header.experts) {
+      for (const matrix of layer!.matrices) {
+        expect(header.checksums!.byTensor.get(matrix.tensor)).toHaveLength(COUNT);
+        for (const expert of [0, 1, COUNT - 1]) {
+          const begin = matrix.offset + expert * matrix.strideBytes;
+          const bytes = MIXTURE.subarray(begin, begin + matrix.sizeBytes);
+          expect(expertCrc(header, matrix, expert)).toBe(crc32c(bytes));
+        }
+      }
+    }
+    const tensors = readTensors(header).map(({ name }) => name);
+    expect(header.checksums!.byTensor.size).toBe(tensors.length + 3 * header.experts.length);
+    expect(tensors).toContain("blk.1.ffn_up_exps.bias");
+  });
+  it("without checksums beside it has none for its experts, and is not verified", async () => {
+    const file = await openBytes(MIXTURE);
+    expect(expertCrc(file.header, file.header.experts[0]!.matrices[0]!, 1)).toBeNull();
+    expect(carriesChecksums(file.header)).toBe(false);
+    expect(await failureOf(verifyModelFile(file))).toMatchObject({ code: "UNSUPPORTED_FEATURE" });
+  });
+  it("whole is verified to its last byte", async () => {
+    const { ok, bytesChecked } = await verifyModelFile(await withItsOwn(MIXTURE));
+    const { header } = await openBytes(MIXTURE);
+    const residents = readTensors(header).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    expect([ok, bytesChecked]).toEqual([true, residents + expertBytes(header)]);
+  });
+  it("with a flipped bit of an expert is found damaged there, by its number", async () => {
+    const { experts } = (await openBytes(MIXTURE)).header;
+    await fc.assert(
+      fc.asyncProperty(fc.nat(1), fc.nat(2), fc.nat(COUNT - 1), fc.nat(1e6), async (layer, i, expert, nth) => {
+        const { tensor, offset, strideBytes, sizeBytes } = experts[layer]!.matrices[i]!;
+        const begin = offset + expert * strideBytes;
+        const copy = MIXTURE.slice();
+        copy[begin + (nth % sizeBytes)]! ^= 8;
+        const { bad } = await verifyModelFile(await withItsOwn(copy));
+        expect(bad).toEqual([{ kind: "expert", layer, expert, tensor, offset: begin }]);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
 it("pieces of any length are held against the same checksums", () => {
   const length = fc.integer({ min: 1, max: 5000 });
   fc.assert(
@@ -218,16 +269,7 @@ it("pieces of any length are held against the same checksums", () => {
         const groups = Array.from({ length: Math.ceil(total / groupBytes) }, (_, g) =>
           crc32c(bytes.subarray(g * groupBytes, (g + 1) * groupBytes)),
         );
-        const tensor = {
-          name: "t",
-          dtype: "f32" as const,
-          rows: 1,
-          cols: 1,
-          offset: 1000,
-          sizeBytes: total,
-          crc32c: null,
-          scales: null,
-        };
+        const tensor = { name: "t", offset: 1000, sizeBytes: total };
         const checks = new TensorChecks(tensor, groupBytes, Uint32Array.from(groups));
         const at = flip % total;
         const found: number[] = [];

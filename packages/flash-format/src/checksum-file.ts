@@ -1,11 +1,12 @@
 /**
  * Checksums that lie beside a GGUF file of llama.cpp's, which carries none: a container (container.ts) of kind "checksums", with one CRC-32C for each
- * 8 KiB of each tensor. SPEC.md, "Checksum files".
+ * 8 KiB of each tensor, and for each matrix of each expert. SPEC.md, "Checksum files".
  *
  * Invariant: checksums that were made for other bytes are refused, never used: they carry the model's fingerprint, which is over its headers, and its
  * size.
  */
 import {
+  assert,
   type ByteSink,
   type ByteSource,
   IntegrityError,
@@ -17,15 +18,22 @@ import { readChecked } from "./checked-read.js";
 import { type Container, encodeContainerHeader, planContainer, readContainer, requireTensor } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import type { GgufValue } from "./gguf.js";
-import { layerTensors, type ModelFile, type ModelHeader, type ResidentTensor } from "./model-file.js";
+import {
+  carriesChecksums,
+  type ExpertTensors,
+  layerTensors,
+  type ModelFile,
+  type ModelHeader,
+  type ResidentTensor,
+} from "./model-file.js";
 import { readSequentially } from "./sequential-read.js";
-import { groupCount } from "./tensor-checks.js";
+import { type CheckedBytes, crcOfBytes, GroupCrcs, groupCount } from "./tensor-checks.js";
 
 /** Four bytes for so many: 0.05 % of a file. */
 const GROUP_BYTES = 8192;
 /** Of what is read: shorter groups would be more checksums than a model has reason to bring. */
 const LEAST_GROUP_BYTES = 512;
-/** A multiple of it; large enough for full sequential bandwidth. */
+/** Large enough for full sequential bandwidth. */
 const READ_BYTES = 4 * 1024 * 1024;
 
 const KEY_FINGERPRINT = "flashwick.checksums.model_fingerprint";
@@ -53,9 +61,35 @@ export interface ChecksumFile {
   readonly fileBytes: number;
 }
 
-/** Every tensor of a llama.cpp file that is read, in the order of the file: rows of a fused matrix count as tensors of their own. */
+/**
+ * Every tensor of a llama.cpp file that is read but those of experts, in the order of the file: rows of a fused matrix count as tensors of their own.
+ */
 export function readTensors(header: Pick<ModelHeader, "tensors" | "matrices">): ResidentTensor[] {
   return [...header.tensors.values(), ...layerTensors(header)].sort((a, b) => a.offset - b.offset);
+}
+
+/** A tensor of a llama.cpp file, cut into what one checksum is of. */
+export interface GroupedTensor extends CheckedBytes {
+  readonly groupBytes: number;
+  /** Of a tensor of experts, whose groups are experts; null of any other. */
+  readonly layer: number | null;
+}
+
+/** Every tensor of a llama.cpp file that is read, in the order of the file: in groups of bytes, or in experts, which are read one by one. */
+export function groupedTensors(
+  header: Pick<ModelHeader, "tensors" | "matrices" | "experts">,
+  groupBytes: number,
+): GroupedTensor[] {
+  const plain = readTensors(header).map((tensor) => ({ ...tensor, groupBytes, layer: null }));
+  const experts = header.experts.flatMap((of, layer) => (of ? expertTensors(of, layer) : []));
+  return [...plain, ...experts].sort((a, b) => a.offset - b.offset);
+}
+
+function expertTensors({ count, matrices }: ExpertTensors, layer: number): GroupedTensor[] {
+  return matrices.map(({ tensor: name, offset, sizeBytes, strideBytes }) => {
+    assert(strideBytes === sizeBytes, `${name}: experts lie behind each other`);
+    return { name, offset, sizeBytes: count * sizeBytes, groupBytes: sizeBytes, layer };
+  });
 }
 
 /**
@@ -71,8 +105,8 @@ export async function writeChecksumFile(
   options: ChecksumOptions = {},
 ): Promise<ChecksumFile> {
   try {
-    if (file.header.weights.layout !== "matrices") throw hasChecksums(file.source.name);
-    const tensors = readTensors(file.header);
+    if (carriesChecksums(file.header)) throw hasChecksums(file.source.name);
+    const tensors = groupedTensors(file.header, GROUP_BYTES);
     const checksums = await computeChecksums(file.source, tensors, options);
     const plan = planContainer("checksums", GENERAL, factsOf(file.header), [
       { name: TENSOR, type: "I32", shape: [checksums.length] },
@@ -113,17 +147,23 @@ function hasChecksums(name: string): UnsupportedError {
 
 async function computeChecksums(
   source: ByteSource,
-  tensors: readonly ResidentTensor[],
+  tensors: readonly GroupedTensor[],
   { signal, onProgress }: ChecksumOptions,
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const checksums = new Uint32Array(countOf(tensors, GROUP_BYTES));
+  const checksums = new Uint32Array(countOf(tensors));
   const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   let [next, loaded] = [0, 0];
-  for (const { offset, sizeBytes } of tensors) {
-    for await (const { bytes } of readSequentially(source, offset, sizeBytes, READ_BYTES, signal)) {
-      for (let at = 0; at < bytes.length; at += GROUP_BYTES) {
-        checksums[next++] = crc32c(bytes.subarray(at, at + GROUP_BYTES));
-      }
+  for (const tensor of tensors) {
+    const groups = new GroupCrcs(tensor, tensor.groupBytes);
+    const onGroup = (_: number, crc: number) => void (checksums[next++] = crc);
+    for await (const { bytes, offset } of readSequentially(
+      source,
+      tensor.offset,
+      tensor.sizeBytes,
+      READ_BYTES,
+      signal,
+    )) {
+      groups.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onGroup);
       loaded += bytes.length;
       onProgress?.({ phase: "checksums", loaded, total, unit: "bytes" });
     }
@@ -131,8 +171,8 @@ async function computeChecksums(
   return checksums;
 }
 
-function countOf(tensors: readonly ResidentTensor[], groupBytes: number): number {
-  return tensors.reduce((sum, tensor) => sum + groupCount(tensor, groupBytes), 0);
+function countOf(tensors: readonly GroupedTensor[]): number {
+  return tensors.reduce((sum, tensor) => sum + groupCount(tensor, tensor.groupBytes), 0);
 }
 
 /** What a file of checksums says about itself. */
@@ -140,7 +180,7 @@ export interface ChecksumHeader {
   /** Of the model that it belongs to. */
   readonly modelFingerprint: string;
   readonly modelBytes: number;
-  /** Bytes of a tensor that one checksum is of. */
+  /** Bytes of a tensor that one checksum is of, but of tensors of experts. */
   readonly groupBytes: number;
   readonly fileBytes: number;
 }
@@ -170,8 +210,8 @@ export async function withChecksums(file: ModelFile, source: ByteSource): Promis
   const { modelFingerprint, modelBytes, groupBytes } = decodeFacts(container);
   const { fingerprint, fileBytes } = file.header;
   if (modelFingerprint !== fingerprint || modelBytes !== fileBytes) throw ofAnotherModel(source, file);
-  const tensors = readTensors(file.header);
-  const count = countOf(tensors, groupBytes);
+  const tensors = groupedTensors(file.header, groupBytes);
+  const count = countOf(tensors);
   const stored = requireTensor(container, { name: TENSOR, type: "I32", shape: [count] });
   const all = new Uint32Array(count);
   await readChecked(source, TENSOR, stored, new Uint8Array(all.buffer));
@@ -179,7 +219,7 @@ export async function withChecksums(file: ModelFile, source: ByteSource): Promis
   let next = 0;
   for (const tensor of tensors) {
     const begin = next;
-    next += groupCount(tensor, groupBytes);
+    next += groupCount(tensor, tensor.groupBytes);
     byTensor.set(tensor.name, all.subarray(begin, next));
   }
   return { ...file, header: Object.freeze({ ...file.header, checksums: { groupBytes, byTensor } }) };
@@ -200,7 +240,7 @@ function ofAnotherModel({ name }: ByteSource, { source }: ModelFile): IntegrityE
  */
 export async function withChecksumsBeside(file: ModelFile): Promise<ModelFile> {
   const { header, source } = file;
-  if (header.weights.layout !== "matrices" || !source.openSibling) return file;
+  if (carriesChecksums(header) || !source.openSibling) return file;
   const name = checksumPath(source.name.split(/[/\\]/).at(-1)!);
   const beside = await source.openSibling(name).catch((error: unknown) => {
     if (isFlashwickError(error) && error.code === "IO_NOT_FOUND") return null;

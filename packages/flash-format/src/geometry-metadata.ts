@@ -10,10 +10,11 @@ import {
   type AttentionGeometry,
   type LayerGeometry,
   type ModelGeometry,
+  needsGate,
   type RotaryScaling,
 } from "@flashwick/core";
 import * as v from "valibot";
-import { MAX_CONTEXT, MAX_LAYERS, MAX_TOKEN_ID, MAX_VOCAB, MAX_WIDTH } from "./geometry-limits.js";
+import { MAX_CONTEXT, MAX_EXPERTS, MAX_LAYERS, MAX_TOKEN_ID, MAX_VOCAB, MAX_WIDTH } from "./geometry-limits.js";
 import type { GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 
@@ -27,6 +28,11 @@ const ARCHITECTURES: readonly Architecture[] = [
   "gemma3",
   "phi",
   "persimmon",
+  "mixtral",
+  "olmoe",
+  "qwen2moe",
+  "qwen3moe",
+  "gpt-oss",
 ];
 const KEY = "flashwick.composition";
 
@@ -67,6 +73,8 @@ const attention = v.strictObject({
   rotary: v.nullable(rotary),
   alibi: flag,
   windowTokens: v.nullable(tokens),
+  // Left out where it is false, so that equal layers have equal texts.
+  sinks: v.exactOptional(v.literal(true)),
 });
 
 const ffn = v.strictObject({
@@ -75,11 +83,20 @@ const ffn = v.strictObject({
   biases: v.strictObject({ gate: flag, up: flag, down: flag }),
 });
 
+const expertCount = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_EXPERTS));
+const experts = v.strictObject({
+  ...{ count: expertCount, chosen: expertCount },
+  router: v.strictObject({ softmax: v.picklist(["all", "chosen"]), normalised: flag, bias: flag }),
+  shared: v.nullable(v.strictObject({ dFf: width, gated: flag })),
+});
+
 const place = v.nullable(norm);
 const norms = v.strictObject({
   ...{ beforeAttention: place, afterAttention: place, attentionSum: place },
   ...{ beforeFfn: place, afterFfn: place, ffnSum: place },
 });
+
+const layer = v.strictObject({ attention, ffn, experts: v.exactOptional(experts), norms, parallel: flag });
 
 const composition = v.strictObject({
   embedding: v.strictObject({
@@ -89,7 +106,7 @@ const composition = v.strictObject({
       v.strictObject({ offset: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_WIDTH)) }),
     ),
   }),
-  layers: v.pipe(v.array(v.strictObject({ attention, ffn, norms, parallel: flag })), v.maxLength(MAX_LAYERS)),
+  layers: v.pipe(v.array(layer), v.maxLength(MAX_LAYERS)),
   /** By layer: index in `layers`. */
   order: v.pipe(v.array(v.pipe(v.number(), v.integer(), v.minValue(0))), v.minLength(1), v.maxLength(MAX_LAYERS)),
   finalNorm: place,
@@ -114,11 +131,16 @@ export function encodeGeometry(g: ModelGeometry): Map<string, GgufValue> {
 
 /** One text for one composition, whatever the order of its keys. */
 function encodeComposition({ embedding, layers, finalNorm, head }: ModelGeometry): string {
-  const texts = layers.map(sortedJson);
+  const texts = layers.map((layer) => sortedJson(withoutDefaults(layer)));
   const different = [...new Set(texts)];
   const order = texts.map((text) => different.indexOf(text));
   const parsed = different.map((text) => JSON.parse(text) as unknown);
   return sortedJson({ embedding, layers: parsed, order, finalNorm, head });
+}
+
+/** Says that a layer has sinks, and not that it has none. */
+function withoutDefaults({ attention: { sinks, ...attention }, ...layer }: LayerGeometry): LayerGeometry {
+  return { ...layer, attention: sinks ? { ...attention, sinks } : attention };
 }
 
 function sortedJson(value: unknown): string {
@@ -173,7 +195,7 @@ function decodeComposition(metadata: GgufMetadata): v.InferOutput<typeof composi
 }
 
 function checkLayer(
-  { attention: a, ffn: f, norms: n, parallel }: LayerGeometry,
+  { attention: a, ffn: f, experts: e, norms: n, parallel }: LayerGeometry,
   at: string,
   metadata: GgufMetadata,
 ): void {
@@ -184,7 +206,11 @@ function checkLayer(
   check(a.nHeads % a.nKvHeads === 0, "attention.nKvHeads", `a divisor of ${a.nHeads}`, a.nKvHeads);
   checkRotary(a, check);
   check(f.gated || f.upActivation === "none", "ffn.upActivation", "none without a gate", f.upActivation);
+  const withGate = needsGate(f.activation);
+  check(f.gated || !withGate, "ffn.activation", "one that needs no gate", f.activation);
+  check(f.upActivation === "none" || !withGate, "ffn.upActivation", `none beside ${f.activation}`, f.upActivation);
   check(f.gated || !f.biases.gate, "ffn.biases.gate", "false without a gate", f.biases.gate);
+  check(!e || e.chosen <= e.count, "experts.chosen", `at most ${e?.count} experts`, e?.chosen);
   check(!n.beforeAttention || !n.attentionSum, "norms.attentionSum", "none beside beforeAttention", "one");
   check(!n.beforeFfn || !n.ffnSum, "norms.ffnSum", "none beside beforeFfn", "one");
   const sums = n.attentionSum !== null || n.ffnSum !== null;

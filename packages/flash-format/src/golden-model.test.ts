@@ -5,11 +5,12 @@
 import { readFileSync } from "node:fs";
 import { memorySource } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
+import { qwen2MoeFamily } from "./convert/families/mixtures.js";
 import { optFamily } from "./convert/families/opt.js";
 import { memorySink } from "./memory-sink.js";
 import { type RecordTensor, recordLayout } from "./model-file.js";
 import type { ModelSpec } from "./model-writer.js";
-import { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
+import { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
 import { decodeElements } from "./tiny-model.fixture.js";
 import { createModelWriter } from "./write-model.js";
 
@@ -35,8 +36,22 @@ const goldenSpec = (dModel: number, dtype: ModelSpec["dtype"]): ModelSpec => ({
 const INT8 = goldenSpec(2, "int8");
 const Q4 = goldenSpec(32, "q4");
 
+/** A mixture of two experts, and a dense layer. */
+const EXPERTS: ModelSpec = {
+  ...INT8,
+  dtype: "f16",
+  geometry: qwen2MoeFamily.readGeometry(
+    {
+      ...{ num_hidden_layers: 2, hidden_size: 4, intermediate_size: 5, num_attention_heads: 1, vocab_size: 4 },
+      ...{ num_experts: 2, num_experts_per_tok: 1, moe_intermediate_size: 3, shared_expert_intermediate_size: 2 },
+      ...{ mlp_only_layers: [1], max_position_embeddings: 2, tie_word_embeddings: true },
+    },
+    "config.json",
+  ),
+};
+
 const LINE_BYTES = 32;
-const fixtureOf = (dtype: string) => readFileSync(new URL(`../fixtures/golden-${dtype}.hex`, import.meta.url), "utf8");
+const fixtureOf = (what: string) => readFileSync(new URL(`../fixtures/golden-${what}.hex`, import.meta.url), "utf8");
 const fixture = fixtureOf("int8");
 
 /** Lines of 32 bytes with their offset, those of zeros left out. */
@@ -82,6 +97,28 @@ async function writeGolden(spec: ModelSpec, rowsOf: (rows: number) => Float32Arr
   return sink.committed!;
 }
 
+/** Row r of a matrix: r + 1, r + 1.25, r + 1.5, …: exact in f16. */
+function countingRows(rows: number, cols: number, first = 0): Float32Array {
+  return Float32Array.from({ length: rows * cols }, (_, i) => first + 1 + Math.floor(i / cols) + (i % cols) / 4);
+}
+
+async function writeGoldenExperts(): Promise<Uint8Array> {
+  const sink = memorySink();
+  const writer = await createModelWriter(sink, EXPERTS);
+  for (const { name, rows, cols } of writer.residentTensors) {
+    await writer.writeRows(name, countingRows(rows, cols));
+    await writer.complete(name, 0x01020304);
+  }
+  for (const first of [0, 10]) {
+    await writer.writeExpertRows(0, countingRows(3, 4, first));
+    await writer.writeExpertRows(0, countingRows(3, 4, first + 3));
+    await writer.writeExpertRows(0, countingRows(4, 3, first + 6));
+  }
+  await writer.complete("blk.0.ffn", 0x05060708);
+  await writer.finish();
+  return sink.committed!;
+}
+
 describe("the golden model", () => {
   it("is written as fixtures/golden-int8.hex says", async () => {
     expect(hexDump(await writeGolden(INT8, goldenRows))).toBe(fixture);
@@ -103,6 +140,28 @@ describe("the golden model", () => {
     );
   });
 
+  it("of experts is written as fixtures/golden-experts.hex says, and read from there", async () => {
+    const known = fixtureOf("experts");
+    expect(hexDump(await writeGoldenExperts())).toBe(known);
+    const bytes = fromHexDump(known);
+    const { header, source } = await openModelFile(memorySource(bytes));
+    expect(header.geometry).toEqual(EXPERTS.geometry);
+    // A piece of the record, 4096 bytes, with room for what stands before it in its sector and behind it.
+    expect(header.weights).toEqual({ layout: "experts", dtype: "f16", slotBytes: 4096 + 1024 });
+    const [mixture, dense] = header.experts;
+    expect([mixture!.count, dense, header.records, header.matrices]).toEqual([2, null, [], []]);
+    const second = mixture!.matrices.map(({ role, rows, cols, dtype, offset, strideBytes, sizeBytes }) => {
+      const at = offset + strideBytes;
+      return { role, rows, cols, values: [...decodeElements(dtype, bytes.subarray(at, at + sizeBytes))] };
+    });
+    expect(second).toEqual([
+      { role: "gate", rows: 3, cols: 4, values: [...countingRows(3, 4, 10)] },
+      { role: "up", rows: 3, cols: 4, values: [...countingRows(3, 4, 13)] },
+      { role: "down", rows: 4, cols: 3, values: [...countingRows(4, 3, 16)] },
+    ]);
+    expect(await readExpertChecksums({ header, source }, 0)).toHaveLength(2);
+  });
+
   it("is read from fixtures/golden-int8.hex", async () => {
     const file = await openModelFile(memorySource(fromHexDump(fixture)));
     expect(file.header.geometry).toEqual(INT8.geometry);
@@ -119,7 +178,7 @@ describe("the golden model", () => {
     const spec = readFileSync(new URL("../SPEC.md", import.meta.url), "utf8");
     const quoted = spec.match(/(?<=^ {4})[0-9a-f]{6} {2}[0-9a-f]{8}( [0-9a-f]{8}){7}$/gm) ?? [];
     expect(quoted.length).toBeGreaterThan(5);
-    const known = fixture + fixtureOf("q4");
+    const known = fixture + fixtureOf("q4") + fixtureOf("experts");
     for (const line of quoted) expect(known).toContain(`${line}\n`);
   });
 });

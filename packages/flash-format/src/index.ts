@@ -10,12 +10,20 @@ export {
 } from "./checksum-file.js";
 export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
+export { expertDTypesOf } from "./expert-record.js";
+export { type ExpertPiece, type ExpertSlot, pieceRoomBytes, planExpertSlot } from "./expert-slot.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-metadata.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,
+  bytesOfExpert,
+  carriesChecksums,
+  type ExpertMatrix,
+  type ExpertTensors,
+  expertBytes,
+  expertCrc,
   layerTensors,
   MATRIX_NAMES,
   type MatrixName,
@@ -48,9 +56,10 @@ export {
   writePredictorFile,
 } from "./predictor-file.js";
 export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
-export { openModelFile, readRecordChecksums, readResidentTensor } from "./read-model.js";
+export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
+export { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export { checksOf, crcOfBytes, damagedTensor, type PieceCrc, type TensorChecks } from "./tensor-checks.js";
 export {

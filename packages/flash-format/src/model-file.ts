@@ -4,8 +4,9 @@
 import {
   type ByteSource,
   type DType,
-  type MatrixLayout,
+  type FfnLayout,
   type ModelGeometry,
+  type RecordRole,
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
@@ -41,9 +42,22 @@ export type TensorRole =
   | "ffn_norm.bias"
   | "post_ffw_norm.weight"
   | "post_ffw_norm.bias"
+  | "ffn_gate.weight"
   | "ffn_gate.bias"
+  | "ffn_up.weight"
   | "ffn_up.bias"
-  | "ffn_down.bias";
+  | "ffn_down.weight"
+  | "ffn_down.bias"
+  | "attn_sinks.weight"
+  | "ffn_gate_inp.weight"
+  | "ffn_gate_inp.bias"
+  | "ffn_gate_exps.bias"
+  | "ffn_up_exps.bias"
+  | "ffn_down_exps.bias"
+  | "ffn_gate_inp_shexp.weight"
+  | "ffn_gate_shexp.weight"
+  | "ffn_up_shexp.weight"
+  | "ffn_down_shexp.weight";
 
 /** A tensor that stays in DRAM. Vectors (norms, biases) are f32. */
 export interface ResidentTensor {
@@ -75,6 +89,33 @@ export interface RecordTensor {
   readonly crcOfCrcs: number;
 }
 
+/** One matrix of every expert of a layer, row by row. Expert e's begins at `offset + e * strideBytes`. */
+export interface ExpertMatrix {
+  readonly role: RecordRole;
+  /** The tensor that holds it, for messages. */
+  readonly tensor: string;
+  readonly dtype: DType;
+  /** Of one expert. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly sizeBytes: number;
+  /** Absolute file offset of expert 0's. */
+  readonly offset: number;
+  readonly strideBytes: number;
+}
+
+/** The experts of one layer. In our files an expert's matrices lie behind each other in one record, and in llama.cpp's in three tensors. */
+export interface ExpertTensors {
+  readonly count: number;
+  /** In the order in which they are used: gate, up, down. */
+  readonly matrices: readonly ExpertMatrix[];
+  /**
+   * Our files: where the u32 `[count]` CRC-32C of the records lie, each over all `strideBytes` of one, and their own CRC-32C. Null in a file of
+   * llama.cpp's.
+   */
+  readonly recordChecks: { readonly crcOffset: number; readonly crcOfCrcs: number } | null;
+}
+
 /** The matrices of a layer, in the order in which they are used. */
 export const MATRIX_NAMES = ["query", "key", "value", "output", "gate", "up", "down"] as const;
 export type MatrixName = (typeof MATRIX_NAMES)[number];
@@ -95,10 +136,16 @@ export function matricesInOrder<T>(of: ByMatrix<T>): readonly (readonly [MatrixN
 
 /** CRC-32C of tensors by groups of bytes, from a file beside the model (checksum-file.ts). */
 export interface ModelChecksums {
-  /** Bytes of a tensor that one checksum is of, from its beginning; the last is of what is left. */
+  /** Bytes of a tensor that one checksum is of, from its beginning; the last is of what is left. Not of experts: there it is of one expert's matrix. */
   readonly groupBytes: number;
-  /** By name: u32, one a group. */
+  /** By name: u32, one a group; of a tensor of experts, one an expert. */
   readonly byTensor: ReadonlyMap<string, Uint32Array>;
+}
+
+/** Whether a file has checksums of its own: ours do, and llama.cpp's do not. */
+export function carriesChecksums({ weights, experts }: Pick<ModelHeader, "weights" | "experts">): boolean {
+  if (weights.layout === "matrices") return false;
+  return experts.every((layer) => layer === null || layer.recordChecks !== null);
 }
 
 /** Something else for each matrix of a layer. */
@@ -111,15 +158,39 @@ export function layerTensors({ matrices }: Pick<ModelHeader, "matrices">): Resid
   return matrices.flatMap((layer) => matricesInOrder(layer).map(([, tensor]) => tensor));
 }
 
+/** Bytes of all experts of a model, without what lies between them. */
+export function expertBytes({ experts }: Pick<ModelHeader, "experts">): number {
+  return experts.reduce((sum, layer) => sum + (layer ? layer.count * bytesOfExpert(layer) : 0), 0);
+}
+
+/** Bytes of the matrices of one expert. */
+export function bytesOfExpert({ matrices }: ExpertTensors): number {
+  return matrices.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+/**
+ * The CRC-32C of one matrix of an expert: over its `sizeBytes` from `offset + expert * strideBytes` on. Null where no checksums lie beside the file,
+ * and of a file of ours, which has them in {@link ExpertTensors.recordChecks}.
+ */
+export function expertCrc(
+  { checksums }: Pick<ModelHeader, "checksums">,
+  { tensor }: Pick<ExpertMatrix, "tensor">,
+  expert: number,
+): number | null {
+  return checksums?.byTensor.get(tensor)?.[expert] ?? null;
+}
+
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
   readonly geometry: ModelGeometry;
-  readonly weights: WeightLayout | MatrixLayout;
+  readonly weights: FfnLayout;
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
-  /** By layer; empty where the FFN lies in matrices. */
+  /** By layer; empty where FFNs lie in matrices, and in a mixture of experts. */
   readonly records: readonly RecordTensor[];
-  /** By layer; empty where the FFN lies in records, and the other matrices are resident tensors. */
+  /** By layer; empty where FFNs lie in records, or in a mixture of experts: other matrices are resident tensors there. */
   readonly matrices: readonly MatrixTensors[];
+  /** By layer, null for one without; empty but in a mixture of experts. */
+  readonly experts: readonly (ExpertTensors | null)[];
   /** Each layer's permutation, i32 `[dFf]`; null where record i holds the checkpoint's neuron i. An engine needs it for nothing. */
   readonly placement:
     | readonly { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number }[]
@@ -157,9 +228,17 @@ export interface ModelFile {
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where the FFN lies in matrices: what needs single neurons asks here.
  */
 export function recordLayout({ weights }: Pick<ModelHeader, "weights">): WeightLayout {
-  if (weights.layout !== "matrices") return weights;
+  if (weights.layout === "bundled" || weights.layout === "split") return weights;
+  if (weights.layout === "experts") throw wholeExperts();
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     "neurons of a llama.cpp file lie in matrices, and cannot be read one by one; convert the model to records for this, or run it dense",
+  );
+}
+
+function wholeExperts(): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "a mixture of experts is read by whole experts, which its own routers choose, and not neuron by neuron; run it as it is",
   );
 }

@@ -6,6 +6,9 @@
  */
 import {
   blockElements,
+  type DType,
+  hasExperts,
+  isDType,
   type ModelGeometry,
   RECORD_DTYPES,
   RESIDENT_DTYPES,
@@ -13,16 +16,18 @@ import {
   type WeightLayout,
 } from "@flashwick/core";
 import { type CheckedTensor, type Container, requireTensor } from "./container.js";
+import { type ExpertRecords, expertLayout, expertMatrices, expertRecordsOf, expertTensors } from "./expert-record.js";
 import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
 import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
-import { type ModelTensors, modelTensors } from "./model-layout.js";
+import { expertRecordsName, type FfnRecords, type ModelTensors, modelTensors } from "./model-layout.js";
 import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
 /** A stride beyond this could not be read in one piece. */
 const MAX_STRIDE_BYTES = 2 ** 28;
+const KEY_EXPERT_DTYPES = "flashwick.expert.dtypes";
 /** What of an array, and of a text, is shown in {@link ModelHeader.metadata}. */
 const SHOWN_ELEMENTS = 8;
 const SHOWN_CHARACTERS = 256;
@@ -31,17 +36,21 @@ const SHOWN_CHARACTERS = 256;
 export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);
-  const weights = decodeWeightLayout(metadata, geometry);
+  const weights = hasExperts(geometry)
+    ? decodeExpertRecords(metadata, geometry)
+    : decodeWeightLayout(metadata, geometry);
   const residentDtype = decodeResidentDType(metadata, weights);
-  const isPlaced = metadata.oneOf("flashwick.placement", ["identity", "table"]) === "table";
+  const placements = weights.layout === "experts" ? (["identity"] as const) : (["identity", "table"] as const);
+  const isPlaced = metadata.oneOf<"identity" | "table">("flashwick.placement", placements) === "table";
   const fingerprint = metadata.string("flashwick.fingerprint");
   if (!isFingerprint(fingerprint)) {
     throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
   }
+  const located = locateTensors(container, geometry, modelTensors(geometry, weights, residentDtype, isPlaced));
   return Object.freeze({
     geometry: Object.freeze(geometry),
-    weights: Object.freeze(weights),
-    ...locateTensors(container, modelTensors(geometry, weights, residentDtype, isPlaced)),
+    weights: Object.freeze(weights.layout === "experts" ? expertLayout(located.experts) : weights),
+    ...located,
     fingerprint,
     ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,
@@ -60,10 +69,45 @@ function decodeTokenizer(metadata: GgufMetadata): Pick<ModelHeader, "tokenizerJs
   return { tokenizerJson, tokenizerKind: metadata.oneOf("flashwick.tokenizer.kind", kinds) };
 }
 
-/** @throws {FormatError} `FORMAT_INVALID`, `FORMAT_MISSING` beside q4, which is no type of matrices. */
-function decodeResidentDType(metadata: GgufMetadata, { dtype }: WeightLayout): ResidentDType {
+/** @throws {FormatError} `FORMAT_INVALID`, `FORMAT_MISSING` beside q4, which is no type of matrices, and beside experts. */
+function decodeResidentDType(metadata: GgufMetadata, weights: FfnRecords): ResidentDType {
   const key = "flashwick.resident.dtype";
-  return metadata.has(key) || dtype === "q4" ? metadata.oneOf(key, RESIDENT_DTYPES) : dtype;
+  const recordDType = weights.layout === "experts" || weights.dtype === "q4" ? null : weights.dtype;
+  return metadata.has(key) || recordDType === null ? metadata.oneOf(key, RESIDENT_DTYPES) : recordDType;
+}
+
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. {UnsupportedError} `UNSUPPORTED_FEATURE` for experts that are too large. */
+function decodeExpertRecords(metadata: GgufMetadata, geometry: ModelGeometry): ExpertRecords {
+  metadata.oneOf("flashwick.record.layout", ["experts"]);
+  recordShape(geometry);
+  const { length } = geometry.layers;
+  const texts = metadata.strings(KEY_EXPERT_DTYPES, length);
+  if (texts.length !== length) throw metadata.invalid(KEY_EXPERT_DTYPES, `${length} elements`, `${texts.length}`);
+  const dtypes = texts.map((text, index) => decodeExpertDTypes(metadata, geometry, text, index));
+  return expertRecordsOf(geometry, dtypes);
+}
+
+/** Of layer `index`. */
+function decodeExpertDTypes(
+  metadata: GgufMetadata,
+  { layers, dModel }: ModelGeometry,
+  text: string,
+  index: number,
+): DType[] {
+  const layer = layers[index]!;
+  const matrices = layer.experts ? expertMatrices(layer, dModel) : [];
+  const found = text === "" ? [] : text.split(" ");
+  const fits = found.filter(
+    (dtype, i) => isExpertDType(dtype) && matrices[i] && matrices[i].cols % blockElements(dtype) === 0,
+  );
+  if (found.length === matrices.length && fits.length === found.length) return fits as DType[];
+  const expected = matrices.map(({ role, cols }) => `a type for rows of ${cols} (${role})`).join(", ") || "none";
+  throw metadata.invalid(KEY_EXPERT_DTYPES, `${expected} of layer ${index}`, JSON.stringify(text.slice(0, 80)));
+}
+
+/** Types of tensors without scales beside them. */
+function isExpertDType(value: string): value is DType {
+  return isDType(value) && value !== "q4" && value !== "int8";
 }
 
 function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
@@ -100,8 +144,9 @@ function expectIntegers(metadata: GgufMetadata, key: string, expected: readonly 
 
 function locateTensors(
   container: Container,
+  { layers }: ModelGeometry,
   wanted: ModelTensors,
-): Pick<ModelHeader, "tensors" | "records" | "matrices" | "placement"> {
+): Pick<ModelHeader, "tensors" | "records" | "matrices" | "experts" | "placement"> {
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
@@ -115,7 +160,14 @@ function locateTensors(
     return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
   });
   const placement = wanted.placements && Object.freeze(wanted.placements.map((tensor) => pick(found[tensor]!)));
-  return { tensors, records: Object.freeze(records), matrices: [], placement };
+  const mixtures = wanted.experts.map((plan) => {
+    const { offset: crcOffset, crc32c: crcOfCrcs } = found[plan.checksums]!;
+    const { offset } = found[plan.records]!;
+    return [plan.layer, expertTensors(plan, expertRecordsName(plan.layer), offset, { crcOffset, crcOfCrcs })] as const;
+  });
+  const byLayer = new Map(mixtures);
+  const experts = mixtures.length === 0 ? [] : layers.map((_, layer) => byLayer.get(layer) ?? null);
+  return { tensors, records: Object.freeze(records), matrices: [], experts: Object.freeze(experts), placement };
 }
 
 function pick(tensor: CheckedTensor): { offset: number; sizeBytes: number; crc32c: number } {

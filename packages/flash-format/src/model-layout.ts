@@ -2,10 +2,13 @@
  * Which tensors a model file has, of which type and shape, and where: pure, shared by writer and reader.
  *
  * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
- * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer.
+ * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer. In a
+ * mixture, records are those of experts, and dense layers have none.
  */
 import {
+  assert,
   defaultResidentDType,
+  hasExperts,
   MAX_INT8_COLS,
   type ModelGeometry,
   type ResidentDType,
@@ -13,6 +16,7 @@ import {
   type WeightLayout,
 } from "@flashwick/core";
 import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
+import { type ExpertRecord, type ExpertRecords, expertRecords, expertRecordsOf } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
 import type { GgufValue } from "./gguf.js";
@@ -41,24 +45,57 @@ export interface RecordPlan {
   readonly checksums: number;
 }
 
+/** The experts of one layer among the file's tensors. */
+export interface ExpertPlan {
+  readonly layer: number;
+  readonly count: number;
+  readonly record: ExpertRecord;
+  /** Index of the records. */
+  readonly records: number;
+  /** Index of the checksums. */
+  readonly checksums: number;
+}
+
+/** How a file's records lie: of neurons, or of experts. */
+export type FfnRecords = WeightLayout | ExpertRecords;
+
 export type TensorDeclaration = Pick<ContainerTensor, "name" | "type" | "shape">;
 
 export interface ModelTensors {
   readonly tensors: readonly TensorDeclaration[];
   readonly residents: ReadonlyMap<string, ResidentPlan>;
+  /** None in a mixture. */
   readonly records: readonly RecordPlan[];
+  /** Of the layers that are mixtures. */
+  readonly experts: readonly ExpertPlan[];
   /** Index of each layer's permutation; null where records stand in the checkpoint's order. */
   readonly placements: readonly number[] | null;
 }
 
 export interface ModelPlan extends ModelTensors {
   readonly container: ContainerPlan;
-  readonly weights: WeightLayout;
+  readonly weights: FfnRecords;
+}
+
+/** Of a plan whose records are neurons. */
+export function neuronLayout({ weights }: ModelPlan): WeightLayout {
+  assert(weights.layout !== "experts", "the records are neurons");
+  return weights;
 }
 
 /** The name under which the writer counts a layer's records. */
 export function recordsName(layer: number): string {
   return `blk.${layer}.ffn`;
+}
+
+/** The tensor of a layer's experts. */
+export function expertRecordsName(layer: number): string {
+  return `blk.${layer}.ffn_expert_records`;
+}
+
+/** The tensor of a layer's record checksums. */
+export function checksumsName(layer: number): string {
+  return `blk.${layer}.ffn_crc32c`;
 }
 
 /**
@@ -68,32 +105,48 @@ export function recordsName(layer: number): string {
  */
 export function modelTensors(
   geometry: ModelGeometry,
-  weights: WeightLayout,
+  weights: FfnRecords,
   residentDtype: ResidentDType,
   isPlaced: boolean,
 ): ModelTensors {
   const tensors: TensorDeclaration[] = [];
-  const declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) =>
-    tensors.push({ name, type, shape }) - 1;
+  const declare: Declare = (name, type, ...shape) => tensors.push({ name, type, shape }) - 1;
+  const residents = declareResidents(geometry, residentDtype, declare);
+  if (weights.layout === "experts") {
+    return { tensors, residents, records: [], experts: declareExperts(geometry, weights, declare), placements: null };
+  }
+  return { tensors, residents, experts: [], ...declareNeurons(geometry, weights, isPlaced, declare) };
+}
 
+/** Appends a tensor, its shape innermost first. @returns Its index. */
+type Declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) => number;
+
+function declareResidents(geometry: ModelGeometry, residentDtype: ResidentDType, declare: Declare) {
   const residents = new Map<string, ResidentPlan>();
   for (const shape of residentTensorsOf(geometry)) {
     const { name, rows, cols } = shape;
     const dtype = storedDType(shape, residentDtype);
     if (dtype === "int8" && cols > MAX_INT8_COLS) throw tooWideForInt8(name, cols);
-    // GGUF shapes stand innermost first.
     const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(isVectorName(name) ? [cols] : [cols, rows]));
     const scale = dtype === "int8" ? declare(scaleName(name), "F32", rows) : null;
     residents.set(name, { shape, dtype, tensor, scale });
   }
+  return residents;
+}
 
-  const dFfOf = geometry.layers.map(({ ffn }) => ffn.dFf);
-  const checksums = dFfOf.map((dFf, layer) => declare(`blk.${layer}.ffn_crc32c`, "I32", dFf));
+function declareNeurons(
+  { layers }: ModelGeometry,
+  { layout, strideBytes }: WeightLayout,
+  isPlaced: boolean,
+  declare: Declare,
+): Pick<ModelTensors, "records" | "placements"> {
+  const dFfOf = layers.map(({ ffn }) => ffn.dFf);
+  const checksums = dFfOf.map((dFf, layer) => declare(checksumsName(layer), "I32", dFf));
   const placements = isPlaced ? dFfOf.map((dFf, layer) => declare(placementName(layer), "I32", dFf)) : null;
   const declareRecords = (layer: number, what: string) =>
-    declare(`blk.${layer}.${what}`, "I8", weights.strideBytes, dFfOf[layer]!);
+    declare(`blk.${layer}.${what}`, "I8", strideBytes, dFfOf[layer]!);
   const records = dFfOf.map((_, layer) => {
-    const split = weights.layout === "split";
+    const split = layout === "split";
     return {
       layer,
       records: declareRecords(layer, split ? "ffn_up_records" : "ffn_records"),
@@ -101,7 +154,20 @@ export function modelTensors(
       checksums: checksums[layer]!,
     };
   });
-  return { tensors, residents, records, placements };
+  return { records, placements };
+}
+
+function declareExperts({ layers }: ModelGeometry, { byLayer }: ExpertRecords, declare: Declare): ExpertPlan[] {
+  const mixtures = layers.flatMap(({ experts }, layer) => {
+    const record = byLayer[layer];
+    return experts && record ? [{ layer, count: experts.count, record }] : [];
+  });
+  const checksums = mixtures.map(({ layer, count }) => declare(checksumsName(layer), "I32", count));
+  return mixtures.map((plan, i) => {
+    const { layer, count, record } = plan;
+    const records = declare(expertRecordsName(layer), "I8", record.strideBytes, count);
+    return { ...plan, records, checksums: checksums[i]! };
+  });
 }
 
 function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
@@ -120,7 +186,7 @@ function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
-  const weights = weightLayout(recordShape(geometry), spec.dtype, spec.layout, spec.strideBytes);
+  const weights = planRecords(spec);
   if (spec.placement) checkPlacement(spec.placement, geometry);
   const residentDtype = spec.residentDtype ?? defaultResidentDType(spec.dtype);
   const declared = modelTensors(geometry, weights, residentDtype, Boolean(spec.placement));
@@ -134,7 +200,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     // First, so that the ids of special tokens are the geometry's.
     ...(spec.tokenizerMetadata ?? []),
     ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
-    ...encodeWeightLayout(weights),
+    ...encodeRecords(weights),
     ...encodeResidentDType(residentDtype, weights),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodeGeometry(geometry),
@@ -146,9 +212,48 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
   return { ...declared, weights, container: planContainer("model", general, own, declared.tensors) };
 }
 
-/** Only where it is another one than the records'. */
-function encodeResidentDType(residentDtype: ResidentDType, { dtype }: WeightLayout): [string, GgufValue][] {
-  return residentDtype === dtype ? [] : [["flashwick.resident.dtype", { type: "string", value: residentDtype }]];
+/** @throws {InputError}, {UnsupportedError} As {@link planModelFile}. */
+function planRecords(spec: ModelSpec): FfnRecords {
+  const { geometry, dtype, layout, strideBytes } = spec;
+  const shape = recordShape(geometry);
+  if (hasExperts(geometry)) {
+    if (spec.placement) throw notOfExperts("an order of neurons", "convert without --placement");
+    if (layout !== "bundled") throw notOfExperts(`layout ${layout}`, "convert without --layout");
+    if (strideBytes !== "auto") throw notOfExperts(`a stride of ${strideBytes}`, "convert without --stride");
+    return spec.expertDTypes ? expertRecordsOf(geometry, spec.expertDTypes) : expertRecords(geometry, dtype);
+  }
+  if (dtype !== "q8_0") return weightLayout(shape, dtype, layout, strideBytes);
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "records of q8_0: expected f32, f16, bf16, int8 or q4 of single neurons; convert with --dtype int8, or matrices alone with --resident-dtype q8_0",
+    { details: { dtype } },
+  );
+}
+
+function notOfExperts(what: string, advice: string): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `a mixture of experts, whose records are whole experts, cannot have ${what}; ${advice}`,
+    { details: { found: what } },
+  );
+}
+
+/** Only where it is another one than the records'; experts, which may be of many types, have it always. */
+function encodeResidentDType(residentDtype: ResidentDType, weights: FfnRecords): [string, GgufValue][] {
+  const isSame = weights.layout !== "experts" && residentDtype === weights.dtype;
+  return isSame ? [] : [["flashwick.resident.dtype", { type: "string", value: residentDtype }]];
+}
+
+function encodeRecords(weights: FfnRecords): [string, GgufValue][] {
+  return weights.layout === "experts" ? encodeExpertRecords(weights) : encodeWeightLayout(weights);
+}
+
+function encodeExpertRecords({ layout, byLayer }: ExpertRecords): [string, GgufValue][] {
+  const types = byLayer.map((record) => (record?.parts ?? []).map(({ dtype }) => dtype).join(" "));
+  return [
+    ["flashwick.record.layout", { type: "string", value: layout }],
+    ["flashwick.expert.dtypes", { type: "array", of: "string", value: types }],
+  ];
 }
 
 function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {

@@ -1,7 +1,7 @@
 /**
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
-import type { ModelGeometry, RecordDType, ResidentDType } from "@flashwick/core";
+import type { ConvertDType, DType, ModelGeometry, ResidentDType } from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { ModelHeader } from "./model-file.js";
 import type { QuantisationLoss } from "./quantisation-loss.js";
@@ -9,8 +9,10 @@ import type { QuantisationLoss } from "./quantisation-loss.js";
 /** What is known before the first weight is read. */
 export interface ModelSpec {
   readonly geometry: ModelGeometry;
-  /** Of records. */
-  readonly dtype: RecordDType;
+  /** Of records, of neurons or experts. */
+  readonly dtype: ConvertDType;
+  /** Of a mixture, instead of `dtype`: by layer, of gate (of gated experts), up and down; none of a dense layer. */
+  readonly expertDTypes?: readonly (readonly DType[])[] | null;
   /** Of resident matrices; one whose columns are no multiple of its blocks is f16. Default: that of the records, q8_0 beside q4. */
   readonly residentDtype?: ResidentDType | null;
   readonly layout: "bundled" | "split";
@@ -52,8 +54,16 @@ export interface ModelWriter {
   /** The next neurons of a layer, in the order of their records. */
   writeNeurons(layer: number, firstNeuron: number, rows: NeuronRows): Promise<void>;
   /**
+   * The next rows of a mixture's experts, f32 `[n, cols]`: expert after expert, of each gate (of gated ones), up and down. Rows of one call are of
+   * one matrix. @throws As {@link writeRows}.
+   */
+  writeExpertRows(layer: number, rows: Float32Array): Promise<void>;
+  /** The same where rows are at hand as the file has them. */
+  writeExpertBytes(layer: number, bytes: Uint8Array): Promise<void>;
+  /**
    * Marks a tensor, or a layer's records (`blk.<l>.ffn`), as whole.
-   * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (gate, up and down in this order), for the fingerprint.
+   * @param sourceCrc32c CRC-32C of the checkpoint's own bytes of it (gate, up and down in this order; of a mixture expert after expert), for the
+   *   fingerprint.
    */
   complete(name: string, sourceCrc32c: number): Promise<void>;
   /** What quantising has cost so far; null where nothing was quantised. */

@@ -2,13 +2,16 @@
  * The header that a model file would have, decided before there is a weight: what a model will need can be told from its config.json.
  * Checksums and fingerprint are those of nothing.
  */
-import type { ModelGeometry, RecordDType, ResidentDType } from "@flashwick/core";
+import type { ConvertDType, DType, ModelGeometry, ResidentDType } from "@flashwick/core";
+import { expertLayout, expertTensors } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
-import { planModelFile } from "./model-layout.js";
+import { expertRecordsName, type ModelPlan, planModelFile } from "./model-layout.js";
 
 export interface PlannedForm {
-  readonly dtype: RecordDType;
+  readonly dtype: ConvertDType;
+  /** Of a mixture whose experts are of many types: by layer, of gate, up and down; none of a dense layer. */
+  readonly expertDTypes?: readonly (readonly DType[])[] | null;
   readonly residentDtype?: ResidentDType | null;
   readonly layout?: "bundled" | "split";
   readonly strideBytes?: "auto" | number;
@@ -18,12 +21,13 @@ export interface PlannedForm {
  * The header of the file that `convertCheckpoint` would write for this geometry, but for the tokenizer that it carries.
  *
  * @throws {InputError} `INPUT_INVALID` for a stride that cannot be. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
- *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide, and for what experts are not stored as.
  */
 export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHeader {
   const plan = planModelFile({
     geometry,
     dtype: form.dtype,
+    expertDTypes: form.expertDTypes ?? null,
     residentDtype: form.residentDtype ?? null,
     layout: form.layout ?? "bundled",
     strideBytes: form.strideBytes ?? "auto",
@@ -48,12 +52,14 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
       crcOfCrcs: 0,
     }),
   );
+  const experts = plannedExperts(plan);
   return {
     geometry,
-    weights: plan.weights,
+    weights: plan.weights.layout === "experts" ? expertLayout(experts) : plan.weights,
     tensors,
     records,
     matrices: [],
+    experts,
     placement: null,
     fingerprint: BLANK_FINGERPRINT,
     tokenizerJson: null,
@@ -63,4 +69,14 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     values: new Map(),
     metadata: new Map(),
   };
+}
+
+function plannedExperts({ weights, experts, container: { tensors } }: ModelPlan): ModelHeader["experts"] {
+  if (weights.layout !== "experts") return [];
+  return weights.byLayer.map((_, index) => {
+    const plan = experts.find(({ layer }) => layer === index);
+    if (!plan) return null;
+    const checks = { crcOffset: tensors[plan.checksums]!.offset, crcOfCrcs: 0 };
+    return expertTensors(plan, expertRecordsName(index), tensors[plan.records]!.offset, checks);
+  });
 }

@@ -300,6 +300,7 @@ describe("a header whose checksum is right, but not", () => {
     ["layers.0.ffn.dFf", 2 ** 21, "FORMAT_INVALID"],
     ["layers.0.ffn.dFf", 1.5, "FORMAT_INVALID"],
     ["layers.0.ffn.activation", "tanh", "FORMAT_INVALID"],
+    ["layers.0.ffn.activation", "swiglu-clamped", "FORMAT_INVALID"],
     ["layers.0.ffn.gated", true, "FORMAT_INVALID"],
     ["layers.0.ffn.upActivation", "relu", "FORMAT_INVALID"],
     ["layers.0.ffn.biases.gate", true, "FORMAT_INVALID"],

@@ -9,6 +9,7 @@ import { checkContainer, isOurs, readHeaderBytes } from "./container.js";
 import { openLlamaCppFile } from "./llama-cpp/model-header.js";
 import type { ModelFile, ResidentTensor } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
+import { checksumsName } from "./model-layout.js";
 import { scaleName } from "./resident-tensors.js";
 import { checksOf, crcOfBytes, damagedTensor } from "./tensor-checks.js";
 
@@ -64,6 +65,22 @@ export async function readRecordChecksums(file: ModelFile, layer: number, signal
   if (records === undefined) throw new FlashwickError("SHAPE", `layer ${layer} of ${file.header.records.length}`);
   const checksums = new Uint32Array(file.header.geometry.layers[layer]!.ffn.dFf);
   const stored = { offset: records.crcOffset, sizeBytes: checksums.byteLength, crc32c: records.crcOfCrcs };
-  await readChecked(file.source, `blk.${layer}.ffn_crc32c`, stored, new Uint8Array(checksums.buffer), signal);
+  await readChecked(file.source, checksumsName(layer), stored, new Uint8Array(checksums.buffer), signal);
+  return checksums;
+}
+
+/**
+ * The CRC-32C of every expert's record of a layer, u32 `[count]`, checked against the header; each is over all `strideBytes` of the record.
+ *
+ * @throws {IntegrityError} `INTEGRITY_TENSOR`. {FlashwickError} `SHAPE` for a layer without experts, or whose experts have no checksums.
+ * Cost: `4 * count` bytes read and kept by the caller.
+ */
+export async function readExpertChecksums(file: ModelFile, layer: number, signal?: AbortSignal): Promise<Uint32Array> {
+  const experts = file.header.experts[layer];
+  if (!experts?.recordChecks) throw new FlashwickError("SHAPE", `layer ${layer} has no checksums of experts`);
+  const { crcOffset, crcOfCrcs } = experts.recordChecks;
+  const checksums = new Uint32Array(experts.count);
+  const stored = { offset: crcOffset, sizeBytes: checksums.byteLength, crc32c: crcOfCrcs };
+  await readChecked(file.source, checksumsName(layer), stored, new Uint8Array(checksums.buffer), signal);
   return checksums;
 }

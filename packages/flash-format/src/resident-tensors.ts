@@ -5,6 +5,9 @@
 import {
   type AttentionGeometry,
   blockElements,
+  type ExpertsGeometry,
+  type FfnGeometry,
+  hasExperts,
   kvWidth,
   type LayerGeometry,
   type LayerNorms,
@@ -27,9 +30,12 @@ export const GGML_TYPE_OF_DTYPE: Readonly<Record<ResidentDType, GgmlType>> = {
   q4_0: "Q4_0",
 };
 
-/** What a resident tensor is stored as: vectors in f32, matrices as chosen, but that a matrix whose rows are no whole blocks is f16. */
+/**
+ * What a resident tensor is stored as: vectors, routers and the biases of experts in f32, matrices as chosen, but that a matrix whose rows are no whole
+ * blocks is f16.
+ */
 export function storedDType({ name, cols }: TensorShape, chosen: ResidentDType): ResidentDType {
-  if (isVectorName(name)) return "f32";
+  if (isVectorName(name) || isExpertBias(name) || ROUTER.test(name)) return "f32";
   return cols % blockElements(chosen) === 0 ? chosen : "f16";
 }
 
@@ -38,9 +44,20 @@ export function scaleName(name: string): string {
   return `${name}.scale`;
 }
 
-/** Norms and biases: always f32, one row. */
+const ROUTER = /\.ffn_gate_inp\.weight$/;
+/** Biases of all experts of a layer: a matrix with a row for each. */
+const EXPERT_BIAS = /_exps\.bias$/;
+/** Norms, biases, attention sinks, and the gate of a shared expert. */
+const VECTOR = /(_norm\.weight|\.attn_sinks\.weight|\.ffn_gate_inp_shexp\.weight|(?<!_exps)\.bias)$/;
+
+/** Always f32, one row. */
 export function isVectorName(name: string): boolean {
-  return name.endsWith(".bias") || name.endsWith("_norm.weight");
+  return VECTOR.test(name);
+}
+
+/** Always f32, a row an expert. */
+export function isExpertBias(name: string): boolean {
+  return EXPERT_BIAS.test(name);
 }
 
 type NormName =
@@ -73,7 +90,10 @@ export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
   if (embedding.positions)
     tensors.push(matrix("position_embd.weight", g.contextLength + embedding.positions.offset, dModel));
   if (projected) tensors.push(matrix("project_in.weight", dModel, embedding.dim));
-  for (const [index, layer] of g.layers.entries()) tensors.push(...layerTensors(layer, dModel, `blk.${index}.`));
+  const isMixture = hasExperts(g);
+  for (const [index, layer] of g.layers.entries()) {
+    tensors.push(...layerTensors(layer, dModel, isMixture, `blk.${index}.`));
+  }
   tensors.push(...norm(g.finalNorm, "output_norm", dModel, ""));
   if (projected) tensors.push(matrix("project_out.weight", embedding.dim, dModel));
   if (!g.head.tied) tensors.push(matrix("output.weight", g.vocabSize, embedding.dim));
@@ -81,8 +101,13 @@ export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
   return tensors;
 }
 
-function layerTensors({ attention, ffn, norms }: LayerGeometry, dModel: number, prefix: string): TensorShape[] {
-  const { biases } = attention;
+function layerTensors(
+  { attention, ffn, experts, norms }: LayerGeometry,
+  dModel: number,
+  isMixture: boolean,
+  prefix: string,
+): TensorShape[] {
+  const { biases, sinks, nHeads } = attention;
   const [dQuery, dKv] = [queryWidth(attention), kvWidth(attention)];
   return [
     ...placedNorms(norms, ["beforeAttention", "afterAttention", "attentionSum"], dModel, prefix),
@@ -90,11 +115,47 @@ function layerTensors({ attention, ffn, norms }: LayerGeometry, dModel: number, 
     ...linear("attn_k", dKv, dModel, biases.key, prefix),
     ...linear("attn_v", dKv, dModel, biases.value, prefix),
     ...headNorms(attention, prefix),
+    ...(sinks ? [vector("attn_sinks.weight", nHeads, prefix)] : []),
     ...linear("attn_output", dModel, dQuery, biases.output, prefix),
     ...placedNorms(norms, ["beforeFfn", "afterFfn", "ffnSum"], dModel, prefix),
-    ...(ffn.biases.gate ? [vector("ffn_gate.bias", ffn.dFf, prefix)] : []),
-    ...(ffn.biases.up ? [vector("ffn_up.bias", ffn.dFf, prefix)] : []),
-    ...(ffn.biases.down ? [vector("ffn_down.bias", dModel, prefix)] : []),
+    ...(experts ? mixtureTensors(experts, ffn, dModel, prefix) : []),
+    ...(isMixture && !experts ? ffnMatrices("", ffn, ffn.dFf, dModel, prefix) : []),
+    ...(ffn.biases.gate && !experts ? [vector("ffn_gate.bias", ffn.dFf, prefix)] : []),
+    ...(ffn.biases.up && !experts ? [vector("ffn_up.bias", ffn.dFf, prefix)] : []),
+    ...(ffn.biases.down && !experts ? [vector("ffn_down.bias", dModel, prefix)] : []),
+  ];
+}
+
+/** What of a mixture every token uses: its router, its shared expert, and the biases of all experts. */
+function mixtureTensors(
+  { count, router, shared }: ExpertsGeometry,
+  ffn: FfnGeometry,
+  dModel: number,
+  prefix: string,
+): TensorShape[] {
+  return [
+    matrix("ffn_gate_inp.weight", count, dModel, prefix),
+    ...(router.bias ? [vector("ffn_gate_inp.bias", count, prefix)] : []),
+    ...(ffn.biases.gate ? [matrix("ffn_gate_exps.bias", count, ffn.dFf, prefix)] : []),
+    ...(ffn.biases.up ? [matrix("ffn_up_exps.bias", count, ffn.dFf, prefix)] : []),
+    ...(ffn.biases.down ? [matrix("ffn_down_exps.bias", count, dModel, prefix)] : []),
+    ...(shared?.gated ? [vector("ffn_gate_inp_shexp.weight", dModel, prefix)] : []),
+    ...(shared ? ffnMatrices("_shexp", ffn, shared.dFf, dModel, prefix) : []),
+  ];
+}
+
+/** Of an FFN that is resident beside experts. */
+function ffnMatrices(
+  suffix: "" | "_shexp",
+  { gated }: FfnGeometry,
+  dFf: number,
+  dModel: number,
+  prefix: string,
+): TensorShape[] {
+  return [
+    ...(gated ? [matrix(`ffn_gate${suffix}.weight`, dFf, dModel, prefix)] : []),
+    matrix(`ffn_up${suffix}.weight`, dFf, dModel, prefix),
+    matrix(`ffn_down${suffix}.weight`, dModel, dFf, prefix),
   ];
 }
 

@@ -1,6 +1,6 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
 import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
-import { layerTensors, type ModelHeader, type ResidentTensor } from "./model-file.js";
+import { type ExpertTensors, expertBytes, layerTensors, type ModelHeader, type ResidentTensor } from "./model-file.js";
 
 export interface TensorSummary {
   readonly name: string;
@@ -18,7 +18,7 @@ export interface ModelFileSummary {
   readonly headerBytes: number;
   /** Tensors that stay in DRAM, with scales, without record checksums. */
   readonly residentBytes: number;
-  /** Neuron records, with their padding; or the matrices of all layers. */
+  /** Neuron records, with their padding; or the matrices of all layers; or experts, without what lies between them. */
   readonly ffnBytes: number;
   /** Record checksums, resident as well; 0 where there are none. */
   readonly checksumBytes: number;
@@ -40,11 +40,13 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const elementsOf = (tensors: readonly TensorSummary[]) =>
     tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const residentBytes = bytesOf(residents);
-  const isRecords = weights.layout !== "matrices";
-  const recordBytes = isRecords ? ffnBytes(geometry, weights) : bytesOf(matrices);
+  const isRecords = weights.layout === "bundled" || weights.layout === "split";
+  const recordBytes = isRecords ? ffnBytes(geometry, weights) : bytesOf(matrices) + expertBytes(header);
   const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const checksumBytes = isRecords ? 4 * neuronCount(geometry) : 0;
-  const recordElements = isRecords ? weights.parts.length * neuronCount(geometry) * geometry.dModel : 0;
+  const checksumBytes = 4 * (isRecords ? neuronCount(geometry) : checkedExperts(header));
+  const recordElements = isRecords
+    ? weights.parts.length * neuronCount(geometry) * geometry.dModel
+    : expertElements(header);
   return {
     fileBytes,
     headerBytes,
@@ -56,6 +58,16 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     parameters: elementsOf([...residents, ...matrices]) + recordElements,
     tensors: [...residents, ...matrices],
   };
+}
+
+/** Experts whose records have checksums in the file. */
+function checkedExperts({ experts }: ModelHeader): number {
+  return experts.reduce((sum, layer) => sum + (layer?.recordChecks ? layer.count : 0), 0);
+}
+
+function expertElements({ experts }: ModelHeader): number {
+  const ofOne = ({ matrices }: ExpertTensors) => matrices.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
+  return experts.reduce((sum, layer) => sum + (layer ? layer.count * ofOne(layer) : 0), 0);
 }
 
 function summariseTensor({ name, dtype, rows, cols, offset, sizeBytes, scales }: ResidentTensor): TensorSummary {

@@ -9,27 +9,28 @@ import type { ModelHeader, ResidentTensor } from "./model-file.js";
 /** CRC-32C of bytes of the piece at hand, continuing `seed`. */
 export type PieceCrc = (at: number, sizeBytes: number, seed: number) => number;
 
-export class TensorChecks {
-  readonly #tensor: ResidentTensor;
+/** What of a tensor its checks depend on. */
+export type CheckedBytes = Pick<ResidentTensor, "name" | "offset" | "sizeBytes">;
+
+/** The checksums of a tensor's groups, in order, of pieces of any length. A group is of `groupBytes`, the last of what is left. */
+export class GroupCrcs {
+  readonly #tensor: CheckedBytes;
   readonly #groupBytes: number;
-  readonly #expected: Uint32Array;
   /** Bytes of the tensor that have come, in order. */
   #done = 0;
   /** Of the group that has begun. */
   #crc = 0;
 
-  constructor(tensor: ResidentTensor, groupBytes: number, expected: Uint32Array) {
-    assert(expected.length === groupCount(tensor, groupBytes), `${tensor.name}: a checksum for each group`);
+  constructor(tensor: CheckedBytes, groupBytes: number) {
     this.#tensor = tensor;
     this.#groupBytes = groupBytes;
-    this.#expected = expected;
   }
 
   /**
-   * @param at    Of the piece's first byte in the tensor: 0, which begins anew, or where the last piece ended.
-   * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
+   * @param at      Of the piece's first byte in the tensor: 0, which begins anew, or where the last piece ended.
+   * @param onGroup Called for each group that has ended.
    */
-  take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {
+  take(at: number, sizeBytes: number, crcOf: PieceCrc, onGroup: (group: number, crc: number) => void): void {
     if (at === 0) this.#done = 0;
     assert(at === this.#done, `${this.#tensor.name}: pieces follow each other`);
     for (let used = 0; used < sizeBytes; ) {
@@ -40,13 +41,38 @@ export class TensorChecks {
       this.#crc = crcOf(used, count, this.#done === begin ? 0 : this.#crc) >>> 0;
       this.#done += count;
       used += count;
-      if (this.#done === end && this.#crc !== this.#expected[group]) onBad(this.#tensor.offset + begin);
+      if (this.#done === end) onGroup(group, this.#crc);
     }
   }
 }
 
+export class TensorChecks {
+  readonly #tensor: CheckedBytes;
+  readonly #groupBytes: number;
+  readonly #expected: Uint32Array;
+  readonly #groups: GroupCrcs;
+
+  constructor(tensor: CheckedBytes, groupBytes: number, expected: Uint32Array) {
+    assert(expected.length === groupCount(tensor, groupBytes), `${tensor.name}: a checksum for each group`);
+    this.#tensor = tensor;
+    this.#groupBytes = groupBytes;
+    this.#expected = expected;
+    this.#groups = new GroupCrcs(tensor, groupBytes);
+  }
+
+  /**
+   * @param at    As {@link GroupCrcs.take} has it.
+   * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
+   */
+  take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {
+    this.#groups.take(at, sizeBytes, crcOf, (group, crc) => {
+      if (crc !== this.#expected[group]) onBad(this.#tensor.offset + group * this.#groupBytes);
+    });
+  }
+}
+
 /** Checksums of a tensor: one for each `groupBytes`, the last for what is left. */
-export function groupCount({ sizeBytes }: Pick<ResidentTensor, "sizeBytes">, groupBytes: number): number {
+export function groupCount({ sizeBytes }: Pick<CheckedBytes, "sizeBytes">, groupBytes: number): number {
   return Math.ceil(sizeBytes / groupBytes);
 }
 

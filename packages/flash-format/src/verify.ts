@@ -2,10 +2,10 @@
  * Reads a file from front to back and compares every byte with what the header promises: header, tensors and records by
  * their checksums, padding by its being zero. So any one flipped bit of the file is found.
  *
- * Memory: two read buffers, and eight bytes per neuron of one layer.
+ * Memory: two read buffers, and eight bytes per neuron, or four per expert, of one layer.
  */
 import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
-import { readTensors } from "./checksum-file.js";
+import { type GroupedTensor, groupedTensors } from "./checksum-file.js";
 import {
   type CheckedTensor,
   type Container,
@@ -14,10 +14,10 @@ import {
   readContainer,
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import { type ModelFile, type ResidentTensor, recordLayout } from "./model-file.js";
-import { readRecordChecksums } from "./read-model.js";
+import { carriesChecksums, type ModelFile, recordLayout } from "./model-file.js";
+import { readExpertChecksums, readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
-import { checksOf, crcOfBytes } from "./tensor-checks.js";
+import { crcOfBytes, TensorChecks } from "./tensor-checks.js";
 
 /** Large sequential reads; at least one record. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -25,16 +25,18 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const MAX_LISTED = 1000;
 
 export interface BadBytes {
-  readonly kind: "record" | "tensor" | "header" | "padding";
+  readonly kind: "record" | "expert" | "tensor" | "header" | "padding";
   readonly layer?: number;
   readonly neuron?: number;
+  readonly expert?: number;
   readonly tensor?: string;
-  /** Absolute: where the damaged record, tensor, header or padding starts. */
+  /** Absolute: where the damaged record, of a neuron or an expert, tensor, header or padding starts. */
   readonly offset: number;
 }
 
 export interface VerifyResult {
   readonly ok: boolean;
+  /** Of neurons, or of experts. */
   readonly recordsChecked: number;
   readonly bytesChecked: number;
   /** The first thousand, in file order. */
@@ -56,7 +58,7 @@ export interface VerifyOptions {
  * Cost: one sequential pass over the file.
  */
 export async function verifyModelFile(file: ModelFile, options: VerifyOptions = {}): Promise<VerifyResult> {
-  if (file.header.weights.layout === "matrices") return await verifyTensors(file, options);
+  if (!carriesChecksums(file.header)) return await verifyTensors(file, options);
   return new Verification(file.source, file, options).run("model");
 }
 
@@ -69,16 +71,17 @@ function noChecksums(name: string): UnsupportedError {
 
 /** Holds the tensors of a model of llama.cpp's against the checksums beside it. */
 async function verifyTensors({ header, source }: ModelFile, options: VerifyOptions): Promise<VerifyResult> {
-  if (!header.checksums) throw noChecksums(source.name);
-  const tensors = readTensors(header);
+  const { checksums } = header;
+  if (!checksums) throw noChecksums(source.name);
+  const tensors = groupedTensors(header, checksums.groupBytes);
   const total = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const bad: BadBytes[] = [];
   let [badCount, loaded] = [0, 0];
   for (const tensor of tensors) {
-    const checks = checksOf(header, tensor)!;
+    const checks = new TensorChecks(tensor, tensor.groupBytes, checksums.byTensor.get(tensor.name)!);
     const onBad = (offset: number) => {
       badCount++;
-      if (bad.length < MAX_LISTED) bad.push({ kind: "tensor", tensor: tensor.name, offset });
+      if (bad.length < MAX_LISTED) bad.push(badGroup(tensor, offset));
     };
     for await (const { bytes, offset } of readTensor(source, tensor, options)) {
       checks.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
@@ -89,7 +92,12 @@ async function verifyTensors({ header, source }: ModelFile, options: VerifyOptio
   return { ok: badCount === 0, recordsChecked: 0, bytesChecked: loaded, bad, badCount };
 }
 
-function readTensor(source: ByteSource, { offset, sizeBytes }: ResidentTensor, { signal }: VerifyOptions) {
+function badGroup({ name: tensor, layer, groupBytes, offset: begin }: GroupedTensor, offset: number): BadBytes {
+  if (layer === null) return { kind: "tensor", tensor, offset };
+  return { kind: "expert", layer, expert: (offset - begin) / groupBytes, tensor, offset };
+}
+
+function readTensor(source: ByteSource, { offset, sizeBytes }: GroupedTensor, { signal }: VerifyOptions) {
   return readSequentially(source, offset, sizeBytes, CHUNK_BYTES, signal);
 }
 
@@ -121,6 +129,8 @@ class Verification {
   #recordsChecked = 0;
   #bytesChecked = 0;
   #totalBytes = 0;
+  /** Layers of experts, by absolute offset of their tensor. */
+  readonly #experts = new Map<number, number>();
   /** CRC-32C of each slot of the current layer, as far as read. */
   #slotCrcs = new Uint32Array(0);
 
@@ -131,6 +141,9 @@ class Verification {
     for (const { layer, offset, downOffset } of model?.header.records ?? []) {
       this.#records.set(offset, { layer, first: true, last: downOffset === null });
       if (downOffset !== null) this.#records.set(downOffset, { layer, first: false, last: true });
+    }
+    for (const [layer, experts] of (model?.header.experts ?? []).entries()) {
+      if (experts) this.#experts.set(experts.matrices[0]!.offset, layer);
     }
   }
 
@@ -164,8 +177,10 @@ class Verification {
     const tensors = [...container.tensors.values()];
     for (const [i, tensor] of tensors.entries()) {
       const records = this.#records.get(tensor.offset);
-      if (records === undefined) await this.#checkTensor(tensor);
-      else await this.#checkRecords(tensor, records);
+      const layerOfExperts = this.#experts.get(tensor.offset);
+      if (records !== undefined) await this.#checkRecords(tensor, records);
+      else if (layerOfExperts !== undefined) await this.#checkExperts(tensor, layerOfExperts);
+      else await this.#checkTensor(tensor);
       await this.#checkPadding(tensor.offset + tensor.sizeBytes, tensors[i + 1]?.offset ?? container.fileBytes);
     }
   }
@@ -194,7 +209,7 @@ class Verification {
   async #compareRecords(layer: number): Promise<void> {
     const { header } = this.#model!;
     const { strideBytes } = recordLayout(header);
-    const expected = await this.#checksumsOf(layer);
+    const expected = await this.#checksumsOf(layer, readRecordChecksums);
     if (expected === null) return;
     this.#slotCrcs.forEach((crc, neuron) => {
       if (crc === expected[neuron]) return;
@@ -203,10 +218,24 @@ class Verification {
     this.#recordsChecked += expected.length;
   }
 
+  /** Records larger than a read are checked as they come. */
+  async #checkExperts(tensor: ContainerTensor, layer: number): Promise<void> {
+    const { strideBytes } = this.#model!.header.experts[layer]!.matrices[0]!;
+    const expected = await this.#checksumsOf(layer, readExpertChecksums);
+    const checks = expected && new TensorChecks(tensor, strideBytes, expected);
+    const onBad = (offset: number) => {
+      this.#report({ kind: "expert", layer, expert: (offset - tensor.offset) / strideBytes, offset });
+    };
+    for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, CHUNK_BYTES)) {
+      checks?.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
+    }
+    this.#recordsChecked += expected?.length ?? 0;
+  }
+
   /** Null if the checksums themselves are damaged: they are reported as a tensor, and say nothing about the records. */
-  async #checksumsOf(layer: number): Promise<Uint32Array | null> {
+  async #checksumsOf(layer: number, read: typeof readRecordChecksums): Promise<Uint32Array | null> {
     try {
-      return await readRecordChecksums(this.#model!, layer, this.#options.signal);
+      return await read(this.#model!, layer, this.#options.signal);
     } catch (error) {
       if (isFlashwickError(error) && error.code === "INTEGRITY_TENSOR") return null;
       throw error;

@@ -334,6 +334,8 @@ describe("an interrupted writing", () => {
       isComplete: (name) => writer.isComplete(name),
       writeRows: (name, rows) => writer.writeRows(name, rows),
       writeNeurons: (...args) => writer.writeNeurons(...args),
+      writeExpertRows: (...args) => writer.writeExpertRows(...args),
+      writeExpertBytes: (...args) => writer.writeExpertBytes(...args),
       async complete(name, crc) {
         if (left-- === 0) throw new Error("killed");
         await writer.complete(name, crc);
@@ -452,7 +454,7 @@ describe("a composition", () => {
       ...{ beforeFfn: rms, afterFfn: rms, ffnSum: null },
     };
     const other: LayerGeometry = { attention, ffn, norms: sandwich, parallel: false };
-    const wide = { ...other, ffn: { ...ffn, dFf: 9 } };
+    const wide: LayerGeometry = { ...other, ffn: { ...ffn, dFf: 9, activation: "swiglu-clamped", threshold: 0 } };
     const geometry: ModelGeometry = {
       ...TINY_GEOMETRY,
       architecture: "gemma3",
@@ -503,6 +505,11 @@ describe("a geometry that could not be read back", () => {
     ["an epsilon of zero", norms({ beforeFfn: { ...norm, epsilon: 0 } }), "FORMAT_INVALID"],
     ["norms before and of the sum", norms({ ffnSum: norm }), "FORMAT_INVALID"],
     ["a rotation of three dimensions", attention({ rotary: turned(3) }), "FORMAT_INVALID"],
+    [
+      "a clamped SwiGLU whose up projection goes through relu",
+      { layers: [ffn({ gated: true, activation: "swiglu-clamped", upActivation: "relu" })] },
+      "FORMAT_INVALID",
+    ],
     ["a gate in one layer of two", { layers: [layer, ffn({ gated: true })] }, "UNSUPPORTED_FEATURE"],
   ])("%s is refused before anything is written", async (_, changes, code) => {
     const { sink, state } = failingSink("IO_WRITE", 0);

@@ -2,22 +2,32 @@
  * The streaming writer of model files.
  *
  * Invariants:
- * - Memory: one encoding buffer of about a megabyte, four bytes per neuron of a layer, four per row of an int8 tensor.
+ * - Memory: one encoding buffer of about a megabyte, four bytes per neuron or expert of a layer, four per row of an int8 tensor.
  * - The header goes in last, so an unfinished file never opens; and the sink gives the file its name only after that.
  * - Bytes depend on spec and weights alone, not on how the rows were cut into calls, nor on interruptions.
  * - After any failure of the sink nothing is left behind; after a crash or `suspend`, what the journal tells of and the bytes
  *   bear out need not be written again.
  */
-import { assert, type ByteSink, FormatError, type RecordDType, type ResidentDType } from "@flashwick/core";
+import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
+import { ExpertWriter, type UnstorableExpertWeight } from "./expert-writer.js";
 import { modelFingerprint, type SourceTensor, sha256Hex } from "./fingerprint.js";
+import { FinishedParts } from "./finished-parts.js";
 import type { GgufValue } from "./gguf.js";
 import { decodeGgufHeader } from "./gguf-decoder.js";
 import { encodeGgufHeader } from "./gguf-encoder.js";
 import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
-import { type ModelPlan, planModelFile, type RecordPlan, type ResidentPlan, recordsName } from "./model-layout.js";
+import {
+  type ExpertPlan,
+  type ModelPlan,
+  neuronLayout,
+  planModelFile,
+  type RecordPlan,
+  type ResidentPlan,
+  recordsName,
+} from "./model-layout.js";
 import type {
   ModelSpec,
   ModelWriter,
@@ -34,8 +44,6 @@ import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from
 
 /** Bytes encoded and written at once, at least one row or record. */
 const ENCODE_BYTES = 1024 * 1024;
-/** Bytes read back at once when an unfinished file is continued. */
-const READ_BACK_BYTES = 4 * 1024 * 1024;
 
 /**
  * Begins a model file, or continues an interrupted one: if `options.journal` belongs to the same spec and source, the
@@ -60,7 +68,7 @@ export async function createModelWriter(
 }
 
 /** A part on its way: how much of it is written, and what its checksums have come to. */
-type Part = ResidentPart | RecordsPart;
+type Part = ResidentPart | RecordsPart | ExpertsPart;
 
 interface ResidentPart {
   readonly kind: "resident";
@@ -76,6 +84,13 @@ interface RecordsPart {
   readonly plan: RecordPlan;
   neuronsDone: number;
   readonly crcs: Uint32Array;
+  readonly tally: LossTally;
+}
+
+interface ExpertsPart {
+  readonly kind: "experts";
+  readonly plan: ExpertPlan;
+  readonly writer: ExpertWriter;
   readonly tally: LossTally;
 }
 
@@ -112,7 +127,8 @@ class StreamingModelWriter implements ModelWriter {
       await this.#journal.append(encodePlanLine(planHash));
       return;
     }
-    for (const part of parts) if (await this.#isBorneOut(part)) this.#finished.set(part.name, part);
+    const found = new FinishedParts(this.#sink, this.#plan);
+    for (const part of parts) if (await found.isBorneOut(part)) this.#finished.set(part.name, part);
   }
 
   isComplete(name: string): boolean {
@@ -166,10 +182,20 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
+  async writeExpertRows(layer: number, rows: Float32Array): Promise<void> {
+    const part = this.#expertsPart(layer);
+    const unstorable = await part.writer.writeRows(rows);
+    if (unstorable !== null) throw this.#unstorableExpert(part, unstorable);
+  }
+
+  async writeExpertBytes(layer: number, bytes: Uint8Array): Promise<void> {
+    await this.#expertsPart(layer).writer.writeBytes(bytes);
+  }
+
   async complete(name: string, sourceCrc32c: number): Promise<void> {
     const part = this.#open.get(name);
     assert(part !== undefined, `${name}: nothing was written`);
-    const crcs = part.kind === "resident" ? await this.#endResident(part) : await this.#endRecords(part);
+    const crcs = await this.#end(part);
     const finished: FinishedPart = { name, sourceCrc32c: sourceCrc32c >>> 0, crcs, squares: part.tally.sums };
     this.#open.delete(name);
     this.#finished.set(name, finished);
@@ -208,7 +234,8 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #partNames(): string[] {
-    return [...this.#plan.residents.keys(), ...this.#plan.records.map(({ layer }) => recordsName(layer))];
+    const { residents, records, experts } = this.#plan;
+    return [...residents.keys(), ...[...records, ...experts].map(({ layer }) => recordsName(layer))];
   }
 
   #residentPart(name: string): ResidentPart {
@@ -236,6 +263,20 @@ class StreamingModelWriter implements ModelWriter {
     return part;
   }
 
+  #expertsPart(layer: number): ExpertsPart {
+    const name = recordsName(layer);
+    const existing = this.#open.get(name);
+    if (existing?.kind === "experts") return existing;
+    assert(!this.#finished.has(name), `${name} is complete already`);
+    const plan = this.#plan.experts.find((candidate) => candidate.layer === layer);
+    assert(plan !== undefined, `layer ${layer} has experts`);
+    const begin = this.#offsetOf(plan.records);
+    const writer = new ExpertWriter(plan, (bytes, at) => this.#write(bytes, begin + at));
+    const part: ExpertsPart = { kind: "experts", plan, writer, tally: writer.tally };
+    this.#open.set(name, part);
+    return part;
+  }
+
   #rowEncoder(dtype: ResidentPlan["dtype"], cols: number): RowEncoder {
     const rowBytes = 4 * cols;
     const existing = this.#rowEncoders.get(dtype);
@@ -246,7 +287,7 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #recordEncoderOf(): RecordEncoder {
-    const { weights } = this.#plan;
+    const weights = neuronLayout(this.#plan);
     const capacity = Math.max(1, Math.floor(ENCODE_BYTES / weights.strideBytes));
     this.#recordEncoder ??= new RecordEncoder(weights, this.#spec.geometry.dModel, capacity);
     return this.#recordEncoder;
@@ -259,12 +300,21 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   async #writeRecords(part: RecordsPart, encoder: RecordEncoder, count: number): Promise<void> {
-    const from = part.neuronsDone * this.#plan.weights.strideBytes;
+    const from = part.neuronsDone * neuronLayout(this.#plan).strideBytes;
     await this.#write(encoder.records(count), this.#offsetOf(part.plan.records) + from);
     if (part.plan.downRecords !== null) {
       await this.#write(encoder.downHalves(count), this.#offsetOf(part.plan.downRecords) + from);
     }
     part.neuronsDone += count;
+  }
+
+  async #end(part: Part): Promise<number[]> {
+    if (part.kind === "resident") return await this.#endResident(part);
+    if (part.kind === "records") return await this.#endRecords(part);
+    const { plan, writer } = part;
+    const { expertsDone, crcs } = writer;
+    assert(expertsDone === plan.count, `layer ${plan.layer}: ${expertsDone} of ${plan.count} experts written`);
+    return await this.#writeChecksums(plan.checksums, crcs);
   }
 
   async #endResident(part: ResidentPart): Promise<number[]> {
@@ -279,9 +329,14 @@ class StreamingModelWriter implements ModelWriter {
   async #endRecords(part: RecordsPart): Promise<number[]> {
     const dFf = this.#neuronsOf(part.plan.layer);
     assert(part.neuronsDone === dFf, `layer ${part.plan.layer}: ${part.neuronsDone} of ${dFf} neurons written`);
-    const crcs = new Uint8Array(part.crcs.buffer);
-    await this.#write(crcs, this.#offsetOf(part.plan.checksums));
-    return [crc32c(crcs)];
+    return await this.#writeChecksums(part.plan.checksums, part.crcs);
+  }
+
+  /** Of a layer's records. @returns Their own. */
+  async #writeChecksums(tensor: number, crcs: Uint32Array): Promise<number[]> {
+    const bytes = new Uint8Array(crcs.buffer);
+    await this.#write(bytes, this.#offsetOf(tensor));
+    return [crc32c(bytes)];
   }
 
   async #writePlacement(): Promise<void> {
@@ -302,6 +357,10 @@ class StreamingModelWriter implements ModelWriter {
       const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
       for (const tensor of [records, downRecords, checksums]) if (tensor !== null) crcs[tensor] = crcOfCrcs!;
     }
+    for (const { layer, records, checksums } of this.#plan.experts) {
+      const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
+      for (const tensor of [records, checksums]) crcs[tensor] = crcOfCrcs!;
+    }
     for (const [layer, tensor] of (this.#plan.placements ?? []).entries()) {
       crcs[tensor] = this.#placementFacts[layer]!.sourceCrc32c;
     }
@@ -309,13 +368,15 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #fingerprint(): string {
-    const { dModel } = this.#spec.geometry;
-    const layers = this.#spec.geometry.layers.map(({ ffn }, layer) => ({
+    const { dModel, layers } = this.#spec.geometry;
+    const neurons = this.#plan.records.map(({ layer }) => ({ layer, rows: this.#neuronsOf(layer) }));
+    const experts = this.#plan.experts.map(({ layer, count }) => ({ layer, rows: count * layers[layer]!.ffn.dFf }));
+    const records = [...neurons, ...experts].map(({ layer, rows }) => ({
       name: recordsName(layer),
-      rows: ffn.dFf,
+      rows,
       cols: dModel,
     }));
-    const weights = [...this.residentTensors, ...layers].map((shape) => ({
+    const weights = [...this.residentTensors, ...records].map((shape) => ({
       ...shape,
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
@@ -328,57 +389,6 @@ class StreamingModelWriter implements ModelWriter {
 
   #offsetOf(tensor: number): number {
     return this.#plan.container.tensors[tensor]!.offset;
-  }
-
-  /** True if the bytes of a part noted in the journal are there, by their checksums. */
-  async #isBorneOut(part: FinishedPart): Promise<boolean> {
-    const resident = this.#plan.residents.get(part.name);
-    if (resident !== undefined) {
-      const tensors = resident.scale === null ? [resident.tensor] : [resident.tensor, resident.scale];
-      return this.#allMatch(tensors, part.crcs);
-    }
-    const records = this.#plan.records.find(({ layer }) => recordsName(layer) === part.name);
-    if (records === undefined || !(await this.#allMatch([records.checksums], part.crcs))) return false;
-    return this.#recordsMatch(records);
-  }
-
-  async #allMatch(tensors: readonly number[], crcs: readonly number[]): Promise<boolean> {
-    if (tensors.length !== crcs.length) return false;
-    for (const [i, tensor] of tensors.entries()) if ((await this.#readBackCrc(tensor)) !== crcs[i]) return false;
-    return true;
-  }
-
-  async #readBackCrc(tensor: number): Promise<number> {
-    const { offset, sizeBytes } = this.#plan.container.tensors[tensor]!;
-    const buffer = new Uint8Array(Math.min(READ_BACK_BYTES, sizeBytes));
-    let crc = 0;
-    for (let at = 0; at < sizeBytes; at += buffer.length) {
-      const part = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
-      await this.#sink.read(part, offset + at);
-      crc = crc32c(part, crc);
-    }
-    return crc;
-  }
-
-  async #recordsMatch(records: RecordPlan): Promise<boolean> {
-    const { strideBytes } = this.#plan.weights;
-    const dFf = this.#neuronsOf(records.layer);
-    const crcs = new Uint32Array(dFf);
-    await this.#sink.read(new Uint8Array(crcs.buffer), this.#offsetOf(records.checksums));
-    const batch = Math.max(1, Math.floor(READ_BACK_BYTES / strideBytes));
-    const buffer = new Uint8Array(Math.min(batch, dFf) * strideBytes);
-    const found = new Uint32Array(dFf);
-    for (const tensor of [records.records, records.downRecords]) {
-      if (tensor === null) continue;
-      for (let begin = 0; begin < dFf; begin += batch) {
-        const count = Math.min(batch, dFf - begin);
-        await this.#sink.read(buffer.subarray(0, count * strideBytes), this.#offsetOf(tensor) + begin * strideBytes);
-        for (let i = 0; i < count; i++) {
-          found[begin + i] = crc32c(buffer.subarray(i * strideBytes, (i + 1) * strideBytes), found[begin + i]!);
-        }
-      }
-    }
-    return found.every((crc, neuron) => crc === crcs[neuron]);
   }
 
   async #write(bytes: Uint8Array, offset: number): Promise<void> {
@@ -413,13 +423,23 @@ class StreamingModelWriter implements ModelWriter {
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }
 
+  #unstorableExpert(
+    { plan: { layer } }: ExpertsPart,
+    { part, expert, row, element }: UnstorableExpertWeight,
+  ): FormatError {
+    const tensor = `blk.${layer}.ffn_${part.role}_exps.weight`;
+    const where = `${tensor}, expert ${expert}, row ${row}, column ${element.column}`;
+    const details = { tensor, expert, row, column: element.column };
+    return this.#valueError(where, details, part.dtype, element.value, true);
+  }
+
   #valueError(
     where: string,
     details: Record<string, unknown>,
-    dtype: RecordDType | ResidentDType,
+    dtype: DType,
     value: number,
+    isRecord = dtype === this.#spec.dtype,
   ): FormatError {
-    const isRecord = dtype === this.#spec.dtype;
     const advice = `--${isRecord ? "" : "resident-"}dtype ${dtype === "bf16" || dtype === "int8" ? "f32" : "bf16 or f32"}`;
     const reason = Number.isFinite(value)
       ? `${value} is beyond the range of ${dtype}; convert with ${advice}`

@@ -1,12 +1,13 @@
 /** The FFN's activation functions, four lanes at a time: each element by itself, whatever its neighbours. NaN stays NaN. */
-import { gelu4, geluTanh4, silu4 } from "./exponential";
+import { gelu4, geluTanh4, silu4, swigluFactor4, swigluGate4 } from "./exponential";
 
-/** Codes of Activation in src/wasm-kernels.ts. */
+/** As in kernels/src/activation-code.ts. */
 const RELU: i32 = 0;
 const RELU2: i32 = 1;
 const FATRELU: i32 = 2;
 const SILU: i32 = 3;
 const GELU: i32 = 4;
+const SWIGLU_CLAMPED: i32 = 6;
 
 /** f of one code; `threshold` is that of FATRELU. */
 function activate4(x: v128, kind: i32, threshold: f32): v128 {
@@ -18,13 +19,21 @@ function activate4(x: v128, kind: i32, threshold: f32): v128 {
   // What is not at most the threshold: a NaN is kept.
   if (kind == FATRELU) return v128.andnot(x, f32x4.le(x, f32x4.splat(threshold)));
   if (kind == SILU) return silu4(x);
+  if (kind == SWIGLU_CLAMPED) return swigluGate4(x);
   return kind == GELU ? gelu4(x) : geluTanh4(x);
 }
 
-/** f(gate) · g(up); g is relu or nothing. */
+/** f(gate) · g(up). */
 @inline
 function gate4(gate: v128, up: v128, kind: i32, threshold: f32, upRelu: i32): v128 {
-  return f32x4.mul(activate4(gate, kind, threshold), upRelu ? f32x4.max(up, f32x4.splat(0)) : up);
+  return f32x4.mul(activate4(gate, kind, threshold), factor4(up, kind, upRelu));
+}
+
+/** g: that of SWIGLU_CLAMPED, relu, or nothing. */
+@inline
+function factor4(up: v128, kind: i32, upRelu: i32): v128 {
+  if (kind == SWIGLU_CLAMPED) return swigluFactor4(up);
+  return upRelu ? f32x4.max(up, f32x4.splat(0)) : up;
 }
 
 /** f of the f32 in [p, end), in place. */

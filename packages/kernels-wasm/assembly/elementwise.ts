@@ -1,8 +1,17 @@
-/** `add`, `relu`, `scale`, `zero`, `selectAbove`. */
+/** `add`, `addScaled`, `relu`, `scale`, `zero`, `selectAbove`. */
+import { addProduct } from "./element";
 
 export function add(out: usize, x: usize, count: usize): void {
   for (const end = out + 4 * count; out < end; out += 16) {
     v128.store(out, f32x4.add(v128.load(out), v128.load(x)));
+    x += 16;
+  }
+}
+
+export function addScaled(out: usize, x: usize, count: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (const end = out + 4 * count; out < end; out += 16) {
+    v128.store(out, addProduct(v128.load(out), v128.load(x), f));
     x += 16;
   }
 }

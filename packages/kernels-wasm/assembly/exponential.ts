@@ -28,6 +28,8 @@ const TABLE: usize = memory.data<f32>([
   0.17087277,
   // 33: 2 · √(2/π), and its product with 0.044715.
   1.5957691216057308, 0.0713548162726009,
+  // 35: alpha and the limits of the clamped SwiGLU, as core's activation.ts has them.
+  1.702, 7.0, -7.0,
 ], 16);
 
 @inline
@@ -99,4 +101,16 @@ export function silu4(x: v128): v128 {
 /** ½x · (1 + tanh(u)) = x · σ(2u), u = √(2/π) · (x + 0.044715 x³). */
 export function geluTanh4(x: v128): v128 {
   return f32x4.mul(x, sigmoid4(f32x4.mul(x, addProduct(entry(33), entry(34), f32x4.mul(x, x)))));
+}
+
+/** c · σ(alpha · c) of c = min(x, 7). pmin keeps a NaN that comes first. */
+export function swigluGate4(x: v128): v128 {
+  const clamped = f32x4.pmin(x, entry(36));
+  return f32x4.mul(clamped, sigmoid4(f32x4.mul(entry(35), clamped)));
+}
+
+/** 1 + min(max(x, −7), 7). */
+@inline
+export function swigluFactor4(x: v128): v128 {
+  return f32x4.add(f32x4.pmin(f32x4.pmax(x, entry(37)), entry(36)), entry(12));
 }

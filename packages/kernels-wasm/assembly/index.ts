@@ -4,7 +4,7 @@ import { fillTables } from "./crc32c";
 export { gate } from "./activation";
 export { attention } from "./attention";
 export { crc32c, crc32cSlots } from "./crc32c";
-export { add, relu, scale, selectAbove, zero } from "./elementwise";
+export { add, addScaled, relu, scale, selectAbove, zero } from "./elementwise";
 export { ffnDown } from "./ffn-down";
 export { ffnUp, ffnUpGated } from "./ffn-up";
 export { decodeF16, encodeF16 } from "./float16";
@@ -14,6 +14,7 @@ export { gatherRow, linear } from "./linear";
 export { layerNorm, normHeads, rmsNorm } from "./norm";
 export { readLoop } from "./read-loop";
 export { rotate } from "./rotary";
+export { addRowsScaled, copyRows } from "./rows";
 export { adamW, crossEntropyGradient, reluGradient } from "./training";
 
 /** Bytes at the bottom of the memory that this module uses. */

@@ -88,6 +88,9 @@ export interface WasmExports {
   gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: number, threshold: number, upRelu: number): void;
   scale(x: Ptr, count: number, factor: number): void;
   add(out: Ptr, x: Ptr, count: number): void;
+  addScaled(out: Ptr, x: Ptr, count: number, factor: number): void;
+  copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void;
+  addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void;
   relu(x: Ptr, count: number): void;
   zero(out: Ptr, count: number): void;
   gatherRow(out: Ptr, dtype: number, data: Ptr, scales: Ptr, cols: number, row: number): void;

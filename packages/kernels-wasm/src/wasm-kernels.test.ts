@@ -1,4 +1,5 @@
-import { ARENA_RESERVED_BYTES, Arena } from "@flashwick/kernels";
+import { activationFunction } from "@flashwick/core";
+import { ARENA_RESERVED_BYTES, Arena, type SlotMatrix } from "@flashwick/kernels";
 import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase, titleOf } from "@flashwick/kernels/conformance";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { describe, expect, it } from "vitest";
@@ -54,6 +55,17 @@ describe("wasm module", () => {
     const kernels = createWasmKernels(new Arena(1000));
     const w = { dtype: "int8", data: 65536, scales: 65536, rows: 1, cols: 20_000 } as const;
     expect(() => kernels.linear(65536, 65536, w, 0, 1, 65536)).toThrow(/at most 16512 columns/);
+  });
+
+  it("refuses the clamped SwiGLU of neurons without a gate, and with another function of the up projection", () => {
+    const kernels = createWasmKernels(new Arena(1000));
+    const clamped = activationFunction("swiglu-clamped");
+    const matrix: SlotMatrix = {
+      ...{ dtype: "f32", base: 0, strideBytes: 512, upOffsetBytes: 0, downOffsetBytes: 256, scalesOffsetBytes: 0 },
+      ...{ dModel: 16, bias: 0, gate: null },
+    };
+    expect(() => kernels.ffnUp(0, 0, matrix, 0, 0, 1, clamped, 0)).toThrow("swiglu-clamped is of gated neurons");
+    expect(() => kernels.gate(0, 0, 0, 0, { ...clamped, up: "relu" })).toThrow("swiglu-clamped is of gated neurons");
   });
 
   // Both add the rounded products in the same order, and int8 sums are exact.

@@ -2,7 +2,7 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { assert, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
+import { assert, assertActivation, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
   ACTIVATION_CODE,
   ARENA_RESERVED_BYTES,
@@ -57,6 +57,7 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
         `${dModel} columns are no whole number of ${matrix.dtype} blocks`,
       );
       const code = dtypeCode(matrix.dtype);
+      assertActivation(activation, gate !== null);
       const { kind, threshold, up } = activation;
       const [upBase, scales] = [base + upOffsetBytes, base + scalesOffsetBytes];
       if (gate === null) {
@@ -90,11 +91,15 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       wasm.normHeads(x, NORM_CODE[kind], weight, bias, epsilon, nHeads, headDim, nTokens);
     },
     gate(act, gate, up, count, activation) {
+      assertActivation(activation, true);
       const { kind, threshold } = activation;
       wasm.gate(act, gate, up, count, ACTIVATION_CODE[kind], threshold, activation.up === "relu" ? 1 : 0);
     },
     scale: (x, count, factor) => wasm.scale(x, count, factor),
     add: (out, x, count) => wasm.add(out, x, count),
+    addScaled: (out, x, count, factor) => wasm.addScaled(out, x, count, factor),
+    copyRows: (out, x, rows, n, cols) => wasm.copyRows(out, x, rows, n, cols),
+    addRowsScaled: (out, x, rows, factors, n, cols) => wasm.addRowsScaled(out, x, rows, factors, n, cols),
     relu: (x, count) => wasm.relu(x, count),
     zero: (out, count) => wasm.zero(out, count),
     gatherRow: (out, w, row) => wasm.gatherRow(out, dtypeCode(w.dtype), w.data, w.scales, w.cols, row),

@@ -235,7 +235,6 @@ const TERMS = ROWS * TOKENS * TILE;
 var<workgroup> products: array<f32, TERMS>;
 ${hasMinima ? "var<workgroup> below: array<f32, TERMS>;" : ""}
 fn term(row: u32, token: u32) -> u32 { return (ROWS * token + row) * TILE; }
-fn rounded(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ u(12)); }
 fn nearest(integer: i32) -> f32 { return f32(integer >> 12u) * 4096.0 + f32(integer & 0xfff); }
 fn pair(word: u32) -> vec2<i32> { return vec2<i32>(bitcast<i32>(word << 16u) >> 16u, bitcast<i32>(word) >> 16u); }
 // Four products of group words that begin at \`at\`.
@@ -284,7 +283,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let block = blockOf(rowAt(sumRow, cols), begin + i);
         var a = 0.0;
         for (var j = i; j < i + GROUPS_A_BLOCK; j++) { a += products[terms + j]; }
-        ${hasMinima ? ADD_WITH_MINIMA : "sum += rounded(blockScale(block) * a);"}
+        ${hasMinima ? ADD_WITH_MINIMA : "sum += rounded(blockScale(block) * a, u(12));"}
       }
     }
     workgroupBarrier();
@@ -302,7 +301,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
 const ADD_WITH_MINIMA = `var b = 0.0;
         for (var j = i; j < i + GROUPS_A_BLOCK; j++) { b += below[terms + j]; }
-        sum += rounded(blockScale(block) * a) - rounded(minimumScale(block) * b);`;
+        sum += rounded(blockScale(block) * a, u(12)) - rounded(minimumScale(block) * b, u(12));`;
 
 /** u: out, dtype, data, scales, cols, row. A thread an element: D · w and N · m are exact. */
 const GATHER_ROW = (hasMinima: boolean) => /* wgsl */ `

@@ -1,4 +1,5 @@
-import type { Arena, HostKernels } from "@flashwick/kernels";
+import { activationFunction } from "@flashwick/core";
+import type { Arena, HostKernels, SlotMatrix } from "@flashwick/kernels";
 import { expect, it } from "vitest";
 import { MirrorKernels } from "./mirror-kernels.js";
 import type { OpenDevice } from "./web-gpu.js";
@@ -40,4 +41,15 @@ it("bytes above 2 GiB are not read from before the mirror's beginning", async ()
   await kernels.take(3 * GiB + 5, 3);
   expect(read).toEqual([3 * GiB + 4]);
   expect(set).toEqual([3 * GiB + 4]);
+});
+
+it("the clamped SwiGLU of neurons without a gate is refused, and one with another function of the up projection", () => {
+  const { kernels } = notingDevice();
+  const clamped = activationFunction("swiglu-clamped");
+  const matrix: SlotMatrix = {
+    ...{ dtype: "f32", base: 0, strideBytes: 512, upOffsetBytes: 0, downOffsetBytes: 256, scalesOffsetBytes: 0 },
+    ...{ dModel: 16, bias: 0, gate: null },
+  };
+  expect(() => kernels.ffnUp(0, 0, matrix, 0, 0, 1, clamped, 0)).toThrow("swiglu-clamped is of gated neurons");
+  expect(() => kernels.gate(0, 0, 0, 0, { ...clamped, up: "relu" })).toThrow("swiglu-clamped is of gated neurons");
 });

@@ -3,7 +3,14 @@
  *
  * Checksums are of host memory: a record is checked before it is put.
  */
-import { type ActivationFunction, assert, blockElements, paddedLength, UnsupportedError } from "@flashwick/core";
+import {
+  type ActivationFunction,
+  assert,
+  assertActivation,
+  blockElements,
+  paddedLength,
+  UnsupportedError,
+} from "@flashwick/core";
 import type {
   Arena,
   AttentionShape,
@@ -91,11 +98,13 @@ export class MirrorKernels implements Kernels {
     slots: Ptr,
     n: number,
     nTokens: number,
-    { kind, threshold, up }: ActivationFunction,
+    activation: ActivationFunction,
     _scratch: Ptr,
     begin = 0,
     end = n,
   ): void {
+    assertActivation(activation, gate !== null);
+    const { kind, threshold, up } = activation;
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
     const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, recordCode(dtype)];
     operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
@@ -133,7 +142,9 @@ export class MirrorKernels implements Kernels {
     this.#record("normHeads", operands, nHeads, nTokens, 1);
   }
 
-  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, { kind, threshold, up: g }: ActivationFunction): void {
+  gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: ActivationFunction): void {
+    assertActivation(activation, true);
+    const { kind, threshold, up: g } = activation;
     const operands = [act, gate, up, count, ACTIVATION_CODE[kind], floatBits(threshold), g === "relu" ? 1 : 0];
     this.#record("gate", operands, ...elementGroups(count), 1);
   }
@@ -144,6 +155,18 @@ export class MirrorKernels implements Kernels {
 
   add(out: Ptr, x: Ptr, count: number): void {
     this.#elementwise(out, x, count, 0);
+  }
+
+  addScaled(out: Ptr, x: Ptr, count: number, factor: number): void {
+    this.#elementwise(out, x, count, 4, factor);
+  }
+
+  copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void {
+    this.#record("copyRows", [out, x, rows, cols], Math.ceil(paddedLength(cols) / 64), n, 1);
+  }
+
+  addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void {
+    this.#record("addRowsScaled", [out, x, rows, factors, cols, 0], Math.ceil(cols / 64), n, 1);
   }
 
   relu(x: Ptr, count: number): void {
@@ -215,7 +238,7 @@ export class MirrorKernels implements Kernels {
   }
 
   #elementwise(out: Ptr, x: Ptr, count: number, op: number, factor = 0): void {
-    this.#record("elementwise", [out, x, count, op, floatBits(factor)], ...elementGroups(count), 1);
+    this.#record("elementwise", [out, x, count, op, floatBits(factor), 0], ...elementGroups(count), 1);
   }
 
   #record(shader: ShaderName, operands: readonly number[], x: number, y: number, z: number): void {

@@ -20,6 +20,8 @@ fn u(i: u32) -> u32 { return parameters.v[i >> 2u][i & 3u]; }
 fn fu(i: u32) -> f32 { return bitcast<f32>(u(i)); }
 fn load(ptr: u32) -> f32 { return bitcast<f32>(mem[ptr >> 2u]); }
 fn store(ptr: u32, value: f32) { mem[ptr >> 2u] = bitcast<u32>(value); }
+// A product that no compiler contracts with the sum that takes it: \`zero\` is a parameter, and its value unknown.
+fn rounded(product: f32, zero: u32) -> f32 { return bitcast<f32>(bitcast<u32>(product) ^ zero); }
 fn pad(n: u32) -> u32 { return (n + 15u) & ~15u; }
 fn unknownType(dtype: u32) -> f32 { return bitcast<f32>(0x7fc00000u | dtype); }
 fn element(dtype: u32, base: u32, index: u32) -> f32 {

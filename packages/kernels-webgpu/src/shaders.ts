@@ -7,6 +7,8 @@
  * one accumulator. So a batch equals its vectors one by one, and ranges the whole.
  */
 
+import { SWIGLU_ALPHA, SWIGLU_LIMIT } from "@flashwick/core";
+import { ACTIVATION_CODE } from "@flashwick/kernels";
 import { BLOCK_SHADERS } from "./block-shaders.js";
 import { PRELUDE, TYPES } from "./prelude.js";
 
@@ -111,10 +113,13 @@ fn gelu(x: f32) -> f32 {
 `;
 
 /**
- * f of the codes in mirror-kernels.ts, and f(gate) · g(up). What max and comparisons make of NaN is the implementation's choice: a NaN must be seen, so it is
+ * f of the codes in kernels/src/activation-code.ts, and f(gate) · g(up). What max and comparisons make of NaN is the implementation's choice: a NaN must be seen, so it is
  * taken by its bits.
  */
 const ACTIVATIONS = /* wgsl */ `
+const SWIGLU_CLAMPED = ${ACTIVATION_CODE["swiglu-clamped"]}u;
+const SWIGLU_LIMIT = f32(${SWIGLU_LIMIT});
+const SWIGLU_ALPHA = f32(${SWIGLU_ALPHA});
 fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 fn relu(x: f32) -> f32 { return select(max(x, 0.0), x, isNan(x)); }
 fn sigmoid(z: f32) -> f32 {
@@ -129,11 +134,16 @@ fn activate(kind: u32, threshold: f32, x: f32) -> f32 {
     case 2u: { return select(0.0, x, x > threshold); }
     case 3u: { return x * sigmoid(x); }
     case 4u: { return gelu(x); }
+    case SWIGLU_CLAMPED: { let clamped = min(x, SWIGLU_LIMIT); return clamped * sigmoid(SWIGLU_ALPHA * clamped); }
     default: { return x * sigmoid(1.5957691216057308 * x + 0.0713548162726009 * x * x * x); }
   }
 }
+fn factorOf(kind: u32, upRelu: u32, up: f32) -> f32 {
+  if (kind == SWIGLU_CLAMPED && !isNan(up)) { return clamp(up, -SWIGLU_LIMIT, SWIGLU_LIMIT) + 1.0; }
+  return select(up, relu(up), upRelu == 1u);
+}
 fn activateGated(kind: u32, threshold: f32, upRelu: u32, gate: f32, up: f32) -> f32 {
-  return activate(kind, threshold, gate) * select(up, relu(up), upRelu == 1u);
+  return activate(kind, threshold, gate) * factorOf(kind, upRelu, up);
 }
 `;
 
@@ -300,7 +310,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale), factor (f32). relu keeps NaN, as max of two floats need not: by its bits. */
+/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale, 4 addScaled), factor (f32), zero. relu keeps NaN, as max of two floats need not: by its bits. */
 const ELEMENTWISE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -315,8 +325,32 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       if ((word >> 31u) == 1u && !isNan) { mem[at >> 2u] = 0u; }
     }
     case 2u: { mem[at >> 2u] = 0u; }
-    default: { store(at, load(at) * fu(4)); }
+    case 3u: { store(at, load(at) * fu(4)); }
+    default: { store(at, load(at) + rounded(load(u(1) + 4u * i) * fu(4), u(5))); }
   }
+}
+`;
+
+/** u: out, x, rows, cols. A thread an element of a row, of its padding, too; bits are copied. */
+const COPY_ROWS = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let stride = pad(u(3));
+  if (id.x >= stride) { return; }
+  let row = mem[(u(2) >> 2u) + id.y];
+  mem[(u(0) >> 2u) + id.y * stride + id.x] = mem[(u(1) >> 2u) + row * stride + id.x];
+}
+`;
+
+/** u: out, x, rows, factors, cols, zero. A thread an element of a row; no two have the same target, since rows are distinct. */
+const ADD_ROWS_SCALED = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let stride = pad(u(4));
+  if (id.x >= u(4)) { return; }
+  let at = u(0) + 4u * (mem[(u(2) >> 2u) + id.y] * stride + id.x);
+  let product = load(u(1) + 4u * (id.y * stride + id.x)) * load(u(3) + 4u * id.y);
+  store(at, load(at) + rounded(product, u(5)));
 }
 `;
 
@@ -545,6 +579,8 @@ export function shaders(rowsAGroup: number, subgroups: boolean) {
     normHeads: PRELUDE + REDUCE + NORM_HEADS,
     gate: PRELUDE + GELU + ACTIVATIONS + GATE,
     elementwise: PRELUDE + ELEMENTWISE,
+    copyRows: PRELUDE + COPY_ROWS,
+    addRowsScaled: PRELUDE + ADD_ROWS_SCALED,
     gatherRow: PRELUDE + GATHER_ROW,
     storeKv: STORE_KV,
     rotate: PRELUDE + ROTATE,

@@ -8,4 +8,5 @@ export const ACTIVATION_CODE: Readonly<Record<Activation, number>> = {
   silu: 3,
   gelu: 4,
   "gelu-tanh": 5,
+  "swiglu-clamped": 6,
 };

@@ -40,7 +40,8 @@ export interface Matrix {
   readonly dtype: DType;
   /**
    * Where row 0 begins, or would begin: of a matrix that is there in part, only the rows of an op's range are read, and this may lie anywhere, even
-   * below 0. Blocks stand as in a GGUF file, at any multiple of 2; `cols` is a multiple of their elements.
+   * below 0. Blocks stand as in a GGUF file, at any multiple of 2, those of MXFP4, which have 17 bytes, at any address; `cols` is a multiple of
+   * their elements. So a matrix may be a slice of a larger one, as an expert's is of a tensor of all experts: other rows in place of the zeros behind it.
    */
   readonly data: Ptr;
   /** f32 `[rows]`, int8 only; 0 otherwise. */
@@ -188,7 +189,7 @@ export interface Kernels extends MemoryLink, ScratchSizes {
    * Activations of chosen neurons: act[t, i] = f(up[slots[i]] · x[t] + bias[slots[i]]) for i in [begin, end).
    *
    * With a gate: act[t, i] = f(gate[slots[i]] · x[t] + gateBias[slots[i]]) · g(up[slots[i]] · x[t] + bias[slots[i]]), each product of a row as
-   * without one, and one rounding for f · g. NaN stays NaN in both.
+   * without one, and one rounding for f · g. NaN stays NaN in both. `swiglu-clamped` needs a gate; its f and its g are rounded before their product.
    *
    * @param act   f32 `[nTokens, pad(n)]`.
    * @param slots u32 `[n]`, in ascending neuron order (the order matters to `ffnDown` only).
@@ -247,6 +248,29 @@ export interface Kernels extends MemoryLink, ScratchSizes {
 
   /** out[i] += x[i] for `count` f32 elements (a multiple of 4). */
   add(out: Ptr, x: Ptr, count: number): void;
+
+  /** out[i] += factor · x[i], an f32 factor, for `count` f32 elements (a multiple of 4): product and sum are rounded once each. */
+  addScaled(out: Ptr, x: Ptr, count: number, factor: number): void;
+
+  /**
+   * Rows of a batch together: out[i] = x[rows[i]] for i < n. Bits stay as they are, those of the padding, too.
+   *
+   * @param out  f32 `[n, pad(cols)]`. Must not overlap x.
+   * @param x    f32 vectors of `pad(cols)` elements, without gaps.
+   * @param rows u32 `[n]`, of any vectors, in any order, more than once or not.
+   */
+  copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void;
+
+  /**
+   * The way back of {@link copyRows}: out[rows[i]] += factors[i] · x[i] for i < n, over `cols` elements, product and sum rounded once each. Other
+   * vectors and all padding stay as they are.
+   *
+   * @param out     f32 vectors of `pad(cols)` elements, without gaps. Must not overlap x.
+   * @param x       f32 `[n, pad(cols)]`.
+   * @param rows    u32 `[n]`, each another.
+   * @param factors f32 `[n]`.
+   */
+  addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void;
 
   /** x[i] = max(x[i], 0) for `count` f32 elements (a multiple of 4). */
   relu(x: Ptr, count: number): void;

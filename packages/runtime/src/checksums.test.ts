@@ -113,6 +113,55 @@ describe.each(["falcon-7b", "qwen3", "phi2-fused"])("%s.gguf with checksums", (n
   });
 });
 
+describe.each(["mixtral", "olmoe", "qwen3moe"])("%s.gguf with checksums", (name) => {
+  const bytes = ggufBytes(name);
+
+  it("gives the bits of the file without, at every budget", async () => {
+    const { checksums } = await checksumsOf(bytes);
+    const plain = await openChecked(bytes, null, {});
+    const expected = await logitsOf(plain);
+    await plain.close();
+    const sizes = await openChecked(bytes, checksums, {});
+    const { smallestBudgetBytes, dram } = sizes.plan(64);
+    await sizes.close();
+    for (const share of [0, 0.5, 1]) {
+      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+      const model = await openChecked(bytes, checksums, { dramBudgetBytes });
+      expect(await logitsOf(model), `${share}`).toEqual(expected);
+      await model.close();
+    }
+  });
+
+  it("finds a flipped bit in any matrix of an expert before a token is made", async () => {
+    const { checksums, file } = await checksumsOf(bytes);
+    const { count, matrices } = file.header.experts[1]!;
+    for (const { offset, strideBytes, sizeBytes } of matrices) {
+      const copy = bytes.slice();
+      // In all of them: which ones the tokens choose is not known here.
+      for (let expert = 0; expert < count; expert++) copy[offset + expert * strideBytes + sizeBytes - 1]! ^= 1;
+      const model = await openChecked(copy, checksums, {});
+      const failure = await logitsOf(model).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ code: "INTEGRITY_EXPERT", details: { layer: 1 } });
+      const { expert, offset: found } = (failure as { details: { expert: number; offset: number } }).details;
+      expect(found).toBe(offset + expert * strideBytes);
+      await model.close();
+    }
+  });
+
+  it("finds one in what is resident, the router among it", async () => {
+    const { checksums, file } = await checksumsOf(bytes);
+    for (const tensor of ["blk.1.ffn_gate_inp.weight", "blk.0.attn_k.weight"]) {
+      const damaged = flipped(bytes, file.header.tensors.get(tensor)!, "middle");
+      const model = await openChecked(damaged, checksums, {});
+      await expect(logitsOf(model)).rejects.toMatchObject({
+        code: "INTEGRITY_TENSOR",
+        message: expect.stringContaining(tensor),
+      });
+      await model.close();
+    }
+  });
+});
+
 it("a damaged table that stays on flash is found before its rows are read", async () => {
   const bytes = ggufBytes("phi2-fused");
   const { checksums, file } = await checksumsOf(bytes);

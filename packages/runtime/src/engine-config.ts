@@ -4,9 +4,15 @@ import type { CachePolicyChoice } from "./cache-policy.js";
 /** How the FFN chooses its neurons while decoding. */
 export type NeuronMode = "dense" | "predicted" | "oracle";
 
+/** Whether each layer's experts have slots of their own, or all layers share them. */
+export const CACHE_SCOPES = ["layer", "pool"] as const;
+export type CacheScope = (typeof CACHE_SCOPES)[number];
+
 export interface EngineConfig {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  /** Of mixtures of experts; neurons' slots are always their layer's. */
+  readonly cacheScope: CacheScope;
   /** Overrides the predictor's own thresholds. */
   readonly threshold: number | undefined;
   /**
@@ -23,9 +29,10 @@ export interface EngineConfig {
   readonly readAhead: { readonly severalTokens: boolean; readonly oneToken: boolean };
   /**
    * Predicted mode, where attention comes before the FFN: before a layer's attention, its predictor guesses from the layer's input what it
-   * will name from attention's output, so that reads fly during attention. Costs the predictor's time again.
+   * will name from attention's output, so that reads fly during attention. Costs the predictor's time again. In a mixture of experts, the next layer's
+   * router is asked early; `metered`: as far as flash is idle, and as long as it is right.
    */
-  readonly lookahead: boolean;
+  readonly lookahead: "off" | "metered" | "always";
   /** Unneeded bytes between two runs that are rather read than skipped. */
   readonly mergeGapBytes: number;
   /**
@@ -39,6 +46,7 @@ export interface EngineConfig {
 export interface ConfigWishes {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  readonly cacheScope?: CacheScope | undefined;
   readonly threshold?: number | undefined;
   readonly residentMargin?: number | undefined;
   readonly overlap?: boolean | undefined;
@@ -58,6 +66,11 @@ const UNMEASURED_STREAM_SHARE = 0.5;
 /** The room that gaps land in is at most this share of the budget, where nobody asks for more. */
 const GAP_SHARE_OF_BUDGET = 1 / 1024;
 
+function lookaheadOf(wish: boolean | undefined, isWorthwhile: boolean): EngineConfig["lookahead"] {
+  if (wish !== undefined) return wish ? "always" : "off";
+  return isWorthwhile ? "metered" : "off";
+}
+
 export function resolveConfig(
   wishes: ConfigWishes,
   platform: PlatformDefaults,
@@ -68,11 +81,12 @@ export function resolveConfig(
   return Object.freeze({
     mode: wishes.mode,
     policy: wishes.policy,
+    cacheScope: wishes.cacheScope ?? "layer",
     threshold: wishes.threshold,
     residentMargin: wishes.residentMargin ?? 0,
     overlap,
     readAhead: { severalTokens: wishes.overlap ?? true, oneToken: overlap },
-    lookahead: wishes.lookahead ?? platform.lookahead ?? (overlap && platform.reader.readers > 0),
+    lookahead: lookaheadOf(wishes.lookahead, platform.lookahead ?? (overlap && platform.reader.readers > 0)),
     mergeGapBytes: wishes.mergeGapBytes ?? Math.min(platform.reader.mergeGapBytes, gapLimit),
     streamShare: UNMEASURED_STREAM_SHARE,
   });

@@ -64,8 +64,9 @@ export class EngineHolder {
   #planFor(contextTokens: number, kvPrecision: KvPrecision | "auto"): MemoryPlan {
     const { dramBudgetBytes, maxSequences: sequences = 1 } = this.#options;
     const wish = { budgetBytes: dramBudgetBytes ?? null, contextTokens, sequences, kvPrecision };
-    const place = { ...this.#parts, mergeGapBytes: this.#config.mergeGapBytes };
-    return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, this.#config.mode, place, wish));
+    const { mode, mergeGapBytes, cacheScope } = this.#config;
+    const place = { ...this.#parts, mergeGapBytes, cacheScope };
+    return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, mode, place, wish));
   }
 
   /**

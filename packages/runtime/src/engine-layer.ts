@@ -3,6 +3,7 @@ import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
 import type { LayerMatrices } from "./layer-matrices.js";
+import type { MixtureFfn } from "./mixture-ffn.js";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { LayerWeights } from "./resident-weights.js";
 import type { SparseFfn } from "./sparse-ffn.js";
@@ -30,4 +31,10 @@ export interface MatrixLayer extends LayerParts {
   readonly streamed: LayerMatrices;
 }
 
-export type EngineLayer = RecordLayer | MatrixLayer;
+/** A mixture of experts, or a dense layer beside such: experts go through slots, and all else is resident. */
+export interface MixtureLayer extends LayerParts {
+  readonly storage: "experts";
+  readonly mixture: MixtureFfn;
+}
+
+export type EngineLayer = RecordLayer | MatrixLayer | MixtureLayer;

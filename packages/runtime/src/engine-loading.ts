@@ -17,6 +17,9 @@ import { KvPool } from "./kv-pool.js";
 import { LayerChecks } from "./layer-checks.js";
 import { LayerMatrices } from "./layer-matrices.js";
 import { StreamStage } from "./layer-stream.js";
+import { LookAheadMeter } from "./look-ahead-meter.js";
+import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loading.js";
+import { slotBytesByLayer } from "./mixture-shape.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { ResidentLoader } from "./resident-weights.js";
@@ -33,6 +36,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
   const sizes = engineSizes(parts.file.header, parts.predictor, parts.plan, parts.config.mode, {
     ...parts,
     mergeGapBytes: parts.config.mergeGapBytes,
+    cacheScope: parts.config.cacheScope,
   });
   const arenas = planArenas(sizes.layerBytes, sizes.globalBytes, sizes.perArenaBytes, largestArena(parts));
   assert(arenas.bytesByArena.length <= sizes.arenas, "the memory plan accounts for every arena");
@@ -71,13 +75,15 @@ function createContext(
   const { slotBytes, layout } = parts.file.header.weights;
   const { streamNeurons } = parts.plan;
   const hasSlots = layout !== "matrices";
-  const slotCount = hasSlots
-    ? parts.plan.slotsByLayer.reduce((sum, n, layer) => sum + (arenaOfLayer[layer] === index ? n : 0), 0)
+  const hasBiases = hasSlots && layout !== "experts";
+  const bytesOf = slotBytesByLayer(parts.file.header, parts.config.cacheScope);
+  const slotsBytes = hasSlots
+    ? parts.plan.slotsByLayer.reduce((sum, n, i) => sum + (arenaOfLayer[i] === index ? n * bytesOf[i]! : 0), 0)
     : 0;
-  const slotBase = arena.allocate((slotCount + 2 * streamNeurons) * slotBytes, SLOT_ALIGNMENT);
-  const biasCount = hasSlots ? neuronBiases(sizes.workspace.geometry) : 0;
+  const slotBase = arena.allocate(slotsBytes + 2 * streamNeurons * slotBytes, SLOT_ALIGNMENT);
+  const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry) : 0;
   const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
-  const stream = new StreamStage(slotBase + slotCount * slotBytes, streamNeurons, slotBytes, bias, biasCount);
+  const stream = new StreamStage(slotBase + slotsBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
 }
 
@@ -91,6 +97,8 @@ async function placeModel(
   const slotTops = contexts.map(({ slotBase }) => slotBase);
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
+  const experts = placeExperts(parts, contexts, arenaOfLayer);
+  const limits = parts.config.lookahead === "metered" ? new LookAheadMeter() : null;
   const widest = widestFfn(geometry);
   const shared = {
     all: Uint32Array.from({ length: widest }, (_, i) => i),
@@ -103,10 +111,15 @@ async function placeModel(
       layers.push(placeMatrixLayer(parts, index, contexts[arena]!, loader));
       continue;
     }
+    if (file.header.weights.layout === "experts") {
+      layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, experts[index]!, limits, loader));
+      continue;
+    }
     const slotBase = slotTops[arena]!;
     slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
   }
+  if (parts.config.lookahead !== "off") linkLookAheads(layers, geometry.dModel);
   const pool = new KvPool({
     contexts,
     dtype: plan.kvPrecision,

@@ -1,7 +1,15 @@
 /**
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
-import { kvPartBytes, neuronBiases, neuronCount, type PredictorLayerShape, widestFfn } from "@flashwick/core";
+import {
+  ffnBytes,
+  kvPartBytes,
+  neuronBiases,
+  neuronCount,
+  type PredictorLayerShape,
+  unitsByLayer,
+  widestFfn,
+} from "@flashwick/core";
 import {
   type KvPrecision,
   kvCacheBytes,
@@ -14,10 +22,11 @@ import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
 import { MATRIX_NAMES, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
-import type { NeuronMode } from "./engine-config.js";
+import type { CacheScope, NeuronMode } from "./engine-config.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { checkSupport } from "./engine-support.js";
 import { chunkRange } from "./layer-stream.js";
+import { plannedExperts, slotBytesByLayer } from "./mixture-shape.js";
 import { PLACEMENT_SLACK_BYTES, residentSizes } from "./resident-weights.js";
 import { leastAreaBytes } from "./staged-rows.js";
 import { type WorkspaceShape, workspaceBytes } from "./workspace.js";
@@ -42,6 +51,8 @@ const TABLE_SLACK_BYTES = 16;
 type Place = Pick<EngineParts, "maxArenaBytes"> & {
   readonly kernels: ScratchSizes;
   readonly mergeGapBytes: number;
+  /** Default: each layer's experts have slots of their own. */
+  readonly cacheScope?: CacheScope;
 };
 
 /** Shapes are enough to know sizes. */
@@ -87,8 +98,7 @@ export function memoryRequest(
   if (mode !== "dense") recordLayout(header);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
-  const widest = widestFfn(geometry);
-  const neurons = neuronCount(geometry);
+  const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry));
   const ffn = ffnSizes(header);
   const residentBytes =
     resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + ffn.checksumBytes;
@@ -99,7 +109,7 @@ export function memoryRequest(
     residentBytes +
     resident.rowTableBytes +
     predictorBytes +
-    neurons * weights.slotBytes +
+    ffnBytes(geometry, weights) +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
   const stream = streamRange(header);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
@@ -113,6 +123,7 @@ export function memoryRequest(
     ...wish,
     geometry,
     weights,
+    experts: plannedExperts(header, place.cacheScope ?? "layer"),
     streamsLayers: weights.layout === "matrices",
     residentBytes,
     rowTableBytes: resident.rowTableBytes,
@@ -139,7 +150,7 @@ export function engineSizes(
   mode: NeuronMode,
   place: Place,
 ): EngineSizes {
-  const { geometry, weights } = header;
+  const { geometry } = header;
   const ffn = ffnSizes(header);
   const resident = residentSizes(header);
   const workspace = workspaceShape(header, predictor, mode, plan);
@@ -148,6 +159,7 @@ export function engineSizes(
   const stage = stageBytes(header, mode);
   const gap = gapBytes(place.mergeGapBytes);
   const stream = streamBytes(header, plan.streamNeurons) + STREAM_SLACK_BYTES;
+  const slotBytes = slotBytesByLayer(header, place.cacheScope ?? "layer");
   const perArenaBytes =
     workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + stream + SLOT_ALIGNMENT;
   return {
@@ -163,7 +175,7 @@ export function engineSizes(
       return (
         bytes +
         (predictorLayer ? placedPredictorBytes(predictorLayer) : 0) +
-        plan.slotsByLayer[layer]! * (weights.slotBytes + slotBiasBytes(header)) +
+        plan.slotsByLayer[layer]! * (slotBytes[layer]! + slotBiasBytes(header)) +
         ffn.layerSlackBytes +
         kvPages * kvPartBytes(plan.kvPrecision, attention.nKvHeads, attention.headDim) +
         LAYER_SLACK_BYTES
@@ -181,7 +193,7 @@ function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: numb
   const most = largestArena(place);
   if (totalBytes <= most) return 1;
   const { geometry, weights } = header;
-  const layer = Math.max(...residentSizes(header).layerBytes) + widestFfn(geometry) * weights.slotBytes;
+  const layer = Math.max(...residentSizes(header).layerBytes) + Math.max(...unitsByLayer(geometry)) * weights.slotBytes;
   const bound = geometry.layers.length + 1;
   const filled = most - perArenaBytes - layer;
   return filled <= 0 ? bound : Math.min(bound, Math.ceil(totalBytes / filled));
@@ -210,6 +222,7 @@ function besideBytes({ checksums }: ModelHeader): number {
 
 function ffnSizes(header: ModelHeader): FfnSizes {
   const { geometry, weights } = header;
+  if (weights.layout === "experts") return expertSizes(header);
   if (weights.layout === "matrices") {
     return {
       checksumBytes: besideBytes(header),
@@ -226,8 +239,22 @@ function ffnSizes(header: ModelHeader): FfnSizes {
   };
 }
 
+/** Experts have a checksum a record, or each of their matrices one beside the file, and bookkeeping as neurons have. */
+function expertSizes(header: ModelHeader): FfnSizes {
+  const units = unitsByLayer(header.geometry);
+  const ours = header.experts.reduce((sum, layer) => sum + (layer?.recordChecks ? 4 * layer.count : 0), 0);
+  return {
+    checksumBytes: ours + besideBytes(header),
+    slotOverheadBytes: cacheBookkeepingBytes(Math.max(...units)).slotBytes,
+    fixedBytes: units.reduce((sum, count) => sum + (count === 0 ? 0 : cacheBookkeepingBytes(count).fixedBytes), 0),
+    layerSlackBytes: 0,
+  };
+}
+
 /** How many neurons' bytes a chunk of a stream may have; where weights lie in matrices, enough for what LayerMatrices needs. */
 function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<typeof chunkRange> {
+  // Experts go through their slots, however many a step uses.
+  if (weights.layout === "experts") return { leastNeurons: 0, mostNeurons: 0 };
   const { leastNeurons, mostNeurons } = chunkRange(widestFfn(geometry), weights.slotBytes);
   const least = Math.max(leastNeurons, ...matrices.map((of) => Math.ceil(leastAreaBytes(of) / weights.slotBytes)));
   return { leastNeurons: least, mostNeurons: Math.max(least, mostNeurons) };
@@ -235,7 +262,7 @@ function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<t
 
 /** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */
 function slotBiasBytes({ geometry, weights }: ModelHeader): number {
-  return weights.layout === "matrices" ? 0 : 4 * neuronBiases(geometry);
+  return weights.layout === "matrices" || weights.layout === "experts" ? 0 : 4 * neuronBiases(geometry);
 }
 
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
@@ -259,7 +286,7 @@ function workspaceShape(
     batchTokens,
     contextTokens,
     maxRank: Math.max(...ranks),
-    matrices: header.weights.layout === "matrices",
+    matrices: header.weights.layout === "matrices" || header.weights.layout === "experts",
     rowBytes: residentSizes(header).rowBytes,
   };
 }

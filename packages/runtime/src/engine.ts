@@ -69,7 +69,7 @@ export class Engine {
     this.#model = model;
     this.meter = new TokenMeter(parts.clock);
     this.chooser = chooserOf(parts);
-    const streamed = model.layers.map((layer) => layer.streamed);
+    const streamed = model.layers.flatMap((layer) => (layer.storage === "experts" ? [] : [layer.streamed]));
     this.#ahead = new StreamAhead(streamed, parts.config.readAhead.severalTokens, this.meter);
     this.#ffn = new FfnStep(this, model.forward, this.#ahead);
   }
@@ -103,9 +103,9 @@ export class Engine {
     return this.#model.layers.filter((layer) => layer.storage === "records");
   }
 
-  /** The cache of each layer, for counters and displays; none where FFNs lie in matrices. */
+  /** The cache of each layer that has one, of neurons or experts, or the pools of all layers, for counters and displays; none where FFNs lie in matrices. */
   get caches(): readonly NeuronCache[] {
-    return this.#recordLayers.map(({ slots }) => slots.cache);
+    return [...new Set(this.#model.layers.flatMap((layer) => cacheOf(layer) ?? []))];
   }
 
   /** Bytes taken in arenas: at most what the plan accounts for. */
@@ -113,9 +113,11 @@ export class Engine {
     return this.#model.contexts.reduce((sum, { arena }) => sum + arena.sizeBytes, 0);
   }
 
-  /** Neurons that a layer's slots hold at present, in no order. Empty where no cache decides. Cost: a copy. */
+  /** Neurons, or experts, that a layer's slots hold at present, in no order. Empty where no cache decides. Cost: a copy. */
   residentNeurons(layer: number): Uint32Array {
-    const cache = this.caches[layer];
+    const of = this.#model.layers[layer]!;
+    if (of.storage === "experts") return of.mixture.slots?.residentExperts() ?? new Uint32Array(0);
+    const cache = cacheOf(of);
     return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 
@@ -199,6 +201,7 @@ export class Engine {
       await landAll(this.parts.reader);
       await this.#ahead.drop();
       for (const { sparse } of this.#recordLayers) sparse.abandon();
+      for (const layer of this.#model.layers) if (layer.storage === "experts") layer.mixture.lookAhead.next?.abandon();
       throw error;
     }
     for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact);
@@ -207,13 +210,13 @@ export class Engine {
 
   /** The last `tokens` tokens of the last step never were: drafts that were rejected. The caches forget that they used anything. */
   retract(tokens: number): void {
-    if (tokens > 0) for (const layer of this.#ffn.throughSlots) layer.sparse.retract(tokens);
+    if (tokens > 0) for (const ffn of this.#ffn.throughSlots) ffn.retract(tokens);
   }
 
   /** Releases everything; the arenas go when nothing refers to them any more. */
   close(): void {
     this.#closed = true;
-    for (const { slots } of this.#recordLayers) slots.cache.clear();
+    for (const cache of this.caches) cache.clear();
     releaseContexts(this.parts, this.#model.contexts);
   }
 
@@ -269,6 +272,17 @@ export function releaseContexts({ reader, releaseArena }: EngineParts, contexts:
   for (const { arena } of contexts) {
     reader.release(arena.bytes);
     releaseArena?.(arena);
+  }
+}
+
+function cacheOf(layer: EngineLayer): NeuronCache | null {
+  switch (layer.storage) {
+    case "records":
+      return layer.slots.cache;
+    case "experts":
+      return layer.mixture.slots?.cache ?? null;
+    case "matrices":
+      return null;
   }
 }
 

@@ -4,9 +4,11 @@
  */
 import { InputError, type PredictorLayerShape, type SparsityStatistics } from "@flashwick/core";
 import {
+  checkLocality,
   checkSparsity,
   type DeviceProfile,
   type EngineSettings,
+  type ExpertLocality,
   type KvPrecision,
   type MemoryPlan,
   type PlanRequest,
@@ -34,6 +36,8 @@ export interface EstimateOptions {
   readonly predictor?: PredictorShapes | null;
   /** Default: the predictor's own; one that has none needs them given. */
   readonly sparsity?: SparsityStatistics | null;
+  /** How often a mixture's experts come back. Default: as published of others. */
+  readonly locality?: ExpertLocality | undefined;
   /** Sizes of scratch depend on who computes, and on how many threads: more of them leave less for weights. */
   readonly scratch: (threads: number) => ScratchSizes;
   /** Longest sequence to be held. Default: prompt and decoded tokens. */
@@ -49,7 +53,7 @@ export interface EstimateOptions {
  * Plans a run of a model: what goes into DRAM, which settings, how long a token takes.
  *
  * @throws {BudgetError} `BUDGET_TOO_SMALL` with the smallest budget that would do.
- * @throws {InputError} `INPUT_INVALID` for a predictor that nothing is known of, or statistics that make no sense.
+ * @throws {InputError} `INPUT_INVALID` for a predictor that nothing is known of, or statistics that make no sense or are of another model.
  */
 export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan {
   return planRun(planRequest(header, options));
@@ -74,7 +78,10 @@ export function planRequest(header: ModelHeader, options: EstimateOptions): Plan
     return plan;
   };
   const length = { promptTokens, decodeTokens, warmUpTokens };
-  return { shape: shapeOf(header, predictor), profile, sparsity, length, fixed, memory };
+  const shape = shapeOf(header, predictor);
+  const { locality } = options;
+  if (shape.mixture && locality) checkLocality(locality, shape.mixture);
+  return { shape, profile, sparsity, locality, length, fixed, memory };
 }
 
 function statisticsOf({ predictor, sparsity }: EstimateOptions, nLayers: number): SparsityStatistics | null {

@@ -4,11 +4,12 @@
 import { activationOf, paddedLength, widestFfn } from "@flashwick/core";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
-import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
+import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import type { SparseFfn } from "./sparse-ffn.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -22,8 +23,8 @@ export class FfnStep {
   readonly #meter: TokenMeter;
   readonly #forward: ForwardPass;
   readonly #ahead: StreamAhead;
-  /** Layers whose caches have admitted the tokens of the last step. */
-  readonly throughSlots = new Set<RecordLayer>();
+  /** What of layers has admitted the tokens of the last step to a cache. */
+  readonly throughSlots = new Set<Pick<SparseFfn, "retract">>();
   /** u8 of scratch, as many as the widest layer has neurons. */
   readonly #counted: Uint8Array;
 
@@ -48,7 +49,7 @@ export class FfnStep {
     options: StepOptions,
   ): Promise<EarlyChoice | null> {
     const { overlap, lookahead } = this.#engine.parts.config;
-    if (chooser === ALL_NEURONS || layer.storage === "matrices") return null;
+    if (chooser === ALL_NEURONS || layer.storage !== "records") return null;
     if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
       const choice = await this.#choose(layer, n, chooser, options);
@@ -56,7 +57,7 @@ export class FfnStep {
       if (isAdmitted) await layer.sparse.admit(choice, this.#meter, options.signal);
       return { choice, isAdmitted };
     }
-    if (lookahead && n === 1 && chooser instanceof PredictorChooser) {
+    if (lookahead !== "off" && n === 1 && chooser instanceof PredictorChooser) {
       this.#meter.enter("predict");
       this.#forward.normFfnInput(layer, 1);
       layer.sparse.anticipate(await chooser.name(layer, 0), this.#meter, options.signal);
@@ -106,13 +107,14 @@ export class FfnStep {
     const { blockOut, ffnInput } = layer.context.workspace;
     await this.#showInput(layer, n, observer);
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
+    if (layer.storage === "experts") return await this.#mix(layer, n, options);
     const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
     const isAdmitted = early?.isAdmitted ?? false;
     const streams = choice === "all" || observer?.activations !== undefined;
     if (!streams && (isAdmitted || this.#isNarrow(layer, choice))) {
       if (!isAdmitted) await layer.sparse.admit(choice, this.#meter, signal);
       await layer.sparse.compute(blockOut, ffnInput, this.#meter, signal);
-      this.throughSlots.add(layer);
+      this.throughSlots.add(layer.sparse);
     } else {
       await this.#stream(layer, n, choice, options);
     }
@@ -134,6 +136,17 @@ export class FfnStep {
     kernels.gate(w.act, gate, up, n * paddedLength(dFf), activationOf(geometry.ffn));
     observer?.activations?.(layer.index, 0, dFf, w.act, n, kernels, null);
     await streamed.multiply("down", w.blockOut, w.act, 0, pass);
+  }
+
+  /** blockOut = the layer's experts of each token, weighted. */
+  async #mix({ mixture, context, index }: MixtureLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
+    const { blockOut, ffnInput } = context.workspace;
+    const routes = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal);
+    if (!routes) return;
+    this.throughSlots.add(mixture);
+    if (observer?.named) {
+      for (const [row, { experts }] of routes.entries()) observer.named(index, experts, this.#engine, row);
+    }
   }
 
   async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {

@@ -159,7 +159,8 @@ export class ForwardPass {
     }
     const kv = this.#pool.cacheOf(table, layer.index);
     kernels.storeKv(kv, w.key + keys, w.value + keys, position, count);
-    const shape = { nHeads, scale, slopes: alibi ? w.alibiSlopes : 0, windowTokens };
+    const slopes = alibi ? w.alibiSlopes : 0;
+    const shape = { nHeads, scale, slopes, windowTokens, sinks: layer.weights.sinks };
     kernels.attention(w.mixed + queries, w.query + queries, kv, shape, position, count, w.scratch);
   }
 

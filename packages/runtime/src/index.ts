@@ -12,7 +12,7 @@ export { type Comparison, windowLogitBytes } from "./compared-run.js";
 export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";
 export { Engine, type StepOptions, type StepRow } from "./engine.js";
-export type { EngineConfig, NeuronMode } from "./engine-config.js";
+export { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode } from "./engine-config.js";
 export type { EngineParts } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
@@ -30,6 +30,7 @@ export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.
 export { shapeOf } from "./model-shape.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
+export { preferResident, type ResidentPreference } from "./resident-experts.js";
 export { type FinishedRun, type MeasuredBandwidths, runLimit, tokenDramBytes } from "./run-limit.js";
 export { type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
@@ -41,6 +42,7 @@ export {
   STUDY_POLICIES,
   type StudyPolicy,
   simulateTrace,
+  studyPolicies,
 } from "./simulate-trace.js";
 export type { Draft, DraftContext, Drafter } from "./speculation/drafter.js";
 export { LookupDrafter } from "./speculation/lookup-drafter.js";

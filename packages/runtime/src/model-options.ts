@@ -6,7 +6,7 @@ import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
 import type { CachePolicyChoice } from "./cache-policy.js";
 import type { ContextRange } from "./context-tokens.js";
-import type { NeuronMode } from "./engine-config.js";
+import type { CacheScope, NeuronMode } from "./engine-config.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { SamplingOptions } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
@@ -34,6 +34,8 @@ export interface ModelOptions {
   readonly residentMargin?: number | undefined;
   /** Default `window`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
+  /** Of a mixture of experts: each layer has slots of its own, or all layers of an arena share a pool. Default `layer`. */
+  readonly cacheScope?: CacheScope | undefined;
   /** Tokens whose neurons stay; default: as many as fit. */
   readonly windowTokens?: number | undefined;
   /** Precision of keys and values; `auto` (default): the best that fits the budget. */

@@ -1,7 +1,8 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
 import { assert, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
-import type { ModelShape, TypeShare } from "@flashwick/cost-model";
+import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
 import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import { mixtureOf } from "./mixture-shape.js";
 import { matrixRows } from "./staged-rows.js";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
@@ -36,17 +37,38 @@ export function shapeOf(
 type LayerWeights = Pick<
   ModelShape,
   "attentionBytes" | "attentionTypes" | "recordBytes" | "ffnTypes" | "strideBytes" | "readsPerNeuron" | "rowStream"
->;
+> &
+  Partial<Pick<ModelShape, "dFf" | "mixture">>;
 
 /** What a layer computes with, and what of it is read. */
 function layerWeights(header: ModelHeader): LayerWeights {
+  if (header.experts.length > 0) return mixtureWeights(header);
   return header.matrices.length > 0 ? matrixWeights(header) : recordWeights(header);
 }
 
+/** Attention's mean over the layers, and experts in place of neurons. */
+function mixtureWeights(header: ModelHeader): LayerWeights {
+  const mixture = mixtureOf(header);
+  const { length } = header.geometry.layers;
+  const attention = Array.from({ length }, (_, layer) => layer).flatMap((layer) =>
+    ATTENTION.flatMap((name) => header.tensors.get(`blk.${layer}.${name}.weight`) ?? []),
+  );
+  return {
+    ...meanExpert(mixture),
+    attentionBytes: bytesOf(attention) / length,
+    attentionTypes: typeShares(attention),
+    ffnTypes: [],
+    rowStream: null,
+    mixture,
+  };
+}
+
+const ATTENTION = ["attn_q", "attn_k", "attn_v", "attn_output"];
+
 function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeights {
-  assert(weights.layout !== "matrices", "records");
+  assert(weights.layout === "bundled" || weights.layout === "split", "records");
   const { dtype, parts, strideBytes } = weights;
-  const attention = ["attn_q", "attn_k", "attn_v", "attn_output"].map((name) => tensors.get(`blk.0.${name}.weight`)!);
+  const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`)!);
   const scaleBytes = dtype === "int8" ? 4 : 0;
   return {
     attentionBytes: bytesOf(attention),

@@ -16,7 +16,7 @@ import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
-import { type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
+import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
 import type { GeneratedToken } from "./generation.js";
 import type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
@@ -52,6 +52,7 @@ export class Model {
     this.options = options;
     const policy = { policy: options.policy ?? "window", windowTokens: options.windowTokens ?? null };
     checkPolicy(policy);
+    checkScope(options.cacheScope ?? "layer");
     checkCount("maxSequences", options.maxSequences, Number.MAX_SAFE_INTEGER);
     const mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
     this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
@@ -272,6 +273,12 @@ function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {
     );
   }
   checkCount("windowTokens", windowTokens ?? undefined, Number.MAX_SAFE_INTEGER);
+}
+
+function checkScope(scope: CacheScope): void {
+  if (CACHE_SCOPES.includes(scope)) return;
+  const expected = CACHE_SCOPES.join(" or ");
+  throw new InputError("INPUT_INVALID", `unknown cacheScope ${JSON.stringify(scope)}, expected ${expected}`);
 }
 
 function checkCount(name: string, count: number | undefined, most: number): void {

@@ -1,6 +1,15 @@
-/** Which neurons a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
-import { InputError, isActive, isSparse, neuronGrid, type OnProgress, UnsupportedError } from "@flashwick/core";
+/** Which neurons or experts a model uses of a text, token after token, as a trace file: for the cache simulator and for placing neurons on flash. */
+import {
+  hasExperts,
+  InputError,
+  isActive,
+  isSparse,
+  type OnProgress,
+  UnsupportedError,
+  unitGrid,
+} from "@flashwick/core";
 import { TraceEncoder } from "@flashwick/dram-cache/simulate";
+import type { ForwardObserver } from "./forward-observer.js";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
@@ -13,13 +22,13 @@ export interface RecordedTrace {
   /** The file: dram-cache's SPEC.md. */
   readonly bytes: Uint8Array;
   readonly tokens: number;
-  /** Neurons of each token, over all layers, on average. */
+  /** Neurons, or experts, of each token, over all layers, on average. */
   readonly neuronsPerToken: number;
 }
 
 /**
  * Runs sequences as decoding would, and keeps the set of each token and layer: in predicted mode what the predictors name, in dense mode what is
- * truly active. Sequences follow each other as the texts of one session do.
+ * truly active, and of a mixture of experts what its routers choose. Sequences follow each other as the texts of one session do.
  *
  * @param sequences Token ids, each at most the model's context.
  * @throws {InputError} `INPUT_INVALID` without a token. {UnsupportedError} `UNSUPPORTED_ACTIVATION` for a model whose activation leaves nothing
@@ -32,10 +41,10 @@ export async function recordTrace(
   { onProgress, signal }: RecordTraceOptions = {},
 ): Promise<RecordedTrace> {
   const { geometry } = model.header;
-  const { nLayers, dFf } = neuronGrid(geometry);
+  const { nLayers, dFf } = unitGrid(geometry);
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
   if (total === 0) throw new InputError("INPUT_INVALID", "a trace of no tokens; give a text of one window at least");
-  if (!isSparse(geometry)) {
+  if (!isSparse(geometry) && !hasExperts(geometry)) {
     const { activation } = geometry.layers[0]!.ffn;
     const message = `${activation} leaves no activation at zero: every token uses every neuron, and there is nothing to record`;
     throw new UnsupportedError("UNSUPPORTED_ACTIVATION", message);
@@ -47,7 +56,9 @@ export async function recordTrace(
       sequence.length,
       async (run) => {
         const batch = new BatchSets(nLayers, dFf);
-        const observer = stretchObserver(run.engine, batch.onStretch);
+        const observer: ForwardObserver = hasExperts(geometry)
+          ? { named: batch.onNamed }
+          : stretchObserver(run.engine, batch.onStretch);
         const keep = () => {
           for (const sets of batch.take()) {
             encoder.add(sets);
@@ -77,14 +88,22 @@ class BatchSets {
 
   readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
     for (let t = 0; t < nTokens; t++) {
-      this.#sets[t] ??= Array.from({ length: this.#nLayers }, () => []);
-      const set = this.#sets[t]![layer]!;
+      const set = this.#layersOf(t)[layer]!;
       for (let i = 0; i < count; i++) {
         const isUsed = named ? named[t * this.#dFf + first + i] === 1 : isActive(act[t * rowLength + i]!);
         if (isUsed) set.push(first + i);
       }
     }
   };
+
+  readonly onNamed = (layer: number, named: Uint32Array, _: unknown, row: number): void => {
+    this.#layersOf(row)[layer] = [...named];
+  };
+
+  #layersOf(token: number): number[][] {
+    this.#sets[token] ??= Array.from({ length: this.#nLayers }, () => []);
+    return this.#sets[token]!;
+  }
 
   take(): Uint32Array[][] {
     const sets = this.#sets.map((layers) => layers.map((set) => Uint32Array.from(set)));

@@ -48,11 +48,33 @@ export interface LayerWeights {
   /** Null where they are turned as they are. */
   readonly queryNorm: Norm | null;
   readonly keyNorm: Norm | null;
+  /** Attention sinks, f32 `[nHeads]`, or 0. */
+  readonly sinks: Ptr;
   /** f32 `[dFf]`, or 0. */
   readonly gateBias: Ptr;
   readonly upBias: Ptr;
   /** f32 `[dModel]`, or 0. */
   readonly downBias: Ptr;
+}
+
+/** The matrices of an FFN. */
+export interface FfnWeights {
+  /** Null where there is no gate. */
+  readonly gate: Linear | null;
+  readonly up: Linear;
+  readonly down: Linear;
+}
+
+/** What a layer of a mixture has in DRAM beside attention: what every token uses, and what of experts is not read from flash. */
+export interface MixtureWeights {
+  /** A dense layer's FFN, or a shared expert; null where there is none. */
+  readonly resident: FfnWeights | null;
+  /** f32 `[dModel]`: a shared expert's gate; null where there is none. */
+  readonly outputGate: Matrix | null;
+  /** Null in a dense layer. */
+  readonly router: Linear | null;
+  /** Of experts: f32 `[count, dFf]`, and of down `[count, dModel]`; 0 for none. */
+  readonly biases: { readonly gate: Ptr; readonly up: Ptr; readonly down: Ptr };
 }
 
 export interface GlobalWeights {
@@ -171,9 +193,33 @@ export class ResidentLoader {
       attnOutput: this.#linear(arena, `${prefix}attn_output`),
       queryNorm: this.#norm(arena, headNorm, `${prefix}attn_q_norm`),
       keyNorm: this.#norm(arena, headNorm, `${prefix}attn_k_norm`),
+      sinks: this.#vector(arena, `${prefix}attn_sinks.weight`),
       gateBias: this.#vector(arena, `${prefix}ffn_gate.bias`),
       upBias: this.#vector(arena, `${prefix}ffn_up.bias`),
       downBias: this.#vector(arena, `${prefix}ffn_down.bias`),
+    };
+  }
+
+  /** What of a layer of a mixture of experts {@link layer} has not. */
+  mixture(arena: Arena, layer: number, { upBias, gateBias, downBias }: LayerWeights): MixtureWeights {
+    const prefix = `blk.${layer}.`;
+    const { ffn, experts } = this.#file.header.geometry.layers[layer]!;
+    const weight = (name: string, bias: Ptr): Linear => ({
+      weight: this.#matrix(arena, `${prefix}${name}.weight`),
+      bias,
+    });
+    const residentFfn = (suffix: "" | "_shexp"): FfnWeights => ({
+      gate: ffn.gated ? weight(`ffn_gate${suffix}`, suffix ? 0 : gateBias) : null,
+      up: weight(`ffn_up${suffix}`, suffix ? 0 : upBias),
+      down: weight(`ffn_down${suffix}`, suffix ? 0 : downBias),
+    });
+    const biasOf = (name: string) => this.#vector(arena, `${prefix}${name}_exps.bias`);
+    const isDense = experts === undefined;
+    return {
+      resident: isDense ? residentFfn("") : experts.shared && residentFfn("_shexp"),
+      outputGate: experts?.shared?.gated ? this.#matrix(arena, `${prefix}ffn_gate_inp_shexp.weight`) : null,
+      router: isDense ? null : this.#linear(arena, `${prefix}ffn_gate_inp`),
+      biases: { gate: biasOf("ffn_gate"), up: biasOf("ffn_up"), down: biasOf("ffn_down") },
     };
   }
 

@@ -1,21 +1,20 @@
 /** From the cost of each token to the statistics of a run. */
 import {
   type DramAccount,
+  type FfnLayout,
   ffnBytes,
-  type MatrixLayout,
   type ModelGeometry,
-  neuronCount,
   type PhaseMs,
   type PredictedRun,
   type RunStats,
   type SpeculationStats,
   type TokenStats,
-  type WeightLayout,
+  unitsByLayer,
 } from "@flashwick/core";
 
 export interface RunFacts {
   readonly geometry: ModelGeometry;
-  readonly weights: WeightLayout | MatrixLayout;
+  readonly weights: FfnLayout;
   readonly backend: string;
   readonly ioMode: RunStats["ioMode"];
   readonly mode: RunStats["mode"];
@@ -43,6 +42,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
   const prefillMs = total((token) => token.ms, prefill);
   const sorted = decode.map((token) => token.ms).sort((a, b) => a - b);
   const phases: (keyof PhaseMs)[] = ["predict", "cache", "check", "readWait", "attention", "ffn", "head", "other"];
+  const units = unitsByLayer(geometry).reduce((sum, n) => sum + n, 0);
   const perPhase = phases.map((phase) => [phase, total((token) => token.phaseMs[phase]) / n]);
   return {
     backend: facts.backend,
@@ -70,7 +70,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
     flashBytesPerToken: total((token) => token.flashBytes) / n,
     readsPerToken: total((token) => token.flashReads) / n,
     naiveFlashBytesPerToken: ffnBytes(geometry, weights),
-    naiveReadsPerToken: neuronCount(geometry) * (weights.layout === "split" ? 2 : 1),
+    naiveReadsPerToken: units * (weights.layout === "split" ? 2 : 1),
     neuronsNamedPerToken: total((token) => token.neuronsNamed) / n,
     neuronsLoadedPerToken: total((token) => token.neuronsLoaded) / n,
     cacheHits: total((token) => token.cacheHits),

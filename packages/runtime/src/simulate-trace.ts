@@ -4,26 +4,27 @@
  */
 import { assert, InputError } from "@flashwick/core";
 import { batchReadMs, type DeviceProfile } from "@flashwick/cost-model";
-import type { CacheCounters, CachePolicy, CacheWave } from "@flashwick/dram-cache";
-import {
-  clairvoyantMisses,
-  lfuPolicy,
-  type NeuronTrace,
-  replayTrace,
-  s3FifoPolicy,
-} from "@flashwick/dram-cache/simulate";
+import type { CacheCounters, CacheWave } from "@flashwick/dram-cache";
+import { clairvoyantMisses, type NeuronTrace, pooledTrace, replayTrace } from "@flashwick/dram-cache/simulate";
 import { planRuns } from "@flashwick/flash-io";
 import { cachePolicy, POLICIES } from "./cache-policy.js";
 import { MAX_READ_BYTES } from "./neuron-slots.js";
 
-/** The engine's own, and for study: how often used, two queues with ghosts, and the optimum, which knows the future. */
-export const STUDY_POLICIES = [...POLICIES, "lfu", "s3-fifo", "clairvoyant"] as const;
+/** The engine's own, and for study the optimum, which knows the future. */
+export const STUDY_POLICIES = [...POLICIES, "clairvoyant"] as const;
 export type StudyPolicy = (typeof STUDY_POLICIES)[number];
+
+/** Those that differ: in a cache of one layer, least-stale is lru. */
+export function studyPolicies(pool: boolean): readonly StudyPolicy[] {
+  return STUDY_POLICIES.filter((policy) => pool || policy !== "least-stale");
+}
 
 export interface SimulateTraceOptions {
   readonly policy: StudyPolicy;
-  /** Of every layer. */
+  /** Of every layer; of a pool in all. */
   readonly slots: number;
+  /** One cache of all layers, as for experts. Default false: one for each layer. */
+  readonly pool?: boolean;
   /** For `window` and `pinned`: tokens whose sets stay, the current one included; null: as many as fit. */
   readonly windowTokens?: number | null;
   /** From one record to the next in the file: what a missing neuron reads. */
@@ -67,7 +68,7 @@ export interface SimulatedTrace {
 
 /**
  * @throws {InputError} `INPUT_INVALID` for a damaged trace, no slots, or a warm-up that leaves no token.
- * Cost: O(named) a layer and token; policies that rank sort what is resident.
+ * Cost: O(named) a layer and token, times what the policy says.
  */
 export function simulateTrace(trace: NeuronTrace, options: SimulateTraceOptions): SimulatedTrace {
   const { policy, slots, strideBytes, readsPerNeuron = 1, warmUpTokens = 0 } = options;
@@ -77,7 +78,8 @@ export function simulateTrace(trace: NeuronTrace, options: SimulateTraceOptions)
     throw new InputError("INPUT_INVALID", message);
   }
   const reads = new ReadTally(options, warmUpTokens);
-  const replayed = policy === "clairvoyant" ? foresee(trace, slots, reads) : replay(trace, options, policy, reads);
+  const optimum = () => foresee(options.pool ? pooledTrace(trace) : trace, slots, reads);
+  const replayed = policy === "clairvoyant" ? optimum() : replay(trace, options, policy, reads);
   const { misses, moves, records, runs, readMs } = reads;
   const named = trace.tokens.slice(warmUpTokens).reduce((sum, sets) => sum + countNeurons(sets), 0);
   return {
@@ -103,19 +105,23 @@ type Replayed = Pick<SimulatedTrace, "counters" | "meanWindowTokens">;
 
 function replay(
   trace: NeuronTrace,
-  { slots, windowTokens = null, strideBytes, readsPerNeuron = 1 }: SimulateTraceOptions,
+  { slots, pool = false, windowTokens = null, strideBytes, readsPerNeuron = 1 }: SimulateTraceOptions,
   name: Exclude<StudyPolicy, "clairvoyant">,
   reads: ReadTally,
 ): Replayed {
   const { total, meanWindowTokens } = replayTrace(trace, {
     slots,
-    policy: () => studyPolicy(name, trace.dFf, slots, windowTokens),
+    pool,
+    policy: () =>
+      pool
+        ? cachePolicy({ policy: name, windowTokens }, trace.nLayers * trace.dFf, trace.nLayers)
+        : cachePolicy({ policy: name, windowTokens }, trace.dFf),
     slotBytes: strideBytes * readsPerNeuron,
     onWave: (_, token, wave) => reads.add(token, wave),
   });
   return {
     counters: total,
-    meanWindowTokens: meanWindowTokens.reduce((sum, window) => sum + window, 0) / trace.nLayers,
+    meanWindowTokens: meanWindowTokens.reduce((sum, window) => sum + window, 0) / meanWindowTokens.length,
   };
 }
 
@@ -131,17 +137,6 @@ function foresee(trace: NeuronTrace, slots: number, reads: ReadTally): Replayed 
 }
 
 const NONE = new Uint32Array(0);
-
-function studyPolicy(
-  name: Exclude<StudyPolicy, "clairvoyant">,
-  dFf: number,
-  slots: number,
-  windowTokens: number | null,
-): CachePolicy {
-  if (name === "lfu") return lfuPolicy(dFf);
-  if (name === "s3-fifo") return s3FifoPolicy(dFf, slots);
-  return cachePolicy({ policy: name, windowTokens }, dFf);
-}
 
 /** Sums over the tokens after the warm-up. */
 class ReadTally {

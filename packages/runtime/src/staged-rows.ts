@@ -5,7 +5,7 @@
  * Files of llama.cpp align matrices to 32 bytes, and devices want whole sectors. So reads are widened to those (of a device with larger ones, what lies
  * across is copied by its reader), and rows lie as far behind the beginning of a sector as in the file: what is read lands in place, and the kernel begins where the row begins.
  */
-import { assert, type ByteSource, partAt, rowBytes } from "@flashwick/core";
+import { assert, type ByteSource, rowBytes } from "@flashwick/core";
 import {
   chunkParts,
   cutRows,
@@ -25,6 +25,7 @@ import {
 } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
+import { widenedReads } from "./widened-reads.js";
 
 /** Rows of one matrix in the stage: `first` up to `end`. */
 export interface StagedRows {
@@ -89,6 +90,7 @@ export function stageChunk(tensors: MatrixTensors, chunk: RowChunk, area: Ptr, r
   const parts: StagedRows[] = [];
   const runs: FlashRun[] = [];
   const matrices = matricesInOrder(tensors);
+  const mostBytes = roundUp(streamReadBytes(reads.areaBytes, reads.reader.readers), SECTOR_BYTES);
   let next = area;
   for (const { index, first, rows } of chunkParts(matrixRows(tensors), chunk)) {
     const [name, tensor] = matrices[index]!;
@@ -99,28 +101,8 @@ export function stageChunk(tensors: MatrixTensors, chunk: RowChunk, area: Ptr, r
     const ptr = roundUp(next, SECTOR_BYTES) + (begin % SECTOR_BYTES);
     const data = ptr - first * eachBytes;
     parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
-    runs.push(...readsOf(begin, end, ptr, reads));
+    runs.push(...widenedReads(begin, end, ptr, { ...reads, mostBytes }));
     next = Math.max(ptr + end - begin + TAIL_BYTES, roundUp(ptr + end - begin, SECTOR_BYTES));
   }
   return { parts, runs, ptr: area, sizeBytes: next - area };
-}
-
-/** The reads of a stretch of the file whose first byte lands at `ptr`, widened to sectors, but not beyond its file. */
-function readsOf(begin: number, end: number, ptr: Ptr, { source, reader, areaBytes }: StageReads): FlashRun[] {
-  const unit = SECTOR_BYTES % reader.alignmentBytes === 0 ? reader.alignmentBytes : 1;
-  const from = begin - (begin % unit);
-  const to = Math.min(roundUp(end, unit), endOfFile(source, begin));
-  const readBytes = roundUp(streamReadBytes(areaBytes, reader.readers), SECTOR_BYTES);
-  return Array.from({ length: Math.ceil((to - from) / readBytes) }, (_, i) => {
-    const offset = from + i * readBytes;
-    const sizeBytes = Math.min(readBytes, to - offset);
-    return { offset, sizeBytes, pieces: [{ ptr: ptr + offset - begin, sizeBytes }], picks: 0 };
-  });
-}
-
-/** Of the file that an offset is in. */
-function endOfFile({ sizeBytes, parts }: StageReads["source"], offset: number): number {
-  if (!parts) return sizeBytes;
-  const part = partAt(parts, offset);
-  return part.begin + part.sizeBytes;
 }

@@ -14,7 +14,7 @@ export interface WorkspaceShape {
   readonly contextTokens: number;
   /** Largest predictor rank; 0 without predictor. */
   readonly maxRank: number;
-  /** Weights lie in matrices. */
+  /** Weights lie in matrices, those of experts too. */
   readonly matrices: boolean;
   /** Bytes of one row of the widest table that is read by row. */
   readonly rowBytes: number;
@@ -42,6 +42,12 @@ export interface Workspace {
   readonly embedding: Ptr;
   /** Activations of a wave of neurons `[batch, dFf]`. */
   readonly act: Ptr;
+  /** Mixtures of experts: a router's logits `[batch, experts]`, or those of a shared expert's gate. */
+  readonly routerLogits: Ptr;
+  /** The rows that visit an expert, u32 `[batch]`, their vectors `[batch, dModel]`, and outputs of all visits of a layer `[batch · chosen, dModel]`. */
+  readonly visitRows: Ptr;
+  readonly visitInput: Ptr;
+  readonly visitOutput: Ptr;
   /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
   readonly gate: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
@@ -88,6 +94,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     blockOut: vectors(g.dModel),
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
+    ...mixtureSizes(g, batch),
     gate: shape.matrices ? vectors(dFf) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
@@ -99,6 +106,23 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     logits: vectors(g.vocabSize, logitsBatch(batch)),
     rows: batch * shape.rowBytes,
     scratch: Math.max(ffnScratchBytes(shape, widest, kernels), kernels.attentionScratchBytes(shape.contextTokens)),
+  };
+}
+
+/** What mixtures of experts need beside what an FFN does. */
+function mixtureSizes(
+  { dModel, layers }: ModelGeometry,
+  batch: number,
+): Record<"routerLogits" | "visitRows" | "visitInput" | "visitOutput", number> {
+  const mixtures = [...new Set(layers)].flatMap(({ experts }) => experts ?? []);
+  const count = Math.max(0, ...mixtures.map((experts) => experts.count));
+  const chosen = Math.max(0, ...mixtures.map((experts) => experts.chosen));
+  const vectors = (rows: number, n: number) => 4 * rows * paddedLength(n);
+  return {
+    routerLogits: count === 0 ? 0 : vectors(batch, count),
+    visitRows: count === 0 ? 0 : vectors(1, batch),
+    visitInput: count === 0 ? 0 : vectors(batch, dModel),
+    visitOutput: vectors(batch * chosen, dModel),
   };
 }
 

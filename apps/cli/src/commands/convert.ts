@@ -1,6 +1,6 @@
 /** `flashwick convert`: a Hugging Face checkpoint or a GGUF file of llama.cpp becomes a model file. */
 import { existsSync } from "node:fs";
-import { formatBytes, RECORD_DTYPES, RESIDENT_DTYPES, type RecordDType, type ResidentDType } from "@flashwick/core";
+import { CONVERT_DTYPES, type ConvertDType, formatBytes, RESIDENT_DTYPES, type ResidentDType } from "@flashwick/core";
 import { type QuantisationLoss, sidecarPath } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { partialPath } from "@flashwick/flash-format/node";
@@ -18,7 +18,7 @@ import { figure, percent, table } from "../table.js";
 
 interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
-  readonly dtype?: RecordDType;
+  readonly dtype?: ConvertDType;
   readonly residentDtype?: ResidentDType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
@@ -54,8 +54,8 @@ export function convertCommand(invocation: Invocation): Command {
     .addOption(
       new Option(
         "--dtype <type>",
-        "type of the weights; q4: neurons in blocks of 4 bits (default: the checkpoint's own, f16 where it has blocks)",
-      ).choices(RECORD_DTYPES),
+        "type of the weights; q4: neurons or experts in blocks of 4 bits; int8 is of neurons, q8_0 of experts (default: the checkpoint's own, f16 where single neurons have blocks)",
+      ).choices(CONVERT_DTYPES),
     )
     .addOption(
       new Option(
@@ -174,7 +174,7 @@ function conversionTable(output: string, result: Conversion): string {
     ...(result.loss === null ? [] : [["loss", lossLine(result.loss)]]),
     [
       "size",
-      `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, neurons ${formatBytes(result.ffnBytes)}`,
+      `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, ${result.layout === "experts" ? "experts" : "neurons"} ${formatBytes(result.ffnBytes)}`,
     ],
     ...(result.placementOrder === undefined ? [] : [["placement", placementLine(result)]]),
     ...(result.predictor === undefined ? [] : [["predictor", result.predictor]]),

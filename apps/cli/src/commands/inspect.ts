@@ -1,7 +1,9 @@
 /** `flashwick inspect`: what a model or predictor file says about itself. */
 import { formatBytes, widestFfn } from "@flashwick/core";
 import {
+  bytesOfExpert,
   type ChecksumHeader,
+  type ExpertTensors,
   type ModelChecksums,
   type ModelHeader,
   openModelFile,
@@ -76,6 +78,7 @@ function modelDocument(file: string, header: ModelHeader) {
     ...sizes,
     tensors,
     records: header.records,
+    experts: header.experts,
     checksumsBeside: header.checksums ? checksumFacts(header.checksums) : null,
     metadata: Object.fromEntries(header.metadata),
   };
@@ -85,10 +88,40 @@ function checksumFacts({ groupBytes, byTensor }: ModelChecksums) {
   return { groupBytes, checksums: [...byTensor.values()].reduce((sum, { length }) => sum + length, 0) };
 }
 
-function besideText({ checksums }: ModelHeader): string {
+function layoutText(header: ModelHeader): [string, string] {
+  const { weights: w } = header;
+  switch (w.layout) {
+    case "matrices":
+      return ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`];
+    case "experts":
+      return ["experts", expertsText(header)];
+    default:
+      return ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`];
+  }
+}
+
+/** Of the first mixture. */
+function expertsText(header: ModelHeader): string {
+  const layer = header.geometry.layers.findIndex(({ experts }) => experts);
+  const { count, chosen, shared } = header.geometry.layers[layer]!.experts!;
+  const { recordChecks } = header.experts[layer]!;
+  const where = recordChecks ? "one record each" : `as llama.cpp has them; ${besideText(header)}`;
+  const beside = shared ? ", beside a shared one" : "";
+  return `${chosen} of ${count} a token${beside}, ${formatBytes(bytesOfExpert(header.experts[layer]!))} each, ${where}`;
+}
+
+const PLURAL_OF_UNIT = {
+  matrices: "  layers",
+  experts: "  experts",
+  bundled: "  neurons",
+  split: "  neurons",
+} as const;
+
+function besideText({ checksums, weights }: ModelHeader): string {
   if (!checksums) return "no checksums";
   const { groupBytes, checksums: count } = checksumFacts(checksums);
-  return `${count} checksums beside it, one for ${formatBytes(groupBytes)}`;
+  const ofExperts = weights.layout === "experts" ? " or a matrix of an expert" : "";
+  return `${count} checksums beside it, one for ${formatBytes(groupBytes)}${ofExperts}`;
 }
 
 function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, fileBytes }: ChecksumHeader): string {
@@ -122,11 +155,9 @@ function modelText(file: string, header: ModelHeader): string {
     ],
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
-    w.layout === "matrices"
-      ? ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`]
-      : ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`],
+    layoutText(header),
     ["size", formatBytes(sizes.fileBytes)],
-    [w.layout === "matrices" ? "  layers" : "  neurons", share(sizes.ffnBytes)],
+    [PLURAL_OF_UNIT[w.layout], share(sizes.ffnBytes)],
     ["  resident", share(sizes.residentBytes)],
     ["  checksums", share(sizes.checksumBytes)],
     ["  header", share(sizes.headerBytes)],
@@ -143,8 +174,20 @@ function modelText(file: string, header: ModelHeader): string {
       offset,
       g.layers[layer]!.ffn.dFf * w.slotBytes,
     ]),
+    ...header.experts.flatMap((experts, layer) => (experts ? expertRows(layer, experts) : [])),
   ]);
   return `${facts}\n\n${tensors}`;
+}
+
+/** A row for each matrix of a layer's experts. */
+function expertRows(layer: number, { count, matrices }: ExpertTensors): (string | number)[][] {
+  return matrices.map(({ role, dtype, rows, cols, offset, sizeBytes }) => [
+    `blk.${layer} experts, ${role}`,
+    dtype,
+    `${count} × ${rows} × ${cols}`,
+    offset,
+    count * sizeBytes,
+  ]);
 }
 
 function predictorText(file: string, header: PredictorHeader): string {

@@ -1,6 +1,6 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
-import { formatBytes, isFlashwickError, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
+import { CONVERT_DTYPES, type ConvertDType, formatBytes, isFlashwickError } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
@@ -24,7 +24,7 @@ import type { CommonFlags, Report } from "../report.js";
 
 interface PlanFlags extends CommonFlags, DeviceFlags {
   readonly dramBudget?: ByteSize;
-  readonly dtype?: RecordDType;
+  readonly dtype?: ConvertDType;
   readonly layout?: "bundled" | "split";
   readonly context?: number;
   readonly promptTokens: number;
@@ -61,7 +61,7 @@ export function planCommand(invocation: Invocation): Command {
     .option("--preset <name>", `a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
     .addOption(
       new Option("--dtype <type>", "weights of a file yet to be made (default: the checkpoint's, else f16)").choices(
-        RECORD_DTYPES,
+        CONVERT_DTYPES,
       ),
     )
     .addOption(

@@ -136,8 +136,9 @@ async function generate(
 const NOT_CHECKED = "no checksums: weights were believed as they were read; flashwick verify <file> --write makes some";
 
 /** Of a file of ours always. */
-function isChecked({ weights, checksums }: ModelHeader): boolean {
-  return weights.layout !== "matrices" || checksums !== undefined;
+function isChecked({ records, experts, checksums }: ModelHeader): boolean {
+  const isOurs = records.length > 0 || experts.some((layer) => layer?.recordChecks);
+  return isOurs || checksums !== undefined;
 }
 
 function speculate(text: string): Speculate {

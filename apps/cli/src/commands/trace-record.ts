@@ -1,5 +1,7 @@
-/** `flashwick trace record`: a text's neurons, token after token, as a file. */
-import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
+/** `flashwick trace record`: a text's neurons, or experts, token after token, as a file. */
+import { formatBytes, hasExperts, InputError, unitGrid } from "@flashwick/core";
+import { openModelFile } from "@flashwick/flash-format";
+import { fileSource } from "@flashwick/flash-format/node";
 import { cutWindows, recordTrace } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
@@ -25,7 +27,7 @@ interface RecordFlags extends CommonFlags {
 /** The document of `flashwick trace record --json`. */
 interface Recording {
   readonly file: string;
-  readonly of: "named" | "active";
+  readonly of: "named" | "active" | "chosen";
   readonly nLayers: number;
   readonly dFf: number;
   readonly tokens: number;
@@ -38,7 +40,7 @@ interface Recording {
 export function traceRecordCommand(invocation: Invocation): Command {
   return frameCommand({
     name: "record",
-    summary: "Record which neurons each token of a text uses, layer by layer.",
+    summary: "Record which neurons, or experts of a mixture, each token of a text uses, layer by layer.",
     example: "flashwick trace record opt-demo.gguf --text evaluation.txt -o opt-demo.trace",
   })
     .argument("<model.gguf>", "model file")
@@ -66,8 +68,11 @@ async function record(path: string, flags: RecordFlags, report: Report): Promise
   const { clock, signal } = report.terminal;
   const startMs = clock();
   const text = await readText(flags.text);
+  const source = await fileSource(path);
+  const { header } = await openModelFile(source).finally(() => source.close());
+  const isMixture = hasExperts(header.geometry);
   const model = await openModel(path, {
-    ...(flags.oracle
+    ...(flags.oracle || isMixture
       ? ({ mode: "dense", predictor: null } as const)
       : ({ mode: "predicted", predictor: flags.predictor ?? "auto", threshold: flags.threshold } as const)),
     onProgress: report.onProgress,
@@ -75,7 +80,7 @@ async function record(path: string, flags: RecordFlags, report: Report): Promise
   });
   try {
     const { bosTokenId } = model.header.geometry;
-    const { nLayers, dFf } = neuronGrid(model.header.geometry);
+    const { nLayers, dFf } = unitGrid(model.header.geometry);
     const all = cutWindows(model.tokenizer.encode(text, false), flags.windowTokens, bosTokenId);
     const windows = all.slice(0, Math.floor(flags.tokens / flags.windowTokens));
     if (windows.length === 0) {
@@ -92,7 +97,7 @@ async function record(path: string, flags: RecordFlags, report: Report): Promise
     await writeOutput(flags.output, bytes);
     const document: Recording = {
       file: flags.output,
-      of: flags.oracle ? "active" : "named",
+      of: isMixture ? "chosen" : flags.oracle ? "active" : "named",
       nLayers,
       dFf,
       tokens,
@@ -122,7 +127,10 @@ function recordingText({
   return table([
     ["file", `${file}, ${formatBytes(bytes)}`],
     ["tokens", `${tokens} in ${windows} windows`],
-    [of, `${figure(neuronsPerToken)} neurons a token, of ${nLayers} layers of ${dFf}`],
+    [
+      of,
+      `${figure(neuronsPerToken)} ${of === "chosen" ? "experts" : "neurons"} a token, of ${nLayers} layers of ${dFf}`,
+    ],
     ["took", `${figure(seconds)} s`],
   ]);
 }

@@ -1,10 +1,16 @@
 /** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
-import { formatBytes, InputError, neuronGrid } from "@flashwick/core";
+import { formatBytes, InputError, unitGrid } from "@flashwick/core";
 import { DEVICE_PRESETS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { openModelFile, recordLayout } from "@flashwick/flash-format";
+import { bytesOfExpert, openModelFile, planExpertSlot, recordLayout } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
-import { type SimulatedTrace, STUDY_POLICIES, type StudyPolicy, simulateTrace } from "@flashwick/runtime";
+import {
+  type SimulatedTrace,
+  STUDY_POLICIES,
+  type StudyPolicy,
+  simulateTrace,
+  studyPolicies,
+} from "@flashwick/runtime";
 import { type Command, InvalidArgumentError } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
@@ -17,7 +23,8 @@ import { figure, percent, table } from "../table.js";
 import { readTrace } from "../trace-file.js";
 
 interface SimulateFlags extends CommonFlags, DeviceFlags {
-  readonly policy: readonly StudyPolicy[];
+  readonly policy: readonly StudyPolicy[] | "all";
+  readonly pool?: boolean;
   readonly slots: readonly CountOrShare[];
   readonly window?: number;
   readonly model?: string;
@@ -35,6 +42,8 @@ export interface Simulation {
   readonly trace: string;
   readonly nLayers: number;
   readonly dFf: number;
+  /** One cache of all layers; then `slots` are its, and units are neurons of all layers. */
+  readonly pool: boolean;
   readonly recordBytes: number;
   readonly readsPerNeuron: number;
   readonly mergeGapBytes: number;
@@ -57,10 +66,11 @@ export function traceSimulateCommand(invocation: Invocation): Command {
     example: "flashwick trace simulate opt-demo.trace --slots 5%,10%,20% --preset nvme-pcie4 --plot misses.svg",
   })
     .argument("<trace>", "what flashwick trace record has written")
-    .option("--policy <list>", `all, or some of ${STUDY_POLICIES.join(",")}`, policies, STUDY_POLICIES)
+    .option("--policy <list>", `all, or some of ${STUDY_POLICIES.join(",")}`, policies, "all")
+    .option("--pool", "one cache of all layers, as for experts (default: one for each layer)")
     .option(
       "--slots <list>",
-      `neurons that a layer's cache holds: counts, or shares of the layer (default: ${DEFAULT_SLOTS})`,
+      `neurons that a cache holds: counts, or shares of its layer or pool (default: ${DEFAULT_SLOTS})`,
       countsOrShares,
     )
     .option(
@@ -89,8 +99,8 @@ export function traceSimulateCommand(invocation: Invocation): Command {
     });
 }
 
-function policies(text: string): readonly StudyPolicy[] {
-  if (text === "all") return STUDY_POLICIES;
+function policies(text: string): readonly StudyPolicy[] | "all" {
+  if (text === "all") return "all";
   const names = text.split(",").map((name) => name.trim());
   const isKnown = (name: string): name is StudyPolicy => (STUDY_POLICIES as readonly string[]).includes(name);
   if (names.every(isKnown)) return names;
@@ -103,18 +113,28 @@ async function simulate(path: string, flags: SimulateFlags, report: Report): Pro
   const records = await recordsOf(flags, trace);
   const profile = await namedDevice(flags);
   const warmUpTokens = flags.warmUp ?? Math.floor(trace.tokens.length * WARM_UP_SHARE);
-  const { mergeGap: mergeGapBytes } = flags;
-  const slots = flags.slots.map((wish) => slotsOf(wish, trace.dFf));
-  const total = flags.policy.length * slots.length;
+  const { mergeGap: mergeGapBytes, pool = false } = flags;
+  const slots = flags.slots.map((wish) => slotsOf(wish, pool ? trace.nLayers * trace.dFf : trace.dFf));
+  const names = flags.policy === "all" ? studyPolicies(pool) : flags.policy;
+  const total = names.length * slots.length;
   const rows: SimulatedTrace[] = [];
   for (const count of slots) {
-    for (const policy of flags.policy) {
+    for (const policy of names) {
       report.terminal.signal.throwIfAborted();
       report.onProgress({ phase: "simulate", loaded: rows.length, total, unit: "runs", detail: policy });
       const device = profile && { profile, readers: flags.readers };
       const windowTokens = flags.window ?? null;
       rows.push(
-        simulateTrace(trace, { policy, slots: count, windowTokens, ...records, mergeGapBytes, warmUpTokens, device }),
+        simulateTrace(trace, {
+          policy,
+          slots: count,
+          pool,
+          windowTokens,
+          ...records,
+          mergeGapBytes,
+          warmUpTokens,
+          device,
+        }),
       );
       // Ctrl-C is heard between two runs.
       await new Promise((resolve) => setImmediate(resolve));
@@ -124,6 +144,7 @@ async function simulate(path: string, flags: SimulateFlags, report: Report): Pro
     trace: path,
     nLayers: trace.nLayers,
     dFf: trace.dFf,
+    pool,
     recordBytes: records.strideBytes * records.readsPerNeuron,
     readsPerNeuron: records.readsPerNeuron,
     mergeGapBytes,
@@ -146,24 +167,30 @@ async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTra
   if (recordBytes !== undefined) throw new UsageError("expected one of --model and --record-bytes, found both");
   const source = await fileSource(model);
   const { header } = await openModelFile(source).finally(() => source.close());
-  const { nLayers, dFf } = neuronGrid(header.geometry);
+  const { nLayers, dFf } = unitGrid(header.geometry);
   if (nLayers !== trace.nLayers || dFf !== trace.dFf) {
     const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
     throw new InputError("INPUT_INVALID", message);
+  }
+  const mixture = header.experts.find((layer) => layer !== null);
+  if (mixture) {
+    const reads = planExpertSlot(mixture).pieces.length;
+    return { strideBytes: bytesOfExpert(mixture) / reads, readsPerNeuron: reads };
   }
   const { strideBytes, layout } = recordLayout(header);
   return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
 }
 
-function slotsOf(wish: CountOrShare, dFf: number): number {
-  return Math.min(dFf, wish.kind === "count" ? wish.count : Math.max(1, Math.round(wish.share * dFf)));
+/** @param units Of a layer, or of all in a pool. */
+function slotsOf(wish: CountOrShare, units: number): number {
+  return Math.min(units, wish.kind === "count" ? wish.count : Math.max(1, Math.round(wish.share * units)));
 }
 
-function simulationText({ nLayers, dFf, recordBytes, device, rows, plot }: Simulation): string {
+function simulationText({ nLayers, dFf, pool, recordBytes, device, rows, plot }: Simulation): string {
   const timed = device !== null;
   const head = ["slots", "policy", "missed", "misses", "MB", "reads", "records a read", "copies", "window"];
   const lines = rows.map(({ slots, policy, missShare, perToken, recordsPerRead, meanWindowTokens }) => [
-    `${slots} (${percent(slots / dFf)})`,
+    `${slots} (${percent(slots / (pool ? nLayers * dFf : dFf))})`,
     policy,
     percent(missShare),
     figure(perToken.misses),
@@ -174,7 +201,7 @@ function simulationText({ nLayers, dFf, recordBytes, device, rows, plot }: Simul
     meanWindowTokens === null ? "—" : figure(meanWindowTokens),
     ...(timed ? [figure(perToken.readMs!)] : []),
   ]);
-  const facts = `${nLayers} layers of ${dFf} neurons, ${formatBytes(recordBytes)} each, ${rows[0]!.tokens} tokens; means per token${
+  const facts = `${nLayers} layers of ${dFf} neurons${pool ? " in one pool" : ""}, ${formatBytes(recordBytes)} each, ${rows[0]!.tokens} tokens; means per token${
     timed ? `; reads on ${device}` : ""
   }`;
   return `${facts}\n\n${table([[...head, ...(timed ? ["read ms"] : [])], ...lines])}${plot === null ? "" : `\n\npicture: ${plot}`}`;

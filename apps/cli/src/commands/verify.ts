@@ -102,11 +102,12 @@ async function verifySource(source: ByteSource, options: VerifyOptions): Promise
 }
 
 function verifyText(path: string, { ok, recordsChecked, bytesChecked, bad, badCount }: VerifyResult): string {
-  const records = recordsChecked > 0 ? `, ${recordsChecked} neuron records` : "";
+  const records = recordsChecked > 0 ? `, ${recordsChecked} records` : "";
   const amount = `${formatBytes(bytesChecked)}${records}`;
   if (ok) return `${path}: good (${amount} checked)`;
-  const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, tensor, offset }) => {
-    const where = layer === undefined ? (tensor ?? "") : `layer ${layer}, neuron ${neuron}`;
+  const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, expert, tensor, offset }) => {
+    const record = expert === undefined ? `neuron ${neuron}` : `expert ${expert}`;
+    const where = layer === undefined ? (tensor ?? "") : `layer ${layer}, ${record}`;
     return [kind, where, `at byte ${offset}`];
   });
   const more = badCount > findings.length ? `\n… and ${badCount - findings.length} more` : "";

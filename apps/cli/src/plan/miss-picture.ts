@@ -11,18 +11,19 @@ const LOOKS: Readonly<Record<string, { readonly colour: string; readonly dash: s
   pinned: { colour: "#009e73", dash: "2 3" },
   lfu: { colour: "#cc79a7", dash: "8 3 2 3" },
   "s3-fifo": { colour: "#d55e00", dash: "4 2" },
+  "least-stale": { colour: "#56b4e9", dash: "10 4" },
   clairvoyant: { colour: "#000000", dash: "1 2" },
 };
 const WIDTH = 720;
 const HEIGHT = 400;
 
 /** @returns An SVG document, white behind, since a page may be dark. */
-export function missPicture({ rows, dFf, trace }: Simulation): string {
+export function missPicture({ rows, dFf, nLayers, pool, trace }: Simulation): string {
   const { document } = parseHTML("<html><body></body></html>");
   const names = [...new Set(rows.map(({ policy }) => policy))];
   const points = rows.map(({ policy, slots, missShare }) => ({
     policy,
-    share: (100 * slots) / dFf,
+    share: (100 * slots) / (pool ? nLayers * dFf : dFf),
     missed: 100 * missShare,
   }));
   const plot = Plot.plot({
@@ -31,7 +32,12 @@ export function missPicture({ rows, dFf, trace }: Simulation): string {
     height: HEIGHT,
     marginLeft: 60,
     marginBottom: 40,
-    x: { label: "slots, % of a layer's neurons →", type: "log", grid: true, tickFormat: (value: number) => `${value}` },
+    x: {
+      label: `slots, % of ${pool ? "all layers'" : "a layer's"} neurons →`,
+      type: "log",
+      grid: true,
+      tickFormat: (value: number) => `${value}`,
+    },
     y: { label: "↑ misses, % of the neurons named", grid: true, zero: true },
     marks: names.flatMap((policy) => {
       const { colour, dash } = LOOKS[policy]!;

@@ -3,13 +3,15 @@ import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  type ConvertDType,
   type DType,
   InputError,
+  isRecordDType,
   isSparse,
   type ModelGeometry,
   neuronGrid,
   type PredictorLayerShape,
-  type RecordDType,
+  RECORD_DTYPES,
   type SparsityStatistics,
 } from "@flashwick/core";
 import {
@@ -25,6 +27,7 @@ import {
   UNION_TOKENS,
 } from "@flashwick/cost-model";
 import {
+  expertDTypesOf,
   type ModelHeader,
   openModelFile,
   openPredictorFile,
@@ -44,7 +47,7 @@ import {
 } from "@flashwick/runtime/node/estimate";
 
 export interface SubjectOptions {
-  readonly dtype?: RecordDType | undefined;
+  readonly dtype?: ConvertDType | undefined;
   readonly layout?: "bundled" | "split" | undefined;
   readonly predictor?: string | undefined;
   readonly dense?: boolean | undefined;
@@ -84,6 +87,10 @@ export async function openSubject(what: string, options: SubjectOptions): Promis
 
 async function presetSubject(name: string, options: SubjectOptions): Promise<PlanSubject> {
   const dtype = options.dtype ?? "f16";
+  if (!isRecordDType(dtype)) {
+    const message = `${name}: expected one of ${RECORD_DTYPES.join(", ")} of its neurons, found ${dtype}`;
+    throw new InputError("INPUT_INVALID", message, { details: { field: "dtype", found: dtype } });
+  }
   const { shape, sparsity: published, memoryRequest, published: facts } = modelPreset(name, dtype);
   const sparsity = options.dense ? null : ((await readSparsity(options.sparsity)) ?? published);
   const resident = shape.nLayers * shape.attentionBytes + shape.headBytes + shape.rowTableBytes;
@@ -137,7 +144,11 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
   }
   const config = parseCheckpointConfig(await readFile(file, "utf8"), file);
   const dtype = options.dtype ?? config.dtype ?? "f16";
-  const header = planHeader(config.geometry, { dtype, layout: options.layout ?? "bundled" });
+  const keepsBlocks = options.dtype === undefined && config.expertDType !== null;
+  const header = planHeader(config.geometry, {
+    ...{ dtype, layout: options.layout ?? "bundled" },
+    expertDTypes: keepsBlocks ? expertDTypesOf(config.geometry, config.expertDType) : null,
+  });
   const predictor = options.predictor
     ? await readPredictor(options.predictor)
     : options.dense || !isSparse(config.geometry)

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { deviceProfile, sparsityOf } from "../cost.fixture.js";
 import { missingReads } from "../missing-reads.js";
+import { tokenRequest } from "../mixture.fixture.js";
 import { OPS } from "../pass-arithmetic.js";
 import type { TokenRequest } from "../pass-request.js";
 import { batchesReadMs, batchMs, readBytesPerSec } from "../read-time.js";
@@ -304,6 +305,12 @@ describe("refuses", () => {
   it.each(cases)("a trace with a senseless %s", (field, use) => {
     expect(() => simulateRun({ ...request, use, clumping: null })).toThrowError(
       expect.objectContaining({ code: "INPUT_INVALID", details: { field } }),
+    );
+  });
+  it("a mixture of experts, and says who prices it", () => {
+    const mixed = tokenRequest();
+    expect(() => simulateRun({ ...mixed, use: [[layer, layer, layer]], clumping: null })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_FEATURE", message: expect.stringContaining("tokenCost") }),
     );
   });
 });

@@ -5,7 +5,7 @@
  *
  * Without jitter, overlap and fluctuation it agrees with the closed form within half a round of reads a batch.
  */
-import { InputError, Random } from "@flashwick/core";
+import { InputError, Random, UnsupportedError } from "@flashwick/core";
 import type { TokenRequest } from "../pass-request.js";
 import { ArithmeticTime } from "./arithmetic-time.js";
 import { type Distribution, distributionOf } from "./distribution.js";
@@ -47,6 +47,7 @@ export interface SimulatedRun {
  * Simulates a run.
  *
  * @throws {InputError} `INPUT_INVALID` naming the token, layer and field.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a mixture of experts, whose steps are not simulated.
  * Cost: some microseconds a token and layer; a round of equal reads is one event, with jitter each read is one: a quarter of a microsecond.
  */
 export function simulateRun(request: SimulationRequest): SimulatedRun {
@@ -81,6 +82,12 @@ function shares(ms: Float64Array): number[] {
 }
 
 function checkRequest({ shape, use, slotsByLayer, lookahead }: SimulationRequest): void {
+  if (shape.mixture) {
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `${shape.name}: steps of a mixture of experts are not simulated; tokenCost and planRun price it in closed form`,
+    );
+  }
   if (use.length === 0) throw invalid("use", "at least one token", 0);
   if (slotsByLayer.length !== shape.nLayers)
     throw invalid("slotsByLayer", `${shape.nLayers} layers`, slotsByLayer.length);

@@ -2,13 +2,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { CachePolicy } from "../cache-policy.js";
+import { leastStalePolicy } from "../least-stale-policy.js";
+import { lfuPolicy } from "../lfu-policy.js";
 import { lruPolicy } from "../lru-policy.js";
 import { frequencyPinnedPolicy, pinnedPolicy } from "../pinned-policy.js";
+import { s3FifoPolicy } from "../s3-fifo-policy.js";
 import { windowPolicy } from "../window-policy.js";
 import { clairvoyantMisses } from "./clairvoyant.js";
-import { lfuPolicy } from "./lfu-policy.js";
 import { replayTrace } from "./replay.js";
-import { s3FifoPolicy } from "./s3-fifo-policy.js";
 import { FIXTURE_D_FF, oneLayer, randomTraces } from "./traces.fixture.js";
 
 describe("clairvoyantMisses", () => {
@@ -40,8 +41,9 @@ describe("clairvoyantMisses", () => {
             () => windowPolicy("auto"),
             () => pinnedPolicy([1, 2, 3], k),
             () => frequencyPinnedPolicy(FIXTURE_D_FF, 0.3, k),
-            () => lfuPolicy(FIXTURE_D_FF),
-            () => s3FifoPolicy(FIXTURE_D_FF, slots),
+            () => lfuPolicy(),
+            s3FifoPolicy,
+            leastStalePolicy,
           ];
           const least = Array.from({ length: trace.nLayers }, (_, layer) =>
             clairvoyantMisses(trace, layer, slots).reduce((sum, { length }) => sum + length, 0),

@@ -1,5 +1,4 @@
 export { clairvoyantMisses } from "./clairvoyant.js";
-export { lfuPolicy } from "./lfu-policy.js";
 export type { NeuronTrace } from "./neuron-trace.js";
 export {
   type CoActivationOptions,
@@ -8,6 +7,7 @@ export {
   invertPlacement,
   placeTrace,
 } from "./placement.js";
+export { pooledTrace } from "./pooled-trace.js";
+export { type RankedPolicies, type RankOptions, rankPolicies } from "./rank-policies.js";
 export { type ReplayOptions, type ReplayResult, replayTrace } from "./replay.js";
-export { s3FifoPolicy } from "./s3-fifo-policy.js";
 export { decodeTrace, encodeTrace, TraceEncoder } from "./trace-file.js";

@@ -1,12 +1,14 @@
 /** config.json: which family a checkpoint is of, its geometry, and the element type its author trained or published. */
-import { FormatError, type ModelGeometry, type RecordDType, UnsupportedError } from "@flashwick/core";
+import { type BlockDType, FormatError, type ModelGeometry, type RecordDType, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
 import { parseDocument, readText } from "./checkpoint-document.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
 import { falconFamily } from "./families/falcon.js";
 import type { CheckpointFamily } from "./families/family.js";
 import { gemma3Family } from "./families/gemma3.js";
+import { gptOssFamily } from "./families/gpt-oss.js";
 import { llamaFormFamily, mistralFamily, qwen2Family, qwen3Family } from "./families/llama.js";
+import { mixtralFamily, olmoeFamily, qwen2MoeFamily, qwen3MoeFamily } from "./families/mixtures.js";
 import { optFamily } from "./families/opt.js";
 import { persimmonFamily, phiFamily } from "./families/phi.js";
 
@@ -21,6 +23,11 @@ const FAMILIES: readonly CheckpointFamily[] = [
   gemma3Family,
   phiFamily,
   persimmonFamily,
+  mixtralFamily,
+  olmoeFamily,
+  qwen2MoeFamily,
+  qwen3MoeFamily,
+  gptOssFamily,
 ];
 
 const CONFIG_FILE = "config.json";
@@ -39,8 +46,10 @@ const DTYPE_OF_TORCH: Readonly<Record<string, RecordDType>> = { float32: "f32", 
 export interface CheckpointConfig {
   readonly family: CheckpointFamily;
   readonly geometry: ModelGeometry;
-  /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known. */
+  /** What `dtype`, or `torch_dtype` in older files, says; null if it says nothing known and nothing is quantised. */
   readonly dtype: RecordDType | null;
+  /** Of a checkpoint whose experts are quantised (gpt-oss): the type in which they stay as they are. Else null. */
+  readonly expertDType: BlockDType | null;
 }
 
 /**
@@ -70,16 +79,32 @@ export async function readCheckpointConfig(folder: CheckpointFolder, signal?: Ab
 export function parseCheckpointConfig(text: string, where: string): CheckpointConfig {
   const config = parseDocument(commonConfig, text, where, "CHECKPOINT_CONFIG");
   const family = findFamily(config, where);
-  if (config.quantization_config !== undefined && config.quantization_config !== null) {
-    throw new UnsupportedError(
-      "UNSUPPORTED_FEATURE",
-      `${where}: field quantization_config: expected none, found a quantized checkpoint; convert the original one (with dtype int8 if it should be small)`,
-      { details: { file: where, field: "quantization_config" } },
-    );
-  }
+  const expertDType = readQuantisation(config, family, where);
   const geometry = family.readGeometry(config, where);
-  const dtype = config.dtype ?? config.torch_dtype ?? "";
-  return { family, geometry, dtype: DTYPE_OF_TORCH[dtype.replace(/^torch\./, "")] ?? null };
+  const named = config.dtype ?? config.torch_dtype ?? "";
+  // Matrices beside quantised experts are published in bf16, whether the document says so or not.
+  const dtype = DTYPE_OF_TORCH[named.replace(/^torch\./, "")] ?? (expertDType && "bf16");
+  return { family, geometry, dtype, expertDType };
+}
+
+const quantisation = v.looseObject({ quant_method: v.string() });
+
+/** @returns Null for a checkpoint that is not quantised, else the type in which experts stay as they are. */
+function readQuantisation(
+  { quantization_config: found }: CommonConfig,
+  { quantisedExperts = {} }: CheckpointFamily,
+  where: string,
+): BlockDType | null {
+  if (found === undefined || found === null) return null;
+  const method = v.safeParse(quantisation, found);
+  if (method.success && Object.hasOwn(quantisedExperts, method.output.quant_method)) {
+    return quantisedExperts[method.output.quant_method]!;
+  }
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `${where}: field quantization_config: expected none, found a quantized checkpoint; convert the original one (with dtype int8 if it should be small)`,
+    { details: { file: where, field: "quantization_config" } },
+  );
 }
 
 function findFamily(config: CommonConfig, where: string): CheckpointFamily {

@@ -268,6 +268,8 @@ export class RecordingWriter implements ModelWriter {
   readonly rows = new Map<string, number[]>();
   /** Per layer, per neuron: up row, then down column. */
   readonly neurons = new Map<number, number[][]>();
+  /** Per layer: rows of all experts, one after the other. */
+  readonly experts = new Map<number, number[]>();
   readonly sourceCrcs = new Map<string, number>();
   readonly spec: ModelSpec;
   readonly sourceIdentity: string;
@@ -304,6 +306,17 @@ export class RecordingWriter implements ModelWriter {
     this.neurons.set(layer, neurons);
   }
 
+  async writeExpertRows(layer: number, rows: Float32Array): Promise<void> {
+    this.calls.blocks++;
+    const kept = this.experts.get(layer) ?? [];
+    for (const value of rows) kept.push(value);
+    this.experts.set(layer, kept);
+  }
+
+  async writeExpertBytes(layer: number): Promise<void> {
+    throw new Error(`layer ${layer}: bytes are not recorded`);
+  }
+
   async complete(name: string, sourceCrc32c: number): Promise<void> {
     this.sourceCrcs.set(name, sourceCrc32c);
   }
@@ -314,12 +327,13 @@ export class RecordingWriter implements ModelWriter {
     return {
       geometry,
       weights: {
-        ...{ dtype, layout, strideBytes: 512, parts: [] },
-        slotBytes: rowBytes(dtype as RecordDType, 256),
+        ...{ dtype: dtype as RecordDType, layout, strideBytes: 512, parts: [] },
+        slotBytes: rowBytes(dtype, 256),
       },
       tensors: new Map(),
       records: [],
       matrices: [],
+      experts: [],
       fingerprint: "0".repeat(64),
       tokenizerJson,
       tokenizerKind,

@@ -2,16 +2,20 @@
  * What conversion will read, decided before a weight is touched: every tensor of the model file with the checkpoint tensor, the
  * rows and the bytes it comes from. Pure. A checkpoint that cannot be converted fails here, in milliseconds.
  */
-import { assert, FormatError, type ModelGeometry, rowBytes } from "@flashwick/core";
+import { assert, hasExperts, type ModelGeometry, rowBytes } from "@flashwick/core";
 import type { TensorShape } from "../model-writer.js";
-import { assertReadable, formatShape, type ReadableTensor } from "./checkpoint-tensor.js";
+import type { ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import type { FfnSource, RowRange, WeightSource } from "./families/family.js";
+import { type PlannedExperts, planExperts } from "./expert-plan.js";
+import type { ExpertForm, FfnSource, RowRange, WeightSource } from "./families/family.js";
+import { findTensor } from "./find-tensor.js";
 
 /** Where the tensors of a model file come from, in the names of the weights at hand. */
 export interface WeightNames {
   resident(tensor: TensorShape): WeightSource;
   ffn(layer: number): FfnSource;
+  /** Of a layer that is a mixture: the forms in which it may be stored, the usual one first. */
+  expertForms(layer: number): readonly ExpertForm[];
 }
 
 /** A resident tensor: rows of a checkpoint tensor, in order; of a vector, its elements. */
@@ -21,6 +25,8 @@ export interface PlannedTensor {
   readonly cols: number;
   readonly isVector: boolean;
   readonly rows: readonly RowRange[];
+  /** Of each stored row, which elements are taken. */
+  readonly columns: { readonly first: number; readonly step: number };
   /** Added to every element. */
   readonly plus: number;
   readonly sizeBytes: number;
@@ -42,7 +48,10 @@ export interface PlannedLayer {
 
 export interface ConversionPlan {
   readonly tensors: readonly PlannedTensor[];
+  /** None in a mixture. */
   readonly layers: readonly PlannedLayer[];
+  /** Of the layers that are mixtures. */
+  readonly experts: readonly PlannedExperts[];
   /** Stored bytes of everything above. */
   readonly totalBytes: number;
 }
@@ -55,14 +64,18 @@ export interface ConversionPlan {
  */
 export function planConversion(
   names: WeightNames,
-  { layers: { length } }: ModelGeometry,
+  geometry: ModelGeometry,
   residentTensors: readonly TensorShape[],
   weights: CheckpointWeights,
 ): ConversionPlan {
   const tensors = residentTensors.map((shape) => planTensor(shape, names.resident(shape), weights));
-  const layers = Array.from({ length }, (_, layer) => planLayer(names.ffn(layer), layer, weights));
-  const totalBytes = [...tensors, ...layers].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  return { tensors, layers, totalBytes };
+  const dense = hasExperts(geometry) ? [] : geometry.layers;
+  const layers = dense.map((_, layer) => planLayer(names.ffn(layer), layer, weights));
+  const experts = geometry.layers.flatMap((layer, index) => {
+    return layer.experts ? [planExperts(geometry, index, names.expertForms(index), weights)] : [];
+  });
+  const totalBytes = [...tensors, ...layers, ...experts].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return { tensors, layers, experts, totalBytes };
 }
 
 function planTensor(shape: TensorShape, source: WeightSource, weights: CheckpointWeights): PlannedTensor {
@@ -70,10 +83,12 @@ function planTensor(shape: TensorShape, source: WeightSource, weights: Checkpoin
   const isVector = source.shape.length === 1;
   const rows = source.rows ?? [{ first: 0, count: source.shape[0]! }];
   const taken = rows.reduce((sum, range) => sum + range.count, 0);
-  const cols = isVector ? taken : source.shape.at(-1);
+  const storedCols = isVector ? taken : source.shape.at(-1)!;
+  const columns = source.columns ?? { first: 0, step: 1 };
+  const cols = storedCols / columns.step;
   assert(cols === shape.cols && (isVector ? 1 : taken) === shape.rows, `the family gives ${shape.name} its own shape`);
-  const sizeBytes = shape.rows * rowBytes(tensor.dtype, shape.cols);
-  return { name: shape.name, tensor, cols: shape.cols, isVector, rows, plus: source.plus ?? 0, sizeBytes };
+  const sizeBytes = shape.rows * rowBytes(tensor.dtype, storedCols);
+  return { name: shape.name, tensor, cols, isVector, rows, columns, plus: source.plus ?? 0, sizeBytes };
 }
 
 function planLayer(source: FfnSource, layer: number, weights: CheckpointWeights): PlannedLayer {
@@ -87,26 +102,4 @@ function planLayer(source: FfnSource, layer: number, weights: CheckpointWeights)
 /** Of a matrix as it is stored. */
 export function matrixBytes({ shape, dtype }: ReadableTensor): number {
   return shape[0]! * rowBytes(dtype, shape[1]!);
-}
-
-function findTensor(source: WeightSource, weights: CheckpointWeights): ReadableTensor {
-  const name = source.names.find((candidate) => weights.tensors.has(candidate));
-  if (name === undefined) {
-    throw new FormatError(
-      "CHECKPOINT_TENSOR_MISSING",
-      `${weights.fileName}: expected tensor ${source.names.join(" or ")} of shape ${formatShape(source.shape)}, but there is none; ${weights.mismatch}`,
-      { details: { file: weights.fileName, tensor: source.names[0], expected: source.shape } },
-    );
-  }
-  const tensor = weights.tensors.get(name)!;
-  if (formatShape(tensor.shape) !== formatShape(source.shape)) {
-    const file = tensor.source.name;
-    throw new FormatError(
-      "CHECKPOINT_TENSOR_SHAPE",
-      `${file}: tensor ${name}: expected shape ${formatShape(source.shape)}, found ${formatShape(tensor.shape)}; ${weights.mismatch}`,
-      { details: { file, tensor: name, expected: source.shape, found: tensor.shape } },
-    );
-  }
-  assertReadable(tensor);
-  return tensor;
 }

@@ -1,6 +1,6 @@
 /** What a conversion came to. */
-import { type Activation, type Architecture, type DType, ffnBytes, type RecordDType, widestFfn } from "@flashwick/core";
-import { type ModelHeader, recordLayout } from "../model-file.js";
+import { type Activation, type Architecture, type DType, ffnBytes, widestFfn } from "@flashwick/core";
+import { expertBytes, type ModelHeader, recordLayout } from "../model-file.js";
 import type { QuantisationLoss } from "../quantisation-loss.js";
 
 /** What `flashwick convert --json` prints, without time and memory, which the caller measures. */
@@ -16,8 +16,10 @@ export interface ConversionResult {
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly activation: Activation;
-  readonly dtype: RecordDType;
-  readonly layout: "bundled" | "split";
+  /** Of the records; of experts, which may differ, of the first's up projection. */
+  readonly dtype: DType;
+  readonly layout: "bundled" | "split" | "experts";
+  /** From one record to the next; of experts, in the first layer that has any. */
   readonly strideBytes: number;
   /** `table`: records stand in an order of their own. */
   readonly placement: "identity" | "table";
@@ -35,7 +37,6 @@ export interface ConversionResult {
 /** The result of a conversion, told by the header that was written. */
 export function describeConversion(header: ModelHeader, loss: QuantisationLoss | null): ConversionResult {
   const { geometry: g } = header;
-  const weights = recordLayout(header);
   const { attention, ffn } = g.layers[0]!;
   let residentBytes = 0;
   for (const { sizeBytes, scales } of header.tensors.values()) residentBytes += sizeBytes + (scales?.sizeBytes ?? 0);
@@ -49,16 +50,23 @@ export function describeConversion(header: ModelHeader, loss: QuantisationLoss |
     vocabSize: g.vocabSize,
     contextLength: g.contextLength,
     activation: ffn.activation,
-    dtype: weights.dtype,
-    layout: weights.layout,
-    strideBytes: weights.strideBytes,
+    ...describeRecords(header),
     placement: header.placement ? "table" : "identity",
     fileBytes: header.fileBytes,
     residentBytes,
-    ffnBytes: ffnBytes(g, weights),
     tokenizer: header.tokenizerKind,
     fingerprint: header.fingerprint,
-    residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? weights.dtype,
+    residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? header.weights.dtype,
     loss,
   };
+}
+
+function describeRecords(header: ModelHeader): Pick<ConversionResult, "dtype" | "layout" | "strideBytes" | "ffnBytes"> {
+  const mixture = header.experts.find((layer) => layer !== null);
+  if (mixture) {
+    const { strideBytes } = mixture.matrices[0]!;
+    return { dtype: header.weights.dtype, layout: "experts", strideBytes, ffnBytes: expertBytes(header) };
+  }
+  const { dtype, layout, strideBytes, slotBytes } = recordLayout(header);
+  return { dtype, layout, strideBytes, ffnBytes: ffnBytes(header.geometry, { slotBytes }) };
 }

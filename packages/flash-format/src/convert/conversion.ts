@@ -2,8 +2,8 @@
  * Weights become a model file, streaming, whatever holds them.
  *
  * Invariants:
- * - memory: one down projection as stored, and of gated neurons the gate, with a placement the up projection as well, plus blocks of
- *   {@link BLOCK_BYTES}; nothing else grows with the model;
+ * - memory: one down projection as stored, and of gated neurons the gate, with a placement the up projection as well, of fused experts one of them,
+ *   plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
  * - no weight is NaN or infinite;
@@ -11,7 +11,7 @@
  */
 import {
   blockElements,
-  FormatError,
+  type ConvertDType,
   MiB,
   type ModelGeometry,
   type OnProgress,
@@ -23,7 +23,7 @@ import {
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
 import type { ModelSpec, ModelWriter } from "../model-writer.js";
-import { formatShape, type ReadableTensor } from "./checkpoint-tensor.js";
+import type { CheckpointTensor, ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import {
   type ConversionPlan,
@@ -34,11 +34,14 @@ import {
   type WeightNames,
 } from "./conversion-plan.js";
 import { type ConversionResult, describeConversion } from "./conversion-result.js";
-import { decodeElements, firstNonFinite, gatherColumns, transposeColumns } from "./source-elements.js";
+import { ExpertConversion } from "./expert-conversion.js";
+import { checkFinite } from "./finite-check.js";
+import { ReusedBytes } from "./reused-bytes.js";
+import { decodeElements, gatherColumns, takeEvery, transposeColumns } from "./source-elements.js";
 
 export interface ConvertOptions {
   /** Type of the records. Default: what the source says it has, else f16. */
-  readonly dtype?: RecordDType;
+  readonly dtype?: ConvertDType;
   /** Type of resident matrices. Default: `dtype`, or q8_0 beside q4. */
   readonly residentDtype?: ResidentDType | null;
   /** Default `bundled`. */
@@ -87,6 +90,10 @@ export interface ConversionSource {
   readonly identity: string;
   /** What the matrices are stored as, where that is a type of records; null otherwise. */
   readonly dtype: RecordDType | null;
+  /** Types that experts keep unless another is asked for: as `expertDTypes` of the spec. Null: none in particular. */
+  readonly expertDTypes?: ModelSpec["expertDTypes"];
+  /** Of matrices beside such experts. Null: as the records. */
+  readonly residentDtype?: ResidentDType | null;
   readonly labels: Pick<ModelSpec, "tokenizerJson" | "tokenizerKind" | "tokenizerMetadata" | "name">;
 }
 
@@ -96,27 +103,35 @@ export interface ConversionSource {
  * @throws As `convertCheckpoint`.
  */
 export async function convertWeights(
-  { geometry, names, weights, identity, dtype, labels }: ConversionSource,
+  { geometry, names, weights, identity, dtype, labels, ...kept }: ConversionSource,
   createWriter: CreateWriter,
   options: ConvertOptions,
 ): Promise<ConversionResult> {
+  const { expertDTypes = null, residentDtype = null } = options.dtype ? {} : kept;
   const spec: ModelSpec = {
     geometry,
     dtype: options.dtype ?? dtype ?? "f16",
-    residentDtype: options.residentDtype ?? null,
+    expertDTypes,
+    residentDtype: options.residentDtype ?? residentDtype,
     layout: options.layout ?? "bundled",
     strideBytes: options.stride ?? "auto",
     placement: options.placement ?? null,
     ...labels,
   };
   const writer = await createWriter(spec, identity);
-  const header = await write(writer, options, () => planConversion(names, geometry, writer.residentTensors, weights));
+  const plan = () => planConversion(names, geometry, writer.residentTensors, weights);
+  const header = await write(writer, spec, options, plan);
   return describeConversion(header, writer.loss);
 }
 
-async function write(writer: ModelWriter, options: ConvertOptions, plan: () => ConversionPlan): Promise<ModelHeader> {
+async function write(
+  writer: ModelWriter,
+  spec: ModelSpec,
+  options: ConvertOptions,
+  plan: () => ConversionPlan,
+): Promise<ModelHeader> {
   try {
-    await new Conversion(writer, plan(), options).run();
+    await new Conversion(writer, plan(), spec, options).run();
     return await writer.finish();
   } catch (error) {
     const end = options.signal?.aborted ? writer.suspend() : writer.abandon();
@@ -126,24 +141,11 @@ async function write(writer: ModelWriter, options: ConvertOptions, plan: () => C
   }
 }
 
-/** One buffer for many uses, so that blocks do not wait for the garbage collector. What `take` gave is void at the next call. */
-class ReusedBytes {
-  #bytes = new Uint8Array(0);
-
-  take(sizeBytes: number): Uint8Array {
-    if (this.#bytes.byteLength < sizeBytes) this.#bytes = new Uint8Array(sizeBytes);
-    return this.#bytes.subarray(0, sizeBytes);
-  }
-
-  takeFloats(count: number): Float32Array {
-    return new Float32Array(this.take(count * Float32Array.BYTES_PER_ELEMENT).buffer, 0, count);
-  }
-}
-
 /** The acting part: executes a {@link ConversionPlan}. */
 class Conversion {
   readonly #writer: ModelWriter;
   readonly #plan: ConversionPlan;
+  readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
@@ -155,9 +157,10 @@ class Conversion {
   readonly #gateValues = new ReusedBytes();
   readonly #downValues = new ReusedBytes();
 
-  constructor(writer: ModelWriter, plan: ConversionPlan, options: ConvertOptions) {
+  constructor(writer: ModelWriter, plan: ConversionPlan, spec: ModelSpec, options: ConvertOptions) {
     this.#writer = writer;
     this.#plan = plan;
+    this.#expertDTypes = spec.expertDTypes ?? null;
     this.#options = options;
   }
 
@@ -170,6 +173,11 @@ class Conversion {
     for (const planned of this.#plan.layers) {
       if (this.#isDone(planned)) continue;
       await this.#writer.complete(planned.name, await this.#convertLayer(planned));
+    }
+    const experts = new ExpertConversion(this.#writer, (...range) => this.#readAt(...range), this.#expertDTypes);
+    for (const planned of this.#plan.experts) {
+      if (this.#isDone(planned)) continue;
+      await this.#writer.complete(planned.name, await experts.convert(planned));
     }
   }
 
@@ -206,7 +214,8 @@ class Conversion {
   }
 
   /** @returns CRC-32C of the rows as stored. */
-  async #convertTensor({ name, tensor, rows, cols }: PlannedTensor): Promise<number> {
+  async #convertTensor({ name, tensor, rows, columns }: PlannedTensor): Promise<number> {
+    const cols = tensor.shape.at(-1)!;
     const stride = rowBytes(tensor.dtype, cols);
     // Blocks of four bits are eight times as large when they are read.
     const blockRows = Math.max(1, Math.floor(BLOCK_BYTES / Math.max(stride, 2 * cols)));
@@ -220,7 +229,7 @@ class Conversion {
         const values = this.#values.takeFloats(n * cols);
         decodeElements(tensor.dtype, raw, values);
         checkFinite(values, tensor, (i) => [row + Math.floor(i / cols), i % cols]);
-        await this.#writer.writeRows(name, values);
+        await this.#writer.writeRows(name, takeEvery(values, columns));
       }
     }
     return crc;
@@ -300,9 +309,13 @@ class Conversion {
     return raw;
   }
 
-  async #read(tensor: ReadableTensor, at: number, target: Uint8Array, name: string): Promise<void> {
+  async #read(tensor: CheckpointTensor, at: number, target: Uint8Array, name: string): Promise<void> {
+    await this.#readAt(tensor, tensor.offset + at, target, name);
+  }
+
+  async #readAt({ source }: CheckpointTensor, offset: number, target: Uint8Array, name: string): Promise<void> {
     this.#options.signal?.throwIfAborted();
-    await tensor.source.read(target, tensor.offset + at, this.#options.signal);
+    await source.read(target, offset, this.#options.signal);
     this.#advance(target.byteLength, name);
   }
 
@@ -341,18 +354,4 @@ function checkRows({ gate, up, down }: PlannedLayer, rows: ValueRows, neuronOf: 
   if (gate && rows.gate) checkFinite(rows.gate, gate, inRow);
   checkFinite(rows.up, up, inRow);
   checkFinite(rows.down, down, (i) => [i % dModel, neuronOf(Math.floor(i / dModel))]);
-}
-
-/** @param place Row and column, or for a vector row 0 and index, of element i. */
-function checkFinite(values: Float32Array, tensor: ReadableTensor, place: (i: number) => [number, number]): void {
-  const index = firstNonFinite(values);
-  if (index < 0) return;
-  const at = place(index).slice(tensor.shape.length === 1 ? 1 : 0);
-  const found = String(values[index]);
-  const file = tensor.source.name;
-  throw new FormatError(
-    "CHECKPOINT_TENSOR_VALUE",
-    `${file}: tensor ${tensor.name}: expected finite weights, found ${found} at ${formatShape(at)}; the weights are damaged or diverged in training`,
-    { details: { file, tensor: tensor.name, at, found } },
-  );
 }

@@ -1,4 +1,6 @@
 /** A Hugging Face checkpoint folder becomes a model file. */
+
+import { expertDTypesOf } from "../expert-record.js";
 import { readCheckpointConfig } from "./checkpoint-config.js";
 import type { CheckpointFolder } from "./checkpoint-folder.js";
 import { type CheckpointWeights, openCheckpointWeights } from "./checkpoint-weights.js";
@@ -12,7 +14,8 @@ import { readTokenizerDocument } from "./tokenizer-document.js";
  *
  * @throws {FormatError} `CHECKPOINT_*`, naming the file and the tensor or field. {UnsupportedError} `UNSUPPORTED_*`, naming the
  * feature. Whatever the writer throws. The signal's reason when aborted.
- * Cost: reads the checkpoint once; peak memory is the largest down projection as stored (with a placement: of the FFN) plus about 100 MiB.
+ * Cost: reads the checkpoint once; peak memory is the largest down projection as stored (with a placement: of the FFN; of gpt-oss: one expert's gate and up
+ * projections) plus about 100 MiB.
  */
 export async function convertCheckpoint(
   folder: CheckpointFolder,
@@ -21,7 +24,7 @@ export async function convertCheckpoint(
 ): Promise<ConversionResult> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const { family, geometry, dtype } = await readCheckpointConfig(folder, signal);
+  const { family, geometry, dtype, expertDType } = await readCheckpointConfig(folder, signal);
   const tokenizer = await readTokenizerDocument(folder, signal);
   const weights = await openCheckpointWeights(folder, signal);
   try {
@@ -32,7 +35,9 @@ export async function convertCheckpoint(
     };
     const names = familyNames(family, geometry);
     const identity = await identify(folder, weights);
-    return await convertWeights({ geometry, names, weights, identity, dtype, labels }, createWriter, options);
+    const expertDTypes = expertDType && expertDTypesOf(geometry, expertDType);
+    const source = { geometry, names, weights, identity, dtype, expertDTypes, labels };
+    return await convertWeights(source, createWriter, options);
   } finally {
     await weights.close();
   }

@@ -7,8 +7,10 @@ import { describe, expect, it } from "vitest";
 import { writeChecksumFile } from "../checksum-file.js";
 import { crc32c } from "../crc32c.js";
 import { memoryJournal, memorySink } from "../memory-sink.js";
+import type { ExpertMatrix } from "../model-file.js";
 import type { NeuronRows } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
+import { verifyModelFile } from "../verify.js";
 import { createModelWriter } from "../write-model.js";
 import { concat, RecordingWriter } from "./checkpoint-fixture.js";
 import type { ConvertOptions, CreateWriter } from "./conversion.js";
@@ -114,6 +116,64 @@ describe.each(NAMES)("%s.gguf", (name) => {
   });
 });
 
+describe.each(["mixtral", "olmoe", "qwen3moe"])("%s.gguf, a mixture", (name) => {
+  const slice = (bytes: Uint8Array, { offset, strideBytes, sizeBytes }: ExpertMatrix, expert: number) =>
+    bytes.subarray(offset + expert * strideBytes, offset + expert * strideBytes + sizeBytes);
+  const opened = async (bytes: Uint8Array) => (await openModelFile(memorySource(bytes, name))).header;
+
+  it("has every expert's blocks in one record, as they are, and its vocabulary", async () => {
+    const { bytes, result } = await made(name, {});
+    const source = bytesOf(name);
+    const [from, to] = [await opened(source), await opened(bytes)];
+    expect(to.geometry).toEqual(from.geometry);
+    expect(to.tokenizerKind).toBe(from.tokenizerKind);
+    expect(result).toMatchObject({ layout: "experts", dtype: from.weights.dtype, residentDtype: "q8_0" });
+    expect(to.experts.length).toBe(from.experts.length);
+    for (const [layer, experts] of from.experts.entries()) {
+      for (const [m, matrix] of experts!.matrices.entries()) {
+        const found = to.experts[layer]!.matrices[m]!;
+        expect(found).toMatchObject({ role: matrix.role, dtype: matrix.dtype, rows: matrix.rows, cols: matrix.cols });
+        for (let e = 0; e < experts!.count; e++) expect(slice(bytes, found, e)).toEqual(slice(source, matrix, e));
+      }
+    }
+    expect(await verifyModelFile({ header: to, source: memorySource(bytes) })).toMatchObject({ ok: true });
+  });
+
+  it("has them in another type where one is asked for, with the same fingerprint", async () => {
+    const kept = await made(name, {});
+    const { bytes, result } = await made(name, { dtype: "f32" });
+    expect(result).toMatchObject({ dtype: "f32", residentDtype: "f32", fingerprint: kept.result.fingerprint });
+    const source = bytesOf(name);
+    const [from, to] = [await opened(source), await opened(bytes)];
+    for (const [m, matrix] of from.experts[1]!.matrices.entries()) {
+      const values = new Float32Array(matrix.rows * matrix.cols);
+      decodeRow(matrix.dtype, slice(source, matrix, 3), 0, values.length, values);
+      expect(new Float32Array(slice(bytes, to.experts[1]!.matrices[m]!, 3).slice().buffer)).toEqual(values);
+    }
+  });
+
+  it("is checked as it is read: an expert's weight that is no number is named", async () => {
+    const bytes = bytesOf(name);
+    const { matrices } = (await opened(bytes)).experts[0]!;
+    const down = matrices.find(({ role }) => role === "down")!;
+    // No number in f16, wherever the type has its scale, nor in any element type.
+    slice(bytes, down, 1).fill(0xff, 0, down.sizeBytes / down.rows);
+    const error = await made(name, {}, memorySink(name), memoryJournal(), () => {}, bytes).catch((e) => e);
+    expect(error).toMatchObject({ code: "CHECKPOINT_TENSOR_VALUE", details: { tensor: "blk.0.ffn_down_exps.weight" } });
+    expect(error.message).toMatch(/at \[1, 0, \d+\]/);
+  });
+
+  it("an interrupted conversion goes on to the same bytes", async () => {
+    const whole = await made(name, {});
+    const [sink, journal, abort] = [memorySink(name), memoryJournal(), new AbortController()];
+    const stop = (count: number) => count === whole.reads - 1 && abort.abort("stop");
+    await expect(made(name, { signal: abort.signal }, sink, journal, stop)).rejects.toBe("stop");
+    const rest = await made(name, {}, sink, journal);
+    expect(rest.reads).toBeLessThan(whole.reads);
+    expect(Buffer.compare(rest.bytes, whole.bytes)).toBe(0);
+  });
+});
+
 /** Converts in memory. @param onRead Gets the number of reads so far, those of the header included. */
 async function made(
   name: string,
@@ -121,9 +181,10 @@ async function made(
   sink = memorySink(name),
   journal = memoryJournal(),
   onRead: (count: number) => void = () => {},
+  bytes = bytesOf(name),
 ) {
   let reads = 0;
-  const inner = memorySource(bytesOf(name), `${name}.gguf`);
+  const inner = memorySource(bytes, `${name}.gguf`);
   const source = {
     ...inner,
     read: async (...operands: Parameters<typeof inner.read>) => {

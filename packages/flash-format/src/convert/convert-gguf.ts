@@ -1,8 +1,11 @@
-/** A GGUF file of llama.cpp's becomes a model file: its matrices, whatever their types, are cut into one record a neuron. */
-import { type ByteSource, InputError, isRecordDType } from "@flashwick/core";
+/**
+ * A GGUF file of llama.cpp's becomes a model file: its matrices, whatever their types, are cut into one record a neuron; of a mixture the three slices of
+ * an expert come together in one record, as they are.
+ */
+import { type ByteSource, type DType, InputError, isBlockDType, isRecordDType } from "@flashwick/core";
 import { readTensors, withChecksumsBeside } from "../checksum-file.js";
 import type { GgufValue } from "../gguf.js";
-import type { ModelFile, ModelHeader, ResidentTensor } from "../model-file.js";
+import { carriesChecksums, type ModelFile, type ModelHeader, type ResidentTensor } from "../model-file.js";
 import type { TensorShape } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { isVectorName } from "../resident-tensors.js";
@@ -10,11 +13,11 @@ import { damagedTensor } from "../tensor-checks.js";
 import { verifyModelFile } from "../verify.js";
 import type { CheckpointTensor, SourceDType } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
-import { type ConvertOptions, type CreateWriter, convertWeights } from "./conversion.js";
+import { type ConversionSource, type ConvertOptions, type CreateWriter, convertWeights } from "./conversion.js";
 import type { WeightNames } from "./conversion-plan.js";
 import type { ConversionResult } from "./conversion-result.js";
 import { baseName } from "./convert-checkpoint.js";
-import type { WeightSource } from "./families/family.js";
+import type { ExpertForm, WeightSource } from "./families/family.js";
 
 /**
  * Converts a GGUF file. What it computes stays as it is: rows of queries and keys keep their order, and the composition says how they are turned. Tokenizer and
@@ -35,7 +38,7 @@ export async function convertGguf(
   options.signal?.throwIfAborted();
   const file = await withChecksumsBeside(await openModelFile(source));
   const { header } = file;
-  if (header.weights.layout !== "matrices") throw notLlamaCpp(source.name);
+  if (carriesChecksums(header)) throw notLlamaCpp(source.name);
   if (header.checksums) await requireWhole(file, options.signal);
   const { geometry, fingerprint } = header;
   const { dtype } = header.weights;
@@ -45,6 +48,7 @@ export async function convertGguf(
     weights: ggufWeights(file),
     identity: JSON.stringify([identity, fingerprint]),
     dtype: isRecordDType(dtype) ? dtype : null,
+    ...keptExperts(header),
     labels: {
       tokenizerJson: null,
       tokenizerKind: null,
@@ -64,7 +68,8 @@ function notLlamaCpp(fileName: string): InputError {
 }
 
 /** Tensors have the names of model files already. */
-function ggufNames({ geometry: { dModel, layers } }: ModelHeader): WeightNames {
+function ggufNames(header: ModelHeader): WeightNames {
+  const { dModel, layers } = header.geometry;
   const matrix = (layer: number, role: string, ...shape: number[]): WeightSource => {
     return { names: [`blk.${layer}.${role}.weight`], shape };
   };
@@ -78,6 +83,7 @@ function ggufNames({ geometry: { dModel, layers } }: ModelHeader): WeightNames {
         down: matrix(layer, "ffn_down", dModel, dFf),
       };
     },
+    expertForms: (layer) => [stackedMatrices(header, layer)],
   };
 }
 
@@ -91,24 +97,50 @@ async function requireWhole(file: ModelFile, signal?: AbortSignal): Promise<void
   if (bad[0]) throw damagedTensor(file.source, bad[0].tensor!, bad[0].offset);
 }
 
+/** Experts stay of the types that they are; matrices beside blocks are Q8_0. */
+function keptExperts({ experts, weights: { dtype } }: ModelHeader): Partial<ConversionSource> {
+  if (experts.length === 0) return {};
+  const expertDTypes = experts.map((layer): DType[] => layer?.matrices.map((matrix) => matrix.dtype) ?? []);
+  return { expertDTypes, residentDtype: isBlockDType(dtype) ? "q8_0" : null };
+}
+
+/** The matrices of all experts of a layer, in a tensor each. */
+function stackedMatrices({ experts }: ModelHeader, layer: number): ExpertForm {
+  const { count, matrices } = experts[layer]!;
+  return (expert) =>
+    matrices.map(({ role, tensor, rows, cols }) => ({
+      source: { names: [tensor], shape: [count, rows, cols] },
+      ...{ expert, roles: [role], transposed: false, scales: null },
+    }));
+}
+
 function ggufWeights({ header, source }: ModelFile): CheckpointWeights {
+  const residents = readTensors(header).map((tensor) => stored(tensor, shapeOf(tensor), source));
+  const experts = header.experts.flatMap((layer) => {
+    return (layer?.matrices ?? []).map(({ tensor: name, rows, cols, ...matrix }) => {
+      return stored({ ...matrix, name }, [layer!.count, rows, cols], source);
+    });
+  });
   return {
     fileName: source.name,
     shardNames: (source.parts ?? [source]).map(({ name }) => name),
-    tensors: new Map(readTensors(header).map((tensor) => [tensor.name, stored(tensor, source)])),
+    tensors: new Map([...residents, ...experts].map((tensor) => [tensor.name, tensor])),
     mismatch: "fetch the file again, or another one",
     close: async () => {},
   };
 }
 
-function stored(tensor: ResidentTensor, source: ByteSource): CheckpointTensor {
-  const { name, offset, dtype } = tensor;
+function stored(
+  { name, offset, dtype }: Pick<ResidentTensor, "name" | "offset" | "dtype">,
+  shape: readonly number[],
+  source: ByteSource,
+): CheckpointTensor {
   // llama.cpp has no int8 with a scale a row.
   return {
     name,
     source,
     offset,
-    shape: shapeOf(tensor),
+    shape,
     dtype: dtype as SourceDType,
     storedDType: dtype,
     contiguous: true,

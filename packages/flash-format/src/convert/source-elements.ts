@@ -60,6 +60,15 @@ export function firstNonFinite(values: Float32Array): number {
   return -1;
 }
 
+/** Every `step`-th element from `first` on; of rows whose length is a multiple of `step`, the same of each. */
+export function takeEvery(
+  values: Float32Array,
+  { first, step }: { readonly first: number; readonly step: number },
+): Float32Array {
+  if (step === 1) return values;
+  return Float32Array.from({ length: values.length / step }, (_, i) => values[i * step + first]!);
+}
+
 /** Rows that are transposed together: 16 f32 are one cache line of the output. */
 const TILE_ROWS = 16;
 

@@ -8,12 +8,16 @@
  *     gemma3    four norms a layer, sliding windows with a rotary base of their own; 1 is in the norms' weights already
  *     phi2      Phi 1 to 2: attention and FFN in parallel behind one layer norm, no gate, part of each head rotated
  *     falcon    7B and 40B: the same with whole heads and without biases; 40B norms attention's input and the FFN's apart
+ *     olmoe     experts; a norm of queries and keys over the whole width
+ *     qwen2moe  experts, and a shared one; biases of queries, keys and values
+ *     qwen3moe  experts; a norm of each head of queries and keys
+ *     gpt-oss   experts with biases; attention sinks, every other layer with a window, YaRN
+ *
+ * `llama` with experts is Mixtral.
  *
  * llama.cpp has no OPT, and no Persimmon any more (its pull request 7408): those run from their checkpoints.
  */
 import {
-  type Activation,
-  type Architecture,
   type AttentionGeometry,
   equalLayers,
   type FfnGeometry,
@@ -29,38 +33,10 @@ import {
 } from "@flashwick/core";
 import { MAX_CONTEXT, MAX_LAYERS, MAX_TOKEN_ID, MAX_WIDTH } from "../geometry-limits.js";
 import type { GgufMetadata } from "../gguf-metadata.js";
+import { ArchitectureFields } from "./architecture-fields.js";
+import { architectureOf, expertsOf, type ModelExperts } from "./experts-geometry.js";
+import { LLAMA_CPP_ARCHITECTURES, type LlamaCppArchitecture, type WindowForm } from "./forms.js";
 import { FUSED, SECOND_NORM } from "./tensor-places.js";
-
-/** What an architecture of llama.cpp's fixes without saying so in the file. */
-interface LlamaCppForm {
-  readonly architecture: Architecture;
-  readonly norm: NormGeometry["kind"];
-  readonly pairs: RotaryGeometry["pairs"];
-  readonly gated: boolean;
-  readonly activation: Activation;
-  readonly parallel: boolean;
-}
-
-const GATED: LlamaCppForm = {
-  ...{ architecture: "llama", norm: "rms", pairs: "halves", gated: true, activation: "silu", parallel: false },
-};
-const PARALLEL: LlamaCppForm = { ...GATED, norm: "layer", gated: false, parallel: true };
-
-/** By the name in `general.architecture`. */
-const FORMS = {
-  llama: { ...GATED, pairs: "neighbours" },
-  qwen2: { ...GATED, architecture: "qwen2" },
-  qwen3: { ...GATED, architecture: "qwen3" },
-  gemma3: { ...GATED, architecture: "gemma3", activation: "gelu-tanh" },
-  phi2: { ...PARALLEL, architecture: "phi", activation: "gelu-tanh" },
-  // llama.cpp computes the tanh form here, too; Falcon was trained with this one (transformers, models/falcon).
-  falcon: { ...PARALLEL, architecture: "falcon", activation: "gelu" },
-} satisfies Record<string, LlamaCppForm>;
-
-type LlamaCppArchitecture = keyof typeof FORMS;
-
-/** Names of `general.architecture` that run. */
-export const LLAMA_CPP_ARCHITECTURES = Object.keys(FORMS) as readonly LlamaCppArchitecture[];
 
 /** What the tensors of a file say. */
 export interface TensorFacts {
@@ -71,13 +47,10 @@ export interface TensorFacts {
   readonly rotaryFactors: readonly number[] | null;
 }
 
-/** Of Gemma 3, where a file does not say. */
-const GEMMA_LOCAL_THETA = 10000;
-const GEMMA_WINDOW_PATTERN = 6;
 const DEFAULT_THETA = 10000;
 
 /**
- * @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE` naming what runs, `UNSUPPORTED_FEATURE` for experts and scalings that do not.
+ * @throws {UnsupportedError} `UNSUPPORTED_ARCHITECTURE` naming what runs, `UNSUPPORTED_FEATURE` for choices of experts and scalings that do not.
  *   {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID` naming the key.
  */
 export function llamaCppGeometry(metadata: GgufMetadata, tensors: TensorFacts): ModelGeometry {
@@ -87,13 +60,14 @@ export function llamaCppGeometry(metadata: GgufMetadata, tensors: TensorFacts): 
   const dModel = fields.integer("embedding_length", MAX_WIDTH);
   const contextLength = fields.integer("context_length", MAX_CONTEXT);
   const norm = normOf(fields);
+  const experts = expertsOf(fields);
   return {
-    architecture: fields.form.architecture,
+    architecture: architectureOf(fields, experts),
     dModel,
     vocabSize: tensors.vocabSize,
     contextLength,
     embedding: { dim: dModel, scale: embeddingScale(architecture, dModel), positions: null },
-    layers: layersOf(fields, tensors, { nLayers, dModel, contextLength, norm }),
+    layers: layersOf(fields, tensors, { nLayers, dModel, contextLength, norm, experts }),
     finalNorm: norm,
     head: { tied: !tensors.has("output.weight"), bias: tensors.has("output.bias") },
     bosTokenId: metadata.optionalInteger("tokenizer.ggml.bos_token_id", 0, MAX_TOKEN_ID),
@@ -111,14 +85,6 @@ function checkArchitecture(metadata: GgufMetadata): LlamaCppArchitecture {
       { details: { architecture: found.slice(0, 80), supported: [...LLAMA_CPP_ARCHITECTURES] } },
     );
   }
-  const experts = metadata.optionalInteger(`${known}.expert_count`, 0, MAX_WIDTH) ?? 0;
-  if (experts > 0) {
-    throw new UnsupportedError(
-      "UNSUPPORTED_FEATURE",
-      `${metadata.fileName}: a mixture of ${experts} experts; models with one FFN a layer run`,
-      { details: { experts } },
-    );
-  }
   return known;
 }
 
@@ -132,73 +98,29 @@ function normOf(fields: ArchitectureFields): NormGeometry {
   return { kind, epsilon: fields.epsilon(kind), weight: true, bias: kind === "layer" };
 }
 
-/** The keys of one architecture: `<architecture>.<field>`. */
-class ArchitectureFields {
-  readonly form: LlamaCppForm;
-
-  constructor(
-    readonly metadata: GgufMetadata,
-    readonly architecture: LlamaCppArchitecture,
-  ) {
-    this.form = FORMS[architecture];
-  }
-
-  integer(field: string, most: number): number {
-    return this.metadata.integer(this.#key(field), 1, most);
-  }
-
-  optionalInteger(field: string, most: number): number | null {
-    return this.metadata.optionalInteger(this.#key(field), 0, most);
-  }
-
-  optionalNumber(field: string): number | null {
-    const key = this.#key(field);
-    if (!this.metadata.has(key)) return null;
-    const value = this.metadata.f32(key);
-    if (value > 0 && value < Number.POSITIVE_INFINITY) return value;
-    throw this.metadata.invalid(key, "a positive number", `${value}`);
-  }
-
-  optionalString(field: string): string | null {
-    return this.metadata.optionalString(this.#key(field));
-  }
-
-  epsilon(kind: NormGeometry["kind"]): number {
-    const key = this.#key(`attention.layer_norm_${kind === "rms" ? "rms_" : ""}epsilon`);
-    const value = this.metadata.f32(key);
-    if (value > 0 && value < 1) return value;
-    throw this.metadata.invalid(key, "a number between 0 and 1", `${value}`);
-  }
-
-  invalid(field: string, expected: string, found: unknown) {
-    return this.metadata.invalid(this.#key(field), expected, String(found));
-  }
-
-  #key(field: string): string {
-    return `${this.architecture}.${field}`;
-  }
-}
-
 interface ModelSizes {
   readonly nLayers: number;
   readonly dModel: number;
   readonly contextLength: number;
   readonly norm: NormGeometry;
+  readonly experts: ModelExperts | null;
 }
 
 function layersOf(fields: ArchitectureFields, tensors: TensorFacts, sizes: ModelSizes): readonly LayerGeometry[] {
-  const { nLayers, norm } = sizes;
+  const { nLayers, norm, experts } = sizes;
+  const { windows } = fields.form;
   const attention = attentionOf(fields, tensors, sizes);
   const layer: LayerGeometry = {
     attention,
-    ffn: ffnOf(fields, tensors),
+    ffn: ffnOf(fields, tensors, experts),
+    ...(experts ? { experts: experts.geometry } : {}),
     norms: normsOf(fields, tensors, norm),
     parallel: fields.form.parallel,
   };
-  if (fields.architecture !== "gemma3") return equalLayers(nLayers, layer);
-  const local: LayerGeometry = { ...layer, attention: localAttention(fields, attention) };
-  const pattern = fields.optionalInteger("attention.sliding_window_pattern", MAX_LAYERS) ?? GEMMA_WINDOW_PATTERN;
-  return Array.from({ length: nLayers }, (_, i) => (pattern > 0 && (i + 1) % pattern === 0 ? layer : local));
+  if (!windows) return equalLayers(nLayers, layer);
+  const local: LayerGeometry = { ...layer, attention: localAttention(fields, windows, attention) };
+  const period = fields.optionalInteger("attention.sliding_window_pattern", MAX_LAYERS) ?? windows.period;
+  return Array.from({ length: nLayers }, (_, i) => (period > 0 && (i + 1) % period === 0 ? layer : local));
 }
 
 /** A parallel block has one norm, but Falcon 40B. */
@@ -208,13 +130,21 @@ function normsOf({ architecture, form }: ArchitectureFields, tensors: TensorFact
   return normsBefore(norm, isOne ? null : norm);
 }
 
-/** Gemma 3: layers with a window turn by a base of their own, and without scaling. */
-function localAttention(fields: ArchitectureFields, attention: AttentionGeometry): AttentionGeometry {
-  const theta = fields.optionalNumber("rope.freq_base_swa") ?? GEMMA_LOCAL_THETA;
+/** Layers with a window may turn by a base of their own, and without scaling (Gemma 3). */
+function localAttention(
+  fields: ArchitectureFields,
+  { theta, scaled }: WindowForm,
+  attention: AttentionGeometry,
+): AttentionGeometry {
+  const rotary = attention.rotary!;
   return {
     ...attention,
     windowTokens: fields.integer("attention.sliding_window", MAX_CONTEXT),
-    rotary: { ...attention.rotary!, theta, scaling: null },
+    rotary: {
+      ...rotary,
+      theta: fields.optionalNumber("rope.freq_base_swa") ?? theta ?? rotary.theta,
+      scaling: scaled ? rotary.scaling : null,
+    },
   };
 }
 
@@ -243,8 +173,9 @@ function attentionOf(
       value: hasBias("attn_v"),
       output: has("attn_output.bias"),
     },
-    queryKeyNorm: has("attn_q_norm.weight") ? { norm, over: "head" } : null,
+    queryKeyNorm: has("attn_q_norm.weight") ? { norm, over: fields.form.queryKeyNorm } : null,
     rotary: rotaryOf(fields, tensors, { dims: rotaryDims ?? headDim, headDim, contextLength }),
+    ...(fields.form.sinks ? { sinks: true } : {}),
   };
 }
 
@@ -275,18 +206,12 @@ function rotaryOf(
   };
 }
 
-/** YaRN as llama.cpp has it by default: beta 32 and 1, widened to whole dimensions, magnitude 0.1 · ln(factor) + 1. */
 function scalingOf(fields: ArchitectureFields, contextLength: number): RotaryScaling | null {
   const kind = fields.optionalString("rope.scaling.type") ?? "none";
   if (kind === "none") return null;
   const factor = fields.optionalNumber("rope.scaling.factor") ?? 1;
   if (kind === "linear") return factor === 1 ? null : { kind, factor };
-  if (kind === "yarn") {
-    const originalContext =
-      fields.optionalInteger("rope.scaling.original_context_length", MAX_CONTEXT) ?? contextLength;
-    const attentionFactor = 0.1 * Math.log(factor) + 1;
-    return { kind, factor, originalContext, betaFast: 32, betaSlow: 1, attentionFactor, truncate: true };
-  }
+  if (kind === "yarn") return yarnOf(fields, factor, contextLength);
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     `${fields.metadata.fileName}: rope.scaling.type ${JSON.stringify(kind.slice(0, 40))}, expected none, linear or yarn`,
@@ -294,14 +219,28 @@ function scalingOf(fields: ArchitectureFields, contextLength: number): RotarySca
   );
 }
 
-function ffnOf(fields: ArchitectureFields, tensors: TensorFacts): FfnGeometry {
-  const has = (name: string) => tensors.has(`blk.0.${name}`);
+/**
+ * Beta 32 and 1 unless the file says otherwise, magnitude 0.1 · ln(factor) + 1. llama.cpp widens the blended range to whole dimensions in every model;
+ * gpt-oss was trained without that (transformers, `truncate: false`).
+ */
+function yarnOf(fields: ArchitectureFields, factor: number, contextLength: number): RotaryScaling {
   return {
-    dFf: fields.integer("feed_forward_length", MAX_WIDTH),
-    gated: fields.form.gated,
-    activation: fields.form.activation,
-    threshold: 0,
-    upActivation: "none",
-    biases: { gate: fields.form.gated && has("ffn_gate.bias"), up: has("ffn_up.bias"), down: has("ffn_down.bias") },
+    kind: "yarn",
+    factor,
+    originalContext: fields.optionalInteger("rope.scaling.original_context_length", MAX_CONTEXT) ?? contextLength,
+    betaFast: fields.optionalNumber("rope.scaling.yarn_beta_fast") ?? 32,
+    betaSlow: fields.optionalNumber("rope.scaling.yarn_beta_slow") ?? 1,
+    attentionFactor: 0.1 * Math.log(factor) + 1,
+    truncate: fields.form.architecture !== "gpt-oss",
+  };
+}
+
+function ffnOf(fields: ArchitectureFields, tensors: TensorFacts, experts: ModelExperts | null): FfnGeometry {
+  const { gated, activation } = fields.form;
+  const hasBias = (role: string) => experts?.form.biases ?? tensors.has(`blk.0.ffn_${role}.bias`);
+  return {
+    dFf: experts?.dFf ?? fields.integer("feed_forward_length", MAX_WIDTH),
+    ...{ gated, activation, threshold: 0, upActivation: "none" },
+    biases: { gate: gated && hasBias("gate"), up: hasBias("up"), down: hasBias("down") },
   };
 }

@@ -88,7 +88,6 @@ describe("a header that cannot be run", () => {
       "UNSUPPORTED_ARCHITECTURE",
       "qwen3",
     ],
-    ["a mixture of experts", fileOf(metadataOf({ "llama.expert_count": u32(8) })), "UNSUPPORTED_FEATURE", "8 experts"],
     [
       "a scaling that is not known",
       fileOf(metadataOf({ "llama.rope.scaling.type": text("longrope") })),

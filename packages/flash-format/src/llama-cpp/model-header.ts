@@ -1,17 +1,27 @@
 /**
  * The header of a GGUF file of llama.cpp's, or of several that are one model, as that of a model: nothing is converted, and everything is used where it lies. An FFN is three matrices,
- * or two without a gate, row by row. It carries no checksums; a file of them may lie beside it (checksum-file.ts).
+ * or two without a gate, row by row; of a mixture, three tensors have those of all experts. It carries no checksums; a file of them may lie beside it (checksum-file.ts).
  *
  * Invariant: in what is returned, every tensor that the geometry asks for is there, with its shape and a type that kernels have, inside the file.
  */
-import { type ByteSource, kvWidth, type MatrixLayout, type ModelGeometry, queryWidth } from "@flashwick/core";
+import {
+  type ByteSource,
+  type ExpertLayout,
+  hasExperts,
+  kvWidth,
+  type MatrixLayout,
+  type ModelGeometry,
+  queryWidth,
+} from "@flashwick/core";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
+import { planExpertSlot } from "../expert-slot.js";
 import type { DecodedGgufHeader } from "../gguf-decoder.js";
 import {
   layerTensors,
   type MatrixTensors,
   type ModelFile,
+  type ModelHeader,
   matricesInOrder,
   type ResidentTensor,
 } from "../model-file.js";
@@ -19,6 +29,7 @@ import { displayMetadata } from "../model-header.js";
 import type { TensorShape } from "../model-writer.js";
 import { roundUp } from "../record-layout.js";
 import { residentTensorsOf } from "../resident-tensors.js";
+import { expertTensorsOf } from "./expert-tensors.js";
 import { llamaCppGeometry } from "./geometry.js";
 import { type ModelPart, openModelParts } from "./split-files.js";
 import { placeOf } from "./tensor-places.js";
@@ -53,17 +64,16 @@ export async function openLlamaCppFile(
       shape,
       placeOf(shape, geometry, (name) => tensors.has(name)),
     );
-  const matrices = geometry.layers.map((_, index) => matricesOf(geometry, index, locate));
-  const inLayers = new Set(layerTensors({ matrices }).map(({ name }) => name));
+  const ffn = hasExperts(geometry) ? expertsOf(geometry, tensors) : layersOf(geometry, locate);
+  const inLayers = new Set(layerTensors(ffn).map(({ name }) => name));
   const residents = residentTensorsOf(geometry)
     .filter(({ name }) => !inLayers.has(name))
     .map(locate);
   const header = Object.freeze({
     geometry: Object.freeze(geometry),
-    weights: Object.freeze(matrixLayout(geometry, matrices)),
+    ...ffn,
     tensors: new Map(residents.map((tensor) => [tensor.name, tensor])),
     records: [],
-    matrices: Object.freeze(matrices),
     placement: null,
     fingerprint: fingerprintOf(parts, rotaryFactors),
     tokenizerJson: null,
@@ -82,6 +92,25 @@ function fingerprintOf(parts: readonly ModelPart[], rotaryFactors: readonly numb
   for (const { bytes } of parts) hash.update(bytes);
   if (rotaryFactors) hash.update(new Uint8Array(Float32Array.from(rotaryFactors).buffer));
   return bytesToHex(hash.digest());
+}
+
+/** What of a header differs between layers that are kept or streamed whole, and experts. */
+type FfnTensors = Pick<ModelHeader, "weights" | "matrices" | "experts">;
+
+function layersOf(geometry: ModelGeometry, locate: Locate): FfnTensors {
+  const matrices = geometry.layers.map((_, index) => matricesOf(geometry, index, locate));
+  return { weights: Object.freeze(matrixLayout(geometry, matrices)), matrices: Object.freeze(matrices), experts: [] };
+}
+
+function expertsOf(geometry: ModelGeometry, tensors: TensorTable): FfnTensors {
+  const experts = geometry.layers.map((_, index) => expertTensorsOf(geometry, index, tensors));
+  const mixtures = experts.filter((layer) => layer !== null);
+  const weights: ExpertLayout = {
+    layout: "experts",
+    dtype: mixtures[0]!.matrices.find(({ role }) => role === "up")!.dtype,
+    slotBytes: Math.max(...mixtures.map((layer) => planExpertSlot(layer).sizeBytes)),
+  };
+  return { weights: Object.freeze(weights), matrices: [], experts: Object.freeze(experts) };
 }
 
 /** @throws As `TensorTable.require`. */

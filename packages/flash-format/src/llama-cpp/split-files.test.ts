@@ -3,6 +3,7 @@ import { type ByteSource, IoError, memorySource } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { GgufValue } from "../gguf.js";
+import type { ExpertMatrix } from "../model-file.js";
 import { openModelFile } from "../read-model.js";
 import {
   type DeclaredTensor,
@@ -14,6 +15,7 @@ import {
   text,
   u32,
 } from "./gguf-file.fixture.js";
+import { mixtureMetadata, mixtureTensors } from "./mixture-file.fixture.js";
 
 const u16 = (value: number): GgufValue => ({ type: "u16", value });
 const i32 = (value: number): GgufValue => ({ type: "i32", value });
@@ -86,6 +88,31 @@ describe("a model in several files", () => {
     expect(last.begin % 4096).toBe(0);
     expect(down.offset).toBeGreaterThan(last.begin);
     expect(down.offset + down.sizeBytes).toBeLessThanOrEqual(last.begin + last.sizeBytes);
+  });
+  it("has the experts of a matrix in one file, and those of another perhaps in the next", async () => {
+    const tensors = mixtureTensors("qwen3moe");
+    const cut = tensors.findIndex(({ name }) => name === "blk.1.ffn_up_exps.weight");
+    const keys = (i: number) => ({
+      "split.no": u16(i),
+      "split.count": u16(2),
+      "split.tensors.count": i32(tensors.length),
+    });
+    const own = [...mixtureMetadata("qwen3moe"), ...Object.entries(keys(0))];
+    const files = new Map([
+      [nameOf(0, 2), ggufFile(new Map(own), tensors.slice(0, cut))],
+      [nameOf(1, 2), ggufFile(metadataWith({}, keys(1)), tensors.slice(cut))],
+    ]);
+    const { header, source } = await openModelFile(openAs(files, nameOf(0, 2)));
+    const [first, second] = source.parts!;
+    const [gate, up, down] = header.experts[1]!.matrices;
+    const endOf = ({ offset, strideBytes }: ExpertMatrix) => offset + header.experts[1]!.count * strideBytes;
+    expect(endOf(gate!)).toBeLessThanOrEqual(first!.sizeBytes);
+    expect(up!.offset).toBeGreaterThan(second!.begin);
+    expect(endOf(down!)).toBeLessThanOrEqual(second!.begin + second!.sizeBytes);
+    files.set(nameOf(1, 2), files.get(nameOf(1, 2))!.slice(0, -1));
+    const failure = await refusalOf(files, nameOf(0, 2));
+    expect(failure.code).toBe("FORMAT_TRUNCATED");
+    expect(failure.message).toMatch(/model-00002-of-00002.gguf @ .*blk.1.ffn_down_exps.weight/);
   });
   it("may have a first file without tensors, as --no-tensor-first-split makes it", async () => {
     const { header } = await openModelFile(openAs(splitModel({}, [0, 5])));

@@ -1,8 +1,8 @@
 /**
  * Where files of llama.cpp's have a tensor that we know by another name, or by itself.
- * Source: gguf-py/gguf/tensor_mapping.py, src/models/falcon.cpp; `create_tensor_qkv` in src/llama-model.cpp.
+ * Source: gguf-py/gguf/tensor_mapping.py, src/models/falcon.cpp, src/models/openai-moe.cpp; `create_tensor_qkv` in src/llama-model.cpp.
  */
-import { kvWidth, type LayerGeometry, type ModelGeometry, queryWidth } from "@flashwick/core";
+import { type Architecture, kvWidth, type LayerGeometry, type ModelGeometry, queryWidth } from "@flashwick/core";
 import type { TensorShape } from "../model-writer.js";
 
 /** Rows of queries, then of keys, then of values in one matrix, and so their biases in one vector. */
@@ -24,7 +24,7 @@ export interface TensorPlace {
  */
 export function placeOf(
   { name, cols }: TensorShape,
-  { layers }: ModelGeometry,
+  { architecture, layers }: ModelGeometry,
   has: (name: string) => boolean,
 ): TensorPlace | null {
   const match = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name);
@@ -32,7 +32,7 @@ export function placeOf(
   const [, index, role, kind] = match;
   const layer = layers[Number(index)]!;
   const nameOf = (other: string) => `blk.${index}.${other}.${kind}`;
-  const normName = layer.parallel && layer.norms.beforeFfn ? NORMS_OF_TWO[role!] : undefined;
+  const normName = normNames(architecture, layer)[role!];
   if (normName !== undefined) return { name: nameOf(normName), first: 0, total: cols };
   if (!has(`blk.${index}.${FUSED}.weight`)) return null;
   const rows = fusedRows(role!, layer);
@@ -40,6 +40,13 @@ export function placeOf(
 }
 
 const NORMS_OF_TWO: Readonly<Record<string, string>> = { attn_norm: SECOND_NORM, ffn_norm: "attn_norm" };
+/** gpt-oss calls the norm of the FFN's input as transformers does. */
+const NORMS_OF_GPT_OSS: Readonly<Record<string, string>> = { ffn_norm: "post_attention_norm" };
+
+function normNames(architecture: Architecture, { parallel, norms }: LayerGeometry): Readonly<Record<string, string>> {
+  if (architecture === "gpt-oss") return NORMS_OF_GPT_OSS;
+  return parallel && norms.beforeFfn ? NORMS_OF_TWO : {};
+}
 
 function fusedRows(role: string, { attention }: LayerGeometry): Pick<TensorPlace, "first" | "total"> | null {
   const [dQuery, dKv] = [queryWidth(attention), kvWidth(attention)];

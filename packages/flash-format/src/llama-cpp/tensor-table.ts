@@ -6,10 +6,10 @@
 import { FormatError, UnsupportedError } from "@flashwick/core";
 import { MAX_VOCAB, MAX_WIDTH } from "../geometry-limits.js";
 import { DTYPE_OF_GGML_TYPE, GGUF_DEFAULT_ALIGNMENT, type GgufTensor, ggufTensorBytes } from "../gguf.js";
-import type { ResidentTensor } from "../model-file.js";
+import type { ExpertMatrix, ResidentTensor } from "../model-file.js";
 import type { TensorShape } from "../model-writer.js";
 import { roundUp } from "../record-layout.js";
-import { isVectorName } from "../resident-tensors.js";
+import { isExpertBias, isVectorName } from "../resident-tensors.js";
 import type { ModelPart } from "./split-files.js";
 import type { TensorPlace } from "./tensor-places.js";
 
@@ -28,7 +28,8 @@ export class TensorTable {
   readonly #byName = new Map<string, PlacedTensor>();
   /** Of the first file. */
   readonly dataOffset: number;
-  readonly #fileName: string;
+  /** Of the first file, for messages. */
+  readonly fileName: string;
   readonly #files: number;
 
   constructor(parts: readonly ModelPart[]) {
@@ -38,7 +39,7 @@ export class TensorTable {
       for (const tensor of part.decoded.tensors) this.#byName.set(tensor.name, { tensor, part, dataOffset });
     }
     this.dataOffset = dataOffsetOf(parts[0]!);
-    this.#fileName = parts[0]!.metadata.fileName;
+    this.fileName = parts[0]!.metadata.fileName;
   }
 
   /** Rows of the token embedding. */
@@ -71,26 +72,44 @@ export class TensorTable {
     const isVector = isVectorName(wanted.name) || wanted.name === "rope_freqs.weight";
     const count = isVector ? cols : rows;
     const { name, first, total } = place ?? { name: wanted.name, first: 0, total: count };
+    const isF32 = isVector || isExpertBias(wanted.name);
+    const { dtype, offset, sizeBytes } = this.#locate(name, isVector ? [total] : [cols, total], isF32);
+    const eachBytes = sizeBytes / total;
+    const range = { offset: offset + first * eachBytes, sizeBytes: count * eachBytes };
+    return Object.freeze({ ...wanted, ...range, dtype, crc32c: null, scales: null });
+  }
+
+  /**
+   * One matrix of every expert of a layer, `[cols, rows, count]` in the file.
+   *
+   * @param wanted The tensor's name, and the shape of one expert's.
+   * @throws As {@link require}.
+   */
+  requireExperts({ name, rows, cols }: TensorShape, count: number): Omit<ExpertMatrix, "role"> {
+    const { dtype, offset, sizeBytes: allBytes } = this.#locate(name, [cols, rows, count], false);
+    const sizeBytes = allBytes / count;
+    return { tensor: name, dtype, rows, cols, sizeBytes, offset, strideBytes: sizeBytes };
+  }
+
+  /** Where a whole tensor lies: its offset is absolute, and among those of all files. */
+  #locate(name: string, expected: readonly number[], isF32: boolean) {
     const { tensor, part, dataOffset } = this.#find(name);
-    const expected = isVector ? [total] : [cols, total];
     if (tensor.shape.join() !== expected.join()) {
       throw this.invalid(name, `shape [${expected.join(", ")}]`, `[${tensor.shape.join(", ")}]`);
     }
     const dtype = typeof tensor.type === "number" ? undefined : DTYPE_OF_GGML_TYPE[tensor.type];
-    if (dtype === undefined || (isVector && dtype !== "f32")) throw this.#unsupported(tensor, isVector);
+    if (dtype === undefined || (isF32 && dtype !== "f32")) throw this.#unsupported(tensor, isF32);
     const sizeBytes = ggufTensorBytes(tensor);
-    if (sizeBytes === null) throw this.invalid(name, `rows of whole ${tensor.type} blocks`, `${cols} columns`);
+    if (sizeBytes === null) throw this.invalid(name, `rows of whole ${tensor.type} blocks`, `${expected[0]} columns`);
     const offset = dataOffset + tensor.offset;
     if (offset + sizeBytes > part.sizeBytes) throw beyondEnd(part, name, offset, sizeBytes);
-    const eachBytes = sizeBytes / total;
-    const range = { offset: part.begin + offset + first * eachBytes, sizeBytes: count * eachBytes };
-    return Object.freeze({ ...wanted, ...range, dtype, crc32c: null, scales: null });
+    return { dtype, offset: part.begin + offset, sizeBytes };
   }
 
   invalid(name: string, expected: string, found: string): FormatError {
     return new FormatError(
       "FORMAT_INVALID",
-      `${this.#byName.get(name)?.part.metadata.fileName ?? this.#fileName}: tensor "${name}": expected ${expected}, found ${found}; fetch the file again, or another one`,
+      `${this.#byName.get(name)?.part.metadata.fileName ?? this.fileName}: tensor "${name}": expected ${expected}, found ${found}; fetch the file again, or another one`,
       { details: { tensor: name, expected, found } },
     );
   }
@@ -100,16 +119,16 @@ export class TensorTable {
     if (placed) return placed;
     throw new FormatError(
       "FORMAT_MISSING",
-      `${this.#fileName}: tensor "${name}" is missing${this.#files > 1 ? ` from all ${this.#files} files` : ""}; fetch the model again, or another one`,
+      `${this.fileName}: tensor "${name}" is missing${this.#files > 1 ? ` from all ${this.#files} files` : ""}; fetch the model again, or another one`,
       { details: { tensor: name } },
     );
   }
 
-  #unsupported({ name, type }: GgufTensor, isVector: boolean): UnsupportedError {
-    const known = isVector ? "F32" : Object.keys(DTYPE_OF_GGML_TYPE).join(", ");
+  #unsupported({ name, type }: GgufTensor, isF32: boolean): UnsupportedError {
+    const known = isF32 ? "F32" : Object.keys(DTYPE_OF_GGML_TYPE).join(", ");
     return new UnsupportedError(
       "UNSUPPORTED_FEATURE",
-      `${this.#fileName}: tensor "${name}" is of type ${type}, expected ${known}; fetch the model in one of these`,
+      `${this.fileName}: tensor "${name}" is of type ${type}, expected ${known}; fetch the model in one of these`,
       { details: { tensor: name, type } },
     );
   }

@@ -7,6 +7,7 @@ export const SPLIT_OPS_ARENA_BYTES = 4 * 2 ** 20;
 
 const RELU = activationFunction("relu");
 const DRELU = { ...RELU, up: "relu" } as const;
+const CLAMPED_SWIGLU = activationFunction("swiglu-clamped");
 
 /** Awkward widths, prime counts; each op whole and over an odd range. Returns every byte that they leave behind. */
 export function everySplitOp(kernels: TrainingKernels): Uint8Array {
@@ -52,6 +53,7 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
     kernels.ffnUp(act, x, gated, slots, n, 3, DRELU, scratch);
     kernels.ffnDown(vector(3 * 80), act, gated, slots, n, 3);
     kernels.ffnUp(arena.allocate(4 * 96, 64), x, gated, slots, n, 1, activationFunction("silu"), scratch, 3, 64);
+    kernels.ffnUp(act, x, gated, slots, n, 3, CLAMPED_SWIGLU, scratch);
   }
   const wide = vector(3 * 256);
   for (const dtype of BLOCK_DTYPES) {
@@ -79,6 +81,7 @@ export function everySplitOp(kernels: TrainingKernels): Uint8Array {
     kernels.attention(vector(3 * 80), x, cache, { nHeads: 5, scale: 0.25, ...more }, 30, 3, scratch);
   }
   kernels.gate(vector(1000), vector(1000), vector(1000), 996, activationFunction("gelu-tanh"));
+  kernels.gate(vector(1000), vector(1000), vector(1000), 996, CLAMPED_SWIGLU);
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 1021, slots, n);
   kernels.crc32cSlots(arena.allocate(4 * n), weights, 1024, 300, slots, n, 7, 50);
   return arena.u8(out, arena.mark() - out).slice();

@@ -43,6 +43,7 @@ const DEVICE_OPS: ReadonlySet<ConformanceCase["op"]> = new Set([
   "gate",
   "rotate",
   "elementwise",
+  "rows",
   "selectAbove",
 ]);
 
@@ -62,6 +63,9 @@ const OPS = [
   "gate",
   "scale",
   "add",
+  "addScaled",
+  "copyRows",
+  "addRowsScaled",
   "relu",
   "zero",
   "gatherRow",

@@ -16,6 +16,7 @@ import {
   type RmsNormCase,
   rmsNormTitle,
 } from "./norm-cases.js";
+import { type RowsCase, rowsTitle } from "./row-cases.js";
 import {
   type CrossEntropyCase,
   crossEntropyTitle,
@@ -50,6 +51,7 @@ export type ConformanceCase =
   | GateCase
   | RotateCase
   | ElementwiseCase
+  | RowsCase
   | SelectAboveCase
   | Crc32cCase
   | Crc32cSlotsCase
@@ -81,6 +83,8 @@ export function titleOf(c: ConformanceCase): string {
       return rotateTitle(c);
     case "elementwise":
       return elementwiseTitle(c);
+    case "rows":
+      return rowsTitle(c);
     case "selectAbove":
       return selectAboveTitle(c);
     case "crc32c":
@@ -142,6 +146,8 @@ const blockLinearCases: LinearCase[] = BLOCK_DTYPES.flatMap((dtype) => {
     { ...base, check: "batch", rows: 33, cols: cols(2), nTokens: 18, bias: true },
     { ...base, check: "ranges", rows: 43, cols: cols(3) },
     { ...base, check: "ranges", rows: 50, cols: cols(3), nTokens: 6, bias: true },
+    { ...base, check: "slices", rows: 57, cols: cols(3), bias: true },
+    { ...base, check: "slices", rows: 39, cols: cols(2), nTokens: 5 },
   ] satisfies LinearCase[];
 });
 
@@ -188,6 +194,10 @@ const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
     { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: odd },
     { ...base, check: "waves", gated: "none", activation: "silu", n: 199, nTokens: 3 },
     { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: odd },
+    // The clamps are met: one sum in thirty is beyond 7.
+    { ...base, check: "close", gated: "none", activation: "swiglu-clamped", n: 200, nTokens: 3 },
+    { ...base, check: "batch", gated: "none", activation: "swiglu-clamped", nTokens: 17, dModel: odd },
+    { ...base, check: "ranges", gated: "none", activation: "swiglu-clamped", nTokens: 2 },
   ] satisfies FfnCase[];
 });
 
@@ -225,6 +235,11 @@ const attentionCases: AttentionCase[] = KV_DTYPES.flatMap((dtype) => {
     { ...base, check: "batch", windowTokens: 70, headDim: 15, position: 100, nTokens: 11 },
     { ...base, check: "ranges", windowTokens: 9, sinks: true, nKvHeads: 2, position: 30, nTokens: 5 },
     { ...base, check: "pages", windowTokens: 18, alibi: true, position: 57, nTokens: 9 },
+    { ...base, check: "pages", windowTokens: 20, sinks: true, nKvHeads: 2, position: 61, nTokens: 7 },
+    { ...base, check: "pages", sinks: true, headDim: 64, nKvHeads: 1, position: 46, nTokens: 3 },
+    { ...base, check: "batch", sinks: true, headDim: 64, nKvHeads: 2, position: 14, nTokens: 5 },
+    { ...base, check: "shared", windowTokens: 36, sinks: true, nKvHeads: 2, position: 33, nTokens: 6 },
+    { ...base, check: "window", windowTokens: 18, sinks: true, nKvHeads: 2, position: 50, nTokens: 5 },
     { ...base, check: "window", windowTokens: 20, position: 75, nTokens: 9 },
     { ...base, check: "window", windowTokens: 33, headDim: 9, alibi: true, position: 130, nTokens: 3 },
     { ...base, check: "window", windowTokens: 67, headDim: 64, nKvHeads: 1, sinks: true, position: 166, nTokens: 1 },
@@ -249,6 +264,7 @@ const vectorCases: ConformanceCase[] = [
   { op: "gate", activation: "relu", up: "relu", count: 64 },
   { op: "gate", activation: "silu", up: "relu", count: 20 },
   { op: "gate", activation: "silu", up: "none", count: 0 },
+  { op: "gate", activation: "swiglu-clamped", up: "none", count: 52 },
   { op: "rotate", nHeads: 3, headDim: 20, dims: 8, position: 7, nTokens: 4 },
   { op: "rotate", nHeads: 5, headDim: 22, dims: 10, position: 3, nTokens: 2, pairs: "neighbours" },
   { op: "rotate", nHeads: 2, headDim: 64, position: 9, nTokens: 3, pairs: "neighbours" },
@@ -258,6 +274,10 @@ const vectorCases: ConformanceCase[] = [
   { op: "elementwise", count: 0 },
   { op: "elementwise", count: 4 },
   { op: "elementwise", count: 200 },
+  { op: "rows", nTokens: 17, n: 5, cols: 96 },
+  { op: "rows", nTokens: 9, n: 9, cols: 75 },
+  { op: "rows", nTokens: 3, n: 1, cols: 200 },
+  { op: "rows", nTokens: 4, n: 0, cols: 16 },
   { op: "selectAbove", n: 0, threshold: 0 },
   { op: "selectAbove", n: 5, threshold: 0.25 },
   { op: "selectAbove", n: 200, threshold: 0.3 },

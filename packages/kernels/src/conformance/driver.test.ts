@@ -19,6 +19,25 @@ function inSequence(cache: KvCache): KvCache {
   return { ...cache, pages };
 }
 
+/** `gate` as gpt-oss has it, with limits and a factor that may be wrong. */
+function clampedSwiglu(gateLimit: number, upLimit: number, alpha: number): TrainingKernels["gate"] {
+  return (act, gate, up, count) => {
+    const [gates, ups] = [correct.arena.f32(gate, count), correct.arena.f32(up, count)];
+    const values = gates.map((x, i) => {
+      const clamped = Math.min(x, gateLimit);
+      return (clamped / (1 + Math.exp(-alpha * clamped))) * (1 + Math.max(-upLimit, Math.min(ups[i]!, upLimit)));
+    });
+    correct.arena.f32(act, count).set(values);
+  };
+}
+
+/** Calls with the rows 0 … n − 1 in place of others. */
+function firstRows(call: (rows: number) => void, n: number): void {
+  const rows = correct.arena.allocate(4 * n);
+  correct.arena.u32(rows, n).set(Array.from({ length: n }, (_, i) => i));
+  call(rows);
+}
+
 /** The reference with something wrong in it, and a kind of case that must notice. */
 const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c: ConformanceCase) => boolean }[] = [
   {
@@ -85,6 +104,21 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
         correct.gate(act, gate, up, count, { ...f, threshold: f.threshold - (f.kind === "fatrelu" ? 1e-6 : 0) }),
     },
     noticedBy: (c) => c.op === "gate" && c.activation === "fatrelu",
+  },
+  {
+    what: "a clamped SwiGLU whose gate is not cut off",
+    broken: { gate: clampedSwiglu(Number.POSITIVE_INFINITY, 7, 1.702) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
+  },
+  {
+    what: "a clamped SwiGLU whose up projection is not cut off",
+    broken: { gate: clampedSwiglu(7, Number.POSITIVE_INFINITY, 1.702) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
+  },
+  {
+    what: "a clamped SwiGLU that is a SiLU",
+    broken: { gate: clampedSwiglu(7, 7, 1) },
+    noticedBy: (c) => c.op === "gate" && c.activation === "swiglu-clamped",
   },
   {
     what: "rmsNorm that takes the mean away",
@@ -171,6 +205,52 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
     noticedBy: (c) => c.op === "attention",
   },
   {
+    what: "linear that takes blocks to begin at multiples of 2",
+    broken: { linear: (out, x, w, ...rest) => correct.linear(out, x, { ...w, data: w.data - (w.data % 2) }, ...rest) },
+    noticedBy: (c) => c.op === "linear" && c.check === "slices" && c.dtype === "mxfp4",
+  },
+  {
+    what: "copyRows that takes the first rows",
+    broken: { copyRows: (out, x, _rows, n, cols) => firstRows((rows) => correct.copyRows(out, x, rows, n, cols), n) },
+    noticedBy: (c) => c.op === "rows" && c.n > 1,
+  },
+  {
+    what: "copyRows that leaves the padding out",
+    broken: {
+      copyRows(out, x, rows, n, cols) {
+        correct.copyRows(out, x, rows, n, cols);
+        correct.arena.f32(out, 16 * Math.ceil(cols / 16)).fill(1, cols);
+      },
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 0 && c.cols % 16 !== 0,
+  },
+  {
+    what: "addRowsScaled that adds to the first rows",
+    broken: {
+      addRowsScaled: (out, x, _rows, factors, n, cols) =>
+        firstRows((rows) => correct.addRowsScaled(out, x, rows, factors, n, cols), n),
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 1,
+  },
+  {
+    what: "addRowsScaled that adds padding, too",
+    broken: {
+      addRowsScaled: (out, x, rows, factors, n, cols) =>
+        correct.addRowsScaled(out, x, rows, factors, n, 16 * Math.ceil(cols / 16)),
+    },
+    noticedBy: (c) => c.op === "rows" && c.n > 1 && c.cols % 16 !== 0,
+  },
+  {
+    what: "addScaled that rounds once",
+    broken: {
+      addScaled(out, x, count, factor) {
+        const [sums, terms] = [correct.arena.f32(out, count), correct.arena.f32(x, count)];
+        sums.set(sums.map((sum, i) => sum + Math.fround(factor) * terms[i]!));
+      },
+    },
+    noticedBy: (c) => c.op === "elementwise" && c.count === 200,
+  },
+  {
     what: "selectAbove that takes equal scores",
     broken: { selectAbove: (out, scores, n, limit) => correct.selectAbove(out, scores, n, limit - 1e-6) },
     noticedBy: (c) => c.op === "selectAbove" && c.n === 200,
@@ -199,6 +279,13 @@ describe("the conformance cases", () => {
       }
     });
   }
+
+  it("hold for a clamped SwiGLU of its own, with the right limits", () => {
+    for (const c of conformanceCases.filter((c) => c.op === "gate" && c.activation === "swiglu-clamped")) {
+      const right = { ...correct, gate: clampedSwiglu(7, 7, 1.702) };
+      expect(() => runConformanceCase(right, c)).not.toThrow();
+    }
+  });
 
   it("leave the arena as they found it", () => {
     const before = correct.arena.mark();

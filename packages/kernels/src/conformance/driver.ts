@@ -6,6 +6,7 @@ import { runFfn, runFfnExtremes } from "./ffn-cases.js";
 import { runGate } from "./gate-cases.js";
 import { runLinear } from "./linear-cases.js";
 import { runLayerNorm, runNormHeads, runRmsNorm } from "./norm-cases.js";
+import { runRows } from "./row-cases.js";
 import { runCrossEntropy, runFloat16, runGemm, runOptimiser } from "./training-cases.js";
 import { runCrc32c, runCrc32cSlots, runElementwise, runRotate, runSelectAbove } from "./vector-cases.js";
 import { Workbench } from "./workbench.js";
@@ -62,6 +63,9 @@ function run(bench: Workbench, c: ConformanceCase): void {
       break;
     case "elementwise":
       runElementwise(bench, c);
+      break;
+    case "rows":
+      runRows(bench, c);
       break;
     case "selectAbove":
       runSelectAbove(bench, c);

@@ -1,5 +1,5 @@
 /** The activation functions in double precision, and how far from them a backend may be. */
-import type { Activation, ActivationFunction } from "@flashwick/core";
+import { type Activation, type ActivationFunction, SWIGLU_ALPHA, SWIGLU_LIMIT } from "@flashwick/core";
 import { erf } from "../reference/activation.js";
 import { SMOOTH_ERROR, UNIT_ROUNDOFF } from "./tolerance.js";
 
@@ -25,7 +25,20 @@ export function exactActivation(x: number, { kind, threshold }: ActivationFuncti
       return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
     case "gelu-tanh":
       return 0.5 * x * (1 + Math.tanh(0.7978845608028654 * (x + 0.044715 * x ** 3)));
+    case "swiglu-clamped":
+      return Math.min(x, SWIGLU_LIMIT) / (1 + Math.exp(-SWIGLU_ALPHA * Math.min(x, SWIGLU_LIMIT)));
   }
+}
+
+/** g of gated neurons. */
+export function exactFactor(x: number, { kind, up }: ActivationFunction): number {
+  if (kind === "swiglu-clamped") return 1 + Math.max(-SWIGLU_LIMIT, Math.min(x, SWIGLU_LIMIT));
+  return up === "relu" ? Math.max(x, 0) : x;
+}
+
+/** Roundings between f and g and their product: the product's, and that of a sum in g. */
+export function gateRoundings(kind: Activation): number {
+  return kind === "swiglu-clamped" ? 2 : 1;
 }
 
 /** What f(x) may be off by where x is off by `bound`. */
@@ -37,6 +50,9 @@ export function activationBound(x: number, bound: number, { kind, threshold }: A
       return (2 * Math.abs(x) + bound) * bound + UNIT_ROUNDOFF * (Math.abs(x) + bound) ** 2;
     case "fatrelu":
       return Math.abs(x - threshold) < bound ? Math.abs(x) + bound : bound;
+    case "swiglu-clamped":
+      // Its slope is at most 1.1, and nothing depends on how far above the limit x is.
+      return 1.13 * bound + Math.abs(Math.min(x, SWIGLU_LIMIT)) * SMOOTH_ERROR;
     default:
       // The steepest slope of the smooth ones is 1.13.
       return 1.13 * bound + Math.abs(x) * SMOOTH_ERROR;

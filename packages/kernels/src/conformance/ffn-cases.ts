@@ -10,7 +10,14 @@ import {
 import type { Ptr } from "../arena.js";
 import type { Kernels } from "../contract.js";
 import { createReferenceKernels } from "../reference/reference-kernels.js";
-import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
+import {
+  activationBound,
+  activationError,
+  exactActivation,
+  exactFactor,
+  functionOf,
+  gateRoundings,
+} from "./exact-activation.js";
 import { dot, productBound, productTolerance, sumBound, UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectSameBits, expectZeros } from "./verdict.js";
 import type { StoredNeurons, Vectors, Workbench } from "./workbench.js";
@@ -43,7 +50,8 @@ const MEANING: Readonly<Record<Exclude<FfnCase["check"], "close">, string>> = {
 };
 
 export function ffnTitle(c: FfnCase): string {
-  const gate = c.gated ? `(gate) · ${c.gated === "none" ? "up" : `${c.gated}(up)`}` : "";
+  const factor = c.activation === "swiglu-clamped" ? "g(up)" : c.gated === "none" ? "up" : `${c.gated}(up)`;
+  const gate = c.gated ? `(gate) · ${factor}` : "";
   const shape = `ffn ${c.dtype} ${c.activation}${gate} [${c.n} of ${c.slotCount}, ${c.dModel}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
   if (c.check !== "close") return `${shape}: ${MEANING[c.check]}, bit for bit`;
   const error = activationError(c.activation);
@@ -167,8 +175,8 @@ function exactNeuron(
   if (!gate) return { expected: exactActivation(upSum, f), bound: activationBound(upSum, upBound, f) };
   const sum = dot(gate.rows[slot]!, x) + gate.bias[slot]!;
   const bound = activationBound(sum, productBound(c.dtype, gate.rows[slot]!, x, gate.bias[slot]!), f);
-  const [fired, met] = [exactActivation(sum, f), c.gated === "relu" ? Math.max(upSum, 0) : upSum];
-  const rounding = UNIT_ROUNDOFF * (Math.abs(fired) + bound) * (Math.abs(met) + upBound);
+  const [fired, met] = [exactActivation(sum, f), exactFactor(upSum, f)];
+  const rounding = gateRoundings(f.kind) * UNIT_ROUNDOFF * (Math.abs(fired) + bound) * (Math.abs(met) + upBound);
   return {
     expected: fired * met,
     bound: bound * Math.abs(met) + Math.abs(fired) * upBound + bound * upBound + rounding,

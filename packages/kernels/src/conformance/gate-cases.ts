@@ -1,7 +1,14 @@
 /** `gate`: products of activations that are there already. */
 import type { Activation, ActivationFunction } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
-import { activationBound, activationError, exactActivation, functionOf } from "./exact-activation.js";
+import {
+  activationBound,
+  activationError,
+  exactActivation,
+  exactFactor,
+  functionOf,
+  gateRoundings,
+} from "./exact-activation.js";
 import { UNIT_ROUNDOFF } from "./tolerance.js";
 import { expectClose, expectEqual, expectSameBits } from "./verdict.js";
 import { SENTINEL, type Workbench } from "./workbench.js";
@@ -14,20 +21,23 @@ export interface GateCase {
 }
 
 export function gateTitle(c: GateCase): string {
-  const g = c.up === "none" ? "up" : `${c.up}(up)`;
+  const g = c.activation === "swiglu-clamped" ? "g(up)" : c.up === "none" ? "up" : `${c.up}(up)`;
   const error = activationError(c.activation);
-  const bound = error ? `(${error})·|g| + |act|·2^-23` : "|act|·2^-23";
+  const rounding = `|act|·${1 + gateRoundings(c.activation)}·2^-24`;
+  const bound = error ? `(${error})·|g| + ${rounding}` : rounding;
   return `gate ${c.activation}(gate) · ${g} over ${c.count}: within ${bound}, NaN kept, in place the same bits`;
 }
 
-/** Gates that are met seldom: zeros, ties with the threshold, far ends. */
-const EXTREMES = [0, -0, 0.5, 0.5000001, -0.5, 100, -100, 3e4, -3e4, Number.NaN];
+/** Gates that are met seldom: zeros, ties with the threshold and the limit, far ends. */
+const EXTREMES = [0, -0, 0.5, 0.5000001, -0.5, 100, -100, 3e4, -3e4, 7, 7.0000005, -7.5, Number.NaN];
+/** Factors that are met seldom, from the last: beside ordinary gates. */
+const LAST_FACTORS = [0, -0, -1, 7, -7, 7.0000005, -7.0000005, 100, -3e4, Number.NaN];
 
 export function runGate(bench: Workbench, c: GateCase): void {
   const { kernels, arena, random } = bench;
   const f = functionOf(c.activation, c.up);
   const gates = Float32Array.from({ length: c.count }, (_, i) => EXTREMES[i] ?? 8 * random.signed());
-  const ups = Float32Array.from({ length: c.count }, () => random.signed());
+  const ups = Float32Array.from({ length: c.count }, (_, i) => LAST_FACTORS[c.count - 1 - i] ?? 8 * random.signed());
   const place = (values: Float32Array): Ptr => {
     const ptr = bench.output(c.count + 4);
     arena.f32(ptr, c.count).set(values);
@@ -51,12 +61,13 @@ function oneNaN(values: Float32Array): Float32Array {
 }
 
 function compareElement(i: number, gate: number, up: number, found: number, f: ActivationFunction): void {
-  if (Number.isNaN(gate)) {
+  if (Number.isNaN(gate) || Number.isNaN(up)) {
     expectEqual(`act[${i}]`, found, Number.NaN);
     return;
   }
-  const g = f.up === "relu" ? Math.max(up, 0) : up;
+  const g = exactFactor(up, f);
   const expected = exactActivation(gate, f) * g;
-  const bound = Math.abs(activationBound(gate, 0, f) * g) + 2 * UNIT_ROUNDOFF * Math.abs(expected);
-  expectClose(`act[${i}] of ${gate}`, found, expected, bound);
+  const roundings = 1 + gateRoundings(f.kind);
+  const bound = Math.abs(activationBound(gate, 0, f) * g) + roundings * UNIT_ROUNDOFF * Math.abs(expected);
+  expectClose(`act[${i}] of ${gate} and ${up}`, found, expected, bound);
 }

@@ -1,5 +1,6 @@
 /** `linear` and `gatherRow` against a double loop. */
 import { type DType, isBlockDType, paddedLength, rowBytes } from "@flashwick/core";
+import type { Ptr } from "../arena.js";
 import { type Matrix, TAIL_BYTES } from "../contract.js";
 import { createReferenceKernels } from "../reference/reference-kernels.js";
 import { blockProductBound, dot, productBound, productTolerance } from "./tolerance.js";
@@ -8,8 +9,11 @@ import { SENTINEL, type StoredMatrix, type Vectors, type Workbench } from "./wor
 
 export interface LinearCase {
   readonly op: "linear";
-  /** `close`: to the exact product, and if rows are blocks the reference's bits; `batch`: to its vectors one by one, bit for bit; `ranges`: parts, each without the other rows, to the whole, bit for bit. */
-  readonly check: "close" | "batch" | "ranges";
+  /**
+   * `close`: to the exact product, and if rows are blocks the reference's bits; `batch`: to its vectors one by one, bit for bit; `ranges`: parts, each without the other rows, to the whole, bit for bit;
+   * `slices`, of blocks: each third of the rows as a matrix of its own, in its place in a tensor that begins at every kind of address, to the whole, bit for bit.
+   */
+  readonly check: "close" | "batch" | "ranges" | "slices";
   readonly dtype: DType;
   readonly rows: number;
   readonly cols: number;
@@ -21,6 +25,8 @@ export function linearTitle(c: LinearCase): string {
   const shape = `linear ${c.dtype} [${c.rows}, ${c.cols}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
   if (c.check === "batch") return `${shape}: a batch equals its vectors one by one, bit for bit`;
   if (c.check === "ranges") return `${shape}: ranges of rows, alone in memory, equal the whole, bit for bit`;
+  if (c.check === "slices")
+    return `${shape}: each third of the rows as a matrix, at any address, equals the whole, bit for bit`;
   return `${shape}: within ${productTolerance(c.dtype)}`;
 }
 
@@ -37,7 +43,9 @@ export function runLinear(bench: Workbench, c: LinearCase): void {
   const out = bench.output(count);
   bench.kernels.linear(out, x.ptr, w.matrix, bias.ptr, c.nTokens, scratch);
   const whole = bench.snapshot(out, count);
-  if (c.check === "close") {
+  if (c.check === "slices") {
+    compareSlices(bench, c, w.matrix, x.ptr, bias.ptr, scratch, whole);
+  } else if (c.check === "close") {
     compareWithExact(whole, w, x, bias.values);
     compareGatheredRow(bench, w);
     if (isBlockDType(c.dtype)) {
@@ -107,6 +115,41 @@ function inRanges(
     const alone = onlyRows(bench, w.matrix, begin, end, part);
     bench.kernels.linear(out, x.ptr, alone, bias, c.nTokens, scratch, begin, end);
     if (end < c.rows) expectEqual("first row behind the range", bench.arena.f32(out, c.rows)[end], SENTINEL);
+  }
+}
+
+/** Blocks begin at multiples of 2, but those of MXFP4, which have 17 bytes, anywhere. */
+function addressesOf(dtype: DType): readonly number[] {
+  return dtype === "mxfp4" ? [0, 1, 2, 3, 15] : [0, 2, 14];
+}
+
+/** The rows of one expert of three, say: what stands before and behind a slice is other experts' rows. */
+function compareSlices(
+  bench: Workbench,
+  c: LinearCase,
+  w: Matrix,
+  x: Ptr,
+  bias: Ptr,
+  scratch: Ptr,
+  whole: Float32Array,
+): void {
+  const { arena, kernels } = bench;
+  const stride = rowBytes(c.dtype, c.cols);
+  const [rows, width] = [c.rows / 3, paddedLength(c.rows)];
+  const count = c.nTokens * paddedLength(rows);
+  for (const address of addressesOf(c.dtype)) {
+    const tensor = arena.allocate(c.rows * stride + TAIL_BYTES + 16) + address;
+    arena.u8(tensor, c.rows * stride).set(arena.u8(w.data, c.rows * stride));
+    for (let first = 0; first < c.rows; first += rows) {
+      const out = bench.output(count);
+      const slice = { ...w, data: tensor + first * stride, rows };
+      kernels.linear(out, x, slice, bias && bias + 4 * first, c.nTokens, scratch);
+      for (let t = 0; t < c.nTokens; t++) {
+        const found = bench.snapshot(out + 4 * t * paddedLength(rows), rows);
+        const from = t * width + first;
+        expectSameBits(`rows from ${first} at ${address}, out[${t}]`, found, whole.subarray(from, from + rows));
+      }
+    }
   }
 }
 

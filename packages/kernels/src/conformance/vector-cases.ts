@@ -1,4 +1,4 @@
-/** `rotate`, `add`, `relu`, `scale`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
+/** `rotate`, `add`, `addScaled`, `relu`, `scale`, `zero`, `selectAbove`, `crc32c`, `crc32cSlots`. */
 import { paddedLength } from "@flashwick/core";
 import type { RotaryTables } from "../contract.js";
 import { expectEqual, expectZeros } from "./verdict.js";
@@ -53,7 +53,7 @@ export interface ElementwiseCase {
 }
 
 export function elementwiseTitle(c: ElementwiseCase): string {
-  return `add, relu, scale, zero over ${c.count}: exact, NaN kept, nothing beyond touched`;
+  return `add, addScaled, relu, scale, zero over ${c.count}: exact, NaN kept, nothing beyond touched`;
 }
 
 export function runElementwise(bench: Workbench, { count }: ElementwiseCase): void {
@@ -67,6 +67,12 @@ export function runElementwise(bench: Workbench, { count }: ElementwiseCase): vo
   arena.f32(b, count).set(right);
   kernels.add(a, b, count);
   for (let i = 0; i < count; i++) expectEqual(`sum[${i}]`, arena.f32(a, count)[i], Math.fround(left[i]! + right[i]!));
+  arena.f32(a, count).set(left);
+  kernels.addScaled(a, b, count, -1 / 3);
+  for (let i = 0; i < count; i++) {
+    const term = Math.fround(right[i]! * Math.fround(-1 / 3));
+    expectEqual(`scaled sum[${i}]`, arena.f32(a, count)[i], Math.fround(left[i]! + term));
+  }
   arena.f32(a, count).set(left);
   kernels.relu(a, count);
   for (let i = 0; i < count; i++) expectEqual(`relu[${i}]`, arena.f32(a, count)[i], Math.max(left[i]!, 0));

@@ -1,5 +1,5 @@
 /** The activation functions of the FFN, in double precision, rounded once. */
-import type { ActivationFunction } from "@flashwick/core";
+import { type ActivationFunction, SWIGLU_ALPHA, SWIGLU_LIMIT } from "@flashwick/core";
 
 /** f of core's `ActivationFunction`. NaN stays NaN. */
 export function activate(x: number, { kind, threshold }: ActivationFunction): number {
@@ -16,12 +16,22 @@ export function activate(x: number, { kind, threshold }: ActivationFunction): nu
       return Math.fround(0.5 * x * (1 + erf(x * Math.SQRT1_2)));
     case "gelu-tanh":
       return Math.fround(0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))));
+    case "swiglu-clamped": {
+      const clamped = Math.min(x, SWIGLU_LIMIT);
+      return Math.fround(clamped / (1 + Math.exp(-SWIGLU_ALPHA * clamped)));
+    }
   }
 }
 
-/** f(gate) · g(up), rounded after f and after the product. */
+/** f(gate) · g(up), rounded after f, after g and after the product. */
 export function activateGated(gate: number, up: number, activation: ActivationFunction): number {
-  return Math.fround(activate(gate, activation) * (activation.up === "relu" ? Math.max(up, 0) : up));
+  return Math.fround(activate(gate, activation) * factorOf(up, activation));
+}
+
+/** g(up). NaN stays NaN. */
+function factorOf(x: number, { kind, up }: ActivationFunction): number {
+  if (kind === "swiglu-clamped") return Math.fround(Math.max(Math.min(x, SWIGLU_LIMIT), -SWIGLU_LIMIT) + 1);
+  return up === "relu" ? Math.max(x, 0) : x;
 }
 
 /**

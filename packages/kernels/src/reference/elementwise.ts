@@ -1,5 +1,5 @@
-/** `add`, `relu`, `gate`, `scale`, `zero`, `selectAbove`: one element at a time. */
-import type { ActivationFunction } from "@flashwick/core";
+/** `add`, `addScaled`, `relu`, `gate`, `scale`, `zero`, `selectAbove`: one element at a time. */
+import { type ActivationFunction, assertActivation } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import { activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
@@ -7,6 +7,12 @@ import type { ArenaViews } from "./arena-views.js";
 /** See `Kernels.add`. */
 export function add({ f32 }: ArenaViews, out: Ptr, x: Ptr, count: number): void {
   for (let i = 0; i < count; i++) f32[out / 4 + i] = f32[out / 4 + i]! + f32[x / 4 + i]!;
+}
+
+/** See `Kernels.addScaled`. */
+export function addScaled({ f32 }: ArenaViews, out: Ptr, x: Ptr, count: number, factor: number): void {
+  const f = Math.fround(factor);
+  for (let i = 0; i < count; i++) f32[out / 4 + i] = f32[out / 4 + i]! + Math.fround(f32[x / 4 + i]! * f);
 }
 
 /** See `Kernels.relu`. NaN stays NaN. */
@@ -23,6 +29,7 @@ export function gate(
   count: number,
   activation: ActivationFunction,
 ): void {
+  assertActivation(activation, true);
   for (let i = 0; i < count; i++) f32[act / 4 + i] = activateGated(f32[gates / 4 + i]!, f32[up / 4 + i]!, activation);
 }
 

@@ -1,5 +1,12 @@
 /** `ffnUp` and `ffnDown`: neurons as they lie in cache slots. */
-import { type ActivationFunction, blocksOf, isPlainDType, paddedLength, rowBytes } from "@flashwick/core";
+import {
+  type ActivationFunction,
+  assertActivation,
+  blocksOf,
+  isPlainDType,
+  paddedLength,
+  rowBytes,
+} from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import type { SlotMatrix } from "../contract.js";
 import { activate, activateGated } from "./activation.js";
@@ -29,6 +36,7 @@ export function ffnUp(
   const products = productsWith(views, matrix, x, nTokens);
   const actStride = paddedLength(n);
   const { gate } = matrix;
+  assertActivation(activation, gate !== null);
   for (let i = begin; i < end; i++) {
     const slot = u32[slots / 4 + i]!;
     const up = rowSums(views, matrix, products, slot, matrix.upOffsetBytes, gate ? 1 : 0, matrix.bias);

@@ -11,11 +11,12 @@ import { type KernelFactory, kernelFactory, NO_SCRATCH, ONE_MEMORY, type Trainin
 import { viewArena } from "./arena-views.js";
 import { attention, storeKv } from "./attention.js";
 import { crc32c } from "./crc32c.js";
-import { add, gate, relu, scale, selectAbove, zero } from "./elementwise.js";
+import { add, addScaled, gate, relu, scale, selectAbove, zero } from "./elementwise.js";
 import { ffnDown, ffnUp } from "./ffn.js";
 import { gatherRow, linear } from "./linear.js";
 import { layerNorm, normHeads, rmsNorm } from "./norm.js";
 import { rotate } from "./rotary.js";
+import { addRowsScaled, copyRows } from "./rows.js";
 import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed, reluGradient } from "./training.js";
 
 /**
@@ -44,6 +45,9 @@ function referenceKernels(arena: Arena): TrainingKernels {
     gate: (...operands) => gate(views, ...operands),
     scale: (...operands) => scale(views, ...operands),
     add: (...operands) => add(views, ...operands),
+    addScaled: (...operands) => addScaled(views, ...operands),
+    copyRows: (...operands) => copyRows(views, ...operands),
+    addRowsScaled: (...operands) => addRowsScaled(views, ...operands),
     relu: (...operands) => relu(views, ...operands),
     zero: (...operands) => zero(views, ...operands),
     gatherRow: (...operands) => gatherRow(views, ...operands),

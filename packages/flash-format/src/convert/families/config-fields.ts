@@ -1,7 +1,7 @@
 /** Fields that the config.json of many families has, with the bounds of a believable model. */
-import type { AttentionGeometry } from "@flashwick/core";
+import { type AttentionGeometry, FormatError } from "@flashwick/core";
 import * as v from "valibot";
-import { MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
+import { MAX_EXPERTS, MAX_LAYERS, MAX_VOCAB, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
 
 /** A positive integer of at most `max`. */
@@ -20,6 +20,19 @@ export const decoderSizes = {
   num_attention_heads: sizeField(MAX_WIDTH),
   vocab_size: sizeField(MAX_VOCAB),
 };
+
+/** Of experts in a layer, or for a token. */
+export const expertCountField = sizeField(MAX_EXPERTS);
+
+/** @throws {FormatError} `CHECKPOINT_CONFIG` for a token that uses more experts than there are. @param field That says how many there are. */
+export function checkChosen(chosen: number, count: number, field: string, where: string): void {
+  if (chosen <= count) return;
+  throw new FormatError(
+    "CHECKPOINT_CONFIG",
+    `${where}: field num_experts_per_tok: expected at most ${count}, which is ${field}, found ${chosen}`,
+    { details: { file: where, field: "num_experts_per_tok", expected: count, found: chosen } },
+  );
+}
 
 /** A token id, or null. Of a list, which newer configurations allow for the end of text, the first. */
 export function tokenIdField(whenAbsent: number | null) {

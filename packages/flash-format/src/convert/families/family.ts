@@ -2,7 +2,8 @@
  * What conversion must know of a checkpoint family: how its config.json becomes a geometry, and which checkpoint tensor holds each
  * tensor of the model file. A family is a table of names, not code that touches weights.
  */
-import { assert, type ModelGeometry } from "@flashwick/core";
+import { assert, type BlockDType, type ModelGeometry, type RecordRole } from "@flashwick/core";
+import { expertMatrices } from "../../expert-record.js";
 import type { TensorShape } from "../../model-writer.js";
 import { isVectorName } from "../../resident-tensors.js";
 import type { WeightNames } from "../conversion-plan.js";
@@ -21,6 +22,8 @@ export interface WeightSource {
   readonly shape: readonly number[];
   /** The rows that are wanted, in this order; all of them if absent. For tensors that hold several (fused query, key, value). */
   readonly rows?: readonly RowRange[];
+  /** Of each row, which elements are wanted: every `step`-th from `first` on; all of them if absent. For biases of fused matrices. */
+  readonly columns?: { readonly first: number; readonly step: number };
   /** Added to every element: the model file has weights as they are multiplied (Gemma's norms multiply by 1 + w). */
   readonly plus?: number;
 }
@@ -31,6 +34,23 @@ export interface FfnSource {
   readonly up: WeightSource;
   readonly down: WeightSource;
 }
+
+/** What a stored tensor holds of one expert: a matrix, or several. */
+export interface ExpertSlice {
+  /** The whole tensor. Its shape is `[rows, cols]`, or `[count, rows, cols]` where it holds all experts; with scales `[count, rows, cols / 32, 16]`. */
+  readonly source: WeightSource;
+  /** Which expert of a tensor that holds all; null: the tensor is one expert's own. */
+  readonly expert: number | null;
+  /** The matrices, in the order of a record. Of several, rows take turns: row i of matrix k of n is row i · n + k. */
+  readonly roles: readonly RecordRole[];
+  /** Stored the other way round: rows of the matrices are columns. */
+  readonly transposed: boolean;
+  /** Of MXFP4 in pairs (paired-mxfp4.ts), `[count, rows, cols / 32]`; null: elements. */
+  readonly scales: WeightSource | null;
+}
+
+/** Where an expert's matrices come from, in the order of a record. */
+export type ExpertForm = (expert: number) => readonly ExpertSlice[];
 
 /** Names of a checkpoint's tensors by what they are in the model file. */
 export interface TensorNames {
@@ -58,6 +78,10 @@ export interface CheckpointFamily {
   readGeometry(config: unknown, where: string): ModelGeometry;
   /** Where a resident tensor comes from that is not a tensor of the checkpoint by itself; null for one that is. */
   partSource?(tensor: TensorShape, geometry: ModelGeometry): WeightSource | null;
+  /** Of a mixture: the forms in which checkpoints hold a layer's experts, the usual one first. */
+  expertForms?(layer: number, geometry: ModelGeometry): readonly ExpertForm[];
+  /** `quant_method` of quantised checkpoints that conversion reads, with the type that keeps their experts as they are. */
+  readonly quantisedExperts?: Readonly<Record<string, BlockDType>>;
 }
 
 /** Where the tensors of a model of this family come from. */
@@ -65,6 +89,7 @@ export function familyNames(family: CheckpointFamily, geometry: ModelGeometry): 
   return {
     resident: (tensor) => residentSource(family, tensor, geometry),
     ffn: (layer) => ffnSource(family, layer, geometry),
+    expertForms: (layer) => family.expertForms?.(layer, geometry) ?? [],
   };
 }
 
@@ -99,6 +124,26 @@ export function checkpointNames({ prefix, layers, model, layer }: TensorNames, n
   assert(rest !== undefined, `the family has no tensor ${name}`);
   const whole = inLayer ? `${layers}${inLayer[1]}.${rest}` : rest;
   return [prefix + whole, whole];
+}
+
+/** Names in the checkpoint of something in a layer. */
+export function namesInLayer({ prefix, layers }: TensorNames, layer: number, rest: string): string[] {
+  const whole = `${layers}${layer}.${rest}`;
+  return [prefix + whole, whole];
+}
+
+/** Experts whose matrices are tensors of their own. @param nameOf After the layer's number. */
+export function ownMatrices(
+  names: TensorNames,
+  layer: number,
+  { layers, dModel }: ModelGeometry,
+  nameOf: (expert: number, role: RecordRole) => string,
+): ExpertForm {
+  return (expert) =>
+    expertMatrices(layers[layer]!, dModel).map(({ role, rows, cols }) => ({
+      source: { names: namesInLayer(names, layer, nameOf(expert, role)), shape: [rows, cols] },
+      ...{ expert: null, roles: [role], transposed: false, scales: null },
+    }));
 }
 
 /** The names of a module's weight and bias. */

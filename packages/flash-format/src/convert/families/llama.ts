@@ -32,8 +32,8 @@ const config = v.object({
   max_position_embeddings: v.optional(sizeField(MAX_CONTEXT)),
   hidden_act: v.optional(v.string(), "silu"),
   hidden_act_param: v.nullish(v.number()),
-  rms_norm_eps: v.optional(epsilonField, 1e-6),
-  rope_theta: v.optional(positiveField, 10000),
+  rms_norm_eps: v.optional(epsilonField),
+  rope_theta: v.optional(positiveField),
   rope_scaling: v.optional(v.unknown()),
   attention_bias: v.optional(v.boolean(), false),
   mlp_bias: v.optional(v.boolean(), false),
@@ -45,7 +45,8 @@ const config = v.object({
   bos_token_id: tokenIdField(null),
   eos_token_id: tokenIdField(null),
 });
-type Config = v.InferOutput<typeof config>;
+export type LlamaConfig = v.InferOutput<typeof config>;
+type Config = LlamaConfig;
 
 /** The names of every family of this form. */
 export const LLAMA_NAMES: TensorNames = {
@@ -68,45 +69,54 @@ export const LLAMA_NAMES: TensorNames = {
   },
 };
 
+/** A layer as the rest of config.json has it: a mixture in place of its FFN. */
+export type LayerChange = (layer: LayerGeometry, index: number) => LayerGeometry;
+
 /** In what the families differ. */
-interface LlamaForm {
+export interface LlamaForm {
   readonly architecture: Architecture;
   /** Where config.json has none. */
   readonly contextLength: number;
+  /** Default 1e-6. */
+  readonly epsilon?: number;
+  /** Default 10000. */
+  readonly theta?: number;
   biases(config: Config): AttentionGeometry["biases"];
-  readonly headNorms: boolean;
+  /** Over what queries and keys are normed; null: they are not. */
+  readonly queryKeyNorm: "head" | "width" | null;
+  /** @throws As `readGeometry` of {@link CheckpointFamily}. */
+  mixture?(document: unknown, where: string): LayerChange;
   windowTokens(config: Config, layer: number): number | null;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
 }
 
-function llamaFamily(
+/** @param rest What a family has besides: names of its own, experts. */
+export function llamaFamily(
   form: LlamaForm,
   modelTypes: readonly string[],
   architectures: readonly string[],
+  rest: Partial<CheckpointFamily> = {},
 ): CheckpointFamily {
   return {
     modelTypes,
     architectures,
     names: LLAMA_NAMES,
     readGeometry: (document, where) => readGeometry(form, document, where),
+    ...rest,
   };
 }
 
 function readGeometry(form: LlamaForm, document: unknown, where: string): ModelGeometry {
   const c = checkDocument(config, document, where, "CHECKPOINT_CONFIG");
   const has = (field: string) => typeof document === "object" && document !== null && field in document;
-  const norm: NormGeometry = { kind: "rms", epsilon: c.rms_norm_eps, weight: true, bias: false };
+  const epsilon = c.rms_norm_eps ?? form.epsilon ?? 1e-6;
+  const norm: NormGeometry = { kind: "rms", epsilon, weight: true, bias: false };
   const contextLength = c.max_position_embeddings ?? form.contextLength;
   const layer = layerOf(form, c, norm, contextLength, where);
-  const windowed = new Map<number | null, LayerGeometry>();
-  const layers = Array.from({ length: c.num_hidden_layers }, (_, index) => {
-    const windowTokens = form.windowTokens(c, index);
-    const known = windowed.get(windowTokens);
-    if (known) return known;
-    const made = { ...layer, attention: { ...layer.attention, windowTokens } };
-    windowed.set(windowTokens, made);
-    return made;
+  const change = form.mixture?.(document, where) ?? ((dense) => dense);
+  const layers = oncePerLayer(c.num_hidden_layers, (index) => {
+    return change({ ...layer, attention: { ...layer.attention, windowTokens: form.windowTokens(c, index) } }, index);
   });
   return {
     architecture: form.architecture,
@@ -122,19 +132,34 @@ function readGeometry(form: LlamaForm, document: unknown, where: string): ModelG
   };
 }
 
+/** Layers of which equal ones are one object. */
+export function oncePerLayer(count: number, layerOf: (index: number) => LayerGeometry): readonly LayerGeometry[] {
+  const known = new Map<string, LayerGeometry>();
+  return Array.from({ length: count }, (_, index) => {
+    const made = layerOf(index);
+    const text = JSON.stringify(made);
+    const layer = known.get(text) ?? made;
+    known.set(text, layer);
+    return layer;
+  });
+}
+
 function layerOf(form: LlamaForm, c: Config, norm: NormGeometry, contextLength: number, where: string): LayerGeometry {
   const nHeads = c.num_attention_heads;
   const nKvHeads = c.num_key_value_heads ?? nHeads;
   const headDim = c.head_dim ?? c.hidden_size / nHeads;
   checkHeads({ nHeads, nKvHeads, headDim }, where);
-  const rotary = readRotary({ theta: c.rope_theta, headDim, scaling: c.rope_scaling, contextLength }, where);
+  const rotary = readRotary(
+    { theta: c.rope_theta ?? form.theta ?? 10000, headDim, scaling: c.rope_scaling, contextLength },
+    where,
+  );
   const { activation, threshold } = readActivation(c.hidden_act, "hidden_act", c.hidden_act_param, where);
   return {
     attention: {
       ...{ nHeads, nKvHeads, headDim, rotary },
       scale: 1 / Math.sqrt(headDim),
       biases: form.biases(c),
-      queryKeyNorm: form.headNorms ? { norm, over: "head" } : null,
+      queryKeyNorm: form.queryKeyNorm ? { norm, over: form.queryKeyNorm } : null,
       alibi: false,
       windowTokens: null,
     },
@@ -165,7 +190,7 @@ export const llamaFormFamily: CheckpointFamily = llamaFamily(
     architecture: "llama",
     contextLength: 2048,
     biases: (c) => attentionBiases(c.attention_bias),
-    headNorms: false,
+    queryKeyNorm: null,
     windowTokens: () => null,
     ...{ bosTokenId: 1, eosTokenId: 2 },
   },
@@ -178,7 +203,7 @@ export const mistralFamily: CheckpointFamily = llamaFamily(
     architecture: "mistral",
     contextLength: 131072,
     biases: () => attentionBiases(false),
-    headNorms: false,
+    queryKeyNorm: null,
     // Null: no window; absent: the default of MistralConfig.
     windowTokens: ({ sliding_window: window }) => (window === undefined ? DEFAULT_WINDOW : window),
     ...{ bosTokenId: 1, eosTokenId: 2 },
@@ -192,7 +217,7 @@ export const qwen2Family: CheckpointFamily = llamaFamily(
     architecture: "qwen2",
     contextLength: 32768,
     biases: () => ({ query: true, key: true, value: true, output: false }),
-    headNorms: false,
+    queryKeyNorm: null,
     windowTokens: qwenWindow,
     ...{ bosTokenId: null, eosTokenId: null },
   },
@@ -205,7 +230,7 @@ export const qwen3Family: CheckpointFamily = llamaFamily(
     architecture: "qwen3",
     contextLength: 32768,
     biases: (c) => attentionBiases(c.attention_bias),
-    headNorms: true,
+    queryKeyNorm: "head",
     windowTokens: qwenWindow,
     ...{ bosTokenId: null, eosTokenId: null },
   },

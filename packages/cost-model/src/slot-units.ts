@@ -1,0 +1,88 @@
+/** What a memory plan gives out in slots: neurons of one size, or in a mixture experts of each layer's own. Pure. */
+import type { MemoryRequest } from "./memory-plan.js";
+import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
+
+/** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
+export const MIN_SLOTS_PER_LAYER = 4;
+/**
+ * Of a layer of experts, which are hundreds of times as large: they pass one by one. Only from two on is one computed while the next is read, which the
+ * cost model knows; to open at all, one is enough.
+ */
+export const MIN_EXPERT_SLOTS_PER_LAYER = 1;
+
+/** What the layers of a mixture keep in slots: experts, of sizes that may differ from layer to layer. */
+export interface PlannedExperts {
+  /** 0 for a layer without experts. */
+  readonly countByLayer: readonly number[];
+  /** Of one token. */
+  readonly chosenByLayer: readonly number[];
+  /** Of one expert in DRAM. */
+  readonly slotBytesByLayer: readonly number[];
+}
+
+/** What is kept in slots. */
+export interface SlotUnits {
+  /** Of the fewest slots, and of all there could be. */
+  readonly leastBytes: number;
+  readonly mostBytes: number;
+  /** Between the two. */
+  readonly spanBytes: number;
+  /** What slots of all that one token names take beyond the fewest; null where that is everything. */
+  readonly cycleBytes: number | null;
+  /** Slots by layer, for so many bytes beyond the fewest. */
+  readonly allocate: (bytes: number) => number[];
+  readonly bytesOf: (slotsByLayer: readonly number[]) => number;
+}
+
+export function slotUnits(request: MemoryRequest): SlotUnits {
+  return request.experts ? expertUnits(request.experts, request.slotOverheadBytes) : neuronUnits(request);
+}
+
+/** Neurons: slots of one size. */
+function neuronUnits({ geometry, weights, slotOverheadBytes, namedShareByLayer }: MemoryRequest): SlotUnits {
+  const slotBytes = weights.slotBytes + slotOverheadBytes;
+  const widths = geometry.layers.map(({ ffn }) => ffn.dFf);
+  const least = widths.map((dFf) => Math.min(MIN_SLOTS_PER_LAYER, dFf));
+  const [minSlots, maxSlots] = [total(least), total(widths)];
+  const named = namedShareByLayer?.map((share, layer) => share * widths[layer]!);
+  const cycle = named?.map((neurons, layer) => Math.max(least[layer]!, Math.ceil(neurons)));
+  return {
+    leastBytes: minSlots * slotBytes,
+    mostBytes: maxSlots * slotBytes,
+    spanBytes: (maxSlots - minSlots) * slotBytes,
+    cycleBytes: cycle ? (total(cycle) - minSlots) * slotBytes : null,
+    allocate: (bytes) => {
+      const slots = Math.min(maxSlots, minSlots + Math.floor(bytes / slotBytes));
+      return named
+        ? allocateByDemand(named, widths, slots, MIN_SLOTS_PER_LAYER)
+        : allocateWholeLayers(widths, slots, MIN_SLOTS_PER_LAYER);
+    },
+    bytesOf: (slotsByLayer) => total(slotsByLayer) * slotBytes,
+  };
+}
+
+/** Experts: slots of each layer's own size, shared out in proportion to what a token chooses. */
+function expertUnits(
+  { countByLayer, chosenByLayer, slotBytesByLayer }: PlannedExperts,
+  slotOverheadBytes: number,
+): SlotUnits {
+  const costs = slotBytesByLayer.map((bytes) => bytes + slotOverheadBytes);
+  const bytesOf = (slots: readonly number[]) => total(slots.map((n, layer) => n * costs[layer]!));
+  const leastBytes = bytesOf(countByLayer.map((count) => Math.min(MIN_EXPERT_SLOTS_PER_LAYER, count)));
+  const mostBytes = bytesOf(countByLayer);
+  return {
+    leastBytes,
+    mostBytes,
+    spanBytes: mostBytes - leastBytes,
+    cycleBytes: bytesOf(chosenByLayer) - leastBytes,
+    allocate: (bytes) => {
+      const most = Math.min(mostBytes, leastBytes + Math.floor(bytes));
+      return allocateByDemand(chosenByLayer, countByLayer, most, MIN_EXPERT_SLOTS_PER_LAYER, costs);
+    },
+    bytesOf,
+  };
+}
+
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, n) => sum + n, 0);
+}

@@ -1,0 +1,298 @@
+/**
+ * The FFN of a layer that is a mixture of experts, or stands beside mixtures: routed experts through their slots, and what every token uses.
+ *
+ * Invariants. A row's sum is in ascending order of experts, whatever is resident, whatever lands when, and however a step is cut into waves; a row's
+ * products depend on that row alone. So the result is the same bit for bit whichever rows are computed together, and whatever the cache holds. When
+ * anything fails half-way the cache forgets all it holds.
+ *
+ * What overlaps. Reads of missing experts are issued first; while they fly, what every token uses is computed, then the experts that are there, then
+ * each of the others as it lands.
+ */
+import { type ActivationFunction, assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
+import type { CacheWave } from "@flashwick/dram-cache";
+import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { ExpertLookAhead } from "./expert-look-ahead.js";
+import type { ExpertSlots } from "./expert-slots.js";
+import { type ExpertVisit, planVisits, type StepVisits } from "./expert-visits.js";
+import type { LookAheadMeter } from "./look-ahead-meter.js";
+import type { FfnWeights, MixtureWeights } from "./resident-weights.js";
+import { routeToken, type TokenRoute } from "./router.js";
+import type { TokenMeter } from "./token-meter.js";
+import type { Workspace } from "./workspace.js";
+
+/** Experts that a router names. */
+export interface RoutedExperts {
+  readonly geometry: ExpertsGeometry;
+  readonly slots: ExpertSlots;
+}
+
+export interface MixtureFfnParts {
+  readonly layer: number;
+  readonly kernels: Kernels;
+  readonly workspace: Workspace;
+  readonly weights: MixtureWeights;
+  readonly dModel: number;
+  readonly gated: boolean;
+  readonly activation: ActivationFunction;
+  /** Null in a dense layer. */
+  readonly routed: RoutedExperts | null;
+  /** False: every read is waited for before anything is computed. */
+  readonly overlap: boolean;
+  /** Of what flash is doing; null where nobody looks ahead. */
+  readonly limits: LookAheadMeter | null;
+  readonly clock: () => number;
+}
+
+/** What a wave reads: after so many runs of the batch, so many of its misses are there. */
+interface IssuedWave {
+  readonly wave: CacheWave;
+  readonly runCounts: readonly number[];
+  readonly bytes: number;
+  /** When its reads began, on the clock. */
+  readonly beganMs: number;
+}
+
+const vectorBytes = (n: number) => 4 * paddedLength(n);
+
+export class MixtureFfn {
+  readonly parts: MixtureFfnParts;
+  /** What reads experts of this layer before it is asked, and of the next one; null: nothing. */
+  lookAhead: { readonly here: ExpertLookAhead | null; readonly next: ExpertLookAhead | null } = {
+    here: null,
+    next: null,
+  };
+  constructor(parts: MixtureFfnParts) {
+    this.parts = parts;
+  }
+
+  /** Experts that the layer has slots for; null in a dense layer. */
+  get slots(): ExpertSlots | null {
+    return this.parts.routed?.slots ?? null;
+  }
+
+  /** The last `tokens` tokens of the last step were rejected: the cache forgets that they used anything. */
+  retract(tokens: number): void {
+    this.slots?.cache.retract(tokens);
+  }
+
+  /**
+   * out[t] += the layer's FFN of x[t].
+   *
+   * @param out f32 `[nTokens, pad(dModel)]`. Must not alias x.
+   * @returns The experts of each row; null in a dense layer.
+   * @throws {IntegrityError} `INTEGRITY_EXPERT`, `INTEGRITY_ROUTER`. As the reader's `wait`; the signal's own reason.
+   */
+  async compute(
+    out: Ptr,
+    x: Ptr,
+    nTokens: number,
+    meter: TokenMeter,
+    signal?: AbortSignal,
+  ): Promise<readonly TokenRoute[] | null> {
+    const { routed } = this.parts;
+    if (!routed) {
+      this.#addResident(out, x, nTokens, meter);
+      return null;
+    }
+    const routes = await this.#route(x, routed, nTokens, meter);
+    const step = planVisits(routes);
+    try {
+      this.parts.limits?.idleUntil(this.parts.clock());
+      if (nTokens === 1) await this.lookAhead.here?.land(routes[0]!, meter);
+      let isFirst = true;
+      const { slots } = routed;
+      for (const wave of slots.cache.admit(routes.map(({ experts }) => slots.unitsOf(experts)))) {
+        this.#count(slots, wave, step, meter);
+        const issued = this.#issue(routed, wave, meter, signal);
+        if (isFirst) this.#addResident(out, x, nTokens, meter);
+        isFirst = false;
+        await this.#computeWave(routed, issued, step, x, nTokens, meter, signal);
+        meter.enter("cache");
+      }
+    } catch (error) {
+      routed.slots.cache.clear();
+      throw error;
+    }
+    this.#sum(out, step, meter);
+    return routes;
+  }
+
+  async #route(
+    x: Ptr,
+    { geometry }: RoutedExperts,
+    nTokens: number,
+    meter: TokenMeter,
+  ): Promise<readonly TokenRoute[]> {
+    const { kernels, workspace: w, layer, weights } = this.parts;
+    const { router } = weights;
+    assert(router, "a mixture has a router");
+    meter.enter("predict");
+    kernels.linear(w.routerLogits, x, router.weight!, router.bias, nTokens, w.scratch);
+    const rowBytes = vectorBytes(geometry.count);
+    const pending = kernels.take(w.routerLogits, nTokens * rowBytes);
+    if (pending) await pending;
+    return Array.from({ length: nTokens }, (_, t) =>
+      routeToken(kernels.arena.f32(w.routerLogits + t * rowBytes, geometry.count), geometry, layer),
+    );
+  }
+
+  #count(
+    slots: ExpertSlots,
+    { neurons: units, misses }: CacheWave,
+    { visits }: StepVisits,
+    { counters }: TokenMeter,
+  ): void {
+    let named = 0;
+    for (const unit of units) named += visits.get(slots.expertOf(unit))!.rows.length;
+    counters.named += named;
+    counters.hits += named - misses.length;
+    counters.misses += misses.length;
+    counters.loaded += misses.length;
+  }
+
+  #issue({ slots }: RoutedExperts, wave: CacheWave, meter: TokenMeter, signal?: AbortSignal): IssuedWave {
+    const { kernels } = this.parts;
+    meter.enter("cache");
+    slots.prepareWave(wave);
+    const runCounts: number[] = [];
+    const runs = Array.from(wave.misses).flatMap((miss) => {
+      const ofExpert = slots.planReads(slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!);
+      runCounts.push((runCounts.at(-1) ?? 0) + ofExpert.length);
+      return ofExpert;
+    });
+    if (runs.length > 0) {
+      // A reader without threads reads here and now.
+      meter.enter("readWait");
+      meter.readsIssued();
+      slots.parts.reader.start(kernels.arena.bytes, runs, signal);
+      meter.countReads(runs);
+    }
+    const bytes = runs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return { wave, runCounts, bytes, beganMs: this.parts.clock() };
+  }
+
+  async #computeWave(
+    routed: RoutedExperts,
+    issued: IssuedWave,
+    step: StepVisits,
+    x: Ptr,
+    nTokens: number,
+    meter: TokenMeter,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { reader } = routed.slots.parts;
+    const { wave, runCounts } = issued;
+    const visit = (index: number) => {
+      const expert = routed.slots.expertOf(wave.neurons[index]!);
+      this.#visit(routed, step.visits.get(expert)!, wave.slots[index]!, x, nTokens, meter);
+    };
+    if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
+    // In a pool, what the next layer wants may push out what is still to be computed of this one.
+    const looksAhead = nTokens === 1 && routed.slots.cache.slotCount >= routed.geometry.chosen;
+    const looksEarly = looksAhead && !routed.slots.isPooled;
+    if (wave.misses.length === 0) this.#allLanded(issued, looksEarly, meter, signal);
+    for (const hit of wave.hits) visit(hit);
+    for (const [i, miss] of wave.misses.entries()) {
+      await this.#land(reader.wait(runCounts[i]!), meter);
+      if (i + 1 === wave.misses.length) this.#allLanded(issued, looksEarly, meter, signal);
+      routed.slots.check(routed.slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!, meter);
+      visit(miss);
+    }
+    if (looksAhead && !looksEarly) this.lookAhead.next?.begin(meter, signal);
+  }
+
+  /** No read is in flight any more: what comes now is a chance to look ahead. */
+  #allLanded({ bytes, beganMs }: IssuedWave, looksAhead: boolean, meter: TokenMeter, signal?: AbortSignal): void {
+    const { limits, clock } = this.parts;
+    if (bytes > 0) {
+      meter.readsLanded();
+      limits?.readsTook(bytes, clock() - beganMs);
+    }
+    limits?.idleFrom(clock());
+    if (looksAhead) this.lookAhead.next?.begin(meter, signal);
+  }
+
+  async #land(pending: void | Promise<void>, meter: TokenMeter): Promise<void> {
+    if (!pending) return;
+    meter.enter("readWait");
+    await pending;
+  }
+
+  /** The outputs of one expert for the rows that use it. */
+  #visit(
+    { slots }: RoutedExperts,
+    { expert, rows, firstOutput }: ExpertVisit,
+    slot: number,
+    x: Ptr,
+    nTokens: number,
+    meter: TokenMeter,
+  ): void {
+    const { kernels, workspace: w, dModel, gated, weights } = this.parts;
+    const { biases } = weights;
+    meter.enter("ffn");
+    const biasOf = (all: Ptr, n: number) => (all === 0 ? 0 : all + 4 * expert * n);
+    const up = slots.matrix("up", expert, slot);
+    const ffn: FfnWeights = {
+      gate: gated ? { weight: slots.matrix("gate", expert, slot), bias: biasOf(biases.gate, up.rows) } : null,
+      up: { weight: up, bias: biasOf(biases.up, up.rows) },
+      down: { weight: slots.matrix("down", expert, slot), bias: biasOf(biases.down, dModel) },
+    };
+    let input = x;
+    // Rows of an expert that every row uses lie side by side already.
+    if (rows.length < nTokens) {
+      kernels.arena.u32(w.visitRows, rows.length).set(rows);
+      kernels.put(w.visitRows, 4 * rows.length);
+      kernels.copyRows(w.visitInput, x, w.visitRows, rows.length, dModel);
+      input = w.visitInput;
+    }
+    this.#multiply(w.visitOutput + firstOutput * vectorBytes(dModel), input, ffn, rows.length);
+  }
+
+  /** out = down · (f(gate · x) ⊙ g(up · x)), or down · f(up · x), with their biases. */
+  #multiply(out: Ptr, x: Ptr, { gate, up, down }: FfnWeights, nTokens: number): void {
+    const { kernels, workspace: w, activation } = this.parts;
+    const { rows } = up.weight!;
+    const count = nTokens * paddedLength(rows);
+    // Behind shorter rows another width's may have been left, which the next product would meet.
+    if (rows !== paddedLength(rows)) kernels.zero(w.act, count);
+    kernels.linear(w.act, x, up.weight!, up.bias, nTokens, w.scratch);
+    if (gate) kernels.linear(w.gate, x, gate.weight!, gate.bias, nTokens, w.scratch);
+    // Without a gate up takes its place, beside ones.
+    if (gate) kernels.gate(w.act, w.gate, w.act, count, activation);
+    else kernels.gate(w.act, w.act, w.gate, count, activation);
+    kernels.linear(out, w.act, down.weight!, down.bias, nTokens, w.scratch);
+  }
+
+  /** out[t] += what every token uses. Outputs of visits come later: their buffer is free. */
+  #addResident(out: Ptr, x: Ptr, nTokens: number, meter: TokenMeter): void {
+    const { kernels, workspace: w, dModel, weights } = this.parts;
+    const { resident, outputGate } = weights;
+    if (!resident) return;
+    meter.enter("ffn");
+    const rowBytes = vectorBytes(dModel);
+    this.#multiply(w.visitOutput, x, resident, nTokens);
+    if (!outputGate) {
+      kernels.add(out, w.visitOutput, (nTokens * rowBytes) / 4);
+      return;
+    }
+    kernels.linear(w.routerLogits, x, outputGate, 0, nTokens, w.scratch);
+    for (let t = 0; t < nTokens; t++) {
+      const [logit] = kernels.arena.f32(w.routerLogits + t * vectorBytes(1), 1);
+      const share = Math.fround(1 / (1 + Math.exp(-logit!)));
+      kernels.addScaled(out + t * rowBytes, w.visitOutput + t * rowBytes, rowBytes / 4, share);
+    }
+  }
+
+  /** out[t] += Σ weight · output, in ascending order of experts. */
+  #sum(out: Ptr, { sums }: StepVisits, meter: TokenMeter): void {
+    const { kernels, workspace: w, dModel } = this.parts;
+    meter.enter("ffn");
+    const rowBytes = vectorBytes(dModel);
+    for (const [t, outputs] of sums.entries()) {
+      for (const { output, weight } of outputs) {
+        kernels.addScaled(out + t * rowBytes, w.visitOutput + output * rowBytes, rowBytes / 4, weight);
+      }
+    }
+    assert(!kernels.mirrored, "experts are computed on the host");
+  }
+}
