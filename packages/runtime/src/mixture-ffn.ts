@@ -70,11 +70,6 @@ export class MixtureFfn {
     return this.parts.routed?.slots ?? null;
   }
 
-  /** The last `tokens` tokens of the last step were rejected: the cache forgets that they used anything. */
-  retract(tokens: number): void {
-    this.slots?.cache.retract(tokens);
-  }
-
   /**
    * out[t] += the layer's FFN of x[t].
    *
