@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { GiB } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
+import { encodeTrace } from "@flashwick/dram-cache/simulate";
 import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { keepProfile, RESERVE_BYTES } from "@flashwick/runtime/node/estimate";
@@ -104,6 +105,15 @@ describe("flashwick plan", () => {
     const { document } = await json(...olmoe, "--sparsity", path);
     expect(document.sparsitySource).toBe("a trace of mine");
     expect(document.perToken.neuronsLoaded).toBeCloseTo(document.perToken.neuronsNamed, 9);
+    // Every token chooses the same: after the first nothing is read.
+    const trace = join(dir, "olmoe.trace");
+    const same = Array.from({ length: 16 }, () => Uint32Array.from([0, 1, 2, 3, 4, 5, 6, 7]));
+    writeFileSync(trace, encodeTrace({ nLayers: 16, dFf: 64, tokens: new Array(100).fill(same) }));
+    const measured = await json(...olmoe, "--sparsity", trace);
+    expect(measured.document.sparsitySource).toBe(`a trace of 100 tokens, ${trace}`);
+    expect(measured.document.perToken.neuronsLoaded).toBeCloseTo(0.01 * 128, 6);
+    const other = await plan("qwen3-30b-a3b", "--preset", "nvme-pcie4", "--sparsity", trace);
+    expect([other.status, other.err]).toEqual([1, expect.stringContaining("a trace of 16 layers, expected 48")]);
     const { status, err } = await plan("mixtral-8x7b", "--preset", "nvme-pcie4", "--sparsity", path);
     expect([status, err]).toEqual([1, expect.stringContaining("field hitShareByLayer is 16, expected 32 layers")]);
   });

@@ -80,7 +80,7 @@ export function planCommand(invocation: Invocation): Command {
     .option("--dense", "without a predictor (default: off)")
     .option(
       "--sparsity <file>",
-      "statistics, as in the output of eval --json, or a mixture's locality (default: the predictor's own, or as published)",
+      "statistics, as in the output of eval --json; of a mixture a trace of its experts, or their .json (default: the predictor's own; of a mixture published ones)",
     )
     .addOption(
       new Option("--kv-precision <type>", "precision of keys and values")

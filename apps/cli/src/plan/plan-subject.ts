@@ -20,6 +20,7 @@ import {
   type ExpertLocality,
   ffnFlashBytes,
   localityOf,
+  localityOfTrace,
   type MemoryPlan,
   MIXTURE_PRESETS,
   type MixtureShape,
@@ -53,6 +54,7 @@ import {
   planRequest,
   shapeOf,
 } from "@flashwick/runtime/node/estimate";
+import { readTrace } from "../trace-file.js";
 
 export interface SubjectOptions {
   readonly dtype?: ConvertDType | undefined;
@@ -257,8 +259,13 @@ async function readSparsity(path: string | undefined): Promise<SparsityStatistic
   return path === undefined ? null : parseSparsity(await readJson(path), path);
 }
 
+/** A trace of experts, or a document of their curves. */
 async function readLocality(path: string | undefined, mixture: MixtureShape): Promise<ExpertLocality | null> {
-  return path === undefined ? null : parseLocality(await readJson(path), path, mixture);
+  if (path === undefined) return null;
+  if (path.endsWith(".json")) return parseLocality(await readJson(path), path, mixture);
+  const counts = mixture.layers.map(({ experts }) => experts?.count ?? 0);
+  const { tokens } = await readTrace(path);
+  return { ...localityOfTrace(path, tokens, counts), source: `a trace of ${tokens.length} tokens, ${path}` };
 }
 
 async function readJson(path: string): Promise<unknown> {
