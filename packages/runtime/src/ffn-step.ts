@@ -9,6 +9,7 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import type { TokenRoute } from "./router.js";
 import type { SparseFfn } from "./sparse-ffn.js";
 import type { TokenMeter } from "./token-meter.js";
 
@@ -141,12 +142,10 @@ export class FfnStep {
   /** blockOut = the layer's experts of each token, weighted. */
   async #mix({ mixture, context, index }: MixtureLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
     const { blockOut, ffnInput } = context.workspace;
-    const routes = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal);
-    if (!routes) return;
-    this.throughSlots.add(mixture);
-    if (observer?.named) {
-      for (const [row, { experts }] of routes.entries()) observer.named(index, experts, this.#engine, row);
-    }
+    const show = (routes: readonly TokenRoute[]) => {
+      for (const [row, { experts }] of routes.entries()) observer?.named?.(index, experts, this.#engine, row);
+    };
+    if (await mixture.compute(blockOut, ffnInput, n, this.#meter, signal, show)) this.throughSlots.add(mixture);
   }
 
   async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {
