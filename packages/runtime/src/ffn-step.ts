@@ -10,6 +10,7 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import type { TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -141,12 +142,11 @@ export class FfnStep {
   /** blockOut = the layer's experts of each token, weighted. */
   async #mix({ mixture, context, index }: MixtureLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
     const { blockOut, ffnInput } = context.workspace;
-    const routes = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal);
-    if (!routes || !mixture.slots) return;
-    this.admittedTo.add(mixture.slots.cache);
-    if (observer?.named) {
-      for (const [row, { experts }] of routes.entries()) observer.named(index, experts, this.#engine, row);
-    }
+    const show = (routes: readonly TokenRoute[]) => {
+      for (const [row, { experts }] of routes.entries()) observer?.named?.(index, experts, this.#engine, row);
+    };
+    const isRouted = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal, show);
+    if (isRouted && mixture.slots) this.admittedTo.add(mixture.slots.cache);
   }
 
   async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {

@@ -15,6 +15,7 @@ import {
   openModelBytes,
   readGolden,
 } from "./checkpoint.fixture.js";
+import type { ForwardObserver } from "./forward-observer.js";
 import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import type { Model } from "./model.js";
 import type { GenerateOptions } from "./model-options.js";
@@ -188,6 +189,35 @@ describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
         await model.close();
       }
     }
+  });
+
+  it("an observer hears a token's experts while the cache is as it was before: those it lacks are the misses", async () => {
+    const tokens = golden.cases.at(-1)!.tokens.slice(0, 24);
+    const options = { contextTokens: 32, kvPrecision: "f32" as const };
+    const whole = await open(options);
+    const { smallestBudgetBytes, dram } = whole.plan(32);
+    await whole.close();
+    const dramBudgetBytes = Math.ceil((smallestBudgetBytes + dram.total) / 2);
+    const model = await open({ ...options, dramBudgetBytes });
+    let [used, missing] = [0, 0];
+    const named: ForwardObserver["named"] = (layer, experts, engine) => {
+      const held = new Set(engine.residentNeurons(layer));
+      used += experts.length;
+      missing += experts.filter((expert) => !held.has(expert)).length;
+    };
+    const counted = await model.withSequence(32, async (sequence) => {
+      let [hits, misses] = [0, 0];
+      for (const token of tokens) {
+        const { stats } = await sequence.decode(token, undefined, { named });
+        hits += stats.cacheHits;
+        misses += stats.cacheMisses;
+      }
+      return { hits, misses };
+    });
+    expect(counted).toEqual({ hits: used - missing, misses: missing });
+    expect(missing).toBeGreaterThan(0);
+    expect(missing).toBeLessThan(used);
+    await model.close();
   });
 
   it.each(["layer", "pool"] as const)(
