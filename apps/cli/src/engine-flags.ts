@@ -2,12 +2,13 @@
 
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes, isSparse } from "@flashwick/core";
+import { formatBytes, hasExperts, isSparse, unitsByLayer } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { CACHE_SCOPES, type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
+import { cycleNote } from "./cycle-note.js";
 import { UsageError } from "./failure.js";
 import { byteSize, integer, number, plainBytes, threshold } from "./option-values.js";
 import type { Report } from "./report.js";
@@ -173,22 +174,20 @@ export async function openWithFlags(
 /** Where nobody gave a budget and the model does not fit into what there is. */
 function noteMachineBudget(model: Model, report: Report): void {
   const { dram, slotsByLayer } = model.plan(1);
-  const { layers } = model.header.geometry;
-  if (slotsByLayer.every((slots, layer) => slots >= layers[layer]!.ffn.dFf)) return;
+  const units = unitsByLayer(model.header.geometry);
+  if (slotsByLayer.every((slots, layer) => slots >= units[layer]!)) return;
   report.note(
     `note: the DRAM budget is ${formatBytes(dram.budget)}, what this machine has free less ${formatBytes(RESERVE_BYTES)}; the model does not fit, ` +
       "and what is missing is read from flash (--dram-budget sets another)",
   );
 }
 
-/** A cache that one token's neurons do not fit hardly ever hits: worth knowing, with the number that would do. */
+/** Worth knowing, with the number that would do. */
 function noteCycle(model: Model, report: Report): void {
   const { dram, cycleBudgetBytes } = model.plan(1);
-  if (cycleBudgetBytes === null || dram.budget >= cycleBudgetBytes) return;
-  report.note(
-    `note: ${formatBytes(dram.budget)} hold less than what one token names of each layer, so that hardly a neuron stays until it is wanted ` +
-      `again; from ${formatBytes(cycleBudgetBytes)} on they do`,
-  );
+  const units = hasExperts(model.header.geometry) ? "experts" : "neurons";
+  const note = cycleNote({ cycleBudgetBytes, budgetBytes: dram.budget, units });
+  if (note !== null) report.note(note);
 }
 
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {

@@ -2,9 +2,11 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { GiB } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import { demoModels } from "@flashwick/demo-models";
+import { encodeTrace } from "@flashwick/dram-cache/simulate";
 import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { keepProfile, RESERVE_BYTES } from "@flashwick/runtime/node/estimate";
@@ -14,6 +16,7 @@ import { NO_INPUT } from "./terminal-input.fixture.js";
 
 const dir = mkdtempSync(join(tmpdir(), "plan-"));
 afterAll(() => rmSync(dir, { recursive: true }));
+const fixtures = fileURLToPath(new URL("../../../packages/runtime/fixtures", import.meta.url));
 const config = join(demoModels["opt-demo"].checkpointDir, "config.json");
 
 async function plan(...argv: string[]) {
@@ -64,6 +67,55 @@ describe("flashwick plan", () => {
     expect(budget).toBe(Math.floor(document.fileBytes / 2));
     expect(document.smallestBudgetBytes).toBeGreaterThan(memory.resident);
     expect(document.smallestBudgetBytes).toBeLessThan(total!);
+  });
+  it("answers for published mixtures of experts, and for a file of one, from its header", async () => {
+    const olmoe = join(fixtures, "gguf/olmoe.gguf");
+    for (const [model, more] of [
+      ["olmoe-1b-7b", ["--dtype", "q4"]],
+      ["qwen1.5-moe-a2.7b", ["--dtype", "q4"]],
+      ["qwen3-30b-a3b", ["--dtype", "q4"]],
+      ["mixtral-8x7b", ["--dtype", "q4"]],
+      ["gpt-oss-20b", []],
+      [olmoe, ["--prompt-tokens", "16", "--decode-tokens", "16", "--dram-budget", "90%"]],
+    ] as const) {
+      const { status, document } = await json(model, "--preset", "nvme-pcie4", "--dram-budget", "75%", ...more);
+      expect([model, status, document.units]).toEqual([model, 0, "experts"]);
+      expect(document.perToken.neuronsLoaded).toBeLessThan(document.perToken.neuronsNamed);
+      expect(document.tokensPerSec).toBeGreaterThan(0);
+      expect(document.sparsitySource).toContain("published trace");
+      expect(document.memory.total).toBeLessThanOrEqual(document.memory.budget);
+    }
+  });
+  it("names the budget that holds what one token chooses, where less is given", async () => {
+    const mixture = ["qwen3-30b-a3b", "--dtype", "q4", "--preset", "nvme-pcie4"];
+    const { document } = await json(...mixture, "--dram-budget", "2GiB");
+    expect(Math.min(...document.choice.slotsByLayer)).toBeLessThan(8);
+    const { out } = await plan(...mixture, "--dram-budget", "2GiB");
+    expect(out).toContain("a DRAM budget of 2.00 GiB holds fewer experts of each layer than one token chooses");
+    expect(out).toContain("384.0 experts named");
+    const enough = await json(...mixture, "--dram-budget", String(document.cycleBudgetBytes));
+    expect(Math.min(...enough.document.choice.slotsByLayer)).toBeGreaterThanOrEqual(8);
+    expect((await plan(...mixture, "--dram-budget", String(document.cycleBudgetBytes))).out).not.toContain("note:");
+  });
+  it("takes the locality of a mixture from a file, and refuses another model's", async () => {
+    const path = join(dir, "locality.json");
+    const never = Array.from({ length: 65 }, (_, slots) => (slots === 64 ? 1 : 0));
+    writeFileSync(path, JSON.stringify({ source: "a trace of mine", hitShareByLayer: new Array(16).fill(never) }));
+    const olmoe = ["olmoe-1b-7b", "--dtype", "q4", "--preset", "nvme-pcie4", "--dram-budget", "50%"];
+    const { document } = await json(...olmoe, "--sparsity", path);
+    expect(document.sparsitySource).toBe("a trace of mine");
+    expect(document.perToken.neuronsLoaded).toBeCloseTo(document.perToken.neuronsNamed, 9);
+    // Every token chooses the same: after the first nothing is read.
+    const trace = join(dir, "olmoe.trace");
+    const same = Array.from({ length: 16 }, () => Uint32Array.from([0, 1, 2, 3, 4, 5, 6, 7]));
+    writeFileSync(trace, encodeTrace({ nLayers: 16, dFf: 64, tokens: new Array(100).fill(same) }));
+    const measured = await json(...olmoe, "--sparsity", trace);
+    expect(measured.document.sparsitySource).toBe(`a trace of 100 tokens, ${trace}`);
+    expect(measured.document.perToken.neuronsLoaded).toBeCloseTo(0.01 * 128, 6);
+    const other = await plan("qwen3-30b-a3b", "--preset", "nvme-pcie4", "--sparsity", trace);
+    expect([other.status, other.err]).toEqual([1, expect.stringContaining("a trace of 16 layers, expected 48")]);
+    const { status, err } = await plan("mixtral-8x7b", "--preset", "nvme-pcie4", "--sparsity", path);
+    expect([status, err]).toEqual([1, expect.stringContaining("field hitShareByLayer is 16, expected 32 layers")]);
   });
   it("answers from a config.json alone, and says what it assumed", async () => {
     const { status, document } = await json(config, "--preset", "nvme-pcie4", "--dtype", "int8");

@@ -88,6 +88,7 @@ describe("the locality of a trace", () => {
     const text = message(() => localityOfTrace("a.json", [[[0]], [[7]]], [4]));
     expect(text).toBe("a.json: token 1 chooses expert 7 in layer 0, which has 4");
     expect(message(() => localityOfTrace("a.json", [[[0]]], [4], 1))).toContain("at least one more");
+    expect(message(() => localityOfTrace("a.json", [[[0], [1]]], [4]))).toContain("2 layers, expected 1");
   });
 });
 

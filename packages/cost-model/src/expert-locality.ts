@@ -74,14 +74,15 @@ function between(at: readonly number[], values: readonly number[], x: number): n
 }
 
 /** Chosen experts by token and layer; a layer without experts has an empty list. */
-export type ExpertTrace = readonly (readonly (readonly number[])[])[];
+export type ExpertTrace = readonly (readonly ArrayLike<number>[])[];
 
 /**
  * Measures the curves of a trace, one pass over it. An expert that was never used before is a miss of any cache that does not hold all of them.
  *
+ * @param source        Of the trace: a file, for messages as well.
  * @param counts        Experts by layer; 0 where it has none.
  * @param warmUpTokens  Tokens from the trace's beginning, such as a prompt's, that are seen and not counted.
- * @throws {InputError} `INPUT_INVALID` for a trace without a token that counts, or an expert that does not exist.
+ * @throws {InputError} `INPUT_INVALID` for a trace without a token that counts, of another number of layers, or with an expert that does not exist.
  * Cost: O(chosen experts · count).
  */
 export function localityOfTrace(
@@ -94,6 +95,14 @@ export function localityOfTrace(
     throw new InputError(
       "INPUT_INVALID",
       `${source}: a trace of ${trace.length} tokens, of which ${warmUpTokens} only warm up; expected at least one more`,
+    );
+  }
+  const nLayers = Math.max(...trace.map((layers) => layers.length));
+  if (nLayers !== counts.length) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `${source}: a trace of ${nLayers} layers, expected ${counts.length}; it is of another model`,
+      { details: { field: "layers", found: nLayers } },
     );
   }
   return {
@@ -115,7 +124,7 @@ function layerHits(
   /** Most recently used first. */
   let stack: number[] = [];
   for (const [token, layers] of trace.entries()) {
-    const chosen = layers[layer] ?? [];
+    const chosen = Array.from(layers[layer] ?? []);
     for (const expert of chosen) {
       checkExpert(source, token, layer, expert, count);
       const depth = stack.indexOf(expert);

@@ -211,10 +211,15 @@ describe("a prompt of a mixture", () => {
 describe("a run of a mixture", () => {
   it("has limits of what it computes with in DRAM and of what it misses on flash", () => {
     const request = tokenRequest({ profile: plainProfile(1) });
-    const { limits, token, tokensPerSec } = runCost(request, { promptTokens: 16, decodeTokens: 16, batchTokens: 16 });
+    const { limits, token, tokensPerSec, percentilesMs } = runCost(request, {
+      promptTokens: 16,
+      decodeTokens: 16,
+      batchTokens: 16,
+    });
     const resident = 3 * (2e6 + 5e5 + 60_000) + 4e6;
     expect(limits.dramMs).toBeCloseTo((resident + 3 * 4 * 1e6) / 30e6, 6);
     expect(limits.flashMs).toBeCloseTo(token.readMs, 6);
     expect(tokensPerSec).toBeCloseTo(1000 / token.totalMs, 9);
+    expect(percentilesMs).toBeNull();
   });
 });

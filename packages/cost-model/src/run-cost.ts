@@ -79,7 +79,8 @@ function meanCost(costs: readonly TokenCost[]): TokenCost {
 /** A token that names twice as much loads twice as much: what it names decides how long it takes. */
 function percentiles(request: TokenRequest, meanMs: number): RunCost["percentilesMs"] {
   const { namedQuantiles } = request.sparsity;
-  if (namedQuantiles === null) return null;
+  // Every token names as many experts; how its misses scatter no statistics say.
+  if (namedQuantiles === null || request.shape.mixture) return null;
   const plain = tokenCost(request).totalMs;
   const at = (factor: number) =>
     (meanMs * tokenCost({ ...request, sparsity: scaled(request.sparsity, factor) }).totalMs) / plain;

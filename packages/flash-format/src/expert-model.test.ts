@@ -391,6 +391,18 @@ describe("a header whose checksum is right, but not", () => {
     expect((await failureOf(open(edited))).code).toMatch(/^FORMAT_(INVALID|MISSING)$/);
   });
 
+  it("experts that could not be read in one piece", async () => {
+    const edited = withEditedHeader(await mixtureBytes(), ({ metadata }) => {
+      const composition = JSON.parse(metadata.get("flashwick.composition")!.value as string);
+      composition.layers[0].ffn.dFf = 2 ** 20;
+      metadata.set("flashwick.composition", text(JSON.stringify(composition)));
+      metadata.set("gpt-oss.embedding_length", { type: "u32", value: 1024 });
+    });
+    const failure = await failureOf(open(edited));
+    expect(failure.code).toBe("FORMAT_INVALID");
+    expect(failure.message).toMatch(/^mixture\.gguf .*experts of at most 2147479552 bytes, found 6442450944/);
+  });
+
   function edit({ tensors }: EditableHeader, i: number, changes: object): void {
     tensors[i] = { ...tensors[i]!, ...changes };
   }

@@ -22,7 +22,7 @@ import type { ExpertTensors } from "./model-file.js";
 import { PAGE_BYTES, roundUp } from "./record-layout.js";
 
 /** A record is read in one piece, and Node reads less than 2 GiB at once. The largest of Mixtral 8x22B, in f32, has 1.2 GB. */
-const MAX_EXPERT_BYTES = 2 ** 31 - PAGE_BYTES;
+export const MAX_EXPERT_BYTES = 2 ** 31 - PAGE_BYTES;
 
 /** A matrix of each expert of a layer. */
 export interface ExpertMatrixShape {

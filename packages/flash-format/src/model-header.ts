@@ -13,10 +13,18 @@ import {
   RECORD_DTYPES,
   RESIDENT_DTYPES,
   type ResidentDType,
+  rowBytes,
   type WeightLayout,
 } from "@flashwick/core";
 import { type CheckedTensor, type Container, requireTensor } from "./container.js";
-import { type ExpertRecords, expertLayout, expertMatrices, expertRecordsOf, expertTensors } from "./expert-record.js";
+import {
+  type ExpertRecords,
+  expertLayout,
+  expertMatrices,
+  expertRecordsOf,
+  expertTensors,
+  MAX_EXPERT_BYTES,
+} from "./expert-record.js";
 import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
 import type { GgufArray, GgufValue } from "./gguf.js";
@@ -76,7 +84,7 @@ function decodeResidentDType(metadata: GgufMetadata, weights: FfnRecords): Resid
   return metadata.has(key) || recordDType === null ? metadata.oneOf(key, RESIDENT_DTYPES) : recordDType;
 }
 
-/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. {UnsupportedError} `UNSUPPORTED_FEATURE` for experts that are too large. */
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_LIMIT`. */
 function decodeExpertRecords(metadata: GgufMetadata, geometry: ModelGeometry): ExpertRecords {
   metadata.oneOf("flashwick.record.layout", ["experts"]);
   recordShape(geometry);
@@ -100,7 +108,12 @@ function decodeExpertDTypes(
   const fits = found.filter(
     (dtype, i) => isExpertDType(dtype) && matrices[i] && matrices[i].cols % blockElements(dtype) === 0,
   );
-  if (found.length === matrices.length && fits.length === found.length) return fits as DType[];
+  if (found.length === matrices.length && fits.length === found.length) {
+    const dtypes = fits as DType[];
+    const sizeBytes = matrices.reduce((sum, { rows, cols }, i) => sum + rows * rowBytes(dtypes[i]!, cols), 0);
+    if (sizeBytes <= MAX_EXPERT_BYTES) return dtypes;
+    throw metadata.invalid(KEY_EXPERT_DTYPES, `experts of at most ${MAX_EXPERT_BYTES} bytes`, `${sizeBytes}`);
+  }
   const expected = matrices.map(({ role, cols }) => `a type for rows of ${cols} (${role})`).join(", ") || "none";
   throw metadata.invalid(KEY_EXPERT_DTYPES, `${expected} of layer ${index}`, JSON.stringify(text.slice(0, 80)));
 }

@@ -193,7 +193,7 @@ export class Engine {
     const { observer } = options;
     observer?.stepBegins?.(rows.length);
     this.meter.begin(observer?.span && ((span) => observer.span!(span)));
-    this.#ffn.throughSlots.clear();
+    this.#ffn.admittedTo.clear();
     try {
       await this.#run(segments, rows.length, chooser, options);
     } catch (error) {
@@ -210,7 +210,7 @@ export class Engine {
 
   /** The last `tokens` tokens of the last step never were: drafts that were rejected. The caches forget that they used anything. */
   retract(tokens: number): void {
-    if (tokens > 0) for (const ffn of this.#ffn.throughSlots) ffn.retract(tokens);
+    if (tokens > 0) for (const cache of this.#ffn.admittedTo) cache.retract(tokens);
   }
 
   /** Releases everything; the arenas go when nothing refers to them any more. */

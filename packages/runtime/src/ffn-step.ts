@@ -2,6 +2,7 @@
  * The FFN of a step: who chooses, when, and whether what is chosen goes through the slots or is streamed.
  */
 import { activationOf, paddedLength, widestFfn } from "@flashwick/core";
+import type { NeuronCache } from "@flashwick/dram-cache";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
 import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
@@ -9,7 +10,7 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
-import type { SparseFfn } from "./sparse-ffn.js";
+import type { TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -23,8 +24,8 @@ export class FfnStep {
   readonly #meter: TokenMeter;
   readonly #forward: ForwardPass;
   readonly #ahead: StreamAhead;
-  /** What of layers has admitted the tokens of the last step to a cache. */
-  readonly throughSlots = new Set<Pick<SparseFfn, "retract">>();
+  /** The caches that the tokens of the last step were admitted to: of a layer each, or one of several. */
+  readonly admittedTo = new Set<NeuronCache>();
   /** u8 of scratch, as many as the widest layer has neurons. */
   readonly #counted: Uint8Array;
 
@@ -114,7 +115,7 @@ export class FfnStep {
     if (!streams && (isAdmitted || this.#isNarrow(layer, choice))) {
       if (!isAdmitted) await layer.sparse.admit(choice, this.#meter, signal);
       await layer.sparse.compute(blockOut, ffnInput, this.#meter, signal);
-      this.throughSlots.add(layer.sparse);
+      this.admittedTo.add(layer.sparse.cache);
     } else {
       await this.#stream(layer, n, choice, options);
     }
@@ -141,12 +142,11 @@ export class FfnStep {
   /** blockOut = the layer's experts of each token, weighted. */
   async #mix({ mixture, context, index }: MixtureLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
     const { blockOut, ffnInput } = context.workspace;
-    const routes = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal);
-    if (!routes) return;
-    this.throughSlots.add(mixture);
-    if (observer?.named) {
-      for (const [row, { experts }] of routes.entries()) observer.named(index, experts, this.#engine, row);
-    }
+    const show = (routes: readonly TokenRoute[]) => {
+      for (const [row, { experts }] of routes.entries()) observer?.named?.(index, experts, this.#engine, row);
+    };
+    const isRouted = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal, show);
+    if (isRouted && mixture.slots) this.admittedTo.add(mixture.slots.cache);
   }
 
   async #stream(layer: RecordLayer, n: number, choice: Choice, options: StepOptions): Promise<void> {

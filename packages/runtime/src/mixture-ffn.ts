@@ -70,16 +70,12 @@ export class MixtureFfn {
     return this.parts.routed?.slots ?? null;
   }
 
-  /** The last `tokens` tokens of the last step were rejected: the cache forgets that they used anything. */
-  retract(tokens: number): void {
-    this.slots?.cache.retract(tokens);
-  }
-
   /**
    * out[t] += the layer's FFN of x[t].
    *
    * @param out f32 `[nTokens, pad(dModel)]`. Must not alias x.
-   * @returns The experts of each row; null in a dense layer.
+   * @param onRoutes Hears the experts of each row before the cache makes room for them; not of a dense layer.
+   * @returns Whether experts were routed to: not in a dense layer.
    * @throws {IntegrityError} `INTEGRITY_EXPERT`, `INTEGRITY_ROUTER`. As the reader's `wait`; the signal's own reason.
    */
   async compute(
@@ -88,13 +84,15 @@ export class MixtureFfn {
     nTokens: number,
     meter: TokenMeter,
     signal?: AbortSignal,
-  ): Promise<readonly TokenRoute[] | null> {
+    onRoutes?: (routes: readonly TokenRoute[]) => void,
+  ): Promise<boolean> {
     const { routed } = this.parts;
     if (!routed) {
       this.#addResident(out, x, nTokens, meter);
-      return null;
+      return false;
     }
     const routes = await this.#route(x, routed, nTokens, meter);
+    onRoutes?.(routes);
     const step = planVisits(routes);
     try {
       this.parts.limits?.idleUntil(this.parts.clock());
@@ -114,7 +112,7 @@ export class MixtureFfn {
       throw error;
     }
     this.#sum(out, step, meter);
-    return routes;
+    return true;
   }
 
   async #route(

@@ -19,7 +19,6 @@ import { ggufBytes, openModelBytes } from "./checkpoint.fixture.js";
 import { estimate } from "./estimate.js";
 import { mixtureOf } from "./mixture-shape.js";
 import { shapeOf } from "./model-shape.js";
-import { predictRun } from "./predicted-run.js";
 import { profile as device } from "./profile.fixture.js";
 
 const FILES = ["mixtral", "olmoe", "qwen3moe"];
@@ -159,27 +158,4 @@ describe("mixtureOf a header made by hand", () => {
     const mixed = mixtureOf(await headerOf("mixtral")).layers;
     expect(mixed[1]).not.toEqual(mixed[0]);
   });
-});
-
-it("a run of a mixture is predicted under the plan that the engine allocates by", async () => {
-  const model = await openModelBytes(ggufBytes("qwen3moe"), "qwen3moe", { contextTokens: 64 });
-  const run = predictRun({
-    header: model.header,
-    profile: device,
-    predictor: null,
-    plan: model.plan(64),
-    settings: {
-      mode: "dense",
-      windowTokens: Number.POSITIVE_INFINITY,
-      threads: 1,
-      readers: 8,
-      mergeGapBytes: 0,
-      overlap: true,
-    },
-    length: { promptTokens: 16, decodeTokens: 32 },
-  });
-  expect(run!.tokenMs).toBeGreaterThan(0);
-  const named = model.header.geometry.layers.reduce((sum, { experts }) => sum + experts!.chosen, 0);
-  expect(run!.flashBytesPerToken).toBeLessThan((named * expertBytes(model.header)) / 16);
-  await model.close();
 });

@@ -4,6 +4,7 @@ import {
   type DeviceProfile,
   denseSparsity,
   type EngineSettings,
+  type ExpertLocality,
   type MemoryPlan,
   type RunLength,
   runCost,
@@ -18,6 +19,8 @@ export interface RunToPredict {
   readonly predictor: PredictorShapes | null;
   /** Default: the predictor's own. */
   readonly sparsity?: SparsityStatistics | null;
+  /** How often a mixture's experts come back. Default: as published of others. */
+  readonly locality?: ExpertLocality | undefined;
   readonly plan: MemoryPlan;
   readonly settings: EngineSettings;
   readonly length: Omit<RunLength, "batchTokens">;
@@ -25,14 +28,14 @@ export interface RunToPredict {
 
 /** @returns Null where the predictor does not say how often its neurons come back. */
 export function predictRun(run: RunToPredict): PredictedRun | null {
-  const { header, profile, predictor, plan, settings } = run;
+  const { header, profile, predictor, locality, plan, settings } = run;
   const named = run.sparsity ?? predictor?.sparsity ?? null;
   const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.layers.length) : named;
   if (sparsity === null) return null;
   const { slotsByLayer, streamNeurons, kvPrecision, batchTokens } = plan;
   const shape = shapeOf(header, settings.mode === "dense" ? null : predictor);
   const length = { ...run.length, batchTokens };
-  const request = { shape, profile, sparsity, settings, slotsByLayer, streamNeurons, kvPrecision };
+  const request = { shape, profile, sparsity, locality, settings, slotsByLayer, streamNeurons, kvPrecision };
   const { token, prefill } = runCost(request, length);
   return {
     device: profile.name,

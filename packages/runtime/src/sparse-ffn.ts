@@ -10,7 +10,7 @@
  * compute something else: attention, in a parallel block.
  */
 import { type ActivationFunction, assert, paddedLength } from "@flashwick/core";
-import type { CacheWave } from "@flashwick/dram-cache";
+import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Ptr } from "@flashwick/kernels";
 import { maskNonMembers } from "./member-mask.js";
@@ -78,9 +78,8 @@ export class SparseFfn {
     this.#anticipated = { neurons: wave.neurons.slice(), runs: this.#issueReads(wave, meter, signal) };
   }
 
-  /** The last `tokens` tokens of the last step were rejected: the cache forgets that they used anything. */
-  retract(tokens: number): void {
-    this.#slots.cache.retract(tokens);
+  get cache(): NeuronCache {
+    return this.#slots.cache;
   }
 
   /** After a failure elsewhere, when no read is in flight: forgets what was anticipated or admitted, with all else. */

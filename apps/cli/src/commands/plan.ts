@@ -51,7 +51,10 @@ export function planCommand(invocation: Invocation): Command {
     summary: "Predict speed, bytes and memory of a model on a device, without its weights, and choose the settings.",
     example: "flashwick plan opt-6.7b --preset paper-m1-max --dram-budget 50%",
   })
-    .argument("<model>", "model file, checkpoint folder, config.json, or a published model's name such as opt-6.7b")
+    .argument(
+      "<model>",
+      "model file, checkpoint folder, config.json, or a published model's name such as opt-6.7b or qwen3-30b-a3b",
+    )
     .option(
       "--dram-budget <size>",
       "ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: what this machine has free, less 512 MiB; none for another device)",
@@ -75,7 +78,10 @@ export function planCommand(invocation: Invocation): Command {
     .option("--decode-tokens <n>", "tokens to decode, over which figures are averaged", integer(1), 256)
     .option("--predictor <file>", "predictor file (default: the one beside the model file, else an assumed one)")
     .option("--dense", "without a predictor (default: off)")
-    .option("--sparsity <file>", "statistics, as in the output of eval --json (default: the predictor's own)")
+    .option(
+      "--sparsity <file>",
+      "statistics, as in the output of eval --json; of a mixture a trace of its experts, or their .json (default: the predictor's own; of a mixture published ones)",
+    )
     .addOption(
       new Option("--kv-precision <type>", "precision of keys and values")
         .choices(["auto", "f32", "f16", "int8"])
@@ -112,11 +118,12 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   const profile = named ?? keptProfile(model);
   const machineBudget = named === null ? spareMemoryBytes() : null;
   const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : machineBudget;
-  const { name, dtype, sparsitySource, fileBytes } = subject;
+  const { name, dtype, units, sparsitySource, fileBytes } = subject;
   const facts: PlanFacts = {
     model: name,
     device: profile.name,
     dtype,
+    units,
     sparsitySource,
     fileBytes,
     budgetBytes,

@@ -13,6 +13,8 @@ export interface PlanFacts {
   readonly model: string;
   readonly device: string;
   readonly dtype: DType;
+  /** What slots hold, and what is named and loaded. */
+  readonly units: "neurons" | "experts";
   readonly sparsitySource: string | null;
   readonly fileBytes: number;
   readonly budgetBytes: number | null;

@@ -15,12 +15,20 @@ import {
   type SparsityStatistics,
 } from "@flashwick/core";
 import {
+  denseBytes,
   type EngineSettings,
+  type ExpertLocality,
   ffnFlashBytes,
+  localityOf,
+  localityOfTrace,
   type MemoryPlan,
+  MIXTURE_PRESETS,
+  type MixtureShape,
   MODEL_PRESETS,
+  mixturePreset,
   modelPreset,
   type PlanRequest,
+  parseLocality,
   parseSparsity,
   planMemory,
   powerLawLayer,
@@ -44,7 +52,9 @@ import {
   draftAcceptance,
   type PredictorShapes,
   planRequest,
+  shapeOf,
 } from "@flashwick/runtime/node/estimate";
+import { readTrace } from "../trace-file.js";
 
 export interface SubjectOptions {
   readonly dtype?: ConvertDType | undefined;
@@ -60,7 +70,9 @@ export interface PlanSubject {
   /** Of the model file, there or yet to be made: what percentages are of. */
   readonly fileBytes: number;
   readonly dtype: DType;
-  /** Where it is known from what will be named; null: every neuron is. */
+  /** What a token names some of. */
+  readonly units: "neurons" | "experts";
+  /** Where it is known from what will be named, and how often it comes back; null: every neuron is. */
   readonly sparsitySource: string | null;
   readonly contextLength: number;
   /** What drafts of a lossless run are accepted with; null where nothing drafts. */
@@ -81,6 +93,7 @@ export interface SubjectWish extends Pick<PlanRequest, "profile" | "length" | "f
  */
 export async function openSubject(what: string, options: SubjectOptions): Promise<PlanSubject> {
   if (MODEL_PRESETS.includes(what) && !existsSync(what)) return await presetSubject(what, options);
+  if (MIXTURE_PRESETS.includes(what) && !existsSync(what)) return await mixtureSubject(what, options);
   if (what.endsWith(".gguf")) return await fileSubject(what, options);
   return await configSubject(what, options);
 }
@@ -98,6 +111,7 @@ async function presetSubject(name: string, options: SubjectOptions): Promise<Pla
     name,
     fileBytes: resident + ffnFlashBytes(shape),
     dtype,
+    units: "neurons",
     sparsitySource: sparsity?.source ?? null,
     contextLength: facts.contextLength,
     acceptance: sparsity && draftAcceptance(null),
@@ -106,6 +120,27 @@ async function presetSubject(name: string, options: SubjectOptions): Promise<Pla
       shape,
       sparsity,
       memory: onceEach((mode) => planMemory(memoryRequest(mode, { budgetBytes, contextTokens, kvPrecision }))),
+    }),
+  };
+}
+
+async function mixtureSubject(name: string, options: SubjectOptions): Promise<PlanSubject> {
+  const { shape, locality: published, memoryRequest, published: facts } = mixturePreset(name, options.dtype ?? null);
+  const locality = (await readLocality(options.sparsity, shape.mixture!)) ?? published;
+  return {
+    name,
+    fileBytes: denseBytes(shape) + shape.rowTableBytes,
+    dtype: shape.dtype,
+    units: "experts",
+    sparsitySource: locality.source,
+    contextLength: facts.contextLength,
+    acceptance: null,
+    request: ({ dramBudgetBytes: budgetBytes, contextTokens, kvPrecision, ...wish }) => ({
+      ...wish,
+      shape,
+      sparsity: null,
+      locality,
+      memory: onceEach(() => planMemory(memoryRequest({ budgetBytes, contextTokens, kvPrecision }))),
     }),
   };
 }
@@ -137,7 +172,7 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
   const isFolder = (await stat(path).catch(() => null))?.isDirectory() === true;
   const file = isFolder ? join(path, "config.json") : path;
   if (!existsSync(file)) {
-    const expected = `a model file, a checkpoint's folder, its config.json, or one of ${MODEL_PRESETS.join(", ")}`;
+    const expected = `a model file, a checkpoint's folder, its config.json, or one of ${[...MODEL_PRESETS, ...MIXTURE_PRESETS].join(", ")}`;
     throw new InputError("INPUT_INVALID", `${path}: expected ${expected}; found nothing of this name`, {
       details: { field: "model", found: path },
     });
@@ -170,16 +205,38 @@ async function headerSubject(
   predictor: SubjectPredictor | null,
   options: SubjectOptions,
 ): Promise<PlanSubject> {
+  if (header.experts.length > 0) return await mixtureHeaderSubject(name, header, fileBytes, options);
   const given = await readSparsity(options.sparsity);
   const sparsity = predictor && (given ?? predictor.sparsity ?? assumedSparsity(header.geometry.layers.length));
   return {
     name,
     fileBytes,
     dtype: header.weights.dtype,
+    units: "neurons",
     sparsitySource: sparsity?.source ?? null,
     contextLength: header.geometry.contextLength,
     acceptance: predictor && draftAcceptance(predictor.training),
     request: (wish) => planRequest(header, { ...wish, predictor, sparsity, scratch: poolScratch }),
+  };
+}
+
+async function mixtureHeaderSubject(
+  name: string,
+  header: ModelHeader,
+  fileBytes: number,
+  options: SubjectOptions,
+): Promise<PlanSubject> {
+  const mixture = shapeOf(header, null).mixture!;
+  const locality = (await readLocality(options.sparsity, mixture)) ?? localityOf(mixture);
+  return {
+    name,
+    fileBytes,
+    dtype: header.weights.dtype,
+    units: "experts",
+    sparsitySource: locality.source,
+    contextLength: header.geometry.contextLength,
+    acceptance: null,
+    request: (wish) => planRequest(header, { ...wish, locality, kernels: createWasmKernels }),
   };
 }
 
@@ -199,15 +256,25 @@ async function readPredictor(path: string): Promise<SubjectPredictor> {
 }
 
 async function readSparsity(path: string | undefined): Promise<SparsityStatistics | null> {
+  return path === undefined ? null : parseSparsity(await readJson(path), path);
+}
+
+/** A trace of experts, or a document of their curves. */
+async function readLocality(path: string | undefined, mixture: MixtureShape): Promise<ExpertLocality | null> {
   if (path === undefined) return null;
+  if (path.endsWith(".json")) return parseLocality(await readJson(path), path, mixture);
+  const counts = mixture.layers.map(({ experts }) => experts?.count ?? 0);
+  const { tokens } = await readTrace(path);
+  return { ...localityOfTrace(path, tokens, counts), source: `a trace of ${tokens.length} tokens, ${path}` };
+}
+
+async function readJson(path: string): Promise<unknown> {
   const text = await readFile(path, "utf8");
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     throw new InputError("INPUT_INVALID", `${path}: expected JSON (${(cause as Error).message})`, { cause });
   }
-  return parseSparsity(value, path);
 }
 
 /** OPT 6.7B's, as LLM in a flash has it: 10 % named, and s_agg(k) growing with the root of k. */

@@ -1,5 +1,6 @@
 /** A plan for a person. */
 import { formatBytes } from "@flashwick/core";
+import { cycleNote } from "../cycle-note.js";
 import { figure, percent, table } from "../table.js";
 import type { PlanDocument, PlannedLossless } from "./plan-document.js";
 
@@ -23,30 +24,36 @@ const BOUND = {
 /** @param wantsLossless Whether `--lossless` was given: then it is said if there is no such run. */
 export function planText(plan: PlanDocument, wantsLossless = false): string {
   const { perToken, choice, memory, limits, prefill } = plan;
+  const note = cycleNote({ ...plan, budgetBytes: memory.budget });
   const share = (ms: number) => percent(ms / perToken.totalMs);
   const window = choice.windowTokens === null ? "as many tokens as fit" : `${choice.windowTokens} tokens`;
   const dense = `every neuron is used, ${perToken.flashBytes > 0 ? "layers are streamed" : "all of them stay in memory"}`;
-  const how = choice.mode === "dense" ? dense : `a window of ${window}`;
+  const how = choice.mode === "dense" && plan.units === "neurons" ? dense : `a window of ${window}`;
+  const mode = plan.units === "experts" ? "what routers choose" : choice.mode;
   return [
     `${plan.model} (${choice.dtype}, ${formatBytes(plan.fileBytes)}) on ${plan.device}, within ${formatBytes(memory.budget)} of DRAM:`,
     `${figure(plan.tokensPerSec)} tokens/s, ${figure(perToken.totalMs)} ms a token, bound by ${BOUND[plan.bound]}.${percentiles(plan)}`,
     "",
-    `choice: ${choice.mode}: ${how}; ${choice.readers} reads in flight, gaps of up to ${formatBytes(choice.mergeGapBytes)} read over, ${choice.threads} threads, ${choice.overlap ? "computing while reads fly" : "reading, then computing"}; keys and values ${choice.kvPrecision}`,
-    `flash: ${formatBytes(perToken.flashBytes)} a token in ${figure(perToken.flashReads)} reads; ${figure(perToken.neuronsNamed)} neurons named, ${figure(perToken.neuronsLoaded)} loaded`,
-    `DRAM: ${formatBytes(memory.total)}: resident ${formatBytes(memory.resident)}, predictors ${formatBytes(memory.predictor)}, neurons ${formatBytes(memory.neuronCache)}, keys and values ${formatBytes(memory.kvCache)}, activations ${formatBytes(memory.activations)}; at least ${formatBytes(plan.smallestBudgetBytes)}`,
+    `choice: ${mode}: ${how}; ${choice.readers} reads in flight, gaps of up to ${formatBytes(choice.mergeGapBytes)} read over, ${choice.threads} threads, ${choice.overlap ? "computing while reads fly" : "reading, then computing"}; keys and values ${choice.kvPrecision}`,
+    `flash: ${formatBytes(perToken.flashBytes)} a token in ${figure(perToken.flashReads)} reads; ${figure(perToken.neuronsNamed)} ${plan.units} named, ${figure(perToken.neuronsLoaded)} loaded`,
+    `DRAM: ${formatBytes(memory.total)}: resident ${formatBytes(memory.resident)}, predictors ${formatBytes(memory.predictor)}, ${plan.units} ${formatBytes(memory.neuronCache)}, keys and values ${formatBytes(memory.kvCache)}, activations ${formatBytes(memory.activations)}; at least ${formatBytes(plan.smallestBudgetBytes)}`,
     `prompt: ${prefill.promptTokens} tokens in ${figure(prefill.totalMs / 1000)} s (reading ${figure(prefill.readMs / 1000)} s, arithmetic ${figure(prefill.computeMs / 1000)} s)`,
     "",
     table([
       ["ms a token", "", ""],
-      ...PHASES.map(([name, key]) => [name, perToken[key].toFixed(2), share(perToken[key])]),
+      ...PHASES.map(([name, key]) => [
+        key === "predictMs" && plan.units === "experts" ? "routing" : name,
+        perToken[key].toFixed(2),
+        share(perToken[key]),
+      ]),
       ["least, DRAM alone", limits.dramMs.toFixed(2), share(limits.dramMs)],
       ["least, flash alone", limits.flashMs.toFixed(2), share(limits.flashMs)],
     ]),
     "",
     ...alternatives(plan),
     ...(wantsLossless ? [...losslessText(plan), ""] : []),
-    `sparsity: ${plan.sparsitySource ?? "none, a dense run"}`,
-    ...cycle(plan),
+    `${plan.units === "experts" ? "experts" : "sparsity"}: ${plan.sparsitySource ?? "none, a dense run"}`,
+    ...(note === null ? [] : [note]),
   ].join("\n");
 }
 
@@ -96,11 +103,4 @@ function losslessText({ lossless }: PlanDocument): string[] {
 
 function timesDense({ denseTokensPerSec }: PlannedLossless, tokensPerSec: number): string {
   return `${(tokensPerSec / denseTokensPerSec).toFixed(2)}x`;
-}
-
-function cycle({ cycleBudgetBytes, memory }: PlanDocument): string[] {
-  if (cycleBudgetBytes === null || memory.budget >= cycleBudgetBytes) return [];
-  return [
-    `note: this budget holds less than what one token names, so that hardly a neuron stays until it is wanted again; from ${formatBytes(cycleBudgetBytes)} on they do`,
-  ];
 }
