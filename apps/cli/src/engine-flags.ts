@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes, isSparse } from "@flashwick/core";
+import { formatBytes, isSparse, unitsByLayer } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { CACHE_SCOPES, type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
@@ -164,7 +164,7 @@ export async function openWithFlags(
   });
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
-  noteCycle(model, report);
+  noteFit(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
@@ -173,21 +173,22 @@ export async function openWithFlags(
 /** Where nobody gave a budget and the model does not fit into what there is. */
 function noteMachineBudget(model: Model, report: Report): void {
   const { dram, slotsByLayer } = model.plan(1);
-  const { layers } = model.header.geometry;
-  if (slotsByLayer.every((slots, layer) => slots >= layers[layer]!.ffn.dFf)) return;
+  const units = unitsByLayer(model.header.geometry);
+  if (slotsByLayer.every((slots, layer) => slots >= units[layer]!)) return;
   report.note(
     `note: the DRAM budget is ${formatBytes(dram.budget)}, what this machine has free less ${formatBytes(RESERVE_BYTES)}; the model does not fit, ` +
       "and what is missing is read from flash (--dram-budget sets another)",
   );
 }
 
-/** A cache that one token's neurons do not fit hardly ever hits: worth knowing, with the number that would do. */
-function noteCycle(model: Model, report: Report): void {
-  const { dram, cycleBudgetBytes } = model.plan(1);
-  if (cycleBudgetBytes === null || dram.budget >= cycleBudgetBytes) return;
+/** A cache that one token's neurons or experts do not fit hardly ever hits: worth knowing, with the number that would do. */
+function noteFit(model: Model, report: Report): void {
+  const fit = model.cacheFit();
+  if (fit === null || fit.fits) return;
+  const { units, budgetBytes, neededBudgetBytes } = fit;
   report.note(
-    `note: ${formatBytes(dram.budget)} hold less than what one token names of each layer, so that hardly a neuron stays until it is wanted ` +
-      `again; from ${formatBytes(cycleBudgetBytes)} on they do`,
+    `note: the cache within ${formatBytes(budgetBytes)} holds fewer ${units} than one token uses, so that hardly one stays until it is wanted ` +
+      `again; from ${formatBytes(neededBudgetBytes)} (${neededBudgetBytes} bytes) on they fit`,
   );
 }
 

@@ -101,6 +101,6 @@ function timesDense({ denseTokensPerSec }: PlannedLossless, tokensPerSec: number
 function cycle({ cycleBudgetBytes, memory }: PlanDocument): string[] {
   if (cycleBudgetBytes === null || memory.budget >= cycleBudgetBytes) return [];
   return [
-    `note: this budget holds less than what one token names, so that hardly a neuron stays until it is wanted again; from ${formatBytes(cycleBudgetBytes)} on they do`,
+    `note: this budget holds less than what one token uses, so that hardly anything stays until it is wanted again; from ${formatBytes(cycleBudgetBytes)} (${cycleBudgetBytes} bytes) on it does`,
   ];
 }
