@@ -3,9 +3,8 @@
  *
  *     pnpm build && node tools/results/predictions.mjs small=opt-1.3b large=opt-6.7b
  *
- * <name>-f16.gguf, <name>-f16-split.gguf and <name>-int8.gguf are made by tools/scale-model. Before and after each run the machine is
- * profiled anew (`--quick`), since other tenants come and go; a run during which other processes took more than a tenth of the machine, or
- * between whose profiles the device changed by more than 15 %, is made again, four times at most, and its row says so.
+ * <name>-f16.gguf, <name>-f16-split.gguf and <name>-int8.gguf are made by tools/scale-model. Runs that others disturb are made again
+ * (src/undisturbed-run.mjs), and their rows say so.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -13,9 +12,10 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
-import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
+import { predictedRun, recordText } from "./src/predicted-run.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scatterPicture } from "./src/scatter-picture.mjs";
+import { undisturbedRun } from "./src/undisturbed-run.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const names = Object.fromEntries(process.argv.slice(2).map((argument) => argument.split("=")));
@@ -25,9 +25,6 @@ const LENGTHS = {
 };
 /** Somewhere in the text for each: the statistics of training are of another text. */
 const FIRST_TOKEN = { small: 2000, large: 9000 };
-const MOST_OTHERS = 0.1;
-/** Predictions from the profiles before and after a run differ by so much at most: else the device was not the same device. */
-const MOST_CHANGE = 0.15;
 
 const SETTINGS = [
   ...[45, 50, 65, 80].map((budgetPercent) => ({ dtype: "f16", budgetPercent, options: {} })),
@@ -58,59 +55,60 @@ for (const size of Object.keys(names)) {
 summarize();
 
 async function measure(size, setting, tokens, length, recorded) {
-  let profile = await quickProfile(setting.file);
-  for (let attempt = 1; ; attempt++) {
-    const { measured, others, overlap, predict } = await predictedRun(setting, tokens, length, recorded, profile);
-    const after = await quickProfile(setting.file);
-    const [a, b] = [predict(profile), predict(after)];
-    const mean = (pick) => (pick(a) + pick(b)) / 2;
-    const row = {
-      size,
-      dtype: setting.dtype,
-      layout: setting.layout,
-      budget_percent: setting.budgetPercent,
-      policy: setting.options.policy ?? "window",
-      window: setting.options.windowTokens ?? "auto",
-      readers: measured.readers,
-      threads: measured.threads,
-      gap_bytes: measured.mergeGapBytes,
-      overlap,
-      measured_ms: measured.tokenMs.mean,
-      predicted_ms: mean((p) => p.text.tokenMs),
-      replayed_ms: mean((p) => p.replayed.tokenMs),
-      error: mean((p) => p.replayed.tokenMs) / measured.tokenMs.mean - 1,
-      statistics_error: mean((p) => p.text.tokenMs) / measured.tokenMs.mean - 1,
-      measured_p90_ms: measured.tokenMs.p90,
-      replayed_p90_ms: mean((p) => p.replayed.tokenMsQuantiles.p90),
-      measured_mb: measured.flashBytesPerToken / 1e6,
-      predicted_mb: mean((p) => p.text.flashBytesPerToken) / 1e6,
-      replayed_mb: mean((p) => p.replayed.flashBytesPerToken) / 1e6,
-      bytes_error: mean((p) => p.replayed.flashBytesPerToken) / measured.flashBytesPerToken - 1,
-      statistics_bytes_error: mean((p) => p.text.flashBytesPerToken) / measured.flashBytesPerToken - 1,
-      own_statistics_ms: mean((p) => p.own.tokenMs),
-      own_statistics_mb: mean((p) => p.own.flashBytesPerToken) / 1e6,
-      ...phases(measured.msPerToken, mean),
-      others_share: others,
-      device_change: Math.abs(a.replayed.tokenMs - b.replayed.tokenMs) / mean((p) => p.replayed.tokenMs),
-      attempt,
-    };
-    console.error(
-      [
-        size,
-        setting.dtype,
-        setting.layout,
-        setting.budgetPercent,
-        row.policy,
-        row.window,
-        `r${row.readers} t${row.threads} g${row.gap_bytes} o${overlap}`,
-        `measured ${row.measured_ms.toFixed(1)} replayed ${row.replayed_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %) statistics ${row.predicted_ms.toFixed(1)} (${(100 * row.statistics_error).toFixed(1)} %)`,
-        `MB ${row.measured_mb.toFixed(2)} ${row.replayed_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %) ${row.predicted_mb.toFixed(2)} (${(100 * row.statistics_bytes_error).toFixed(1)} %)`,
-        `others ${(100 * others).toFixed(0)} %, device ±${(100 * row.device_change).toFixed(0)} %, attempt ${attempt}`,
-      ].join("  "),
-    );
-    if ((others <= MOST_OTHERS && row.device_change <= MOST_CHANGE) || attempt === 4) return row;
-    profile = after;
-  }
+  return await undisturbedRun(setting.file, {
+    run: (profile) => predictedRun(setting, tokens, length, recorded, profile),
+    tokenMs: ({ replayed }) => replayed.tokenMs,
+    row: (run, predictions) => rowOf(size, setting, run, predictions),
+    onAttempt: report,
+  });
+}
+
+function rowOf(size, setting, { measured, overlap }, [a, b]) {
+  const mean = (pick) => (pick(a) + pick(b)) / 2;
+  return {
+    size,
+    dtype: setting.dtype,
+    layout: setting.layout,
+    budget_percent: setting.budgetPercent,
+    policy: setting.options.policy ?? "window",
+    window: setting.options.windowTokens ?? "auto",
+    readers: measured.readers,
+    threads: measured.threads,
+    gap_bytes: measured.mergeGapBytes,
+    overlap,
+    measured_ms: measured.tokenMs.mean,
+    predicted_ms: mean((p) => p.text.tokenMs),
+    replayed_ms: mean((p) => p.replayed.tokenMs),
+    error: mean((p) => p.replayed.tokenMs) / measured.tokenMs.mean - 1,
+    statistics_error: mean((p) => p.text.tokenMs) / measured.tokenMs.mean - 1,
+    measured_p90_ms: measured.tokenMs.p90,
+    replayed_p90_ms: mean((p) => p.replayed.tokenMsQuantiles.p90),
+    measured_mb: measured.flashBytesPerToken / 1e6,
+    predicted_mb: mean((p) => p.text.flashBytesPerToken) / 1e6,
+    replayed_mb: mean((p) => p.replayed.flashBytesPerToken) / 1e6,
+    bytes_error: mean((p) => p.replayed.flashBytesPerToken) / measured.flashBytesPerToken - 1,
+    statistics_bytes_error: mean((p) => p.text.flashBytesPerToken) / measured.flashBytesPerToken - 1,
+    own_statistics_ms: mean((p) => p.own.tokenMs),
+    own_statistics_mb: mean((p) => p.own.flashBytesPerToken) / 1e6,
+    ...phases(measured.msPerToken, mean),
+  };
+}
+
+function report(row) {
+  console.error(
+    [
+      row.size,
+      row.dtype,
+      row.layout,
+      row.budget_percent,
+      row.policy,
+      row.window,
+      `r${row.readers} t${row.threads} g${row.gap_bytes} o${row.overlap}`,
+      `measured ${row.measured_ms.toFixed(1)} replayed ${row.replayed_ms.toFixed(1)} (${(100 * row.error).toFixed(1)} %) statistics ${row.predicted_ms.toFixed(1)} (${(100 * row.statistics_error).toFixed(1)} %)`,
+      `MB ${row.measured_mb.toFixed(2)} ${row.replayed_mb.toFixed(2)} (${(100 * row.bytes_error).toFixed(1)} %) ${row.predicted_mb.toFixed(2)} (${(100 * row.statistics_bytes_error).toFixed(1)} %)`,
+      `others ${(100 * row.others_share).toFixed(0)} %, device ±${(100 * row.device_change).toFixed(0)} %, attempt ${row.attempt}`,
+    ].join("  "),
+  );
 }
 
 function phases(measured, mean) {

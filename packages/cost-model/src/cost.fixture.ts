@@ -2,7 +2,7 @@
 import type { SparsityStatistics } from "@flashwick/core";
 import fc from "fast-check";
 import type { DeviceProfile } from "./device-profile.js";
-import type { ModelShape } from "./model-shape.js";
+import type { ModelShape, RowStream } from "./model-shape.js";
 import type { EngineSettings } from "./pass-request.js";
 import { denseSparsity, powerLawLayer, UNION_TOKENS } from "./sparsity.js";
 
@@ -14,9 +14,10 @@ export const shape: ModelShape = {
   nKvHeads: 16,
   headDim: 64,
   dtype: "f16",
-  layerTypes: [{ dtype: "f16", share: 1 }],
+  attentionTypes: [{ dtype: "f16", share: 1 }],
+  ffnTypes: [{ dtype: "f16", share: 1 }],
   headDtype: "f16",
-  streams: "neurons",
+  rowStream: null,
   attentionBytes: 8 * 1024 * 1024,
   headBytes: 8 * 1024 * 1024,
   rowTableBytes: 0,
@@ -25,6 +26,20 @@ export const shape: ModelShape = {
   readsPerNeuron: 1,
   parallelBlock: false,
   predictor: { dtype: "int8", bytesByLayer: [400_000, 400_000, 400_000, 400_000] },
+};
+
+/** The same weights in matrices: attention's four, then up and down. */
+export const rowStream: RowStream = {
+  bytesPerNeuron: 6144,
+  isChecked: true,
+  layers: [0, 1, 2, 3].map(() => ({
+    neurons: 4096,
+    matrices: [
+      ...[1, 2, 3, 4].map(() => ({ rows: 1024, rowBytes: 2048 })),
+      { rows: 4096, rowBytes: 2048 },
+      { rows: 1024, rowBytes: 8192 },
+    ],
+  })),
 };
 
 /** Of a sparse run, each read by itself. */
@@ -63,7 +78,7 @@ export function deviceProfile(device: {
       bytesPerSec: kernelBytesPerSec * factor * (threads === 1 ? 1 : 1.7),
     }));
   return {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "test",
     source: "made up for tests",
     cores: 2,
@@ -77,6 +92,7 @@ export function deviceProfile(device: {
       shareUnderCompute: 0.8,
       computeShareUnderReads: 0.8,
       pageCache: null,
+      stream: null,
     },
     dramBytesPerSec: 30e9,
     kernels: [...rate("linear", 1), ...rate("neurons", 0.8), ...rate("checksum", 0.5), ...rate("attention", 0.7)],

@@ -44,6 +44,7 @@ const FLASH = {
   shareUnderCompute: null,
   computeShareUnderReads: null,
   pageCache: null,
+  stream: null,
 };
 
 /**
@@ -68,7 +69,7 @@ const OPT_DENSE_BYTES = 13.3e9;
 
 const PROFILES: readonly DeviceProfile[] = [
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "paper-m1-max",
     source:
       "LLM in a flash (arXiv 2312.11514v3): table 2 for flash, the Persimmon run of table 5 for compute and memory management",
@@ -82,7 +83,7 @@ const PROFILES: readonly DeviceProfile[] = [
     management: { ...UNKNOWN.management, copyBytesPerSec: M1_COPY_BYTES_PER_SEC },
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "paper-m1-max-metal",
     source: "LLM in a flash: paper-m1-max, with the compute of table 3's naive row on Metal (193 ms for a dense pass)",
     cores: 10,
@@ -94,7 +95,7 @@ const PROFILES: readonly DeviceProfile[] = [
     management: { ...UNKNOWN.management, copyBytesPerSec: M1_COPY_BYTES_PER_SEC },
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "paper-m2-ultra",
     source:
       "LLM in a flash, table 3: 2145 ms for 13.4 GB in sequence; random reads as on its M1 Max, which the paper does not break down",
@@ -109,7 +110,7 @@ const PROFILES: readonly DeviceProfile[] = [
     management: { ...UNKNOWN.management, copyBytesPerSec: M1_COPY_BYTES_PER_SEC },
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "paper-rtx-4090",
     source:
       "LLM in a flash, table 3 (Linux, GeForce RTX 4090): random reads as on its M1 Max, which the paper does not break down",
@@ -124,7 +125,7 @@ const PROFILES: readonly DeviceProfile[] = [
     management: { ...UNKNOWN.management, copyBytesPerSec: M1_COPY_BYTES_PER_SEC },
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "ufs-4.0",
     source:
       "a phone: PowerInfer-2 (arXiv 2406.06282, section 2.3, UFS 4.0 beside a Snapdragon 8 Gen 3): at random 450 MB/s in 4 KiB and 3.5 GB/s in 512 KiB, 4 GB/s in sequence; one queue, which more threads do not help. 4 KiB within 128 MiB reach 1 GB/s, which is left out: models are larger. Compute rates are assumed",
@@ -142,7 +143,7 @@ const PROFILES: readonly DeviceProfile[] = [
     ...UNKNOWN,
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "nvme-pcie4",
     source:
       "Samsung 990 Pro, data sheet 2022: 7.45 GB/s in sequence, 22,000 random reads of 4 KiB a second one by one, 1.4 million with 32 x 16 in flight; DDR5-4800 in two channels",
@@ -154,7 +155,7 @@ const PROFILES: readonly DeviceProfile[] = [
     ...UNKNOWN,
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "sata-ssd",
     source:
       "Samsung 870 EVO, data sheet 2021: 560 MB/s in sequence, 13,000 random reads of 4 KiB a second one by one, 98,000 with 32 in flight; DDR4-3200 in two channels",
@@ -166,7 +167,7 @@ const PROFILES: readonly DeviceProfile[] = [
     ...UNKNOWN,
   },
   {
-    schemaVersion: 1,
+    schemaVersion: 2,
     name: "opfs-chromium",
     source:
       "Chromium 156 on a shared 2-core virtual machine, within 1 GiB: synchronous reads of a private file, 16 KiB: 280 MB/s by one worker, 657 by four, 917 by sixteen",

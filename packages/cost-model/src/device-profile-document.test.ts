@@ -54,7 +54,7 @@ describe("parseDeviceProfile", () => {
     }
   });
   it.each([
-    ["schemaVersion", 2],
+    ["schemaVersion", 1],
     ["cores", 0],
     ["cores", 1.5],
     ["flash.mode", "quick"],

@@ -43,6 +43,14 @@ const flash = v.object({
   shareUnderCompute: share,
   computeShareUnderReads: share,
   pageCache: v.nullable(v.object({ operationUs: notNegative(MOST_US), bytesPerSec: rate })),
+  stream: v.nullable(
+    v.object({
+      chunks: nonEmpty(readPoint),
+      chunkUs: notNegative(MOST_US),
+      shareUnderCompute: share,
+      computeShareUnderReads: share,
+    }),
+  ),
 });
 
 const kernel = v.object({
@@ -54,7 +62,7 @@ const kernel = v.object({
 });
 
 const profile = v.object({
-  schemaVersion: v.literal(1),
+  schemaVersion: v.literal(2),
   name: text,
   source: text,
   cores: count(1, 4096),

@@ -53,6 +53,22 @@ export interface FlashProfile {
   readonly computeShareUnderReads: number | null;
   /** Reads through the page cache on the calling thread, of what is in it; null where that is not done. */
   readonly pageCache: { readonly operationUs: number; readonly bytesPerSec: number } | null;
+  /** Null where nobody has measured it: then as random reads of that size, at most as fast as large ones in sequence. */
+  readonly stream: StreamProfile | null;
+}
+
+/**
+ * A stream of layers as the engine reads it: chunk by chunk, each in reads for all readers (`streamReadBytes`), begun together and waited for together,
+ * into memory of many places. On virtual disks it matters where they lie: scattered pages of memory are read into at a fraction of the rate.
+ */
+export interface StreamProfile {
+  /** `sizeBytes` of a chunk, `depth` readers: chunks one after the other, nothing computed. */
+  readonly chunks: readonly ReadRatePoint[];
+  /** What a chunk takes beyond that where arithmetic goes on before its end and after it: threads fall asleep and are woken. */
+  readonly chunkUs: number;
+  /** As those of random reads, which take a processor's time that large ones do not. */
+  readonly shareUnderCompute: number | null;
+  readonly computeShareUnderReads: number | null;
 }
 
 /** The cost of deciding what stays, and of putting it there. */
@@ -67,7 +83,8 @@ export interface ManagementProfile {
 }
 
 export interface DeviceProfile {
-  readonly schemaVersion: 1;
+  /** 2 since streams of layers are measured as the engine reads them. */
+  readonly schemaVersion: 2;
   readonly name: string;
   /** Where the figures come from: a citation, or machine, runtime, path and date of the measurement. */
   readonly source: string;
@@ -77,8 +94,9 @@ export interface DeviceProfile {
   readonly dramBytesPerSec: number;
   readonly kernels: readonly KernelRate[];
   readonly batch: readonly BatchRate[];
-  /** Splitting one op over all threads, and a small op's fixed cost. */
+  /** Splitting one op over all threads: the hand-over, and the wait for whoever ends last. */
   readonly handOffUs: number;
+  /** A small op's fixed cost. */
   readonly opUs: number;
   readonly management: ManagementProfile;
 }

@@ -1,26 +1,20 @@
-/** How reads and arithmetic share a device's time. */
-import type { DeviceProfile, FlashProfile } from "./device-profile.js";
-import type { MissingReads } from "./missing-reads.js";
+/** Reads beside arithmetic: what of them outlasts it. */
+
+/** What two things at once leave of each other; null if unknown. */
+export interface OverlapShares {
+  /** Share of read throughput that is left while every core computes. */
+  readonly shareUnderCompute: number | null;
+  /** Share of compute speed that is left while reads fly. */
+  readonly computeShareUnderReads: number | null;
+}
 
 /** What two things at once leave of each other where the profile does not know. */
 const UNKNOWN_SHARE = 0.5;
 
-/** Milliseconds of reads by the calling thread, through the page cache. */
-export function bufferedMs(flash: FlashProfile, reads: Pick<MissingReads, "count" | "bytes">): number {
-  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
-  return (reads.count * operationUs) / 1000 + (1000 * reads.bytes) / bytesPerSec;
-}
-
-/**
- * What of reads nothing is computed in: all of them where there is nothing to compute meanwhile, else what outlasts that, both slowed by each other as the
- * profile says. Where neither slows the other both take as long as the longer; where they halve each other, as long as one after the other.
- *
- * @param meanwhileMs Arithmetic that does not wait for the reads.
- */
-export function exposedMs({ flash }: DeviceProfile, readMs: number, meanwhileMs: number): number {
-  const { shareUnderCompute, computeShareUnderReads } = flash;
-  const slowReads = readMs / (shareUnderCompute ?? UNKNOWN_SHARE);
-  const slowCompute = meanwhileMs / (computeShareUnderReads ?? UNKNOWN_SHARE);
+/** Milliseconds that are added to `meanwhileMs` of arithmetic by reads of `readMs` that begin with it; both slow each other as long as both last. */
+export function exposedReadMs(shares: OverlapShares, readMs: number, meanwhileMs: number): number {
+  const slowReads = readMs / (shares.shareUnderCompute ?? UNKNOWN_SHARE);
+  const slowCompute = meanwhileMs / (shares.computeShareUnderReads ?? UNKNOWN_SHARE);
   // Whichever ends first leaves the rest of the other undisturbed.
   const together = Math.min(slowReads, slowCompute);
   const rest = readMs * (1 - together / slowReads || 0) + meanwhileMs * (1 - together / slowCompute || 0);

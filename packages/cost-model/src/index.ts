@@ -7,6 +7,7 @@ export type {
   KernelRate,
   ManagementProfile,
   ReadRatePoint,
+  StreamProfile,
 } from "./device-profile.js";
 export { parseDeviceProfile, parseLocality, parseSparsity } from "./device-profile-document.js";
 export {
@@ -21,6 +22,7 @@ export {
   localityOfTrace,
   PUBLISHED_LOCALITY,
 } from "./expert-locality.js";
+export { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
 export { type MemoryPlan, type MemoryRequest, planMemory } from "./memory-plan.js";
@@ -43,7 +45,15 @@ export {
   modelPreset,
   type PublishedModel,
 } from "./model-presets.js";
-export { denseBytes, ffnFlashBytes, type ModelShape, type PredictorShape, type TypeShare } from "./model-shape.js";
+export {
+  denseBytes,
+  denseBytesByType,
+  ffnFlashBytes,
+  type ModelShape,
+  type PredictorShape,
+  type RowStream,
+  type TypeShare,
+} from "./model-shape.js";
 export { type PassCost, passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
@@ -74,9 +84,17 @@ export {
 } from "./speculation-cost.js";
 export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js";
 export {
+  type ChunkPart,
+  chunkParts,
+  cutRows,
   LONGEST_CHUNK_BYTES,
   LONGEST_EXPERT_READ_BYTES,
+  type MatrixRows,
   MOST_STREAM_READ_BYTES,
+  ROWS_TAIL_BYTES,
+  type RowChunk,
+  SECTOR_BYTES,
+  stagedBytes,
   streamReadBytes,
 } from "./stream-reads.js";
 export { type TokenCost, tokenCost } from "./token-cost.js";

@@ -55,11 +55,11 @@ export function singleReads({ strideBytes, readsPerNeuron }: ModelShape, missing
  * no token names it. Of a layer that streams as a whole nothing stays.
  */
 export function streamedNeurons(
-  { dFf, streams }: Pick<ModelShape, "dFf" | "streams">,
+  { dFf, rowStream }: Pick<ModelShape, "dFf" | "rowStream">,
   slots: number,
   windowTokens: number,
 ): number {
   if (slots >= dFf) return 0;
-  if (streams === "layers") return dFf;
+  if (rowStream) return dFf;
   return Number.isFinite(windowTokens) ? dFf : dFf - slots;
 }

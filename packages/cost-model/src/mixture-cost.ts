@@ -13,7 +13,7 @@
  * computed for its tokens alone.
  */
 import { type ExpertLocality, expertsLoaded, expertUnion, localityOf } from "./expert-locality.js";
-import { bufferedMs, exposedMs } from "./exposed-reads.js";
+import { exposedReadMs } from "./exposed-reads.js";
 import {
   type ExpertsShape,
   expertFlashBytes,
@@ -24,7 +24,7 @@ import {
 import { PassArithmetic } from "./pass-arithmetic.js";
 import type { PassCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
-import { batchesReadMs, batchReadMs } from "./read-time.js";
+import { batchesReadMs, batchReadMs, bufferedReadMs } from "./read-time.js";
 
 /** With one slot a held expert must be computed before a missing one takes its place. */
 const LEAST_SLOTS_TO_OVERLAP = 2;
@@ -180,7 +180,7 @@ class MixturePass {
     // Of several tokens' experts all but the last to come are computed while others fly.
     const during = this.#tokens > 1 ? Math.max(0, named - 1) : named - misses;
     const meanwhile = residentMs + (slots < LEAST_SLOTS_TO_OVERLAP ? 0 : during * this.#expertMs(use));
-    return { readMs, exposedMs: exposedMs(profile, readMs, meanwhile) };
+    return { readMs, exposedMs: exposedReadMs(profile.flash, readMs, meanwhile) };
   }
 
   /** A set that does not fit the slots passes in waves, each a batch of its own. */
@@ -189,7 +189,7 @@ class MixturePass {
     if (misses <= 0) return 0;
     const count = misses * readsOfExpert(experts);
     const bytes = misses * expertFlashBytes(experts);
-    if (settings.readers === 0) return bufferedMs(profile.flash, { count, bytes });
+    if (settings.readers === 0) return bufferedReadMs(profile.flash, count, bytes);
     const waves = Math.min(Math.max(1, named / slots), Math.max(1, misses));
     // Where all reads fit the queue no wave has a last round of its own.
     if (count <= settings.readers)

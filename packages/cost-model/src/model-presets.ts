@@ -245,7 +245,8 @@ function weightBytes(dtype: DType): number {
 /** Predictors are stored in the model's type, as the paper's are; beside four bits in int8. */
 function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
   const { dModel, dFf, nHeads, nKvHeads, vocabSize, embeddingDim } = model;
-  const bytes = weightBytes(defaultResidentDType(dtype));
+  const resident = defaultResidentDType(dtype);
+  const bytes = weightBytes(resident);
   const predictor = dtype === "q4" ? "int8" : dtype;
   const headDim = dModel / nHeads;
   const recordBytes = model.matricesPerNeuron * (dModel * weightBytes(dtype) + (dtype === "int8" ? SCALE_BYTES : 0));
@@ -258,9 +259,10 @@ function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
     nKvHeads,
     headDim,
     dtype,
-    layerTypes: [{ dtype, share: 1 }],
-    headDtype: dtype,
-    streams: "neurons",
+    attentionTypes: [{ dtype: resident, share: 1 }],
+    ffnTypes: [{ dtype, share: 1 }],
+    headDtype: resident,
+    rowStream: null,
     attentionBytes: dModel * (2 * dModel + 2 * nKvHeads * headDim) * bytes,
     headBytes: (vocabSize * embeddingDim + projections) * bytes,
     rowTableBytes: (model.positionRows * dModel + (model.tiedHead ? 0 : vocabSize * embeddingDim)) * bytes,

@@ -3,7 +3,15 @@
  * geometry; nothing here needs the weights.
  */
 import type { DType } from "@flashwick/core";
-import { bytesOf, expertsFlashBytes, type MixtureShape, residentFfnBytes } from "./mixture-shape.js";
+import {
+  bytesOf,
+  expertsFlashBytes,
+  type MixtureLayer,
+  type MixtureShape,
+  residentFfnBytes,
+  type TypedBytes,
+} from "./mixture-shape.js";
+import type { MatrixRows } from "./stream-reads.js";
 
 export interface PredictorShape {
   readonly dtype: DType;
@@ -17,6 +25,16 @@ export interface TypeShare {
   readonly share: number;
 }
 
+/** How weights stream that lie in matrices, row by row: a layer as a whole or not at all, attention's matrices with the FFN's, read ahead for every pass. */
+export interface RowStream {
+  /** Bytes that the memory plan counts for a neuron: what a chunk has room for. */
+  readonly bytesPerNeuron: number;
+  /** Whether there are checksums to hold rows against. */
+  readonly isChecked: boolean;
+  /** By layer: neurons, with all of which it is resident, and matrices in the order in which they are used. */
+  readonly layers: readonly { readonly neurons: number; readonly matrices: readonly MatrixRows[] }[];
+}
+
 export interface ModelShape {
   readonly name: string;
   readonly nLayers: number;
@@ -26,11 +44,13 @@ export interface ModelShape {
   readonly headDim: number;
   /** The type of most of the weights. */
   readonly dtype: DType;
-  /** Types of the layers' weights, by bytes: the shares add up to 1. */
-  readonly layerTypes: readonly TypeShare[];
+  /** Types of attention's matrices, by bytes: the shares add up to 1. What stays in DRAM need not have the records' type. */
+  readonly attentionTypes: readonly TypeShare[];
+  /** Types of the FFN's weights, likewise; none of a mixture, whose layers speak for themselves. */
+  readonly ffnTypes: readonly TypeShare[];
   readonly headDtype: DType;
-  /** `layers`: matrices, of which a layer's are all resident or all streamed, attention's too, and read ahead for every pass. */
-  readonly streams: "neurons" | "layers";
+  /** Null where weights are records, whose neurons stream. */
+  readonly rowStream: RowStream | null;
   /** Attention's matrices of one layer, on average. */
   readonly attentionBytes: number;
   /** The matrix that gives logits, tied to the embedding or not. */
@@ -39,8 +59,6 @@ export interface ModelShape {
   readonly rowTableBytes: number;
   /** A neuron's weights: up row, down column (and gate row); on average where layers differ. */
   readonly recordBytes: number;
-  /** Where layers stream, bytes of a matrix, on average: no read goes beyond one. Absent where records do. */
-  readonly matrixBytes?: number;
   /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts; of matrices, a neuron's part of its layer. */
   readonly strideBytes: number;
   readonly readsPerNeuron: number;
@@ -55,6 +73,25 @@ export interface ModelShape {
 export function ffnFlashBytes(shape: ModelShape): number {
   if (shape.mixture) return expertsFlashBytes(shape.mixture);
   return shape.nLayers * shape.dFf * shape.strideBytes * shape.readsPerNeuron;
+}
+
+/** Weights that a dense pass multiplies with, part by part: the same type may come more than once. The bytes add up to {@link denseBytes}. */
+export function denseBytesByType(shape: ModelShape): TypedBytes[] {
+  const { nLayers, attentionTypes, ffnTypes } = shape;
+  const typed = (bytes: number) => (of: TypeShare) => ({ dtype: of.dtype, bytes: of.share * bytes });
+  return [
+    ...attentionTypes.map(typed(nLayers * shape.attentionBytes)),
+    ...(shape.mixture
+      ? shape.mixture.layers.flatMap(mixtureLayerBytes)
+      : ffnTypes.map(typed(nLayers * shape.dFf * shape.recordBytes))),
+    { dtype: shape.headDtype, bytes: shape.headBytes },
+  ];
+}
+
+function mixtureLayerBytes({ experts, resident }: MixtureLayer): TypedBytes[] {
+  if (experts === null) return [...resident];
+  const { count, router, weights } = experts;
+  return [...resident, router, ...weights.map(({ dtype, bytes }) => ({ dtype, bytes: count * bytes }))];
 }
 
 /** Weights that a dense pass multiplies with, bytes: attention, FFN and head. Of a mixture, those of all experts. */

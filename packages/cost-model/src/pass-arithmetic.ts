@@ -2,11 +2,20 @@
 import type { DType } from "@flashwick/core";
 import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
 import { residentFfnBytes, type TypedBytes } from "./mixture-shape.js";
+import type { TypeShare } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
 
-/** Ops of a layer beside those whose weights are counted: each costs its call. */
-const OPS = { attention: 10, predict: 6, check: 5, ffn: 6, router: 3, head: 2, landing: 8 } as const;
+/** Ops of a layer, each of which costs its call; those that are large are split over the threads. */
+export const OPS = {
+  attention: { calls: 10, split: 5 },
+  predict: { calls: 6, split: 2 },
+  check: { calls: 5, split: 1 },
+  ffn: { calls: 6, split: 2 },
+  router: { calls: 3, split: 1 },
+  head: { calls: 2, split: 1 },
+  landing: { calls: 8, split: 3 },
+} as const;
 /** As the engine cuts the misses of a layer. */
 const LANDING_GROUPS = 4;
 const LEAST_GROUP_NEURONS = 32;
@@ -38,7 +47,7 @@ export class PassArithmetic {
     const meanTokens = position + (this.#tokens + 1) / 2;
     const kvBytes = this.#tokens * 2 * meanTokens * shape.nKvHeads * shape.headDim * elementBytes;
     return (
-      this.#layerMatrix("linear", shape.attentionBytes) +
+      this.#typedMatrix("linear", shape.attentionTypes, shape.attentionBytes) +
       this.#kernel("attention", kvType, kvBytes) +
       this.#calls(OPS.attention)
     );
@@ -52,26 +61,29 @@ export class PassArithmetic {
     return this.#matrix("linear", shape.predictor!.dtype, bytes) + scores + this.#calls(OPS.predict);
   }
 
-  /** @param named In the union of the tokens' sets. */
+  /** Of neurons; whole layers are never decided about. @param named In the union of the tokens' sets. */
   cacheMs(named: number, loaded: number): number {
     const { shape, profile } = this.#request;
+    if (shape.rowStream) return 0;
     const { nsPerNamed, nsPerLoaded, copyBytesPerSec } = profile.management;
     const copied = copyBytesPerSec === null ? 0 : (1000 * loaded * shape.recordBytes) / copyBytesPerSec;
     return (named * nsPerNamed + loaded * nsPerLoaded) / 1e6 + copied;
   }
 
+  /** Records are checked on all threads; rows on the calling one, where there are checksums beside the file. */
   checkMs(loaded: number): number {
-    const { shape, profile } = this.#request;
-    if (!profile.kernels.some((rate) => rate.op === "checksum")) return 0;
+    const { shape, profile, settings } = this.#request;
+    if (shape.rowStream?.isChecked === false || !profile.kernels.some((rate) => rate.op === "checksum")) return 0;
     const bytes = loaded * shape.strideBytes * shape.readsPerNeuron;
-    return this.#kernel("checksum", null, bytes) + Math.min(1, loaded) * this.#calls(OPS.check);
+    const threads = shape.rowStream ? 1 : settings.threads;
+    return this.#kernel("checksum", null, bytes, threads) + Math.min(1, loaded) * this.#calls(OPS.check);
   }
 
   /** Each token is computed over all of the union. */
   ffnMs(named: number): number {
     const { shape } = this.#request;
-    const op = shape.streams === "layers" ? "linear" : "neurons";
-    return this.#layerMatrix(op, named * shape.recordBytes) + this.#calls(OPS.ffn);
+    const op = shape.rowStream ? "linear" : "neurons";
+    return this.#typedMatrix(op, shape.ffnTypes, named * shape.recordBytes) + this.#calls(OPS.ffn);
   }
 
   /** Of a mixture's layer: scores of `count` experts for every token, of which some are chosen. */
@@ -100,15 +112,13 @@ export class PassArithmetic {
     return this.#matrix("linear", shape.headDtype, shape.headBytes) + this.#calls(OPS.head);
   }
 
-  #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number): number {
-    const { profile, settings } = this.#request;
-    return kernelMs(profile, { op, dtype, threads: settings.threads, workingSetBytes: this.#workingSetBytes }, bytes);
+  #kernel(op: KernelUse["op"], dtype: DType | null, bytes: number, threads = this.#request.settings.threads): number {
+    return kernelMs(this.#request.profile, { op, dtype, threads, workingSetBytes: this.#workingSetBytes }, bytes);
   }
 
-  /** Weights of a layer, in all its types. */
-  #layerMatrix(op: "linear" | "neurons", bytes: number): number {
-    const { layerTypes } = this.#request.shape;
-    return layerTypes.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
+  /** Weights in all their types. */
+  #typedMatrix(op: "linear" | "neurons", types: readonly TypeShare[], bytes: number): number {
+    return types.reduce((sum, { dtype, share }) => sum + this.#matrix(op, dtype, share * bytes), 0);
   }
 
   /** Weights that are multiplied with a vector of each token, or of some. */
@@ -118,8 +128,8 @@ export class PassArithmetic {
     return kernelBatchMs(profile, use, bytes, tokens);
   }
 
-  #calls(count: number): number {
+  #calls({ calls, split }: { readonly calls: number; readonly split: number }): number {
     const { profile, settings } = this.#request;
-    return (count * (profile.opUs + (settings.threads > 1 ? profile.handOffUs : 0))) / 1000;
+    return (calls * profile.opUs + (settings.threads > 1 ? split * profile.handOffUs : 0)) / 1000;
   }
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deviceProfile, devices, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
+import { deviceProfile, devices, rowStream, settings, shape, sparsities, sparsityOf } from "./cost.fixture.js";
 import { passCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
 import { denseSparsity, unionShare } from "./sparsity.js";
@@ -52,7 +52,7 @@ describe("passCost", () => {
     expect(many!.headMs).toBeCloseTo((1000 * 256 * shape.headBytes) / 8e10, 1);
   });
   it("reads a layer of matrices whole unless it is held whole, and ahead of a single token too where reads overlap", () => {
-    const matrices = { ...shape, streams: "layers" } as const;
+    const matrices = { ...shape, rowStream };
     const of = dense({ shape: matrices, slotsByLayer: [4096, 4095, 64, 64] });
     const waiting = passCost(of, 1);
     expect(waiting.neuronsLoaded).toBe(3 * 4096);
@@ -61,20 +61,41 @@ describe("passCost", () => {
     expect(ahead.exposedReadMs).toBeLessThan(ahead.readMs);
     expect(ahead.totalMs).toBeGreaterThanOrEqual(ahead.readMs);
   });
-  it("takes each type's part of a layer's weights at that type's rate", () => {
+  it("whole layers were charged for deciding what stays, and for checks that a file without checksums has not", () => {
+    const checked = passCost(dense({ shape: { ...shape, rowStream } }), 1);
+    expect([checked.cacheMs, checked.checkMs > 0]).toEqual([0, true]);
+    const plain = passCost(dense({ shape: { ...shape, rowStream: { ...rowStream, isChecked: false } } }), 1);
+    expect([plain.cacheMs, plain.checkMs]).toEqual([0, 0]);
+  });
+  it("hands over what is split where there are threads to hand it to, and calls every op", () => {
+    const costOf = (threads: number, handOffUs: number, opUs: number) =>
+      passCost(dense({ profile: { ...deviceProfile({}), handOffUs, opUs }, settings: { ...settings, threads } }), 1);
+    const beyond = (threads: number, handOffUs: number, opUs: number) =>
+      costOf(threads, handOffUs, opUs).ffnMs - costOf(threads, 0, 0).ffnMs;
+    // In four layers, of six calls: up and down.
+    expect(beyond(2, 10, 0)).toBeCloseTo((4 * 2 * 10) / 1000, 9);
+    expect(beyond(1, 10, 0)).toBe(0);
+    expect(beyond(1, 10, 3)).toBeCloseTo((4 * 6 * 3) / 1000, 9);
+  });
+  it("takes attention's and the FFN's weights at the rates of their types, each part of them at its own", () => {
     const rates = [
       { op: "linear", dtype: "q4_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 10e9 },
       { op: "linear", dtype: "q6_k", threads: 2, workingSetBytes: 2e8, bytesPerSec: 5e9 },
     ] as const;
     const profile = { ...deviceProfile({}), kernels: rates, opUs: 0, handOffUs: 0 };
-    const layerTypes = [
+    const ffnTypes = [
       { dtype: "q4_k", share: 0.75 },
       { dtype: "q6_k", share: 0.25 },
     ] as const;
-    const mixed = { ...shape, streams: "layers", layerTypes } as const;
-    const { ffnMs } = passCost(dense({ shape: mixed, profile }), 1);
+    const costWith = (dtype: "q4_k" | "q6_k") => {
+      const mixed = { ...shape, rowStream, attentionTypes: [{ dtype, share: 1 }], ffnTypes } as const;
+      return passCost(dense({ shape: mixed, profile }), 1);
+    };
+    const [fast, slow] = [costWith("q4_k"), costWith("q6_k")];
     const bytes = shape.nLayers * shape.dFf * shape.recordBytes;
-    expect(ffnMs).toBeCloseTo((0.75 * bytes) / 10e6 + (0.25 * bytes) / 5e6, 6);
+    expect(fast.ffnMs).toBeCloseTo((0.75 * bytes) / 10e6 + (0.25 * bytes) / 5e6, 6);
+    expect(slow.attentionMs - fast.attentionMs).toBeCloseTo((shape.nLayers * shape.attentionBytes) / 10e6, 6);
+    expect(slow.ffnMs).toBe(fast.ffnMs);
   });
   it("takes a block type that was not measured for one that multiplies as many weights a second as its nearest", () => {
     const rate = { op: "linear", dtype: "int8", threads: 2, workingSetBytes: 2e8, bytesPerSec: 25e9 } as const;

@@ -9,18 +9,19 @@
  *
  * exposed() is the whole of the reads, or where they overlap what of them outlasts the arithmetic that can be done meanwhile, both slowed by each
  * other as the profile says. A single token overlaps as `settings.overlap` says: with resident neurons, in a parallel block with attention as
- * well. Dense passes over more than one token, and any over matrices, read one chunk ahead, from one layer into the next, wherever there are
- * threads that read.
+ * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read; those over
+ * matrices are row-stream-cost.ts.
  */
 import type { DeviceProfile } from "./device-profile.js";
-import { bufferedMs, exposedMs } from "./exposed-reads.js";
+import { exposedReadMs } from "./exposed-reads.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
 import { mixturePassCost } from "./mixture-cost.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
 import { type EngineMethod, type EngineSettings, OUR_METHOD, type TokenRequest } from "./pass-request.js";
-import { batchesReadMs, batchMs, lastReadMs, readBytesPerSec } from "./read-time.js";
+import { batchesReadMs, batchMs, bufferedReadMs, lastReadMs } from "./read-time.js";
+import { rowStreamCost } from "./row-stream-cost.js";
 import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
-import { LONGEST_CHUNK_BYTES, MOST_STREAM_READ_BYTES, streamReadBytes } from "./stream-reads.js";
+import { MOST_STREAM_READ_BYTES } from "./stream-reads.js";
 
 /** Of the whole pass; milliseconds unless the name says otherwise. */
 export interface PassCost {
@@ -75,27 +76,36 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   const headMs = clock.headMs();
   const attention = shape.nLayers * attentionMs;
   const arithmetic = sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs;
-  const ahead = settings.mode === "dense" && settings.readers > 0 && readsAhead(request, tokens);
-  const exposedReadMs = ahead ? exposedMs(request.profile, sum.readMs, arithmetic) : sum.exposedMs;
+  const ahead = settings.readers > 0 && (tokens > 1 || settings.overlap);
+  const { bytes, reads, readMs, exposedMs } = shape.rowStream
+    ? rowStreamCost(request, shape.rowStream, (attention + sum.ffn) / shape.nLayers, ahead)
+    : { ...sum, exposedMs: recordsExposedMs(request, tokens, sum, arithmetic) };
   return {
-    flashBytes: sum.bytes,
-    flashReads: sum.reads,
+    flashBytes: bytes,
+    flashReads: reads,
     neuronsNamed: sum.named,
     neuronsLoaded: sum.loaded,
-    readMs: sum.readMs,
-    exposedReadMs,
+    readMs,
+    exposedReadMs: exposedMs,
     predictMs: sum.predict,
     cacheMs: sum.cache,
     checkMs: sum.check,
     attentionMs: attention,
     ffnMs: sum.ffn,
     headMs,
-    totalMs: exposedReadMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
+    totalMs: exposedMs + sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs,
   };
 }
 
-function readsAhead({ shape, settings }: TokenRequest, tokens: number): boolean {
-  return tokens > 1 || (shape.streams === "layers" && settings.overlap);
+/** Of records: what of a stream's reads outlasts the arithmetic, or what layer by layer does of single reads. */
+function recordsExposedMs(
+  { profile, settings }: TokenRequest,
+  tokens: number,
+  sum: { readonly readMs: number; readonly exposedMs: number },
+  arithmeticMs: number,
+): number {
+  const ahead = settings.mode === "dense" && settings.readers > 0 && tokens > 1;
+  return ahead ? exposedReadMs(profile.flash, sum.readMs, arithmeticMs) : sum.exposedMs;
 }
 
 /** Of one layer, apart from its attention. */
@@ -120,7 +130,9 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
     named,
     loaded,
     readMs,
-    exposedMs: settings.overlap ? exposedMs(profile, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded) : readMs,
+    exposedMs: settings.overlap
+      ? exposedReadMs(profile.flash, readMs, meanwhile) + clock.landingMs(dense ? 0 : loaded)
+      : readMs,
     predict: dense ? 0 : clock.predictMs(layer),
     cache: clock.cacheMs(named, loaded),
     check: clock.checkMs(loaded),
@@ -141,36 +153,17 @@ function randomReads({ shape, settings, sparsity }: TokenRequest, method: Engine
   return missingReads(shape, missing, settings.mergeGapBytes, sparsity.clumping);
 }
 
-/** Of a stream, bytes that are read at a time. */
-function chunkBytes({ shape, streamNeurons = 0 }: TokenRequest): number {
-  return streamNeurons * shape.strideBytes * shape.readsPerNeuron || LONGEST_CHUNK_BYTES;
-}
-
-function streamReads(request: TokenRequest, missing: number): MissingReads {
-  const { shape, settings } = request;
+function streamReads({ shape }: TokenRequest, missing: number): MissingReads {
   const bytes = missing * shape.strideBytes * shape.readsPerNeuron;
-  const fair =
-    shape.streams === "layers" ? streamReadBytes(chunkBytes(request), settings.readers) : MOST_STREAM_READ_BYTES;
-  const readBytes = Math.min(fair, shape.matrixBytes ?? fair);
-  const count = Math.ceil(bytes / readBytes);
-  return { count, sizeBytes: count > 0 ? bytes / count : readBytes, bytes, extraPieces: 0 };
+  const count = Math.ceil(bytes / MOST_STREAM_READ_BYTES);
+  return { count, sizeBytes: count > 0 ? bytes / count : MOST_STREAM_READ_BYTES, bytes, extraPieces: 0 };
 }
 
-/**
- * Of records: one long read in pieces, at the device's full rate. Of layers: chunk by chunk, each of which is waited for, at the rate of as many reads
- * as it has, so that few readers are no match for the device.
- */
-function streamMs(request: TokenRequest, reads: MissingReads): number {
-  const { settings } = request;
-  const { flash } = request.profile;
+/** One long read in pieces, at the device's full rate. */
+function streamMs({ settings, profile: { flash } }: TokenRequest, reads: MissingReads): number {
   if (reads.count === 0) return 0;
-  if (settings.readers === 0) return bufferedMs(flash, reads);
-  const fullMs = (1000 * reads.bytes) / flash.sequentialBytesPerSec;
-  if (request.shape.streams === "neurons") return batchMs(flash, settings.readers) + fullMs;
-  const chunk = chunkBytes(request);
-  const inFlight = Math.max(1, Math.min(settings.readers, chunk / reads.sizeBytes));
-  const atDepthMs = (1000 * reads.bytes) / readBytesPerSec(flash, reads.sizeBytes, inFlight);
-  return Math.max(1, reads.bytes / chunk) * batchMs(flash, inFlight) + Math.max(fullMs, atDepthMs);
+  if (settings.readers === 0) return bufferedReadMs(flash, reads.count, reads.bytes);
+  return batchMs(flash, settings.readers) + (1000 * reads.bytes) / flash.sequentialBytesPerSec;
 }
 
 interface LayerMisses {
@@ -210,7 +203,7 @@ function fewestInOneRound(request: TokenRequest, method: EngineMethod, { missing
 function readTime(profile: DeviceProfile, settings: EngineSettings, reads: MissingReads, waves: number): number {
   const { flash } = profile;
   if (reads.count === 0) return 0;
-  if (settings.readers === 0) return bufferedMs(flash, reads);
+  if (settings.readers === 0) return bufferedReadMs(flash, reads.count, reads.bytes);
   // A set that does not fit passes in waves, each a batch of its own.
   const inWaves = batchesReadMs(flash, reads.count, reads.sizeBytes, settings.readers, waves);
   return inWaves + (reads.extraPieces * flash.pieceUs) / 1000;

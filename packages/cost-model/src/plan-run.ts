@@ -150,9 +150,9 @@ function gapBytes({ strideBytes, dFf }: ModelShape, flash: FlashProfile, readers
  * which the profile knows nothing. A stream of layers is read for every token, so it has at least {@link LEAST_STREAM_READERS} where they are known:
  * a model of 7B at three quarters of its file, 1 reader 1.16 tokens a second, 16 readers 1.56 (2 vCPUs).
  */
-function readerCounts({ streams }: ModelShape, flash: FlashProfile): number[] {
+function readerCounts({ rowStream }: ModelShape, flash: FlashProfile): number[] {
   const depths = knownDepths(flash);
-  if (streams === "neurons") return depths;
+  if (rowStream === null) return depths;
   const many = depths.filter((depth) => depth >= LEAST_STREAM_READERS);
   return many.length > 0 ? many : depths.slice(-1);
 }

@@ -2,8 +2,9 @@
 import { blockBytes, blockElements } from "@flashwick/core";
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
 import { mixturePrefillCost } from "./mixture-prefill.js";
-import { denseBytes } from "./model-shape.js";
+import { denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
+import { streamBytesPerSec } from "./row-stream-cost.js";
 
 export interface PrefillCost {
   readonly flashBytes: number;
@@ -22,14 +23,17 @@ export function prefillCost(request: TokenRequest, promptTokens: number, batchTo
   const layerBytes = shape.dFf * shape.strideBytes * shape.readsPerNeuron;
   const streamed = slotsByLayer.filter((slots) => slots < shape.dFf).length;
   const flashBytes = layerBytes * (shape.nLayers + streamed * Math.max(0, batches - 1));
-  const readMs = (1000 * flashBytes) / profile.flash.sequentialBytesPerSec;
-  const secPerToken = shape.layerTypes.reduce((sum, { dtype, share }) => {
-    const flop = (2 * share * denseBytes(shape) * blockElements(dtype)) / blockBytes(dtype);
+  const { rowStream } = shape;
+  const bytesPerSec = rowStream ? streamBytesPerSec(request, rowStream) : profile.flash.sequentialBytesPerSec;
+  const readMs = (1000 * flashBytes) / bytesPerSec;
+  const secPerToken = denseBytesByType(shape).reduce((sum, { dtype, bytes }) => {
+    const flop = (2 * bytes * blockElements(dtype)) / blockBytes(dtype);
     return sum + flop / batchFlopPerSec(profile, dtype, settings.threads);
   }, 0);
   const computeMs = 1000 * secPerToken * promptTokens;
-  const check = { op: "checksum", dtype: null, threads: settings.threads, workingSetBytes: flashBytes } as const;
-  const checked = profile.kernels.some((rate) => rate.op === "checksum");
+  const threads = rowStream ? 1 : settings.threads;
+  const check = { op: "checksum", dtype: null, threads, workingSetBytes: flashBytes } as const;
+  const checked = rowStream?.isChecked !== false && profile.kernels.some((rate) => rate.op === "checksum");
   const checkMs = checked ? kernelMs(profile, check, flashBytes) : 0;
   return { flashBytes, readMs, computeMs, totalMs: Math.max(readMs, computeMs + checkMs) };
 }

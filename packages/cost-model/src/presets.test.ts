@@ -85,6 +85,14 @@ describe("model presets", () => {
     expect((shape.nLayers * shape.dFf * shape.recordBytes) / all).toBeCloseTo(0.645, 3);
     expect(predictors / all).toBeCloseTo(0.0236, 3);
   });
+  it("attention and head beside records in q4 were priced as four bits: they have eight", () => {
+    const { shape } = modelPreset("llama-2-7b", "q4");
+    expect([shape.attentionTypes, shape.ffnTypes, shape.headDtype]).toEqual([
+      [{ dtype: "q8_0", share: 1 }],
+      [{ dtype: "q4", share: 1 }],
+      "q8_0",
+    ]);
+  });
   it("hold, and load, what the paper says of windows", () => {
     for (const [name, holds, loads] of [
       ["opt-6.7b", 0.24, 0.024],

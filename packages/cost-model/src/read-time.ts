@@ -2,16 +2,26 @@
  * T[size, depth]: how long reads take, from the rates that a profile lists. Between its points rates follow power laws in size and in
  * depth; beyond them the nearest point holds.
  */
-import type { FlashProfile } from "./device-profile.js";
+import type { FlashProfile, ReadRatePoint } from "./device-profile.js";
 
 /**
  * Bytes a second of random reads of `sizeBytes` with `depth` in flight. Sizes beyond the table's: time goes on as between its last two
  * sizes, at most as fast as large reads in sequence.
  */
 export function readBytesPerSec(flash: FlashProfile, sizeBytes: number, depth: number): number {
-  const curve = tableOf(flash).map(({ at, points }) => ({
-    at,
-    rate: rateOfSize(points, sizeBytes, flash.sequentialBytesPerSec),
+  return pointsBytesPerSec(flash.reads, sizeBytes, depth, flash.sequentialBytesPerSec);
+}
+
+/** The same of any measured points, with a rate that none beyond the largest size exceeds. */
+export function pointsBytesPerSec(
+  points: readonly ReadRatePoint[],
+  sizeBytes: number,
+  depth: number,
+  mostBytesPerSec: number,
+): number {
+  const curve = tableOf(points).map((row) => ({
+    at: row.at,
+    rate: rateOfSize(row.points, sizeBytes, mostBytesPerSec),
   }));
   // What fewer reads in flight reach, more of them reach as well: some of them wait.
   for (let i = 1; i < curve.length; i++) curve[i]!.rate = Math.max(curve[i]!.rate, curve[i - 1]!.rate * NEARLY);
@@ -28,25 +38,35 @@ interface DepthRow {
 }
 
 /** Sorted once for each profile: planning asks some ten thousand times. */
-const tables = new WeakMap<FlashProfile, readonly DepthRow[]>();
+const tables = new WeakMap<readonly ReadRatePoint[], readonly DepthRow[]>();
 
-function tableOf(flash: FlashProfile): readonly DepthRow[] {
-  const known = tables.get(flash);
+function tableOf(reads: readonly ReadRatePoint[]): readonly DepthRow[] {
+  const known = tables.get(reads);
   if (known) return known;
-  const table = knownDepths(flash).map((depth) => ({
+  const table = depthsOf(reads).map((depth) => ({
     at: depth,
-    points: flash.reads
+    points: reads
       .filter((point) => point.depth === depth)
       .map((point) => ({ at: point.sizeBytes, rate: point.bytesPerSec }))
       .sort((a, b) => a.at - b.at),
   }));
-  tables.set(flash, table);
+  tables.set(reads, table);
   return table;
 }
 
 /** The depths that a profile knows, ascending. */
 export function knownDepths(flash: FlashProfile): number[] {
-  return [...new Set(flash.reads.map((point) => point.depth))].sort((a, b) => a - b);
+  return depthsOf(flash.reads);
+}
+
+function depthsOf(reads: readonly ReadRatePoint[]): number[] {
+  return [...new Set(reads.map((point) => point.depth))].sort((a, b) => a - b);
+}
+
+/** Reads by the calling thread, through the page cache. */
+export function bufferedReadMs(flash: FlashProfile, count: number, bytes: number): number {
+  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
+  return (count * operationUs) / 1000 + (1000 * bytes) / bytesPerSec;
 }
 
 /** What a batch takes beside its reads, milliseconds: between two depths in proportion. */

@@ -2,7 +2,7 @@
 import type { SparsityStatistics } from "@flashwick/core";
 import { kernelBytesPerSec } from "./kernel-time.js";
 import { residentFfnBytes } from "./mixture-shape.js";
-import { denseBytes } from "./model-shape.js";
+import { denseBytes, denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { type PrefillCost, prefillCost } from "./prefill-cost.js";
 import { type TokenCost, tokenCost } from "./token-cost.js";
@@ -121,10 +121,10 @@ function boundOf({ shape, profile, settings }: TokenRequest, token: TokenCost): 
   if (token.exposedReadMs >= Math.max(arithmetic, deciding)) return "flash";
   if (deciding > arithmetic) return "cpu";
   const use = { op: "linear", threads: settings.threads, workingSetBytes: denseBytes(shape) } as const;
-  const secPerByte = shape.layerTypes.reduce(
-    (sum, { dtype, share }) => sum + share / kernelBytesPerSec(profile, { ...use, dtype }),
+  const sec = denseBytesByType(shape).reduce(
+    (sum, { dtype, bytes }) => sum + bytes / kernelBytesPerSec(profile, { ...use, dtype }),
     0,
   );
-  const rate = 1 / secPerByte;
+  const rate = denseBytes(shape) / sec;
   return rate >= DRAM_BOUND_SHARE * profile.dramBytesPerSec ? "dram" : "compute";
 }

@@ -1,2 +1,3 @@
+export { poolScratch } from "./scratch-sizes.js";
 export { createReadLoop, createWasmKernels } from "./wasm-kernels.js";
 export { compileWasmKernels } from "./wasm-module.js";

@@ -38,8 +38,8 @@ export interface EstimateOptions {
   readonly sparsity?: SparsityStatistics | null;
   /** How often a mixture's experts come back. Default: as published of others. */
   readonly locality?: ExpertLocality | undefined;
-  /** Sizes of scratch depend on who computes. */
-  readonly kernels: ScratchSizes;
+  /** Sizes of scratch depend on who computes, and on how many threads: more of them leave less for weights. */
+  readonly scratch: (threads: number) => ScratchSizes;
   /** Longest sequence to be held. Default: prompt and decoded tokens. */
   readonly contextTokens?: number;
   /** Default 128 and 256, as in the paper. */
@@ -61,17 +61,17 @@ export function estimate(header: ModelHeader, options: EstimateOptions): RunPlan
 
 /** The question that {@link estimate} answers, for those who want to ask it again with something changed. @throws As it does. */
 export function planRequest(header: ModelHeader, options: EstimateOptions): PlanRequest {
-  const { profile, predictor = null, fixed = {}, kvPrecision = "auto", kernels, dramBudgetBytes } = options;
+  const { profile, predictor = null, fixed = {}, kvPrecision = "auto", scratch, dramBudgetBytes } = options;
   const { promptTokens = 128, decodeTokens = 256, warmUpTokens = 0 } = options.length ?? {};
   const { contextLength, layers } = header.geometry;
   const contextTokens = options.contextTokens ?? Math.min(contextLength, promptTokens + warmUpTokens + decodeTokens);
   const sparsity = statisticsOf(options, layers.length);
   const plans = new Map<string, MemoryPlan>();
-  const memory = ({ mode, mergeGapBytes }: EngineSettings): MemoryPlan => {
-    const key = `${mode} ${mergeGapBytes}`;
+  const memory = ({ mode, mergeGapBytes, threads }: EngineSettings): MemoryPlan => {
+    const key = `${mode} ${mergeGapBytes} ${threads}`;
     const known = plans.get(key);
     if (known) return known;
-    const place = { kernels, mergeGapBytes, maxArenaBytes: undefined };
+    const place = { kernels: scratch(threads), mergeGapBytes, maxArenaBytes: undefined };
     const wish = { budgetBytes: dramBudgetBytes, contextTokens, sequences: 1, kvPrecision };
     const plan = planMemory(memoryRequest(header, mode === "dense" ? null : predictor, mode, place, wish));
     plans.set(key, plan);

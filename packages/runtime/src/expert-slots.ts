@@ -5,13 +5,13 @@
  * landed and before it is used, where there is anything to hold it against.
  */
 import { assert, type ByteSource, IntegrityError, type RecordRole, sourcePlace } from "@flashwick/core";
-import { LONGEST_EXPERT_READ_BYTES } from "@flashwick/cost-model";
+import { LONGEST_EXPERT_READ_BYTES, SECTOR_BYTES } from "@flashwick/cost-model";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import { type ExpertSlot, type ExpertTensors, planExpertSlot } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import type { TokenMeter } from "./token-meter.js";
-import { SECTOR_BYTES, widenedReads } from "./widened-reads.js";
+import { widenedReads } from "./widened-reads.js";
 
 /** What the bytes of an expert must have as CRC-32C; null where nothing is known. */
 export type ExpertCrc = (expert: number, piece: number) => number | null;

@@ -11,7 +11,7 @@ import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import type { LayerChecks } from "./layer-checks.js";
 import type { StreamAhead, StreamChunk, StreamedLayer, StreamStage } from "./layer-stream.js";
-import { cutRows, rowBases, type StagedChunk, stageChunk } from "./staged-rows.js";
+import { layerChunks, rowBases, type StagedChunk, stageChunk } from "./staged-rows.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -49,7 +49,7 @@ export class LayerMatrices implements StreamedLayer {
 
   constructor(parts: LayerMatricesParts) {
     this.#parts = parts;
-    this.#chunks = parts.resident ? [] : cutRows(parts.tensors, parts.stage.areaBytes);
+    this.#chunks = parts.resident ? [] : layerChunks(parts.tensors, parts.stage.areaBytes);
     this.#bases = rowBases(parts.tensors);
   }
 

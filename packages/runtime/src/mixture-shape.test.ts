@@ -13,7 +13,7 @@ import {
   planExpertSlot,
   type ResidentTensor,
 } from "@flashwick/flash-format";
-import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { poolScratch } from "@flashwick/kernels-wasm";
 import { describe, expect, it } from "vitest";
 import { ggufBytes, openModelBytes } from "./checkpoint.fixture.js";
 import { estimate } from "./estimate.js";
@@ -40,7 +40,7 @@ describe.each(FILES)("shapeOf %s.gguf", (name) => {
     const matrices = [...header.tensors.values()].filter((of) => !of.name.endsWith("norm.weight"));
     const resident = matrices.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     expect(denseBytes(shape) + shape.rowTableBytes).toBeCloseTo(resident + expertBytes(header), 3);
-    expect(shape.layerTypes.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 12);
+    expect(shape.attentionTypes.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 12);
   });
   it("has three slices an expert, and each layer's own slots", async () => {
     const header = await headerOf(name);
@@ -95,7 +95,7 @@ describe.each(FILES)("shapeOf %s.gguf", (name) => {
     const header = await headerOf(name);
     const options = {
       profile: device,
-      kernels: createWasmKernels,
+      scratch: poolScratch,
       length: { promptTokens: 8, decodeTokens: 8 },
     };
     const { memory: all } = estimate(header, { ...options, dramBudgetBytes: null });

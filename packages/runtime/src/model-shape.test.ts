@@ -1,5 +1,6 @@
-import { memorySource } from "@flashwick/core";
-import { openModelFile } from "@flashwick/flash-format";
+import { type DType, memorySource } from "@flashwick/core";
+import { denseBytesByType } from "@flashwick/cost-model";
+import { layerTensors, openModelFile, type PlannedForm, planHeader } from "@flashwick/flash-format";
 import { describe, expect, it } from "vitest";
 import { ggufBytes } from "./checkpoint.fixture.js";
 import { shapeOf } from "./model-shape.js";
@@ -8,19 +9,37 @@ describe("shapeOf a GGUF file of llama.cpp", () => {
   it.each(["llama", "qwen3", "gemma3"])("counts every byte of %s's layers once, by type", async (name) => {
     const { header } = await openModelFile(memorySource(ggufBytes(name), name));
     const shape = shapeOf(header, null);
-    const tensors = header.matrices.flatMap((layer) => Object.values(layer));
-    const bytes = tensors.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const head = header.geometry.head.tied ? "token_embd.weight" : "output.weight";
+    const tensors = [...layerTensors(header), header.tensors.get(head)!];
+    const bytes = layerTensors(header).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     const layers = shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes);
     expect(layers).toBeCloseTo(bytes, 3);
     expect(shape.nLayers * shape.dFf * shape.strideBytes).toBeCloseTo(bytes, 3);
-    for (const { dtype, share } of shape.layerTypes) {
-      const typed = tensors.filter((tensor) => tensor.dtype === dtype);
-      expect(share * bytes).toBeCloseTo(
-        typed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    for (const dtype of new Set(tensors.map((tensor) => tensor.dtype))) {
+      const typed = denseBytesByType(shape).filter((of) => of.dtype === dtype);
+      const expected = tensors.filter((tensor) => tensor.dtype === dtype);
+      expect(typed.reduce((sum, of) => sum + of.bytes, 0)).toBeCloseTo(
+        expected.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
         3,
       );
     }
-    expect(shape.layerTypes.length).toBe(new Set(tensors.map(({ dtype }) => dtype)).size);
-    expect(shape.streams).toBe("layers");
+    const { isChecked, layers: streams } = shape.rowStream!;
+    const streamed = streams.flatMap(({ matrices }) => matrices);
+    expect(streamed.reduce((sum, { rows, rowBytes }) => sum + rows * rowBytes, 0)).toBe(bytes);
+    expect(isChecked).toBe(false);
+  });
+});
+
+describe("attention and head of a model of records in q4 were priced as four bits", () => {
+  it("a header's are of the types in which they are stored", async () => {
+    const { geometry } = (await openModelFile(memorySource(ggufBytes("llama"), "llama"))).header;
+    const typesOf = (form: PlannedForm) => {
+      const { attentionTypes, ffnTypes, headDtype } = shapeOf(planHeader(geometry, form), null);
+      return [attentionTypes, ffnTypes, headDtype];
+    };
+    const all = (dtype: DType) => [{ dtype, share: 1 }];
+    expect(typesOf({ dtype: "q4" })).toEqual([all("q8_0"), all("q4"), "q8_0"]);
+    expect(typesOf({ dtype: "q4", residentDtype: "f16" })).toEqual([all("f16"), all("q4"), "f16"]);
+    expect(typesOf({ dtype: "f16" })).toEqual([all("f16"), all("f16"), "f16"]);
   });
 });

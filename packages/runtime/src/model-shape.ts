@@ -1,8 +1,9 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
-import { assert, type DType, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
+import { assert, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
-import { layerTensors, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
+import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
 import { mixtureOf } from "./mixture-shape.js";
+import { matrixRows } from "./staged-rows.js";
 
 /** A model file, and its predictor, as the cost model sees them: its layers all like the first, and as wide as the widest. */
 export function shapeOf(
@@ -35,7 +36,7 @@ export function shapeOf(
 
 type LayerWeights = Pick<
   ModelShape,
-  "attentionBytes" | "recordBytes" | "matrixBytes" | "strideBytes" | "readsPerNeuron" | "layerTypes" | "streams"
+  "attentionBytes" | "attentionTypes" | "recordBytes" | "ffnTypes" | "strideBytes" | "readsPerNeuron" | "rowStream"
 > &
   Partial<Pick<ModelShape, "dFf" | "mixture">>;
 
@@ -52,17 +53,12 @@ function mixtureWeights(header: ModelHeader): LayerWeights {
   const attention = Array.from({ length }, (_, layer) => layer).flatMap((layer) =>
     ATTENTION.flatMap((name) => header.tensors.get(`blk.${layer}.${name}.weight`) ?? []),
   );
-  const all = attention.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
-  const types = [...new Set(attention.map(({ dtype }) => dtype))];
-  const shareOf = (dtype: DType): TypeShare => ({
-    dtype,
-    share: attention.reduce((sum, tensor) => sum + (tensor.dtype === dtype ? sizeOf(tensor) : 0), 0) / all,
-  });
   return {
     ...meanExpert(mixture),
-    attentionBytes: all / length,
-    layerTypes: types.map(shareOf),
-    streams: "neurons",
+    attentionBytes: bytesOf(attention) / length,
+    attentionTypes: typeShares(attention),
+    ffnTypes: [],
+    rowStream: null,
     mixture,
   };
 }
@@ -72,37 +68,55 @@ const ATTENTION = ["attn_q", "attn_k", "attn_v", "attn_output"];
 function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeights {
   assert(weights.layout === "bundled" || weights.layout === "split", "records");
   const { dtype, parts, strideBytes } = weights;
-  const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`));
+  const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`)!);
   const scaleBytes = dtype === "int8" ? 4 : 0;
   return {
-    attentionBytes: attention.reduce((sum, tensor) => sum + sizeOf(tensor), 0),
+    attentionBytes: bytesOf(attention),
+    attentionTypes: typeShares(attention),
     recordBytes: parts.length * (rowBytes(dtype, geometry.dModel) + scaleBytes),
     strideBytes,
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
-    layerTypes: [{ dtype, share: 1 }],
-    streams: "neurons",
+    ffnTypes: [{ dtype, share: 1 }],
+    rowStream: null,
   };
 }
 
 /** Means over the layers, which differ in types. Where a layer is read, so is its attention. */
 function matrixWeights(header: ModelHeader): LayerWeights {
-  const { geometry, matrices } = header;
-  const bytes = { attention: 0, ffn: 0, of: new Map<DType, number>() };
-  for (const [name, tensor] of matrices.flatMap((layer) => Object.entries(layer))) {
-    bytes[FFN_MATRICES.has(name) ? "ffn" : "attention"] += tensor.sizeBytes;
-    bytes.of.set(tensor.dtype, (bytes.of.get(tensor.dtype) ?? 0) + tensor.sizeBytes);
-  }
-  const all = bytes.attention + bytes.ffn;
+  const { geometry, matrices, weights } = header;
+  const named = matrices.flatMap((layer) => Object.entries(layer));
+  const matricesOf = (isFfn: boolean) =>
+    named.filter(([name]) => FFN_MATRICES.has(name) === isFfn).map(([, tensor]) => tensor);
+  const [attention, ffn] = [matricesOf(false), matricesOf(true)];
+  const all = bytesOf(attention) + bytesOf(ffn);
   const neurons = matrices.length * widestFfn(geometry);
   return {
-    attentionBytes: bytes.attention / matrices.length,
-    recordBytes: bytes.ffn / neurons,
+    attentionBytes: bytesOf(attention) / matrices.length,
+    attentionTypes: typeShares(attention),
+    recordBytes: bytesOf(ffn) / neurons,
+    ffnTypes: typeShares(ffn),
     strideBytes: all / neurons,
-    matrixBytes: all / layerTensors(header).length,
     readsPerNeuron: 1,
-    layerTypes: Array.from(bytes.of, ([dtype, typed]) => ({ dtype, share: typed / all })),
-    streams: "layers",
+    rowStream: {
+      bytesPerNeuron: weights.slotBytes,
+      isChecked: header.checksums !== undefined,
+      layers: matrices.map((of, layer) => ({
+        neurons: geometry.layers[layer]!.ffn.dFf,
+        matrices: matrixRows(of),
+      })),
+    },
   };
+}
+
+/** By bytes. */
+function typeShares(tensors: readonly ResidentTensor[]): TypeShare[] {
+  const all = bytesOf(tensors);
+  const types = [...new Set(tensors.map(({ dtype }) => dtype))];
+  return types.map((dtype) => ({ dtype, share: bytesOf(tensors.filter((tensor) => tensor.dtype === dtype)) / all }));
+}
+
+function bytesOf(tensors: readonly ResidentTensor[]): number {
+  return tensors.reduce((sum, tensor) => sum + sizeOf(tensor), 0);
 }
 
 const FFN_MATRICES: ReadonlySet<string> = new Set<MatrixName>(["gate", "up", "down"]);

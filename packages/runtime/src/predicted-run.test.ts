@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { isFlashwickError, memorySource, type Predictor } from "@flashwick/core";
 import { readPredictorFile } from "@flashwick/flash-format";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
+import { type FixtureOptions, ggufBytes, openFixture, openModelBytes } from "./checkpoint.fixture.js";
 import { measureSparsity } from "./measure-sparsity.js";
 import { Model } from "./model.js";
 import { profile } from "./profile.fixture.js";
@@ -47,6 +47,39 @@ async function decode(
     return { bytes, reads, predicted: model.predict(sequence.engine.parts.plan, LENGTH, recorded) };
   });
 }
+
+describe("Model.predict of a file of llama.cpp's whose layers stream", () => {
+  it.each(["llama", "qwen3", "gemma3", "falcon-7b"])("names the engine's bytes and reads: %s", async (name) => {
+    const contextTokens = 24;
+    const open = (budget: object) => openModelBytes(ggufBytes(name), name, { contextTokens, ...budget });
+    const resident = await open({});
+    const { smallestBudgetBytes, dram } = resident.plan(contextTokens);
+    await resident.close();
+    let streamed = 0;
+    for (const share of [0, 0.3, 0.6]) {
+      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+      const plain = await open({ dramBudgetBytes });
+      const model = new Model({ ...plain.parts, profile, overlap: false }, plain.options);
+      await model.withSequence(contextTokens, async (sequence) => {
+        await sequence.prefill([1, 2, 3]);
+        const { stats } = await sequence.decode(4);
+        const length = { promptTokens: 3, decodeTokens: 1 };
+        const { plan } = sequence.engine.parts;
+        const predicted = model.predict(plan, length)!;
+        // Of an embedding that is not resident a token reads a row, which nobody prices.
+        const embedding = model.header.tensors.get("token_embd.weight")!;
+        const isByRow = !model.header.geometry.head.tied && !plan.rowTablesResident;
+        const rowBytes = isByRow ? embedding.sizeBytes / embedding.rows : 0;
+        expect(predicted.readsPerToken).toBe(stats.flashReads - (isByRow ? 1 : 0));
+        // A reader of memory widens no read to sectors.
+        expect(predicted.flashBytesPerToken).toBe(stats.flashBytes - rowBytes);
+        streamed += stats.flashBytes;
+      });
+      await model.close();
+    }
+    expect(streamed).toBeGreaterThan(0);
+  });
+});
 
 describe("Model.predict", () => {
   it.each([

@@ -2,7 +2,7 @@
 import type { DeviceProfile } from "@flashwick/cost-model";
 
 export const profile: DeviceProfile = {
-  schemaVersion: 1,
+  schemaVersion: 2,
   name: "a machine of the tests",
   source: "made up",
   cores: 2,
@@ -23,6 +23,7 @@ export const profile: DeviceProfile = {
     shareUnderCompute: 0.8,
     computeShareUnderReads: 0.8,
     pageCache: { operationUs: 2, bytesPerSec: 5e9 },
+    stream: null,
   },
   dramBytesPerSec: 30e9,
   kernels: (["linear", "neurons", "checksum", "attention"] as const).flatMap((op) =>

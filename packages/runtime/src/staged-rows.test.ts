@@ -3,7 +3,7 @@ import type { MatrixTensors, ResidentTensor } from "@flashwick/flash-format";
 import { TAIL_BYTES } from "@flashwick/kernels";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cutRows, leastAreaBytes, type StageReads, stageChunk } from "./staged-rows.js";
+import { layerChunks, leastAreaBytes, type StageReads, stageChunk } from "./staged-rows.js";
 
 const NAMES = ["query", "key", "value", "output", "gate", "up", "down"] as const;
 
@@ -38,7 +38,7 @@ describe("stageChunk", () => {
         const area = 64 * at;
         const reads: StageReads = { source: { sizeBytes: fileBytes }, reader, areaBytes };
         const found = new Map<string, number>();
-        for (const chunk of cutRows(tensors, areaBytes)) {
+        for (const chunk of layerChunks(tensors, areaBytes)) {
           const { parts, runs, sizeBytes } = stageChunk(tensors, chunk, area, reads);
           expect(sizeBytes).toBeLessThanOrEqual(areaBytes);
           let free = area;
@@ -89,7 +89,7 @@ describe("stageChunk", () => {
     const areaBytes = leastAreaBytes(tensors);
     const source = { sizeBytes: second! + 5000, parts };
     const reads = { source, reader: { alignmentBytes: 512, readers: 4 }, areaBytes };
-    const runs = cutRows(tensors, areaBytes).flatMap((chunk) => stageChunk(tensors, chunk, 0, reads).runs);
+    const runs = layerChunks(tensors, areaBytes).flatMap((chunk) => stageChunk(tensors, chunk, 0, reads).runs);
     for (const { offset, sizeBytes } of runs) {
       const part = parts.findLast(({ begin }) => begin <= offset)!;
       expect(offset + sizeBytes).toBeLessThanOrEqual(part.begin + part.sizeBytes);

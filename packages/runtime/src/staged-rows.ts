@@ -1,24 +1,31 @@
 /**
- * Rows of matrices that pass through a stage: which chunks a layer is cut into, where in an area each matrix's rows lie, and the reads that bring
- * them. Pure.
+ * Rows of matrices that pass through a stage: where in an area each matrix's rows of a chunk lie, and the reads that bring them. Pure. How a layer is
+ * cut into chunks the cost model knows (its stream-reads.ts), since it prices them.
  *
- * Files of llama.cpp align matrices to 32 bytes, and devices want whole sectors. So reads are widened to those, and rows lie as far behind the
- * beginning of a sector as in the file: what is read lands in place, and the kernel begins where the row begins.
+ * Files of llama.cpp align matrices to 32 bytes, and devices want whole sectors. So reads are widened to those (of a device with larger ones, what lies
+ * across is copied by its reader), and rows lie as far behind the beginning of a sector as in the file: what is read lands in place, and the kernel begins where the row begins.
  */
 import { assert, type ByteSource, rowBytes } from "@flashwick/core";
-import { streamReadBytes } from "@flashwick/cost-model";
+import {
+  chunkParts,
+  cutRows,
+  type MatrixRows,
+  ROWS_TAIL_BYTES,
+  type RowChunk,
+  SECTOR_BYTES,
+  stagedBytes,
+  streamReadBytes,
+} from "@flashwick/cost-model";
 import {
   type ByMatrix,
   type MatrixName,
   type MatrixTensors,
   mapMatrices,
   matricesInOrder,
-  type ResidentTensor,
 } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
-import type { StreamChunk } from "./layer-stream.js";
-import { SECTOR_BYTES, widenedReads } from "./widened-reads.js";
+import { widenedReads } from "./widened-reads.js";
 
 /** Rows of one matrix in the stage: `first` up to `end`. */
 export interface StagedRows {
@@ -45,48 +52,26 @@ export interface StageReads {
   readonly areaBytes: number;
 }
 
-/** Of rows in an area: up to a sector before them begins, from there to them, and behind them what kernels may read, or the rest of a sector. */
-const PART_OVERHEAD_BYTES = TAIL_BYTES + 3 * SECTOR_BYTES;
 /** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
 const LEAST_CHUNK_BYTES = 1024 * 1024;
 
 const roundUp = (n: number, unit: number) => Math.ceil(n / unit) * unit;
 
-function bytesOfRow({ dtype, cols }: ResidentTensor): number {
-  return rowBytes(dtype, cols);
-}
-
-/** Bytes that rows of a matrix take in an area, at most. */
-function partBytes(tensor: ResidentTensor, rows: number): number {
-  return rows * bytesOfRow(tensor) + PART_OVERHEAD_BYTES;
+/** A layer's matrices as its stream sees them, in the order in which they are used. */
+export function matrixRows(tensors: MatrixTensors): MatrixRows[] {
+  return matricesInOrder(tensors).map(([, { dtype, rows, cols }]) => ({ rows, rowBytes: rowBytes(dtype, cols) }));
 }
 
 /** Bytes of the least area that a layer passes through: for its longest row, and for reads that are worth waiting for. */
 export function leastAreaBytes(tensors: MatrixTensors): number {
-  const all = matricesInOrder(tensors).map(([, tensor]) => tensor);
-  const whole = all.reduce((sum, tensor) => sum + partBytes(tensor, tensor.rows), 0);
-  return Math.max(...all.map((tensor) => partBytes(tensor, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
+  const all = matrixRows(tensors);
+  const whole = all.reduce((sum, matrix) => sum + stagedBytes(matrix, matrix.rows), 0);
+  return Math.max(...all.map((matrix) => stagedBytes(matrix, 1)), Math.min(LEAST_CHUNK_BYTES, whole));
 }
 
-/** The rows of all matrices, numbered on from one to the next, in chunks that fill an area. */
-export function cutRows(tensors: MatrixTensors, areaBytes: number): StreamChunk[] {
-  const chunks: StreamChunk[] = [];
-  let [begin, next, room] = [0, 0, areaBytes];
-  for (const [, tensor] of matricesInOrder(tensors)) {
-    for (let left = tensor.rows; left > 0; ) {
-      const count = Math.min(left, Math.floor((room - PART_OVERHEAD_BYTES) / bytesOfRow(tensor)));
-      if (count > 0) {
-        left -= count;
-        next += count;
-        room -= partBytes(tensor, count);
-      }
-      if (left === 0) break;
-      assert(next > begin, "an area holds a row");
-      chunks.push({ first: begin, count: next - begin });
-      [begin, room] = [next, areaBytes];
-    }
-  }
-  return [...chunks, { first: begin, count: next - begin }];
+/** The rows of a layer in chunks that fill an area. */
+export function layerChunks(tensors: MatrixTensors, areaBytes: number): RowChunk[] {
+  return cutRows(matrixRows(tensors), areaBytes);
 }
 
 /** By matrix, the number of its first row: how many the matrices before it have. */
@@ -100,22 +85,21 @@ export function rowBases(tensors: MatrixTensors): ByMatrix<number> {
 }
 
 /** Where the rows of a chunk go, part by part, and the reads that bring them. @param area Of `reads.areaBytes`. */
-export function stageChunk(tensors: MatrixTensors, chunk: StreamChunk, area: Ptr, reads: StageReads): StagedChunk {
+export function stageChunk(tensors: MatrixTensors, chunk: RowChunk, area: Ptr, reads: StageReads): StagedChunk {
+  assert(TAIL_BYTES <= ROWS_TAIL_BYTES, "an area has room for what kernels read behind rows");
   const parts: StagedRows[] = [];
   const runs: FlashRun[] = [];
+  const matrices = matricesInOrder(tensors);
   const mostBytes = roundUp(streamReadBytes(reads.areaBytes, reads.reader.readers), SECTOR_BYTES);
   let next = area;
-  let base = 0;
-  for (const [name, tensor] of matricesInOrder(tensors)) {
-    const first = Math.max(0, chunk.first - base);
-    const rows = Math.min(tensor.rows, chunk.first + chunk.count - base) - first;
-    base += tensor.rows;
-    if (rows <= 0) continue;
+  for (const { index, first, rows } of chunkParts(matrixRows(tensors), chunk)) {
+    const [name, tensor] = matrices[index]!;
     const { dtype, cols, rows: all } = tensor;
-    const begin = tensor.offset + first * bytesOfRow(tensor);
-    const end = begin + rows * bytesOfRow(tensor);
+    const eachBytes = rowBytes(dtype, cols);
+    const begin = tensor.offset + first * eachBytes;
+    const end = begin + rows * eachBytes;
     const ptr = roundUp(next, SECTOR_BYTES) + (begin % SECTOR_BYTES);
-    const data = ptr - first * bytesOfRow(tensor);
+    const data = ptr - first * eachBytes;
     parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
     runs.push(...widenedReads(begin, end, ptr, { ...reads, mostBytes }));
     next = Math.max(ptr + end - begin + TAIL_BYTES, roundUp(ptr + end - begin, SECTOR_BYTES));

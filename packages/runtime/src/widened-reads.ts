@@ -1,10 +1,8 @@
 /** Reads of a stretch of a model's file that begins and ends anywhere: widened to sectors, so that direct reads land in place. Pure. */
 import { type ByteSource, partAt } from "@flashwick/core";
+import { SECTOR_BYTES } from "@flashwick/cost-model";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import type { Ptr } from "@flashwick/kernels";
-
-/** Sectors that reads are widened to. Of a device with larger ones, what lies across is copied by its reader. */
-export const SECTOR_BYTES = 512;
 
 export interface WidenedReads {
   /** The model's file, which no read goes beyond. */

@@ -46,7 +46,7 @@ import {
 } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
-import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { poolScratch } from "@flashwick/kernels-wasm";
 import {
   type DraftAcceptance,
   draftAcceptance,
@@ -216,7 +216,7 @@ async function headerSubject(
     sparsitySource: sparsity?.source ?? null,
     contextLength: header.geometry.contextLength,
     acceptance: predictor && draftAcceptance(predictor.training),
-    request: (wish) => planRequest(header, { ...wish, predictor, sparsity, kernels: createWasmKernels }),
+    request: (wish) => planRequest(header, { ...wish, predictor, sparsity, scratch: poolScratch }),
   };
 }
 

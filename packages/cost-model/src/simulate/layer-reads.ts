@@ -3,7 +3,7 @@ import type { FlashProfile } from "../device-profile.js";
 import { missingReads } from "../missing-reads.js";
 import type { ModelShape } from "../model-shape.js";
 import type { EngineSettings } from "../pass-request.js";
-import { batchMs } from "../read-time.js";
+import { batchMs, bufferedReadMs } from "../read-time.js";
 import { MOST_STREAM_READ_BYTES } from "../stream-reads.js";
 import type { NeuronUse } from "./neuron-use.js";
 import type { ReadBatch, ReadGroup } from "./read-queue.js";
@@ -64,7 +64,7 @@ export function readsCount({ groups }: LayerReads): number {
   return groups.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** The part of the reads between two shares of them: cutting [0, 1] into parts loses none and doubles none. */
+/** The part of the reads between two shares of them, with their pieces: cutting [0, 1] into parts loses none and doubles none. */
 export function readsBetween(reads: LayerReads, from: number, to: number): LayerReads {
   let before = 0;
   const all = readsCount(reads);
@@ -74,7 +74,9 @@ export function readsBetween(reads: LayerReads, from: number, to: number): Layer
     before += count;
     return { count: taken, sizeBytes };
   });
-  return { ...reads, groups: groups.filter(({ count }) => count > 0), extraPieces: reads.extraPieces * (to - from) };
+  // Pieces go with their reads: a part without any would lose them.
+  const extraPieces = all === 0 ? 0 : (reads.extraPieces * (end - first)) / all;
+  return { ...reads, groups: groups.filter(({ count }) => count > 0), extraPieces };
 }
 
 /** Puts reads into a device's terms. Keeps what it has looked up. */
@@ -104,6 +106,5 @@ export class ReadBatches {
 
 /** Milliseconds of reads by the calling thread, through the page cache. */
 export function pageCacheMs(flash: FlashProfile, reads: LayerReads): number {
-  const { operationUs, bytesPerSec } = flash.pageCache ?? { operationUs: 0, bytesPerSec: flash.sequentialBytesPerSec };
-  return (readsCount(reads) * operationUs) / 1000 + (1000 * readsBytes(reads)) / bytesPerSec;
+  return bufferedReadMs(flash, readsCount(reads), readsBytes(reads));
 }

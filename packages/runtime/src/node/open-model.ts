@@ -13,9 +13,9 @@ import {
 import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
-import { type Arena, type KernelFactory, kernelFactory } from "@flashwick/kernels";
+import { type Arena, type KernelFactory, kernelFactory, type ScratchSizes } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
-import { createReadLoop, createWasmKernels } from "@flashwick/kernels-wasm";
+import { createReadLoop, createWasmKernels, poolScratch } from "@flashwick/kernels-wasm";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
 import { requireDeviceModel } from "../device-compute.js";
@@ -85,13 +85,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     const plan =
       size < SMALL_FILE_BYTES || onDevice
         ? null
-        : planSettings(
-            file.header,
-            sidecar?.predictor ?? null,
-            profile,
-            options,
-            kernelsOf(options.backend ?? "auto").kernels,
-          );
+        : planSettings(file.header, sidecar?.predictor ?? null, profile, options, scratchOf(options.backend ?? "auto"));
     const chosen = plan === null ? options : withPlan(options, plan.settings);
     const reader = await openReader(file.source.parts ?? path, size, chosen);
     opened.push(() => reader.close());
@@ -207,6 +201,12 @@ function watchArenas({ kernels, releaseArena }: Compute["parts"], arenas: Set<Ar
 function checkCount(what: string, count: number | "auto", least: number): void {
   if (count === "auto" || (Number.isInteger(count) && count >= least && count <= 256)) return;
   throw new InputError("INPUT_INVALID", `${what} is ${count}, expected an integer from ${least} to 256, or auto`);
+}
+
+/** What kernels of the host need on so many threads; those that are no WebAssembly compute on one. */
+function scratchOf(backend: string): (threads: number) => ScratchSizes {
+  const { name, kernels } = kernelsOf(backend);
+  return name === "wasm" ? poolScratch : () => kernels;
 }
 
 /** The kernels on the host that a backend's name stands for. */

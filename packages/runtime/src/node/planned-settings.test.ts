@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { memorySource } from "@flashwick/core";
 import { type ModelHeader, openModelFile, openPredictorFile } from "@flashwick/flash-format";
-import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { poolScratch } from "@flashwick/kernels-wasm";
 import { beforeAll, describe, expect, it } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
 import type { PredictorShapes } from "../estimate.js";
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 const plan = (options: SettingsWish = {}, device: typeof profile | null = profile) =>
-  planSettings(header, predictor, device, { dramBudgetBytes: 10 * MiB, ...options }, createWasmKernels);
+  planSettings(header, predictor, device, { dramBudgetBytes: 10 * MiB, ...options }, poolScratch);
 
 describe("planSettings", () => {
   it("chooses what nobody has fixed", () => {
@@ -35,8 +35,12 @@ describe("planSettings", () => {
     expect(plan({ ...fixed })!.settings).toEqual(fixed);
   });
   it("plans a dense run without a predictor", () => {
-    const dense = planSettings(header, null, profile, {}, createWasmKernels);
+    const dense = planSettings(header, null, profile, {}, poolScratch);
     expect(dense!.settings.mode).toBe("dense");
+  });
+  it("a plan for two threads counted the scratch of one, and a layer too many was then streamed", () => {
+    const activations = (threads: number) => plan({ threads })!.memory.dram.activations;
+    expect(activations(2)).toBeGreaterThan(activations(1));
   });
   it.each<[string, SettingsWish]>([
     ["reads through the page cache", { io: "buffered" }],
@@ -46,6 +50,6 @@ describe("planSettings", () => {
   ])("leaves alone what it knows nothing of: %s", (_, options) => expect(plan(options)).toBeNull());
   it("leaves alone a machine, or a predictor, that it knows nothing of", () => {
     expect(plan({}, null)).toBeNull();
-    expect(planSettings(header, { ...predictor, sparsity: null }, profile, {}, createWasmKernels)).toBeNull();
+    expect(planSettings(header, { ...predictor, sparsity: null }, profile, {}, poolScratch)).toBeNull();
   });
 });

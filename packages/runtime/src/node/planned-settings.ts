@@ -22,7 +22,7 @@ export function planSettings(
   predictor: PredictorShapes | null,
   profile: DeviceProfile | null,
   options: SettingsWish,
-  kernels: ScratchSizes,
+  scratch: (threads: number) => ScratchSizes,
 ): RunPlan | null {
   const { mode, threshold, readers, threads, mergeGapBytes, windowTokens, overlap, io, kvPrecision = "auto" } = options;
   if (profile === null || mode === "oracle") return null;
@@ -39,7 +39,7 @@ export function planSettings(
   };
   const dramBudgetBytes = options.dramBudgetBytes ?? null;
   try {
-    return estimate(header, { profile, predictor, dramBudgetBytes, kernels, kvPrecision, fixed });
+    return estimate(header, { profile, predictor, dramBudgetBytes, scratch, kvPrecision, fixed });
   } catch (error) {
     if (isFlashwickError(error) && error.code === "BUDGET_TOO_SMALL") return null;
     throw error;

@@ -7,13 +7,14 @@ import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/c
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
 import { interleave, mean, median, spreadOf, timeMs, trimmedMean, turn } from "./figures.js";
+import { measureStream } from "./stream-profile.js";
 
 export interface FlashMeasurement {
   /** A file on the device, of at least {@link STRETCH_BYTES} for fair figures. */
   readonly path: string;
   readonly quick: boolean;
-  /** Keeps all compute threads busy for about a millisecond; returns the bytes that it has passed over. */
-  readonly compute: () => number;
+  /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
+  readonly compute: (bytes: number) => number;
   readonly onProgress: OnProgress | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -26,6 +27,8 @@ const BATCH_BYTES = 8 * MiB;
 const MOST_BATCH_READS = 512;
 const STREAM_READ_BYTES = MiB;
 const WARM_UP_READS = 6000;
+/** Of arithmetic beside or between reads: about a millisecond. */
+const COMPUTE_BYTES = 16 * MiB;
 /** Of a neuron's record: what batches and pieces are measured with. */
 const RECORD_BYTES = 16 * KiB;
 
@@ -83,12 +86,15 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       shareUnderCompute: null,
       computeShareUnderReads: null,
       pageCache: null,
+      stream: null,
     };
+    const compute = () => measurement.compute(COMPUTE_BYTES);
     return {
       ...bare,
-      batches: await bench.batches(bare, depths, measurement.compute),
+      batches: await bench.batches(bare, depths, compute),
       pieceUs: await bench.pieceUs(best),
-      ...(await bench.together(best, measurement.compute)),
+      ...(await bench.together(best, compute)),
+      stream: await measureStream({ ...measurement, reader }),
       pageCache: await measurePageCache(path, signal),
     };
   } finally {

@@ -31,7 +31,7 @@ describe("kept profiles", () => {
     const text = readFileSync(file, "utf8");
     for (const damaged of [
       "{",
-      text.replace('"schemaVersion": 1', '"schemaVersion": 99'),
+      text.replace('"schemaVersion": 2', '"schemaVersion": 1'),
       text.replace(/"cores": \d+/, '"cores": -1'),
     ]) {
       expect(damaged).not.toBe(text);

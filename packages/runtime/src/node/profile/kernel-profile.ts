@@ -59,6 +59,9 @@ const SMALL_ROWS = [1, 4];
 const BATCH_TOKENS = 64;
 const BATCH_ROWS = 1024;
 const SCORES = 16384;
+/** Of a product as a small model has it, which is just worth splitting. */
+const SPLIT_ROWS = 64;
+const SPLIT_TYPES = ["f16", "int8", "q4_0"] as const;
 
 /** A thing to time: what it passes over, and the passing. */
 interface Job {
@@ -76,7 +79,7 @@ export async function measureKernelFigures(measurement: KernelMeasurement): Prom
   const kernels: KernelRate[] = [];
   const batch: BatchRate[] = [];
   let dramBytesPerSec = 0;
-  let [opUs, nsPerScore] = [0, 0];
+  let [opUs, nsPerScore, splitUs] = [0, 0, 0];
   const weights = arena.allocate(LARGE_BYTES, 4096);
   fill(arena.u32(weights, LARGE_BYTES / 4));
   for (const count of threads === 1 ? [1] : [1, threads]) {
@@ -101,29 +104,31 @@ export async function measureKernelFigures(measurement: KernelMeasurement): Prom
       }
       batch.push(...(await bench.batchRates(count, quick, signal)));
       if (count === 1) [opUs, nsPerScore] = [await bench.opUs(), await bench.nsPerScore()];
+      else splitUs = await bench.splitUs(kernels, count, opUs);
     } finally {
       arena.rewind(mark);
       await pool.close();
     }
   }
-  const handOffUs = threads === 1 ? 0 : await measureHandOffUs(threads);
+  const handOffUs = threads === 1 ? 0 : Math.max(splitUs, await measureHandOffUs(threads));
   return { kernels, batch, dramBytesPerSec, handOffUs, opUs, nsPerScore };
 }
 
-/** Something that keeps all threads of a pool busy, a millisecond at a time; see `FlashMeasurement.compute`. */
-export function busyWork(pool: ComputePool): { readonly compute: () => number } {
+/** Something that keeps all threads of a pool busy; see `FlashMeasurement.compute`. */
+export function busyWork(pool: ComputePool): { readonly compute: (bytes: number) => number } {
   const arena = new Arena(80 * MiB, true);
   const weights = arena.allocate(64 * MiB, 4096);
   fill(arena.u32(weights, 16 * MiB));
   const bench = new KernelBench(arena, pool, weights);
-  const rows = 2 * KiB;
-  const job = bench.linear("f16", rows, 64 * MiB);
-  return {
-    compute: () => {
-      job();
-      return rows * COLS * 2;
-    },
+  const jobs = new Map<number, () => void>();
+  const compute = (bytes: number) => {
+    const rows = Math.max(1, Math.floor(bytes / (2 * COLS)));
+    const job = jobs.get(rows) ?? bench.linear("f16", rows, 64 * MiB);
+    jobs.set(rows, job);
+    job();
+    return rows * COLS * 2;
   };
+  return { compute };
 }
 
 async function measureJobs(
@@ -220,6 +225,32 @@ class KernelBench {
     return jobs.map(({ dtype }, i) => ({ dtype, threads, flopPerSec: (1000 * flop) / median(times[i]!) }));
   }
 
+  /**
+   * What a split product costs beyond its call and the time that its weights take in large ones: a thread is handed its part, and the caller waits for the
+   * last.
+   */
+  async splitUs(kernels: readonly KernelRate[], threads: number, opUs: number): Promise<number> {
+    const calls = 200;
+    const us: number[] = [];
+    for (const dtype of SPLIT_TYPES) {
+      const run = this.linear(dtype, SPLIT_ROWS, SMALL_BYTES);
+      const runAll = () => {
+        for (let i = 0; i < calls; i++) run();
+      };
+      runAll();
+      const times: number[] = [];
+      for (let pass = 0; pass < 9; pass++) times.push(await timeMs(runAll));
+      const isSame = (rate: KernelRate) =>
+        rate.op === "linear" &&
+        rate.dtype === dtype &&
+        rate.threads === threads &&
+        rate.workingSetBytes === SMALL_BYTES;
+      const bytes = SPLIT_ROWS * rowBytes(dtype, COLS);
+      us.push((1000 * median(times)) / calls - (1e6 * bytes) / kernels.find(isSame)!.bytesPerSec - opUs);
+    }
+    return Math.max(0, median(us));
+  }
+
   /** What a call costs beside its weights: of a product so small that it is not split, half of the time on a quantised vector. */
   async opUs(): Promise<number> {
     const calls = 500;
@@ -246,7 +277,7 @@ class KernelBench {
   }
 
   /** A product of `rows` rows, at another place of the area with each call. */
-  linear(dtype: RecordDType, rows: number, bytes: number): () => void {
+  linear(dtype: DType, rows: number, bytes: number): () => void {
     const each = rows * rowBytes(dtype, COLS);
     let at = 0;
     return () => {

@@ -45,7 +45,7 @@ export async function measureProfile(options: MeasureProfileOptions): Promise<De
       const flash = await measureFlash({ path: file.path, quick, compute, onProgress, signal });
       const { nsPerScore, ...rates } = figures;
       return {
-        schemaVersion: 1,
+        schemaVersion: 2,
         name: `${cpus()[0]?.model.trim() ?? "unknown processor"} x${availableParallelism()}`,
         source: `measured ${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${process.platform}${quick ? ", quick" : ""}`,
         cores: threads,
