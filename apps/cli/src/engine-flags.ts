@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { formatBytes, hasExperts, isSparse, unitsByLayer } from "@flashwick/core";
+import { formatBytes, isSparse, unitsByLayer } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { CACHE_SCOPES, type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
@@ -165,7 +165,7 @@ export async function openWithFlags(
   });
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
-  noteCycle(model, report);
+  noteFit(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
@@ -182,12 +182,12 @@ function noteMachineBudget(model: Model, report: Report): void {
   );
 }
 
-/** Worth knowing, with the number that would do. */
-function noteCycle(model: Model, report: Report): void {
-  const { dram, cycleBudgetBytes } = model.plan(1);
-  const units = hasExperts(model.header.geometry) ? "experts" : "neurons";
-  const note = cycleNote({ cycleBudgetBytes, budgetBytes: dram.budget, units });
-  if (note !== null) report.note(note);
+/** A cache that one token's neurons or experts do not fit hardly ever hits: worth knowing, with the number that would do. */
+function noteFit(model: Model, report: Report): void {
+  const fit = model.cacheFit();
+  if (fit === null || fit.fits) return;
+  const { units, budgetBytes, neededBudgetBytes } = fit;
+  report.note(cycleNote({ cycleBudgetBytes: neededBudgetBytes, budgetBytes, units })!);
 }
 
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {

@@ -1,3 +1,4 @@
+export type { CacheFit } from "./cache-fit.js";
 export { POLICIES } from "./cache-policy.js";
 export { type ChatMessage, ChatTemplate, type ChatTemplateOptions, readChatTemplate } from "./chat/chat-template.js";
 export {

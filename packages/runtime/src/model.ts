@@ -14,6 +14,7 @@ import {
 import type { EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
+import { type CacheFit, cacheFit } from "./cache-fit.js";
 import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
 import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
@@ -116,6 +117,11 @@ export class Model {
    */
   plan(contextTokens: number, kvPrecision = this.options.kvPrecision ?? "auto"): MemoryPlan {
     return this.#engines.plan(contextTokens, kvPrecision);
+  }
+
+  /** Whether the caches of that plan hold what one token uses, and the budget that would do. @throws As {@link plan}. */
+  cacheFit(contextTokens = 1): CacheFit | null {
+    return cacheFit(this.plan(contextTokens), this.header, this.config);
   }
 
   /**

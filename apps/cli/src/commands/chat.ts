@@ -147,7 +147,8 @@ class Conversation {
     });
     this.#messages.push({ role: "assistant", content: text });
     const message = { role: "assistant", content: text };
-    if (json) this.#report.line({ message, stats: isWhole ? this.#last!.stats : null });
+    if (json)
+      this.#report.line({ message, stats: isWhole ? this.#last!.stats : null, cacheFit: this.#model.cacheFit() });
     else this.#report.stream(isWhole ? "\n" : `${bold(terminal, terminal.out, " …")}\n`);
   }
 

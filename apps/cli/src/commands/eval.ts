@@ -129,7 +129,14 @@ function evaluate(
         const options = { windowTokens, maxWindows, ...sides, signal, onProgress: report.onProgress };
         const { against: comparison, ...result } = await evaluateText(model, text, options);
         const seconds = (terminal.clock() - startMs) / 1000;
-        const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), seconds };
+        const cacheFit = opened.cacheFit(windowTokens);
+        const document = {
+          mode: model.mode,
+          ...result,
+          ...(comparison ? { against: comparison } : {}),
+          cacheFit,
+          seconds,
+        };
         report.result(document, () => evaluationText({ ...result, against: comparison }, model.mode));
       } finally {
         await close();

@@ -1,6 +1,6 @@
 /** `flashwick run`: generate. */
 import type { ModelHeader } from "@flashwick/flash-format";
-import { type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
+import { type CacheFit, type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
@@ -124,13 +124,19 @@ async function generate(
   const made = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
   const result = made.finishReason === "aborted" ? made : await withLimit(model, made, flags, report);
   if (report.json) {
-    report.line(flags.stream ? { type: "result", ...result } : result);
+    const document = { ...result, cacheFit: fitOf(model, result, maxTokens) };
+    report.line(flags.stream ? { type: "result", ...document } : document);
   } else {
     report.stream("\n");
     report.note(`\n${runTable(result.stats)}`);
     if (!isChecked(model.header)) report.note(NOT_CHECKED);
   }
   return result.finishReason === "aborted" ? 130 : 0;
+}
+
+/** Whether the cache beside this run's keys and values holds what a token uses. */
+function fitOf(model: Model, { promptTokens }: Generation, maxTokens: number): CacheFit | null {
+  return model.cacheFit(Math.min(model.header.geometry.contextLength, promptTokens + maxTokens));
 }
 
 const NOT_CHECKED = "no checksums: weights were believed as they were read; flashwick verify <file> --write makes some";
