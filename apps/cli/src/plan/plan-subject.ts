@@ -236,7 +236,7 @@ async function mixtureHeaderSubject(
     sparsitySource: locality.source,
     contextLength: header.geometry.contextLength,
     acceptance: null,
-    request: (wish) => planRequest(header, { ...wish, locality, kernels: createWasmKernels }),
+    request: (wish) => planRequest(header, { ...wish, locality, scratch: poolScratch }),
   };
 }
 
