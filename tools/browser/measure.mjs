@@ -4,19 +4,24 @@
  *     pnpm build && node tools/browser/measure.mjs opfs-rate
  *     pnpm build && node tools/browser/measure.mjs large-model <model.gguf of 1 GiB or more, its predictor beside it>
  *     pnpm build && node tools/browser/measure.mjs lab-chat <model.gguf of llama.cpp's, with a chat template>
+ *     pnpm build && node tools/browser/measure.mjs lab-mixture <mixture.gguf>… [--budget 25] [--tokens 64] [--policy window]
  *
  * opfs-rate:   random reads from a page's private file system beside the same reads in Node with buffered I/O; writes docs/results/opfs-rate.csv.
  * large-model: the lab, as built: import, a run within a quarter of the file, a reload, a run again; writes docs/results/lab.csv.
  * lab-chat:    the lab, as built: import, a conversation within half of the file and within enough for all of it, the same in Node; writes
  *              docs/results/lab-chat.csv.
+ * lab-mixture: the lab, as built: import of mixtures of experts, a text within a quarter of the file, from cold storage and again, the same in Node;
+ *              writes docs/results/lab-mixture.csv. A copy of each file is made in a temporary folder (TMPDIR), and removed.
  */
 import { mkdirSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const [name, ...args] = process.argv.slice(2);
-if (!["opfs-rate", "large-model", "lab-chat"].includes(name)) {
-  console.error("usage: measure.mjs opfs-rate | large-model <model.gguf> | lab-chat <model.gguf>");
+if (!["opfs-rate", "large-model", "lab-chat", "lab-mixture"].includes(name)) {
+  console.error(
+    "usage: measure.mjs opfs-rate | large-model <model.gguf> | lab-chat <model.gguf> | lab-mixture <model.gguf>…",
+  );
   process.exit(2);
 }
 // The harness is TypeScript, which Node 20 does not run: bundled beside it, so that its packages are found.

@@ -10,19 +10,23 @@ import {
 } from "@flashwick/core";
 import { figure, percent, table } from "./table.js";
 
-/** Every figure that the method is about, beside what the naive reader would pay. */
-export function runTable(stats: RunStats): string {
+/**
+ * Every figure that the method is about, beside what the naive reader would pay.
+ *
+ * @param unit What caches hold: `unitName` of the model's geometry.
+ */
+export function runTable(stats: RunStats, unit: "neuron" | "expert"): string {
   const { tokenMs, dramBytes } = stats;
-  const { p50, p99 } = tokenMs;
+  const { p50, p99, max } = tokenMs;
   return table([
     ["speed", `${figure(stats.tokensPerSec)} tokens/s, first token after ${figure(stats.timeToFirstTokenMs)} ms`],
-    ["token", `${figure(tokenMs.mean)} ms on average, p50 ${figure(p50)}, p99 ${figure(p99)}: ${phases(stats)}`],
+    [
+      "token",
+      `${figure(tokenMs.mean)} ms on average, p50 ${figure(p50)}, p99 ${figure(p99)}, slowest ${figure(max)}: ${phases(stats)}`,
+    ],
     ["flash", `${formatBytes(stats.flashBytesPerToken)} per token, ${fewerBytes(stats)}`],
     ["reads", `${figure(stats.readsPerToken)} per token, ${fewerReads(stats)}`],
-    [
-      "neurons",
-      `${figure(stats.neuronsNamedPerToken)} named per token, ${percent(hitShare(stats))} of them in DRAM already`,
-    ],
+    [`${unit}s`, usedUnits(stats, unit)],
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
     ...speculationRow(stats),
@@ -140,8 +144,9 @@ function timesFewer(naive: number, ours: number): string {
   return ours > 0 && naive > ours ? ` (${figure(naive / ours)}× fewer)` : "";
 }
 
-function hitShare({ cacheHits, cacheMisses }: RunStats): number {
-  return cacheHits / Math.max(1, cacheHits + cacheMisses);
+function usedUnits({ neuronsNamedPerToken, cacheHitShare }: RunStats, unit: "neuron" | "expert"): string {
+  const used = `${figure(neuronsNamedPerToken)} ${unit === "expert" ? "chosen" : "named"} per token`;
+  return cacheHitShare === null ? used : `${used}, ${percent(cacheHitShare)} of them in DRAM already`;
 }
 
 function dramByKind({ budget: _, total: __, ...kinds }: DramAccount): string {

@@ -12,7 +12,7 @@ export function showReplayable(tokens: number): void {
   element<HTMLButtonElement>("simulate").disabled = tokens < LEAST_TOKENS;
 }
 
-export function showSimulation({ rows, dFf, tokens }: Extract<Answer, { kind: "simulated" }>): void {
+export function showSimulation({ rows, unit, dFf, tokens }: Extract<Answer, { kind: "simulated" }>): void {
   const canvas = element<HTMLCanvasElement>("sim");
   canvas.hidden = false;
   drawMisses(canvas, rows, dFf);
@@ -33,7 +33,7 @@ export function showSimulation({ rows, dFf, tokens }: Extract<Answer, { kind: "s
   tbody.append(...lines);
   element("sim-table").replaceChildren(thead, tbody);
   element("sim-text").textContent =
-    `Misses, of the neurons named by ${tokens} tokens. "clairvoyant" knows the future: nothing misses less.`;
+    `Misses, of the ${unit}s named by ${tokens} tokens. "clairvoyant" knows the future: nothing misses less.`;
 }
 
 element("simulate").onclick = () => ask({ kind: "simulate", slotShares: SLOT_SHARES });

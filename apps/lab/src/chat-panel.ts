@@ -1,6 +1,7 @@
 /** The conversation: its messages, the reply that comes, and what each reply cost. It begins anew with every model. */
 import { formatBytes } from "@flashwick/core";
 import type { ChatMessage } from "@flashwick/runtime";
+import { showReplayable } from "./caches-panel.js";
 import { chatSettings, controls } from "./controls.js";
 import { textNode } from "./drafts-panel.js";
 import { element } from "./elements.js";
@@ -67,7 +68,7 @@ export function endReply(task: number, figures: ReplyFigures): void {
 function keepReply({ whole, text, figures: line }: Bubble, figures: ReplyFigures): void {
   messages.push({ role: "assistant", content: text.textContent ?? "" });
   whole.removeAttribute("aria-busy");
-  const { tokens, end, dramBytes, tokensPerSec, firstTokenMs, flashBytesPerToken } = figures;
+  const { tokens, end, dramBytes, tokensPerSec, firstTokenMs, flashBytesPerToken, replayable } = figures;
   // Unrounded, for whoever measures.
   Object.assign(whole.dataset, {
     tokens: tokens.join(" "),
@@ -78,6 +79,7 @@ function keepReply({ whole, text, figures: line }: Bubble, figures: ReplyFigures
     flashBytesPerToken,
   });
   line.textContent = figureText(figures);
+  showReplayable(replayable);
   coming = null;
   scrollToEnd();
 }
@@ -111,11 +113,13 @@ const ENDS: Readonly<Record<ReplyFigures["end"], string>> = {
 };
 
 function figureText(figures: ReplyFigures): string {
-  const { end, tokensPerSec, firstTokenMs, flashBytesPerToken, dramBytes, fileBytes } = figures;
+  const { end, tokensPerSec, firstTokenMs, flashBytesPerToken, cacheHitShare, tokenMs, dramBytes, fileBytes } = figures;
   const parts = [
     tokensPerSec > 0 ? `${tokensPerSec.toFixed(1)} tokens/s` : "",
     firstTokenMs === null ? "" : `first token after ${(firstTokenMs / 1000).toFixed(2)} s`,
     tokensPerSec > 0 ? `${formatBytes(flashBytesPerToken)} read from storage a token` : "",
+    cacheHitShare === null ? "" : `${(100 * cacheHitShare).toFixed(1)} % found in memory`,
+    tokensPerSec > 0 ? `slowest token ${tokenMs.max.toFixed(0)} ms` : "",
     `${formatBytes(dramBytes)} of memory, the file has ${formatBytes(fileBytes)}`,
     `${figures.usedTokens} of ${figures.contextTokens} tokens of text`,
   ];

@@ -9,7 +9,7 @@ import type { ChatRequest, ReplyFigures } from "./messages.js";
 import { CONVERSATION, factsOf, openAsSet } from "./model-opening.js";
 import { StepWatch } from "./step-watch.js";
 import type { Task } from "./task.js";
-import { draftOptions, RunMeter, streamRun } from "./text-run.js";
+import { draftOptions, type NamedSets, RunMeter, streamRun, type UnitTrace } from "./text-run.js";
 
 export class ChatSession {
   readonly #store: ModelStore;
@@ -22,9 +22,10 @@ export class ChatSession {
   /**
    * Says the next message of a conversation, as it comes, and what it cost. Where the task is stopped, what had come is the message.
    *
+   * @returns The neurons, or experts, that it named; of no token where it was stopped.
    * @throws As `openStoredModel` and `Model.chat`.
    */
-  async reply(request: ChatRequest, task: Task): Promise<void> {
+  async reply(request: ChatRequest, task: Task): Promise<UnitTrace> {
     const { signal, say } = task;
     const meter = new RunMeter();
     const model = await this.#modelFor(request, task);
@@ -32,6 +33,7 @@ export class ChatSession {
     say({ kind: "run", facts });
     const watch = new StepWatch(facts);
     let promptTokens = 0;
+    let sets: NamedSets = [];
     const onProgress: OnProgress = (progress) => {
       if (progress.phase === "prefill") promptTokens = progress.total;
       say({ kind: "note", message: progressText(progress) });
@@ -39,11 +41,14 @@ export class ChatSession {
     const { messages, maxTokens, temperature, drafts } = request;
     try {
       const options = { maxTokens, temperature, ...draftOptions(drafts), ...watch.observers, onProgress, signal };
-      await streamRun(model, model.chat(messages, options), watch, meter, task);
+      sets = await streamRun(model, model.chat(messages, options), watch, meter, task);
     } catch (error) {
       if (!signal.aborted) throw await this.#failure(error);
     }
-    say({ kind: "replied", figures: figuresOf(model, meter, promptTokens) });
+    const figures = { ...figuresOf(model, meter, promptTokens), replayable: sets.length };
+    say({ kind: "replied", figures });
+    const { unit, nLayers, dFf } = facts;
+    return { unit, nLayers, dFf, tokens: sets };
   }
 
   /** Closes the model, which is then opened by the next reply. */
@@ -84,14 +89,14 @@ function progressText({ phase, loaded, total }: Parameters<OnProgress>[0]): stri
     : `Loading what stays in memory: ${formatBytes(loaded)} of ${formatBytes(total)}.`;
 }
 
-function figuresOf(model: Model, meter: RunMeter, promptTokens: number): ReplyFigures {
+function figuresOf(model: Model, meter: RunMeter, promptTokens: number): Omit<ReplyFigures, "replayable"> {
   const contextTokens = model.contextTokens!;
   const { dram } = model.plan(1);
-  const { tokens, finishReason, tokensPerSec, flashBytesPerToken, firstTokenMs } = meter;
+  const { tokens, finishReason, firstTokenMs, figures } = meter;
   const usedTokens = promptTokens + tokens.length;
   return {
     end: finishReason === "length" && usedTokens >= contextTokens ? "context" : finishReason,
-    ...{ tokens, tokensPerSec, flashBytesPerToken, firstTokenMs, usedTokens, contextTokens },
+    ...{ ...figures, tokens, firstTokenMs, usedTokens, contextTokens },
     dramBytes: dram.total,
     fileBytes: model.header.fileBytes,
   };

@@ -1,7 +1,7 @@
 /** The controls of the page, and what they ask for. */
 import { formatBytes } from "@flashwick/core";
 import { element } from "./elements.js";
-import type { ChatRequest, Drafts, EngineSettings, GenerateRequest, ModelFacts } from "./messages.js";
+import type { ChatRequest, Drafts, EngineSettings, GenerateRequest, ModelFacts, WeightForm } from "./messages.js";
 
 export const controls = {
   model: element<HTMLSelectElement>("model"),
@@ -23,25 +23,38 @@ export const controls = {
 };
 
 /** Percent of the file that a model is given before anybody chooses. */
-const FIRST_BUDGET = { records: 60, matrices: 50 };
+const FIRST_BUDGET: Readonly<Record<WeightForm, number>> = { records: 60, experts: 50, matrices: 50 };
 /** Beyond the least that works, so that reads are not single rows. */
 const ROOM = 1.1;
 let budgetIsChosen = false;
+/** Of the model whose settings these are. */
+let weights: WeightForm = "records";
+
+/** Settings are those of this model from now on: what it has no use for is hidden, and left out. */
+export function adoptModel(facts: ModelFacts): void {
+  weights = facts.weights;
+  if (weights !== "records") {
+    controls.predictor.value = "";
+    if (controls.drafts.value === "lossless") controls.drafts.value = "off";
+  }
+  showBackends();
+  suggestBudget(facts);
+}
 
 /** Gives a model what suits it, unless the budget has been chosen: of a file of llama.cpp's the half, or what it takes to run. */
-export function suggestBudget({ hasRecords, fileBytes, leastBudgetBytes }: ModelFacts): void {
+function suggestBudget({ fileBytes, leastBudgetBytes }: ModelFacts): void {
   if (budgetIsChosen) return;
-  const least = Math.ceil((100 * ROOM * leastBudgetBytes) / fileBytes);
-  controls.budget.value = `${hasRecords ? FIRST_BUDGET.records : Math.max(FIRST_BUDGET.matrices, least)}`;
+  const least = weights === "records" ? 0 : Math.ceil((100 * ROOM * leastBudgetBytes) / fileBytes);
+  controls.budget.value = `${Math.max(FIRST_BUDGET[weights], least)}`;
 }
 
 export function settings(): EngineSettings {
   const { budget, window, policy, threshold, readers } = controls;
   return {
     budgetShare: Number(budget.value) / 100,
-    windowTokens: window.value === "0" ? null : Number(window.value),
+    windowTokens: weights === "matrices" || window.value === "0" ? null : Number(window.value),
     policy: policy.value as EngineSettings["policy"],
-    threshold: threshold.value === threshold.min ? null : Number(threshold.value),
+    threshold: weights !== "records" || threshold.value === threshold.min ? null : Number(threshold.value),
     readers: readers.value === "-1" ? null : Number(readers.value),
     predictor: controls.predictor.value === "" ? null : controls.predictor.value,
     backend: controls.backend.value as EngineSettings["backend"],
@@ -65,8 +78,6 @@ export function chatSettings(): Omit<ChatRequest, "messages"> {
   const { model, replyTokens, temperature, drafts } = controls;
   return {
     ...settings(),
-    // Of the sparse path, which a dense model has not.
-    ...{ windowTokens: null, threshold: null, predictor: null },
     model: model.value,
     maxTokens: Math.max(1, Number(replyTokens.value) || 1),
     temperature: Math.max(0, Number(temperature.value) || 0),
@@ -94,8 +105,15 @@ export function watchSettings(onChange: () => void): void {
     budgetIsChosen = true;
   });
   drafts.onchange = backend.onchange = onChange;
-  if ("gpu" in navigator) return;
-  const option = backend.options[1]!;
-  option.disabled = true;
-  option.text += ": not in this browser";
+  showBackends();
+}
+
+/** The graphics processor, or why it cannot be chosen. */
+function showBackends(): void {
+  const { backend } = controls;
+  const option = backend.querySelector<HTMLOptionElement>("option[value=webgpu]")!;
+  const why = !("gpu" in navigator) ? "not in this browser" : weights === "experts" ? "not for experts" : null;
+  option.disabled = why !== null;
+  option.text = `the graphics processor (WebGPU)${why === null ? "" : `: ${why}`}`;
+  if (option.disabled) backend.value = "wasm";
 }

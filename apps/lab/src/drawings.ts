@@ -1,5 +1,6 @@
 /** The pictures of the page, on canvases: purely from data, at the screen's own resolution. */
-import type { RunFacts, StepEvent, StepPass } from "./messages.js";
+import { colourOf, prepare } from "./canvas.js";
+import type { StepEvent, StepPass } from "./messages.js";
 
 /** Phases of a token in their order; colours that the colour-blind tell apart (Okabe and Ito). */
 export const PHASES = [
@@ -15,33 +16,6 @@ export const PHASES = [
 
 /** Of the timeline. */
 export const SHOWN_TOKENS = 64;
-
-const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
-
-/** A pixel a neuron, a row a layer: rows are cut to the canvas's width in stretches. */
-export function drawMap(canvas: HTMLCanvasElement, { nLayers, dFf }: RunFacts, states: Uint8Array): void {
-  const rowsPerLayer = Math.max(1, Math.ceil(dFf / 512));
-  const columns = Math.ceil(dFf / rowsPerLayer);
-  const gap = 1;
-  const height = nLayers * (rowsPerLayer + gap) - gap;
-  if (canvas.width !== columns || canvas.height !== height) Object.assign(canvas, { width: columns, height });
-  canvas.style.height = `${Math.max(96, Math.min(320, 12 * height))}px`;
-  const context = canvas.getContext("2d")!;
-  const image = context.createImageData(columns, height);
-  const colours = STATE_COLOURS.map((name) => rgbOf(canvas, name));
-  for (let layer = 0; layer < nLayers; layer++) {
-    for (let neuron = 0; neuron < dFf; neuron++) {
-      const row = layer * (rowsPerLayer + gap) + Math.floor(neuron / columns);
-      const at = 4 * (row * columns + (neuron % columns));
-      const [r, g, b] = colours[states[layer * dFf + neuron]!]!;
-      image.data[at] = r;
-      image.data[at + 1] = g;
-      image.data[at + 2] = b;
-      image.data[at + 3] = 255;
-    }
-  }
-  context.putImageData(image, 0, 0);
-}
 
 /** Below the bars, where tokens are drafted: a lane of accepted drafts, and one of rejected ones. */
 const ACCEPTED_LANE = 22;
@@ -248,30 +222,4 @@ export function drawTraining(canvas: HTMLCanvasElement, points: readonly EpochPo
     context.fillText(key === "loss" ? "loss" : "recall on held-out text", left, top - 6);
   }
   context.fillText("epochs, layer by layer →", left, height - 4);
-}
-
-/** Clears a canvas, sized to its place on the screen. */
-function prepare(canvas: HTMLCanvasElement, height: number) {
-  const scale = devicePixelRatio;
-  canvas.style.height = `${height}px`;
-  const width = canvas.clientWidth;
-  Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-  const context = canvas.getContext("2d")!;
-  context.scale(scale, scale);
-  context.font = "12px system-ui, sans-serif";
-  return { context, width, height, ink: getComputedStyle(canvas).color };
-}
-
-function colourOf(canvas: HTMLCanvasElement, property: string): string {
-  return `rgb(${rgbOf(canvas, property).join()})`;
-}
-
-/** A custom property as three bytes, whatever way it is written in. */
-function rgbOf(canvas: HTMLCanvasElement, property: string): readonly [number, number, number] {
-  const probe = document.createElement("span");
-  probe.style.color = `var(${property})`;
-  canvas.parentElement!.append(probe);
-  const [r = 0, g = 0, b = 0] = (getComputedStyle(probe).color.match(/[\d.]+/g) ?? []).map(Number);
-  probe.remove();
-  return [r, g, b];
 }

@@ -1,6 +1,5 @@
 /** The engine of the page: store, model and runs, in a worker of their own, so that nothing they do holds the page up. */
 import { isFlashwickError } from "@flashwick/core";
-import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { ModelStore } from "@flashwick/flash-io/opfs";
 import { simulateTrace, studyPolicies } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
@@ -12,14 +11,14 @@ import { openAsSet } from "./model-opening.js";
 import { predict } from "./prediction.js";
 import { prove } from "./proof.js";
 import type { Task } from "./task.js";
-import { generateText } from "./text-run.js";
+import { generateText, type UnitTrace } from "./text-run.js";
 import { train } from "./training.js";
 
 let store: ModelStore;
 let chat: ChatSession;
 const underWay = new Map<number, AbortController>();
 /** Named sets of the last run, for the simulator. */
-let trace: NeuronTrace | null = null;
+let trace: UnitTrace | null = null;
 
 self.onmessage = async ({ data: { task: number, request } }: MessageEvent<NumberedRequest>) => {
   if (request.kind === "stop") {
@@ -71,7 +70,8 @@ async function carryOut(request: Request, task: Task): Promise<void> {
       trace = await generate(request, task);
       return;
     case "chat":
-      return await chat.reply(request, task);
+      trace = await chat.reply(request, task);
+      return;
     case "train":
       await chat.close();
       return await train(store, request.model, request.tokens, task);
@@ -95,7 +95,7 @@ async function importing(work: () => Promise<void>, task: Task): Promise<void> {
   }
 }
 
-async function generate(request: GenerateRequest, task: Task): Promise<NeuronTrace> {
+async function generate(request: GenerateRequest, task: Task): Promise<UnitTrace> {
   const model = await openAsSet(store, request.model, request, task);
   try {
     return await generateText(model, request, task);
@@ -131,13 +131,14 @@ function simulate(slotShares: readonly number[], { say }: Task): void {
   if (trace === null || trace.tokens.length < 8) {
     throw new Error("nothing to replay yet: generate at least eight tokens first");
   }
-  const { dFf, tokens } = trace;
-  const rows = slotShares.flatMap((share) =>
+  const { unit, dFf, tokens } = trace;
+  // Shares of few experts may come to the same number.
+  const sizes = [...new Set(slotShares.map((share) => Math.max(1, Math.round(share * dFf))))];
+  const rows = sizes.flatMap((slots) =>
     studyPolicies(false).map((policy) => {
-      const slots = Math.max(1, Math.round(share * dFf));
       const { missShare } = simulateTrace(trace!, { policy, slots, strideBytes: 1 });
       return { policy, slots, missShare };
     }),
   );
-  say({ kind: "simulated", rows, dFf, tokens: tokens.length });
+  say({ kind: "simulated", rows, unit, dFf, tokens: tokens.length });
 }

@@ -9,7 +9,7 @@ export interface EngineSettings {
   readonly budgetShare: number;
   /** Tokens; null: as many as fit. */
   readonly windowTokens: number | null;
-  readonly policy: "window" | "lru" | "pinned";
+  readonly policy: "window" | "lru" | "lfu" | "pinned";
   /** A logit; null: calibrated. */
   readonly threshold: number | null;
   /** Null: what suits. */
@@ -73,6 +73,21 @@ export interface NumberedAnswer {
   readonly answer: Answer;
 }
 
+/**
+ * What can be left on storage, and read when it is used: single neurons, which lie together in our own files; the experts of a mixture; or of a file
+ * of llama.cpp's otherwise nothing smaller than a layer.
+ */
+export type WeightForm = "records" | "experts" | "matrices";
+
+export interface ExpertFacts {
+  /** Layers that have any. */
+  readonly layers: number;
+  /** Of the layer that has most. */
+  readonly count: number;
+  /** That a token uses in a layer. */
+  readonly chosen: number;
+}
+
 /** What a stored model is and offers. */
 export interface ModelFacts {
   readonly name: string;
@@ -80,22 +95,30 @@ export interface ModelFacts {
   readonly architecture: string;
   readonly nLayers: number;
   readonly dtype: string;
-  /** Whether neurons lie together, so that some can be left out: in our own files, not in llama.cpp's. */
-  readonly hasRecords: boolean;
+  readonly weights: WeightForm;
+  /** Of a mixture; null: it is none. */
+  readonly experts: ExpertFacts | null;
   /** Why there can be no conversation with it; null: there can. */
   readonly noChat: string | null;
   /** With which it runs dense, and a short conversation has room. */
   readonly leastBudgetBytes: number;
 }
 
+/** What the tokens of a run after its first have cost so far; 0 where there are none. */
+export interface RunFigures {
+  readonly tokensPerSec: number;
+  readonly flashBytesPerToken: number;
+  /** Of the neurons or experts that caches were asked for, 0 to 1; null where none was asked. */
+  readonly cacheHitShare: number | null;
+  /** A step of several tokens took an equal share for each. */
+  readonly tokenMs: { readonly p50: number; readonly p99: number; readonly max: number };
+}
+
 /** What a reply came to. */
-export interface ReplyFigures {
+export interface ReplyFigures extends RunFigures {
   readonly tokens: readonly number[];
   /** `context`: nothing more fits into it. */
   readonly end: FinishReason | "context";
-  /** Of the tokens after the first; 0 where there are none, as for the bytes. */
-  readonly tokensPerSec: number;
-  readonly flashBytesPerToken: number;
   /** Loading and the prompt included; null where none came. */
   readonly firstTokenMs: number | null;
   readonly dramBytes: number;
@@ -104,6 +127,8 @@ export interface ReplyFigures {
   readonly usedTokens: number;
   /** That the conversation may have. */
   readonly contextTokens: number;
+  /** Tokens whose neurons or experts are known. */
+  readonly replayable: number;
 }
 
 /** A stretch of the text. */
@@ -137,19 +162,26 @@ export interface StepEvent {
   readonly flashReads: number;
   readonly hits: number;
   readonly misses: number;
-  /** By layer and neuron, `[nLayers * dFf]`: {@link STATE}. */
+  /** By layer and neuron or expert, `[nLayers * dFf]`: {@link STATE}. */
   readonly states: Uint8Array;
-  /** Whether neurons were named at all; otherwise every one is used. */
+  /** Whether any were named at all; otherwise every one is used. */
   readonly isNamed: boolean;
+  /** Of the run up to this step. */
+  readonly run: RunFigures;
 }
 
-/** What a neuron was for a step. */
+/** What a neuron, or an expert, was for a step. */
 export const STATE = { away: 0, resident: 1, awake: 2, fetched: 3 } as const;
 
+/** What caches hold by number. */
+export type Unit = "neuron" | "expert";
+
 export interface RunFacts {
+  readonly unit: Unit;
   readonly nLayers: number;
-  /** Of the widest layer. */
+  /** Neurons, or experts, of the layer that has most. */
   readonly dFf: number;
+  readonly unitsByLayer: readonly number[];
   readonly fileBytes: number;
   readonly naiveBytesPerToken: number;
   readonly mode: string;
@@ -225,7 +257,7 @@ export type Answer =
   | ({ readonly kind: "text" } & TextPiece)
   | { readonly kind: "step"; readonly event: StepEvent }
   | { readonly kind: "note"; readonly message: string }
-  /** `replayable`: tokens of the last complete text whose neurons are known. */
+  /** `replayable`: tokens of the last complete text whose neurons or experts are known. */
   | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number; readonly replayable: number }
   | { readonly kind: "replied"; readonly figures: ReplyFigures }
   | {
@@ -243,6 +275,7 @@ export type Answer =
   | {
       readonly kind: "simulated";
       readonly rows: readonly (Pick<SimulatedTrace, "slots" | "missShare"> & { readonly policy: StudyPolicy })[];
+      readonly unit: Unit;
       readonly dFf: number;
       readonly tokens: number;
     }

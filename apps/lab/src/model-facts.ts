@@ -1,9 +1,9 @@
 /** What a stored model is and offers, from its header alone. */
-import { isFlashwickError } from "@flashwick/core";
+import { type FfnLayout, isFlashwickError, type ModelGeometry, unitsByLayer } from "@flashwick/core";
 import type { ModelStore } from "@flashwick/flash-io/opfs";
 import type { Model } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
-import type { ModelFacts } from "./messages.js";
+import type { ExpertFacts, ModelFacts, WeightForm } from "./messages.js";
 import { CONVERSATION } from "./model-opening.js";
 
 export async function describeModel(store: ModelStore, name: string): Promise<ModelFacts> {
@@ -18,13 +18,25 @@ export async function describeModel(store: ModelStore, name: string): Promise<Mo
       architecture: geometry.architecture,
       nLayers: geometry.layers.length,
       dtype: weights.dtype,
-      hasRecords: weights.layout !== "matrices",
+      weights: formOf(weights),
+      experts: expertFacts(geometry),
       noChat: whyNoChat(model),
       leastBudgetBytes: model.plan(contextTokens).smallestBudgetBytes,
     };
   } finally {
     await model.close();
   }
+}
+
+function formOf({ layout }: FfnLayout): WeightForm {
+  return layout === "bundled" || layout === "split" ? "records" : layout;
+}
+
+function expertFacts(geometry: ModelGeometry): ExpertFacts | null {
+  const mixtures = geometry.layers.flatMap(({ experts }) => experts ?? []);
+  if (mixtures.length === 0) return null;
+  const chosen = Math.max(...mixtures.map((experts) => experts.chosen));
+  return { layers: mixtures.length, count: Math.max(...unitsByLayer(geometry)), chosen };
 }
 
 /** Null where there can be a chat. */

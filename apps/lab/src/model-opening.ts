@@ -1,5 +1,5 @@
 /** A stored model, opened as the page's settings say. */
-import { ffnBytes, widestFfn } from "@flashwick/core";
+import { ffnBytes, unitGrid, unitName, unitsByLayer } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
 import type { ModelStore } from "@flashwick/flash-io/opfs";
 import type { ContextRange, Model } from "@flashwick/runtime";
@@ -47,8 +47,10 @@ export function factsOf(model: Model, contextTokens: number, drafts: Drafts): Ru
   const naiveBytesPerToken = ffnBytes(geometry, weights);
   const { backend, threads = 1 } = model.parts;
   return {
+    unit: unitName(geometry),
     nLayers: geometry.layers.length,
-    dFf: widestFfn(geometry),
+    dFf: unitGrid(geometry).dFf,
+    unitsByLayer: unitsByLayer(geometry),
     fileBytes,
     naiveBytesPerToken,
     mode: model.mode,

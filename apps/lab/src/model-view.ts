@@ -1,8 +1,9 @@
-/** What the page offers depends on the model: a chat where it has a template, and what needs single neurons where it has records. */
+/** What the page offers depends on the model: a chat where it has a template, what needs single neurons where it has records, and what needs a cache where it
+ * has those or experts. */
 import { formatBytes } from "@flashwick/core";
-import { controls, suggestBudget } from "./controls.js";
+import { adoptModel } from "./controls.js";
 import { element } from "./elements.js";
-import type { ModelFacts } from "./messages.js";
+import type { ExpertFacts, ModelFacts } from "./messages.js";
 import { clearSteps } from "./step-panels.js";
 
 let shown: ModelFacts | null = null;
@@ -22,20 +23,27 @@ export function showModel(facts: ModelFacts): void {
   shown = facts;
   // style.css hides what the view or the weights have no use for.
   document.body.dataset.view = isChat() ? "chat" : "prompt";
-  document.body.dataset.weights = facts.hasRecords ? "records" : "matrices";
+  document.body.dataset.weights = facts.weights;
   element("h-run").textContent = isChat() ? "Chat" : "Prompt";
   element("model-text").textContent = modelText(facts);
-  if (!facts.hasRecords) {
-    controls.predictor.value = "";
-    if (controls.drafts.value === "lossless") controls.drafts.value = "off";
-  }
-  suggestBudget(facts);
+  element("model-text").dataset.model = facts.name;
+  adoptModel(facts);
 }
 
-function modelText({ architecture, nLayers, dtype, fileBytes, hasRecords, noChat }: ModelFacts): string {
+function modelText({ architecture, nLayers, dtype, fileBytes, weights, experts, noChat }: ModelFacts): string {
   const what = `${architecture}, ${nLayers} layers, ${dtype}, ${formatBytes(fileBytes)}.`;
-  if (hasRecords) return what;
-  return `${what} A file of llama.cpp's, run as it lies: no neuron is left out, layers that memory does not hold pass through it.${
-    noChat === null ? "" : ` No chat: ${noChat}.`
-  }`;
+  if (weights === "records") return what;
+  const form = experts === null ? ofMatrices : mixtureText(experts);
+  return `${what} ${form}${noChat === null ? "" : ` No chat: ${noChat}.`}`;
+}
+
+const ofMatrices =
+  "A file of llama.cpp's, run as it lies: no neuron is left out, layers that memory does not hold pass through it.";
+
+/** Also why some of the page's panels are not shown. */
+function mixtureText({ layers, count, chosen }: ExpertFacts): string {
+  return (
+    `A mixture of experts: ${layers} layers with ${count} experts, of which a token uses ${chosen}; memory keeps some of them, the others are read when a token wants them. ` +
+    "The model's own routers say which, always rightly: there is no predictor to train, no threshold, and nothing to prove, since no neuron is left out."
+  );
 }

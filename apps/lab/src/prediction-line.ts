@@ -28,9 +28,8 @@ export function showPrediction(prediction: Prediction): void {
     element("prediction").textContent = `Nothing predicted: ${prediction.nothing}.`;
     return;
   }
-  const ofWhat = shownModel()?.hasRecords
-    ? "Predicted for the sparse path, without drafts"
-    : "Predicted, without drafts";
+  const ofWhat =
+    shownModel()?.weights === "records" ? "Predicted for the sparse path, without drafts" : "Predicted, without drafts";
   const when = controls.drafts.value === "off" ? "Predicted" : ofWhat;
   element("prediction").textContent = prediction.fits
     ? `${when}: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`

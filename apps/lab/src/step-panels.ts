@@ -1,9 +1,10 @@
-/** The panels that follow a run step by step: its neurons, its time, its bytes and memory, its drafts. */
+/** The panels that follow a run step by step: its neurons or experts, its time, its bytes and memory, its drafts. */
 import { formatBytes } from "@flashwick/core";
 import { addStep, type DraftTotals, draftFigures, draftRow, draftSentences, NO_DRAFTS } from "./drafts-panel.js";
-import { drawMap, drawSpans, drawTimeline, PHASES, SHOWN_TOKENS } from "./drawings.js";
+import { drawSpans, drawTimeline, PHASES, SHOWN_TOKENS } from "./drawings.js";
 import { definitions, element } from "./elements.js";
-import { type Drafts, type RunFacts, STATE, type StepEvent } from "./messages.js";
+import { type Drafts, type RunFacts, type RunFigures, STATE, type StepEvent } from "./messages.js";
+import { drawMap } from "./unit-map.js";
 
 let facts: RunFacts | null = null;
 /** The last steps, for the timeline: of at most {@link SHOWN_TOKENS} tokens, but always one. */
@@ -38,11 +39,17 @@ export function clearSteps(): void {
   }
 }
 
-function showMemory({ dram, kvPrecision, mode }: RunFacts): void {
+/** What memory keeps and drops at once, and what a token that leaves nothing out would read all of. */
+function kept({ unit, mode }: RunFacts): string {
+  return unit === "neuron" && mode === "dense" ? "layer" : unit;
+}
+
+function showMemory(of: RunFacts): void {
+  const { dram, kvPrecision } = of;
   const all: readonly [string, number, string][] = [
     ["resident weights", dram.resident, "#0072b2"],
     ["predictors", dram.predictor, "#e69f00"],
-    [mode === "dense" ? "whole layers" : "neurons", dram.neuronCache, "#009e73"],
+    [kept(of) === "layer" ? "whole layers" : `${of.unit}s`, dram.neuronCache, "#009e73"],
     [`keys and values (${kvPrecision})`, dram.kvCache, "#cc79a7"],
     ["activations and buffers", dram.activations + dram.readBuffers, "#999999"],
   ];
@@ -108,26 +115,51 @@ function draw(): void {
   if (facts.drafts !== "off") showDrafts(facts.drafts, last);
   element("map-text").textContent = mapText(facts, last);
   element("facts").replaceChildren(...definitions(byteFigures(facts, last)));
+  keepFigures(facts, last.run);
   element("phases")
     .querySelector("tbody")!
     .replaceChildren(...PHASES.map((phase) => phaseRow(phase, last)));
 }
 
-function byteFigures({ dram, naiveBytesPerToken, mode }: RunFacts, last: StepEvent): [string, string][] {
+/** Unrounded, for whoever measures. */
+function keepFigures(
+  { threads, readers }: RunFacts,
+  { tokensPerSec, flashBytesPerToken, cacheHitShare, tokenMs }: RunFigures,
+): void {
+  const { p50, p99, max } = tokenMs;
+  const figures = {
+    tokensPerSec,
+    flashBytesPerToken,
+    cacheHitShare,
+    p50Ms: p50,
+    p99Ms: p99,
+    slowestMs: max,
+    threads,
+    readers,
+  };
+  Object.assign(element("facts").dataset, figures);
+}
+
+function byteFigures(of: RunFacts, last: StepEvent): [string, string][] {
+  const { dram, naiveBytesPerToken } = of;
+  const { cacheHitShare, tokenMs } = last.run;
   const { hits, misses, flashBytes, flashReads, ms, isNamed } = last;
   const named = hits + misses;
   const shown = tokensOf(steps);
   const mean = steps.reduce((sum, { flashBytes: bytes }) => sum + bytes, 0) / shown;
-  const ofNeurons: [string, string][] = [
+  const ofUnits: [string, string][] = [
     ["times fewer", mean > 0 ? `${(naiveBytesPerToken / mean).toFixed(1)} ×` : "nothing was read"],
     ["found in memory", `${named > 0 ? ((100 * hits) / named).toFixed(1) : "100"} %`],
+    ["… of all tokens so far", cacheHitShare === null ? "—" : `${(100 * cacheHitShare).toFixed(1)} %`],
   ];
   return [
     [subjectOf(last).toLowerCase(), `${ms.toFixed(1)} ms`],
     ["read from storage", `${formatBytes(flashBytes)} in ${flashReads} reads`],
     [`mean of ${shown} tokens`, formatBytes(mean)],
-    [`every ${mode === "dense" ? "layer" : "neuron"} would be`, formatBytes(naiveBytesPerToken)],
-    ...(isNamed ? ofNeurons : []),
+    [`every ${kept(of)} would be`, formatBytes(naiveBytesPerToken)],
+    ...(isNamed ? ofUnits : []),
+    ["99 of 100 tokens took at most", `${tokenMs.p99.toFixed(1)} ms`],
+    ["slowest token", `${tokenMs.max.toFixed(1)} ms`],
     ["memory", `${formatBytes(dram.total)} of ${formatBytes(dram.budget)}`],
   ];
 }
@@ -158,15 +190,16 @@ function subjectOf({ drafts, accepted }: StepEvent): string {
   return accepted === 0 ? "Last step, 1 token" : `Last step, ${1 + accepted} tokens`;
 }
 
-function mapText({ nLayers, dFf }: RunFacts, step: StepEvent): string {
-  const layers = `${nLayers} layers of ${dFf} neurons. ${subjectOf(step)}:`;
+function mapText({ unit, dFf, unitsByLayer }: RunFacts, step: StepEvent): string {
+  const filled = unitsByLayer.filter((units) => units > 0).length;
+  const layers = `${filled} layers of ${dFf} ${unit}s. ${subjectOf(step)}:`;
   if (!step.isNamed) return `${layers} every neuron is used.`;
   const count = (state: number) => step.states.reduce((sum, own) => sum + (own === state ? 1 : 0), 0);
   const fetched = count(STATE.fetched);
   const awake = count(STATE.awake) + fetched;
-  const share = ((100 * awake) / (nLayers * dFf)).toFixed(1);
+  const share = ((100 * awake) / unitsByLayer.reduce((sum, units) => sum + units, 0)).toFixed(1);
   const verifies = step.passes.some(({ kind }) => kind === "draft") ? " The dense pass used every neuron." : "";
-  return `${layers} ${awake} awake (${share} %), ${fetched} of them fetched.${verifies}`;
+  return `${layers} ${awake} ${unit === "expert" ? "chosen" : "awake"} (${share} %), ${fetched} of them fetched.${verifies}`;
 }
 
 /** What of the reading was hidden behind computing. */

@@ -70,3 +70,13 @@ it("a step that names nothing uses every neuron, and nothing is left of the step
   expect(new Set(states)).toEqual(new Set([awake]));
   expect({ isNamed, sets, passes: passes.length }).toEqual({ isNamed: false, sets: [], passes: 1 });
 });
+
+it("a dense layer of a mixture names no expert, and its place among the sets is kept", () => {
+  const watch = new StepWatch(FACTS);
+  watch.verifying.stepBegins!(1);
+  watch.verifying.named!(1, Uint32Array.of(3, 1), holding(1), 0);
+  const { states, sets, isNamed } = watch.take();
+  expect(sets.map((layers) => layers.map((set) => [...set]))).toEqual([[[], [3, 1]]]);
+  expect([...states]).toEqual([away, away, away, away, away, awake, away, fetched]);
+  expect(isNamed).toBe(true);
+});

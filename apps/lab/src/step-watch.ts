@@ -1,5 +1,5 @@
 /**
- * What one step of a run looked like: which neurons each token used, and when what was done.
+ * What one step of a run looked like: which neurons, or experts of a mixture, each token used, and when what was done.
  *
  * A step is several passes where tokens are drafted: each draft of a lossless run is a sparse pass of its own, and one pass verifies them all. Passes
  * have clocks of their own, so they are laid one behind the other here.
@@ -9,15 +9,17 @@ import { type RunFacts, STATE, type StepPass } from "./messages.js";
 
 /** What was seen of a step. */
 export interface SeenStep {
-  /** By layer and neuron, `[nLayers * dFf]`: {@link STATE}. All awake where nothing was named, since then every neuron is used. */
+  /** By layer and neuron or expert, `[nLayers * dFf]`: {@link STATE}. All awake where nothing was named, since then every neuron is used. */
   readonly states: Uint8Array<ArrayBuffer>;
   /** Whether sets were named: not by dense passes. */
   readonly isNamed: boolean;
-  /** By row of the step and layer: the sets that were named. Shorter than the step where drafts were not computed, or passes were dense. */
+  /** By row of the step and layer: the sets that were named, none in the dense layers of a mixture. Shorter than the step where drafts were not computed, or passes were dense. */
   readonly sets: readonly Uint32Array[][];
   readonly spans: readonly TokenSpan[];
   readonly passes: readonly StepPass[];
 }
+
+const NOTHING = new Uint32Array(0);
 
 export class StepWatch {
   /** For the passes that verify, and for those of a run without drafts. */
@@ -79,13 +81,13 @@ export class StepWatch {
     const states = this.#states.subarray(layer * this.#facts.dFf, (layer + 1) * this.#facts.dFf);
     // Before the first of the pass's tokens changes it: the others find the cache as it was.
     if (row === 0) {
-      for (const neuron of engine.residentNeurons(layer)) states[neuron] ||= STATE.resident;
+      for (const unit of engine.residentNeurons(layer)) states[unit] ||= STATE.resident;
     }
-    for (const neuron of named) {
-      if (states[neuron] === STATE.resident) states[neuron] = STATE.awake;
-      else states[neuron] ||= STATE.fetched;
+    for (const unit of named) {
+      if (states[unit] === STATE.resident) states[unit] = STATE.awake;
+      else states[unit] ||= STATE.fetched;
     }
-    this.#sets[this.#rowsBefore + row] ??= [];
+    this.#sets[this.#rowsBefore + row] ??= Array.from({ length: this.#facts.nLayers }, () => NOTHING);
     this.#sets[this.#rowsBefore + row]![layer] = named.slice();
   }
 }

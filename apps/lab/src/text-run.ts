@@ -1,8 +1,15 @@
 /** A run of a model, passed on to the page as it goes: its text, its steps, and what they cost. */
 import { eventLoopTurn } from "@flashwick/core";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import type { FinishReason, GeneratedToken, GenerateOptions, Model } from "@flashwick/runtime";
-import type { Drafts, GenerateRequest, StepEvent } from "./messages.js";
+import {
+  type FinishReason,
+  type GeneratedToken,
+  type GenerateOptions,
+  hitShare,
+  type Model,
+  percentile,
+} from "@flashwick/runtime";
+import type { Drafts, GenerateRequest, RunFigures, StepEvent, Unit } from "./messages.js";
 import { factsOf } from "./model-opening.js";
 import { StepWatch } from "./step-watch.js";
 import type { Task } from "./task.js";
@@ -16,6 +23,10 @@ export class RunMeter {
   #computed = 0;
   #stepMs = 0;
   #flashBytes = 0;
+  #hits = 0;
+  #misses = 0;
+  /** Of each token. */
+  #tokenMs: number[] = [];
 
   add({ token, step, finishReason }: GeneratedToken): void {
     if (finishReason !== null) this.finishReason = finishReason;
@@ -25,17 +36,25 @@ export class RunMeter {
     if (step === null) return;
     this.#computed++;
     if (step.row > 0) return;
-    this.#stepMs += step.stats.ms;
-    this.#flashBytes += step.stats.flashBytes;
+    const { ms, flashBytes, cacheHits, cacheMisses } = step.stats;
+    this.#stepMs += ms;
+    this.#flashBytes += flashBytes;
+    this.#hits += cacheHits;
+    this.#misses += cacheMisses;
+    const tokens = 1 + step.accepted;
+    for (let row = 0; row < tokens; row++) this.#tokenMs.push(ms / tokens);
   }
 
-  /** Of the tokens after the first. */
-  get tokensPerSec(): number {
-    return this.#stepMs > 0 ? (1000 * this.#computed) / this.#stepMs : 0;
-  }
-
-  get flashBytesPerToken(): number {
-    return this.#computed > 0 ? this.#flashBytes / this.#computed : 0;
+  /** Cost: a sort of the tokens' times. */
+  get figures(): RunFigures {
+    const ascending = [...this.#tokenMs].sort((a, b) => a - b);
+    const at = (share: number) => percentile(ascending, share);
+    return {
+      tokensPerSec: this.#stepMs > 0 ? (1000 * this.#computed) / this.#stepMs : 0,
+      flashBytesPerToken: this.#computed > 0 ? this.#flashBytes / this.#computed : 0,
+      cacheHitShare: hitShare(this.#hits, this.#misses),
+      tokenMs: { p50: at(0.5), p99: at(0.99), max: at(1) },
+    };
   }
 
   /** From the request to the first token: loading and the prompt. Null before it. */
@@ -44,8 +63,13 @@ export class RunMeter {
   }
 }
 
-/** Neurons of the steps of a run: by token and layer. */
+/** Neurons, or experts, of the steps of a run: by token and layer. */
 export type NamedSets = Uint32Array[][];
+
+/** What a text used, for the simulator. */
+export interface UnitTrace extends NeuronTrace {
+  readonly unit: Unit;
+}
 
 /** Passes on all of a run. @returns The sets that its steps named. */
 export async function streamRun(
@@ -63,7 +87,7 @@ export async function streamRun(
     if (step?.row === 0) {
       const { sets: seen, ...event } = stepEvent(model, item, watch);
       sets.push(...seen);
-      say({ kind: "step", event }, [event.states.buffer]);
+      say({ kind: "step", event: { ...event, run: meter.figures } }, [event.states.buffer]);
     }
     // A turn of the event loop, in which a stop is heard.
     if (step !== null) await eventLoopTurn();
@@ -71,8 +95,8 @@ export async function streamRun(
   return sets;
 }
 
-/** A text after a prompt. @returns The neurons that it named. */
-export async function generateText(model: Model, request: GenerateRequest, task: Task): Promise<NeuronTrace> {
+/** A text after a prompt. @returns The neurons, or experts, that it named. */
+export async function generateText(model: Model, request: GenerateRequest, task: Task): Promise<UnitTrace> {
   const prompt = model.tokenizer.encode(request.prompt, true);
   const context = Math.min(model.header.geometry.contextLength, prompt.length + request.maxTokens);
   const facts = factsOf(model, context, request.drafts);
@@ -86,10 +110,10 @@ export async function generateText(model: Model, request: GenerateRequest, task:
     signal: task.signal,
   });
   const tokens = await streamRun(model, run, watch, meter, task);
-  const { nLayers, dFf } = facts;
+  const { unit, nLayers, dFf } = facts;
   const replayable = tokens.length;
-  task.say({ kind: "done", what: "generated", tokensPerSec: meter.tokensPerSec, replayable });
-  return { nLayers, dFf, tokens };
+  task.say({ kind: "done", what: "generated", tokensPerSec: meter.figures.tokensPerSec, replayable });
+  return { unit, nLayers, dFf, tokens };
 }
 
 export function draftOptions(drafts: Drafts): Pick<GenerateOptions, "lossless" | "speculate"> {
@@ -110,5 +134,5 @@ function stepEvent(model: Model, { token, step }: GeneratedToken, watch: StepWat
     ...seen,
     states,
     sets: sets.slice(0, 1 + accepted),
-  } satisfies StepEvent & { readonly sets: unknown };
+  } satisfies Omit<StepEvent, "run"> & { readonly sets: unknown };
 }

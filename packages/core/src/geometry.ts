@@ -382,6 +382,11 @@ export function unitsByLayer(geometry: Pick<ModelGeometry, "layers">): number[] 
   return geometry.layers.map(({ ffn, experts }) => experts?.count ?? (isMixture ? 0 : ffn.dFf));
 }
 
+/** What {@link unitsByLayer} counts, for people. */
+export function unitName(geometry: Pick<ModelGeometry, "layers">): "neuron" | "expert" {
+  return hasExperts(geometry) ? "expert" : "neuron";
+}
+
 /** As {@link neuronGrid}, but of what caches hold: in a mixture experts, as many a layer as the layer with most has. */
 export function unitGrid(geometry: Pick<ModelGeometry, "dModel" | "layers">): NeuronGrid {
   if (!hasExperts(geometry)) return neuronGrid(geometry);

@@ -88,6 +88,7 @@ export {
   type RotaryScaling,
   recordPart,
   unitGrid,
+  unitName,
   unitsByLayer,
   type WeightLayout,
   widestFfn,

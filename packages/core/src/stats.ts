@@ -109,7 +109,14 @@ export interface RunStats {
   readonly decodeMs: number;
   readonly tokensPerSec: number;
   readonly timeToFirstTokenMs: number;
-  readonly tokenMs: { readonly mean: number; readonly p50: number; readonly p90: number; readonly p99: number };
+  /** `max`: of the slowest token. */
+  readonly tokenMs: {
+    readonly mean: number;
+    readonly p50: number;
+    readonly p90: number;
+    readonly p99: number;
+    readonly max: number;
+  };
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly flashBytesPerToken: number;
@@ -121,6 +128,8 @@ export interface RunStats {
   readonly neuronsLoadedPerToken: number;
   readonly cacheHits: number;
   readonly cacheMisses: number;
+  /** Of the neurons, or experts, that caches were asked for: 0 to 1; null where none was asked. */
+  readonly cacheHitShare: number | null;
   readonly msPerToken: Readonly<PhaseMs>;
   /** Time in which reads were in flight, per token. */
   readonly flashMsPerToken: number;

@@ -1,4 +1,5 @@
 /** A graphics processor as who computes a model, with WebAssembly on the host for checksums, and for going on if the device is lost. */
+import { UnsupportedError } from "@flashwick/core";
 import { layerTensors, type ModelHeader } from "@flashwick/flash-format";
 import { kernelFactory } from "@flashwick/kernels";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
@@ -8,10 +9,14 @@ import type { ModelParts } from "./model-options.js";
 /**
  * Holds a model against what shaders read, before anything of it is loaded.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE`: names the tensor and its type, lists what shaders read, and says what to do.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a mixture of experts, and for types that shaders do not read: names the tensor and its type, lists what shaders read, and says what to do.
  */
 export function requireDeviceModel(header: ModelHeader): void {
   const { weights, tensors } = header;
+  if (weights.layout === "experts") {
+    const message = "the experts of a mixture are computed on the processor only; choose the wasm backend";
+    throw new UnsupportedError("UNSUPPORTED_FEATURE", message);
+  }
   if (weights.layout !== "matrices") requireDeviceRecords(weights.dtype);
   for (const { name, dtype } of [...tensors.values(), ...layerTensors(header)])
     requireDeviceDType(dtype, `tensor ${name}`);

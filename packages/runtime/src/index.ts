@@ -33,7 +33,7 @@ export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./reco
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { preferResident, type ResidentPreference } from "./resident-experts.js";
 export { type FinishedRun, type MeasuredBandwidths, runLimit, tokenDramBytes } from "./run-limit.js";
-export { type RunFacts, summarizeRun } from "./run-summary.js";
+export { hitShare, percentile, type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
 export { type ExtendOptions, Sequence } from "./sequence.js";

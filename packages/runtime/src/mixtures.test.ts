@@ -15,6 +15,7 @@ import {
   openModelBytes,
   readGolden,
 } from "./checkpoint.fixture.js";
+import { requireDeviceModel } from "./device-compute.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import { expectGreedy, farthestLogit } from "./golden.fixture.js";
 import type { Model } from "./model.js";
@@ -101,6 +102,11 @@ const WRONG_DRAFTS: Drafter = {
   }),
   close: async () => {},
 };
+
+it("is refused to a graphics processor before anything is computed", async () => {
+  const { header } = await openModelFile(memorySource(ggufBytes("olmoe"), "olmoe"));
+  expect(() => requireDeviceModel(header)).toThrow(/experts of a mixture are computed on the processor only/);
+});
 
 describe.each(MODELS)("$title", ({ name, open, tolerance, margin }) => {
   const golden: Golden = readGolden(name);

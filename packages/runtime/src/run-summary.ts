@@ -43,6 +43,8 @@ export function summarizeRun(facts: RunFacts): RunStats {
   const sorted = decode.map((token) => token.ms).sort((a, b) => a - b);
   const phases: (keyof PhaseMs)[] = ["predict", "cache", "check", "readWait", "attention", "ffn", "head", "other"];
   const units = unitsByLayer(geometry).reduce((sum, n) => sum + n, 0);
+  const cacheHits = total((token) => token.cacheHits);
+  const cacheMisses = total((token) => token.cacheMisses);
   const perPhase = phases.map((phase) => [phase, total((token) => token.phaseMs[phase]) / n]);
   return {
     backend: facts.backend,
@@ -64,6 +66,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
       p50: percentile(sorted, 0.5),
       p90: percentile(sorted, 0.9),
       p99: percentile(sorted, 0.99),
+      max: percentile(sorted, 1),
     },
     flashBytes: total((token) => token.flashBytes),
     flashReads: total((token) => token.flashReads),
@@ -73,8 +76,9 @@ export function summarizeRun(facts: RunFacts): RunStats {
     naiveReadsPerToken: units * (weights.layout === "split" ? 2 : 1),
     neuronsNamedPerToken: total((token) => token.neuronsNamed) / n,
     neuronsLoadedPerToken: total((token) => token.neuronsLoaded) / n,
-    cacheHits: total((token) => token.cacheHits),
-    cacheMisses: total((token) => token.cacheMisses),
+    cacheHits,
+    cacheMisses,
+    cacheHitShare: hitShare(cacheHits, cacheMisses),
     msPerToken: Object.fromEntries(perPhase) as unknown as PhaseMs,
     flashMsPerToken: total((token) => token.flashMs) / n,
     dramBytes: facts.dramBytes,
@@ -84,6 +88,12 @@ export function summarizeRun(facts: RunFacts): RunStats {
     reusedTokens: facts.reusedTokens ?? 0,
     limit: null,
   };
+}
+
+/** Of what caches were asked for, 0 to 1; null where nothing was. */
+export function hitShare(cacheHits: number, cacheMisses: number): number | null {
+  const asked = cacheHits + cacheMisses;
+  return asked > 0 ? cacheHits / asked : null;
 }
 
 /** Nearest-rank percentile of ascending values; 0 of none. */

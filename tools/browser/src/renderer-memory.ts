@@ -1,4 +1,4 @@
-/** What the renderer processes of a browser take. Linux. */
+/** What the renderer processes of a browser take, and what they have read. Linux. */
 import { readdirSync, readFileSync } from "node:fs";
 
 export interface RendererMemory {
@@ -6,6 +6,8 @@ export interface RendererMemory {
   readonly ownBytes: number;
   /** Mapped files: the browser's own code. */
   readonly fileBytes: number;
+  /** Read since it began, from devices, not from the page cache. */
+  readonly deviceBytes: number;
 }
 
 /** The largest renderer process of a profile. */
@@ -23,7 +25,9 @@ function rendererMemory(profile: string): RendererMemory[] {
         const status = readFileSync(`/proc/${pid}/status`, "utf8");
         const kib = (field: string) =>
           1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0);
-        return [{ ownBytes: kib("RssAnon") + kib("RssShmem"), fileBytes: kib("RssFile") }];
+        const io = readFileSync(`/proc/${pid}/io`, "utf8");
+        const deviceBytes = Number(/^read_bytes: (\d+)$/m.exec(io)![1]);
+        return [{ deviceBytes, ownBytes: kib("RssAnon") + kib("RssShmem"), fileBytes: kib("RssFile") }];
       } catch {
         // It has ended meanwhile.
         return [];

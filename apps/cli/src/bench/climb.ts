@@ -120,7 +120,7 @@ export async function climb(rung: Rung, climb: Climb): Promise<RungMeasure> {
           p50Ms: run.tokenMs.p50,
           p99Ms: run.tokenMs.p99,
           firstTokenMs: run.timeToFirstTokenMs,
-          hitShare: run.cacheHits / Math.max(1, run.cacheHits + run.cacheMisses),
+          hitShare: run.cacheHitShare ?? 0,
           namedShare: run.neuronsNamedPerToken / neuronCount(geometry),
           ioMode: run.ioMode,
           readers: run.readers,

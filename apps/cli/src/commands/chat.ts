@@ -1,5 +1,5 @@
 /** `flashwick chat`: a conversation with a model that has a chat template. */
-import { eventLoopTurn, isFlashwickError } from "@flashwick/core";
+import { eventLoopTurn, isFlashwickError, unitName } from "@flashwick/core";
 import type { ChatMessage, GenerateOptions, Model, RunSummary } from "@flashwick/runtime";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
@@ -124,7 +124,7 @@ class Conversation {
   }
 
   statsText(): string {
-    return this.#last ? runTable(this.#last.stats) : "nothing was said yet";
+    return this.#last ? runTable(this.#last.stats, unitName(this.#model.header.geometry)) : "nothing was said yet";
   }
 
   /** Adds a message and the model's reply to it. Ctrl-C ends the reply, which stays as far as it came. */

@@ -2,7 +2,7 @@
 
 import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { formatBytes } from "@flashwick/core";
+import { formatBytes, unitName } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
 import { sidecarPath } from "@flashwick/flash-format";
 import { openModel } from "@flashwick/runtime/node";
@@ -68,7 +68,7 @@ function demo({ terminal }: Invocation, flags: DemoFlags): Promise<number> {
         opening = "";
       });
       const document = { model: modelPath, predictor: predictorPath, fileBytes, prompt, ...result };
-      report.result(document, () => `\n\n${runTable(result.stats)}`);
+      report.result(document, () => `\n\n${runTable(result.stats, unitName(model.header.geometry))}`);
       return result.finishReason === "aborted" ? 130 : 0;
     } finally {
       await model.close();

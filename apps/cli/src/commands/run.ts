@@ -1,4 +1,5 @@
 /** `flashwick run`: generate. */
+import { unitName } from "@flashwick/core";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { type CacheFit, type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
@@ -128,7 +129,7 @@ async function generate(
     report.line(flags.stream ? { type: "result", ...document } : document);
   } else {
     report.stream("\n");
-    report.note(`\n${runTable(result.stats)}`);
+    report.note(`\n${runTable(result.stats, unitName(model.header.geometry))}`);
     if (!isChecked(model.header)) report.note(NOT_CHECKED);
   }
   return result.finishReason === "aborted" ? 130 : 0;

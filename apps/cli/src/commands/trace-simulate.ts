@@ -1,5 +1,5 @@
 /** `flashwick trace simulate`: a recorded trace through caches of any policy and size. */
-import { formatBytes, InputError, unitGrid } from "@flashwick/core";
+import { formatBytes, InputError, unitGrid, unitName } from "@flashwick/core";
 import { DEVICE_PRESETS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import { bytesOfExpert, openModelFile, planExpertSlot, recordLayout } from "@flashwick/flash-format";
@@ -40,9 +40,11 @@ interface SimulateFlags extends CommonFlags, DeviceFlags {
 /** The document of `flashwick trace simulate --json`. */
 export interface Simulation {
   readonly trace: string;
+  /** What the trace is of; null: a trace alone does not say. */
+  readonly unit: "neuron" | "expert" | null;
   readonly nLayers: number;
   readonly dFf: number;
-  /** One cache of all layers; then `slots` are its, and units are neurons of all layers. */
+  /** One cache of all layers; then `slots` are its, and units are those of all layers. */
   readonly pool: boolean;
   readonly recordBytes: number;
   readonly readsPerNeuron: number;
@@ -51,6 +53,11 @@ export interface Simulation {
   readonly device: string | null;
   readonly rows: readonly SimulatedTrace[];
   readonly plot: string | null;
+}
+
+/** The words for a simulation's units. */
+export function unitWords({ unit }: Pick<Simulation, "unit">): string {
+  return unit === null ? "neurons or experts" : `${unit}s`;
 }
 
 /** OPT 6.7B's at 16 bit: two halves of 4096 values. */
@@ -70,7 +77,7 @@ export function traceSimulateCommand(invocation: Invocation): Command {
     .option("--pool", "one cache of all layers, as for experts (default: one for each layer)")
     .option(
       "--slots <list>",
-      `neurons that a cache holds: counts, or shares of its layer or pool (default: ${DEFAULT_SLOTS})`,
+      `neurons, or experts, that a cache holds: counts, or shares of its layer or pool (default: ${DEFAULT_SLOTS})`,
       countsOrShares,
     )
     .option(
@@ -78,10 +85,13 @@ export function traceSimulateCommand(invocation: Invocation): Command {
       "window and pinned: neurons of the last n tokens stay (default: as many as fit)",
       integer(1),
     )
-    .option("--model <model.gguf>", "the model file: its record size and layout (default: none)")
+    .option(
+      "--model <model.gguf>",
+      "the model file: its record size and layout, and whether the trace is of experts (default: none)",
+    )
     .option(
       "--record-bytes <size>",
-      `flash bytes of a neuron, without --model (default: ${formatBytes(DEFAULT_RECORD_BYTES)}, as OPT 6.7B)`,
+      `flash bytes of a neuron or an expert, without --model (default: ${formatBytes(DEFAULT_RECORD_BYTES)}, as OPT 6.7B)`,
       plainBytes,
     )
     .option("--merge-gap <size>", "unneeded bytes between two reads up to which they become one", plainBytes, 0)
@@ -110,7 +120,7 @@ function policies(text: string): readonly StudyPolicy[] | "all" {
 async function simulate(path: string, flags: SimulateFlags, report: Report): Promise<number> {
   checkOutput(flags.plot, flags.force);
   const trace = await readTrace(path);
-  const records = await recordsOf(flags, trace);
+  const { unit, ...records } = await recordsOf(flags, trace);
   const profile = await namedDevice(flags);
   const warmUpTokens = flags.warmUp ?? Math.floor(trace.tokens.length * WARM_UP_SHARE);
   const { mergeGap: mergeGapBytes, pool = false } = flags;
@@ -142,6 +152,7 @@ async function simulate(path: string, flags: SimulateFlags, report: Report): Pro
   }
   const document: Simulation = {
     trace: path,
+    unit,
     nLayers: trace.nLayers,
     dFf: trace.dFf,
     pool,
@@ -162,23 +173,30 @@ async function simulate(path: string, flags: SimulateFlags, report: Report): Pro
   return 0;
 }
 
-async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTrace) {
-  if (model === undefined) return { strideBytes: recordBytes ?? DEFAULT_RECORD_BYTES, readsPerNeuron: 1 };
+interface TracedRecords {
+  readonly unit: Simulation["unit"];
+  readonly strideBytes: number;
+  readonly readsPerNeuron: number;
+}
+
+async function recordsOf({ model, recordBytes }: SimulateFlags, trace: NeuronTrace): Promise<TracedRecords> {
+  if (model === undefined) return { unit: null, strideBytes: recordBytes ?? DEFAULT_RECORD_BYTES, readsPerNeuron: 1 };
   if (recordBytes !== undefined) throw new UsageError("expected one of --model and --record-bytes, found both");
   const source = await fileSource(model);
   const { header } = await openModelFile(source).finally(() => source.close());
   const { nLayers, dFf } = unitGrid(header.geometry);
+  const unit = unitName(header.geometry);
   if (nLayers !== trace.nLayers || dFf !== trace.dFf) {
-    const message = `${model}: ${nLayers} layers of ${dFf} neurons, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
+    const message = `${model}: ${nLayers} layers of ${dFf} ${unit}s, expected the trace's ${trace.nLayers} of ${trace.dFf}`;
     throw new InputError("INPUT_INVALID", message);
   }
   const mixture = header.experts.find((layer) => layer !== null);
   if (mixture) {
     const reads = planExpertSlot(mixture).pieces.length;
-    return { strideBytes: bytesOfExpert(mixture) / reads, readsPerNeuron: reads };
+    return { unit, strideBytes: bytesOfExpert(mixture) / reads, readsPerNeuron: reads };
   }
   const { strideBytes, layout } = recordLayout(header);
-  return { strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
+  return { unit, strideBytes, readsPerNeuron: layout === "split" ? 2 : 1 };
 }
 
 /** @param units Of a layer, or of all in a pool. */
@@ -186,7 +204,8 @@ function slotsOf(wish: CountOrShare, units: number): number {
   return Math.min(units, wish.kind === "count" ? wish.count : Math.max(1, Math.round(wish.share * units)));
 }
 
-function simulationText({ nLayers, dFf, pool, recordBytes, device, rows, plot }: Simulation): string {
+function simulationText(simulation: Simulation): string {
+  const { nLayers, dFf, pool, recordBytes, device, rows, plot } = simulation;
   const timed = device !== null;
   const head = ["slots", "policy", "missed", "misses", "MB", "reads", "records a read", "copies", "window"];
   const lines = rows.map(({ slots, policy, missShare, perToken, recordsPerRead, meanWindowTokens }) => [
@@ -201,7 +220,7 @@ function simulationText({ nLayers, dFf, pool, recordBytes, device, rows, plot }:
     meanWindowTokens === null ? "—" : figure(meanWindowTokens),
     ...(timed ? [figure(perToken.readMs!)] : []),
   ]);
-  const facts = `${nLayers} layers of ${dFf} neurons${pool ? " in one pool" : ""}, ${formatBytes(recordBytes)} each, ${rows[0]!.tokens} tokens; means per token${
+  const facts = `${nLayers} layers of ${dFf} ${unitWords(simulation)}${pool ? " in one pool" : ""}, ${formatBytes(recordBytes)} each, ${rows[0]!.tokens} tokens; means per token${
     timed ? `; reads on ${device}` : ""
   }`;
   return `${facts}\n\n${table([[...head, ...(timed ? ["read ms"] : [])], ...lines])}${plot === null ? "" : `\n\npicture: ${plot}`}`;

@@ -1,7 +1,7 @@
 /** A trace's misses over the size of the cache, for all policies. */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import type { Simulation } from "../commands/trace-simulate.js";
+import { type Simulation, unitWords } from "../commands/trace-simulate.js";
 import { escaped } from "./plan-picture.js";
 
 /** Colours that the colour-blind tell apart (Okabe and Ito), and marks that who prints in grey does. */
@@ -18,7 +18,9 @@ const WIDTH = 720;
 const HEIGHT = 400;
 
 /** @returns An SVG document, white behind, since a page may be dark. */
-export function missPicture({ rows, dFf, nLayers, pool, trace }: Simulation): string {
+export function missPicture(simulation: Simulation): string {
+  const { rows, dFf, nLayers, pool, trace } = simulation;
+  const units = unitWords(simulation);
   const { document } = parseHTML("<html><body></body></html>");
   const names = [...new Set(rows.map(({ policy }) => policy))];
   const points = rows.map(({ policy, slots, missShare }) => ({
@@ -33,12 +35,12 @@ export function missPicture({ rows, dFf, nLayers, pool, trace }: Simulation): st
     marginLeft: 60,
     marginBottom: 40,
     x: {
-      label: `slots, % of ${pool ? "all layers'" : "a layer's"} neurons →`,
+      label: `slots, % of ${pool ? "all layers'" : "a layer's"} ${units} →`,
       type: "log",
       grid: true,
       tickFormat: (value: number) => `${value}`,
     },
-    y: { label: "↑ misses, % of the neurons named", grid: true, zero: true },
+    y: { label: `↑ misses, % of the ${units} named`, grid: true, zero: true },
     marks: names.flatMap((policy) => {
       const { colour, dash } = LOOKS[policy]!;
       const own = points.filter((point) => point.policy === policy);
