@@ -110,13 +110,21 @@ interface ExpertUse {
   readonly residentMs: number;
 }
 
+interface KnownCost {
+  readonly slots: number;
+  readonly curve: readonly number[] | null;
+  readonly cost: LayerCost;
+}
+
 /** What layers of one pass have in common. */
 class MixturePass {
   readonly clock: PassArithmetic;
   readonly #request: TokenRequest;
   readonly #locality: ExpertLocality;
   readonly #tokens: number;
-  /** Of 0 … chosen misses, by layer and slots: layers are mostly one and the same object. */
+  /** Layers are mostly one and the same object, with the same slots and curve. */
+  readonly #layerCosts = new Map<MixtureLayer, KnownCost[]>();
+  /** Of 0 … chosen misses, by layer and slots. */
   readonly #missTimes = new Map<MixtureLayer, Map<number, readonly MissTime[]>>();
 
   constructor(request: TokenRequest, locality: ExpertLocality, tokens: number) {
@@ -127,6 +135,18 @@ class MixturePass {
   }
 
   layerCost(layer: MixtureLayer, index: number): LayerCost {
+    const slots = this.#request.slotsByLayer[index]!;
+    const curve = this.#locality.hitShareByLayer[index] ?? null;
+    const known = this.#layerCosts.get(layer) ?? [];
+    this.#layerCosts.set(layer, known);
+    const same = known.find((of) => of.slots === slots && of.curve === curve);
+    if (same) return same.cost;
+    const cost = this.#layerCost(layer, index);
+    known.push({ slots, curve, cost });
+    return cost;
+  }
+
+  #layerCost(layer: MixtureLayer, index: number): LayerCost {
     const { clock } = this;
     const residentMs = clock.mixtureFfnMs(layer.resident);
     if (layer.experts === null) return { ...NOTHING, ffn: residentMs };
