@@ -86,6 +86,16 @@ describe("flashwick plan", () => {
       expect(document.memory.total).toBeLessThanOrEqual(document.memory.budget);
     }
   });
+  it.each(["mixtral", "olmoe", "qwen2-moe", "qwen3-moe", "gpt-oss"])(
+    "answers for %s from its config.json, shared experts and dense layers among its layers",
+    async (name) => {
+      const length = ["--prompt-tokens", "16", "--decode-tokens", "16"];
+      const folder = join(fixtures, `${name}-tiny`);
+      const { status, document } = await json(folder, "--preset", "nvme-pcie4", "--dram-budget", "90%", ...length);
+      expect([status, document.units]).toEqual([0, "experts"]);
+      expect(document.perToken.neuronsNamed).toBeGreaterThan(document.perToken.neuronsLoaded);
+    },
+  );
   it("names the budget that holds what one token chooses, where less is given", async () => {
     const mixture = ["qwen3-30b-a3b", "--dtype", "q4", "--preset", "nvme-pcie4"];
     const { document } = await json(...mixture, "--dram-budget", "2GiB");
