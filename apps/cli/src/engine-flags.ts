@@ -78,9 +78,10 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     )
     .option("--window <n>", "neurons of the last n tokens stay in DRAM (default: as many tokens as fit)", integer(1))
     .addOption(
-      new Option("--policy <name>", "what stays in the cache of neurons or experts (default: window)").choices(
-        POLICIES,
-      ),
+      new Option(
+        "--policy <name>",
+        "what stays in the cache of neurons or experts (default: window; of a mixture: lfu)",
+      ).choices(POLICIES),
     )
     .addOption(
       new Option(

@@ -68,7 +68,7 @@ function abortedStats(model: Model, tokens: number, decode: readonly TokenStats[
     ioMode: model.parts.reader.mode,
     mode: model.mode,
     kvDType: plan.kvPrecision,
-    policy: model.options.policy ?? "window",
+    policy: model.config.policy.policy,
     ...model.threading,
     dramBytes: plan.dram,
     prefill: [],

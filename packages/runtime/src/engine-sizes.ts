@@ -18,7 +18,7 @@ import {
   type MemoryPlan,
   type MemoryRequest,
 } from "@flashwick/cost-model";
-import { cacheBookkeepingBytes } from "@flashwick/dram-cache";
+import { cacheBookkeepingBytes, lfuPolicy } from "@flashwick/dram-cache";
 import { MATRIX_NAMES, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
@@ -203,6 +203,9 @@ function stageBytes(header: ModelHeader, mode: NeuronMode): number {
   return mode === "oracle" ? STAGE_SLOTS * header.weights.slotBytes + SLOT_ALIGNMENT : 0;
 }
 
+/** The policy whose order takes most for each expert: plans do not depend on which is chosen. */
+const WIDEST_ORDER = lfuPolicy();
+
 /** What an FFN takes beside its weights. */
 interface FfnSizes {
   /** Of all records, or of all groups of bytes that have one beside the file. */
@@ -243,10 +246,11 @@ function ffnSizes(header: ModelHeader): FfnSizes {
 function expertSizes(header: ModelHeader): FfnSizes {
   const units = unitsByLayer(header.geometry);
   const ours = header.experts.reduce((sum, layer) => sum + (layer?.recordChecks ? 4 * layer.count : 0), 0);
+  const fixedBytes = (count: number) => cacheBookkeepingBytes(count, { policy: WIDEST_ORDER }).fixedBytes;
   return {
     checksumBytes: ours + besideBytes(header),
     slotOverheadBytes: cacheBookkeepingBytes(Math.max(...units)).slotBytes,
-    fixedBytes: units.reduce((sum, count) => sum + (count === 0 ? 0 : cacheBookkeepingBytes(count).fixedBytes), 0),
+    fixedBytes: units.reduce((sum, count) => sum + (count === 0 ? 0 : fixedBytes(count)), 0),
     layerSlackBytes: 0,
   };
 }

@@ -32,7 +32,7 @@ export interface ModelOptions {
    * on what the neuron cache holds.
    */
   readonly residentMargin?: number | undefined;
-  /** Default `window`. */
+  /** Default `window`, of a mixture of experts `lfu`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
   /** Of a mixture of experts: each layer has slots of its own, or all layers of an arena share a pool. Default `layer`. */
   readonly cacheScope?: CacheScope | undefined;
