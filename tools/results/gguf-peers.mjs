@@ -8,6 +8,8 @@
  *
  *     node tools/results/gguf-peers.mjs model.gguf --peer peer --memory 50 --peer-preload peer-without-repack.so --tokens 24 --peer-tokens 6 --prefill 64
  *
+ * A mixture of experts decodes a text that is given, in both engines, so that both use the same experts (`--given`); then hits and bytes of decoding are in the table, too.
+ *
  * Each run is a process of its own. Prefill is the time until the first token after a prompt of that many tokens; decoding is the tokens after it.
  * In a group, the peer needs src/peer-without-repack.c, which says why. Ours decodes three times: a text that goes on and repeats nothing, plainly, the same with drafts from the text, and one that
  * copies the prompt, with drafts. The text is given, whatever the logits are, so that a draft is accepted where the text copies, and all costs are real.
@@ -32,6 +34,7 @@ const { values: flags, positionals } = parseArgs({
     prefill: { type: "string", default: "512" },
     threads: { type: "string", default: "2" },
     memory: { type: "string" },
+    given: { type: "boolean", default: false },
     "peer-preload": { type: "string" },
     out: { type: "string", default: "gguf-peers.csv" },
   },
@@ -54,14 +57,18 @@ const THREAD_BYTES = 3 * 2 ** 20;
 const READERS = 8;
 
 const ours = { path, threads, prefill, tokens };
-const peers = { ...ours, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };
+const text = flags.given ? { text: "new" } : {};
+const peers = { ...ours, ...text, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };
 const peer = { name: "node-llama-cpp", engine: "node-llama-cpp", run: peers };
 const contenders =
-  groupBytes === null ? [{ name: "greedy", engine: "flashwick", run: ours }, peer] : [...inGroup(), peer];
+  groupBytes === null
+    ? [{ name: flags.given ? "given" : "greedy", engine: "flashwick", run: { ...ours, ...text } }, peer]
+    : [...inGroup(), peer];
 
 function inGroup() {
   const budget = groupBytes - OVERHEAD_BYTES - (READERS + threads) * THREAD_BYTES;
   const limited = { ...ours, budget, readers: READERS };
+  if (flags.given) return [{ name: "given", engine: "flashwick", run: { ...limited, text: "new" } }];
   return [
     { name: "text that repeats nothing, plain", engine: "flashwick", run: { ...limited, text: "new" } },
     { name: "text that repeats nothing, drafts", engine: "flashwick", run: { ...limited, text: "new", lookup: true } },
@@ -74,9 +81,15 @@ function measure({ name, engine, run }) {
   const preload = engine === "flashwick" ? undefined : flags["peer-preload"];
   const env = { ...process.env, ...(preload && { LD_PRELOAD: resolve(preload) }) };
   const inMemory = groupBytes === null ? alone : grouped;
-  const { firstMs, tokenMs, readBytes } = inMemory([...command, JSON.stringify(run)], env);
+  const { firstMs, tokenMs, readBytes, decodeReadBytes, hitShare } = inMemory([...command, JSON.stringify(run)], env);
   const decode = (1000 * tokenMs.length) / tokenMs.reduce((sum, ms) => sum + ms, 0);
-  const result = { decode, prefill: (1000 * run.prefill) / firstMs, readBytes };
+  const sorted = tokenMs.toSorted((a, b) => a - b);
+  const result = {
+    ...{ decode, prefill: (1000 * run.prefill) / firstMs, readBytes, hitShare },
+    decodeBytes: decodeReadBytes / tokenMs.length,
+    p50: sorted[Math.floor(sorted.length / 2)],
+    p99: sorted[Math.floor(0.99 * sorted.length)],
+  };
   console.error(`${engine}, ${name}: ${decode.toFixed(2)} tokens/s, prefill ${result.prefill.toFixed(1)}`);
   return result;
 }
@@ -127,10 +140,23 @@ const rows = contenders.slice(0, -1).flatMap(({ name, run }, index) =>
       tokens: what === "decode" ? run.tokens : prefill,
       peer_tokens: what === "decode" ? peers.tokens : prefill,
       rounds: Number(flags.rounds),
+      ...(what === "decode" && flags.given ? given(results[index]) : {}),
       machine,
       node: process.version,
       commit,
     };
   }),
 );
+/** Medians of what is known of our decoding, and of the peer's bytes. */
+function given(of) {
+  const mean = (pick) => median(of.map(pick));
+  return {
+    hit_share: mean(({ hitShare }) => hitShare),
+    bytes_a_token: mean(({ decodeBytes }) => decodeBytes),
+    ...{ p50_ms: mean(({ p50 }) => p50), p99_ms: mean(({ p99 }) => p99) },
+    peer_bytes_a_token: median(theirs.map(({ decodeBytes }) => decodeBytes)),
+    peer_p99_ms: median(theirs.map(({ p99 }) => p99)),
+  };
+}
+
 console.log(writeTable(flags.out, rows));

@@ -1,6 +1,7 @@
 /**
  * A process of its own around one engine, flashwick or node-llama-cpp, on a GGUF file of llama.cpp: a prompt, then some tokens. Prints one JSON
- * document, `{ firstMs, tokenMs: number[], readBytes }`: until the first token of the prompt, of each token after it, and what came from the device.
+ * document, `{ firstMs, tokenMs: number[], readBytes, decodeReadBytes, hitShare }`: until the first token of the prompt, of each token after it, and what came from the
+ * device, in all and while decoding. `hitShare` is ours alone, of a mixture's experts while decoding, else null.
  *
  *     node gguf-engine.mjs flashwick '{ "path": "model.gguf", "threads": 2, "prefill": 512, "tokens": 64 }'
  */
@@ -18,8 +19,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
  * @property {string} [peer]  Folder with node-llama-cpp.
  * @property {number} [budget]  Ours: bytes of DRAM; without it everything is in memory.
  * @property {number} [readers]  Ours.
- * @property {"greedy" | "new" | "copied"} [text]  Ours: what decoding yields. Greedy tokens, or a given text, whatever the logits are: one that goes
- *   on and repeats nothing, or one that repeats the prompt.
+ * @property {"greedy" | "new" | "copied"} [text]  What decoding yields. Greedy tokens, or a given text, whatever the logits are: one that goes
+ *   on and repeats nothing, or, ours alone, one that repeats the prompt.
  * @property {boolean} [lookup]  Ours: drafts from the text itself.
  */
 
@@ -31,10 +32,18 @@ const text = readFileSync(
   "utf8",
 );
 const contextTokens = run.prefill + run.tokens + 8;
+/** Bytes that had been read when decoding began. */
+let beforeDecode = Number.NaN;
+let hitShare = null;
 const times = await (engine === "flashwick" ? measureOurs() : measurePeer());
 const [firstMs, ...tokenMs] = times;
-const readBytes = Number(/^read_bytes: (\d+)$/m.exec(readFileSync("/proc/self/io", "utf8"))?.[1] ?? Number.NaN);
-process.stdout.write(`${JSON.stringify({ firstMs, tokenMs, readBytes })}\n`, () => process.exit(0));
+const readBytes = bytesRead();
+const result = { firstMs, tokenMs, readBytes, decodeReadBytes: readBytes - beforeDecode, hitShare };
+process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+
+function bytesRead() {
+  return Number(/^read_bytes: (\d+)$/m.exec(readFileSync("/proc/self/io", "utf8"))?.[1] ?? Number.NaN);
+}
 
 async function measureOurs() {
   const { openModel } = await import("@flashwick/runtime/node");
@@ -72,7 +81,13 @@ async function givenTokens(model, prompt, words) {
     const start = performance.now();
     await sequence.prefill(prompt);
     const firstMs = performance.now() - start;
+    beforeDecode = bytesRead();
+    const counted = () => sequence.engine.caches.map(({ counters }) => ({ ...counters }));
+    const before = counted();
     const steps = await decodeGiven(sequence, next, run.tokens + 1, run.lookup ? "auto" : "off");
+    const used = counted().map(({ hits, misses }, i) => [hits - before[i].hits, misses - before[i].misses]);
+    const [hits, misses] = used.reduce(([a, b], [c, d]) => [a + c, b + d], [0, 0]);
+    if (hits + misses > 0) hitShare = hits / (hits + misses);
     return [firstMs, ...steps.flatMap(({ ms, tokens }) => Array(tokens).fill(ms / tokens))];
   });
 }
@@ -100,5 +115,13 @@ async function measurePeer() {
   };
   await decode(prompt.slice(0, 4), 1);
   await sequence.clearHistory();
-  return await decode(prompt, run.tokens);
+  if ((run.text ?? "greedy") === "greedy") return await decode(prompt, run.tokens);
+  const [firstMs] = await decode(prompt, 0);
+  beforeDecode = bytesRead();
+  const tokenMs = [];
+  for (const token of model.tokenize(text).slice(run.prefill, run.prefill + run.tokens)) {
+    const [ms] = await decode([token], 0);
+    tokenMs.push(ms);
+  }
+  return [firstMs, ...tokenMs];
 }
