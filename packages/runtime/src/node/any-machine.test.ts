@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { KiB, MiB } from "@flashwick/core";
 import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { modelBytes } from "../checkpoint.fixture.js";
+import { ggufBytes, modelBytes } from "../checkpoint.fixture.js";
 import { directReadsMissing, makeDiskFolder } from "./disk-folder.fixture.js";
 import { type OpenModelOptions, openModel } from "./open-model.js";
 
@@ -23,12 +23,17 @@ const BUDGET = 11 * MiB;
 let dir: string;
 let path: string;
 let falconPath: string;
+/** A mixture of experts in a file of ours, and one of llama.cpp's. */
+let mixturePaths: Readonly<Record<"records" | "gguf", string>>;
 beforeAll(async () => {
   dir = makeDiskFolder("any-machine");
   path = join(dir, "opt-demo.gguf");
   writeFileSync(path, await modelBytes("opt-demo", "f16"));
   falconPath = join(dir, "falcon-demo.gguf");
   writeFileSync(falconPath, await modelBytes("falcon-demo", "f16"));
+  mixturePaths = { records: join(dir, "olmoe-tiny.gguf"), gguf: join(dir, "olmoe.gguf") };
+  writeFileSync(mixturePaths.records, await modelBytes("olmoe-tiny", "f16"));
+  writeFileSync(mixturePaths.gguf, ggufBytes("olmoe"));
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
@@ -48,7 +53,7 @@ function deviceBytesRead(): number {
   }
 }
 
-async function decode(options: OpenModelOptions, file = path): Promise<Decoded> {
+async function decode(options: OpenModelOptions, file = path, tokens = TOKENS): Promise<Decoded> {
   const model = await openModel(file, {
     predictor: PREDICTOR,
     dramBudgetBytes: BUDGET,
@@ -56,11 +61,11 @@ async function decode(options: OpenModelOptions, file = path): Promise<Decoded> 
     ...options,
   });
   try {
-    return await model.withSequence(TOKENS.length, async (sequence) => {
-      const logits = [(await sequence.prefill(TOKENS.slice(0, PROMPT_TOKENS))).logits];
+    return await model.withSequence(tokens.length, async (sequence) => {
+      const logits = [(await sequence.prefill(tokens.slice(0, PROMPT_TOKENS))).logits];
       let flashBytes = 0;
       const before = deviceBytesRead();
-      for (const token of TOKENS.slice(PROMPT_TOKENS)) {
+      for (const token of tokens.slice(PROMPT_TOKENS)) {
         const step = await sequence.decode(token);
         logits.push(step.logits.slice() as Float32Array<ArrayBuffer>);
         flashBytes += step.stats.flashBytes;
@@ -127,6 +132,37 @@ describe("falcon-demo, whose reads fly during attention, logits bit for bit", ()
     expect(flashBytes).toBeGreaterThan(0);
     expect(logits).toEqual(plain.logits);
   });
+});
+
+describe.each(["records", "gguf"] as const)("a mixture of experts from %s, logits bit for bit", (form) => {
+  const tokens = [2, 300, 45, 7, 499, 12, 64, 40, 3, 210, 111, 17, 8, 400, 31, 5];
+  const plain = { predictor: null, threads: 1, readers: 0, overlap: false, lookahead: false } as const;
+  let expected: Decoded;
+  let dramBudgetBytes: number;
+  beforeAll(async () => {
+    const model = await openModel(mixturePaths[form], { ...plain, kvPrecision: "f16", dramBudgetBytes: 64 * MiB });
+    const { smallestBudgetBytes, dram } = model.plan(tokens.length);
+    await model.close();
+    dramBudgetBytes = Math.ceil(smallestBudgetBytes + 0.3 * (dram.total - smallestBudgetBytes));
+    // The least budget keeps nothing from one token to the next.
+    expected = await decode({ ...plain, dramBudgetBytes: smallestBudgetBytes }, mixturePaths[form], tokens);
+  });
+
+  for (const threads of [1, 2, 4]) {
+    it.each([
+      ["each layer's slots", { readers: 1 }],
+      ["each layer's slots, reads ahead", { readers: 8, lookahead: true }],
+      ["reads ahead as they pay", { readers: 32 }],
+      ["a pool", { readers: 8, cacheScope: "pool", policy: "least-stale" }],
+      ["a pool, reads ahead", { readers: 2, cacheScope: "pool", lookahead: true }],
+      ["nothing beside reads", { readers: 4, overlap: false, policy: "lru" }],
+    ] as const)(`${threads} compute threads, late readers, %s`, async (_, options) => {
+      const run = { predictor: null, dramBudgetBytes, threads, jitterUs: 200, ...options };
+      const { logits, flashBytes } = await decode(run, mixturePaths[form], tokens);
+      expect(flashBytes).toBeGreaterThan(0);
+      expect(logits).toEqual(expected.logits);
+    });
+  }
 });
 
 describe("bytes read from the device", () => {
