@@ -8,6 +8,8 @@
  *
  *     node tools/results/gguf-peers.mjs model.gguf --peer peer --memory 50 --peer-preload peer-without-repack.so --tokens 24 --peer-tokens 6 --prefill 64
  *
+ * With `--activation-bits 8` ours runs a second time in each turn, with activations of eight bits; that needs Node 22.
+ *
  * Each run is a process of its own. Prefill is the time until the first token after a prompt of that many tokens; decoding is the tokens after it.
  * In a group, the peer needs src/peer-without-repack.c, which says why. Ours decodes three times: a text that goes on and repeats nothing, plainly, the same with drafts from the text, and one that
  * copies the prompt, with drafts. The text is given, whatever the logits are, so that a draft is accepted where the text copies, and all costs are real.
@@ -33,6 +35,7 @@ const { values: flags, positionals } = parseArgs({
     threads: { type: "string", default: "2" },
     memory: { type: "string" },
     "peer-preload": { type: "string" },
+    "activation-bits": { type: "string" },
     out: { type: "string", default: "gguf-peers.csv" },
   },
 });
@@ -56,8 +59,15 @@ const READERS = 8;
 const ours = { path, threads, prefill, tokens };
 const peers = { ...ours, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };
 const peer = { name: "node-llama-cpp", engine: "node-llama-cpp", run: peers };
-const contenders =
-  groupBytes === null ? [{ name: "greedy", engine: "flashwick", run: ours }, peer] : [...inGroup(), peer];
+const contenders = groupBytes === null ? [...inMemoryAlone(), peer] : [...inGroup(), peer];
+
+function inMemoryAlone() {
+  const greedy = { name: "greedy", engine: "flashwick", run: ours };
+  const bits = flags["activation-bits"];
+  if (bits === undefined) return [greedy];
+  const run = { ...ours, activationBits: Number(bits) };
+  return [greedy, { ...greedy, name: `greedy, activations of ${bits} bits`, run }];
+}
 
 function inGroup() {
   const budget = groupBytes - OVERHEAD_BYTES - (READERS + threads) * THREAD_BYTES;

@@ -42,6 +42,12 @@ export function lowNibbles(): v128 {
   return v128.load(LOW_NIBBLES);
 }
 
+/** Bit k of each byte. */
+@inline
+export function bitOfBytes(k: usize): v128 {
+  return v128.load8_splat(EACH_BIT + k);
+}
+
 /** 16 in each byte. */
 @inline
 export function fifthBit(): v128 {

@@ -11,7 +11,7 @@
  *   most()                          the largest |w| before scales
  */
 import {
-  NON_LINEAR_OFFSET, dotBytes, fifthBit, highBits, lowBytes, lowNibbles, lowNibblesOfPairs, lowTwoBits, nibbles, nonLinearTable,
+  NON_LINEAR_OFFSET, bitOfBytes, dotBytes, fifthBit, highBits, lowBytes, lowNibbles, lowNibblesOfPairs, lowTwoBits, nibbles, nonLinearTable,
   thirdBit, twoBits, twoBitsAbove, upperTwoBits,
 } from "./block-bytes";
 import { twiceScalesOfIQ4XS, twiceScalesOfQ2K, twiceScalesOfQ3K, twiceScalesOfQ4K, twiceScalesOfQ6K } from "./byte-scales";
@@ -48,7 +48,7 @@ export class Q3_K {
   @inline hasMinima(): bool { return false; }
   @inline offset(): i32 { return 4; }
   @inline most(): i32 { return 4; }
-  @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(<i8>((<i32>1) << (4 * (<i32>stretch) + t))); }
+  @inline high(stretch: usize, t: i32): v128 { return bitOfBytes(4 * stretch + t); }
   @inline a(): v128 { return lowTwoBits(); }
   @inline b(): v128 { return thirdBit(); }
   @inline low(): v128 { return lowBytes(); }
@@ -96,7 +96,7 @@ export class Q5_K {
   @inline hasMinima(): bool { return true; }
   @inline offset(): i32 { return 0; }
   @inline most(): i32 { return 31; }
-  @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(<i8>((<i32>1) << (2 * (<i32>stretch) + t))); }
+  @inline high(stretch: usize, t: i32): v128 { return bitOfBytes(2 * stretch + t); }
   @inline a(): v128 { return lowNibbles(); }
   @inline b(): v128 { return fifthBit(); }
   @inline low(): v128 { return lowBytes(); }

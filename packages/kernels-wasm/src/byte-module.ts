@@ -10,13 +10,17 @@ import { compileWasmKernels, moduleBytes, wasmModule } from "./wasm-module.js";
 const compiled = new Map<boolean, WebAssembly.Module>();
 
 /**
- * Compiles the kernels for activations of eight bits and holds what the processor computes against known results. Before `createByteVectorKernels`; a pool does
- * it by itself. Calling it again costs nothing.
+ * Compiles the kernels for activations of eight bits, for both kinds of memory where memory can be shared, and holds what the processor computes against known
+ * results. Before `createByteVectorKernels`; a pool does it by itself. Calling it again costs nothing.
  *
- * @param shared For arenas in shared memory.
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` if the runtime lacks relaxed SIMD, or its products are not the ones that kernels rely on.
  */
-export async function compileByteVectorKernels(shared = false): Promise<void> {
+export async function compileByteVectorKernels(): Promise<void> {
+  await compileFor(false);
+  if (typeof SharedArrayBuffer === "function") await compileFor(true);
+}
+
+async function compileFor(shared: boolean): Promise<void> {
   if (compiled.has(shared)) return;
   const { MODULE } = await import("./generated/byte-module.js");
   await compileWasmKernels(shared);

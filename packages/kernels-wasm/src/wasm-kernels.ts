@@ -39,7 +39,7 @@ export const createWasmKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
 
 /**
  * The same, but with activations of eight bits beside rows of blocks in `linear`: bit for bit those of `createByteVectorReference`, on every machine.
- * `compileByteVectorKernels` must have been awaited, for the kind of memory that the arena has.
+ * `compileByteVectorKernels` must have been awaited.
  */
 export const createByteVectorKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
   (arena) => kernelsOver(arena, instantiate(arena, 8), WASM_SCRATCH),

@@ -107,7 +107,7 @@ export async function startThreadedPool(options: ThreadedPoolOptions): Promise<C
   }
   const pool = new ThreadedPool(threads, spinUs, leastWork, options.activationBits);
   try {
-    if (options.activationBits === 8) await Promise.all([compileByteVectorKernels(), compileByteVectorKernels(true)]);
+    if (options.activationBits === 8) await compileByteVectorKernels();
     if (threads > 1) await pool.start(launch, spinUs);
     return pool;
   } catch (error) {
