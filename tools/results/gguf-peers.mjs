@@ -10,6 +10,8 @@
  *
  * A mixture of experts decodes a text that is given, in both engines, so that both use the same experts (`--given`); then hits and bytes of decoding are in the table, too.
  *
+ * With `--activation-bits 8` ours runs a second time in each turn, with activations of eight bits; that needs Node 22.
+ *
  * Each run is a process of its own. Prefill is the time until the first token after a prompt of that many tokens; decoding is the tokens after it.
  * In a group, the peer needs src/peer-without-repack.c, which says why. Ours decodes three times: a text that goes on and repeats nothing, plainly, the same with drafts from the text, and one that
  * copies the prompt, with drafts. The text is given, whatever the logits are, so that a draft is accepted where the text copies, and all costs are real.
@@ -36,6 +38,7 @@ const { values: flags, positionals } = parseArgs({
     memory: { type: "string" },
     given: { type: "boolean", default: false },
     "peer-preload": { type: "string" },
+    "activation-bits": { type: "string" },
     out: { type: "string", default: "gguf-peers.csv" },
   },
 });
@@ -60,10 +63,15 @@ const ours = { path, threads, prefill, tokens };
 const text = flags.given ? { text: "new" } : {};
 const peers = { ...ours, ...text, peer: flags.peer, tokens: Number(flags["peer-tokens"] ?? tokens) };
 const peer = { name: "node-llama-cpp", engine: "node-llama-cpp", run: peers };
-const contenders =
-  groupBytes === null
-    ? [{ name: flags.given ? "given" : "greedy", engine: "flashwick", run: { ...ours, ...text } }, peer]
-    : [...inGroup(), peer];
+const contenders = groupBytes === null ? [...inMemoryAlone(), peer] : [...inGroup(), peer];
+
+function inMemoryAlone() {
+  const plain = { name: flags.given ? "given" : "greedy", engine: "flashwick", run: { ...ours, ...text } };
+  const bits = flags["activation-bits"];
+  if (bits === undefined) return [plain];
+  const run = { ...plain.run, activationBits: Number(bits) };
+  return [plain, { ...plain, name: `${plain.name}, activations of ${bits} bits`, run }];
+}
 
 function inGroup() {
   const budget = groupBytes - OVERHEAD_BYTES - (READERS + threads) * THREAD_BYTES;

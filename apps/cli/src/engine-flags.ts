@@ -6,7 +6,7 @@ import { formatBytes, isSparse, unitsByLayer } from "@flashwick/core";
 import { sidecarPath } from "@flashwick/flash-format";
 import { CACHE_SCOPES, type Model, type ModelOptions, POLICIES } from "@flashwick/runtime";
 import { type BackendName, openModel, RESERVE_BYTES, spareMemoryBytes } from "@flashwick/runtime/node";
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { cycleNote } from "./cycle-note.js";
 import { UsageError } from "./failure.js";
@@ -36,6 +36,7 @@ export interface EngineFlags {
   readonly lookahead?: Switch;
   readonly io?: "auto" | "buffered";
   readonly backend?: BackendName;
+  readonly activationBits?: 8;
 }
 
 /** What happens without `--predictor`, `--dense` and `--oracle`: look for the sidecar, or do not. */
@@ -131,7 +132,21 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
         "webgpu",
         "reference",
       ]),
+    )
+    .addOption(
+      new Option(
+        "--activation-bits <n>",
+        "bits of activations beside ggml's blocks; 8: faster, less exact, needs Node 22 (default: 15)",
+      )
+        .choices(["8"])
+        .argParser(activationBits),
     );
+}
+
+/** Commander checks choices in its own parser, which this one takes the place of. */
+function activationBits(text: string): 8 {
+  if (text === "8") return 8;
+  throw new InvalidArgumentError("Allowed choices are 8.");
 }
 
 /** What the opener of a model adds to the flags. */
@@ -158,6 +173,7 @@ export async function openWithFlags(
     ...predictorChoice(flags, defaultMode),
     ...(await engineOptions(path, flags, beside)),
     backend: flags.backend ?? "auto",
+    activationBits: flags.activationBits,
     readers: flags.readers ?? "auto",
     threads: flags.threads ?? "auto",
     io: flags.io ?? "auto",
@@ -167,6 +183,9 @@ export async function openWithFlags(
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
   noteFit(model, report);
+  if (model.parts.activationBits) {
+    report.note(`note: activations have ${model.parts.activationBits} bits beside ggml's blocks, 15 by default`);
+  }
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;

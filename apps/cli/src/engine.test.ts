@@ -155,6 +155,20 @@ describe("run", () => {
     const { status, document } = await run(...at);
     expect([status, document.error.code]).toEqual([1, code]);
   });
+  it("says that activations have eight bits, in the document and beside it, and refuses other numbers", async () => {
+    const argv = ["run", model, "--max-tokens", "2", "--tokens", "2,17", "--backend", "reference"];
+    const { out, err } = await flashwick([...argv, "--activation-bits", "8"]);
+    expect(err).toContain("note: activations have 8 bits beside ggml's blocks");
+    expect(out + err).toMatch(/reference kernels on 1 thread, activations of 8 bits beside blocks/);
+    const { document } = await run("--tokens", "2,17", "--backend", "reference", "--activation-bits", "8");
+    expect(document.stats.activationBits).toBe(8);
+    expect((await run("--tokens", "2,17")).document.stats.activationBits).toBeNull();
+    const refused = await flashwick([...argv, "--activation-bits", "7"]);
+    expect([refused.status, refused.err]).toEqual([
+      2,
+      expect.stringMatching(/--activation-bits.*Allowed choices are 8/),
+    ]);
+  });
   it("ends with what it has after Ctrl-C, with status 130", async () => {
     const interrupt = new AbortController();
     const argv = ["run", model, "--tokens", "2", "--max-tokens", "100", "--json", "--stream"];

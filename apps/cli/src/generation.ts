@@ -65,6 +65,7 @@ function abortedStats(model: Model, tokens: number, decode: readonly TokenStats[
     geometry,
     weights,
     backend: model.parts.backend,
+    activationBits: model.parts.activationBits,
     ioMode: model.parts.reader.mode,
     mode: model.mode,
     kvDType: plan.kvPrecision,

@@ -41,6 +41,19 @@ describe("a GGUF file of llama.cpp", () => {
     expect(document.tokens).toEqual(greedy.slice(0, 4));
     expect(document.stats.mode).toBe("dense");
   });
+  it("is evaluated with activations of eight bits, against the default's on the same file", async () => {
+    const text = join(dir, "short.txt");
+    writeFileSync(text, "In the beginning was the word, and the word was with him. ".repeat(4));
+    const argv = ["eval", model, "--text", text, "--window-tokens", "24", "--max-windows", "1", "--quiet"];
+    const usual = await json(...argv, "--backend", "reference");
+    expect(usual.activationBits).toBeNull();
+    const rounded = await json(...argv, "--backend", "reference", "--activation-bits", "8", "--against", "dense");
+    expect(rounded.activationBits).toBe(8);
+    expect(rounded.against.perplexity).toBe(usual.perplexity);
+    expect(rounded.perplexity).not.toBe(usual.perplexity);
+    expect(rounded.against.meanKl).toBeGreaterThan(0);
+    expect((await json("score", model, "--tokens", "1,2", "--quiet")).activationBits).toBeNull();
+  });
   it("is scored, and evaluated within a budget that streams it", async () => {
     const { tokens, positions } = golden.cases[0];
     const { positions: scored } = await json("score", model, "--tokens", tokens.join(","), "--top", "1", "--quiet");

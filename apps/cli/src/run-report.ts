@@ -30,7 +30,7 @@ export function runTable(stats: RunStats, unit: "neuron" | "expert"): string {
     ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
     ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
     ...speculationRow(stats),
-    ["machine", `${stats.backend} kernels${threads(stats)}, ${reading(stats)}`],
+    ["machine", `${stats.backend} kernels${threads(stats)}${activations(stats)}, ${reading(stats)}`],
     ["predicted", stats.predicted === null ? notPredicted(stats) : predictedText(stats.predicted, stats)],
     ...(stats.limit === null ? [] : [["limit", limitText(stats.limit)]]),
   ]);
@@ -50,9 +50,10 @@ function speculationRow({ speculation }: RunStats): [string, string][] {
   ];
 }
 
-function notPredicted({ backend, speculation }: RunStats): string {
+function notPredicted({ backend, speculation, activationBits }: RunStats): string {
   if (speculation !== null)
     return "nothing: steps with drafts are not predicted beside a run; flashwick plan --lossless is beforehand";
+  if (activationBits !== null) return "nothing: profiles know kernels with activations of 15 bits only";
   if (backend === "webgpu") return "nothing: profiles know the processor's kernels only";
   return "nothing: no profile of this machine is kept for this run; flashwick profile measures one";
 }
@@ -60,6 +61,11 @@ function notPredicted({ backend, speculation }: RunStats): string {
 /** A device's are nobody's to count. */
 function threads({ backend, threads }: RunStats): string {
   return backend === "webgpu" ? "" : ` on ${counted(threads, "thread")}`;
+}
+
+/** Nothing where they are as always. */
+function activations({ activationBits }: RunStats): string {
+  return activationBits === null ? "" : `, activations of ${activationBits} bits beside blocks`;
 }
 
 /** What the cost model expected, phase by phase, and how far that was from what was measured. */

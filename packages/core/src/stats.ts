@@ -99,6 +99,8 @@ export interface LeftMs {
 /** The `stats` of `flashwick run --json`. */
 export interface RunStats {
   readonly backend: string;
+  /** Of activations beside rows of ggml's blocks, where that was asked for; null: the default, 15. */
+  readonly activationBits: 8 | null;
   readonly ioMode: "direct" | "buffered" | "memory";
   readonly mode: "dense" | "predicted" | "oracle";
   readonly kvDType: "f32" | "f16" | "int8";

@@ -89,7 +89,7 @@ function upper(bytes: v128): v128 {
 }
 
 /** Eight columns of four rows, as four pairs of columns. */
-function storePairs(at: usize, a: v128, b: v128, c: v128, d: v128): void {
+export function storePairs(at: usize, a: v128, b: v128, c: v128, d: v128): void {
   const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
   const ef = v128.shuffle<i32>(a, b, 2, 6, 3, 7), gh = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
   v128.store(at, v128.shuffle<i64>(ab, cd, 0, 2));

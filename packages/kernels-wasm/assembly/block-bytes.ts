@@ -6,6 +6,14 @@
  */
 import { HALF_FACTOR, HALF_MASK } from "./element";
 
+const HALF_MASKS = memory.data<i32>([HALF_MASK, HALF_MASK, HALF_MASK, HALF_MASK]);
+const HALF_FACTORS = memory.data<f32>([HALF_FACTOR, HALF_FACTOR, HALF_FACTOR, HALF_FACTOR]);
+const HALF_MAGNITUDE = memory.data<i32>([0x7fff, 0x7fff, 0x7fff, 0x7fff]);
+const HALF_SIGN = memory.data<i32>([0x8000, 0x8000, 0x8000, 0x8000]);
+/** From an exponent of f16 to that of f32. */
+const NORMAL_REBIAS = memory.data<i32>([0x38000000, 0x38000000, 0x38000000, 0x38000000]);
+/** The least exponent. */
+const LEAST_NORMAL = memory.data<i32>([0x00800000, 0x00800000, 0x00800000, 0x00800000]);
 const LOW_NIBBLES = memory.data<i32>([0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f, 0x0f0f0f0f]);
 const LOW_NIBBLES_OF_PAIRS = memory.data<i32>([0x000f000f, 0x000f000f, 0x000f000f, 0x000f000f]);
 const LOW_BYTES = memory.data<i32>([0x00ff00ff, 0x00ff00ff, 0x00ff00ff, 0x00ff00ff]);
@@ -32,6 +40,12 @@ export function lowNibblesOfPairs(): v128 {
 @inline
 export function lowNibbles(): v128 {
   return v128.load(LOW_NIBBLES);
+}
+
+/** Bit k of each byte. */
+@inline
+export function bitOfBytes(k: usize): v128 {
+  return v128.load8_splat(EACH_BIT + k);
 }
 
 /** 16 in each byte. */
@@ -142,7 +156,7 @@ export function sumEach(a: v128, b: v128, c: v128, d: v128): v128 {
  */
 @inline
 export function upperHalves(v: v128): v128 {
-  return f32x4.mul(v128.and(i32x4.shr_s(v, 3), i32x4.splat(HALF_MASK)), f32x4.splat(HALF_FACTOR));
+  return f32x4.mul(v128.and(i32x4.shr_s(v, 3), v128.load(HALF_MASKS)), v128.load(HALF_FACTORS));
 }
 
 /** The f16 at four places, as f32. */
@@ -173,9 +187,9 @@ export function fourPowersOfTwo(p0: usize, p1: usize, p2: usize, p3: usize): v12
 /** f16 in the lower half of each lane, as f32. Exact, without subnormal operands: one is made a normal number, and 2^-14 taken off. */
 @inline
 export function halvesOf256(v: v128): v128 {
-  const magnitude = i32x4.shl(v128.and(v, i32x4.splat(0x7fff)), 13);
-  const normal = i32x4.add(magnitude, i32x4.splat(112 << 23));
-  const small = f32x4.sub(i32x4.add(magnitude, i32x4.splat(113 << 23)), f32x4.splat(reinterpret<f32>(113 << 23)));
-  const value = v128.bitselect(small, normal, i32x4.lt_s(magnitude, i32x4.splat(1 << 23)));
-  return v128.or(value, i32x4.shl(v128.and(v, i32x4.splat(0x8000)), 16));
+  const magnitude = i32x4.shl(v128.and(v, v128.load(HALF_MAGNITUDE)), 13), rebias = v128.load(NORMAL_REBIAS);
+  const normal = i32x4.add(magnitude, rebias), step = v128.load(LEAST_NORMAL);
+  const small = f32x4.sub(i32x4.add(normal, step), i32x4.add(rebias, step));
+  const value = v128.bitselect(small, normal, i32x4.lt_s(magnitude, step));
+  return v128.or(value, i32x4.shl(v128.and(v, v128.load(HALF_SIGN)), 16));
 }

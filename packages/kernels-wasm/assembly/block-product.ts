@@ -1,5 +1,6 @@
 /**
- * `linear` and `gatherRow` where rows are blocks: chooses the format and the form.
+ * `linear` where rows are blocks: chooses the format and the form. In the module with relaxed SIMD vectors become bytes (byte-vector.ts), in the other one
+ * integers of 15 bits (block-vector.ts); the rest is the same.
  *
  *   scratch:  vectors (block-vector.ts) | table (block-scales.ts), four outputs | panel (block-batch.ts)
  */
@@ -14,6 +15,9 @@ import { TABLE_BYTES } from "./block-scales";
 import { groupVector, groupedBytes } from "./block-vector";
 import { IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from "./blocks-of-256";
 import { IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 } from "./blocks-of-32";
+import { BYTE_SUMS_BYTES, kindOf, multiplyBytePanel, unpackBytesOf256, unpackBytesOf32 } from "./byte-batch";
+import { fourByteRowsOf256, fourByteRowsOf32, isSplit } from "./byte-rows";
+import { groupBytes } from "./byte-vector";
 
 /** Vectors from which on unpacking rows first pays. */
 const LEAST_BATCH: usize = 4;
@@ -90,9 +94,9 @@ function batchOf<T>(
   out: usize, outStride: usize, vectors: usize, vStride: usize, nTokens: usize,
   base: usize, table: usize, begin: usize, end: usize, cols: usize,
 ): void {
-  const f = changetype<T>(0);
-  const sums = table + TABLE_BYTES + OUTPUTS_BYTES, panel = sums + SUMS_BYTES, stride = rowBytes<T>(cols);
-  memory.fill(sums, 0, SUMS_BYTES);
+  const sumsBytes = ASC_FEATURE_RELAXED_SIMD ? BYTE_SUMS_BYTES : SUMS_BYTES;
+  const sums = table + TABLE_BYTES + OUTPUTS_BYTES, panel = sums + sumsBytes, stride = rowBytes<T>(cols);
+  memory.fill(sums, 0, sumsBytes);
   for (let i = begin; i < end; i += BATCH_ROWS) {
     const rows = min<usize>(BATCH_ROWS, end - i), at = out + 4 * i;
     clearOutputs(at, outStride, nTokens, rows);
@@ -101,12 +105,7 @@ function batchOf<T>(
       for (let r: usize = 0; r < rows; r += 4) {
         unpack<T>(panel + 4 * r, table, base + (i + r) * stride + rowBytes<T>(k), stride, width);
       }
-      if (isDefined(f.stretches)) {
-        const minima = f.hasMinima() ? 32 / f.shared() : 0;
-        multiplyPanel(at, outStride, from, vStride, nTokens, panel, sums, rows, width, true, minima);
-      } else {
-        multiplyPanel(at, outStride, from, vStride, nTokens, panel, sums, rows, width, false, f.hasMinima() ? 1 : 0);
-      }
+      multiplyUnpacked<T>(at, outStride, from, vStride, nTokens, panel, sums, rows, width);
     }
   }
 }
@@ -122,25 +121,50 @@ function rowBytes<T>(cols: usize): usize {
 @inline
 function prepareVector<T>(out: usize, x: usize, cols: usize): void {
   const f = changetype<T>(0);
-  if (isDefined(f.stretches)) {
-    groupVector(out, x, cols, f.offset(), f.shared() == 32 ? 0 : f.hasMinima() ? 2 : 1, false);
-  } else {
-    groupVector(out, x, cols, f.offset(), 0, f.natural());
-  }
+  let halves = 0;
+  if (isDefined(f.stretches)) halves = f.shared() == 32 ? 0 : f.hasMinima() ? 2 : 1;
+  if (ASC_FEATURE_RELAXED_SIMD) groupBytes(out, x, cols, isSplit<T>() ? 0 : f.offset(), halves, isSplit<T>());
+  else groupVector(out, x, cols, f.offset(), halves, isDefined(f.stretches) ? false : f.natural());
 }
 
 /** A lane for each row. */
 function fourRows<T>(v: usize, table: usize, p0: usize, p1: usize, p2: usize, p3: usize, cols: usize): v128 {
   const f = changetype<T>(0);
-  if (isDefined(f.stretches)) return fourRowsOf256<T>(v, table, p0, p1, p2, p3, cols);
-  else return fourRowsOf32<T>(v, table, p0, p1, p2, p3, cols);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (isDefined(f.stretches)) return fourByteRowsOf256<T>(v, table, p0, p1, p2, p3, cols);
+    else return fourByteRowsOf32<T>(v, p0, p1, p2, p3, cols);
+  } else {
+    if (isDefined(f.stretches)) return fourRowsOf256<T>(v, table, p0, p1, p2, p3, cols);
+    else return fourRowsOf32<T>(v, table, p0, p1, p2, p3, cols);
+  }
 }
 
 @inline
 function unpack<T>(panel: usize, table: usize, p: usize, stride: usize, cols: usize): void {
   const f = changetype<T>(0);
-  if (isDefined(f.stretches)) unpackOf256<T>(panel, table, p, stride, cols);
-  else unpackOf32<T>(panel, p, stride, cols);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (isDefined(f.stretches)) unpackBytesOf256<T>(panel, table, p, stride, cols);
+    else unpackBytesOf32<T>(panel, p, stride, cols);
+  } else {
+    if (isDefined(f.stretches)) unpackOf256<T>(panel, table, p, stride, cols);
+    else unpackOf32<T>(panel, p, stride, cols);
+  }
+}
+
+@inline
+function multiplyUnpacked<T>(
+  out: usize, outStride: usize, x: usize, xStride: usize, nTokens: usize, panel: usize, sums: usize, rows: usize,
+  cols: usize,
+): void {
+  const f = changetype<T>(0);
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    multiplyBytePanel(out, outStride, x, xStride, nTokens, panel, sums, rows, cols, kindOf<T>());
+  } else if (isDefined(f.stretches)) {
+    const minima = f.hasMinima() ? 32 / f.shared() : 0;
+    multiplyPanel(out, outStride, x, xStride, nTokens, panel, sums, rows, cols, true, minima);
+  } else {
+    multiplyPanel(out, outStride, x, xStride, nTokens, panel, sums, rows, cols, false, f.hasMinima() ? 1 : 0);
+  }
 }
 
 function clearOutputs(out: usize, outStride: usize, nTokens: usize, rows: usize): void {

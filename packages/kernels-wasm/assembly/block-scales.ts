@@ -11,13 +11,13 @@ import { fourWords, halvesOf256 } from "./block-bytes";
 /** Where scales and minima begin in a table, and its size. */
 export const SCALES_AT: usize = 32;
 export const MINIMA_AT: usize = 288;
-const TURNED_AT: usize = 544;
+export const TURNED_AT: usize = 544;
 /** Sums of three rows, once the scales are there. */
 export const WAITING_AT: usize = TURNED_AT;
 export const TABLE_BYTES: usize = 608;
 
 /** Sixteen bytes of each row: four vectors of words, one behind the other. */
-function turn(at: usize, p0: usize, p1: usize, p2: usize, p3: usize): void {
+export function turn(at: usize, p0: usize, p1: usize, p2: usize, p3: usize): void {
   const a = v128.load(p0), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
   const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
   v128.store(at, v128.shuffle<i64>(ab, cd, 0, 2));
@@ -127,7 +127,7 @@ export function scalesOfIQ4XS(table: usize, p0: usize, p1: usize, p2: usize, p3:
 
 /** The f16 at four places, in the lower half of each lane. */
 @inline
-function fourHalfWords(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
+export function fourHalfWords(p0: usize, p1: usize, p2: usize, p3: usize): v128 {
   const v = v128.load16_lane(p1, v128.load16_lane(p0, i32x4.splat(0), 0), 2);
   return v128.load16_lane(p3, v128.load16_lane(p2, v, 4), 6);
 }

@@ -88,14 +88,14 @@ function clamp(q: v128): v128 {
 
 /** To the nearest i32, ties to even, of |x| < 2^22: the sum's last place is 1, and its bits count from those of `INTEGERS_FROM`. */
 @inline
-function round4(x: v128): v128 {
+export function round4(x: v128): v128 {
   const integers = v128.load(INTEGERS_FROM);
   return i32x4.sub(f32x4.add(x, integers), integers);
 }
 
 /** max |x[k]|; NaN if any is: as integers the bits are in the order of the magnitudes, and NaN comes last. */
 @inline
-function largestOf32(x: usize): f32 {
+export function largestOf32(x: usize): f32 {
   const a = i32x4.max_s(magnitude(x), magnitude(x + 16)), b = i32x4.max_s(magnitude(x + 32), magnitude(x + 48));
   const c = i32x4.max_s(magnitude(x + 64), magnitude(x + 80)), d = i32x4.max_s(magnitude(x + 96), magnitude(x + 112));
   const m = i32x4.max_s(i32x4.max_s(a, b), i32x4.max_s(c, d));

@@ -7,11 +7,14 @@
  *   dots(…, even, odd, …)           its products with the half of a vector in four lanes
  *   high(stretch, t)                for `bytes`: the bit that a sub-block has in bytes of high bits
  *   scales(table, p0 … p3)          writes the scales of four rows; see block-scales.ts
+ *   twiceScales(table, p0 … p3)     the same beside vectors of bytes; see byte-scales.ts
+ *   most()                          the largest |w| before scales
  */
 import {
-  NON_LINEAR_OFFSET, dotBytes, fifthBit, highBits, lowBytes, lowNibbles, lowNibblesOfPairs, lowTwoBits, nibbles, nonLinearTable,
+  NON_LINEAR_OFFSET, bitOfBytes, dotBytes, fifthBit, highBits, lowBytes, lowNibbles, lowNibblesOfPairs, lowTwoBits, nibbles, nonLinearTable,
   thirdBit, twoBits, twoBitsAbove, upperTwoBits,
 } from "./block-bytes";
+import { twiceScalesOfIQ4XS, twiceScalesOfQ2K, twiceScalesOfQ3K, twiceScalesOfQ4K, twiceScalesOfQ6K } from "./byte-scales";
 import { scalesOfIQ4XS, scalesOfQ2K, scalesOfQ3K, scalesOfQ4K, scalesOfQ6K } from "./block-scales";
 
 export class Q2_K {
@@ -21,6 +24,7 @@ export class Q2_K {
   @inline shared(): i32 { return 16; }
   @inline hasMinima(): bool { return true; }
   @inline offset(): i32 { return 0; }
+  @inline most(): i32 { return 3; }
   @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(0); }
   @inline a(): v128 { return lowTwoBits(); }
   @inline b(): v128 { return i8x16.splat(0); }
@@ -34,6 +38,7 @@ export class Q2_K {
     return dotBytes(this.bytes(p, stretch, t, h, high, a, b), low, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfQ2K(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfQ2K(table, p0, p1, p2, p3); }
 }
 
 export class Q3_K {
@@ -42,7 +47,8 @@ export class Q3_K {
   @inline shared(): i32 { return 16; }
   @inline hasMinima(): bool { return false; }
   @inline offset(): i32 { return 4; }
-  @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(<i8>((<i32>1) << (4 * (<i32>stretch) + t))); }
+  @inline most(): i32 { return 4; }
+  @inline high(stretch: usize, t: i32): v128 { return bitOfBytes(4 * stretch + t); }
   @inline a(): v128 { return lowTwoBits(); }
   @inline b(): v128 { return thirdBit(); }
   @inline low(): v128 { return lowBytes(); }
@@ -55,6 +61,7 @@ export class Q3_K {
     return dotBytes(this.bytes(p, stretch, t, h, high, a, b), low, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfQ3K(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfQ3K(table, p0, p1, p2, p3); }
 }
 
 export class Q4_K {
@@ -63,6 +70,7 @@ export class Q4_K {
   @inline shared(): i32 { return 32; }
   @inline hasMinima(): bool { return true; }
   @inline offset(): i32 { return 0; }
+  @inline most(): i32 { return 15; }
   @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(0); }
   @inline a(): v128 { return lowNibbles(); }
   @inline b(): v128 { return i8x16.splat(0); }
@@ -78,6 +86,7 @@ export class Q4_K {
     return i32x4.add(i32x4.dot_i16x8_s(u, even), i32x4.dot_i16x8_s(w, odd));
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfQ4K(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfQ4K(table, p0, p1, p2, p3); }
 }
 
 export class Q5_K {
@@ -86,7 +95,8 @@ export class Q5_K {
   @inline shared(): i32 { return 32; }
   @inline hasMinima(): bool { return true; }
   @inline offset(): i32 { return 0; }
-  @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(<i8>((<i32>1) << (2 * (<i32>stretch) + t))); }
+  @inline most(): i32 { return 31; }
+  @inline high(stretch: usize, t: i32): v128 { return bitOfBytes(2 * stretch + t); }
   @inline a(): v128 { return lowNibbles(); }
   @inline b(): v128 { return fifthBit(); }
   @inline low(): v128 { return lowBytes(); }
@@ -99,6 +109,7 @@ export class Q5_K {
     return dotBytes(this.bytes(p, stretch, t, h, high, a, b), low, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfQ4K(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfQ4K(table, p0, p1, p2, p3); }
 }
 
 export class Q6_K {
@@ -107,6 +118,7 @@ export class Q6_K {
   @inline shared(): i32 { return 16; }
   @inline hasMinima(): bool { return false; }
   @inline offset(): i32 { return 32; }
+  @inline most(): i32 { return 32; }
   @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(0); }
   @inline a(): v128 { return lowNibbles(); }
   @inline b(): v128 { return upperTwoBits(); }
@@ -121,6 +133,7 @@ export class Q6_K {
     return dotBytes(this.bytes(p, stretch, t, h, high, a, b), low, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfQ6K(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfQ6K(table, p0, p1, p2, p3); }
 }
 
 export class IQ4_XS {
@@ -129,6 +142,7 @@ export class IQ4_XS {
   @inline shared(): i32 { return 32; }
   @inline hasMinima(): bool { return false; }
   @inline offset(): i32 { return NON_LINEAR_OFFSET; }
+  @inline most(): i32 { return 127; }
   @inline high(stretch: usize, t: i32): v128 { return i8x16.splat(0); }
   @inline a(): v128 { return lowNibbles(); }
   @inline b(): v128 { return nonLinearTable(); }
@@ -142,4 +156,5 @@ export class IQ4_XS {
     return dotBytes(this.bytes(p, stretch, t, h, high, a, b), low, even, odd);
   }
   @inline scales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { scalesOfIQ4XS(table, p0, p1, p2, p3); }
+  @inline twiceScales(table: usize, p0: usize, p1: usize, p2: usize, p3: usize): void { twiceScalesOfIQ4XS(table, p0, p1, p2, p3); }
 }

@@ -8,6 +8,7 @@
  *                             q2, q3: of the second; if `natural()`: as they are, and bytes have a sign
  *   scales(p0 … p3)           of the blocks of four rows, f32
  *   minima(p0 … p3)           what is added to each element, f32; only if `hasMinima()`
+ *   most()                    the largest |w|
  *
  * What the bytes mean is in kernels/src/reference/block-format.ts.
  */
@@ -36,6 +37,7 @@ function dotNibbles(p: usize, q0: v128, q1: v128, q2: v128, q3: v128, low: v128)
 export class Q4_0 {
   @inline blockBytes(): usize { return 18; }
   @inline offset(): i32 { return 8; }
+  @inline most(): i32 { return 8; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline a(): v128 { return lowNibbles(); }
@@ -50,6 +52,7 @@ export class Q4_0 {
 export class Q4_1 {
   @inline blockBytes(): usize { return 20; }
   @inline offset(): i32 { return 0; }
+  @inline most(): i32 { return 15; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return true; }
   @inline a(): v128 { return lowNibbles(); }
@@ -66,6 +69,7 @@ export class Q4_1 {
 export class Q5_0 {
   @inline blockBytes(): usize { return 22; }
   @inline offset(): i32 { return 16; }
+  @inline most(): i32 { return 16; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline a(): v128 { return lowNibbles(); }
@@ -82,6 +86,7 @@ export class Q5_0 {
 export class Q5_1 {
   @inline blockBytes(): usize { return 24; }
   @inline offset(): i32 { return 0; }
+  @inline most(): i32 { return 31; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return true; }
   @inline a(): v128 { return lowNibbles(); }
@@ -101,6 +106,7 @@ export class Q5_1 {
 export class Q8_0 {
   @inline blockBytes(): usize { return 34; }
   @inline offset(): i32 { return 0; }
+  @inline most(): i32 { return 128; }
   @inline natural(): bool { return true; }
   @inline hasMinima(): bool { return false; }
   @inline a(): v128 { return i8x16.splat(0); }
@@ -126,6 +132,7 @@ export class Q8_0 {
 export class IQ4_NL {
   @inline blockBytes(): usize { return 18; }
   @inline offset(): i32 { return NON_LINEAR_OFFSET; }
+  @inline most(): i32 { return 127; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline a(): v128 { return lowNibbles(); }
@@ -142,6 +149,7 @@ export class IQ4_NL {
 export class MXFP4 {
   @inline blockBytes(): usize { return 17; }
   @inline offset(): i32 { return E2M1_OFFSET; }
+  @inline most(): i32 { return 12; }
   @inline natural(): bool { return false; }
   @inline hasMinima(): bool { return false; }
   @inline a(): v128 { return lowNibbles(); }

@@ -51,7 +51,8 @@ export function linear(
 ): void {
   if (rowBegin >= rowEnd) return;
   const outStride = padded(rows) * 4;
-  if (isBlocks(dtype)) {
+  // The module with relaxed SIMD has products of blocks only.
+  if (ASC_FEATURE_RELAXED_SIMD || isBlocks(dtype)) {
     blockProducts(dtype, out, outStride, x, 4 * padded(cols), nTokens, data, scratch, rowBegin, rowEnd, cols);
   } else {
     const vectors = prepareVectors(scratch, x, dtype, cols, nTokens);

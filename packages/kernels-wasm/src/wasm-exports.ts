@@ -191,3 +191,12 @@ export interface WasmExports {
   ): void;
   readLoop(ptr: Ptr, sizeBytes: number): number;
 }
+
+/** What the module with relaxed SIMD exports (assembly/byte-index.ts). */
+export interface ByteExports extends Pick<WasmExports, "linear" | "reservedBytes"> {
+  isBlocks(dtype: number): number;
+  /** Where its own bytes begin, above the other module's. */
+  firstByte(): number;
+  dotAt(at: Ptr): void;
+  selectAt(at: Ptr): void;
+}

@@ -15,7 +15,9 @@ import {
   type ScratchSizes,
   type TrainingKernels,
 } from "@flashwick/kernels";
+import { byteModule } from "./byte-module.js";
 import { WASM_SCRATCH } from "./scratch-sizes.js";
+import { instanceOver, type KernelModules } from "./threads/instance.js";
 import type { WasmExports } from "./wasm-exports.js";
 import { wasmModule } from "./wasm-module.js";
 
@@ -32,6 +34,15 @@ const NORM_CODE: Readonly<Record<HeadNorm["kind"], number>> = { layer: 0, rms: 1
  */
 export const createWasmKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
   (arena) => kernelsOver(arena, instantiate(arena), WASM_SCRATCH),
+  WASM_SCRATCH,
+);
+
+/**
+ * The same, but with activations of eight bits beside rows of blocks in `linear`: bit for bit those of `createByteVectorReference`, on every machine.
+ * `compileByteVectorKernels` must have been awaited.
+ */
+export const createByteVectorKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
+  (arena) => kernelsOver(arena, instantiate(arena, 8), WASM_SCRATCH),
   WASM_SCRATCH,
 );
 
@@ -162,11 +173,17 @@ export function isShared({ memory }: Arena): boolean {
   return typeof SharedArrayBuffer !== "undefined" && memory.buffer instanceof SharedArrayBuffer;
 }
 
+/** Bits of activations beside blocks, where they are not 15. */
+export type ActivationBits = 8;
+
+/** The modules for arenas in shared memory, or in ordinary one. */
+export function kernelModules(shared: boolean, activationBits: ActivationBits | undefined): KernelModules {
+  return { module: wasmModule(shared), byteModule: activationBits === 8 ? byteModule(shared) : null };
+}
+
 /** The module over an arena. */
-export function instantiate(arena: Arena): WasmExports {
-  const { memory } = arena;
-  const instance = new WebAssembly.Instance(wasmModule(isShared(arena)), { env: { memory } });
-  const wasm = instance.exports as unknown as WasmExports;
+export function instantiate(arena: Arena, activationBits?: ActivationBits): WasmExports {
+  const wasm = instanceOver(kernelModules(isShared(arena), activationBits), arena.memory);
   assert(wasm.reservedBytes() <= ARENA_RESERVED_BYTES, "the module's static data exceeds the arena's reserved bytes");
   return wasm;
 }

@@ -1,12 +1,20 @@
 /**
- * The compiled module: one for ordinary memories, one for shared ones, each compiled at most once and kept.
+ * The compiled modules: one for ordinary memories, one for shared ones, each compiled at most once and kept.
  *
  * Both come from the same bytes; the flag of the memory import is all that tells them apart. Compiling takes a few
  * milliseconds. A page's main thread may refuse to compile synchronously: {@link compileWasmKernels} first, then
  * `createWasmKernels` finds the module ready.
  */
 import { UnsupportedError } from "@flashwick/core";
-import { LIMITS_FLAG_OFFSET, MODULE_BASE64, SHARED_LIMITS_FLAG } from "./generated/module.js";
+import { MODULE } from "./generated/module.js";
+
+/** A module as scripts/build-wasm.mjs writes it. */
+export interface ModuleText {
+  readonly base64: string;
+  /** Where the memory import says whether memory is shared. */
+  readonly limitsFlagOffset: number;
+  readonly sharedLimitsFlag: number;
+}
 
 const compiled = new Map<boolean, WebAssembly.Module>();
 
@@ -19,7 +27,7 @@ const compiled = new Map<boolean, WebAssembly.Module>();
 export async function compileWasmKernels(shared = false): Promise<void> {
   if (compiled.has(shared)) return;
   try {
-    compiled.set(shared, await WebAssembly.compile(moduleBytes(shared)));
+    compiled.set(shared, await WebAssembly.compile(moduleBytes(MODULE, shared)));
   } catch (cause) {
     throw unsupported(cause);
   }
@@ -30,7 +38,7 @@ export function wasmModule(shared: boolean): WebAssembly.Module {
   let module = compiled.get(shared);
   if (module === undefined) {
     try {
-      module = new WebAssembly.Module(moduleBytes(shared));
+      module = new WebAssembly.Module(moduleBytes(MODULE, shared));
     } catch (cause) {
       throw unsupported(cause);
     }
@@ -39,9 +47,13 @@ export function wasmModule(shared: boolean): WebAssembly.Module {
   return module;
 }
 
-function moduleBytes(shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(MODULE_BASE64), (character) => character.charCodeAt(0));
-  if (shared) bytes[LIMITS_FLAG_OFFSET] = SHARED_LIMITS_FLAG;
+/** The module's bytes for either kind of memory. */
+export function moduleBytes(
+  { base64, limitsFlagOffset, sharedLimitsFlag }: ModuleText,
+  shared: boolean,
+): Uint8Array<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  if (shared) bytes[limitsFlagOffset] = sharedLimitsFlag;
   return bytes;
 }
 

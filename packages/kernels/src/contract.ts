@@ -26,6 +26,9 @@
  *
  * in f32, products and sums rounded separately, from +0. An element of x is off by at most half a step: max|x| of its group / 32766.
  *
+ * Activations of eight bits are a mode of whole backends, which is asked for by name: `linear` puts 127 in the place of 16383, so that an element of x is
+ * off by max|x| / 254, and processors multiply bytes. Everything else stays; rows of `q4` records keep their 15 bits.
+ *
  * Signed zeros: a sum never starts from -0, so adding ±0 terms changes no bit; this is what makes skipping a neuron
  * whose activation is zero exact (invariant 2).
  */

@@ -13,6 +13,11 @@ import type { Sequence } from "./sequence.js";
 import type { Drafter } from "./speculation/drafter.js";
 
 export interface ModelOptions {
+  /**
+   * Bits of activations beside rows of ggml's blocks. 8 multiplies bytes, in relaxed SIMD: it is faster, and not exact to what the references give (docs/results/activation-bits.md
+   * prices it). Needs Node 22, or Chromium 114; with the backends wasm and reference. Default: 15.
+   */
+  readonly activationBits?: 8 | undefined;
   /** Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: everything resident. */
   readonly dramBudgetBytes?: number | undefined;
   /**
@@ -77,6 +82,8 @@ export interface ModelParts {
   readonly overlap?: boolean;
   /** Whether guessing ahead of attention pays here; default: where reads overlap. */
   readonly lookahead?: boolean | undefined;
+  /** Of the kernels, where it is not the default. For reports. */
+  readonly activationBits?: 8 | undefined;
   /** Threads that compute; default 1. For reports. */
   readonly threads?: number;
   /** What this machine can do: predictions stand on it. */

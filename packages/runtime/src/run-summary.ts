@@ -16,6 +16,7 @@ export interface RunFacts {
   readonly geometry: ModelGeometry;
   readonly weights: FfnLayout;
   readonly backend: string;
+  readonly activationBits?: 8 | undefined;
   readonly ioMode: RunStats["ioMode"];
   readonly mode: RunStats["mode"];
   readonly kvDType: RunStats["kvDType"];
@@ -48,6 +49,7 @@ export function summarizeRun(facts: RunFacts): RunStats {
   const perPhase = phases.map((phase) => [phase, total((token) => token.phaseMs[phase]) / n]);
   return {
     backend: facts.backend,
+    activationBits: facts.activationBits ?? null,
     ioMode: facts.ioMode,
     mode: facts.mode,
     kvDType: facts.kvDType,

@@ -223,6 +223,7 @@ function summarize(
     geometry: model.header.geometry,
     weights: model.header.weights,
     backend: model.parts.backend,
+    activationBits: model.parts.activationBits,
     ioMode: model.parts.reader.mode,
     mode: model.mode,
     kvDType: plan.kvPrecision,

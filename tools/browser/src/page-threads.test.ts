@@ -12,7 +12,7 @@ import { createModelWriter } from "@flashwick/flash-format";
 import { convertCheckpoint } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { fileSink } from "@flashwick/flash-format/node";
-import { conformanceCases, titleOf } from "@flashwick/kernels/conformance";
+import { byteVectorCases, conformanceCases, titleOf } from "@flashwick/kernels/conformance";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { bundle } from "./bundle.js";
@@ -104,6 +104,21 @@ describe.skipIf(chromium.isMissing).each([
   it.each(conformanceCases.map((c) => [titleOf(c)]))("%s", (title) => {
     expect(results.find((result) => result.title === title)?.failure).toBeNull();
   });
+});
+
+describe.skipIf(chromium.isMissing)(chromium.title("in a worker of a page, with activations of eight bits"), () => {
+  // What Node 20 cannot test: it has no relaxed SIMD.
+  it.each([1, 2])(
+    "the table holds on %i threads",
+    async (threads) => {
+      const { result, error } = await call(await openPage("/pool"), "conformance", { threads, activationBits: 8 });
+      expect(error).toBeUndefined();
+      const results: readonly { readonly title: string; readonly failure: string | null }[] = result;
+      expect(results.map(({ title }) => title)).toEqual(byteVectorCases.map(titleOf));
+      expect(results.filter(({ failure }) => failure !== null)).toEqual([]);
+    },
+    400_000,
+  );
 });
 
 describe.skipIf(chromium.isMissing)(chromium.title("a compute pool in a page"), () => {

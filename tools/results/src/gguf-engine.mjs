@@ -19,6 +19,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
  * @property {string} [peer]  Folder with node-llama-cpp.
  * @property {number} [budget]  Ours: bytes of DRAM; without it everything is in memory.
  * @property {number} [readers]  Ours.
+ * @property {8} [activationBits]  Ours: beside blocks.
  * @property {"greedy" | "new" | "copied"} [text]  What decoding yields. Greedy tokens, or a given text, whatever the logits are: one that goes
  *   on and repeats nothing, or, ours alone, one that repeats the prompt.
  * @property {boolean} [lookup]  Ours: drafts from the text itself.
@@ -47,9 +48,12 @@ function bytesRead() {
 
 async function measureOurs() {
   const { openModel } = await import("@flashwick/runtime/node");
-  const { threads, readers, budget } = run;
+  const { threads, readers, budget, activationBits } = run;
   const limited = budget === undefined ? {} : { dramBudgetBytes: budget, kvPrecision: "f16" };
-  const model = await openModel(run.path, { threads, readers, contextTokens, mode: "dense", ...limited });
+  const model = await openModel(run.path, {
+    ...{ threads, readers, activationBits, contextTokens, mode: "dense" },
+    ...limited,
+  });
   const words = model.tokenizer.encode(text, {});
   const prompt = words.slice(0, run.prefill);
   // Weights are loaded by the first request.

@@ -69,8 +69,11 @@ function chooseEndings(
       const other = flags.against === undefined ? null : await otherTasks(model, path, flags.against, tasks, options);
       const alike = other && choices.filter((choice, i) => choice === other.choices[i]).length / tasks.length;
       const comparison = other && { accuracy: other.accuracy, accuracyNorm: other.accuracyNorm, sameChoice: alike! };
-      const document = { mode: model.mode, ...result, ...(comparison ? { against: comparison } : {}), choices };
-      report.result(document, () => tasksText(model.mode, result, comparison));
+      const { activationBits = null } = model.parts;
+      const run = { mode: model.mode, activationBits };
+      report.result({ ...run, ...result, ...(comparison ? { against: comparison } : {}), choices }, () =>
+        tasksText(modeText(run), result, comparison),
+      );
     } finally {
       await model.close();
     }
@@ -130,14 +133,16 @@ function evaluate(
         const { against: comparison, ...result } = await evaluateText(model, text, options);
         const seconds = (terminal.clock() - startMs) / 1000;
         const cacheFit = opened.cacheFit(windowTokens);
+        const { activationBits = null } = model.parts;
+        const run = { mode: model.mode, activationBits };
         const document = {
-          mode: model.mode,
+          ...run,
           ...result,
           ...(comparison ? { against: comparison } : {}),
           cacheFit,
           seconds,
         };
-        report.result(document, () => evaluationText({ ...result, against: comparison }, model.mode));
+        report.result(document, () => evaluationText({ ...result, against: comparison }, modeText(run)));
       } finally {
         await close();
       }
@@ -178,6 +183,10 @@ function evaluationText(result: EvaluateResult, mode: string): string {
     ]),
   ]);
   return `${facts}\n\n${layers}`;
+}
+
+function modeText({ mode, activationBits }: { readonly mode: string; readonly activationBits: 8 | null }): string {
+  return activationBits === null ? mode : `${mode}, activations of ${activationBits} bits beside blocks`;
 }
 
 function signedPercent(share: number): string {

@@ -44,7 +44,8 @@ function score({ terminal }: Invocation, path: string, flags: ScoreFlags): Promi
       const { signal } = terminal;
       const options = { top: flags.top, probe: flags.probe ?? [], signal, onProgress: report.onProgress };
       const positions = await scoreTokens(model, tokens, options);
-      report.result({ tokens, positions }, () => scoreTable(model, tokens, positions));
+      const { activationBits = null } = model.parts;
+      report.result({ tokens, positions, activationBits }, () => scoreTable(model, tokens, positions));
     } finally {
       await model.close();
     }

@@ -8,6 +8,7 @@
  * takes it back to work; and it has never received more than was announced.
  */
 import { viewControl } from "../threads/control-block.js";
+import { instanceOver } from "../threads/instance.js";
 import { reportFailure, workUntilMessage } from "../threads/worker-loop.js";
 
 /** What is allocated to be garbage at once. Nobody touches it, so none of it becomes resident. */
@@ -38,7 +39,7 @@ function begin(data) {
 function obey({ arena, memory }) {
   received++;
   try {
-    if (memory) instances.set(arena, new WebAssembly.Instance(setup.module, { env: { memory } }).exports);
+    if (memory) instances.set(arena, instanceOver(setup, memory));
     else if (instances.delete(arena)) provokeCollection();
   } catch (error) {
     reportFailure(control, setup.thread, error);

@@ -4,11 +4,18 @@
  */
 import { isFlashwickError } from "@flashwick/core";
 import { ARENA_RESERVED_BYTES, Arena, type Matrix, type TrainingKernels } from "@flashwick/kernels";
-import { CONFORMANCE_ARENA_BYTES, conformanceCases, runConformanceCase, titleOf } from "@flashwick/kernels/conformance";
+import {
+  byteVectorCases,
+  CONFORMANCE_ARENA_BYTES,
+  conformanceCases,
+  runConformanceCase,
+  titleOf,
+} from "@flashwick/kernels/conformance";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
+import { compileByteVectorKernels } from "../byte-module.js";
 import type { ComputePool } from "../threads/compute-pool.js";
 import { everySplitOp, SPLIT_OPS_ARENA_BYTES } from "../threads/every-split-op.fixture.js";
-import { createWasmKernels } from "../wasm-kernels.js";
+import { createByteVectorKernels, createWasmKernels } from "../wasm-kernels.js";
 import { createComputePool, startPagePool } from "./compute-pool.js";
 
 export interface PageCaseResult {
@@ -21,13 +28,18 @@ const COLS = 64;
 const ROWS = 4096;
 
 const commands = {
-  /** @param threads 0: the reference; 1: the module without a pool. Everything is split that can be. */
-  async conformance({ threads }: { threads: number }): Promise<PageCaseResult[]> {
-    const pool = threads > 1 ? await startPagePool({ threads }, 0) : null;
+  /**
+   * @param threads        0: the reference; 1: the module without a pool. Everything is split that can be.
+   * @param activationBits 8: with activations of eight bits.
+   */
+  async conformance({ threads, activationBits }: { threads: number; activationBits?: 8 }): Promise<PageCaseResult[]> {
+    const pool = threads > 1 ? await startPagePool({ threads, activationBits }, 0) : null;
+    if (activationBits) await compileByteVectorKernels();
     const arena = new Arena(CONFORMANCE_ARENA_BYTES, threads > 1);
-    const alone = threads === 0 ? createReferenceKernels : createWasmKernels;
+    const module = activationBits ? createByteVectorKernels : createWasmKernels;
+    const alone = threads === 0 ? createReferenceKernels : module;
     const kernels = pool ? pool.kernels(arena) : alone(arena);
-    const results = conformanceCases.map((c) => {
+    const results = (activationBits ? byteVectorCases : conformanceCases).map((c) => {
       try {
         runConformanceCase(kernels, c);
         return { title: titleOf(c), failure: null };

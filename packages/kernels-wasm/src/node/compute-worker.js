@@ -6,10 +6,11 @@
 import { readlinkSync } from "node:fs";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { viewControl } from "../threads/control-block.js";
+import { instanceOver } from "../threads/instance.js";
 import { reportFailure, workUntilMessage } from "../threads/worker-loop.js";
 import { provokeCollection } from "./garbage.js";
 
-const { buffer, module, thread, spinUs } = workerData;
+const { buffer, thread, spinUs } = workerData;
 const control = viewControl(buffer);
 const instances = new Map();
 let received = 0;
@@ -36,7 +37,7 @@ function obeyMessages() {
 /** True if an arena was released. In a function of its own: what is on the stack while garbage is collected is not garbage. */
 function obey({ arena, memory }) {
   if (!memory) return instances.delete(arena);
-  instances.set(arena, new WebAssembly.Instance(module, { env: { memory } }).exports);
+  instances.set(arena, instanceOver(workerData, memory));
   return false;
 }
 

@@ -13,11 +13,13 @@ import {
   type ScratchSizes,
   type TrainingKernels,
 } from "@flashwick/kernels";
+import { compileByteVectorKernels } from "../byte-module.js";
 import { poolScratch } from "../scratch-sizes.js";
 import type { WasmExports } from "../wasm-exports.js";
-import { instantiate, isShared, kernelsOver } from "../wasm-kernels.js";
-import { compileWasmKernels, wasmModule } from "../wasm-module.js";
+import { type ActivationBits, instantiate, isShared, kernelModules, kernelsOver } from "../wasm-kernels.js";
+import { compileWasmKernels } from "../wasm-module.js";
 import { ForkJoin, threadFailed } from "./fork-join.js";
+import type { KernelModules } from "./instance.js";
 import { type ThreadedArena, threadedExports } from "./threaded-exports.js";
 
 /** Bridges the gaps between the ops of a layer; shorter than any wait for flash. */
@@ -34,6 +36,8 @@ export interface ComputePoolOptions {
   readonly threads: number;
   /** How long a thread that has nothing to do looks for more before it sleeps, microseconds. */
   readonly spinUs?: number;
+  /** 8: activations have so many bits beside blocks, in `linear`. Default: 15. */
+  readonly activationBits?: ActivationBits | undefined;
 }
 
 export interface ComputePool {
@@ -53,9 +57,8 @@ export interface ComputePool {
 }
 
 /** What a worker is given at its start. */
-export interface ThreadSetup {
+export interface ThreadSetup extends KernelModules {
   readonly buffer: SharedArrayBuffer;
-  readonly module: WebAssembly.Module;
   readonly thread: number;
   readonly spinUs: number;
 }
@@ -95,15 +98,16 @@ export interface ThreadedPoolOptions extends ComputePoolOptions {
  * A pool whose threads are all ready.
  *
  * @throws {InputError} `INPUT_INVALID` if `threads` is no integer from 1 to 256.
- * @throws {UnsupportedError} without WebAssembly SIMD and threads.
+ * @throws {UnsupportedError} without WebAssembly SIMD and threads; with `activationBits`, without relaxed SIMD.
  */
 export async function startThreadedPool(options: ThreadedPoolOptions): Promise<ComputePool> {
   const { threads, launch, spinUs = DEFAULT_SPIN_US, leastWork = LEAST_WORK } = options;
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new InputError("INPUT_INVALID", `threads is ${threads}, expected an integer from 1 to ${MOST_THREADS}`);
   }
-  const pool = new ThreadedPool(threads, spinUs, leastWork);
+  const pool = new ThreadedPool(threads, spinUs, leastWork, options.activationBits);
   try {
+    if (options.activationBits === 8) await compileByteVectorKernels();
     if (threads > 1) await pool.start(launch, spinUs);
     return pool;
   } catch (error) {
@@ -123,6 +127,7 @@ class ThreadedPool implements ComputePool {
   readonly kernels: KernelFactory;
   readonly #scratch: ScratchSizes;
   readonly #leastWork: number;
+  readonly #activationBits: ActivationBits | undefined;
   readonly #forkJoin: ForkJoin;
   /** Thread 1 and on. */
   readonly #workers: ComputeThread[] = [];
@@ -130,8 +135,9 @@ class ThreadedPool implements ComputePool {
   #arenas = 0;
   #closed = false;
 
-  constructor(threads: number, spinUs: number, leastWork: number) {
+  constructor(threads: number, spinUs: number, leastWork: number, activationBits: ActivationBits | undefined) {
     this.threads = threads;
+    this.#activationBits = activationBits;
     this.#scratch = poolScratch(threads);
     this.kernels = kernelFactory((arena) => this.#kernelsOf(arena), this.#scratch);
     this.#leastWork = leastWork;
@@ -141,9 +147,10 @@ class ThreadedPool implements ComputePool {
   async start(launch: LaunchThread, spinUs: number): Promise<void> {
     await compileWasmKernels(true);
     const { buffer } = this.#forkJoin;
+    const modules = kernelModules(true, this.#activationBits);
     const ready: Promise<void>[] = [];
     for (let thread = 1; thread < this.threads; thread++) {
-      ready.push(this.#greet(launch, { buffer, module: wasmModule(true), thread, spinUs }));
+      ready.push(this.#greet(launch, { buffer, ...modules, thread, spinUs }));
     }
     await Promise.all(ready);
   }
@@ -197,7 +204,7 @@ class ThreadedPool implements ComputePool {
 
   /** Unshared memory: one thread, but scratch for all, so that no plan depends on the kind of memory. */
   #workplace(arena: Arena, number: number): Workplace {
-    const wasm = instantiate(arena);
+    const wasm = instantiate(arena, this.#activationBits);
     if (this.threads === 1) return { number, released: false, wasm, kernels: kernelsOver(arena, wasm, this.#scratch) };
     const shared: ThreadedArena = { number, released: false };
     const leastWork = number === 0 ? Number.POSITIVE_INFINITY : this.#leastWork;

@@ -2,7 +2,15 @@
  * The case table that every pointer-based backend runs: data only. Sizes are chosen to be awkward: widths that are no
  * multiple of 64 or of 16, odd heads, prime row counts, batches around the tile sizes of any sensible kernel.
  */
-import { ACTIVATIONS, BLOCK_DTYPES, blockElements, blocksOf, PLAIN_DTYPES, RECORD_DTYPES } from "@flashwick/core";
+import {
+  ACTIVATIONS,
+  BLOCK_DTYPES,
+  blockElements,
+  blocksOf,
+  isBlockDType,
+  PLAIN_DTYPES,
+  RECORD_DTYPES,
+} from "@flashwick/core";
 import type { KvDType } from "../contract.js";
 import { type AttentionCase, attentionTitle } from "./attention-cases.js";
 import { type FfnCase, type FfnExtremesCase, ffnExtremesTitle, ffnTitle } from "./ffn-cases.js";
@@ -318,3 +326,8 @@ export const conformanceCases: readonly ConformanceCase[] = [
   ...vectorCases,
   ...trainingCases,
 ];
+
+/** The same of a backend whose activations have eight bits beside blocks. */
+export const byteVectorCases: readonly ConformanceCase[] = conformanceCases.map((c) =>
+  c.op === "linear" && isBlockDType(c.dtype) ? { ...c, vectorBits: 8 } : c,
+);

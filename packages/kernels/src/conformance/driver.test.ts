@@ -2,8 +2,8 @@ import { activationFunction, isBlockDType, kvPartBytes } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { Arena } from "../arena.js";
 import type { KvCache, TrainingKernels } from "../contract.js";
-import { createReferenceKernels } from "../reference/index.js";
-import { type ConformanceCase, conformanceCases } from "./case-table.js";
+import { createByteVectorReference, createReferenceKernels } from "../reference/index.js";
+import { byteVectorCases, type ConformanceCase, conformanceCases } from "./case-table.js";
 import { CONFORMANCE_ARENA_BYTES, runConformanceCase } from "./driver.js";
 import { ConformanceFailure } from "./verdict.js";
 
@@ -284,6 +284,22 @@ describe("the conformance cases", () => {
     for (const c of conformanceCases.filter((c) => c.op === "gate" && c.activation === "swiglu-clamped")) {
       const right = { ...correct, gate: clampedSwiglu(7, 7, 1.702) };
       expect(() => runConformanceCase(right, c)).not.toThrow();
+    }
+  });
+
+  it("hold with vectors of eight bits where those are asked for, and notice 15, and the other way round", () => {
+    const bytes = createByteVectorReference(new Arena(CONFORMANCE_ARENA_BYTES));
+    // One vector in one group, of equal numbers, is exact with either.
+    const asked = byteVectorCases.filter(
+      (c) => c.op === "linear" && c.check === "close" && c.vectorBits === 8 && c.nTokens > 1,
+    );
+    expect(asked.length).toBeGreaterThan(30);
+    for (const c of asked) {
+      expect(() => runConformanceCase(bytes, c)).not.toThrow();
+      expect(() => runConformanceCase(correct, c)).toThrow(ConformanceFailure);
+      expect(() => runConformanceCase(bytes, conformanceCases[byteVectorCases.indexOf(c)]!)).toThrow(
+        ConformanceFailure,
+      );
     }
   });
 

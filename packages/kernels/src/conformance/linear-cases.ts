@@ -2,7 +2,8 @@
 import { type DType, isBlockDType, paddedLength, rowBytes } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
 import { type Matrix, TAIL_BYTES } from "../contract.js";
-import { createReferenceKernels } from "../reference/reference-kernels.js";
+import { BYTE_VECTOR_MOST, VECTOR_MOST } from "../reference/block-product.js";
+import { createByteVectorReference, createReferenceKernels } from "../reference/reference-kernels.js";
 import { blockProductBound, dot, productBound, productTolerance } from "./tolerance.js";
 import { expectClose, expectEqual, expectSameBits, expectZeros } from "./verdict.js";
 import { SENTINEL, type StoredMatrix, type Vectors, type Workbench } from "./workbench.js";
@@ -19,15 +20,22 @@ export interface LinearCase {
   readonly cols: number;
   readonly nTokens: number;
   readonly bias: boolean;
+  /** Of vectors beside blocks: 15 if absent. */
+  readonly vectorBits?: 8;
 }
 
 export function linearTitle(c: LinearCase): string {
-  const shape = `linear ${c.dtype} [${c.rows}, ${c.cols}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
+  const shape = `linear ${c.dtype} [${c.rows}, ${c.cols}] x ${c.nTokens}${c.bias ? " + bias" : ""}${c.vectorBits ? ", vectors of 8 bits" : ""}`;
   if (c.check === "batch") return `${shape}: a batch equals its vectors one by one, bit for bit`;
   if (c.check === "ranges") return `${shape}: ranges of rows, alone in memory, equal the whole, bit for bit`;
   if (c.check === "slices")
     return `${shape}: each third of the rows as a matrix, at any address, equals the whole, bit for bit`;
-  return `${shape}: within ${productTolerance(c.dtype)}`;
+  return `${shape}: within ${productTolerance(c.dtype, vectorMost(c))}`;
+}
+
+/** |q| of vectors beside blocks. */
+function vectorMost({ vectorBits }: LinearCase): number {
+  return vectorBits === 8 ? BYTE_VECTOR_MOST : VECTOR_MOST;
 }
 
 export function runLinear(bench: Workbench, c: LinearCase): void {
@@ -46,11 +54,12 @@ export function runLinear(bench: Workbench, c: LinearCase): void {
   if (c.check === "slices") {
     compareSlices(bench, c, w.matrix, x.ptr, bias.ptr, scratch, whole);
   } else if (c.check === "close") {
-    compareWithExact(whole, w, x, bias.values);
+    compareWithExact(whole, w, x, bias.values, vectorMost(c));
     compareGatheredRow(bench, w);
     if (isBlockDType(c.dtype)) {
       bench.arena.f32(out, count).fill(SENTINEL);
-      createReferenceKernels(bench.arena).linear(out, x.ptr, w.matrix, bias.ptr, c.nTokens, 0);
+      const reference = c.vectorBits === 8 ? createByteVectorReference : createReferenceKernels;
+      reference(bench.arena).linear(out, x.ptr, w.matrix, bias.ptr, c.nTokens, 0);
       expectSameBits("out", whole, bench.snapshot(out, count));
     }
   } else {
@@ -67,14 +76,14 @@ function fillGroup(bench: Workbench, x: Vectors): void {
   bench.arena.f32(x.ptr, 32).fill(1);
 }
 
-function compareWithExact(out: Float32Array, w: StoredMatrix, x: Vectors, bias: Float64Array): void {
+function compareWithExact(out: Float32Array, w: StoredMatrix, x: Vectors, bias: Float64Array, most: number): void {
   const { rows, dtype } = w.matrix;
   const stride = paddedLength(rows);
   for (const [t, vector] of x.values.entries()) {
     for (const [r, row] of w.rows.entries()) {
       const expected = dot(row, vector) + bias[r]!;
       const bound = isBlockDType(dtype)
-        ? blockProductBound(w.magnitudes[r]!, vector, bias[r]!)
+        ? blockProductBound(w.magnitudes[r]!, vector, bias[r]!, most)
         : productBound(dtype, row, vector, bias[r]!);
       expectClose(`out[${t}, ${r}]`, out[t * stride + r]!, expected, bound);
     }

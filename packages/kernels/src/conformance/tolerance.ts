@@ -4,9 +4,11 @@
  * u = 2^-24 is the relative error of one f32 operation. A sum of n rounded products, in any order, is within
  * (n + 2)·u·Σ|terms| of the true one, to first order (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). Stored
  * f32, f16, bf16 and int8 elements are exact as f32, so one bound holds for all. int8 adds the rounding of the vector to 12
- * bits: half a step, max|x| / 4095 / 2, on each element. Blocks add half a step of each group of 32: max|x| / 16383 / 2.
+ * bits: half a step, max|x| / 4095 / 2, on each element. Blocks add half a step of each group of 32: max|x| / 16383 / 2, or max|x| / 127 / 2 where
+ * vectors have eight bits.
  */
 import { blocksOf, type DType, type RecordDType } from "@flashwick/core";
+import { VECTOR_MOST } from "../reference/block-product.js";
 
 export const UNIT_ROUNDOFF = 2 ** -24;
 /** Relative error of the exponential: 2 units in the last place, and one for rounding the argument. */
@@ -31,13 +33,13 @@ export function productBound(dtype: RecordDType, row: Float64Array, x: Float64Ar
   return bound + (rowSum * largest * (0.5 + 2 ** -10)) / 4095;
 }
 
-/** The same where rows are blocks; `magnitudes` are those of the row. */
-export function blockProductBound(magnitudes: Float64Array, x: Float64Array, bias: number): number {
+/** The same where rows are blocks; `magnitudes` are those of the row, `most` is |q| of the vector. */
+export function blockProductBound(magnitudes: Float64Array, x: Float64Array, bias: number, most = VECTOR_MOST): number {
   let steps = 0;
   for (let k = 0; k < x.length; k += 32) {
     const largest = x.subarray(k, k + 32).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     const sum = magnitudes.subarray(k, k + 32).reduce((total, w) => total + w, 0);
-    steps += (sum * largest * (0.5 + 2 ** -9)) / 16383;
+    steps += (sum * largest * (0.5 + 2 ** -9)) / most;
   }
   return sumBound(x.length, magnitude(magnitudes, x) + Math.abs(bias)) + steps;
 }
@@ -52,7 +54,7 @@ export function magnitude(a: Float64Array, b: Float64Array): number {
 }
 
 /** The tolerance in words, for titles. */
-export function productTolerance(dtype: DType): string {
-  if (blocksOf(dtype)) return "(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/32766 by groups of 32, and the reference's bits";
+export function productTolerance(dtype: DType, most = VECTOR_MOST): string {
+  if (blocksOf(dtype)) return `(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/${2 * most} by groups of 32, and the reference's bits`;
   return dtype === "int8" ? "(n+2)·2^-24·Σ|w·x| + Σ|w|·max|x|/8190" : "(n+2)·2^-24·Σ|w·x|";
 }

@@ -10,7 +10,9 @@ import { quantise } from "./quantised-vector.js";
 /** Elements of a vector that share a scale. */
 const GROUP = 32;
 /** |q| of a vector beside blocks: 32 products with |w| ≤ 4096 stay below 2^31. */
-const VECTOR_MOST = 16383;
+export const VECTOR_MOST = 16383;
+/** The same where vectors have eight bits. */
+export const BYTE_VECTOR_MOST = 127;
 
 /** A vector as integers, with a scale for each group. */
 interface GroupedVector {
@@ -18,15 +20,18 @@ interface GroupedVector {
   readonly scales: Float32Array;
 }
 
-/** @param x f32 `[nTokens, pad(cols)]`; cols a multiple of 32. */
-export function groupVectors(views: ArenaViews, x: Ptr, cols: number, nTokens: number): GroupedVector[] {
+/**
+ * @param x    f32 `[nTokens, pad(cols)]`; cols a multiple of 32.
+ * @param most {@link VECTOR_MOST} or {@link BYTE_VECTOR_MOST}.
+ */
+export function groupVectors(views: ArenaViews, x: Ptr, cols: number, nTokens: number, most: number): GroupedVector[] {
   return Array.from({ length: nTokens }, (_, t) => {
     const begin = x / 4 + t * paddedLength(cols);
     const q = new Int16Array(cols);
     const scales = new Float32Array(cols / GROUP);
     for (let k = 0; k < cols; k += GROUP) {
       const group = views.f32.subarray(begin + k, begin + k + GROUP);
-      scales[k / GROUP] = quantise(q.subarray(k, k + GROUP), group, VECTOR_MOST);
+      scales[k / GROUP] = quantise(q.subarray(k, k + GROUP), group, most);
     }
     return { q, scales };
   });

@@ -12,7 +12,7 @@ import type { SlotMatrix } from "../contract.js";
 import { activate, activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
 import { Block } from "./block-format.js";
-import { blockProducts, groupVectors } from "./block-product.js";
+import { blockProducts, groupVectors, VECTOR_MOST } from "./block-product.js";
 import { zeroPadding } from "./linear.js";
 import { prepareVectors, RowBuffer } from "./row-product.js";
 
@@ -58,7 +58,7 @@ function productsWith(views: ArenaViews, { dtype, dModel }: SlotMatrix, x: Ptr, 
       return Float32Array.from({ length: nTokens }, (_, t) => batch.product(row, t, scale));
     };
   }
-  const vectors = groupVectors(views, x, dModel, nTokens);
+  const vectors = groupVectors(views, x, dModel, nTokens, VECTOR_MOST);
   return (ptr) => {
     const sums = new Float32Array(nTokens);
     blockProducts(sums, blocksOf(dtype)!, views.u8, ptr, vectors);

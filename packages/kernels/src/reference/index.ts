@@ -1,3 +1,3 @@
 export { activate, activateGated } from "./activation.js";
-export { createReferenceKernels } from "./reference-kernels.js";
+export { createByteVectorReference, createReferenceKernels } from "./reference-kernels.js";
 export { decodeRow } from "./row-decoder.js";

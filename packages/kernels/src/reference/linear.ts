@@ -3,11 +3,11 @@ import { assert, blocksOf, isPlainDType, paddedLength, rowBytes } from "@flashwi
 import type { Ptr } from "../arena.js";
 import type { Matrix } from "../contract.js";
 import type { ArenaViews } from "./arena-views.js";
-import { blockProducts, groupVectors } from "./block-product.js";
+import { blockProducts, groupVectors, VECTOR_MOST } from "./block-product.js";
 import { decodeRow } from "./row-decoder.js";
 import { prepareVectors, RowBuffer } from "./row-product.js";
 
-/** See `Kernels.linear`. */
+/** See `Kernels.linear`; `vectorMost`: |q| of vectors beside rows of blocks. */
 export function linear(
   views: ArenaViews,
   out: Ptr,
@@ -17,11 +17,12 @@ export function linear(
   nTokens: number,
   rowBegin: number,
   rowEnd: number,
+  vectorMost = VECTOR_MOST,
 ): void {
   const { f32 } = views;
   const outStride = paddedLength(w.rows);
   const sums = new Float32Array(nTokens);
-  const multiply = rowMultiplier(views, w, x, nTokens);
+  const multiply = rowMultiplier(views, w, x, nTokens, vectorMost);
   for (let r = rowBegin; r < rowEnd; r++) {
     multiply(sums, r);
     for (let t = 0; t < nTokens; t++) {
@@ -37,11 +38,12 @@ function rowMultiplier(
   { dtype, data, scales, cols }: Matrix,
   x: Ptr,
   nTokens: number,
+  vectorMost: number,
 ): (sums: Float32Array, r: number) => void {
   const stride = rowBytes(dtype, cols);
   const blocks = blocksOf(dtype);
   if (blocks) {
-    const vectors = groupVectors(views, x, cols, nTokens);
+    const vectors = groupVectors(views, x, cols, nTokens, vectorMost);
     return (sums, r) => blockProducts(sums, blocks, views.u8, data + r * stride, vectors);
   }
   assert(isPlainDType(dtype), "what has no blocks is plain");

@@ -10,6 +10,7 @@ import type { Arena } from "../arena.js";
 import { type KernelFactory, kernelFactory, NO_SCRATCH, ONE_MEMORY, type TrainingKernels } from "../contract.js";
 import { viewArena } from "./arena-views.js";
 import { attention, storeKv } from "./attention.js";
+import { BYTE_VECTOR_MOST, VECTOR_MOST } from "./block-product.js";
 import { crc32c } from "./crc32c.js";
 import { add, addScaled, gate, relu, scale, selectAbove, zero } from "./elementwise.js";
 import { ffnDown, ffnUp } from "./ffn.js";
@@ -24,9 +25,18 @@ import { adamW, crossEntropyGradient, decodeF16, encodeF16, gemm, gemmTransposed
  *
  * Cost: some 0.2-1 GFLOP/s. For tests, and for platforms without WebAssembly SIMD.
  */
-export const createReferenceKernels: KernelFactory = /* @__PURE__ */ kernelFactory(referenceKernels, NO_SCRATCH);
+export const createReferenceKernels: KernelFactory = /* @__PURE__ */ kernelFactory(
+  (arena) => referenceKernels(arena, VECTOR_MOST),
+  NO_SCRATCH,
+);
 
-function referenceKernels(arena: Arena): TrainingKernels {
+/** The same, but `linear` rounds vectors beside rows of blocks to eight bits instead of 15 (contract.ts). */
+export const createByteVectorReference: KernelFactory = /* @__PURE__ */ kernelFactory(
+  (arena) => referenceKernels(arena, BYTE_VECTOR_MOST),
+  NO_SCRATCH,
+);
+
+function referenceKernels(arena: Arena, vectorMost: number): TrainingKernels {
   const views = viewArena(arena);
   return {
     ...ONE_MEMORY,
@@ -34,7 +44,7 @@ function referenceKernels(arena: Arena): TrainingKernels {
     arena,
     ...NO_SCRATCH,
     linear: (out, x, w, bias, nTokens, _scratch, rowBegin = 0, rowEnd = w.rows) =>
-      linear(views, out, x, w, bias, nTokens, rowBegin, rowEnd),
+      linear(views, out, x, w, bias, nTokens, rowBegin, rowEnd, vectorMost),
     ffnUp: (act, x, matrix, slots, n, nTokens, activation, _scratch, begin = 0, end = n) =>
       ffnUp(views, act, x, matrix, slots, n, nTokens, activation, begin, end),
     ffnDown: (out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) =>

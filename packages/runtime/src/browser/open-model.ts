@@ -11,10 +11,17 @@ import { openModelFile, openPredictorFile, sidecarPath } from "@flashwick/flash-
 import type { FlashReader } from "@flashwick/flash-io";
 import { type HttpReaderOptions, type HttpSourceOptions, httpSource, openHttpReader } from "@flashwick/flash-io/http";
 import { canShareMemory, type ModelStore, type OpfsReaderOptions, openOpfsReader } from "@flashwick/flash-io/opfs";
-import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { compileByteVectorKernels, createByteVectorKernels, createWasmKernels } from "@flashwick/kernels-wasm";
 import { createComputePool } from "@flashwick/kernels-wasm/browser";
 import { openWebGpu } from "@flashwick/kernels-webgpu";
-import { autoThreads, type Compute, computeAlone, computeOn, computeTogether } from "../compute.js";
+import {
+  autoThreads,
+  type Compute,
+  checkActivationBits,
+  computeAlone,
+  computeOn,
+  computeTogether,
+} from "../compute.js";
 import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
@@ -116,7 +123,9 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
       // Reads need a core that does not compute, which every page has beside one thread.
       overlap: reader.readers > 0 && (threads === 1 || navigator.hardwareConcurrency > threads),
       sharedMemory: threads > 1,
-      profile: options.backend === "webgpu" ? null : (options.profile ?? null),
+      // A profile's rates are those of the processor's kernels, as they are by default.
+      profile: options.backend === "webgpu" || options.activationBits ? null : (options.profile ?? null),
+      activationBits: options.activationBits,
       ...compute.parts,
       onClose: async () => {
         // The file and its reader are the model's own.
@@ -132,13 +141,16 @@ async function assemble(origins: Origins, options: OpenBrowserModelOptions): Pro
 }
 
 async function openCompute(fileBytes: number, options: OpenBrowserModelOptions): Promise<Compute> {
-  const { threads: wanted = "auto", createComputeWorker: createWorker, backend } = options;
+  const { threads: wanted = "auto", createComputeWorker: createWorker, backend, activationBits } = options;
+  checkActivationBits(activationBits, backend ?? "auto");
   if (backend === "webgpu") return computeOn(await openWebGpu());
   // One core is the page's own.
   const suits = canShareMemory() ? autoThreads(fileBytes, navigator.hardwareConcurrency - 1) : 1;
   const threads = wanted === "auto" ? suits : wanted;
-  if (threads === 1) return computeAlone("wasm", createWasmKernels);
-  return computeTogether(await createComputePool({ threads, createWorker }));
+  if (threads > 1) return computeTogether(await createComputePool({ threads, createWorker, activationBits }));
+  if (activationBits === undefined) return computeAlone("wasm", createWasmKernels);
+  await compileByteVectorKernels();
+  return computeAlone("wasm", createByteVectorKernels);
 }
 
 /** Whether a predictor is of use. */

@@ -14,10 +14,24 @@ import { fileSource } from "@flashwick/flash-format/node";
 import type { FlashReader } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader } from "@flashwick/flash-io/node";
 import { type Arena, type KernelFactory, kernelFactory, type ScratchSizes } from "@flashwick/kernels";
-import { createReferenceKernels } from "@flashwick/kernels/reference";
-import { createReadLoop, createWasmKernels, poolScratch } from "@flashwick/kernels-wasm";
+import { createByteVectorReference, createReferenceKernels } from "@flashwick/kernels/reference";
+import {
+  compileByteVectorKernels,
+  createByteVectorKernels,
+  createReadLoop,
+  createWasmKernels,
+  poolScratch,
+} from "@flashwick/kernels-wasm";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
-import { autoThreads, type Compute, computeAlone, computeOn, computeTogether, SMALL_FILE_BYTES } from "../compute.js";
+import {
+  autoThreads,
+  type Compute,
+  checkActivationBits,
+  computeAlone,
+  computeOn,
+  computeTogether,
+  SMALL_FILE_BYTES,
+} from "../compute.js";
 import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
@@ -66,8 +80,10 @@ export interface OpenModelOptions extends ModelOptions {
  * (`<model>.crc32c.gguf`). Weights are loaded by the first request.
  *
  * @throws {FormatError} {IntegrityError} {BudgetError} {IoError} as the file, the predictor or the budget deserve.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` if `activationBits` asks for what the runtime or the backend does not have.
  */
 export async function openModel(path: string, wishes: OpenModelOptions = {}): Promise<Model> {
+  checkActivationBits(wishes.activationBits, wishes.backend ?? "auto");
   const options = { ...wishes, dramBudgetBytes: wishes.dramBudgetBytes ?? spareMemoryBytes() };
   // What has been opened so far, to be closed in reverse.
   const opened: (() => Promise<void>)[] = [];
@@ -101,8 +117,10 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
       overlap: plan?.settings.overlap ?? overlapsUnplanned(file.header, reader, threads),
       // What guesses cost is not in the plan's arithmetic.
       lookahead: plan === null ? undefined : false,
-      profile,
+      // A profile's rates are those of the default's kernels.
+      profile: options.activationBits === undefined ? profile : null,
       plan,
+      activationBits: options.activationBits,
       sharedMemory: threads > 1,
       // V8 does not count shared memory as something to be collected: engine after engine would stay (measured, Node 20).
       freeDropped: provokeCollection,
@@ -165,14 +183,23 @@ interface NodeCompute extends Compute {
 async function openCompute(fileBytes: number, options: OpenModelOptions): Promise<NodeCompute> {
   if (options.backend === "webgpu") return { ...computeOn(await openNodeDevice()), readLoop: null };
   const { name, kernels } = kernelsOf(options.backend ?? "auto");
-  const { threads: wanted = "auto" } = options;
+  const { threads: wanted = "auto", activationBits } = options;
   checkCount("threads", wanted, 1);
   const threads = wanted === "auto" ? autoThreads(fileBytes, availableParallelism()) : wanted;
-  if (threads === 1 || name !== "wasm") return { ...computeAlone(name, kernels), readLoop: readLoopAlone };
+  if (threads === 1 || name !== "wasm") {
+    const chosen = activationBits === 8 ? await byteVectorKernels(name) : kernels;
+    return { ...computeAlone(name, chosen), readLoop: readLoopAlone };
+  }
   // Loaded only where threads are used: a single one needs no workers.
   const { createComputePool } = await import("@flashwick/kernels-wasm/node");
-  const pool = await createComputePool({ threads });
+  const pool = await createComputePool({ threads, activationBits });
   return { ...computeTogether(pool), readLoop: (arena, ptr, sizeBytes) => pool.readLoop(arena, ptr, sizeBytes) };
+}
+
+async function byteVectorKernels(backend: string): Promise<KernelFactory> {
+  if (backend === "reference") return createByteVectorReference;
+  await compileByteVectorKernels();
+  return createByteVectorKernels;
 }
 
 /** An instance of the module for each arena, made once. */
