@@ -24,6 +24,8 @@ export interface EngineFlags {
   readonly context?: number;
   readonly threshold?: number;
   readonly residentMargin?: number;
+  readonly routerKeep?: number;
+  readonly experts?: number;
   readonly window?: number;
   readonly policy?: NonNullable<ModelOptions["policy"]>;
   readonly cacheScope?: NonNullable<ModelOptions["cacheScope"]>;
@@ -68,8 +70,19 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     )
     .option(
       "--resident-margin <x>",
-      "decoding: neurons in DRAM are named from a threshold lower by x, a logit; the output then depends on the cache (default: 0)",
+      "decoding prefers what is in DRAM: neurons are named from a threshold lower by x, a logit; of a mixture, experts rank higher by x, a share of the " +
+        "range of a token's logits; the output then depends on the cache (default: 0)",
       number(0),
+    )
+    .option(
+      "--router-keep <n>",
+      "with a margin, of a mixture: the router's first n experts are used wherever they are (default: 1)",
+      integer(0),
+    )
+    .option(
+      "--experts <k>",
+      "of a mixture: k experts of a layer in place of the more that its router chooses; inexact (default: as many as it chooses)",
+      integer(1),
     )
     .option(
       "--context <n>",
@@ -167,6 +180,7 @@ export async function openWithFlags(
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
   noteFit(model, report);
+  noteInexact(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
@@ -191,6 +205,18 @@ function noteFit(model: Model, report: Report): void {
   report.note(cycleNote({ cycleBudgetBytes: neededBudgetBytes, budgetBytes, units })!);
 }
 
+/** Experts other than the routers' own are somebody's choice, with a price that can be measured. */
+function noteInexact(model: Model, report: Report): void {
+  const { expertsPerToken } = model.config;
+  const fewer = expertsPerToken === null ? [] : [`${expertsPerToken} experts of a layer are used at most`];
+  const others = model.prefersResidentExperts ? ["experts in DRAM are preferred while decoding"] : [];
+  if (fewer.length + others.length === 0) return;
+  report.note(
+    `note: this run is not the model's own: ${[...fewer, ...others].join(", and ")}; flashwick eval --against dense, with the same flags, says ` +
+      "what that costs, and what it saves",
+  );
+}
+
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
   if (flags.oracle) return { mode: "oracle", predictor: null } as const;
   if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;
@@ -208,6 +234,8 @@ async function engineOptions(
     contextTokens: flags.context ?? contextTokens,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
+    routerKeep: flags.routerKeep,
+    expertsPerToken: flags.experts,
     windowTokens: flags.window,
     policy: flags.policy,
     cacheScope: flags.cacheScope,

@@ -1,6 +1,9 @@
 /** Mixtures of experts through the program. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { flashwick, flashwickJson } from "./tiny-checkpoint.fixture.js";
 
 const model = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/olmoe.gguf", import.meta.url));
@@ -20,7 +23,7 @@ describe("a cache smaller than one token's experts", () => {
     const small = await run("--dram-budget", `${budget}`);
     const { fits, neededBudgetBytes, units } = small.document.cacheFit;
     expect([units, fits]).toEqual(["experts", false]);
-    expect(small.err).toMatch(/^note: the cache within .* holds fewer experts than one token uses/m);
+    expect(small.err).toMatch(/^note: a DRAM budget of .* holds fewer experts of each layer than one token chooses.* hold them$/m);
     const large = await run("--dram-budget", `${neededBudgetBytes}`);
     expect(large.document.cacheFit).toMatchObject({ fits: true, neededBudgetBytes });
     expect(large.err).not.toContain("holds fewer experts");
@@ -31,6 +34,59 @@ describe("a cache smaller than one token's experts", () => {
     const argv = ["plan", model, "--preset", "nvme-pcie4", "--context", "64"];
     const { document } = await flashwickJson([...argv, "--dram-budget", "1KiB"]);
     const { out } = await flashwick([...argv, "--dram-budget", `${document.smallestBudgetBytes}`]);
-    expect(out).toMatch(/^note: this budget holds less than what one token uses.*\(\d+ bytes\) on it does$/m);
+    expect(out).toMatch(/^note: a DRAM budget of .* holds fewer experts of each layer than one token chooses/m);
+  });
+});
+
+describe("other experts than the routers'", () => {
+  let dir: string;
+  let text: string;
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), "flashwick-mixtures-"));
+    text = join(dir, "text.txt");
+    writeFileSync(text, "In the beginning was the word, and the word was with him, and so it went on. ".repeat(12));
+  });
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  const evaluate = (budget: number, ...flags: string[]) =>
+    flashwickJson([
+      ...["eval", model, "--text", text, "--window-tokens", "32", "--max-windows", "2", "--kv-precision", "f32"],
+      ...["--dram-budget", `${budget}`, "--lookahead", "off", "--against", "dense", ...flags],
+    ]);
+
+  it("are said to be no exact run, and eval has their price: bytes, perplexity, agreement", async () => {
+    const budget = 3 * (await smallestBudget());
+    const plain = (await evaluate(budget)).document;
+    expect([plain.against.top1Agreement, plain.against.meanKl, plain.recall]).toEqual([1, 0, 1]);
+    expect(plain.flashBytesPerToken).toBeGreaterThan(0);
+    for (const flags of [
+      ["--resident-margin", "0.5"],
+      ["--experts", "1"],
+    ]) {
+      const { document, err } = await evaluate(budget, ...flags);
+      expect(err).toContain("note: this run is not the model's own");
+      expect(document.flashBytesPerToken).toBeLessThan(plain.flashBytesPerToken);
+      expect(document.against.perplexity).toBeCloseTo(plain.perplexity, 6);
+      expect(document.against.meanKl).toBeGreaterThan(0);
+      expect(document.recall).toBeLessThan(1);
+    }
+  });
+
+  it("are the router's first again with --router-keep", async () => {
+    const kept = await run("--resident-margin", "0.5", "--router-keep", "8");
+    expect(kept.document.tokens).toEqual((await run()).document.tokens);
+  });
+
+  it("tells a person of experts, not of neurons", async () => {
+    const { out } = await flashwick(["eval", model, "--text", text, "--window-tokens", "32", "--max-windows", "1"]);
+    expect(out).toContain("of the routers' experts");
+    expect(out).toMatch(/layer +chosen +used/);
+  });
+
+  it("refuses more experts than a router chooses, and any of a model without", async () => {
+    const many = await run("--experts", "9");
+    expect([many.status, many.document.error.code]).toEqual([1, "INPUT_INVALID"]);
+    expect((await run("--experts", "0")).status).toBe(2);
+    expect((await run("--resident-margin", "-1")).status).toBe(2);
   });
 });

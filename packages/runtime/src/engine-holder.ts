@@ -64,8 +64,8 @@ export class EngineHolder {
   #planFor(contextTokens: number, kvPrecision: KvPrecision | "auto"): MemoryPlan {
     const { dramBudgetBytes, maxSequences: sequences = 1 } = this.#options;
     const wish = { budgetBytes: dramBudgetBytes ?? null, contextTokens, sequences, kvPrecision };
-    const { mode, mergeGapBytes, cacheScope } = this.#config;
-    const place = { ...this.#parts, mergeGapBytes, cacheScope };
+    const { mode, mergeGapBytes, cacheScope, expertsPerToken } = this.#config;
+    const place = { ...this.#parts, mergeGapBytes, cacheScope, expertsPerToken };
     return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, mode, place, wish));
   }
 
