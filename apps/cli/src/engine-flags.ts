@@ -26,6 +26,7 @@ export interface EngineFlags {
   readonly residentMargin?: number;
   readonly routerKeep?: number;
   readonly experts?: number;
+  readonly hot?: string;
   readonly window?: number;
   readonly policy?: NonNullable<ModelOptions["policy"]>;
   readonly cacheScope?: NonNullable<ModelOptions["cacheScope"]>;
@@ -83,6 +84,10 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       "--experts <k>",
       "of a mixture: k experts of a layer in place of the more that its router chooses; inexact (default: as many as it chooses)",
       integer(1),
+    )
+    .option(
+      "--hot <file>",
+      "of a mixture: a profile of flashwick trace hot, whose experts are read first; off: none (default: <model>.hot.json, if there is one)",
     )
     .option(
       "--context <n>",
@@ -170,6 +175,7 @@ export async function openWithFlags(
   const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
     ...(await engineOptions(path, flags, beside)),
+    hotExperts: flags.hot === "off" ? null : flags.hot,
     backend: flags.backend ?? "auto",
     readers: flags.readers ?? "auto",
     threads: flags.threads ?? "auto",

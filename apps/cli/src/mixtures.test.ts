@@ -1,5 +1,5 @@
 /** Mixtures of experts through the program. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -88,5 +88,59 @@ describe("other experts than the routers'", () => {
     expect([many.status, many.document.error.code]).toEqual([1, "INPUT_INVALID"]);
     expect((await run("--experts", "0")).status).toBe(2);
     expect((await run("--resident-margin", "-1")).status).toBe(2);
+  });
+});
+
+describe("trace hot", () => {
+  let dir: string;
+  let copy: string;
+  let trace: string;
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "flashwick-hot-"));
+    copy = join(dir, "olmoe.gguf");
+    copyFileSync(model, copy);
+    trace = join(dir, "olmoe.trace");
+    const text = join(dir, "text.txt");
+    writeFileSync(text, "In the beginning was the word, and the word was with him, and so it went on. ".repeat(4));
+    await flashwickJson(["trace", "record", copy, "--text", text, "-o", trace, "--window-tokens", "32"]);
+  });
+  afterAll(() => rmSync(dir, { recursive: true }));
+
+  const hot = (output: string, ...flags: string[]) =>
+    flashwickJson(["trace", "hot", trace, "--model", copy, "-o", join(dir, output), ...flags]);
+  const runCopy = async (...flags: string[]) => (await flashwickJson(["run", copy, ...PROMPT, ...flags])).document;
+
+  it("keeps a text's experts, and run reads them first: found beside the model, given, or not at all", async () => {
+    const plain = await runCopy();
+    const { document } = await hot("olmoe.hot.json");
+    expect(document).toMatchObject({ nLayers: 2, experts: expect.any(Number), usedByLayer: expect.any(Array) });
+    const beside = await runCopy();
+    expect(beside.tokens).toEqual(plain.tokens);
+    expect(beside.stats.loadedBytes).toBeGreaterThan(plain.stats.loadedBytes);
+    expect(beside.stats.prefillFlashBytes).toBeLessThan(plain.stats.prefillFlashBytes);
+    expect((await runCopy("--hot", "off")).stats.loadedBytes).toBe(plain.stats.loadedBytes);
+    renameSync(join(dir, "olmoe.hot.json"), join(dir, "given.json"));
+    const given = await runCopy("--hot", join(dir, "given.json"));
+    expect(given.stats.loadedBytes).toBe(beside.stats.loadedBytes);
+  });
+
+  it("refuses a file that is there, another model, one without experts, and a profile of another model", async () => {
+    const profile = join(dir, "again.json");
+    await hot("again.json");
+    expect((await hot("again.json")).document.error.code).toBe("IO_EXISTS");
+    const other = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/mixtral.gguf", import.meta.url));
+    const dense = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/qwen2.gguf", import.meta.url));
+    for (const path of [other, dense]) {
+      const argv = ["trace", "hot", trace, "--model", path, "-o", join(dir, "none.json")];
+      expect((await flashwickJson(argv)).document.error.code).toBe("INPUT_INVALID");
+    }
+    writeFileSync(
+      profile,
+      readFileSync(profile, "utf8").replace(/"fingerprint": "[0-9a-f]{4}/, '"fingerprint": "zzzz'),
+    );
+    expect((await runCopy("--hot", profile)).error.code).toBe("INTEGRITY_FINGERPRINT");
+    expect((await runCopy("--hot", join(dir, "none.json"))).error.code).toBe("IO_NOT_FOUND");
+    const argv = ["run", dense, ...PROMPT, "--hot", profile];
+    expect((await flashwickJson(argv)).document.error.code).toBe("INPUT_INVALID");
   });
 });

@@ -51,7 +51,7 @@ export class EngineHolder {
     return this.#parts;
   }
 
-  /** Resident bytes read by all engines so far. */
+  /** Bytes read by all engines so far when they were made. */
   get loadedBytes(): number {
     return this.#loadedBytes;
   }
@@ -92,6 +92,7 @@ export class EngineHolder {
       ...this.#parts,
       plan,
       config: this.#config,
+      hotExperts: this.#options.hotExperts,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
       closing: this.#closing,

@@ -18,6 +18,7 @@ import { ExpertChooser, expertChooser, promptChooser } from "./expert-choice.js"
 import { FfnStep } from "./ffn-step.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass, StepSegment } from "./forward-pass.js";
+import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
 import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";
@@ -65,6 +66,7 @@ export class Engine {
   readonly #ffn: FfnStep;
   /** When the event loop last had a turn. */
   #lastTurnMs = 0;
+  #hotBytes = 0;
   #closed = false;
 
   constructor(parts: EngineParts, model: LoadedModel) {
@@ -130,9 +132,17 @@ export class Engine {
     return this.#model.pool.openTables;
   }
 
-  /** Bytes of resident weights that were read when the engine was made. */
+  /** Bytes that were read when the engine was made: resident weights, and a mixture's hot experts. */
   get loadedBytes(): number {
-    return this.#model.loader.totalBytes;
+    return this.#model.loader.totalBytes + this.#hotBytes;
+  }
+
+  /** Reads the experts that a workload used most into the empty slots, once. @throws As {@link readHotExperts}. */
+  async loadHotExperts(): Promise<void> {
+    const { totalBytes } = this.#model.loader;
+    this.#hotBytes = await readHotExperts(this.parts, this.#model.layers, (loaded, total) =>
+      this.parts.onLoaded?.(totalBytes + loaded, totalBytes + total),
+    );
   }
 
   /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many are open as were planned for. */

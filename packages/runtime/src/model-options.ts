@@ -1,6 +1,7 @@
 /** What a model is made of, and how it and its requests are told to work. */
 import type { DeviceLostError, OnProgress, Predictor, PredictorSource } from "@flashwick/core";
 import type { DeviceProfile, KvPrecision, RunPlan } from "@flashwick/cost-model";
+import type { UnitProfile } from "@flashwick/dram-cache";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
@@ -37,6 +38,11 @@ export interface ModelOptions {
   readonly routerKeep?: number | undefined;
   /** Of a mixture: uses fewer experts of a layer than its router chooses, of prompts as well. Inexact. Default: as many as it chooses. */
   readonly expertsPerToken?: number | undefined;
+  /**
+   * Of a mixture: the experts that a workload used most, as dram-cache's `decodeProfile` reads them. As many as slots hold are read when the model is loaded,
+   * and counted as loaded. Default: none.
+   */
+  readonly hotExperts?: UnitProfile | undefined;
   /** Default `window`, of a mixture of experts `lfu`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
   /** Of a mixture of experts: each layer has slots of its own, or all layers of an arena share a pool. Default `layer`. */

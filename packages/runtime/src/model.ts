@@ -22,6 +22,7 @@ import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, reso
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
 import { checkExpertsPerToken } from "./expert-choice.js";
 import type { GeneratedToken } from "./generation.js";
+import { checkHotExperts } from "./hot-experts.js";
 import { withExpertsPerToken } from "./mixture-shape.js";
 import type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 import { predictRun } from "./predicted-run.js";
@@ -62,6 +63,7 @@ export class Model {
     this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
     checkMargin(this.config);
     checkExpertsPerToken(parts.file.header.geometry, this.config.expertsPerToken);
+    if (options.hotExperts) checkHotExperts(options.hotExperts, parts.file.header);
     if (mode === "predicted") checkPredicted(parts);
     this.#engines = new EngineHolder(parts, options, this.config, this.#closing.signal);
     this.#queue = new RequestQueue(this.#closing.signal, options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS);
