@@ -24,6 +24,9 @@ export interface EngineFlags {
   readonly context?: number;
   readonly threshold?: number;
   readonly residentMargin?: number;
+  readonly routerKeep?: number;
+  readonly experts?: number;
+  readonly hot?: string;
   readonly window?: number;
   readonly policy?: NonNullable<ModelOptions["policy"]>;
   readonly cacheScope?: NonNullable<ModelOptions["cacheScope"]>;
@@ -69,8 +72,23 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
     )
     .option(
       "--resident-margin <x>",
-      "decoding: neurons in DRAM are named from a threshold lower by x, a logit; the output then depends on the cache (default: 0)",
+      "decoding prefers what is in DRAM: neurons are named from a threshold lower by x, a logit; of a mixture, experts rank higher by x, a share of the " +
+        "range of a token's logits; the output then depends on the cache (default: 0)",
       number(0),
+    )
+    .option(
+      "--router-keep <n>",
+      "with a margin, of a mixture: the router's first n experts are used wherever they are (default: 1)",
+      integer(0),
+    )
+    .option(
+      "--experts <k>",
+      "of a mixture: k experts of a layer in place of the more that its router chooses; inexact (default: as many as it chooses)",
+      integer(1),
+    )
+    .option(
+      "--hot <file>",
+      "of a mixture: a profile of flashwick trace hot, whose experts are read first; off: none (default: <model>.hot.json, if there is one)",
     )
     .option(
       "--context <n>",
@@ -172,6 +190,7 @@ export async function openWithFlags(
   const model = await openModel(path, {
     ...predictorChoice(flags, defaultMode),
     ...(await engineOptions(path, flags, beside)),
+    hotExperts: flags.hot === "off" ? null : flags.hot,
     backend: flags.backend ?? "auto",
     activationBits: flags.activationBits,
     readers: flags.readers ?? "auto",
@@ -186,6 +205,7 @@ export async function openWithFlags(
   if (model.parts.activationBits) {
     report.note(`note: activations have ${model.parts.activationBits} bits beside ggml's blocks, 15 by default`);
   }
+  noteInexact(model, report);
   const { fallback } = model.parts.reader;
   if (fallback !== null) report.note(`note: reads are buffered, through the page cache: ${fallback}`);
   return model;
@@ -210,6 +230,18 @@ function noteFit(model: Model, report: Report): void {
   report.note(cycleNote({ cycleBudgetBytes: neededBudgetBytes, budgetBytes, units })!);
 }
 
+/** Experts other than the routers' own are somebody's choice, with a price that can be measured. */
+function noteInexact(model: Model, report: Report): void {
+  const { expertsPerToken } = model.config;
+  const fewer = expertsPerToken === null ? [] : [`${expertsPerToken} experts of a layer are used at most`];
+  const others = model.prefersResidentExperts ? ["experts in DRAM are preferred while decoding"] : [];
+  if (fewer.length + others.length === 0) return;
+  report.note(
+    `note: this run is not the model's own: ${[...fewer, ...others].join(", and ")}; flashwick eval --against dense, with the same flags, says ` +
+      "what that costs, and what it saves",
+  );
+}
+
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
   if (flags.oracle) return { mode: "oracle", predictor: null } as const;
   if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;
@@ -227,6 +259,8 @@ async function engineOptions(
     contextTokens: flags.context ?? contextTokens,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
+    routerKeep: flags.routerKeep,
+    expertsPerToken: flags.experts,
     windowTokens: flags.window,
     policy: flags.policy,
     cacheScope: flags.cacheScope,

@@ -21,7 +21,7 @@ export interface ComparisonWish {
 }
 
 /**
- * The dense run of the same file is the same engine with every neuron, where keys and values are f32 and activations as by default. Otherwise the other run is a model of its own,
+ * The dense run of the same file is the same engine with every neuron, or with the experts that the routers choose, where keys and values are f32 and activations as by default. Otherwise the other run is a model of its own,
  * dense and with keys and values in f32; if both do not fit, one is unloaded while the other works.
  *
  * @param opened Whose budget it is; not loaded yet.
@@ -42,7 +42,9 @@ export async function openComparison(opened: Model, wish: ComparisonWish): Promi
       return smaller;
     });
   const { withoutDevice, activationBits } = opened.parts;
-  if (against === "dense" && kvPrecision === "f32" && withoutDevice === undefined && activationBits === undefined) {
+  // What routers prefer of the cache is what that cache holds: the other run's experts are no part of it.
+  const canShare = withoutDevice === undefined && activationBits === undefined && !opened.prefersResidentExperts;
+  if (against === "dense" && kvPrecision === "f32" && canShare) {
     const model = await leaving(opened, logitBytes);
     return { model, slotsByLayer, against: "dense", close: () => model.unload() };
   }

@@ -55,7 +55,7 @@ function notPredicted({ backend, speculation, activationBits }: RunStats): strin
     return "nothing: steps with drafts are not predicted beside a run; flashwick plan --lossless is beforehand";
   if (activationBits !== null) return "nothing: profiles know kernels with activations of 15 bits only";
   if (backend === "webgpu") return "nothing: profiles know the processor's kernels only";
-  return "nothing: no profile of this machine is kept for this run; flashwick profile measures one";
+  return "nothing: no profile of this machine is kept for this run (flashwick profile measures one), or its experts depend on the cache";
 }
 
 /** A device's are nobody's to count. */

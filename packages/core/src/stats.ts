@@ -144,7 +144,7 @@ export interface RunStats {
   readonly predicted: PredictedRun | null;
   /** Null where nothing was drafted. */
   readonly speculation: SpeculationStats | null;
-  /** Bytes of resident weights that were read for this run; 0 where they were in DRAM already. */
+  /** Bytes of resident weights, and of hot experts, that were read for this run; 0 where they were in DRAM already. */
   readonly loadedBytes: number;
   /** Tokens whose keys and values were there already. */
   readonly reusedTokens: number;

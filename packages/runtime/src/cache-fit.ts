@@ -19,7 +19,7 @@ export interface CacheFit {
 export function cacheFit(
   plan: MemoryPlan,
   { geometry }: Pick<ModelHeader, "geometry">,
-  config: Pick<EngineConfig, "policy" | "cacheScope">,
+  config: Pick<EngineConfig, "policy" | "cacheScope" | "expertsPerToken">,
 ): CacheFit | null {
   const { dram, cycleBudgetBytes } = plan;
   if (cycleBudgetBytes === null) return null;
@@ -32,11 +32,12 @@ export function cacheFit(
 function expertFits(
   { slotsByLayer }: MemoryPlan,
   geometry: ModelHeader["geometry"],
-  config: Pick<EngineConfig, "policy" | "cacheScope">,
+  config: Pick<EngineConfig, "policy" | "cacheScope" | "expertsPerToken">,
 ): TokenFit[] {
   const policy = cachePolicy(config.policy, unitGrid(geometry).dFf);
   const mixtures = unitsByLayer(geometry).flatMap((units, layer) => (units > 0 ? [layer] : []));
-  const chosen = (layer: number) => geometry.layers[layer]!.experts!.chosen;
+  const most = config.expertsPerToken ?? Number.POSITIVE_INFINITY;
+  const chosen = (layer: number) => Math.min(most, geometry.layers[layer]!.experts!.chosen);
   if (config.cacheScope === "layer") {
     return mixtures.map((layer) => tokenFit({ topK: chosen(layer), nLayers: 1, slots: slotsByLayer[layer]!, policy }));
   }

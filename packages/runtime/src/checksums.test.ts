@@ -1,5 +1,6 @@
 /** Files of llama.cpp with checksums beside them: a flipped bit is found wherever the bytes come from, and checking changes no bit of a result. */
 import { memorySource } from "@flashwick/core";
+import { profileOfUses } from "@flashwick/dram-cache";
 import {
   type ModelFile,
   memorySink,
@@ -146,6 +147,24 @@ describe.each(["mixtral", "olmoe", "qwen3moe"])("%s.gguf with checksums", (name)
       expect(found).toBe(offset + expert * strideBytes);
       await model.close();
     }
+  });
+
+  it("finds one in an expert that is read because a workload used it most, when the model is loaded", async () => {
+    const { checksums, file } = await checksumsOf(bytes);
+    const { offset, strideBytes } = file.header.experts[1]!.matrices[0]!;
+    const hot = 2;
+    const copy = bytes.slice();
+    copy[offset + hot * strideBytes]! ^= 1;
+    const uses = file.header.experts.map((layer) =>
+      Array.from({ length: layer!.count }, (_, expert) => Number(expert === hot)),
+    );
+    const hotExperts = profileOfUses(file.header.fingerprint, uses);
+    const model = await openChecked(copy, checksums, { hotExperts });
+    await expect(model.withSequence(8, async () => {})).rejects.toMatchObject({
+      code: "INTEGRITY_EXPERT",
+      details: { layer: 1, expert: hot },
+    });
+    await model.close();
   });
 
   it("finds one in what is resident, the router among it", async () => {

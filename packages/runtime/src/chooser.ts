@@ -4,6 +4,7 @@
 import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
+import type { ExpertChoice } from "./expert-choice.js";
 import type { NeuronSlots } from "./neuron-slots.js";
 import type { TokenMeter } from "./token-meter.js";
 
@@ -22,6 +23,8 @@ export interface ChooserLayer {
 export interface Chooser {
   /** True if what is chosen adds up to the dense model's output bit for bit: keys and values made so may be reused as exact ones. */
   readonly exact: boolean;
+  /** Of a mixture: which experts; default: those that its routers choose. */
+  readonly experts?: ExpertChoice;
   choose(layer: ChooserLayer, nTokens: number, meter: TokenMeter, signal?: AbortSignal): Choice | Promise<Choice>;
 }
 

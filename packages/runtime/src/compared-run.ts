@@ -7,7 +7,7 @@ import type { Sequence } from "./sequence.js";
 export interface Comparison {
   /**
    * What to compare with: another model, or `dense`: every neuron in the same engine, with keys and values of the same precision, which takes
-   * no memory beside the logits.
+   * no memory beside the logits. Not where routers prefer what the cache holds, since that run would leave its experts there.
    */
   readonly against?: Model | "dense" | null;
   /**

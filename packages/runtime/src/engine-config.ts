@@ -16,10 +16,15 @@ export interface EngineConfig {
   /** Overrides the predictor's own thresholds. */
   readonly threshold: number | undefined;
   /**
-   * Predicted mode: neurons that are resident already are named from a threshold lower by this much (a logit). Above 0 the output
-   * depends on what the cache holds: the same prompt may give another text after another one.
+   * Predicted mode: neurons that are resident already are named from a threshold lower by this much (a logit). Of a mixture: routers rank experts that are
+   * resident higher by this share of the range of a token's logits. Above 0 the output depends on what the cache holds: the same prompt may give another
+   * text after another one.
    */
   readonly residentMargin: number;
+  /** Of a mixture with a margin: the experts of the largest logits that are used whatever is resident. */
+  readonly routerKeep: number;
+  /** Of a mixture: experts of a token, where its routers choose more; null: as many as they choose. */
+  readonly expertsPerToken: number | null;
   /**
    * Missing neurons are read while resident ones are computed, and in parallel blocks while attention is; false waits for them
    * first.
@@ -49,6 +54,8 @@ export interface ConfigWishes {
   readonly cacheScope?: CacheScope | undefined;
   readonly threshold?: number | undefined;
   readonly residentMargin?: number | undefined;
+  readonly routerKeep?: number | undefined;
+  readonly expertsPerToken?: number | undefined;
   readonly overlap?: boolean | undefined;
   readonly lookahead?: boolean | undefined;
   readonly mergeGapBytes?: number | undefined;
@@ -84,6 +91,8 @@ export function resolveConfig(
     cacheScope: wishes.cacheScope ?? "layer",
     threshold: wishes.threshold,
     residentMargin: wishes.residentMargin ?? 0,
+    routerKeep: wishes.routerKeep ?? 1,
+    expertsPerToken: wishes.expertsPerToken ?? null,
     overlap,
     readAhead: { severalTokens: wishes.overlap ?? true, oneToken: overlap },
     lookahead: lookaheadOf(wishes.lookahead, platform.lookahead ?? (overlap && platform.reader.readers > 0)),

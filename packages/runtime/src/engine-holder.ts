@@ -51,7 +51,7 @@ export class EngineHolder {
     return this.#parts;
   }
 
-  /** Resident bytes read by all engines so far. */
+  /** Bytes read by all engines so far when they were made. */
   get loadedBytes(): number {
     return this.#loadedBytes;
   }
@@ -64,8 +64,8 @@ export class EngineHolder {
   #planFor(contextTokens: number, kvPrecision: KvPrecision | "auto"): MemoryPlan {
     const { dramBudgetBytes, maxSequences: sequences = 1 } = this.#options;
     const wish = { budgetBytes: dramBudgetBytes ?? null, contextTokens, sequences, kvPrecision };
-    const { mode, mergeGapBytes, cacheScope } = this.#config;
-    const place = { ...this.#parts, mergeGapBytes, cacheScope };
+    const { mode, mergeGapBytes, cacheScope, expertsPerToken } = this.#config;
+    const place = { ...this.#parts, mergeGapBytes, cacheScope, expertsPerToken };
     return planMemory(memoryRequest(this.#parts.file.header, this.#parts.predictor, mode, place, wish));
   }
 
@@ -92,6 +92,7 @@ export class EngineHolder {
       ...this.#parts,
       plan,
       config: this.#config,
+      hotExperts: this.#options.hotExperts,
       onLoaded: (loaded, total) => report?.({ phase: "load", loaded, total, unit: "bytes" }),
       signal,
       closing: this.#closing,

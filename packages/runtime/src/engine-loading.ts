@@ -28,7 +28,7 @@ import { StreamedFfn } from "./streamed-ffn.js";
 import { allocateWorkspace } from "./workspace.js";
 
 /**
- * Allocates what the plan says, and loads the resident weights.
+ * Allocates what the plan says, and loads the resident weights, and of a mixture the experts that are known to be hot.
  *
  * @throws {IntegrityError} {FormatError} {IoError} as the file deserves; the signal's own reason. Nothing stays allocated then.
  */
@@ -48,6 +48,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
     const model = await placeModel(parts, contexts, arenas.arenaOfLayer);
     const engine = new Engine(parts, model);
     await engine.loadResident(parts.signal);
+    await engine.loadHotExperts();
     await model.forward.verifyTables(parts.signal);
     return engine;
   } catch (error) {

@@ -1,6 +1,7 @@
 /** What an engine is made of. */
 import type { Predictor, PredictorSource } from "@flashwick/core";
 import type { MemoryPlan } from "@flashwick/cost-model";
+import type { UnitProfile } from "@flashwick/dram-cache";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import { type Arena, type KernelFactory, type Kernels, MAX_ARENA_BYTES } from "@flashwick/kernels";
@@ -13,6 +14,8 @@ export interface EngineParts {
   readonly predictor: Predictor | PredictorSource | null;
   readonly plan: MemoryPlan;
   readonly config: EngineConfig;
+  /** Of a mixture: what is read into the slots when the engine is made. */
+  readonly hotExperts?: UnitProfile | undefined;
   readonly clock: () => number;
   readonly maxArenaBytes?: number | undefined;
   /** Arenas in shared memory: for compute threads, or a reader with threads. */

@@ -53,6 +53,8 @@ type Place = Pick<EngineParts, "maxArenaBytes"> & {
   readonly mergeGapBytes: number;
   /** Default: each layer's experts have slots of their own. */
   readonly cacheScope?: CacheScope;
+  /** Default: as many as a mixture's routers choose. */
+  readonly expertsPerToken?: number | null;
 };
 
 /** Shapes are enough to know sizes. */
@@ -123,7 +125,7 @@ export function memoryRequest(
     ...wish,
     geometry,
     weights,
-    experts: plannedExperts(header, place.cacheScope ?? "layer"),
+    experts: plannedExperts(header, place.cacheScope ?? "layer", place.expertsPerToken ?? null),
     streamsLayers: weights.layout === "matrices",
     residentBytes,
     rowTableBytes: resident.rowTableBytes,

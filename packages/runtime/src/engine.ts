@@ -14,9 +14,11 @@ import { ALL_NEURONS, type Chooser } from "./chooser.js";
 import type { EngineLayer, RecordLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
 import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
+import { ExpertChooser, expertChooser, promptChooser } from "./expert-choice.js";
 import { FfnStep } from "./ffn-step.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass, StepSegment } from "./forward-pass.js";
+import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
 import { landAll } from "./landing.js";
 import { StreamAhead } from "./layer-stream.js";
@@ -57,11 +59,14 @@ export class Engine {
   readonly meter: TokenMeter;
   /** What the engine's mode says: every neuron, what predictors name, or what is truly active. */
   readonly chooser: Chooser;
+  /** Of prompts, which are dense whatever the mode: every neuron; of a mixture that is to use fewer experts, those. */
+  readonly promptChooser: Chooser;
   readonly #model: LoadedModel;
   readonly #ahead: StreamAhead;
   readonly #ffn: FfnStep;
   /** When the event loop last had a turn. */
   #lastTurnMs = 0;
+  #hotBytes = 0;
   #closed = false;
 
   constructor(parts: EngineParts, model: LoadedModel) {
@@ -69,6 +74,7 @@ export class Engine {
     this.#model = model;
     this.meter = new TokenMeter(parts.clock);
     this.chooser = chooserOf(parts);
+    this.promptChooser = promptChooser(this.chooser);
     const streamed = model.layers.flatMap((layer) => (layer.storage === "experts" ? [] : [layer.streamed]));
     this.#ahead = new StreamAhead(streamed, parts.config.readAhead.severalTokens, this.meter);
     this.#ffn = new FfnStep(this, model.forward, this.#ahead);
@@ -76,9 +82,10 @@ export class Engine {
 
   /**
    * For many tokens at once, as in scoring: the same output as {@link chooser}, at the cost of a pass. A truly active set takes nothing away, so
-   * the oracle need not be asked.
+   * the oracle need not be asked, and what a mixture prefers of its cache is nothing that a batch could.
    */
   get batchChooser(): Chooser {
+    if (this.chooser instanceof ExpertChooser) return this.promptChooser;
     return this.chooser.exact ? ALL_NEURONS : this.chooser;
   }
 
@@ -125,9 +132,17 @@ export class Engine {
     return this.#model.pool.openTables;
   }
 
-  /** Bytes of resident weights that were read when the engine was made. */
+  /** Bytes that were read when the engine was made: resident weights, and a mixture's hot experts. */
   get loadedBytes(): number {
-    return this.#model.loader.totalBytes;
+    return this.#model.loader.totalBytes + this.#hotBytes;
+  }
+
+  /** Reads the experts that a workload used most into the empty slots, once. @throws As {@link readHotExperts}. */
+  async loadHotExperts(): Promise<void> {
+    const { totalBytes } = this.#model.loader;
+    this.#hotBytes = await readHotExperts(this.parts, this.#model.layers, (loaded, total) =>
+      this.parts.onLoaded?.(totalBytes + loaded, totalBytes + total),
+    );
   }
 
   /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many are open as were planned for. */
@@ -204,7 +219,8 @@ export class Engine {
       for (const layer of this.#model.layers) if (layer.storage === "experts") layer.mixture.lookAhead.next?.abandon();
       throw error;
     }
-    for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact);
+    const isPromptLike = chooser === this.promptChooser || (chooser.exact && this.promptChooser.exact);
+    for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact, isPromptLike);
     return this.meter.end();
   }
 
@@ -286,10 +302,10 @@ function cacheOf(layer: EngineLayer): NeuronCache | null {
   }
 }
 
-function chooserOf({ config }: EngineParts): Chooser {
+function chooserOf({ config, file }: EngineParts): Chooser {
   switch (config.mode) {
     case "dense":
-      return ALL_NEURONS;
+      return expertChooser(file.header.geometry, config);
     case "oracle":
       return new OracleChooser();
     case "predicted":

@@ -2,16 +2,24 @@
  * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
  * misses, and the flash bytes that decoding this text would have read.
  */
-import { InputError, isActive, neuronGrid, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import {
+  hasExperts,
+  InputError,
+  isActive,
+  neuronGrid,
+  type OnProgress,
+  type SparsityStatistics,
+} from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
 import { cachePolicy } from "./cache-policy.js";
 import { ComparedRun, type Comparison } from "./compared-run.js";
 import type { Engine } from "./engine.js";
+import { ExpertTally } from "./expert-tally.js";
+import type { ForwardObserver } from "./forward-observer.js";
 import type { Model } from "./model.js";
 import { argmax, logSumExp } from "./sampler.js";
-import type { Sequence } from "./sequence.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
 export interface EvaluateOptions extends Comparison {
@@ -43,7 +51,10 @@ export interface EvaluateResult {
     readonly meanKl: number;
     readonly maxKl: number;
   } | null;
-  /** Shares of `dFf`, by layer. */
+  /**
+   * Shares of `dFf`, by layer. Of a mixture these figures are of experts: active are those that the model's routers choose, named those that were used, and
+   * masses are router weights.
+   */
   readonly activeShareByLayer: readonly number[];
   readonly namedShareByLayer: readonly number[];
   /** Named and active over active; 1 when dense. */
@@ -56,15 +67,18 @@ export interface EvaluateResult {
   readonly namedOverActive: number;
   /** What is named token after token (dense: what is active), for the cost model. */
   readonly sparsity: SparsityStatistics;
-  /** What decoding these windows token by token through the neuron cache reads, per token. */
+  /** What decoding these windows token by token through the cache reads for neurons or experts, per token, without looking ahead. */
   readonly flashBytesPerToken: number;
 }
+
+/** What is not about quality. */
+export type UnitResult = Omit<EvaluateResult, keyof ReturnType<QualityTally["result"]>>;
 
 /**
  * Perplexity as the reference defines it: tokens without special ones are cut into windows of `windowTokens − 1`, a shorter
  * tail is dropped, each window is preceded by BOS.
  *
- * @throws {InputError} for a text shorter than one window.
+ * @throws {InputError} for a text shorter than one window, or a comparison with `dense` in an engine whose routers prefer what its cache holds.
  */
 export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY } = options;
@@ -86,7 +100,8 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       `the text is shorter than one window of ${windowTokens} tokens; give a longer text or a shorter window`,
     );
   }
-  const tally = new NeuronTally(nLayers, dFf, options);
+  const tally = hasExperts(geometry) ? new ExpertTally(model.header, options) : new NeuronTally(nLayers, dFf, options);
+  if (model.prefersResidentExperts && options.against === "dense") throw sharesCache();
   const quality = new QualityTally();
   const total = windows.length * windowTokens;
   const others = new ComparedRun(model, windows, options);
@@ -97,20 +112,32 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       async (sequence) => {
         await tally.prepare(sequence.engine, options.signal);
         tally.beginWindow();
-        await runWindow(sequence, window, options, tally.onStretch, (position, logits) => {
+        const onLogits = (position: number, logits: Float32Array) => {
           const target = window[position + 1];
           if (target !== undefined) quality.add(logits, target, other ? other[position]! : null);
-        });
+        };
+        const observer = tally.observer(sequence.engine);
+        const { signal } = options;
+        const { engine } = sequence;
+        // What routers prefer of the cache, a batch cannot: then each token is decoded by itself.
+        const decodes = model.prefersResidentExperts;
+        const chooser = decodes ? engine.chooser : engine.batchChooserAt(options.thresholdByLayer);
+        for (const step of decodes ? window.map((token) => [token]) : [window]) {
+          await sequence.extend(step, { chooser, logits: "all", onLogits, observer, signal });
+        }
       },
       options,
     );
     options.onProgress?.({ phase: "evaluate", loaded: (index + 1) * windowTokens, total, unit: "tokens" });
   }
-  const slotBytes = model.header.weights.slotBytes;
-  return {
-    ...quality.result(windows.length),
-    ...tally.result(slotBytes, model.mode === "dense"),
-  };
+  return { ...quality.result(windows.length), ...tally.result(model) };
+}
+
+function sharesCache(): InputError {
+  return new InputError(
+    "INPUT_INVALID",
+    "with residentMargin a mixture's experts depend on the cache, which a dense run in the same engine fills with its own; compare with a model of its own",
+  );
 }
 
 /** BOS and `windowTokens − 1` tokens each; the tail is dropped. */
@@ -122,18 +149,6 @@ export function cutWindows(tokens: readonly number[], windowTokens: number, bos:
     windows.push(bos === null ? window : [bos, ...window]);
   }
   return windows;
-}
-
-async function runWindow(
-  sequence: Sequence,
-  window: readonly number[],
-  { thresholdByLayer, signal }: EvaluateOptions,
-  onStretch: OnStretch,
-  onLogits: (position: number, logits: Float32Array) => void,
-): Promise<void> {
-  const observer = stretchObserver(sequence.engine, onStretch);
-  const chooser = sequence.engine.batchChooserAt(thresholdByLayer);
-  await sequence.extend(window, { chooser, logits: "all", onLogits, observer, signal });
 }
 
 /** Perplexity and agreement. */
@@ -234,7 +249,11 @@ class NeuronTally {
     );
   }
 
-  readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
+  observer(engine: Engine): ForwardObserver {
+    return stretchObserver(engine, this.#onStretch);
+  }
+
+  readonly #onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength, named) => {
     const norms = this.#norms![layer]!;
     if (first === 0) {
       this.#sets = Array.from({ length: nTokens }, () => []);
@@ -282,8 +301,10 @@ class NeuronTally {
     return { ...statistics, layers };
   }
 
-  /** @param dense Every neuron is named and read, whatever is active. */
-  result(slotBytes: number, dense: boolean): Omit<EvaluateResult, keyof ReturnType<QualityTally["result"]>> {
+  result({ mode, header }: Pick<Model, "mode" | "header">): UnitResult {
+    // Every neuron is named and read, whatever is active.
+    const dense = mode === "dense";
+    const { slotBytes } = header.weights;
     const perLayer = this.#tokens * this.#dFf;
     const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
     const shares = (values: Float64Array) => Array.from(values, (value) => value / perLayer);

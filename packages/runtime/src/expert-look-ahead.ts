@@ -7,10 +7,11 @@
 import { assert, type ExpertsGeometry } from "@flashwick/core";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import { chooseExperts, type ExpertChoice } from "./expert-choice.js";
 import type { ExpertSlots } from "./expert-slots.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
 import type { Linear, Norm } from "./resident-weights.js";
-import { routeToken, type TokenRoute } from "./router.js";
+import type { TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -41,13 +42,17 @@ export class ExpertLookAhead {
     this.#parts = parts;
   }
 
-  /** Begins to read what the next layer will probably want and lacks. Nothing else is in flight. For a step of one token. */
-  begin(meter: TokenMeter, signal?: AbortSignal): void {
+  /**
+   * Begins to read what the next layer will probably want and lacks. Nothing else is in flight. For a step of one token.
+   *
+   * @param choice How the next layer will choose.
+   */
+  begin(choice: ExpertChoice, meter: TokenMeter, signal?: AbortSignal): void {
     const { slots, limits, geometry, kernels } = this.#parts;
     const most = limits ? limits.most(slots.expertBytes) : geometry.chosen;
     if (most === 0) return;
     meter.enter("predict");
-    const route = this.#route();
+    const route = this.#route(choice);
     meter.enter("cache");
     const { cache } = slots;
     const units = this.#worthwhile(route, most);
@@ -96,8 +101,8 @@ export class ExpertLookAhead {
   }
 
   /** What the next layer's router says of the residual stream before this layer's FFN is added. */
-  #route(): TokenRoute {
-    const { kernels, workspace: w, norm, router, geometry, dModel, layer } = this.#parts;
+  #route(choice: ExpertChoice): TokenRoute {
+    const { kernels, workspace: w, norm, router, geometry, dModel, layer, slots } = this.#parts;
     let x: Ptr = w.hidden;
     if (norm) {
       const { kind, epsilon } = norm.geometry;
@@ -106,7 +111,8 @@ export class ExpertLookAhead {
       x = w.visitInput;
     }
     kernels.linear(w.routerLogits, x, router.weight!, router.bias, 1, w.scratch);
-    return routeToken(kernels.arena.f32(w.routerLogits, geometry.count), geometry, layer);
+    const logits = kernels.arena.f32(w.routerLogits, geometry.count);
+    return chooseExperts(logits, geometry, layer, choice, slots.isResident).used;
   }
 
   /** The experts that are there, which must not leave for others, and of those that are not the weightiest. */

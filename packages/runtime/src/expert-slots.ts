@@ -69,6 +69,12 @@ export class ExpertSlots {
     return unit - this.parts.firstUnit;
   }
 
+  /** Whether an expert has a slot, landed or on its way. */
+  readonly isResident = (expert: number): boolean => {
+    const { cache, firstUnit } = this.parts;
+    return cache.slotOf(firstUnit + expert) >= 0;
+  };
+
   /** The layer's experts that slots hold, in no order. Cost: a copy. */
   residentExperts(): Uint32Array {
     const { cache, firstUnit, tensors } = this.parts;

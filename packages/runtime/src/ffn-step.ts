@@ -6,11 +6,11 @@ import type { NeuronCache } from "@flashwick/dram-cache";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
 import type { Engine, StepOptions } from "./engine.js";
 import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
+import type { ChosenRoute } from "./expert-choice.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
-import type { TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -108,7 +108,7 @@ export class FfnStep {
     const { blockOut, ffnInput } = layer.context.workspace;
     await this.#showInput(layer, n, observer);
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
-    if (layer.storage === "experts") return await this.#mix(layer, n, options);
+    if (layer.storage === "experts") return await this.#mix(layer, n, chooser, options);
     const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
     const isAdmitted = early?.isAdmitted ?? false;
     const streams = choice === "all" || observer?.activations !== undefined;
@@ -140,12 +140,20 @@ export class FfnStep {
   }
 
   /** blockOut = the layer's experts of each token, weighted. */
-  async #mix({ mixture, context, index }: MixtureLayer, n: number, { observer, signal }: StepOptions): Promise<void> {
+  async #mix(
+    { mixture, context, index }: MixtureLayer,
+    n: number,
+    { experts }: Chooser,
+    { observer, signal }: StepOptions,
+  ): Promise<void> {
     const { blockOut, ffnInput } = context.workspace;
-    const show = (routes: readonly TokenRoute[]) => {
-      for (const [row, { experts }] of routes.entries()) observer?.named?.(index, experts, this.#engine, row);
+    const onRoutes = (routes: readonly ChosenRoute[]) => {
+      for (const [row, route] of routes.entries()) {
+        observer?.named?.(index, route.used.experts, this.#engine, row);
+        observer?.routed?.(index, route, row);
+      }
     };
-    const isRouted = await mixture.compute(blockOut, ffnInput, n, this.#meter, signal, show);
+    const isRouted = await mixture.compute(blockOut, ffnInput, n, this.#meter, { choice: experts, signal, onRoutes });
     if (isRouted && mixture.slots) this.admittedTo.add(mixture.slots.cache);
   }
 

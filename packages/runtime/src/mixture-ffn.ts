@@ -11,12 +11,12 @@
 import { type ActivationFunction, assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import { AS_ROUTED, type ChosenRoute, chooseExperts, type ExpertChoice } from "./expert-choice.js";
 import type { ExpertLookAhead } from "./expert-look-ahead.js";
 import type { ExpertSlots } from "./expert-slots.js";
 import { type ExpertVisit, planVisits, type StepVisits } from "./expert-visits.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
 import type { FfnWeights, MixtureWeights } from "./resident-weights.js";
-import { routeToken, type TokenRoute } from "./router.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -52,6 +52,14 @@ interface IssuedWave {
   readonly beganMs: number;
 }
 
+export interface MixtureOptions {
+  /** Of experts; default: as the model's routers choose. What it prefers of the cache is for a step of one token. */
+  readonly choice?: ExpertChoice | undefined;
+  /** Hears the experts of each row before the cache makes room for them; not of a dense layer. */
+  readonly onRoutes?: (routes: readonly ChosenRoute[]) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
 const vectorBytes = (n: number) => 4 * paddedLength(n);
 
 export class MixtureFfn {
@@ -61,6 +69,9 @@ export class MixtureFfn {
     here: null,
     next: null,
   };
+  /** Of the step in progress. */
+  #choice = AS_ROUTED;
+
   constructor(parts: MixtureFfnParts) {
     this.parts = parts;
   }
@@ -74,7 +85,6 @@ export class MixtureFfn {
    * out[t] += the layer's FFN of x[t].
    *
    * @param out f32 `[nTokens, pad(dModel)]`. Must not alias x.
-   * @param onRoutes Hears the experts of each row before the cache makes room for them; not of a dense layer.
    * @returns Whether experts were routed to: not in a dense layer.
    * @throws {IntegrityError} `INTEGRITY_EXPERT`, `INTEGRITY_ROUTER`. As the reader's `wait`; the signal's own reason.
    */
@@ -83,16 +93,17 @@ export class MixtureFfn {
     x: Ptr,
     nTokens: number,
     meter: TokenMeter,
-    signal?: AbortSignal,
-    onRoutes?: (routes: readonly TokenRoute[]) => void,
+    { choice = AS_ROUTED, signal, onRoutes }: MixtureOptions = {},
   ): Promise<boolean> {
     const { routed } = this.parts;
     if (!routed) {
       this.#addResident(out, x, nTokens, meter);
       return false;
     }
-    const routes = await this.#route(x, routed, nTokens, meter);
-    onRoutes?.(routes);
+    this.#choice = nTokens === 1 ? choice : { ...choice, preference: null };
+    const chosen = await this.#route(x, routed, nTokens, meter);
+    onRoutes?.(chosen);
+    const routes = chosen.map(({ used }) => used);
     const step = planVisits(routes);
     try {
       this.parts.limits?.idleUntil(this.parts.clock());
@@ -117,10 +128,10 @@ export class MixtureFfn {
 
   async #route(
     x: Ptr,
-    { geometry }: RoutedExperts,
+    { geometry, slots }: RoutedExperts,
     nTokens: number,
     meter: TokenMeter,
-  ): Promise<readonly TokenRoute[]> {
+  ): Promise<readonly ChosenRoute[]> {
     const { kernels, workspace: w, layer, weights } = this.parts;
     const { router } = weights;
     assert(router, "a mixture has a router");
@@ -130,7 +141,13 @@ export class MixtureFfn {
     const pending = kernels.take(w.routerLogits, nTokens * rowBytes);
     if (pending) await pending;
     return Array.from({ length: nTokens }, (_, t) =>
-      routeToken(kernels.arena.f32(w.routerLogits + t * rowBytes, geometry.count), geometry, layer),
+      chooseExperts(
+        kernels.arena.f32(w.routerLogits + t * rowBytes, geometry.count),
+        geometry,
+        layer,
+        this.#choice,
+        slots.isResident,
+      ),
     );
   }
 
@@ -196,7 +213,7 @@ export class MixtureFfn {
       routed.slots.check(routed.slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!, meter);
       visit(miss);
     }
-    if (looksAhead && !looksEarly) this.lookAhead.next?.begin(meter, signal);
+    if (looksAhead && !looksEarly) this.lookAhead.next?.begin(this.#choice, meter, signal);
   }
 
   /** No read is in flight any more: what comes now is a chance to look ahead. */
@@ -207,7 +224,7 @@ export class MixtureFfn {
       limits?.readsTook(bytes, clock() - beganMs);
     }
     limits?.idleFrom(clock());
-    if (looksAhead) this.lookAhead.next?.begin(meter, signal);
+    if (looksAhead) this.lookAhead.next?.begin(this.#choice, meter, signal);
   }
 
   async #land(pending: void | Promise<void>, meter: TokenMeter): Promise<void> {

@@ -63,12 +63,26 @@ export function slotBytesByLayer(
 }
 
 /** What the memory plan gives out slots for; undefined where there are no experts. */
-export function plannedExperts(header: ModelHeader, scope: CacheScope): PlannedExperts | undefined {
-  const { geometry, experts } = header;
+export function plannedExperts(
+  header: ModelHeader,
+  scope: CacheScope,
+  expertsPerToken: number | null,
+): PlannedExperts | undefined {
+  const { geometry, experts } = withExpertsPerToken(header, expertsPerToken);
   if (experts.length === 0) return undefined;
   return {
     countByLayer: unitsByLayer(geometry),
     chosenByLayer: geometry.layers.map(({ experts: of }) => of?.chosen ?? 0),
     slotBytesByLayer: slotBytesByLayer(header, scope),
   };
+}
+
+/** The header of a model whose routers choose so many at most; null: as it is. For sizes and costs: a layer's weights stay. */
+export function withExpertsPerToken(header: ModelHeader, expertsPerToken: number | null): ModelHeader {
+  if (expertsPerToken === null) return header;
+  const layers = header.geometry.layers.map((layer) => {
+    const { experts } = layer;
+    return experts ? { ...layer, experts: { ...experts, chosen: Math.min(experts.chosen, expertsPerToken) } } : layer;
+  });
+  return { ...header, geometry: { ...header.geometry, layers } };
 }

@@ -1,6 +1,7 @@
 /** What a model is made of, and how it and its requests are told to work. */
 import type { DeviceLostError, OnProgress, Predictor, PredictorSource } from "@flashwick/core";
 import type { DeviceProfile, KvPrecision, RunPlan } from "@flashwick/cost-model";
+import type { UnitProfile } from "@flashwick/dram-cache";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Arena, KernelFactory, Kernels } from "@flashwick/kernels";
@@ -33,10 +34,20 @@ export interface ModelOptions {
   /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
   readonly threshold?: number | undefined;
   /**
-   * Resident neurons are named from a threshold lower by this much: better quality for no reads. Default 0: with any other the output depends
-   * on what the neuron cache holds.
+   * Prefers what is resident while decoding. Of neurons a logit: resident ones are named from a threshold lower by this much, better quality for no reads.
+   * Of a mixture's experts a share of the range of a token's logits: resident ones rank higher by it, fewer reads for other experts than the router's.
+   * Prompts, batches and scores are not touched. Default 0: with any other the output depends on what the cache holds.
    */
   readonly residentMargin?: number | undefined;
+  /** With a margin, of a mixture: the router's first so many experts are used whatever is resident. Default 1. */
+  readonly routerKeep?: number | undefined;
+  /** Of a mixture: uses fewer experts of a layer than its router chooses, of prompts as well. Inexact. Default: as many as it chooses. */
+  readonly expertsPerToken?: number | undefined;
+  /**
+   * Of a mixture: the experts that a workload used most, as dram-cache's `decodeProfile` reads them. As many as slots hold are read when the model is loaded,
+   * and counted as loaded. Default: none.
+   */
+  readonly hotExperts?: UnitProfile | undefined;
   /** Default `window`, of a mixture of experts `lfu`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
   /** Of a mixture of experts: each layer has slots of its own, or all layers of an arena share a pool. Default `layer`. */

@@ -20,7 +20,10 @@ import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
 import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
+import { checkExpertsPerToken } from "./expert-choice.js";
 import type { GeneratedToken } from "./generation.js";
+import { checkHotExperts } from "./hot-experts.js";
+import { withExpertsPerToken } from "./mixture-shape.js";
 import type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 import { predictRun } from "./predicted-run.js";
 import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.js";
@@ -58,6 +61,9 @@ export class Model {
     checkCount("maxSequences", options.maxSequences, Number.MAX_SAFE_INTEGER);
     const mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
     this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
+    checkMargin(this.config);
+    checkExpertsPerToken(parts.file.header.geometry, this.config.expertsPerToken);
+    if (options.hotExperts) checkHotExperts(options.hotExperts, parts.file.header);
     if (mode === "predicted") checkPredicted(parts);
     this.#engines = new EngineHolder(parts, options, this.config, this.#closing.signal);
     this.#queue = new RequestQueue(this.#closing.signal, options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS);
@@ -233,9 +239,14 @@ export class Model {
     if (failures.length > 0) throw failures[0];
   }
 
+  /** Whether what a token uses depends on what the cache holds: routers that prefer resident experts. */
+  get prefersResidentExperts(): boolean {
+    return this.config.residentMargin > 0 && hasExperts(this.header.geometry);
+  }
+
   /**
    * What the cost model expects of a run under a plan of this model; null where no device profile is known, nor what its predictor
-   * names again, or in oracle mode, which is for study.
+   * names again, where routers prefer resident experts, or in oracle mode, which is for study.
    *
    * @param sparsity Default: the predictor's own.
    */
@@ -246,8 +257,9 @@ export class Model {
   ): PredictedRun | null {
     const { profile, predictor } = this.parts;
     const { settings } = this;
-    if (!profile || !settings) return null;
-    return predictRun({ header: this.header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
+    if (!profile || !settings || this.prefersResidentExperts) return null;
+    const header = withExpertsPerToken(this.header, this.config.expertsPerToken);
+    return predictRun({ header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
   }
 
   /**
@@ -297,6 +309,14 @@ function checkCount(name: string, count: number | undefined, most: number): void
   if (count === undefined || (Number.isInteger(count) && count >= 1 && count <= most)) return;
   const range = most === Number.MAX_SAFE_INTEGER ? "of at least 1" : `from 1 to ${most}`;
   throw new InputError("INPUT_INVALID", `${name} is ${count}, expected an integer ${range}`);
+}
+
+function checkMargin({ residentMargin, routerKeep }: EngineConfig): void {
+  if (!(residentMargin >= 0 && residentMargin < Number.POSITIVE_INFINITY)) {
+    throw new InputError("INPUT_INVALID", `residentMargin is ${residentMargin}, expected a number of at least 0`);
+  }
+  if (Number.isInteger(routerKeep) && routerKeep >= 0) return;
+  throw new InputError("INPUT_INVALID", `routerKeep is ${routerKeep}, expected an integer of at least 0`);
 }
 
 function checkPredicted({ predictor, file }: ModelParts): void {

@@ -22,8 +22,19 @@ export interface TokenRoute {
  * Cost: O(count · chosen).
  */
 export function routeToken(logits: Float32Array, geometry: ExpertsGeometry, layer: number): TokenRoute {
-  const { chosen, router } = geometry;
-  const experts = largest(logits, chosen, layer).sort();
+  return weighExperts(logits, largestLogits(logits, geometry.chosen, layer), geometry);
+}
+
+/**
+ * The same for experts that were chosen in another way: their weights follow the router's own rule over them.
+ *
+ * @param experts Ascending, distinct, at least one. @param logits Finite.
+ */
+export function weighExperts(
+  logits: Float32Array,
+  experts: Uint32Array,
+  { router }: Pick<ExpertsGeometry, "router">,
+): TokenRoute {
   const among = router.softmax === "all" ? logits : Float32Array.from(experts, (expert) => logits[expert]!);
   const most = Math.max(...among);
   let sum = 0;
@@ -33,8 +44,8 @@ export function routeToken(logits: Float32Array, geometry: ExpertsGeometry, laye
   return { experts, weights: Float32Array.from(shares, (share) => share / total) };
 }
 
-/** The `chosen` largest, in no order; of equal ones the lowest. */
-function largest(logits: Float32Array, chosen: number, layer: number): Uint32Array {
+/** The experts of the `chosen` largest logits, ascending; of equal ones the lowest. @throws As {@link routeToken}. */
+export function largestLogits(logits: Float32Array, chosen: number, layer: number): Uint32Array {
   const best: number[] = [];
   for (const [expert, logit] of logits.entries()) {
     if (!Number.isFinite(logit)) throw notFinite(layer, expert, logit);
@@ -44,7 +55,7 @@ function largest(logits: Float32Array, chosen: number, layer: number): Uint32Arr
     best.splice(at, 0, expert);
     if (best.length > chosen) best.pop();
   }
-  return Uint32Array.from(best);
+  return Uint32Array.from(best).sort();
 }
 
 function notFinite(layer: number, expert: number, logit: number): IntegrityError {

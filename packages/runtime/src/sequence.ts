@@ -3,10 +3,11 @@
  *
  * Invariants. Keys and values of tokens 0 … length − 1 are stored, in pages that only this sequence writes. What a step did not finish does not
  * count: after a failure the sequence is as it was before, and usable. `exactLength` tells how many tokens from the beginning were computed
- * as the dense model does; those may serve any sequence that begins the same, the others only as what they are.
+ * as the dense model does. Those that were computed as the engine computes prompts, which is the same unless it is to use fewer experts, may serve any
+ * sequence of the engine that begins the same; the others only as what they are.
  */
 import { assert, DisposedError, InputError, KV_PAGE_TOKENS, type TokenStats } from "@flashwick/core";
-import { ALL_NEURONS, type Chooser } from "./chooser.js";
+import type { Chooser } from "./chooser.js";
 import type { Engine } from "./engine.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { KvPool } from "./kv-pool.js";
@@ -37,6 +38,8 @@ export class Sequence {
   readonly #pages: number[] = [];
   readonly #tokens: number[] = [];
   #exactLength = 0;
+  /** Tokens from the beginning that a prompt may reuse. */
+  #promptLength = 0;
   #pending: readonly number[] = [];
   #released = false;
 
@@ -99,7 +102,8 @@ export class Sequence {
   }
 
   /**
-   * Takes in a prompt, which replaces what the sequence holds: a beginning that is the same and exact is kept. Dense, hence exact.
+   * Takes in a prompt, which replaces what the sequence holds: a beginning that is the same and was computed as prompts are is kept. Dense, hence exact,
+   * unless fewer experts are to be used.
    *
    * @returns The logits after its last token (a copy), what each step cost, and how many tokens were kept.
    */
@@ -108,14 +112,14 @@ export class Sequence {
     signal?: AbortSignal,
     onProgress?: (done: number) => void,
   ): Promise<{ logits: Float32Array; batches: TokenStats[]; reused: number }> {
-    const reused = Math.min(this.sharedLength(prompt), this.#exactLength, prompt.length - 1);
+    const reused = Math.min(this.sharedLength(prompt), this.#promptLength, prompt.length - 1);
     this.rollback(reused);
     const done = await this.extendDensely(prompt.slice(reused), signal, (count) => onProgress?.(reused + count));
     return { ...done, reused };
   }
 
   /**
-   * Appends tokens as the dense model computes them, and leaves the neuron caches ready for decoding.
+   * Appends tokens as the engine computes prompts, and leaves the neuron caches ready for decoding.
    *
    * @returns The logits after the last token (a copy), and what each step cost.
    */
@@ -126,7 +130,7 @@ export class Sequence {
   ): Promise<{ logits: Float32Array; batches: TokenStats[] }> {
     let logits = new Float32Array(0);
     const batches = await this.extend(tokens, {
-      chooser: ALL_NEURONS,
+      chooser: this.engine.promptChooser,
       logits: "last",
       onLogits: (_, values) => {
         logits = values.slice();
@@ -194,6 +198,7 @@ export class Sequence {
     this.#pending = [];
     this.#tokens.length = length;
     this.#exactLength = Math.min(this.#exactLength, length);
+    this.#promptLength = Math.min(this.#promptLength, length);
     for (const page of this.#pages.splice(Math.ceil(length / KV_PAGE_TOKENS))) this.#pool.release(page);
   }
 
@@ -211,6 +216,7 @@ export class Sequence {
     }
     fork.#tokens.push(...this.#tokens);
     fork.#exactLength = this.#exactLength;
+    fork.#promptLength = this.#promptLength;
     return fork;
   }
 
@@ -259,10 +265,11 @@ export class Sequence {
   }
 
   /** For the engine, after a step: these tokens' keys and values are stored now. */
-  commit(tokens: readonly number[], exact: boolean): void {
+  commit(tokens: readonly number[], exact: boolean, promptLike: boolean): void {
     assert(this.length + tokens.length <= this.#pages.length * KV_PAGE_TOKENS, "a step writes to reserved pages only");
     this.#pending = [];
     if (exact && this.#exactLength === this.length) this.#exactLength += tokens.length;
+    if (promptLike && this.#promptLength === this.length) this.#promptLength += tokens.length;
     this.#tokens.push(...tokens);
   }
 

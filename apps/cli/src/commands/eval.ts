@@ -1,5 +1,5 @@
 /** `flashwick eval`: quality beside cost. */
-import { formatBytes } from "@flashwick/core";
+import { formatBytes, hasExperts } from "@flashwick/core";
 import {
   type EvaluateResult,
   evaluateTasks,
@@ -42,7 +42,7 @@ export function evalCommand(invocation: Invocation): Command {
     .option("--window-tokens <n>", "tokens of a window, BOS included", integer(2), 256)
     .option(
       "--against <run>",
-      "compare token by token with: dense (the same file, all neurons), or another model file, within the same budget (default: nothing)",
+      "compare token by token with: dense (the same file, all neurons, or experts as its routers choose), or another model file, within the same budget (default: nothing)",
     );
   return addEngineFlags(command, "sidecar").action(async (path: string, flags: EvalFlags) => {
     requireOne(flags, ["text", "tasks"]);
@@ -132,6 +132,7 @@ function evaluate(
         const options = { windowTokens, maxWindows, ...sides, signal, onProgress: report.onProgress };
         const { against: comparison, ...result } = await evaluateText(model, text, options);
         const seconds = (terminal.clock() - startMs) / 1000;
+        const mixture = hasExperts(model.header.geometry);
         const cacheFit = opened.cacheFit(windowTokens);
         const { activationBits = null } = model.parts;
         const run = { mode: model.mode, activationBits };
@@ -142,7 +143,7 @@ function evaluate(
           cacheFit,
           seconds,
         };
-        report.result(document, () => evaluationText({ ...result, against: comparison }, modeText(run)));
+        report.result(document, () => evaluationText({ ...result, against: comparison }, modeText(run), mixture));
       } finally {
         await close();
       }
@@ -153,7 +154,8 @@ function evaluate(
   });
 }
 
-function evaluationText(result: EvaluateResult, mode: string): string {
+/** @param mixture Figures are of experts in place of neurons. */
+function evaluationText(result: EvaluateResult, mode: string, mixture: boolean): string {
   const { against } = result;
   const facts = table([
     ["mode", mode],
@@ -169,11 +171,14 @@ function evaluationText(result: EvaluateResult, mode: string): string {
           ["divergence", `KL ${figure(against.meanKl)} mean, ${figure(against.maxKl)} at most (nats)`],
         ]
       : []),
-    ["recall", `${percent(result.recall)} of the active neurons, missed mass ${percent(result.missedMass)}`],
+    [
+      "recall",
+      `${percent(result.recall)} of ${mixture ? "the routers' experts" : "the active neurons"}, missed mass ${percent(result.missedMass)}`,
+    ],
     ["flash", `${formatBytes(result.flashBytesPerToken)} per token, as decoding would read`],
   ]);
   const layers = table([
-    ["layer", "active", "named", "recall", "missed mass"],
+    ["layer", mixture ? "chosen" : "active", mixture ? "used" : "named", "recall", "missed mass"],
     ...result.activeShareByLayer.map((active, l) => [
       l,
       percent(active),

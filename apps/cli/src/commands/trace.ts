@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { frameCommand } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
+import { traceHotCommand } from "./trace-hot.js";
 import { traceRecordCommand } from "./trace-record.js";
 import { traceSimulateCommand } from "./trace-simulate.js";
 
@@ -9,7 +10,8 @@ export function traceCommand(invocation: Invocation): Command {
   return (
     frameCommand({
       name: "trace",
-      summary: "Record which neurons a text uses, and replay that through caches of any policy and size.",
+      summary:
+        "Record which neurons or experts a text uses, replay that through caches of any policy and size, keep what is hot.",
       example: "flashwick trace record opt-demo.gguf --text evaluation.txt -o opt-demo.trace",
     })
       .helpCommand(false)
@@ -17,5 +19,6 @@ export function traceCommand(invocation: Invocation): Command {
       .enablePositionalOptions()
       .addCommand(traceRecordCommand(invocation))
       .addCommand(traceSimulateCommand(invocation))
+      .addCommand(traceHotCommand(invocation))
   );
 }

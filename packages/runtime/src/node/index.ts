@@ -1,3 +1,4 @@
+export { hotExpertsPath } from "./hot-experts-file.js";
 export { RESERVE_BYTES, spareMemoryBytes } from "./machine-memory.js";
 export { LIMIT_FILE_BYTES, type MeasureLimitOptions, measureLimit } from "./measured-limit.js";
 export { type BackendName, kernelsOf, type OpenModelOptions, openModel } from "./open-model.js";

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { type ByteSource, InputError, type PredictorSource, type SourcePart } from "@flashwick/core";
 import type { DeviceProfile, EngineSettings } from "@flashwick/cost-model";
+import type { UnitProfile } from "@flashwick/dram-cache";
 import {
   type ModelHeader,
   openModelFile,
@@ -35,6 +36,7 @@ import {
 import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
+import { readHotExpertsFile } from "./hot-experts-file.js";
 import { spareMemoryBytes } from "./machine-memory.js";
 import { noteMachine, type ReadLoop } from "./measured-limit.js";
 import { openNodeDevice } from "./node-device.js";
@@ -44,7 +46,7 @@ import { readKeptProfile } from "./profile/kept-profile.js";
 /** Who computes on the host, or a graphics processor. */
 export type BackendName = "auto" | "wasm" | "webgpu" | "reference";
 
-export interface OpenModelOptions extends ModelOptions {
+export interface OpenModelOptions extends Omit<ModelOptions, "hotExperts"> {
   /**
    * Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: what the machine, or the control group of the process,
    * has free, less {@link RESERVE_BYTES}. A model that fits is resident, one that does not streams.
@@ -52,6 +54,11 @@ export interface OpenModelOptions extends ModelOptions {
   readonly dramBudgetBytes?: number | undefined;
   /** A predictor file; `auto` (default): the sidecar beside the model, if there is one; null: none. */
   readonly predictor?: string | "auto" | null;
+  /**
+   * Of a mixture: the experts that a workload used most, which are read when the model is loaded. A profile, or its file; `auto` (default):
+   * `<model>.hot.json` beside the model, if there is one; null: none.
+   */
+  readonly hotExperts?: UnitProfile | string | "auto" | null | undefined;
   /**
    * Default `auto`: WebAssembly SIMD. `webgpu`: the graphics processor, through the package `webgpu` if it is installed; nothing is predicted of its
    * speed. `reference` is plain TypeScript: slow, for comparison.
@@ -92,6 +99,9 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
     opened.push(() => source.close());
     const file = await withChecksumsBeside(await openModelFile(source));
     const size = file.header.fileBytes;
+    const { hotExperts: wanted = "auto" } = options;
+    const isRead = typeof wanted === "object" && wanted !== null;
+    const hotExperts = isRead ? wanted : await readHotExpertsFile(path, file.header, wanted);
     const sidecar = await openPredictor(path, options);
     if (sidecar) opened.push(() => sidecar.source.close());
     const onDevice = options.backend === "webgpu";
@@ -132,7 +142,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
         await sidecar?.source.close();
       },
     };
-    const model = new Model(parts, { ...chosen, mode: options.mode ?? plan?.settings.mode });
+    const model = new Model(parts, { ...chosen, hotExperts, mode: options.mode ?? plan?.settings.mode });
     if (compute.readLoop) noteMachine(model, { readLoop: compute.readLoop, arenas });
     return model;
   } catch (error) {

@@ -7,7 +7,7 @@ import { estimate, type PredictorShapes } from "../estimate.js";
 import type { ModelOptions } from "../model-options.js";
 
 /** What the user has asked for; `auto` and absent settings are to be chosen. */
-export interface SettingsWish extends ModelOptions {
+export interface SettingsWish extends Omit<ModelOptions, "hotExperts"> {
   readonly readers?: number | "auto";
   readonly threads?: number | "auto";
   readonly io?: "auto" | "buffered";

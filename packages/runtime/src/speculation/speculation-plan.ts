@@ -41,7 +41,7 @@ export function planSpeculation(options: GenerateOptions, { mode, residentMargin
   if (!isOff && residentMargin > 0) {
     throw new InputError(
       "INPUT_INVALID",
-      `with residentMargin ${residentMargin} a token's output depends on what the neuron cache holds, so drafts cannot be verified together; set it ` +
+      `with residentMargin ${residentMargin} a token's output depends on what the cache holds, so drafts cannot be verified together; set it ` +
         "to 0, or leave out speculation",
     );
   }
