@@ -23,7 +23,9 @@ describe("a cache smaller than one token's experts", () => {
     const small = await run("--dram-budget", `${budget}`);
     const { fits, neededBudgetBytes, units } = small.document.cacheFit;
     expect([units, fits]).toEqual(["experts", false]);
-    expect(small.err).toMatch(/^note: a DRAM budget of .* holds fewer experts of each layer than one token chooses.* hold them$/m);
+    expect(small.err).toMatch(
+      /^note: a DRAM budget of .* holds fewer experts of each layer than one token chooses.* hold them$/m,
+    );
     const large = await run("--dram-budget", `${neededBudgetBytes}`);
     expect(large.document.cacheFit).toMatchObject({ fits: true, neededBudgetBytes });
     expect(large.err).not.toContain("holds fewer experts");
