@@ -8,15 +8,16 @@
  * What overlaps. Reads of missing experts are issued first; while they fly, what every token uses is computed, then the experts that are there, then
  * each of the others as it lands.
  */
-import { type ActivationFunction, assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
+import { assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { Kernels, Ptr } from "@flashwick/kernels";
+import type { ExpertArithmetic } from "./expert-arithmetic.js";
 import { AS_ROUTED, type ChosenRoute, chooseExperts, type ExpertChoice } from "./expert-choice.js";
 import type { ExpertLookAhead } from "./expert-look-ahead.js";
 import type { ExpertSlots } from "./expert-slots.js";
-import { type ExpertVisit, planVisits, type StepVisits } from "./expert-visits.js";
+import { planVisits, type StepVisits } from "./expert-visits.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
-import type { FfnWeights, MixtureWeights } from "./resident-weights.js";
+import type { MixtureWeights } from "./resident-weights.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -31,9 +32,7 @@ export interface MixtureFfnParts {
   readonly kernels: Kernels;
   readonly workspace: Workspace;
   readonly weights: MixtureWeights;
-  readonly dModel: number;
-  readonly gated: boolean;
-  readonly activation: ActivationFunction;
+  readonly arithmetic: ExpertArithmetic;
   /** Null in a dense layer. */
   readonly routed: RoutedExperts | null;
   /** False: every read is waited for before anything is computed. */
@@ -59,8 +58,6 @@ export interface MixtureOptions {
   readonly onRoutes?: (routes: readonly ChosenRoute[]) => void;
   readonly signal?: AbortSignal | undefined;
 }
-
-const vectorBytes = (n: number) => 4 * paddedLength(n);
 
 export class MixtureFfn {
   readonly parts: MixtureFfnParts;
@@ -97,7 +94,8 @@ export class MixtureFfn {
   ): Promise<boolean> {
     const { routed } = this.parts;
     if (!routed) {
-      this.#addResident(out, x, nTokens, meter);
+      meter.enter("ffn");
+      this.parts.arithmetic.addResident(out, x, nTokens);
       return false;
     }
     this.#choice = nTokens === 1 ? choice : { ...choice, preference: null };
@@ -113,7 +111,8 @@ export class MixtureFfn {
       for (const wave of slots.cache.admit(routes.map(({ experts }) => slots.unitsOf(experts)))) {
         this.#count(slots, wave, step, meter);
         const issued = this.#issue(routed, wave, meter, signal);
-        if (isFirst) this.#addResident(out, x, nTokens, meter);
+        meter.enter("ffn");
+        if (isFirst) this.parts.arithmetic.addResident(out, x, nTokens);
         isFirst = false;
         await this.#computeWave(routed, issued, step, x, nTokens, meter, signal);
         meter.enter("cache");
@@ -122,7 +121,8 @@ export class MixtureFfn {
       routed.slots.cache.clear();
       throw error;
     }
-    this.#sum(out, step, meter);
+    meter.enter("ffn");
+    this.parts.arithmetic.sum(out, step);
     return true;
   }
 
@@ -137,7 +137,7 @@ export class MixtureFfn {
     assert(router, "a mixture has a router");
     meter.enter("predict");
     kernels.linear(w.routerLogits, x, router.weight!, router.bias, nTokens, w.scratch);
-    const rowBytes = vectorBytes(geometry.count);
+    const rowBytes = 4 * paddedLength(geometry.count);
     const pending = kernels.take(w.routerLogits, nTokens * rowBytes);
     if (pending) await pending;
     return Array.from({ length: nTokens }, (_, t) =>
@@ -199,7 +199,8 @@ export class MixtureFfn {
     const { wave, runCounts } = issued;
     const visit = (index: number) => {
       const expert = routed.slots.expertOf(wave.neurons[index]!);
-      this.#visit(routed, step.visits.get(expert)!, wave.slots[index]!, x, nTokens, meter);
+      meter.enter("ffn");
+      this.parts.arithmetic.visit(routed.slots, step.visits.get(expert)!, wave.slots[index]!, x, nTokens);
     };
     if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
     // In a pool, what the next layer wants may push out what is still to be computed of this one.
@@ -231,83 +232,5 @@ export class MixtureFfn {
     if (!pending) return;
     meter.enter("readWait");
     await pending;
-  }
-
-  /** The outputs of one expert for the rows that use it. */
-  #visit(
-    { slots }: RoutedExperts,
-    { expert, rows, firstOutput }: ExpertVisit,
-    slot: number,
-    x: Ptr,
-    nTokens: number,
-    meter: TokenMeter,
-  ): void {
-    const { kernels, workspace: w, dModel, gated, weights } = this.parts;
-    const { biases } = weights;
-    meter.enter("ffn");
-    const biasOf = (all: Ptr, n: number) => (all === 0 ? 0 : all + 4 * expert * n);
-    const up = slots.matrix("up", expert, slot);
-    const ffn: FfnWeights = {
-      gate: gated ? { weight: slots.matrix("gate", expert, slot), bias: biasOf(biases.gate, up.rows) } : null,
-      up: { weight: up, bias: biasOf(biases.up, up.rows) },
-      down: { weight: slots.matrix("down", expert, slot), bias: biasOf(biases.down, dModel) },
-    };
-    let input = x;
-    // Rows of an expert that every row uses lie side by side already.
-    if (rows.length < nTokens) {
-      kernels.arena.u32(w.visitRows, rows.length).set(rows);
-      kernels.put(w.visitRows, 4 * rows.length);
-      kernels.copyRows(w.visitInput, x, w.visitRows, rows.length, dModel);
-      input = w.visitInput;
-    }
-    this.#multiply(w.visitOutput + firstOutput * vectorBytes(dModel), input, ffn, rows.length);
-  }
-
-  /** out = down · (f(gate · x) ⊙ g(up · x)), or down · f(up · x), with their biases. */
-  #multiply(out: Ptr, x: Ptr, { gate, up, down }: FfnWeights, nTokens: number): void {
-    const { kernels, workspace: w, activation } = this.parts;
-    const { rows } = up.weight!;
-    const count = nTokens * paddedLength(rows);
-    // Behind shorter rows another width's may have been left, which the next product would meet.
-    if (rows !== paddedLength(rows)) kernels.zero(w.act, count);
-    kernels.linear(w.act, x, up.weight!, up.bias, nTokens, w.scratch);
-    if (gate) kernels.linear(w.gate, x, gate.weight!, gate.bias, nTokens, w.scratch);
-    // Without a gate up takes its place, beside ones.
-    if (gate) kernels.gate(w.act, w.gate, w.act, count, activation);
-    else kernels.gate(w.act, w.act, w.gate, count, activation);
-    kernels.linear(out, w.act, down.weight!, down.bias, nTokens, w.scratch);
-  }
-
-  /** out[t] += what every token uses. Outputs of visits come later: their buffer is free. */
-  #addResident(out: Ptr, x: Ptr, nTokens: number, meter: TokenMeter): void {
-    const { kernels, workspace: w, dModel, weights } = this.parts;
-    const { resident, outputGate } = weights;
-    if (!resident) return;
-    meter.enter("ffn");
-    const rowBytes = vectorBytes(dModel);
-    this.#multiply(w.visitOutput, x, resident, nTokens);
-    if (!outputGate) {
-      kernels.add(out, w.visitOutput, (nTokens * rowBytes) / 4);
-      return;
-    }
-    kernels.linear(w.routerLogits, x, outputGate, 0, nTokens, w.scratch);
-    for (let t = 0; t < nTokens; t++) {
-      const [logit] = kernels.arena.f32(w.routerLogits + t * vectorBytes(1), 1);
-      const share = Math.fround(1 / (1 + Math.exp(-logit!)));
-      kernels.addScaled(out + t * rowBytes, w.visitOutput + t * rowBytes, rowBytes / 4, share);
-    }
-  }
-
-  /** out[t] += Σ weight · output, in ascending order of experts. */
-  #sum(out: Ptr, { sums }: StepVisits, meter: TokenMeter): void {
-    const { kernels, workspace: w, dModel } = this.parts;
-    meter.enter("ffn");
-    const rowBytes = vectorBytes(dModel);
-    for (const [t, outputs] of sums.entries()) {
-      for (const { output, weight } of outputs) {
-        kernels.addScaled(out + t * rowBytes, w.visitOutput + output * rowBytes, rowBytes / 4, weight);
-      }
-    }
-    assert(!kernels.mirrored, "experts are computed on the host");
   }
 }

@@ -6,6 +6,7 @@ import type { ArenaContext } from "./arena-context.js";
 import { cachePolicy } from "./cache-policy.js";
 import type { EngineLayer, MixtureLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
+import { ExpertArithmetic } from "./expert-arithmetic.js";
 import { readExpertCrcs } from "./expert-crcs.js";
 import { ExpertLookAhead } from "./expert-look-ahead.js";
 import { ExpertSlots } from "./expert-slots.js";
@@ -105,12 +106,15 @@ export async function placeMixtureLayer(
       source: file.source,
       crcOf: await readExpertCrcs(file, layer, signal),
     });
+  const own = loader.mixture(arena, layer, weights);
   const mixture = new MixtureFfn({
     ...{ layer, kernels, workspace },
-    weights: loader.mixture(arena, layer, weights),
-    dModel: file.header.geometry.dModel,
-    gated: ffn.gated,
-    activation: activationOf(ffn),
+    weights: own,
+    arithmetic: new ExpertArithmetic({
+      ...{ kernels, workspace, weights: own, activation: activationOf(ffn) },
+      dModel: file.header.geometry.dModel,
+      gated: ffn.gated,
+    }),
     routed: slots && experts ? { geometry: experts, slots } : null,
     overlap: config.overlap,
     ...{ limits, clock },
