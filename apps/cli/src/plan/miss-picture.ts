@@ -59,7 +59,7 @@ export function missPicture(simulation: Simulation): string {
   plot.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const legend = names.map((policy, i) => {
     const { colour, dash } = LOOKS[policy]!;
-    const x = 20 + 112 * i;
+    const x = 20 + Math.min(112, (WIDTH - 20) / names.length) * i;
     return `<line x1="${x}" x2="${x + 26}" y1="48" y2="48" stroke="${colour}" stroke-width="2" stroke-dasharray="${dash}"/><text x="${x + 32}" y="52">${policy}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH + 20}" height="${HEIGHT + 80}" font-family="system-ui, sans-serif" font-size="13">
