@@ -4,7 +4,7 @@
  *     pnpm build && node tools/browser/measure.mjs opfs-rate
  *     pnpm build && node tools/browser/measure.mjs large-model <model.gguf of 1 GiB or more, its predictor beside it>
  *     pnpm build && node tools/browser/measure.mjs lab-chat <model.gguf of llama.cpp's, with a chat template>
- *     pnpm build && node tools/browser/measure.mjs lab-mixture <mixture.gguf>… [--budget 25] [--tokens 64] [--policy window]
+ *     pnpm build && node tools/browser/measure.mjs lab-mixture <mixture.gguf>… [--budget 25] [--tokens 256] [--policy lru]
  *
  * opfs-rate:   random reads from a page's private file system beside the same reads in Node with buffered I/O; writes docs/results/opfs-rate.csv.
  * large-model: the lab, as built: import, a run within a quarter of the file, a reload, a run again; writes docs/results/lab.csv.

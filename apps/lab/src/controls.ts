@@ -53,7 +53,7 @@ export function settings(): EngineSettings {
   return {
     budgetShare: Number(budget.value) / 100,
     windowTokens: weights === "matrices" || window.value === "0" ? null : Number(window.value),
-    policy: policy.value as EngineSettings["policy"],
+    policy: policy.value === "" ? null : (policy.value as EngineSettings["policy"]),
     threshold: weights !== "records" || threshold.value === threshold.min ? null : Number(threshold.value),
     readers: readers.value === "-1" ? null : Number(readers.value),
     predictor: controls.predictor.value === "" ? null : controls.predictor.value,

@@ -9,7 +9,8 @@ export interface EngineSettings {
   readonly budgetShare: number;
   /** Tokens; null: as many as fit. */
   readonly windowTokens: number | null;
-  readonly policy: "window" | "lru" | "lfu" | "pinned";
+  /** Null: what suits the model. */
+  readonly policy: "window" | "lru" | "lfu" | "pinned" | null;
   /** A logit; null: calibrated. */
   readonly threshold: number | null;
   /** Null: what suits. */
@@ -224,17 +225,25 @@ export interface LosslessProof {
   readonly denseText: string;
 }
 
+/** That a cache holds less than one token uses, and hardly anything is found in it. */
+export interface SmallCache {
+  readonly units: "neurons" | "experts";
+  /** From this budget on it holds that much. */
+  readonly neededBudgetBytes: number;
+}
+
 /** What the cost model expects of the settings. */
 export type Prediction =
   | {
       readonly fits: true;
+      readonly smallCache: SmallCache | null;
       readonly nothing: null;
       readonly tokensPerSec: number;
       readonly flashBytesPerToken: number;
       readonly device: string;
     }
   /** It runs, but nothing is predicted, and why. */
-  | { readonly fits: true; readonly nothing: string }
+  | { readonly fits: true; readonly smallCache: SmallCache | null; readonly nothing: string }
   | { readonly fits: false; readonly why: string };
 
 export type Answer =

@@ -24,7 +24,7 @@ export async function openAsSet(
   return await openStoredModel(store, name, {
     dramBudgetBytes: Math.floor(settings.budgetShare * fileBytes),
     contextTokens,
-    policy: settings.policy,
+    policy: settings.policy ?? undefined,
     threads: settings.threads ?? "auto",
     profile: devicePreset("opfs-chromium"),
     backend: settings.backend,

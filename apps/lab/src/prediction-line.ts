@@ -24,14 +24,22 @@ export function clearPrediction(): void {
 }
 
 export function showPrediction(prediction: Prediction): void {
-  if (prediction.fits && prediction.nothing !== null) {
-    element("prediction").textContent = `Nothing predicted: ${prediction.nothing}.`;
-    return;
-  }
+  element("prediction").textContent = predictionText(prediction) + smallCacheText(prediction);
+}
+
+/** A budget may run, and still be too small to be of use. */
+function smallCacheText(prediction: Prediction): string {
+  if (!prediction.fits || prediction.smallCache === null) return "";
+  const { units, neededBudgetBytes } = prediction.smallCache;
+  return ` Memory holds fewer ${units} than one token uses, so hardly any is found there; ${formatBytes(neededBudgetBytes)} would do.`;
+}
+
+function predictionText(prediction: Prediction): string {
+  if (prediction.fits && prediction.nothing !== null) return `Nothing predicted: ${prediction.nothing}.`;
   const ofWhat =
     shownModel()?.weights === "records" ? "Predicted for the sparse path, without drafts" : "Predicted, without drafts";
   const when = controls.drafts.value === "off" ? "Predicted" : ofWhat;
-  element("prediction").textContent = prediction.fits
+  return prediction.fits
     ? `${when}: ${prediction.tokensPerSec.toFixed(0)} tokens a second, ${formatBytes(prediction.flashBytesPerToken)} read for each (${prediction.device}).`
     : `Predicted: it cannot run like this: ${prediction.why}`;
 }

@@ -14,16 +14,19 @@ export async function predict(store: ModelStore, request: PredictRequest, task: 
     const promptTokens = Math.max(1, model.tokenizer.encode(prompt, true).length);
     const contextTokens = model.contextTokens ?? model.header.geometry.contextLength;
     const decodeTokens = Math.max(1, Math.min(maxTokens, contextTokens - promptTokens));
-    const plan = model.plan(Math.min(contextTokens, promptTokens + decodeTokens));
+    const planned = Math.min(contextTokens, promptTokens + decodeTokens);
+    const fit = model.cacheFit(planned);
+    const smallCache = fit === null || fit.fits ? null : fit;
+    const plan = model.plan(planned);
     const expected = model.predict(plan, { promptTokens, decodeTokens });
     if (request.backend === "webgpu") {
-      return { fits: true, nothing: "nothing is known of this graphics processor's speed" };
+      return { fits: true, smallCache, nothing: "nothing is known of this graphics processor's speed" };
     }
     if (expected === null) {
-      return { fits: true, nothing: "nothing is known of what this model's predictor names" };
+      return { fits: true, smallCache, nothing: "nothing is known of what this model's predictor names" };
     }
     const { tokenMs, flashBytesPerToken, device } = expected;
-    return { fits: true, nothing: null, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
+    return { fits: true, smallCache, nothing: null, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
   } catch (error) {
     if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
     return { fits: false, why: error.message };

@@ -16,7 +16,10 @@ import { visitLab } from "./lab-visit.js";
 import { largestRenderer } from "./renderer-memory.js";
 import { openSite } from "./site.js";
 
+/** What the text goes on from; of a model with a chat template, the message that is replied to. */
 const PROMPT = "In the beginning";
+/** Of a conversation, as the lab has it. */
+const CONTEXT = { most: 1024, least: 256 };
 /** How often the renderer's memory is looked at, ms. */
 const LOOK_MS = 250;
 /** Of any one step, ms: the machine may be slow. */
@@ -25,7 +28,8 @@ const PATIENCE_MS = 3_600_000;
 interface Settings {
   readonly percent: number;
   readonly tokens: number;
-  readonly policy: "window" | "lru" | "lfu" | "pinned";
+  /** Undefined: what suits the model. */
+  readonly policy: "window" | "lru" | "lfu" | "pinned" | undefined;
 }
 
 /** @param args Models, and `--budget <percent of the file>`, `--tokens <n>`, `--policy <name>`. */
@@ -35,8 +39,8 @@ export async function measure(...args: string[]): Promise<void> {
     allowPositionals: true,
     options: {
       budget: { type: "string", default: "25" },
-      tokens: { type: "string", default: "64" },
-      policy: { type: "string", default: "window" },
+      tokens: { type: "string", default: "256" },
+      policy: { type: "string" },
     },
   });
   const { budget, tokens, policy } = values;
@@ -63,9 +67,12 @@ async function measureModel(path: string, settings: Settings, figures: Figures):
     note("import", await importMixture(page, path), "s");
     const dramBudgetBytes = Math.floor((settings.percent / 100) * fileBytes);
     note(`budget, ${settings.percent} % of the file`, dramBudgetBytes / MiB, "MiB");
-    await setUp(page, settings);
     const texts: string[] = [];
     for (const when of ["from cold storage", "again"]) {
+      // Nothing is left of the run before, nor of the import, but what is stored.
+      await page.reload();
+      await choose(page, basename(path));
+      await setUp(page, settings);
       if (when !== "again") forget(filesOf(profile).map((file) => join(profile, file)));
       const text = await noteRun(page, profile, dramBudgetBytes, (what, ...value) =>
         note(`${when}: ${what}`, ...value),
@@ -73,8 +80,8 @@ async function measureModel(path: string, settings: Settings, figures: Figures):
       texts.push(text);
     }
     forget([path]);
-    const node = await inNode(path, dramBudgetBytes, settings);
-    if (texts.some((text) => text !== PROMPT + node.text)) {
+    const node = await inNode(path, dramBudgetBytes, settings, await isChat(page));
+    if (texts.some((text) => text !== node.text)) {
       throw new Error(
         `${basename(path)}: the page says otherwise than Node:\n${[...texts, node.text].join("\n---\n")}`,
       );
@@ -103,21 +110,25 @@ async function importMixture(page: Page, path: string): Promise<number> {
   );
   const seconds = (performance.now() - begin) / 1000;
   await throwError(page);
+  return seconds;
+}
+
+async function choose(page: Page, name: string): Promise<void> {
+  await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
   await page.selectOption("#model", name);
   await page.waitForFunction((wanted) => document.getElementById("model-text")?.dataset.model === wanted, name);
   const weights = await page.evaluate(() => document.body.dataset.weights);
   if (weights !== "experts") throw new Error(`${name}: expected a mixture of experts, found weights in ${weights}`);
-  return seconds;
 }
 
+const isChat = (page: Page) => page.evaluate(() => document.body.dataset.view === "chat");
+
 async function setUp(page: Page, { percent, tokens, policy }: Settings): Promise<void> {
-  if ((await page.evaluate(() => document.body.dataset.view)) === "chat") {
-    throw new Error("the model has a chat template: its text ends by itself, and lab-chat measures it");
-  }
   await page.fill("#budget", `${percent}`);
-  await page.fill("#tokens", `${tokens}`);
-  await page.selectOption("#policy", policy);
-  await page.fill("#prompt", PROMPT);
+  await page.selectOption("#policy", policy ?? "");
+  const [length, prompt] = (await isChat(page)) ? ["#reply-tokens", "#message"] : ["#tokens", "#prompt"];
+  await page.fill(length!, `${tokens}`);
+  await page.fill(prompt!, PROMPT);
 }
 
 /** @returns The text. */
@@ -145,11 +156,17 @@ async function noteRun(page: Page, profile: string, dramBudgetBytes: number, not
   );
   note("renderer, most memory of its own", peakBytes / MiB, "MiB");
   note("renderer, of that beyond the budget", (peakBytes - dramBudgetBytes) / MiB, "MiB");
-  return (await page.textContent("#text")) ?? "";
+  return await textOf(page);
+}
+
+/** Without what it goes on from. */
+async function textOf(page: Page): Promise<string> {
+  if (await isChat(page)) return (await page.textContent("#conversation .assistant .said")) ?? "";
+  return ((await page.textContent("#text")) ?? "").slice(PROMPT.length);
 }
 
 async function run(page: Page): Promise<Readonly<Record<string, number>>> {
-  await page.click("#generate");
+  await page.click((await isChat(page)) ? "#send" : "#generate");
   await page.waitForFunction(() => /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? ""), null, {
     timeout: PATIENCE_MS,
   });
@@ -173,13 +190,19 @@ function forget(files: readonly string[]): void {
   }
 }
 
-/** Within the same budget, with what suits of threads and readers, through the page cache as a page reads. */
-async function inNode(path: string, dramBudgetBytes: number, { tokens, policy }: Settings) {
-  const model = await openModel(path, { dramBudgetBytes, policy, io: "buffered" });
+/**
+ * Within the same budget, with what suits of threads and readers, through the page cache as a page reads.
+ *
+ * @param isReply The page has a chat: the text is a reply, and ends where the model ends it.
+ */
+async function inNode(path: string, dramBudgetBytes: number, { tokens, policy }: Settings, isReply: boolean) {
+  const options = { dramBudgetBytes, policy, io: "buffered" } as const;
+  const model = await openModel(path, isReply ? { ...options, contextTokens: CONTEXT } : options);
   try {
-    const prompt = model.tokenizer.encode(PROMPT, true);
     let text = "";
-    const generated = model.generate(prompt, { maxTokens: tokens, ignoreEos: true });
+    const generated = isReply
+      ? model.chat([{ role: "user", content: PROMPT }], { maxTokens: tokens })
+      : model.generate(model.tokenizer.encode(PROMPT, true), { maxTokens: tokens, ignoreEos: true });
     for (;;) {
       const step = await generated.next();
       if (step.done) return { text, tokensPerSec: step.value.stats.tokensPerSec };

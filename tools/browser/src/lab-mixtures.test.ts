@@ -180,7 +180,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     expect(await wordsOf(page)).toEqual(["Neurons", "awake", "awake"]);
   });
 
-  it("predicts, and says what the smallest budget is where it cannot run", async () => {
+  it("predicts, and says where memory holds less than a token uses, or too little to run", async () => {
     const page = await visitWith("olmoe");
     const predicted = async (percent: number) => {
       await page.evaluate((value) => {
@@ -192,7 +192,10 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       await page.waitForFunction(() => document.getElementById("prediction")?.textContent !== "");
       return (await page.textContent("#prediction")) ?? "";
     };
-    expect(await predicted(200)).toMatch(/^Predicted: \d+ tokens a second, /);
+    expect(await predicted(200)).toMatch(/^Predicted: \d+ tokens a second, [^;]*$/);
+    expect(await predicted(57)).toMatch(
+      / Memory holds fewer experts than one token uses, .*; [\d.]+ [KM]iB would do\.$/,
+    );
     expect(await predicted(15)).toMatch(/cannot run like this.*(smallest|at least)/);
   });
 
