@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { demoModels } from "./index.js";
+import { demoModels, mixtureDemo } from "./index.js";
 
 const { checkpointDir, predictorPath, cardPath, texts } = demoModels["opt-demo"];
 const read = (path: string) => new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
@@ -51,5 +51,33 @@ describe("opt-demo", () => {
       expect(samples.every((sample) => sample.length === 200)).toBe(true);
       expect(samples.filter((sample) => others.some((other) => other.includes(sample)))).toEqual([]);
     }
+  });
+});
+
+describe("olmoe-demo", () => {
+  const weights = readFileSync(join(mixtureDemo.checkpointDir, "model.safetensors"));
+
+  it("is the checkpoint that the card describes, byte for byte", () => {
+    expect(read(mixtureDemo.cardPath)).toContain(createHash("sha256").update(weights).digest("hex"));
+    expect(weights.length).toBeLessThan(16 * 2 ** 20);
+  });
+
+  it("has the geometry that the card names, and the tensors that it asks for", () => {
+    const config = JSON.parse(read(join(mixtureDemo.checkpointDir, "config.json")));
+    expect(config).toMatchObject({
+      ...{ model_type: "olmoe", num_hidden_layers: 8, hidden_size: 128, intermediate_size: 128, vocab_size: 4096 },
+      ...{ num_experts: 16, num_experts_per_tok: 2, norm_topk_prob: false, tie_word_embeddings: true },
+      ...{ num_attention_heads: 4, num_key_value_heads: 4, max_position_embeddings: 1024 },
+    });
+    const header = JSON.parse(weights.subarray(8, 8 + Number(weights.readBigUInt64LE())).toString());
+    const experts = Object.keys(header).filter((name) => name.includes(".experts."));
+    expect(experts.length).toBe(config.num_hidden_layers * config.num_experts * 3);
+    expect(header["model.layers.7.mlp.experts.15.down_proj.weight"]).toMatchObject({ dtype: "F16", shape: [128, 128] });
+    expect(header["model.layers.0.mlp.gate.weight"].shape).toEqual([16, 128]);
+  });
+
+  it("has opt-demo's tokenizer, byte for byte", () => {
+    const tokenizer = (folder: string) => readFileSync(join(folder, "tokenizer.json"));
+    expect(tokenizer(mixtureDemo.checkpointDir).equals(tokenizer(checkpointDir))).toBe(true);
   });
 });

@@ -39,6 +39,7 @@ interface ExpertCase {
 const CHECKPOINTS = [
   ["mixtral-tiny", "f32", "f16", "bf16"],
   ["olmoe-tiny", "f32", "f16", "bf16"],
+  ["olmoe-demo", "f32", "f16"],
   ["qwen2-moe-tiny", "f32", "f16"],
   ["qwen3-moe-tiny", "f32", "f16"],
   ["gpt-oss-tiny", "f32", "bf16"],

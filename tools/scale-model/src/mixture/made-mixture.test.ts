@@ -2,7 +2,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { memorySource, Random } from "@flashwick/core";
-import { readGgufHeader } from "@flashwick/flash-format";
+import { openModelFile, readGgufHeader } from "@flashwick/flash-format";
+import { memoryReader } from "@flashwick/flash-io";
+import { createWasmKernels } from "@flashwick/kernels-wasm";
+import { Model, scoreTokens } from "@flashwick/runtime";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeMixture } from "./made-mixture.js";
 import { tokenSide } from "./marks.js";
@@ -70,12 +73,10 @@ const CONFIG = {
   ...{ eos_token_id: 2, norm_topk_prob: false, tie_word_embeddings: true, clip_qkv: null },
 };
 
+const VOCABULARY = ["<s>", "<pad>", "</s>", ..."abcdefghijklmnopqrstuvwxyz012345678", "ab", "cd"];
 const TOKENIZER = {
   added_tokens: [{ id: 2, special: true }],
-  model: {
-    vocab: Object.fromEntries(Array.from({ length: SOURCE.vocabSize }, (_, id) => [`t${id}`, id])),
-    merges: [["t0", "t1"], "t2 t3"],
-  },
+  model: { vocab: Object.fromEntries(VOCABULARY.map((token, id) => [token, id])), merges: [["a", "b"], "c d"] },
 };
 
 function writeSafetensors(tensors: readonly [string, number[], Float32Array][]): void {
@@ -220,6 +221,30 @@ describe("a widened mixture", () => {
       expect([...used[0]!].filter((id) => used[1]!.has(id))).toEqual([]);
       expect(used[0]!.size + used[1]!.size).toBeGreaterThan(target.nExperts / 2);
     }
+  });
+
+  it.each(Object.keys(TARGETS))("runs as %s in the engine as it lies, within 1e-4", async (name) => {
+    writeSource();
+    const bytes = await made(name);
+    const expected = plainRun(await plainFile(bytes, ...TARGETS[name]!), TOKENS);
+    const file = await openModelFile(memorySource(bytes));
+    const clock = () => performance.now();
+    const parts = {
+      file,
+      reader: memoryReader(bytes),
+      kernels: createWasmKernels,
+      backend: "wasm",
+      predictor: null,
+      clock,
+    };
+    const model = new Model(parts, { kvPrecision: "f32", contextTokens: 32 });
+    const probe = Array.from({ length: SOURCE.vocabSize }, (_, token) => token);
+    const scored = await scoreTokens(model, TOKENS, { probe });
+    await model.close();
+    const found = scored.flatMap((position) => position.probe.map(([, logit]) => logit));
+    const wanted = expected.logits.flatMap((logits) => [...logits.subarray(0, SOURCE.vocabSize)]);
+    expect(found.length).toBe(TOKENS.length * SOURCE.vocabSize);
+    expect(largestDifference(Float64Array.from(found), Float64Array.from(wanted))).toBeLessThan(1e-4);
   });
 
   it("is the same file again for the same seed, and another for another", async () => {
