@@ -10,7 +10,8 @@ import { MODULE } from "./generated/module.js";
 
 /** A module as scripts/build-wasm.mjs writes it. */
 export interface ModuleText {
-  readonly base64: string;
+  /** Lower-case hexadecimal: compressed as sites send it, it takes a quarter less than base64, in which no byte stands twice alike. */
+  readonly hex: string;
   /** Where the memory import says whether memory is shared. */
   readonly limitsFlagOffset: number;
   readonly sharedLimitsFlag: number;
@@ -49,12 +50,19 @@ export function wasmModule(shared: boolean): WebAssembly.Module {
 
 /** The module's bytes for either kind of memory. */
 export function moduleBytes(
-  { base64, limitsFlagOffset, sharedLimitsFlag }: ModuleText,
+  { hex, limitsFlagOffset, sharedLimitsFlag }: ModuleText,
   shared: boolean,
 ): Uint8Array<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 16 * digit(hex, 2 * i) + digit(hex, 2 * i + 1);
   if (shared) bytes[limitsFlagOffset] = sharedLimitsFlag;
   return bytes;
+}
+
+/** Of lower-case hexadecimal. */
+function digit(hex: string, at: number): number {
+  const code = hex.charCodeAt(at);
+  return code < 0x3a ? code - 0x30 : code - 0x57;
 }
 
 function unsupported(cause: unknown): UnsupportedError {
