@@ -227,7 +227,8 @@ function noteFit(model: Model, report: Report): void {
   const fit = model.cacheFit();
   if (fit === null || fit.fits) return;
   const { units, budgetBytes, neededBudgetBytes } = fit;
-  report.note(cycleNote({ cycleBudgetBytes: neededBudgetBytes, budgetBytes, units })!);
+  const note = cycleNote({ cycleBudgetBytes: neededBudgetBytes, budgetBytes, units });
+  if (note !== null) report.note(note);
 }
 
 /** Experts other than the routers' own are somebody's choice, with a price that can be measured. */
