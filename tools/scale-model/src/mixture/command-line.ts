@@ -10,7 +10,7 @@ const HELP = `Usage: made-mixture --preset ${[...MIXTURE_PRESETS.keys()].join("|
 
 Makes, from the trained demo mixture, a GGUF file of a larger one as llama.cpp writes it, with the demo's routing.
 
-  --preset NAME     olmoe-1b-7b 4.2 GB, qwen3-30b-a3b 17 GB, gpt-oss-20b 13 GB; the small ones are for tests
+  --preset NAME     olmoe-1b-7b 4.0 GB, qwen3-30b-a3b 17 GB, gpt-oss-20b 12 GB; the small ones are for tests
   -o, --out FILE    the model file
   --dtype TYPE      q4_0 (default; embedding and head Q8_0) or f32
   --checkpoint DIR  default: the demo

@@ -32,7 +32,7 @@ export interface MixtureResult {
  *
  * @throws {InputError} {UnsupportedError} {FormatError} for a size or a checkpoint that cannot be widened. {IoError} `IO_EXISTS`, `IO_NO_SPACE`;
  *   then nothing is left.
- * Cost: about 60 MB of memory, and the time that the device takes to write.
+ * Cost: about 200 MB of memory, and the time that the device takes to write.
  */
 export async function makeMixture(options: MixtureOptions): Promise<MixtureResult> {
   const source = await openMixtureSource(options.checkpointDir);
