@@ -225,7 +225,7 @@ export interface LosslessProof {
   readonly denseText: string;
 }
 
-/** That a cache holds less than one token uses, and hardly anything is found in it. */
+/** That a cache holds less than one token uses: little may be found in it. */
 export interface SmallCache {
   readonly units: "neurons" | "experts";
   /** From this budget on it holds that much. */

@@ -31,7 +31,7 @@ export function showPrediction(prediction: Prediction): void {
 function smallCacheText(prediction: Prediction): string {
   if (!prediction.fits || prediction.smallCache === null) return "";
   const { units, neededBudgetBytes } = prediction.smallCache;
-  return ` Memory holds fewer ${units} than one token uses, so hardly any is found there; ${formatBytes(neededBudgetBytes)} would do.`;
+  return ` Memory holds fewer ${units} than one token uses; ${formatBytes(neededBudgetBytes)} would hold them.`;
 }
 
 function predictionText(prediction: Prediction): string {
