@@ -1,5 +1,5 @@
 /** Puts the bundled model where the site serves it: the demo checkpoint as a model file, and its predictor. Runs before every build. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
 import { createModelWriter } from "@flashwick/flash-format";
@@ -13,11 +13,9 @@ const target = fileURLToPath(new URL("../public/models/", import.meta.url));
 mkdirSync(target, { recursive: true });
 const { checkpointDir, predictorPath, texts } = demoModels["opt-demo"];
 const model = `${target}opt-demo.gguf`;
-if (!existsSync(model)) {
-  const folder = await openCheckpointFolder(checkpointDir);
-  await convertCheckpoint(folder, async (spec) => await createModelWriter(await fileSink(model), spec), {
-    dtype: "f16",
-  });
-}
+// Anew each time, in half a second: one that is there may be of another format.
+rmSync(model, { force: true });
+const folder = await openCheckpointFolder(checkpointDir);
+await convertCheckpoint(folder, async (spec) => await createModelWriter(await fileSink(model), spec), { dtype: "f16" });
 writeFileSync(`${target}text.txt`, readFileSync(texts.calibration, "utf8").slice(0, TEXT_LENGTH));
 copyFileSync(predictorPath, `${target}opt-demo.predictor.gguf`);
