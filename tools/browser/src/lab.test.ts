@@ -400,7 +400,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     // An import from an address that does not answer yet, then one of a file, which ends while a run goes on: on a busy machine not the first time.
     await page.fill("#url", `${site.origin}/models/held.predictor.gguf`);
     await page.click("#url-form button");
-    await page.fill("#tokens", "900");
+    await page.fill("#tokens", "500");
     for (let attempt = 0; attempt < 5; attempt++) {
       await page.waitForFunction(() => !(document.getElementById("generate") as HTMLButtonElement).disabled);
       await page.click("#generate");
