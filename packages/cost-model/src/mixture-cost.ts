@@ -160,7 +160,7 @@ class MixturePass {
       ...(this.#tokens === 1 ? this.#tokenMissTime(layer, use) : this.#missTime(use, loaded)),
       router: clock.routerMs(experts.router, experts.count),
       cache: clock.cacheMs(named, loaded),
-      check: clock.checkMs(loaded),
+      check: experts.isChecked === false ? 0 : clock.checkMs(loaded),
       ffn: residentMs + named * this.#expertMs(use),
     };
   }

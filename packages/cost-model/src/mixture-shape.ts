@@ -24,6 +24,8 @@ export interface ExpertsShape {
   readonly pieceBytes: readonly number[];
   /** One expert in DRAM. */
   readonly slotBytes: number;
+  /** Whether there are checksums to hold experts against that have landed. Absent: true. */
+  readonly isChecked?: boolean;
   readonly router: TypedBytes;
 }
 

@@ -29,7 +29,9 @@ function layerOf(header: ModelHeader, index: number): MixtureLayer {
   assert(geometry !== undefined, `layer ${index} has a router`);
   const [router] = typed(["ffn_gate_inp"]);
   assert(router !== undefined, `layer ${index} has a router`);
-  return { experts: { ...expertsOf(tensors), chosen: geometry.chosen, dFf: ffn.dFf, router }, resident: typed(SHARED) };
+  const isChecked = tensors.recordChecks !== null || header.checksums !== undefined;
+  const experts = { ...expertsOf(tensors), chosen: geometry.chosen, dFf: ffn.dFf, router, isChecked };
+  return { experts, resident: typed(SHARED) };
 }
 
 function weightsOf({ tensors }: ModelHeader, name: string): TypedBytes[] {
