@@ -5,10 +5,10 @@ import { GCProfiler } from "node:v8";
 /** Nobody touches it, so none of it becomes resident. Smaller ones are collected with the young generation alone. */
 const DECOY_BYTES = 2 ** 27;
 /** One was enough in every run of a thread with a small heap, up to 28 in others (Node 20): a bound, should V8 weigh them differently. */
-const MAX_DECOYS = 64;
+const MAX_DECOYS = 256;
 
-/** The first collection may have begun to mark before the memory was dropped; the second has not. */
-const COLLECTIONS = 2;
+/** The first may have begun to mark before the memory was dropped. After two, three unloaded engines in ten were still there; after three, none of twenty. */
+const COLLECTIONS = 3;
 
 /**
  * Allocates what is garbage at once until V8 has collected all generations, so that memory which this thread has dropped is freed.
