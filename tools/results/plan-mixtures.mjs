@@ -10,7 +10,7 @@
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { denseBytes, devicePreset, MIXTURE_PRESETS, mixturePreset, planMemory, planRun } from "@flashwick/cost-model";
-import { writeTable } from "./src/results-table.mjs";
+import { markdownTable, writeTable } from "./src/results-table.mjs";
 
 const DEVICE = "nvme-pcie4";
 const SHARES = [0.25, 0.5, 0.75];
@@ -61,14 +61,6 @@ const shown = {
   smallestGB: "opens with, GB",
   cycleGB: "holds a token's experts with, GB",
 };
-const row = (cells) =>
-  `| ${cells.map((value) => (typeof value === "number" ? Number(value.toPrecision(3)) : value)).join(" | ")} |`;
-const keys = Object.keys(shown);
-const table = [
-  row(Object.values(shown)),
-  row(keys.map(() => "---")),
-  ...rows.map((found) => row(keys.map((key) => found[key]))),
-];
 writeFileSync(
   fileURLToPath(new URL("../../docs/results/mixture-plans.md", import.meta.url)),
   `# Mixtures of experts within a part of their files, as planned
@@ -79,9 +71,9 @@ These are plans, not measurements: \`pnpm build && node tools/results/plan-mixtu
 experts come back ([expert-locality.ts](../../packages/cost-model/src/expert-locality.ts)): of Qwen3-30B-A3B it is that model's own, of the others assumed. Each row is the mean of ${LENGTH.decodeTokens} tokens
 after a prompt of ${LENGTH.promptTokens}, in four bits a weight, gpt-oss-20b as published. What no publication tells (the cost of calls and of deciding, what reads and arithmetic leave each other) is nothing or one half here.
 
-${table.join("\n")}
+${markdownTable(shown, rows)}
 
 A run of 384 tokens has not met every expert when it ends, so that some are still read for the first time however large the budget. All figures: [mixture-plans.csv](mixture-plans.csv).
 `,
 );
-console.log(table.join("\n"));
+console.log(markdownTable(shown, rows));

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { Random } from "@flashwick/core";
 import { DEVICE_PRESETS, denseBytes, devicePreset, modelPreset, planMemory, planRun } from "@flashwick/cost-model";
 import { jitterOf, sampleUse, simulateRun } from "@flashwick/cost-model/simulate";
-import { writeTable } from "./src/results-table.mjs";
+import { markdownTable, writeTable } from "./src/results-table.mjs";
 
 const SEED = 1;
 const CONTEXT_TOKENS = 512;
@@ -84,14 +84,6 @@ const shown = {
   scatteredP99Ms: "scattered: p99, ms",
   tokensPerSec: "tokens/s",
 };
-const row = (cells) =>
-  `| ${cells.map((value) => (typeof value === "number" ? Number(value.toPrecision(3)) : value)).join(" | ")} |`;
-const keys = Object.keys(shown);
-const table = [
-  row(Object.values(shown)),
-  row(keys.map(() => "---")),
-  ...rows.map((found) => row(keys.map((key) => found[key]))),
-];
 writeFileSync(
   fileURLToPath(new URL("../../docs/results/simulated-devices.md", import.meta.url)),
   `# OPT 6.7B within half of its memory, on devices that are not here
@@ -101,7 +93,7 @@ model are presets with published figures ([device-presets.ts](../../packages/cos
 [model-presets.ts](../../packages/cost-model/src/model-presets.ts)); settings are what the plan chooses within half of the weights' bytes; each row is the ${TOKENS} tokens
 after a prompt of ${PROMPT_TOKENS}. What no publication tells (the cost of calls and of deciding) is nothing here, so every row is a best case.
 
-${table.join("\n")}
+${markdownTable(shown, rows)}
 
 The closed form is what \`flashwick plan\` says of the same tokens; where it says less or more, rounds of reads do not come out even. How far service
 times scatter is known of none of these devices, nor how uneven the model's tokens are; without either all tokens but for their position are alike. The scattered columns
@@ -109,4 +101,4 @@ assume that the time of a read is lognormal with sigma ${ASSUMED_SCATTER.readSig
 All figures: [simulated-devices.csv](simulated-devices.csv).
 `,
 );
-console.log(table.join("\n"));
+console.log(markdownTable(shown, rows));

@@ -25,3 +25,18 @@ function cellOf(value) {
   const text = `${value ?? ""}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/**
+ * Rows as a table of Markdown, numbers to three digits.
+ *
+ * @param shown Heads by the names of the rows' properties, in order.
+ */
+export function markdownTable(shown, rows) {
+  const keys = Object.keys(shown);
+  const lines = [Object.values(shown), keys.map(() => "---"), ...rows.map((row) => keys.map((key) => row[key]))];
+  return lines.map((cells) => `| ${cells.map(shortened).join(" | ")} |`).join("\n");
+}
+
+function shortened(value) {
+  return typeof value === "number" ? Number(value.toPrecision(3)) : value;
+}
