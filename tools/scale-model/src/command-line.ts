@@ -1,8 +1,8 @@
 /** The command `scale-model`: options, one JSON document on standard output, exit status 0, 1 for a failure, 2 for wrong usage. */
-import { parseArgs } from "node:util";
-import { isFlashwickError, isRecordDType, type OnProgress, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
+import { isRecordDType, type OnProgress, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
 import { PRESETS, type TargetSize } from "./geometry-scale.js";
+import { parseFlags, runProgram, type Terminal, UsageError } from "./program.js";
 import { type ScaleOptions, scaleCheckpoint } from "./scale-checkpoint.js";
 
 const HELP = `Usage: scale-model (--preset 1.3b|6.7b|falcon-7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
@@ -25,33 +25,12 @@ same function, and its predictor beside it (<out>.predictor.gguf).
   --help
 `;
 
-/** What the command needs of its process. */
-export interface Terminal {
-  readonly stdout: { write(text: string): unknown };
-  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
-}
-
-class UsageError extends Error {}
-
 /** @returns The exit status. */
-export async function main(args: readonly string[], { stdout, stderr }: Terminal): Promise<number> {
-  try {
-    const options = parseOptions(args);
-    if (options === null) {
-      stdout.write(HELP);
-      return 0;
-    }
-    const startMs = performance.now();
-    const result = await scaleCheckpoint(stderr.isTTY ? { ...options, onProgress: progressLine(stderr) } : options);
-    const seconds = Number(((performance.now() - startMs) / 1000).toFixed(1));
-    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
-    stdout.write(`${JSON.stringify({ ...result, seconds, peakRssBytes })}\n`);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof UsageError) && !isFlashwickError(error)) throw error;
-    stderr.write(`scale-model: ${error.message}\n`);
-    return error instanceof UsageError ? 2 : 1;
-  }
+export function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { stderr } = terminal;
+  const run = (options: ScaleOptions) =>
+    scaleCheckpoint(stderr.isTTY ? { ...options, onProgress: progressLine(stderr) } : options);
+  return runProgram({ name: "scale-model", help: HELP, parse: parseOptions, run }, args, terminal);
 }
 
 /**
@@ -95,11 +74,7 @@ function parseValues(args: readonly string[]) {
     force: { type: "boolean" },
     help: { type: "boolean", short: "h" },
   } as const;
-  try {
-    return parseArgs({ args: [...args], options }).values;
-  } catch (cause) {
-    throw new UsageError(`${(cause as Error).message}; see --help`);
-  }
+  return parseFlags(args, options);
 }
 
 function targetSize(values: Values): TargetSize {

@@ -1,8 +1,6 @@
 /** The command `made-mixture`: options, one JSON document on standard output, exit status 0, 1 for a failure, 2 for wrong usage. */
-import { parseArgs } from "node:util";
-import { isFlashwickError } from "@flashwick/core";
 import { mixtureDemo } from "@flashwick/demo-models";
-import type { Terminal } from "../command-line.js";
+import { parseFlags, runProgram, type Terminal, UsageError } from "../program.js";
 import { type MixtureOptions, makeMixture } from "./made-mixture.js";
 import { MIXTURE_PRESETS } from "./mixture-size.js";
 
@@ -19,27 +17,9 @@ Makes, from the trained demo mixture, a GGUF file of a larger one as llama.cpp w
   --help
 `;
 
-class UsageError extends Error {}
-
 /** @returns The exit status. */
-export async function main(args: readonly string[], { stdout, stderr }: Terminal): Promise<number> {
-  try {
-    const options = parseOptions(args);
-    if (options === null) {
-      stdout.write(HELP);
-      return 0;
-    }
-    const startMs = performance.now();
-    const result = await makeMixture(options);
-    const seconds = Number(((performance.now() - startMs) / 1000).toFixed(1));
-    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
-    stdout.write(`${JSON.stringify({ ...result, seconds, peakRssBytes })}\n`);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof UsageError) && !isFlashwickError(error)) throw error;
-    stderr.write(`made-mixture: ${error.message}\n`);
-    return error instanceof UsageError ? 2 : 1;
-  }
+export function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  return runProgram({ name: "made-mixture", help: HELP, parse: parseOptions, run: makeMixture }, args, terminal);
 }
 
 /** @returns Null if help is asked for. @throws {UsageError} */
@@ -65,9 +45,5 @@ function parseValues(args: readonly string[]) {
     force: { type: "boolean" },
     help: { type: "boolean", short: "h" },
   } as const;
-  try {
-    return parseArgs({ args: [...args], options }).values;
-  } catch (cause) {
-    throw new UsageError(`${(cause as Error).message}; see --help`);
-  }
+  return parseFlags(args, options);
 }
