@@ -2,19 +2,16 @@
  * The lab with files of llama.cpp, as built, in a real Chromium: imported into the private file system and chatted with, token for token as Node
  * does.
  */
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChatMessage } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
-import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import { beforeAll, describe, expect, it } from "vitest";
 import { build, chromium, models, smolPath } from "./capabilities.js";
 import { plainPath, writeChattyModel } from "./chatty-model.js";
-import { serveLab } from "./lab-site.js";
-import { visitLab } from "./lab-visit.js";
-import { openSite, type Site } from "./site.js";
+import { useLab } from "./lab-tests.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 /** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
@@ -32,36 +29,12 @@ interface Reply {
 }
 
 describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.title("the lab as a chat")), () => {
-  let site: Site;
-  let folder: string;
+  const lab = useLab("lab-chat");
+  const { visit } = lab;
   let chatty: string;
-  let visits = 0;
-  let context: BrowserContext;
-  let complaints: string[];
-
   beforeAll(async () => {
-    site = await openSite();
-    serveLab(site);
-    folder = mkdtempSync(join(tmpdir(), "flashwick-lab-chat-"));
-    chatty = await writeChattyModel(join(folder, "chatty.gguf"));
+    chatty = await writeChattyModel(join(lab.folder, "chatty.gguf"));
   }, 120_000);
-  afterAll(async () => {
-    await site?.close();
-    rmSync(folder, { recursive: true });
-  });
-  beforeEach(() => {
-    complaints = [];
-  });
-  afterEach(async () => {
-    await context.close();
-    expect(complaints).toEqual([]);
-  });
-
-  async function visit(options: Parameters<typeof visitLab>[3] = {}): Promise<Page> {
-    const visit = await visitLab(site.origin, join(folder, `profile-${visits++}`), complaints, options);
-    context = visit.context;
-    return visit.page;
-  }
 
   /** Chosen as a person chooses a file, and waited for. */
   async function importChosen(page: Page, path: string): Promise<void> {
@@ -210,7 +183,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("an import can be cancelled, and goes on where it was", async () => {
     const page = await visit();
-    site.serveFile("/chatty.gguf", chatty);
+    lab.site.serveFile("/chatty.gguf", chatty);
     // What follows the weights is not looked at: a file that takes a while.
     await page.evaluate(async () => {
       const bytes = await (await fetch("/chatty.gguf")).arrayBuffer();
@@ -240,12 +213,12 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("says what is needed where the browser gives no room, and refuses what does not run before it is copied", async () => {
     const page = await visit();
-    const cdp = await context.newCDPSession(page);
-    await cdp.send("Storage.overrideQuotaForOrigin", { origin: site.origin, quotaSize: 8_500_000 });
+    const cdp = await lab.context.newCDPSession(page);
+    await cdp.send("Storage.overrideQuotaForOrigin", { origin: lab.site.origin, quotaSize: 8_500_000 });
     await page.setInputFiles("#file", chatty);
     await page.waitForSelector("#error:not([hidden])");
     expect(await page.textContent("#error")).toMatch(/more bytes are needed.*delete other models/);
-    await cdp.send("Storage.overrideQuotaForOrigin", { origin: site.origin });
+    await cdp.send("Storage.overrideQuotaForOrigin", { origin: lab.site.origin });
     await page.setInputFiles("#file", here("../../../packages/runtime/fixtures/gguf-tokenizers/mixtral.gguf"));
     await page.waitForFunction(() => document.getElementById("error")?.textContent?.includes("mixtral.gguf"));
     expect(await page.textContent("#model")).not.toContain("mixtral");

@@ -2,17 +2,14 @@
  * The lab with mixtures of experts, as built, in a real Chromium: files of llama.cpp's, imported into the private file system, run token for token as
  * Node runs them; and the page speaks of experts.
  */
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
-import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
-import { serveLab } from "./lab-site.js";
-import { visitLab } from "./lab-visit.js";
-import { openSite, type Site } from "./site.js";
+import { useLab, type VisitOptions } from "./lab-tests.js";
 
 const fixture = (name: string) =>
   fileURLToPath(new URL(`../../../packages/runtime/fixtures/gguf/${name}.gguf`, import.meta.url));
@@ -26,33 +23,10 @@ const MIXTURES = [
 ] as const;
 
 describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.title("the lab with a mixture")), () => {
-  let site: Site;
-  let folder: string;
-  let visits = 0;
-  let context: BrowserContext;
-  let complaints: string[];
+  const lab = useLab("lab-mixtures");
 
-  beforeAll(async () => {
-    site = await openSite();
-    serveLab(site);
-    folder = mkdtempSync(join(tmpdir(), "flashwick-lab-mixtures-"));
-  }, 120_000);
-  afterAll(async () => {
-    await site?.close();
-    rmSync(folder, { recursive: true });
-  });
-  beforeEach(() => {
-    complaints = [];
-  });
-  afterEach(async () => {
-    await context.close();
-    expect(complaints).toEqual([]);
-  });
-
-  async function visitWith(name: string, options: Parameters<typeof visitLab>[3] = {}): Promise<Page> {
-    const visit = await visitLab(site.origin, join(folder, `profile-${visits++}`), complaints, options);
-    context = visit.context;
-    const { page } = visit;
+  async function visitWith(name: string, options: VisitOptions = {}): Promise<Page> {
+    const page = await lab.visit(options);
     await page.setInputFiles("#file", fixture(name));
     const file = basename(fixture(name));
     await page.waitForFunction(

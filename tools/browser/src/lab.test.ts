@@ -2,17 +2,15 @@
  * The lab, as built, in a real Chromium: a first visit ends in text, every panel shows something, nothing complains, and what a screenshot shows is
  * kept in the docs.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
-import { filesOf, labFolder, serveLab } from "./lab-site.js";
-import { visitLab } from "./lab-visit.js";
-import { openSite, type Site } from "./site.js";
+import { filesOf, labFolder } from "./lab-site.js";
+import { useLab } from "./lab-tests.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const dist = labFolder;
@@ -20,35 +18,8 @@ const dist = labFolder;
 const pictures = process.env.FLASHWICK_SCREENSHOTS ? here("../../../docs/pictures") : null;
 
 describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.title("the lab")), () => {
-  let site: Site;
-  let profiles: string;
-  let visits = 0;
-  let context: BrowserContext;
-  let complaints: string[];
-
-  beforeAll(async () => {
-    site = await openSite();
-    serveLab(site);
-    profiles = mkdtempSync(join(tmpdir(), "flashwick-lab-"));
-  }, 120_000);
-  afterAll(async () => {
-    await site?.close();
-    rmSync(profiles, { recursive: true });
-  });
-  beforeEach(() => {
-    site.isolated = true;
-    complaints = [];
-  });
-  afterEach(async () => {
-    await context.close();
-    expect(complaints).toEqual([]);
-  });
-
-  async function visit(options: Parameters<typeof visitLab>[3] = {}): Promise<Page> {
-    const visit = await visitLab(site.origin, join(profiles, `${visits++}`), complaints, options);
-    context = visit.context;
-    return visit.page;
-  }
+  const lab = useLab("lab");
+  const { visit } = lab;
 
   async function generate(page: Page, tokens: number): Promise<void> {
     await page.fill("#tokens", `${tokens}`);
@@ -127,8 +98,8 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
     await generate(page, 12);
     expect(await page.textContent("#text")).toBe(first);
-    await context.close();
-    site.isolated = false;
+    await lab.context.close();
+    lab.site.isolated = false;
     const alone = await visit();
     await generate(alone, 12);
     expect(await alone.textContent("#text")).toBe(first);
@@ -384,8 +355,8 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("Stop stopped the import, and an import offered Generate, while a run went on", async () => {
     const page = await visit();
-    const release = site.hold("/models/held.predictor.gguf");
-    site.serveFile("/models/held.predictor.gguf", join(dist, "models", "opt-demo.predictor.gguf"));
+    const release = lab.site.hold("/models/held.predictor.gguf");
+    lab.site.serveFile("/models/held.predictor.gguf", join(dist, "models", "opt-demo.predictor.gguf"));
     const buttons = () =>
       page.evaluate(() =>
         ["generate", "prove", "train", "stop"].map((id) => (document.getElementById(id) as HTMLButtonElement).disabled),
@@ -398,7 +369,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
         document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
       }, name);
     // An import from an address that does not answer yet, then one of a file, which ends while a run goes on: on a busy machine not the first time.
-    await page.fill("#url", `${site.origin}/models/held.predictor.gguf`);
+    await page.fill("#url", `${lab.site.origin}/models/held.predictor.gguf`);
     await page.click("#url-form button");
     await page.fill("#tokens", "500");
     for (let attempt = 0; attempt < 5; attempt++) {
