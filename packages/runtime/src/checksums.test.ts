@@ -51,24 +51,29 @@ function flipped(
   return copy;
 }
 
+/** With its checksums the file gives the bits that it has without, twice. @param shares Of the way from the smallest budget to all of it. */
+async function expectBitsOfPlain(bytes: Uint8Array, shares: readonly number[]): Promise<void> {
+  const { checksums } = await checksumsOf(bytes);
+  const plain = await openChecked(bytes, null, {});
+  const expected = await logitsOf(plain);
+  await plain.close();
+  const sizes = await openChecked(bytes, checksums, {});
+  const { smallestBudgetBytes, dram } = sizes.plan(64);
+  await sizes.close();
+  for (const share of shares) {
+    const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
+    const model = await openChecked(bytes, checksums, { dramBudgetBytes });
+    expect(await logitsOf(model), `${share}`).toEqual(expected);
+    expect(await logitsOf(model), "again").toEqual(expected);
+    await model.close();
+  }
+}
+
 describe.each(["falcon-7b", "qwen3", "phi2-fused"])("%s.gguf with checksums", (name) => {
   const bytes = ggufBytes(name);
 
   it("gives the bits of the file without, at every budget", async () => {
-    const { checksums } = await checksumsOf(bytes);
-    const plain = await openChecked(bytes, null, {});
-    const expected = await logitsOf(plain);
-    await plain.close();
-    const sizes = await openChecked(bytes, checksums, {});
-    const { smallestBudgetBytes, dram } = sizes.plan(64);
-    await sizes.close();
-    for (const share of [0, 0.3, 0.7, 1]) {
-      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
-      const model = await openChecked(bytes, checksums, { dramBudgetBytes });
-      expect(await logitsOf(model), `${share}`).toEqual(expected);
-      expect(await logitsOf(model), "again").toEqual(expected);
-      await model.close();
-    }
+    await expectBitsOfPlain(bytes, [0, 0.3, 0.7, 1]);
   });
 
   it("finds a flipped bit of a resident tensor as it is loaded", async () => {
@@ -118,19 +123,7 @@ describe.each(["mixtral", "olmoe", "qwen3moe"])("%s.gguf with checksums", (name)
   const bytes = ggufBytes(name);
 
   it("gives the bits of the file without, at every budget", async () => {
-    const { checksums } = await checksumsOf(bytes);
-    const plain = await openChecked(bytes, null, {});
-    const expected = await logitsOf(plain);
-    await plain.close();
-    const sizes = await openChecked(bytes, checksums, {});
-    const { smallestBudgetBytes, dram } = sizes.plan(64);
-    await sizes.close();
-    for (const share of [0, 0.5, 1]) {
-      const dramBudgetBytes = Math.ceil(smallestBudgetBytes + share * (dram.total - smallestBudgetBytes));
-      const model = await openChecked(bytes, checksums, { dramBudgetBytes });
-      expect(await logitsOf(model), `${share}`).toEqual(expected);
-      await model.close();
-    }
+    await expectBitsOfPlain(bytes, [0, 0.5, 1]);
   });
 
   it("finds a flipped bit in any matrix of an expert before a token is made", async () => {

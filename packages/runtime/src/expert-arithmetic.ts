@@ -7,6 +7,7 @@ import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { ExpertSlots } from "./expert-slots.js";
 import type { ExpertVisit, StepVisits } from "./expert-visits.js";
 import type { FfnWeights, MixtureWeights } from "./resident-weights.js";
+import { vectorBytes } from "./vector-bytes.js";
 import type { Workspace } from "./workspace.js";
 
 export interface ExpertArithmeticParts {
@@ -17,8 +18,6 @@ export interface ExpertArithmeticParts {
   readonly gated: boolean;
   readonly activation: ActivationFunction;
 }
-
-const vectorBytes = (n: number) => 4 * paddedLength(n);
 
 export class ExpertArithmetic {
   readonly #parts: ExpertArithmeticParts;

@@ -10,6 +10,7 @@ import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import { type ExpertSlot, type ExpertTensors, planExpertSlot } from "@flashwick/flash-format";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
+import { crcText } from "./crc-text.js";
 import type { TokenMeter } from "./token-meter.js";
 import { widenedReads } from "./widened-reads.js";
 
@@ -143,10 +144,8 @@ export class ExpertSlots {
     const place = sourcePlace(source, offset + expert * strideBytes);
     return new IntegrityError(
       "INTEGRITY_EXPERT",
-      `${place.name} @ ${place.offset}: expert ${expert} of layer ${layer} has CRC-32C ${hex(found)}, expected ${hex(expected)}; the file is damaged, fetch or convert it again`,
+      `${place.name} @ ${place.offset}: expert ${expert} of layer ${layer} has CRC-32C ${crcText(found)}, expected ${crcText(expected)}; the file is damaged, fetch or convert it again`,
       { details: { layer, expert, offset: place.offset, found, expected } },
     );
   }
 }
-
-const hex = (value: number) => value.toString(16).padStart(8, "0");

@@ -2,7 +2,7 @@
  * The arithmetic of a step around the FFN: embedding, norms, attention, head. Row t of every buffer belongs to token t of the step; rows of one
  * sequence lie together.
  */
-import { assert, kvWidth, type ModelGeometry, paddedLength, queryWidth } from "@flashwick/core";
+import { assert, kvWidth, type ModelGeometry, queryWidth } from "@flashwick/core";
 import type { ModelFile } from "@flashwick/flash-format";
 import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
@@ -14,6 +14,7 @@ import { planRotaryTables, type RotaryTablePlan } from "./position-tables.js";
 import type { GlobalWeights, Norm } from "./resident-weights.js";
 import { RowTable } from "./row-table.js";
 import type { TokenMeter } from "./token-meter.js";
+import { vectorBytes } from "./vector-bytes.js";
 import { logitsBatch } from "./workspace.js";
 
 /** Consecutive tokens of one sequence in a step. */
@@ -25,9 +26,6 @@ export interface StepSegment {
   readonly position: number;
   readonly tokens: readonly number[];
 }
-
-/** Bytes of one activation vector of n elements. */
-const vectorBytes = (n: number) => 4 * paddedLength(n);
 
 export class ForwardPass {
   readonly #geometry: ModelGeometry;

@@ -8,7 +8,7 @@
  * What overlaps. Reads of missing experts are issued first; while they fly, what every token uses is computed, then the experts that are there, then
  * each of the others as it lands.
  */
-import { assert, type ExpertsGeometry, paddedLength } from "@flashwick/core";
+import { assert, type ExpertsGeometry } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
 import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { ExpertArithmetic } from "./expert-arithmetic.js";
@@ -19,6 +19,7 @@ import { planVisits, type StepVisits } from "./expert-visits.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
 import type { MixtureWeights } from "./resident-weights.js";
 import type { TokenMeter } from "./token-meter.js";
+import { vectorBytes } from "./vector-bytes.js";
 import type { Workspace } from "./workspace.js";
 
 /** Experts that a router names. */
@@ -137,7 +138,7 @@ export class MixtureFfn {
     assert(router, "a mixture has a router");
     meter.enter("predict");
     kernels.linear(w.routerLogits, x, router.weight!, router.bias, nTokens, w.scratch);
-    const rowBytes = 4 * paddedLength(geometry.count);
+    const rowBytes = vectorBytes(geometry.count);
     const pending = kernels.take(w.routerLogits, nTokens * rowBytes);
     if (pending) await pending;
     return Array.from({ length: nTokens }, (_, t) =>

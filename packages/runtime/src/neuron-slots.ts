@@ -13,6 +13,7 @@ import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
 import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
 import type { Kernels, Ptr, SlotMatrix } from "@flashwick/kernels";
+import { crcText } from "./crc-text.js";
 import type { StageArea } from "./layer-stream.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
@@ -271,11 +272,9 @@ export class NeuronSlots {
     const offset = records.offset + neuron * weights.strideBytes;
     return new IntegrityError(
       "INTEGRITY_RECORD",
-      `${reader.name} @ ${offset}: record of layer ${layer}, neuron ${neuron} has CRC-32C ${hex(found)}, expected ` +
-        `${hex(expected)}; the file is damaged, fetch or convert it again`,
+      `${reader.name} @ ${offset}: record of layer ${layer}, neuron ${neuron} has CRC-32C ${crcText(found)}, expected ` +
+        `${crcText(expected)}; the file is damaged, fetch or convert it again`,
       { details: { layer, neuron, offset, found, expected } },
     );
   }
 }
-
-const hex = (value: number) => value.toString(16).padStart(8, "0");

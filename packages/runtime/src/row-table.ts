@@ -2,7 +2,7 @@
  * A table of which each token needs one row: token embeddings, learned positions. In DRAM where there is room, else the
  * rows are read from flash (exact, `dModel` elements a token).
  */
-import { IntegrityError, paddedLength, rowBytes } from "@flashwick/core";
+import { IntegrityError, rowBytes } from "@flashwick/core";
 import {
   checksOf,
   crc32c,
@@ -14,6 +14,7 @@ import {
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { type Kernels, type Matrix, type Ptr, TAIL_BYTES } from "@flashwick/kernels";
 import type { TokenMeter } from "./token-meter.js";
+import { vectorBytes } from "./vector-bytes.js";
 
 /** Small, since it comes on top of the budget for a moment. */
 const VERIFY_PIECE_BYTES = 256 * 1024;
@@ -109,7 +110,7 @@ export class RowTable {
   ): Promise<void> {
     meter.enter("other");
     if (this.#resident) {
-      const stride = 4 * paddedLength(this.#resident.cols);
+      const stride = vectorBytes(this.#resident.cols);
       for (const [i, row] of rows.entries()) kernels.gatherRow(out + i * stride, this.#resident, row);
       return;
     }
@@ -139,7 +140,7 @@ export class RowTable {
     meter.countReads(runs);
     meter.enter("other");
     kernels.put(staging, rows.length * slotBytes);
-    const stride = 4 * paddedLength(tensor.cols);
+    const stride = vectorBytes(tensor.cols);
     for (let i = 0; i < rows.length; i++) {
       const data = staging + i * slotBytes;
       const scales = tensor.scales ? data + scaleAt : 0;

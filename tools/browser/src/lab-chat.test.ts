@@ -2,7 +2,7 @@
  * The lab with files of llama.cpp, as built, in a real Chromium: imported into the private file system and chatted with, token for token as Node
  * does.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChatMessage } from "@flashwick/runtime";
@@ -11,7 +11,7 @@ import type { Page } from "playwright-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { build, chromium, models, smolPath } from "./capabilities.js";
 import { plainPath, writeChattyModel } from "./chatty-model.js";
-import { useLab } from "./lab-tests.js";
+import { expectFits, seriousFaults, useLab } from "./lab-tests.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 /** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
@@ -234,15 +234,8 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       await page.fill("#reply-tokens", "24");
       await page.click("summary");
       await reply(page, QUESTIONS[0]!);
-      const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
-      await page.addScriptTag({ content: readFileSync(here("../node_modules/axe-core/axe.min.js"), "utf8") });
-      type Axe = {
-        axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> };
-      };
-      const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
-      const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-      expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+      await expectFits(page);
+      expect(await seriousFaults(page)).toEqual([]);
     },
   );
 

@@ -2,14 +2,14 @@
  * The lab with mixtures of experts, as built, in a real Chromium: files of llama.cpp's, imported into the private file system, run token for token as
  * Node runs them; and the page speaks of experts.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
-import { useLab, type VisitOptions } from "./lab-tests.js";
+import { expectFits, predictionAt, seriousFaults, useLab, type VisitOptions } from "./lab-tests.js";
 
 const fixture = (name: string) =>
   fileURLToPath(new URL(`../../../packages/runtime/fixtures/gguf/${name}.gguf`, import.meta.url));
@@ -156,16 +156,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("predicts, and says where memory holds less than a token uses, or too little to run", async () => {
     const page = await visitWith("olmoe");
-    const predicted = async (percent: number) => {
-      await page.evaluate((value) => {
-        document.getElementById("prediction")!.textContent = "";
-        const budget = document.getElementById("budget") as HTMLInputElement;
-        budget.value = `${value}`;
-        budget.dispatchEvent(new Event("input"));
-      }, percent);
-      await page.waitForFunction(() => document.getElementById("prediction")?.textContent !== "");
-      return (await page.textContent("#prediction")) ?? "";
-    };
+    const predicted = (percent: number) => predictionAt(page, percent);
     expect(await predicted(200)).toMatch(/^Predicted: \d+ tokens a second, [^;]*$/);
     expect(await predicted(57)).toMatch(
       / Memory holds fewer experts than one token uses; [\d.]+ [KM]iB would hold them\.$/,
@@ -178,16 +169,8 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     async (colorScheme) => {
       const page = await visitWith("olmoe", { colorScheme, viewport: { width: 390, height: 844 }, isMobile: true });
       await generate(page, 200);
-      const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
-      const axe = fileURLToPath(new URL("../node_modules/axe-core/axe.min.js", import.meta.url));
-      await page.addScriptTag({ content: readFileSync(axe, "utf8") });
-      type Axe = {
-        axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> };
-      };
-      const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
-      const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-      expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+      await expectFits(page);
+      expect(await seriousFaults(page)).toEqual([]);
     },
   );
 });

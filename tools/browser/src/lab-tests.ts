@@ -1,7 +1,8 @@
 /** What every test of the lab begins and ends with: the site is served, each visit has a profile of its own, and none leaves a complaint. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { serveLab } from "./lab-site.js";
@@ -61,4 +62,32 @@ export function useLab(name: string): LabTests {
       return visit.page;
     },
   };
+}
+
+/** What axe finds serious in a page: rules, with the elements that break them. */
+export async function seriousFaults(page: Page): Promise<readonly (readonly [string, readonly string[]])[]> {
+  const script = fileURLToPath(new URL("../node_modules/axe-core/axe.min.js", import.meta.url));
+  await page.addScriptTag({ content: readFileSync(script, "utf8") });
+  type Axe = { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
+  const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
+  const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+  return serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]);
+}
+
+/** What the page predicts once the slider of the budget stands at `percent`. */
+export async function predictionAt(page: Page, percent: number): Promise<string> {
+  await page.evaluate((value) => {
+    document.getElementById("prediction")!.textContent = "";
+    const budget = document.getElementById("budget") as HTMLInputElement;
+    budget.value = `${value}`;
+    budget.dispatchEvent(new Event("input"));
+  }, percent);
+  await page.waitForFunction(() => document.getElementById("prediction")?.textContent !== "");
+  return (await page.textContent("#prediction")) ?? "";
+}
+
+/** The page is no wider than its screen. */
+export async function expectFits(page: Page): Promise<void> {
+  const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
 }

@@ -10,7 +10,7 @@ import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
 import { filesOf, labFolder } from "./lab-site.js";
-import { useLab } from "./lab-tests.js";
+import { expectFits, predictionAt, seriousFaults, useLab } from "./lab-tests.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const dist = labFolder;
@@ -292,16 +292,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
 
   it("predicts as the sliders move: more memory, fewer bytes; too little, and the reason", async () => {
     const page = await visit();
-    const predicted = async (percent: number) => {
-      await page.evaluate((value) => {
-        document.getElementById("prediction")!.textContent = "";
-        const budget = document.getElementById("budget") as HTMLInputElement;
-        budget.value = `${value}`;
-        budget.dispatchEvent(new Event("input"));
-      }, percent);
-      await page.waitForFunction(() => document.getElementById("prediction")?.textContent !== "");
-      return (await page.textContent("#prediction")) ?? "";
-    };
+    const predicted = (percent: number) => predictionAt(page, percent);
     const [little, much] = [await predicted(55), await predicted(80)];
     expect(little).toMatch(/^Predicted: \d+ tokens a second, /);
     const bytesOf = (text: string) => {
@@ -399,8 +390,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const page = await visit({ viewport: { width: 390, height: 844 }, isMobile: true });
     await page.selectOption("#drafts", "lossless");
     await generate(page, 16);
-    const widths = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-    expect(widths[0]).toBeLessThanOrEqual(widths[1]!);
+    await expectFits(page);
     if (pictures) await page.screenshot({ path: join(pictures, "lab-phone.png"), fullPage: true });
   });
 
@@ -414,11 +404,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     await generate(page, 16);
     await page.click("#prove");
     await page.waitForFunction(() => document.getElementById("status")?.textContent === "Compared.");
-    await page.addScriptTag({ content: readFileSync(here("../node_modules/axe-core/axe.min.js"), "utf8") });
-    type Axe = { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } };
-    const { violations } = await page.evaluate(() => (window as unknown as Axe).axe.run());
-    const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-    expect(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
+    expect(await seriousFaults(page)).toEqual([]);
   });
 
   it("is not heavy: without models, and without the kernels that it never asks for, at most 300 kB compressed", () => {

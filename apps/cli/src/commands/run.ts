@@ -1,6 +1,6 @@
 /** `flashwick run`: generate. */
 import { unitName } from "@flashwick/core";
-import type { ModelHeader } from "@flashwick/flash-format";
+import { carriesChecksums, type ModelHeader } from "@flashwick/flash-format";
 import { type CacheFit, type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -143,9 +143,8 @@ function fitOf(model: Model, { promptTokens }: Generation, maxTokens: number): C
 const NOT_CHECKED = "no checksums: weights were believed as they were read; flashwick verify <file> --write makes some";
 
 /** Of a file of ours always. */
-function isChecked({ records, experts, checksums }: ModelHeader): boolean {
-  const isOurs = records.length > 0 || experts.some((layer) => layer?.recordChecks);
-  return isOurs || checksums !== undefined;
+function isChecked(header: ModelHeader): boolean {
+  return carriesChecksums(header) || header.checksums !== undefined;
 }
 
 function speculate(text: string): Speculate {
