@@ -42,7 +42,6 @@ export class ExpertArithmetic {
     // Rows of an expert that every row uses lie side by side already.
     if (rows.length < nTokens) {
       kernels.arena.u32(w.visitRows, rows.length).set(rows);
-      kernels.put(w.visitRows, 4 * rows.length);
       kernels.copyRows(w.visitInput, x, w.visitRows, rows.length, dModel);
       input = w.visitInput;
     }
@@ -84,13 +83,13 @@ export class ExpertArithmetic {
   }
 
   /** out[t] += Σ weight · output, in ascending order of experts. */
-  sum(out: Ptr, { sums }: StepVisits): void {
+  sum(out: Ptr, visits: StepVisits): void {
     const { kernels, workspace: w, dModel } = this.#parts;
-    const rowBytes = vectorBytes(dModel);
-    for (const [t, outputs] of sums.entries()) {
-      for (const { output, weight } of outputs) {
-        kernels.addScaled(out + t * rowBytes, w.visitOutput + output * rowBytes, rowBytes / 4, weight);
-      }
+    for (const { rows, weights, firstOutput } of visits.values()) {
+      kernels.arena.u32(w.visitRows, rows.length).set(rows);
+      kernels.arena.f32(w.visitWeights, rows.length).set(weights);
+      const outputs = w.visitOutput + firstOutput * vectorBytes(dModel);
+      kernels.addRowsScaled(out, outputs, w.visitRows, w.visitWeights, rows.length, dModel);
     }
   }
 }

@@ -155,7 +155,7 @@ export class MixtureFfn {
   #count(
     slots: ExpertSlots,
     { neurons: units, misses }: CacheWave,
-    { visits }: StepVisits,
+    visits: StepVisits,
     { counters }: TokenMeter,
   ): void {
     let named = 0;
@@ -201,7 +201,7 @@ export class MixtureFfn {
     const visit = (index: number) => {
       const expert = routed.slots.expertOf(wave.neurons[index]!);
       meter.enter("ffn");
-      this.parts.arithmetic.visit(routed.slots, step.visits.get(expert)!, wave.slots[index]!, x, nTokens);
+      this.parts.arithmetic.visit(routed.slots, step.get(expert)!, wave.slots[index]!, x, nTokens);
     };
     if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
     // In a pool, what the next layer wants may push out what is still to be computed of this one.

@@ -44,8 +44,9 @@ export interface Workspace {
   readonly act: Ptr;
   /** Mixtures of experts: a router's logits `[batch, experts]`, or those of a shared expert's gate. */
   readonly routerLogits: Ptr;
-  /** The rows that visit an expert, u32 `[batch]`, their vectors `[batch, dModel]`, and outputs of all visits of a layer `[batch · chosen, dModel]`. */
+  /** The rows that visit an expert, u32 `[batch]`, and their weights `[batch]`; their vectors `[batch, dModel]`, and outputs of all visits of a layer `[batch · chosen, dModel]`. */
   readonly visitRows: Ptr;
+  readonly visitWeights: Ptr;
   readonly visitInput: Ptr;
   readonly visitOutput: Ptr;
   /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
@@ -113,7 +114,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
 function mixtureSizes(
   { dModel, layers }: ModelGeometry,
   batch: number,
-): Record<"routerLogits" | "visitRows" | "visitInput" | "visitOutput", number> {
+): Record<"routerLogits" | "visitRows" | "visitWeights" | "visitInput" | "visitOutput", number> {
   const mixtures = [...new Set(layers)].flatMap(({ experts }) => experts ?? []);
   const count = Math.max(0, ...mixtures.map((experts) => experts.count));
   const chosen = Math.max(0, ...mixtures.map((experts) => experts.chosen));
@@ -121,6 +122,7 @@ function mixtureSizes(
   return {
     routerLogits: count === 0 ? 0 : vectors(batch, count),
     visitRows: count === 0 ? 0 : vectors(1, batch),
+    visitWeights: count === 0 ? 0 : vectors(1, batch),
     visitInput: count === 0 ? 0 : vectors(batch, dModel),
     visitOutput: vectors(batch * chosen, dModel),
   };
