@@ -4,7 +4,8 @@ import { hostDevice } from "@flashwick/kernels-webgpu/conformance";
 import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
-const worker = new Worker(new URL("./gpu-driver-node.mjs", import.meta.url));
 const subgroups = process.argv[2] !== "--no-subgroups";
-const table = await hostDevice({ gpu: create([]), subgroups }, (hear) => worker.on("message", hear));
+const table = await hostDevice({ gpu: create([]), subgroups }, (hear) => {
+  new Worker(new URL("./gpu-driver-node.mjs", import.meta.url)).on("message", hear);
+});
 process.stdout.write(`${JSON.stringify(table)}\n`, () => process.exit(0));

@@ -1,6 +1,6 @@
 /** The conformance table of packages/kernels on this machine's device. */
 import { Worker } from "node:worker_threads";
-import { hostDevice } from "@flashwick/kernels-webgpu/conformance";
+import { type DeviceTable, hostDevice } from "@flashwick/kernels-webgpu/conformance";
 import type { ConformanceReport } from "./report.js";
 
 /**
@@ -10,15 +10,17 @@ import type { ConformanceReport } from "./report.js";
  * @throws {Error} if the worker ends before the table does.
  */
 export async function checkConformance(gpu: GPU, subgroups: boolean, worker: URL): Promise<ConformanceReport> {
-  const thread = new Worker(worker);
+  let thread: Worker | undefined;
   try {
-    const died = new Promise<never>((_, reject) => thread.once("error", reject));
-    const table = hostDevice({ gpu, subgroups }, (hear) => thread.on("message", hear));
-    const { results } = await Promise.race([table, died]);
+    const { results } = await new Promise<DeviceTable>((resolve, reject) => {
+      hostDevice({ gpu, subgroups }, (hear) => {
+        thread = new Worker(worker).on("message", hear).once("error", reject);
+      }).then(resolve, reject);
+    });
     // What the device itself complained of stands among them, besides the cases.
     const cases = results.filter(({ title }) => !title.startsWith("device: ")).length;
     return { cases, failures: results.filter(({ failure }) => failure !== null) };
   } finally {
-    await thread.terminate();
+    await thread?.terminate();
   }
 }

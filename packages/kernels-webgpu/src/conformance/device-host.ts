@@ -15,18 +15,19 @@ export interface DeviceTable {
  * Opens a device, and resolves when a driver (device-driver.ts) has been through the table.
  *
  * @param options `gpu`: the platform's.
- * @param listen Gives every message of the driver.
+ * @param startDriver Starts a driver, and gives `hear` every message of it. Called once the device is there: what a worker says before anybody listens
+ *   is lost, in Node as in a page.
  */
 export async function hostDevice(
   options: WebGpuOptions,
-  listen: (hear: (request: HostRequest) => void) => void,
+  startDriver: (hear: (request: HostRequest) => void) => void,
 ): Promise<DeviceTable> {
   const device = await openWebGpu(options);
   const results: CaseResult[] = [];
   let kernels: Kernels | null = null;
   let control: Int32Array = new Int32Array(2);
   return await new Promise((resolve) => {
-    listen(async (request) => {
+    startDriver(async (request) => {
       if (request.kind === "open") {
         control = new Int32Array(request.control);
         kernels = device.kernels(arenaOver(request.memory), {} as HostKernels);
