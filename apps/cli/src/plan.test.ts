@@ -120,7 +120,7 @@ describe("flashwick plan", () => {
     const same = Array.from({ length: 16 }, () => Uint32Array.from([0, 1, 2, 3, 4, 5, 6, 7]));
     writeFileSync(trace, encodeTrace({ nLayers: 16, dFf: 64, tokens: new Array(100).fill(same) }));
     const measured = await json(...olmoe, "--sparsity", trace);
-    expect(measured.document.sparsitySource).toBe(`a trace of 100 tokens, ${trace}`);
+    expect(measured.document.sparsitySource).toBe(`a trace of 100 tokens, ${trace}, lfu`);
     expect(measured.document.perToken.neuronsLoaded).toBeCloseTo(0.01 * 128, 6);
     const other = await plan("qwen3-30b-a3b", "--preset", "nvme-pcie4", "--sparsity", trace);
     expect([other.status, other.err]).toEqual([1, expect.stringContaining("a trace of 16 layers, expected 48")]);

@@ -86,6 +86,7 @@ export { SpeculationMeter, type SpeculationPrior } from "./speculation-meter.js"
 export {
   type ChunkPart,
   chunkParts,
+  chunkReadBytes,
   cutRows,
   LONGEST_CHUNK_BYTES,
   LONGEST_EXPERT_READ_BYTES,

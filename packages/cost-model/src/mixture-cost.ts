@@ -3,8 +3,8 @@
  *
  *     T = Σ_l [ T_attn + T_router + T_cache + exposed(T_read(misses), shared + hits) + T_check(misses) + T_ffn ] + T_head
  *
- * The router comes first; then misses fly while the shared expert and the experts that are held are computed, and misses are computed when they are
- * there. With a core to spare that is the longer of both, on two that are busy at most their sum (exposed-reads.ts).
+ * The router comes first; then misses fly while the shared expert, the experts that are held and the misses that are there already are computed: all but
+ * the last to come. With a core to spare that is the longer of both, on two that are busy at most their sum (exposed-reads.ts).
  *
  * A token has few misses in a layer, and reads that outlast its hits in some layers are not made up for by others where nothing is read: so the time of
  * one token is the mean over 0 … chosen misses, as many independent draws have them, and not the time of the mean.
@@ -12,8 +12,9 @@
  * Several tokens at once read each expert that any of them needs and none holds once, in the order of the file and ahead of the arithmetic; each expert is
  * computed for its tokens alone.
  */
+import type { FlashProfile } from "./device-profile.js";
 import { type ExpertLocality, expertsLoaded, expertUnion, localityOf } from "./expert-locality.js";
-import { exposedReadMs } from "./exposed-reads.js";
+import { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
 import {
   type ExpertsShape,
   expertFlashBytes,
@@ -25,6 +26,7 @@ import { PassArithmetic } from "./pass-arithmetic.js";
 import type { PassCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchesReadMs, batchReadMs, bufferedReadMs } from "./read-time.js";
+import { LEAST_STREAM_READ_BYTES } from "./stream-reads.js";
 
 /** With one slot a held expert must be computed before a missing one takes its place. */
 const LEAST_SLOTS_TO_OVERLAP = 2;
@@ -197,10 +199,10 @@ class MixturePass {
     // The calling thread's own reads are done before it computes anything.
     if (!settings.overlap || settings.readers === 0) return { readMs, exposedMs: readMs };
     const { named, slots, residentMs } = use;
-    // Of several tokens' experts all but the last to come are computed while others fly.
-    const during = this.#tokens > 1 ? Math.max(0, named - 1) : named - misses;
+    // Each is computed when it is there: all but the last to come, while others fly.
+    const during = Math.max(0, named - 1);
     const meanwhile = residentMs + (slots < LEAST_SLOTS_TO_OVERLAP ? 0 : during * this.#expertMs(use));
-    return { readMs, exposedMs: exposedReadMs(profile.flash, readMs, meanwhile) };
+    return { readMs, exposedMs: exposedReadMs(overlapOf(profile.flash, use.experts), readMs, meanwhile) };
   }
 
   /** A set that does not fit the slots passes in waves, each a batch of its own. */
@@ -216,6 +218,12 @@ class MixturePass {
       return waves * batchReadMs(profile.flash, count / waves, bytes / count, settings.readers);
     return batchesReadMs(profile.flash, count, bytes / count, settings.readers, waves);
   }
+}
+
+/** What reads of experts and arithmetic leave each other: as a stream's, which are as long, and cost the cores less than reads of records. */
+function overlapOf(flash: FlashProfile, experts: ExpertsShape): OverlapShares {
+  const isLong = expertFlashBytes(experts) / readsOfExpert(experts) >= LEAST_STREAM_READ_BYTES;
+  return isLong && flash.stream ? flash.stream : flash;
 }
 
 /** The mean over a binomial number of misses, `times[m]` for each m. */

@@ -12,7 +12,7 @@ import { exposedReadMs } from "./exposed-reads.js";
 import type { RowStream } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs, bufferedReadMs, pointsBytesPerSec, readBytesPerSec } from "./read-time.js";
-import { chunkParts, cutRows, LONGEST_CHUNK_BYTES, streamReadBytes } from "./stream-reads.js";
+import { chunkParts, chunkReadBytes, cutRows, LONGEST_CHUNK_BYTES, streamReadBytes } from "./stream-reads.js";
 
 export interface RowStreamCost {
   readonly bytes: number;
@@ -72,11 +72,11 @@ export function rowStreamCost(
 function layerChunks(request: TokenRequest, stream: RowStream, layer: number): ChunkReads[] {
   const { matrices } = stream.layers[layer]!;
   const area = areaBytes(request, stream);
-  const readBytes = streamReadBytes(area, request.settings.readers);
   const layerBytes = matrices.reduce((sum, { rows, rowBytes }) => sum + rows * rowBytes, 0);
   return cutRows(matrices, area).map((chunk) => {
     const parts = chunkParts(matrices, chunk).map(({ index, rows }) => rows * matrices[index]!.rowBytes);
     const bytes = parts.reduce((sum, part) => sum + part, 0);
+    const readBytes = chunkReadBytes(parts, request.settings.readers);
     const reads = parts.reduce((sum, part) => sum + Math.ceil(part / readBytes), 0);
     return { bytes, reads, share: bytes / layerBytes };
   });

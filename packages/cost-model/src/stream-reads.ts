@@ -5,7 +5,7 @@ import { assert } from "@flashwick/core";
 export const LONGEST_CHUNK_BYTES = 8 * 2 ** 20;
 /** Of one read: long enough for a device's full rate if there are readers for all of a chunk, and no shorter than they are worth. */
 export const MOST_STREAM_READ_BYTES = 2 ** 20;
-const LEAST_STREAM_READ_BYTES = 128 * 1024;
+export const LEAST_STREAM_READ_BYTES = 128 * 1024;
 
 /** Sectors that reads of rows are widened to. */
 export const SECTOR_BYTES = 512;
@@ -14,10 +14,42 @@ export const ROWS_TAIL_BYTES = 64;
 /** Of rows in an area: up to a sector before them begins, from there to them, and behind them their tail, or the rest of a sector. */
 const PART_OVERHEAD_BYTES = ROWS_TAIL_BYTES + 3 * SECTOR_BYTES;
 
-/** Bytes of a read of a chunk of matrix rows, so that all readers work at it at once. */
+/** Bytes of each read of a chunk that lies in one piece, so that all readers work at it at once. */
 export function streamReadBytes(chunkBytes: number, readers: number): number {
   const fair = chunkBytes / Math.max(1, readers);
   return Math.max(LEAST_STREAM_READ_BYTES, Math.min(MOST_STREAM_READ_BYTES, fair));
+}
+
+/**
+ * Bytes of the longest read of a chunk that lies in several pieces, a multiple of the sector. Pieces rarely come out even, and what remains of each is a
+ * read of its own: with a few more reads than readers the last ones would wait for a second round. Longer reads, up to twice as long, are one for each reader.
+ *
+ * @param partBytes Of the pieces: rows of one matrix each.
+ */
+export function chunkReadBytes(partBytes: readonly number[], readers: number): number {
+  // Widened to whole sectors on both sides.
+  const parts = partBytes.map((bytes) => bytes + 2 * SECTOR_BYTES);
+  const fair = wholeSectors(
+    streamReadBytes(
+      partBytes.reduce((sum, bytes) => sum + bytes, 0),
+      readers,
+    ),
+  );
+  const countReads = (bytes: number) => parts.reduce((sum, part) => sum + Math.ceil(part / bytes), 0);
+  for (let bytes = fair; bytes <= 2 * fair; bytes = nextReadBytes(parts, bytes)) {
+    if (countReads(bytes) <= readers) return bytes;
+  }
+  return fair;
+}
+
+/** The least that saves a read. */
+function nextReadBytes(parts: readonly number[], bytes: number): number {
+  const fewer = parts.filter((part) => part > bytes).map((part) => part / (Math.ceil(part / bytes) - 1));
+  return wholeSectors(Math.min(...fewer));
+}
+
+function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
 }
 
 /** A matrix as a stream sees it. */

@@ -23,6 +23,9 @@ export interface CachePolicyChoice {
   readonly windowTokens: number | null;
 }
 
+/** The default of a mixture of experts: what missed least in traces of three real mixtures (docs/results/mixtures.md). */
+export const EXPERT_POLICY: CachePolicyChoice = { policy: "lfu", windowTokens: null };
+
 /** The pinned policy pins neurons that more than this share of the tokens used. */
 const PINNED_SHARE = 0.5;
 

@@ -4,6 +4,8 @@ import { lruPolicy, windowPolicy } from "@flashwick/dram-cache";
 import { decodeTrace, encodeTrace, type NeuronTrace, replayTrace } from "@flashwick/dram-cache/simulate";
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { cachePolicy, POLICIES } from "./cache-policy.js";
+import { policyLocality } from "./policy-locality.js";
 
 const COUNT = 12;
 
@@ -30,6 +32,24 @@ it("have the hits of a replay for every number of slots that holds what a token 
             expect(hitShareByLayer[layer]![slots]! * (hits + misses)).toBeCloseTo(hits, 6);
           }
         }
+      }
+    }),
+  );
+});
+
+it.each(POLICIES)("of %s are those of its replay at the slots that are asked for, and rise from 0 to 1", (name) => {
+  const policy = { policy: name, windowTokens: null };
+  fc.assert(
+    fc.property(traces, fc.integer({ min: 3, max: COUNT - 1 }), (recorded, slots) => {
+      const trace = decodeTrace(encodeTrace(recorded));
+      const options = { policy, counts: [COUNT, COUNT], slots: [slots] };
+      const { hitShareByLayer } = policyLocality("random", trace, options);
+      const { layers } = replayTrace(trace, { slots, policy: () => cachePolicy(policy, COUNT), slotBytes: 1 });
+      for (const [layer, { hits, misses }] of layers.entries()) {
+        const curve = hitShareByLayer[layer]!;
+        expect(curve[slots]! * (hits + misses)).toBeCloseTo(hits, 6);
+        expect([curve[0], curve[COUNT]]).toEqual([0, 1]);
+        for (let i = 1; i <= COUNT; i++) expect(curve[i]).toBeGreaterThanOrEqual(curve[i - 1]!);
       }
     }),
   );

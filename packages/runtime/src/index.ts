@@ -1,5 +1,5 @@
 export type { CacheFit } from "./cache-fit.js";
-export { POLICIES } from "./cache-policy.js";
+export { EXPERT_POLICY, POLICIES } from "./cache-policy.js";
 export { type ChatMessage, ChatTemplate, type ChatTemplateOptions, readChatTemplate } from "./chat/chat-template.js";
 export {
   type ChoosePlacementOptions,
@@ -29,6 +29,7 @@ export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity
 export { Model } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 export { shapeOf } from "./model-shape.js";
+export { type PolicyLocalityOptions, policyLocality } from "./policy-locality.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { preferResident, type ResidentPreference } from "./resident-experts.js";

@@ -76,7 +76,7 @@ export class LayerMatrices implements StreamedLayer {
 
   startChunk(chunk: StreamChunk, _refill: boolean, signal?: AbortSignal): void {
     const { reader, kernels, source, stage, tensors } = this.#parts;
-    this.#issued = stageChunk(tensors, chunk, stage.nextArea().ptr, { source, reader, areaBytes: stage.areaBytes });
+    this.#issued = stageChunk(tensors, chunk, stage.nextArea().ptr, { source, reader });
     reader.start(kernels.arena.bytes, this.#issued.runs, signal);
   }
 

@@ -10,6 +10,7 @@
  */
 import { assert, type ExpertsGeometry } from "@flashwick/core";
 import type { CacheWave } from "@flashwick/dram-cache";
+import type { FlashReader } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
 import type { ExpertArithmetic } from "./expert-arithmetic.js";
 import { AS_ROUTED, type ChosenRoute, chooseExperts, type ExpertChoice } from "./expert-choice.js";
@@ -203,14 +204,14 @@ export class MixtureFfn {
       meter.enter("ffn");
       this.parts.arithmetic.visit(routed.slots, step.get(expert)!, wave.slots[index]!, x, nTokens);
     };
-    if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader.wait(), meter);
+    if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader, undefined, meter);
     // In a pool, what the next layer wants may push out what is still to be computed of this one.
     const looksAhead = nTokens === 1 && routed.slots.cache.slotCount >= routed.geometry.chosen;
     const looksEarly = looksAhead && !routed.slots.isPooled;
     if (wave.misses.length === 0) this.#allLanded(issued, looksEarly, meter, signal);
     for (const hit of wave.hits) visit(hit);
     for (const [i, miss] of wave.misses.entries()) {
-      await this.#land(reader.wait(runCounts[i]!), meter);
+      await this.#land(reader, runCounts[i]!, meter);
       if (i + 1 === wave.misses.length) this.#allLanded(issued, looksEarly, meter, signal);
       routed.slots.check(routed.slots.expertOf(wave.neurons[miss]!), wave.slots[miss]!, meter);
       visit(miss);
@@ -229,9 +230,11 @@ export class MixtureFfn {
     if (looksAhead) this.lookAhead.next?.begin(this.#choice, meter, signal);
   }
 
-  async #land(pending: void | Promise<void>, meter: TokenMeter): Promise<void> {
-    if (!pending) return;
+  /** Waits for the first `runs` of a batch, or for all of it. */
+  async #land(reader: FlashReader, runs: number | undefined, meter: TokenMeter): Promise<void> {
+    // The reader may wait without giving the thread back.
     meter.enter("readWait");
-    await pending;
+    const pending = reader.wait(runs);
+    if (pending) await pending;
   }
 }

@@ -16,7 +16,7 @@ import type { EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@f
 import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CacheFit, cacheFit } from "./cache-fit.js";
-import { type CachePolicyChoice, POLICIES } from "./cache-policy.js";
+import { type CachePolicyChoice, EXPERT_POLICY, POLICIES } from "./cache-policy.js";
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
 import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
@@ -284,9 +284,9 @@ export class Model {
   }
 }
 
-/** Of neurons the paper's. Of experts what missed least in traces of three real mixtures (docs/results/mixtures.md). */
+/** Of neurons the paper's. */
 function defaultPolicy({ file }: ModelParts): CachePolicyChoice["policy"] {
-  return hasExperts(file.header.geometry) ? "lfu" : "window";
+  return hasExperts(file.header.geometry) ? EXPERT_POLICY.policy : "window";
 }
 
 function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {

@@ -36,7 +36,7 @@ describe("stageChunk", () => {
         const { tensors, fileBytes } = layer;
         const areaBytes = Math.ceil((leastAreaBytes(tensors) + more) / 64) * 64;
         const area = 64 * at;
-        const reads: StageReads = { source: { sizeBytes: fileBytes }, reader, areaBytes };
+        const reads: StageReads = { source: { sizeBytes: fileBytes }, reader };
         const found = new Map<string, number>();
         for (const chunk of layerChunks(tensors, areaBytes)) {
           const { parts, runs, sizeBytes } = stageChunk(tensors, chunk, area, reads);
@@ -88,7 +88,7 @@ describe("stageChunk", () => {
     const tensors = Object.fromEntries(names.map((name, i) => [name, matrix(offsets[i]!)])) as unknown as MatrixTensors;
     const areaBytes = leastAreaBytes(tensors);
     const source = { sizeBytes: second! + 5000, parts };
-    const reads = { source, reader: { alignmentBytes: 512, readers: 4 }, areaBytes };
+    const reads = { source, reader: { alignmentBytes: 512, readers: 4 } };
     const runs = layerChunks(tensors, areaBytes).flatMap((chunk) => stageChunk(tensors, chunk, 0, reads).runs);
     for (const { offset, sizeBytes } of runs) {
       const part = parts.findLast(({ begin }) => begin <= offset)!;

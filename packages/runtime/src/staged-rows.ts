@@ -8,13 +8,13 @@
 import { assert, type ByteSource, rowBytes } from "@flashwick/core";
 import {
   chunkParts,
+  chunkReadBytes,
   cutRows,
   type MatrixRows,
   ROWS_TAIL_BYTES,
   type RowChunk,
   SECTOR_BYTES,
   stagedBytes,
-  streamReadBytes,
 } from "@flashwick/cost-model";
 import {
   type ByMatrix,
@@ -49,7 +49,6 @@ export interface StagedChunk {
 export interface StageReads {
   readonly source: Pick<ByteSource, "sizeBytes" | "parts">;
   readonly reader: Pick<FlashReader, "alignmentBytes" | "readers">;
-  readonly areaBytes: number;
 }
 
 /** A chunk may be at least so long, or as its layer: every chunk is waited for once. */
@@ -84,23 +83,26 @@ export function rowBases(tensors: MatrixTensors): ByMatrix<number> {
   });
 }
 
-/** Where the rows of a chunk go, part by part, and the reads that bring them. @param area Of `reads.areaBytes`. */
+/** Where the rows of a chunk go, part by part, and the reads that bring them. @param area Where the area begins that `layerChunks` cut the layer for. */
 export function stageChunk(tensors: MatrixTensors, chunk: RowChunk, area: Ptr, reads: StageReads): StagedChunk {
   assert(TAIL_BYTES <= ROWS_TAIL_BYTES, "an area has room for what kernels read behind rows");
   const parts: StagedRows[] = [];
   const runs: FlashRun[] = [];
   const matrices = matricesInOrder(tensors);
-  const mostBytes = roundUp(streamReadBytes(reads.areaBytes, reads.reader.readers), SECTOR_BYTES);
+  const all = matrixRows(tensors);
+  const chunked = chunkParts(all, chunk);
+  const partBytes = chunked.map(({ index, rows }) => rows * all[index]!.rowBytes);
+  const mostBytes = chunkReadBytes(partBytes, reads.reader.readers);
   let next = area;
-  for (const { index, first, rows } of chunkParts(matrixRows(tensors), chunk)) {
+  for (const { index, first, rows } of chunked) {
     const [name, tensor] = matrices[index]!;
-    const { dtype, cols, rows: all } = tensor;
+    const { dtype, cols } = tensor;
     const eachBytes = rowBytes(dtype, cols);
     const begin = tensor.offset + first * eachBytes;
     const end = begin + rows * eachBytes;
     const ptr = roundUp(next, SECTOR_BYTES) + (begin % SECTOR_BYTES);
     const data = ptr - first * eachBytes;
-    parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: all, cols } });
+    parts.push({ name, first, end: first + rows, matrix: { dtype, data, scales: 0, rows: tensor.rows, cols } });
     runs.push(...widenedReads(begin, end, ptr, { ...reads, mostBytes }));
     next = Math.max(ptr + end - begin + TAIL_BYTES, roundUp(ptr + end - begin, SECTOR_BYTES));
   }

@@ -11,17 +11,18 @@ const ATTEMPTS = 4;
 
 /**
  * @param file      On the device that is profiled.
+ * @param profile   Measures the device under a file. Default: in this process.
  * @param run       Makes the run as a profile plans it: { others, predict(profile), … }.
  * @param tokenMs   Of a prediction.
  * @param row       What a table says of a run and its two predictions, by the profile before and the one after.
  * @param onAttempt Hears of each attempt's row.
  * @returns The row of the first undisturbed attempt, or of the last, with how disturbed it was.
  */
-export async function undisturbedRun(file, { run, tokenMs, row, onAttempt }) {
-  let profile = await quickProfile(file);
+export async function undisturbedRun(file, { profile: measure = quickProfile, run, tokenMs, row, onAttempt }) {
+  let profile = await measure(file);
   for (let attempt = 1; ; attempt++) {
     const made = await run(profile);
-    const after = await quickProfile(file);
+    const after = await measure(file);
     const predictions = [profile, after].map(made.predict);
     const [a, b] = predictions.map(tokenMs);
     const disturbed = { others_share: made.others, device_change: Math.abs(a - b) / ((a + b) / 2), attempt };

@@ -50,8 +50,10 @@ import { poolScratch } from "@flashwick/kernels-wasm";
 import {
   type DraftAcceptance,
   draftAcceptance,
+  EXPERT_POLICY,
   type PredictorShapes,
   planRequest,
+  policyLocality,
   shapeOf,
 } from "@flashwick/runtime/node/estimate";
 import { readTrace } from "../trace-file.js";
@@ -264,8 +266,10 @@ async function readLocality(path: string | undefined, mixture: MixtureShape): Pr
   if (path === undefined) return null;
   if (path.endsWith(".json")) return parseLocality(await readJson(path), path, mixture);
   const counts = mixture.layers.map(({ experts }) => experts?.count ?? 0);
-  const { tokens } = await readTrace(path);
-  return { ...localityOfTrace(path, tokens, counts), source: `a trace of ${tokens.length} tokens, ${path}` };
+  const trace = await readTrace(path);
+  // Refuses a trace of another model.
+  localityOfTrace(path, trace.tokens, counts);
+  return policyLocality(`a trace of ${trace.tokens.length} tokens, ${path}`, trace, { policy: EXPERT_POLICY, counts });
 }
 
 async function readJson(path: string): Promise<unknown> {

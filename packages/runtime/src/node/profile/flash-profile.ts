@@ -7,6 +7,7 @@ import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/c
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
 import { interleave, mean, median, spreadOf, timeMs, trimmedMean, turn } from "./figures.js";
+import { landingMemory } from "./landing-memory.js";
 import { measureStream } from "./stream-profile.js";
 
 export interface FlashMeasurement {
@@ -121,8 +122,7 @@ class ReadBench {
     this.#turnMs = turnMs;
     this.#signal = signal;
     this.stretchBytes = Math.min(STRETCH_BYTES, reader.fileBytes);
-    const pages = (2 * BATCH_BYTES + MiB) / 65536;
-    this.#memory = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer);
+    this.#memory = landingMemory(2 * BATCH_BYTES + MiB);
   }
 
   /** Fresh threads interpret their code at first. */
