@@ -27,7 +27,7 @@ function lfuMisses(trace, slots) {
   const onWave = (_, token, wave) => {
     misses[token] += wave.misses.length;
   };
-  replayTrace(trace, { slots, policy: lfuPolicy, slotBytes: 1, onWave });
+  replayTrace(trace, { slots, policy: () => lfuPolicy(), slotBytes: 1, onWave });
   return misses;
 }
 
