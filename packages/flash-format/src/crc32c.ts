@@ -5,7 +5,7 @@
  * Sixteen bytes a step by sixteen tables ("slicing", Kounavis and Berry 2005): about 1 GB/s in plain JavaScript.
  */
 
-const POLYNOMIAL_REFLECTED = 0x82f63b78;
+export const POLYNOMIAL_REFLECTED = 0x82f63b78;
 const SLICES = 16;
 
 /** `TABLES[k * 256 + b]`: the CRC of byte b followed by k zero bytes. */

@@ -10,6 +10,7 @@ export {
 } from "./checksum-file.js";
 export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
+export { crc32cJoin } from "./crc32c-join.js";
 export { expertDTypesOf } from "./expert-record.js";
 export { type ExpertPiece, type ExpertSlot, pieceRoomBytes, planExpertSlot } from "./expert-slot.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";

@@ -11,6 +11,7 @@ import { type ExpertSlot, type ExpertTensors, planExpertSlot } from "@flashwick/
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
 import { crcText } from "./crc-text.js";
+import { SplitCrc, type SplitCrcRoom } from "./split-crc.js";
 import type { TokenMeter } from "./token-meter.js";
 import { widenedReads } from "./widened-reads.js";
 
@@ -34,17 +35,23 @@ export interface ExpertSlotsParts {
   readonly slotBase: Ptr;
   readonly slotBytes: number;
   readonly crcOf: ExpertCrc;
+  /** For checksums, between one expert's products and the next's. */
+  readonly crcRoom: SplitCrcRoom;
 }
 
 export class ExpertSlots {
   readonly parts: ExpertSlotsParts;
   readonly #slot: ExpertSlot;
+  /** By piece. */
+  readonly #crcs: readonly SplitCrc[];
 
   constructor(parts: ExpertSlotsParts) {
     assert(parts.slotBase % SECTOR_BYTES === 0 && parts.slotBytes % SECTOR_BYTES === 0, "slots begin at sectors");
     this.parts = parts;
     this.#slot = planExpertSlot(parts.tensors);
     assert(this.#slot.sizeBytes <= parts.slotBytes, "an expert fits its slot");
+    const { kernels, crcRoom } = parts;
+    this.#crcs = this.#slot.pieces.map(({ sizeBytes }) => new SplitCrc(kernels, sizeBytes, crcRoom));
   }
 
   get cache(): NeuronCache {
@@ -118,15 +125,15 @@ export class ExpertSlots {
    * Holds an expert that has landed against its checksums.
    *
    * @throws {IntegrityError} `INTEGRITY_EXPERT`.
-   * Cost: a CRC-32C of its bytes, where there is one to compare it with.
+   * Cost: a CRC-32C of its bytes by all threads, where there is one to compare it with.
    */
   check(expert: number, slot: number, meter: TokenMeter): void {
-    const { crcOf, kernels } = this.parts;
-    for (const [piece, { sizeBytes }] of this.#slot.pieces.entries()) {
+    const { crcOf } = this.parts;
+    for (const [piece, crc] of this.#crcs.entries()) {
       const expected = crcOf(expert, piece);
       if (expected === null) continue;
       meter.enter("check");
-      const found = kernels.crc32c(this.#piecePtr(piece, expert, slot), sizeBytes) >>> 0;
+      const found = crc.of(this.#piecePtr(piece, expert, slot));
       if (found !== expected >>> 0) throw this.#damaged(expert, piece, found, expected >>> 0);
     }
   }

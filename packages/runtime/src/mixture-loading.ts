@@ -1,5 +1,5 @@
 /** Where a mixture's experts go, and its layers. */
-import { activationOf, unitsByLayer } from "@flashwick/core";
+import { activationOf, unitsByLayer, widestFfn } from "@flashwick/core";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import type { Ptr } from "@flashwick/kernels";
 import type { ArenaContext } from "./arena-context.js";
@@ -105,6 +105,7 @@ export async function placeMixtureLayer(
       ...{ layer, kernels, reader, tensors, ...place },
       source: file.source,
       crcOf: await readExpertCrcs(file, layer, signal),
+      crcRoom: { numbers: workspace.slots, found: workspace.act, most: widestFfn(file.header.geometry) },
     });
   const own = loader.mixture(arena, layer, weights);
   const mixture = new MixtureFfn({
