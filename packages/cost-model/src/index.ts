@@ -1,3 +1,4 @@
+export type { PassCost, PrefillCost } from "./cost-figures.js";
 export { DEVICE_PRESETS, devicePreset } from "./device-presets.js";
 export type {
   BatchRate,
@@ -25,7 +26,8 @@ export {
 export { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
-export { type MemoryPlan, type MemoryRequest, planMemory } from "./memory-plan.js";
+export { type MemoryPlan, planMemory } from "./memory-plan.js";
+export type { MemoryRequest, PlannedExperts } from "./memory-request.js";
 export { MIXTURE_PRESETS, type MixturePreset, mixturePreset, type PublishedMixture } from "./mixture-presets.js";
 export {
   bytesOf,
@@ -54,14 +56,14 @@ export {
   type RowStream,
   type TypeShare,
 } from "./model-shape.js";
-export { type PassCost, passCost } from "./pass-cost.js";
+export { passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
 export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
-export { type PrefillCost, prefillCost } from "./prefill-cost.js";
+export { prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
 export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";
 export { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
-export { MIN_EXPERT_SLOTS_PER_LAYER, MIN_SLOTS_PER_LAYER, type PlannedExperts } from "./slot-units.js";
+export { MIN_EXPERT_SLOTS_PER_LAYER, MIN_SLOTS_PER_LAYER } from "./slot-units.js";
 export {
   type CacheUse,
   checkSparsity,

@@ -1,7 +1,8 @@
 import { isFlashwickError, type WeightLayout } from "@flashwick/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type MemoryRequest, planMemory } from "./memory-plan.js";
+import { planMemory } from "./memory-plan.js";
+import type { MemoryRequest } from "./memory-request.js";
 import { MIN_SLOTS_PER_LAYER } from "./slot-units.js";
 
 const geometry: MemoryRequest["geometry"] = {

@@ -6,17 +6,10 @@
  * fits (where layers stream whole, at most f16 unless all of them stay), a least number of slots per layer; then longer chunks to stream layers in, wider prefill batches, tables that could be read by row, and all that is
  * left for neurons.
  */
-import {
-  type AttentionGeometry,
-  BudgetError,
-  type DramAccount,
-  type FfnGeometry,
-  formatBytes,
-  totalDramBytes,
-  type WeightLayout,
-} from "@flashwick/core";
+import { BudgetError, type DramAccount, formatBytes, totalDramBytes } from "@flashwick/core";
 import { type KvPrecision, kvCacheBytes } from "./kv-bytes.js";
-import { type PlannedExperts, slotUnits } from "./slot-units.js";
+import type { MemoryRequest } from "./memory-request.js";
+import { slotUnits } from "./slot-units.js";
 
 const BATCHES = [128, 64, 32, 16, 8, 4, 2, 1] as const;
 /** Of what is left beyond the floor, what longer chunks of a stream may take. */
@@ -26,44 +19,6 @@ const EXTRA_SHARE = 1 / 10;
 const LAYERS_EXTRA_SHARE = 1 / 4;
 const NO_STREAM = { leastNeurons: 0, mostNeurons: 0, bytesEach: 0 };
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
-
-/** What of a layer its share of memory depends on. */
-export interface PlannedLayer {
-  readonly attention: Pick<AttentionGeometry, "nKvHeads" | "headDim">;
-  readonly ffn: Pick<FfnGeometry, "dFf">;
-}
-
-export interface MemoryRequest {
-  readonly geometry: { readonly layers: readonly PlannedLayer[] };
-  readonly weights: Pick<WeightLayout, "slotBytes">;
-  /** Weights that must stay: matrices, norms, biases, checksums. */
-  readonly residentBytes: number;
-  /** Tables of which a token needs one row (positions; token embeddings of an untied head): kept where there is room. */
-  readonly rowTableBytes: number;
-  readonly predictorBytes: number;
-  /** Share of `dFf` that each layer's predictor names; null when every neuron is named (dense). Of no matter in a mixture. */
-  readonly namedShareByLayer: readonly number[] | null;
-  /** Of a mixture: slots hold experts in place of neurons. */
-  readonly experts?: PlannedExperts | undefined;
-  /** Longest sequence to be held, prompt included. */
-  readonly contextTokens: number;
-  /** Sequences that may be open at once, each as long as that. Default 1. */
-  readonly sequences?: number;
-  readonly kvPrecision: KvPrecision | "auto";
-  /** Bytes of activations, logits and scratch for prefill batches of n tokens. */
-  readonly activationBytes: (batchTokens: number) => number;
-  /** Bytes that a slot costs beside its record: its bias, its bookkeeping. */
-  readonly slotOverheadBytes: number;
-  /** Bytes of the cache's bookkeeping that do not depend on the number of slots. */
-  readonly cacheFixedBytes: number;
-  readonly readBufferBytes: number;
-  /** What layers that are not held are streamed through: so many neurons at a time, at `bytesEach` for each of them. Default: nothing. */
-  readonly stream?: { readonly leastNeurons: number; readonly mostNeurons: number; readonly bytesEach: number };
-  /** A layer that is not held whole is read whole for every token: room for one more is worth more than keys and values in f32. */
-  readonly streamsLayers?: boolean;
-  /** Hard budget; null plans for everything to be resident. */
-  readonly budgetBytes: number | null;
-}
 
 export interface MemoryPlan {
   readonly dram: DramAccount;

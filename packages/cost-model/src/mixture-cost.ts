@@ -12,6 +12,8 @@
  * Several tokens at once read each expert that any of them needs and none holds once, in the order of the file and ahead of the arithmetic; each expert is
  * computed for its tokens alone.
  */
+
+import type { PassCost } from "./cost-figures.js";
 import type { FlashProfile } from "./device-profile.js";
 import { type ExpertLocality, expertsLoaded, expertUnion, localityOf } from "./expert-locality.js";
 import { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
@@ -23,7 +25,6 @@ import {
   readsOfExpert,
 } from "./mixture-shape.js";
 import { PassArithmetic } from "./pass-arithmetic.js";
-import type { PassCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchesReadMs, batchReadMs, bufferedReadMs } from "./read-time.js";
 import { LEAST_STREAM_READ_BYTES } from "./stream-reads.js";

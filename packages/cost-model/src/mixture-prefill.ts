@@ -2,10 +2,11 @@
  * What taking in a prompt costs a mixture: batch after batch, each a pass over its tokens (mixture-cost.ts), so that an expert is read once for all tokens
  * of a batch that need it, and never where none does or it is held.
  */
+
+import type { PrefillCost } from "./cost-figures.js";
 import { mixturePassCost } from "./mixture-cost.js";
 import type { MixtureShape } from "./mixture-shape.js";
 import type { TokenRequest } from "./pass-request.js";
-import type { PrefillCost } from "./prefill-cost.js";
 
 /** Expected cost of `promptTokens`, in batches of `batchTokens`, into a cache that is empty at first. */
 export function mixturePrefillCost(

@@ -15,7 +15,7 @@ import {
   PUBLISHED_GPT_OSS_LOCALITY,
   PUBLISHED_LOCALITY,
 } from "./expert-locality.js";
-import type { MemoryRequest } from "./memory-plan.js";
+import type { MemoryRequest } from "./memory-request.js";
 import { type ExpertsShape, type MixtureLayer, meanExpert, residentFfnBytes } from "./mixture-shape.js";
 import type { MemoryWish } from "./model-presets.js";
 import type { ModelShape } from "./model-shape.js";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { deviceProfile, settings as sparseSettings } from "./cost.fixture.js";
 import type { DeviceProfile } from "./device-profile.js";
 import { type ExpertLocality, localityOf } from "./expert-locality.js";
-import type { MemoryRequest } from "./memory-plan.js";
+import type { MemoryRequest } from "./memory-request.js";
 import {
   type ExpertsShape,
   type MixtureLayer,

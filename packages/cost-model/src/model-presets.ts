@@ -11,7 +11,7 @@ import {
   type RecordDType,
   type SparsityStatistics,
 } from "@flashwick/core";
-import type { MemoryRequest } from "./memory-plan.js";
+import type { MemoryRequest } from "./memory-request.js";
 import type { ModelShape } from "./model-shape.js";
 import { powerLawLayer, UNION_TOKENS, windowExponent } from "./sparsity.js";
 

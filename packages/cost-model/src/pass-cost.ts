@@ -12,6 +12,7 @@
  * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read; those over
  * matrices are row-stream-cost.ts.
  */
+import type { PassCost } from "./cost-figures.js";
 import type { DeviceProfile } from "./device-profile.js";
 import { exposedReadMs } from "./exposed-reads.js";
 import { type MissingReads, missingReads, singleReads, streamedNeurons } from "./missing-reads.js";
@@ -22,26 +23,6 @@ import { batchesReadMs, batchMs, bufferedReadMs, lastReadMs } from "./read-time.
 import { rowStreamCost } from "./row-stream-cost.js";
 import { type CacheUse, heldShare, missShare, unionShare } from "./sparsity.js";
 import { MOST_STREAM_READ_BYTES } from "./stream-reads.js";
-
-/** Of the whole pass; milliseconds unless the name says otherwise. */
-export interface PassCost {
-  readonly flashBytes: number;
-  readonly flashReads: number;
-  /** In the union of the tokens' sets. */
-  readonly neuronsNamed: number;
-  readonly neuronsLoaded: number;
-  /** Reads in flight. */
-  readonly readMs: number;
-  /** Of it, what nothing is computed in. */
-  readonly exposedReadMs: number;
-  readonly predictMs: number;
-  readonly cacheMs: number;
-  readonly checkMs: number;
-  readonly attentionMs: number;
-  readonly ffnMs: number;
-  readonly headMs: number;
-  readonly totalMs: number;
-}
 
 /** To the last bit of a number of neurons. */
 const BISECTIONS = 60;

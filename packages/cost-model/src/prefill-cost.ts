@@ -1,18 +1,11 @@
 /** What taking in a prompt costs: whole layers are streamed past batches of tokens, one chunk ahead of the arithmetic. */
 import { blockBytes, blockElements } from "@flashwick/core";
+import type { PrefillCost } from "./cost-figures.js";
 import { batchFlopPerSec, kernelMs } from "./kernel-time.js";
 import { mixturePrefillCost } from "./mixture-prefill.js";
 import { denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { streamBytesPerSec } from "./row-stream-cost.js";
-
-export interface PrefillCost {
-  readonly flashBytes: number;
-  readonly readMs: number;
-  readonly computeMs: number;
-  /** The larger of the two, batch by batch, and the checks. */
-  readonly totalMs: number;
-}
 
 /** Expected cost of `promptTokens`, in batches of `batchTokens`. */
 export function prefillCost(request: TokenRequest, promptTokens: number, batchTokens: number): PrefillCost {

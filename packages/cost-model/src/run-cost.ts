@@ -1,10 +1,11 @@
 /** What a run costs: its tokens one after the other, while the cache fills and keys and values grow; then what binds it. */
 import type { SparsityStatistics } from "@flashwick/core";
+import type { PrefillCost } from "./cost-figures.js";
 import { kernelBytesPerSec } from "./kernel-time.js";
 import { residentFfnBytes } from "./mixture-shape.js";
 import { denseBytes, denseBytesByType } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
-import { type PrefillCost, prefillCost } from "./prefill-cost.js";
+import { prefillCost } from "./prefill-cost.js";
 import { type TokenCost, tokenCost } from "./token-cost.js";
 import { type TokenLimits, tokenLimits } from "./token-limits.js";
 

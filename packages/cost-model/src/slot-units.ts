@@ -1,5 +1,5 @@
 /** What a memory plan gives out in slots: neurons of one size, or in a mixture experts of each layer's own. Pure. */
-import type { MemoryRequest } from "./memory-plan.js";
+import type { MemoryRequest, PlannedExperts } from "./memory-request.js";
 import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 
 /** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
@@ -9,16 +9,6 @@ export const MIN_SLOTS_PER_LAYER = 4;
  * cost model knows; to open at all, one is enough.
  */
 export const MIN_EXPERT_SLOTS_PER_LAYER = 1;
-
-/** What the layers of a mixture keep in slots: experts, of sizes that may differ from layer to layer. */
-export interface PlannedExperts {
-  /** 0 for a layer without experts. */
-  readonly countByLayer: readonly number[];
-  /** Of one token. */
-  readonly chosenByLayer: readonly number[];
-  /** Of one expert in DRAM. */
-  readonly slotBytesByLayer: readonly number[];
-}
 
 /** What is kept in slots. */
 export interface SlotUnits {

@@ -1,5 +1,6 @@
 /** What one decoded token costs: a pass over one token (pass-cost.ts). */
-import { type PassCost, passCost } from "./pass-cost.js";
+import type { PassCost } from "./cost-figures.js";
+import { passCost } from "./pass-cost.js";
 import type { TokenRequest } from "./pass-request.js";
 
 /** Milliseconds unless the name says otherwise. */

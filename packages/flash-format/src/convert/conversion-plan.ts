@@ -7,16 +7,8 @@ import type { TensorShape } from "../model-writer.js";
 import type { ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { type PlannedExperts, planExperts } from "./expert-plan.js";
-import type { ExpertForm, FfnSource, RowRange, WeightSource } from "./families/family.js";
+import type { FfnSource, RowRange, WeightNames, WeightSource } from "./families/family.js";
 import { findTensor } from "./find-tensor.js";
-
-/** Where the tensors of a model file come from, in the names of the weights at hand. */
-export interface WeightNames {
-  resident(tensor: TensorShape): WeightSource;
-  ffn(layer: number): FfnSource;
-  /** Of a layer that is a mixture: the forms in which it may be stored, the usual one first. */
-  expertForms(layer: number): readonly ExpertForm[];
-}
 
 /** A resident tensor: rows of a checkpoint tensor, in order; of a vector, its elements. */
 export interface PlannedTensor {

@@ -31,10 +31,10 @@ import {
   type PlannedLayer,
   type PlannedTensor,
   planConversion,
-  type WeightNames,
 } from "./conversion-plan.js";
 import { type ConversionResult, describeConversion } from "./conversion-result.js";
 import { ExpertConversion } from "./expert-conversion.js";
+import type { WeightNames } from "./families/family.js";
 import { checkFinite } from "./finite-check.js";
 import { ReusedBytes } from "./reused-bytes.js";
 import { decodeElements, gatherColumns, takeEvery, transposeColumns } from "./source-elements.js";

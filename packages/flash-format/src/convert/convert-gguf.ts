@@ -14,10 +14,9 @@ import { verifyModelFile } from "../verify.js";
 import type { CheckpointTensor, SourceDType } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { type ConversionSource, type ConvertOptions, type CreateWriter, convertWeights } from "./conversion.js";
-import type { WeightNames } from "./conversion-plan.js";
 import type { ConversionResult } from "./conversion-result.js";
 import { baseName } from "./convert-checkpoint.js";
-import type { ExpertForm, WeightSource } from "./families/family.js";
+import type { ExpertForm, WeightNames, WeightSource } from "./families/family.js";
 
 /**
  * Converts a GGUF file. What it computes stays as it is: rows of queries and keys keep their order, and the composition says how they are turned. Tokenizer and

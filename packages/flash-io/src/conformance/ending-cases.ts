@@ -2,7 +2,7 @@
 
 import type { FlashRun } from "../run-plan.js";
 import { CONFORMANCE_FILE_BYTES, type ReaderBench, recordRuns, wholeRun } from "./reader-bench.js";
-import type { ReaderCase } from "./reader-cases.js";
+import type { ReaderCase } from "./reader-case.js";
 import { ConformanceFailure, expectCode, expectEqual, failureOf } from "./verdict.js";
 
 /** Starts a batch that is held back, aborts it while `wait` waits, and judges what `wait` throws and what has landed. */

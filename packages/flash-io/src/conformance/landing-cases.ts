@@ -1,7 +1,7 @@
 /** What a reader brings, and where to. */
 import { type FlashRun, planRuns, type RunPiece } from "../run-plan.js";
 import { CONFORMANCE_FILE_BYTES, type ReaderBench, recordRuns, wholeRun } from "./reader-bench.js";
-import type { ReaderCase } from "./reader-cases.js";
+import type { ReaderCase } from "./reader-case.js";
 import { expectCode } from "./verdict.js";
 
 /** Runs of all kinds: aligned to 4096, to 512 or not at all, whole or scattered, short or long. They land apart. */

@@ -7,14 +7,9 @@
  */
 import { endingCases } from "./ending-cases.js";
 import { landingCases } from "./landing-cases.js";
-import { conformanceFile, type Intervention, ReaderBench, type ReaderUnderTest } from "./reader-bench.js";
+import { conformanceFile, ReaderBench, type ReaderUnderTest } from "./reader-bench.js";
+import type { ReaderCase } from "./reader-case.js";
 import { waitingCases } from "./waiting-cases.js";
-
-export interface ReaderCase {
-  readonly title: string;
-  readonly needs?: Intervention;
-  run(bench: ReaderBench): Promise<void>;
-}
 
 export const readerCases: readonly ReaderCase[] = [...landingCases, ...waitingCases, ...endingCases];
 

@@ -1,6 +1,6 @@
 /** What has landed when `wait` and `waitFor` return. */
 import { recordRuns } from "./reader-bench.js";
-import type { ReaderCase } from "./reader-cases.js";
+import type { ReaderCase } from "./reader-case.js";
 import { expectCode, expectEqual } from "./verdict.js";
 
 export const waitingCases: readonly ReaderCase[] = [

@@ -6,7 +6,6 @@ import { assert, type BlockDType, type ModelGeometry, type RecordRole } from "@f
 import { expertMatrices } from "../../expert-record.js";
 import type { TensorShape } from "../../model-writer.js";
 import { isVectorName } from "../../resident-tensors.js";
-import type { WeightNames } from "../conversion-plan.js";
 
 /** Rows `first … first + count` of a checkpoint tensor. */
 export interface RowRange {
@@ -82,6 +81,14 @@ export interface CheckpointFamily {
   expertForms?(layer: number, geometry: ModelGeometry): readonly ExpertForm[];
   /** `quant_method` of quantised checkpoints that conversion reads, with the type that keeps their experts as they are. */
   readonly quantisedExperts?: Readonly<Record<string, BlockDType>>;
+}
+
+/** Where the tensors of a model file come from, in the names of the weights at hand. */
+export interface WeightNames {
+  resident(tensor: TensorShape): WeightSource;
+  ffn(layer: number): FfnSource;
+  /** Of a layer that is a mixture: the forms in which it may be stored, the usual one first. */
+  expertForms(layer: number): readonly ExpertForm[];
 }
 
 /** Where the tensors of a model of this family come from. */
