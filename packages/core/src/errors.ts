@@ -31,6 +31,7 @@ export type ErrorCode =
   | "INTEGRITY_EXPERT"
   | "INTEGRITY_ROUTER"
   | "INTEGRITY_FINGERPRINT"
+  | "INTEGRITY_DOWNLOAD"
   | "BUDGET_TOO_SMALL"
   | "BUDGET_SEQUENCES"
   | "BUDGET_KV_PAGES"
@@ -45,10 +46,12 @@ export type ErrorCode =
   | "INPUT_NO_CHAT_TEMPLATE"
   | "INPUT_CONVERSATION"
   | "INPUT_INVALID"
+  | "IO_DENIED"
   | "IO_EXISTS"
   | "IO_FILE_CHANGED"
   | "IO_NOT_FOUND"
   | "IO_NO_SPACE"
+  | "IO_RATE_LIMIT"
   | "IO_READ"
   | "IO_WRITE"
   | "THREAD_FAILED"
@@ -102,7 +105,7 @@ export class InputError extends FlashwickError {
   override readonly name = "InputError";
 }
 
-/** The operating system refused or failed a file operation. */
+/** The operating system, or a server, refused or failed a file operation. */
 export class IoError extends FlashwickError {
   override readonly name = "IoError";
 }

@@ -95,6 +95,36 @@ describe("httpSource", () => {
     await expect(httpSource(`${url}s`)).rejects.toMatchObject({ code: "IO_NOT_FOUND" });
     await expect(readAt(await httpSource(url), SIZE - 4, 8)).rejects.toMatchObject({ code: "FORMAT_TRUNCATED" });
   });
+  it("streams the rest of the file, over cut connections and a busy server", async () => {
+    const source = await httpSource(url, { pause: async () => {} });
+    Object.assign(faults, { cut: 3, busy: 2 });
+    const pieces: Uint8Array[] = [];
+    for await (const piece of source.stream(1000)) pieces.push(piece);
+    expect(Buffer.compare(Buffer.concat(pieces), file.subarray(1000))).toBe(0);
+    expect(faults).toMatchObject({ cut: 0, busy: 0 });
+  });
+  it("ends a stream when the file has become another one", async () => {
+    const source = await httpSource(url);
+    faults.etag = '"two"';
+    await expect(source.stream(0).next()).rejects.toMatchObject({ code: "IO_FILE_CHANGED" });
+  });
+  it("lets go of a stream that is not read to its end", async () => {
+    let cancelled = 0;
+    const endless = async () =>
+      new Response(
+        new ReadableStream({
+          pull: (controller) => controller.enqueue(new Uint8Array(10)),
+          cancel: () => void cancelled++,
+        }),
+        { status: 206, headers: { "content-range": "bytes 0-7/1000" } },
+      );
+    const source = await httpSource("http://server/model", { fetch: endless });
+    for await (const piece of source.stream(0)) {
+      expect(piece.length).toBe(10);
+      break;
+    }
+    expect(cancelled).toBe(2);
+  });
   it("is aborted with the signal's own reason", async () => {
     const source = await httpSource(url);
     const stop = new AbortController();
@@ -135,6 +165,8 @@ describe("an answer that is not read", () => {
     ["200, the whole file instead of the range", 200, '"one"', "IO_READ"],
     ["206 of another version of the file", 206, '"two"', "IO_FILE_CHANGED"],
     ["404", 404, '"one"', "IO_NOT_FOUND"],
+    ["401", 401, '"one"', "IO_DENIED"],
+    ["429", 429, '"one"', "IO_RATE_LIMIT"],
     ["503", 503, '"one"', "IO_READ"],
   ])("leaves no connection open: %s", async (_, status, etag, code) => {
     const { noted, fetch } = answering((body) => new Response(body, { status, headers: { etag } }));

@@ -6,14 +6,13 @@
  */
 import { type ByteSource, FormatError, IoError, truncatedError } from "@flashwick/core";
 import { BLOCK_BYTES, BlockCache } from "./block-cache.js";
+import { BusyServer, Retries, type RetryOptions, retry } from "./retries.js";
 
-export interface HttpSourceOptions {
+export interface HttpSourceOptions extends RetryOptions {
   /** Default: the platform's. */
   readonly fetch?: typeof fetch;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
-  /** Tries of each request in all, with pauses of 0.2 s, 0.4 s … between them. Default 4. */
-  readonly tries?: number;
   /** Blocks of a megabyte that are kept; 0: every read is a request of its own. Default 4. */
   readonly keptBlocks?: number;
 }
@@ -26,19 +25,25 @@ export interface HttpFile {
   readonly version: string | null;
 }
 
-const DEFAULT_TRIES = 4;
-const FIRST_PAUSE_MS = 200;
+/** An open file on a web server. */
+export interface HttpSource extends ByteSource {
+  readonly file: HttpFile;
+  /**
+   * The bytes from `offset` to the end, in pieces as they arrive. A connection that breaks is made anew from the byte that was
+   * reached; tries are counted from the last byte that arrived.
+   *
+   * @throws As `read`; {IoError} `IO_FILE_CHANGED` if the file is another one than when it was opened.
+   */
+  stream(offset: number, signal?: AbortSignal): AsyncGenerator<Uint8Array, void, void>;
+}
 
 /**
  * Opens a file on a web server.
  *
- * @throws {IoError} `IO_NOT_FOUND` (404), `IO_READ` for other answers and for networks that fail every time. {FormatError} `FORMAT_INVALID` for a
- * server that knows no ranges.
+ * @throws {IoError} `IO_NOT_FOUND` (404), `IO_DENIED` (401, 403), `IO_RATE_LIMIT` (429 every time), `IO_READ` for other answers and for networks that
+ * fail every time. {FormatError} `FORMAT_INVALID` for a server that knows no ranges.
  */
-export async function httpSource(
-  url: string,
-  options: HttpSourceOptions = {},
-): Promise<ByteSource & { readonly file: HttpFile }> {
+export async function httpSource(url: string, options: HttpSourceOptions = {}): Promise<HttpSource> {
   const requests = new RangeRequests(url, options);
   const file = await requests.open();
   const { keptBlocks = 4 } = options;
@@ -59,6 +64,7 @@ export async function httpSource(
         await blocks.read(target, offset, signal);
       }
     },
+    stream: (offset, signal) => requests.stream(offset, signal),
     openSibling: (name) => httpSource(siblingUrl(url, name), options),
     async close() {
       blocks.clear();
@@ -105,11 +111,8 @@ export class RangeRequests {
   /** @throws As {@link httpSource}; {IoError} `IO_FILE_CHANGED` if the file is another one than at first. */
   async read(offset: number, sizeBytes: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
     if (sizeBytes === 0) return new Uint8Array(0);
-    return await this.#retry(offset, signal, async () => {
-      const response = await this.#request(`bytes=${offset}-${offset + sizeBytes - 1}`, signal);
-      const refused =
-        this.#changed(response) ?? (response.status === 206 ? null : statusError(this.#url, response.status, offset));
-      if (refused) throw await refuse(response, refused);
+    return await retry(this.#url, offset, { ...this.#options, signal }, async () => {
+      const response = await this.#range(offset, offset + sizeBytes, signal);
       const bytes = new Uint8Array(await response.arrayBuffer());
       // A connection that is cut ends a body early, and some platforms say nothing.
       if (bytes.length !== sizeBytes) throw new Error(`${bytes.length} of ${sizeBytes} bytes came`);
@@ -117,9 +120,37 @@ export class RangeRequests {
     });
   }
 
+  /** @throws As {@link HttpSource.stream}. */
+  async *stream(offset: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, void> {
+    const { sizeBytes } = this.#file!;
+    const retries = new Retries(this.#url, { ...this.#options, signal });
+    for (let at = offset; at < sizeBytes; ) {
+      try {
+        const { body } = await this.#range(at, sizeBytes, signal);
+        for await (const piece of piecesOf(body!, sizeBytes - at)) {
+          at += piece.length;
+          retries.reset();
+          yield piece;
+        }
+        if (at < sizeBytes) throw new Error(`the answer ended ${sizeBytes - at} bytes early`);
+      } catch (cause) {
+        await retries.awaitNextTry(cause, at);
+      }
+    }
+  }
+
+  /** The answer to a request for the bytes from `begin` to `end`, of this version of the file, its body not yet read. */
+  async #range(begin: number, end: number, signal: AbortSignal | undefined): Promise<Response> {
+    const response = await this.#request(`bytes=${begin}-${end - 1}`, signal);
+    const refused =
+      this.#changed(response) ?? (response.status === 206 ? null : statusError(this.#url, response.status, begin));
+    if (refused) throw await refuse(response, refused);
+    return response;
+  }
+
   async #request(range: string, signal: AbortSignal | undefined): Promise<Response> {
     const { fetch: request = fetch, headers } = this.#options;
-    return await this.#retry(0, signal, async () => {
+    return await retry(this.#url, 0, { ...this.#options, signal }, async () => {
       const response = await request(this.#url, {
         headers: { ...headers, range },
         // A cache between could join pieces of two versions.
@@ -127,7 +158,7 @@ export class RangeRequests {
         ...(signal ? { signal } : {}),
       });
       const { status } = response;
-      if (status >= 500 || status === 429) throw await refuse(response, new Error(`status ${status}`));
+      if (status >= 500 || status === 429) throw await refuse(response, new BusyServer(response));
       if (status >= 400) throw await refuse(response, statusError(this.#url, status, 0));
       return response;
     });
@@ -144,29 +175,22 @@ export class RangeRequests {
       { details: { url: this.#url, expected, found } },
     );
   }
-
-  /** Tries `work` as often as the options say, unless it fails in a way that trying again does not change. */
-  async #retry<T>(offset: number, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const tries = this.#options.tries ?? DEFAULT_TRIES;
-    for (let attempt = 1; ; attempt++) {
-      signal?.throwIfAborted();
-      try {
-        return await work();
-      } catch (cause) {
-        signal?.throwIfAborted();
-        if (isFinal(cause)) throw cause;
-        if (attempt >= tries) {
-          const message = `${this.#url} @ ${offset}: reading failed ${tries} times (${(cause as Error).message}); check the network`;
-          throw new IoError("IO_READ", message, { cause, details: { url: this.#url, offset } });
-        }
-        await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
-      }
-    }
-  }
 }
 
-function isFinal(error: unknown): boolean {
-  return error instanceof IoError || error instanceof FormatError;
+/** A body's pieces, `most` bytes at most: what a server sends beyond the range that was asked for is dropped. */
+async function* piecesOf(body: ReadableStream<Uint8Array>, most: number): AsyncGenerator<Uint8Array, void, void> {
+  const reader = body.getReader();
+  try {
+    for (let left = most; left > 0; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const piece = value.length > left ? value.subarray(0, left) : value;
+      left -= piece.length;
+      yield piece;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
 }
 
 /** Lets go of an answer that will not be read, so that its connection does not stay open; `why` is to be thrown. */
@@ -180,22 +204,15 @@ function versionOf({ headers }: Response): string | null {
   return headers.get("etag") ?? headers.get("last-modified");
 }
 
+const STATUS_ERRORS = {
+  401: ["IO_DENIED", "give credentials that may read it"],
+  403: ["IO_DENIED", "give credentials that may read it"],
+  404: ["IO_NOT_FOUND", "check the address"],
+} as const;
+
 function statusError(url: string, status: number, offset: number): IoError {
-  const [code, advice] =
-    status === 404 ? (["IO_NOT_FOUND", "check the address"] as const) : (["IO_READ", "check access"] as const);
+  const [code, advice] = STATUS_ERRORS[status as keyof typeof STATUS_ERRORS] ?? ["IO_READ", "check access"];
   return new IoError(code, `${url} @ ${offset}: the server answered ${status}; ${advice}`, {
     details: { url, status, offset },
-  });
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
   });
 }
