@@ -8,6 +8,13 @@ import type { Terminal } from "./terminal.js";
 /** Flags that contradict each other, or one that is missing. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+  /** As those of a `FlashwickError`. */
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(message: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.details = details;
+  }
 }
 
 export interface Failure {
@@ -23,7 +30,9 @@ export function describeFailure(error: unknown, signal: AbortSignal): Failure | 
     return { exitStatus: 130, code: "ABORTED", message: "interrupted", details: {} };
   }
   if (error instanceof CommanderError) return describeParserError(error);
-  if (error instanceof UsageError) return { exitStatus: 2, code: "USAGE", message: error.message, details: {} };
+  if (error instanceof UsageError) {
+    return { exitStatus: 2, code: "USAGE", message: error.message, details: error.details };
+  }
   if (isFlashwickError(error)) {
     return { exitStatus: 1, code: error.code, message: error.message, details: error.details };
   }

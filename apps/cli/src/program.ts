@@ -7,6 +7,7 @@ type MakeCommand = (invocation: Invocation) => Command;
 
 const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   demo: async () => (await import("./commands/demo.js")).demoCommand,
+  pull: async () => (await import("./commands/pull.js")).pullCommand,
   convert: async () => (await import("./commands/convert.js")).convertCommand,
   inspect: async () => (await import("./commands/inspect.js")).inspectCommand,
   verify: async () => (await import("./commands/verify.js")).verifyCommand,

@@ -23,6 +23,7 @@ describe("help", () => {
   it("lists every command of the contract", () => {
     expect(commands.map((command) => command.name())).toEqual([
       "demo",
+      "pull",
       "convert",
       "inspect",
       "verify",
@@ -89,6 +90,9 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["an unknown flag", ["run", "m.gguf", "--prompt", "x", "--nonsense"]],
   ["a missing argument", ["inspect"]],
   ["an argument too many", ["verify", "a.gguf", "b.gguf"]],
+  ["pull of nothing", ["pull"]],
+  ["pull of an address in a browser", ["pull", "https://huggingface.co/a/b"]],
+  ["pull for two devices", ["pull", "a/b", "--preset", "sata-ssd", "--device", "d.json"]],
   ["convert without output", ["convert", "dir"]],
   ["an unknown dtype", ["convert", "dir", "-o", "x", "--dtype", "q5"]],
   ["an unknown layout", ["convert", "dir", "-o", "x", "--layout", "sorted"]],

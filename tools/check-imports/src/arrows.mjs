@@ -31,6 +31,7 @@ export const ARROWS = new Map([
       "predictor",
     ],
   ],
+  ["hub", ["core", "flash-format", "flash-io"]],
   ["demo-models", []],
   // For tests alone: no source that is shipped may import it.
   ["test-capabilities", []],

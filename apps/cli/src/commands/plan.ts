@@ -1,28 +1,29 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { availableParallelism } from "node:os";
-import { CONVERT_DTYPES, type ConvertDType, formatBytes, isFlashwickError } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless, planRun } from "@flashwick/cost-model";
+import { CONVERT_DTYPES, type ConvertDType } from "@flashwick/core";
+import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless } from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
+import { HUB_FLAGS, type HubFlags, isHubFile } from "../hub-flags.js";
 import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { byteSize, integer, plainBytes, share } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
 import {
   type Energy,
+  type PlanDocument,
   type PlanFacts,
   type PlannedLossless,
-  planDocument,
-  refusalDocument,
+  planOrRefusal,
 } from "../plan/plan-document.js";
 import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-subject.js";
-import { planText } from "../plan/plan-text.js";
+import { planText, refusalText } from "../plan/plan-text.js";
 import type { CommonFlags, Report } from "../report.js";
 
-interface PlanFlags extends CommonFlags, DeviceFlags {
+interface PlanFlags extends CommonFlags, DeviceFlags, HubFlags {
   readonly dramBudget?: ByteSize;
   readonly dtype?: ConvertDType;
   readonly layout?: "bundled" | "split";
@@ -53,7 +54,7 @@ export function planCommand(invocation: Invocation): Command {
   })
     .argument(
       "<model>",
-      "model file, checkpoint folder, config.json, or a published model's name such as opt-6.7b or qwen3-30b-a3b",
+      "model file, checkpoint folder, config.json, <owner>/<repository>/<file>.gguf on a hub, or a published model's name such as opt-6.7b or qwen3-30b-a3b",
     )
     .option(
       "--dram-budget <size>",
@@ -102,6 +103,8 @@ export function planCommand(invocation: Invocation): Command {
       "joulesPerFlashGB=x,joulesPerDramGB=y,watts=z: your own figures, for an estimate (default: none)",
       energyFigures,
     )
+    .option(...HUB_FLAGS.revision)
+    .option(...HUB_FLAGS.endpoint)
     .option("--plot <out.svg>", "draw speed over budget, and a token's time (default: no picture)")
     .option("--force", "replace an existing picture (default: off)")
     .action(async (model: string, flags: PlanFlags) => {
@@ -113,7 +116,7 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   if (flags.acceptance !== undefined && !flags.lossless)
     throw new UsageError("--acceptance is of use with --lossless only");
   checkOutput(flags.plot, flags.force);
-  const subject = await openSubject(model, flags);
+  const subject = await (isHubFile(model) ? openHubSubject(model, flags, report) : openSubject(model, flags));
   const named = await namedDevice(flags);
   const profile = named ?? keptProfile(model);
   const machineBudget = named === null ? spareMemoryBytes() : null;
@@ -130,18 +133,21 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
     energy: flags.energy ?? null,
   };
   const wish = { ...wishOf(flags, subject), profile };
-  try {
-    const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
-    const document = planDocument(facts, request, planRun(request), lossless(request, subject, flags));
-    const plot = flags.plot === undefined ? undefined : await draw(flags.plot, subject, wish, document);
-    report.result(plot ? { ...document, plot } : document, () => planText(document, flags.lossless === true));
-    return 0;
-  } catch (error) {
-    if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
-    const smallest = error.details.smallestBudgetBytes as number;
-    report.result(refusalDocument(facts, smallest), () => refusalText(facts, smallest));
+  const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
+  const document = planOrRefusal(facts, request, () => lossless(request, subject, flags));
+  if (!document.fits) {
+    report.result(document, () => refusalText(document));
     return 1;
   }
+  const plot = flags.plot === undefined ? undefined : await draw(flags.plot, subject, wish, document);
+  report.result(plot ? { ...document, plot } : document, () => planText(document, flags.lossless === true));
+  return 0;
+}
+
+/** Few plans ask a hub, and its client takes a while to load. */
+async function openHubSubject(model: string, flags: PlanFlags, report: Report): Promise<PlanSubject> {
+  const { hubSubject } = await import("../plan/hub-subject.js");
+  return await hubSubject(model, flags, report);
 }
 
 /** Null unless it is asked for, and where nothing can draft. */
@@ -151,10 +157,6 @@ function lossless(request: PlanRequest, { acceptance }: PlanSubject, flags: Plan
   if (!flags.lossless || accepted === null) return null;
   const plan = planLossless(request, accepted.share);
   return plan && { ...plan, acceptanceSource: accepted.source };
-}
-
-function refusalText({ model, budgetBytes }: PlanFacts, smallest: number): string {
-  return `${model} does not fit ${formatBytes(budgetBytes!)} of DRAM; the smallest budget that would do is ${smallest} bytes (${formatBytes(smallest)})`;
 }
 
 function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectWish, "profile" | "dramBudgetBytes"> {
@@ -185,7 +187,7 @@ async function draw(
   path: string,
   subject: PlanSubject,
   wish: Omit<SubjectWish, "dramBudgetBytes">,
-  document: ReturnType<typeof planDocument>,
+  document: PlanDocument,
 ) {
   // The drawing library is large, and few plans are drawn.
   const { planPicture } = await import("../plan/plan-picture.js");

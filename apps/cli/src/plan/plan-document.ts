@@ -1,6 +1,6 @@
 /** A plan as the JSON of `flashwick plan`: names and fields are a fixed contract. */
-import type { DType } from "@flashwick/core";
-import type { LosslessPlan, PlanRequest, RunPlan, TokenCost } from "@flashwick/cost-model";
+import { type DType, isFlashwickError } from "@flashwick/core";
+import { type LosslessPlan, type PlanRequest, planRun, type RunPlan, type TokenCost } from "@flashwick/cost-model";
 
 export interface Energy {
   /** The user's own figures. */
@@ -27,12 +27,7 @@ export interface PlannedLossless extends LosslessPlan {
 }
 
 /** The document of a plan that fits. @param lossless Null where it was not asked for, or nothing can draft. */
-export function planDocument(
-  facts: PlanFacts,
-  request: PlanRequest,
-  plan: RunPlan,
-  lossless: PlannedLossless | null = null,
-) {
+function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, lossless: PlannedLossless | null = null) {
   const { settings, memory, cost, alternatives } = plan;
   const { windowTokens, ...rest } = settings;
   return {
@@ -68,9 +63,28 @@ export function planDocument(
 }
 
 export type PlanDocument = ReturnType<typeof planDocument>;
+export type RefusalDocument = ReturnType<typeof refusalDocument>;
+
+/**
+ * Plans, and says what it comes to: a plan, or that the budget holds nothing.
+ *
+ * @param lossless As {@link planDocument}; asked only for a plan that fits.
+ */
+export function planOrRefusal(
+  facts: PlanFacts,
+  request: PlanRequest,
+  lossless: () => PlannedLossless | null = () => null,
+): PlanDocument | RefusalDocument {
+  try {
+    return planDocument(facts, request, planRun(request), lossless());
+  } catch (error) {
+    if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
+    return refusalDocument(facts, error.details.smallestBudgetBytes as number);
+  }
+}
 
 /** The document of a budget that nothing fits. */
-export function refusalDocument(facts: PlanFacts, smallestBudgetBytes: number) {
+function refusalDocument(facts: PlanFacts, smallestBudgetBytes: number) {
   return {
     ...facts,
     fits: false as const,

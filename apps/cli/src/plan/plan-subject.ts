@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import {
+  type ByteSource,
   type ConvertDType,
   type DType,
   InputError,
@@ -44,7 +45,7 @@ import {
   sidecarPath,
   withChecksumsBeside,
 } from "@flashwick/flash-format";
-import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
+import { type CheckpointConfig, parseCheckpointConfig } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
 import { poolScratch } from "@flashwick/kernels-wasm";
 import {
@@ -163,11 +164,29 @@ async function fileSubject(path: string, options: SubjectOptions): Promise<PlanS
     const { header } = await withChecksumsBeside(await openModelFile(source));
     const sidecar = options.predictor ?? sidecarPath(path);
     const wanted = !options.dense && (options.predictor !== undefined || existsSync(sidecar));
-    const predictor = wanted ? await readPredictor(sidecar) : null;
+    const predictor = wanted ? await readPredictorFrom(sidecar) : null;
     return await headerSubject(path, header, header.fileBytes, predictor, options);
   } finally {
     await source.close();
   }
+}
+
+/**
+ * Of a model file that is not on this disk.
+ *
+ * @param predictor The predictor that lies beside it; null: there is none. One that the options name comes first.
+ * @throws As {@link openSubject}. The sources stay open.
+ */
+export async function sourceSubject(
+  name: string,
+  source: ByteSource,
+  predictor: ByteSource | null,
+  options: SubjectOptions,
+): Promise<PlanSubject> {
+  const { header } = await openModelFile(source);
+  const given = options.predictor === undefined ? null : await readPredictorFrom(options.predictor);
+  const beside = predictor === null || options.dense ? null : await readPredictor(predictor);
+  return await headerSubject(name, header, header.fileBytes, options.dense ? null : (given ?? beside), options);
 }
 
 async function configSubject(path: string, options: SubjectOptions): Promise<PlanSubject> {
@@ -180,6 +199,15 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
     });
   }
   const config = parseCheckpointConfig(await readFile(file, "utf8"), file);
+  return await checkpointSubject(basename(file) === "config.json" ? path : file, config, options);
+}
+
+/** Of the file that a checkpoint would be converted to. @throws As {@link openSubject}. */
+export async function checkpointSubject(
+  name: string,
+  config: CheckpointConfig,
+  options: SubjectOptions,
+): Promise<PlanSubject> {
   const dtype = options.dtype ?? config.dtype ?? "f16";
   const keepsBlocks = options.dtype === undefined && config.expertDType !== null;
   const header = planHeader(config.geometry, {
@@ -187,17 +215,11 @@ async function configSubject(path: string, options: SubjectOptions): Promise<Pla
     expertDTypes: keepsBlocks ? expertDTypesOf(config.geometry, config.expertDType) : null,
   });
   const predictor = options.predictor
-    ? await readPredictor(options.predictor)
+    ? await readPredictorFrom(options.predictor)
     : options.dense || !isSparse(config.geometry)
       ? null
       : assumedPredictor(config.geometry);
-  return await headerSubject(
-    basename(file) === "config.json" ? path : file,
-    header,
-    header.fileBytes,
-    predictor,
-    options,
-  );
+  return await headerSubject(name, header, header.fileBytes, predictor, options);
 }
 
 async function headerSubject(
@@ -247,14 +269,18 @@ interface SubjectPredictor extends PredictorShapes {
   readonly training: Readonly<Record<string, unknown>> | null;
 }
 
-async function readPredictor(path: string): Promise<SubjectPredictor> {
+async function readPredictorFrom(path: string): Promise<SubjectPredictor> {
   const source = await fileSource(path);
   try {
-    const { training } = await readPredictorHeader(source);
-    return { ...(await openPredictorFile(source)), training };
+    return await readPredictor(source);
   } finally {
     await source.close();
   }
+}
+
+async function readPredictor(source: ByteSource): Promise<SubjectPredictor> {
+  const { training } = await readPredictorHeader(source);
+  return { ...(await openPredictorFile(source)), training };
 }
 
 async function readSparsity(path: string | undefined): Promise<SparsityStatistics | null> {

@@ -2,7 +2,7 @@
 import { formatBytes } from "@flashwick/core";
 import { cycleNote } from "../cycle-note.js";
 import { figure, percent, table } from "../table.js";
-import type { PlanDocument, PlannedLossless } from "./plan-document.js";
+import type { PlanDocument, PlannedLossless, RefusalDocument } from "./plan-document.js";
 
 const PHASES = [
   ["reading, with nothing else to do", "exposedReadMs"],
@@ -55,6 +55,11 @@ export function planText(plan: PlanDocument, wantsLossless = false): string {
     `${plan.units === "experts" ? "experts" : "sparsity"}: ${plan.sparsitySource ?? "none, a dense run"}`,
     ...(note === null ? [] : [note]),
   ].join("\n");
+}
+
+/** What is said in the place of a plan. */
+export function refusalText({ model, budgetBytes, smallestBudgetBytes: smallest }: RefusalDocument): string {
+  return `${model} does not fit ${formatBytes(budgetBytes!)} of DRAM; the smallest budget that would do is ${smallest} bytes (${formatBytes(smallest)})`;
 }
 
 function percentiles({ percentilesMs }: PlanDocument): string {

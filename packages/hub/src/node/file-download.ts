@@ -1,0 +1,186 @@
+/**
+ * One file of a hub, onto this disk.
+ *
+ * Invariants:
+ * - Nothing has the final name before its bytes are the content that the hub names.
+ * - What has arrived stays in `<name>.partial` whatever ends the download, with a note of what it is of, and the next call goes on from there. It is
+ *   dropped only if it turns out to be another content.
+ */
+import { constants, type Stats } from "node:fs";
+import { copyFile, link, rename, rm, stat } from "node:fs/promises";
+import { IoError } from "@flashwick/core";
+import { type FileSink, fileSink, partialPath } from "@flashwick/flash-format/node";
+import type { HttpSource } from "@flashwick/flash-io/http";
+import { ContentCheck } from "../content-check.js";
+import type { HubFile, HubRepository } from "../hub-repository.js";
+import { feed, nodeHash, sameContent } from "./file-content.js";
+import { findCached } from "./hub-cache.js";
+
+export interface DownloadOptions {
+  /** Replaces other files of the same names. Default: refused. */
+  readonly force?: boolean | undefined;
+  /** The hub's cache; null: it is not looked at. */
+  readonly cacheFolder: string | null;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface FileDownloadOptions extends DownloadOptions {
+  /** Called with the bytes of the file that are there. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
+}
+
+export interface DownloadedFile {
+  /** In the repository. */
+  readonly path: string;
+  /** On this disk. */
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** Where the bytes come from: the hub, the hub's cache on this disk, or an earlier call. */
+  readonly from: "hub" | "cache" | "disk";
+  /** That came over the network in this call. */
+  readonly fetchedBytes: number;
+}
+
+/**
+ * Brings a file of a repository to `path`.
+ *
+ * @throws {IoError} `IO_EXISTS` for another file of this name, `IO_NO_SPACE`, `IO_WRITE`, and as `HubRepository.open`. {IntegrityError}
+ * `INTEGRITY_DOWNLOAD` for other bytes than the hub lists: they are dropped. The signal's own reason.
+ * Cost: one request, unless connections break; reads again what an earlier call has left, to check it.
+ */
+export async function downloadFile(
+  repository: HubRepository,
+  file: HubFile,
+  path: string,
+  options: FileDownloadOptions,
+): Promise<DownloadedFile> {
+  const { force = false, cacheFolder, signal } = options;
+  const done = (sha256: string, from: DownloadedFile["from"], fetchedBytes = 0): DownloadedFile => {
+    options.onBytes?.(file.sizeBytes);
+    return { path: file.path, file: path, bytes: file.sizeBytes, sha256, from, fetchedBytes };
+  };
+  const there = await whatIsThere(path, file, force, signal);
+  if (there !== null) return done(there, "disk");
+  const cached = cacheFolder === null ? null : await findCached(cacheFolder, repository, file);
+  const known = cached === null ? null : await sameContent(cached, file, signal);
+  if (known !== null) {
+    await takeCached(cached!, path);
+    return done(known, "cache");
+  }
+  const { sha256, fetchedBytes } = await fetchFile(repository, file, path, options);
+  return done(sha256, "hub", fetchedBytes);
+}
+
+/** The SHA-256 of the file that has the name already, if it is the one that is wanted; null where the name is free, or may be taken. */
+async function whatIsThere(
+  path: string,
+  file: HubFile,
+  force: boolean,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const found: Stats | null = await stat(path).catch(() => null);
+  if (found === null) return null;
+  const same = found.isFile() && found.size === file.sizeBytes ? await sameContent(path, file, signal) : null;
+  if (same !== null || (force && found.isFile())) return same;
+  throw new IoError(
+    "IO_EXISTS",
+    `${path}: expected no file of this name, or the one that the hub lists, found another; pull into another folder, or replace it with --force`,
+    { details: { path } },
+  );
+}
+
+/** A second name for the cached file where both are on one device, else a copy. */
+async function takeCached(cached: string, path: string): Promise<void> {
+  const partial = partialPath(path);
+  try {
+    await rm(partial, { force: true });
+    await rm(`${partial}.journal`, { force: true });
+    await link(cached, partial).catch(() => copyFile(cached, partial, constants.COPYFILE_FICLONE));
+    await rename(partial, path);
+  } catch (cause) {
+    await rm(partial, { force: true });
+    const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "IO_NO_SPACE" : "IO_WRITE";
+    const message = `${path}: ${cached} cannot be copied there (${(cause as Error).message}); free some space, or pull into another folder`;
+    throw new IoError(code, message, { cause, details: { path, cached } });
+  }
+}
+
+async function fetchFile(
+  repository: HubRepository,
+  file: HubFile,
+  path: string,
+  options: FileDownloadOptions,
+): Promise<{ readonly sha256: string; readonly fetchedBytes: number }> {
+  // Before anything is written: what the hub refuses leaves nothing behind. No range can be asked of an empty file.
+  const source = file.sizeBytes === 0 ? null : await repository.open(file);
+  try {
+    const sink = await fileSink(path, { force: options.force ?? false });
+    try {
+      return await land(sink, source, repository, file, options);
+    } finally {
+      // After `commit` and `abandon` this does nothing.
+      await sink.suspend();
+    }
+  } finally {
+    await source?.close();
+  }
+}
+
+async function land(
+  sink: FileSink,
+  source: HttpSource | null,
+  repository: HubRepository,
+  file: HubFile,
+  { signal, onBytes }: FileDownloadOptions,
+): Promise<{ readonly sha256: string; readonly fetchedBytes: number }> {
+  const check = new ContentCheck(file, nodeHash);
+  const begin = await takeUp(sink, repository, file);
+  await feed(check, begin, (target, offset) => sink.read(target, offset), signal);
+  onBytes?.(begin);
+  let at = begin;
+  for await (const piece of source?.stream(begin, signal) ?? []) {
+    await sink.write(piece, at);
+    check.update(piece);
+    at += piece.length;
+    onBytes?.(at);
+  }
+  const sha256 = await demand(check, sink);
+  await sink.commit(file.sizeBytes);
+  return { sha256, fetchedBytes: at - begin };
+}
+
+/** How many bytes of this very content an earlier call has left; notes what the file is of where there are none. */
+async function takeUp(
+  sink: FileSink,
+  { name, commit }: HubRepository,
+  { path, sizeBytes, content }: HubFile,
+): Promise<number> {
+  // The content's name alone decides: the same bytes may be of another commit or mirror.
+  const [noted] = await sink.journal.entries();
+  const there = await stat(partialPath(sink.name));
+  if (contentOf(noted) === `${content.kind} ${content.hex}` && there.size <= sizeBytes) return there.size;
+  await sink.journal.clear();
+  const note = { repository: name, commit, path, sizeBytes, content: `${content.kind} ${content.hex}` };
+  await sink.journal.append(JSON.stringify(note));
+  return 0;
+}
+
+function contentOf(noted: string | undefined): unknown {
+  try {
+    return noted === undefined ? null : (JSON.parse(noted) as { content?: unknown } | null)?.content;
+  } catch {
+    // Cut short by what ended the program.
+    return null;
+  }
+}
+
+/** @throws {IntegrityError} `INTEGRITY_DOWNLOAD`: then what has arrived is dropped, since nothing of it can be relied on. */
+async function demand(check: ContentCheck, sink: FileSink): Promise<string> {
+  try {
+    return check.demand(sink.name);
+  } catch (error) {
+    await sink.abandon();
+    throw error;
+  }
+}
