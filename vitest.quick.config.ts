@@ -9,6 +9,7 @@ const LONG = [
   // A browser, or a graphics processor in software.
   "tools/browser/src/lab.test.ts",
   "tools/browser/src/lab-chat.test.ts",
+  "tools/browser/src/lab-pull.test.ts",
   "tools/browser/src/page-threads.test.ts",
   "tools/browser/src/private-files.test.ts",
   "tools/browser/src/webgpu.test.ts",

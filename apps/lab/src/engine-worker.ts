@@ -8,6 +8,7 @@ import type { GenerateRequest, NumberedAnswer, NumberedRequest, Proof, Request }
 import { describeModel } from "./model-facts.js";
 import { BUNDLED, importBundled, importChosen, importFrom, tellState } from "./model-imports.js";
 import { openAsSet } from "./model-opening.js";
+import { pullModel } from "./model-pull.js";
 import { predict } from "./prediction.js";
 import { prove } from "./proof.js";
 import type { Task } from "./task.js";
@@ -59,6 +60,8 @@ async function carryOut(request: Request, task: Task): Promise<void> {
       return await importing(() => importChosen(store, request.file, task), task);
     case "importUrl":
       return await importing(() => importFrom(store, request.url, task), task);
+    case "pull":
+      return await importing(() => pullModel(store, request.what, request.endpoint, task), task);
     case "delete":
       await chat.close();
       await store.delete(request.name);

@@ -51,6 +51,8 @@ export type Request =
   | { readonly kind: "start" }
   | { readonly kind: "importFile"; readonly file: File }
   | { readonly kind: "importUrl"; readonly url: string }
+  /** Of a hub: `<owner>/<repository>/<file>`. `endpoint`: a mirror's, null for the hub itself. */
+  | { readonly kind: "pull"; readonly what: string; readonly endpoint: string | null }
   | { readonly kind: "delete"; readonly name: string }
   /** Stops the request of this number, and no other. */
   | { readonly kind: "stop"; readonly task: number }

@@ -90,7 +90,10 @@ element<HTMLFormElement>("url-form").onsubmit = (event) => {
   const { value } = element<HTMLInputElement>("url");
   if (value === "") return;
   clearError();
-  imports.add(ask({ kind: "importUrl", url: value }));
+  // `?hub=` names a mirror, for the whole visit.
+  const endpoint = new URLSearchParams(location.search).get("hub");
+  const isUrl = /^https?:/.test(value);
+  imports.add(ask(isUrl ? { kind: "importUrl", url: value } : { kind: "pull", what: value, endpoint }));
 };
 element("remove").onclick = () => {
   if (controls.model.value !== "") ask({ kind: "delete", name: controls.model.value });
