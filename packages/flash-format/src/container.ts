@@ -7,7 +7,7 @@
  *   ends at the next multiple of 4096 after the last one, and its size is recorded;
  * - `flashwick.tensor.crc32c[i]` belongs to tensor i.
  */
-import { type ByteSource, FormatError, IntegrityError, truncatedError } from "@flashwick/core";
+import { type ByteSource, FormatError, IntegrityError, KiB, MiB, truncatedError } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
 import {
   type GgmlType,
@@ -33,9 +33,10 @@ const KEY_HEADER_CRC = "flashwick.header.crc32c";
 const KEY_FILE_SIZE = "flashwick.file.size";
 const KEY_TENSOR_CRCS = "flashwick.tensor.crc32c";
 
-/** First read of a header, and the factor by which further reads grow. */
-const FIRST_READ_BYTES = 64 * 1024;
+/** First read of a header, and the factors by which further reads grow: below a megabyte, and above, where reading too much costs time over a network. */
+const FIRST_READ_BYTES = 64 * KiB;
 const READ_GROWTH = 4;
+const LARGE_READ_GROWTH = 2;
 
 export type ContainerKind = "model" | "predictor" | "checksums";
 const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor", "checksums"];
@@ -189,10 +190,10 @@ export function isOurs({ metadata }: DecodedGgufHeader): boolean {
 export async function readHeaderBytes(
   source: ByteSource,
 ): Promise<{ readonly bytes: Uint8Array; readonly decoded: DecodedGgufHeader }> {
+  let bytes = new Uint8Array(0);
   let wanted = FIRST_READ_BYTES;
   for (;;) {
-    const bytes = new Uint8Array(Math.min(wanted, source.sizeBytes));
-    await source.read(bytes, 0);
+    bytes = await readOn(source, bytes, Math.min(wanted, source.sizeBytes));
     try {
       return { bytes, decoded: decodeGgufHeader(bytes, source.name) };
     } catch (error) {
@@ -200,6 +201,14 @@ export async function readHeaderBytes(
       wanted = nextRead(source, bytes.length, error.neededBytes);
     }
   }
+}
+
+/** The first `sizeBytes` bytes of a file, of which some are there already: over a network, nothing is fetched twice. */
+async function readOn(source: ByteSource, there: Uint8Array, sizeBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(sizeBytes);
+  bytes.set(there);
+  await source.read(bytes.subarray(there.length), there.length);
+  return bytes;
 }
 
 function nextRead(source: ByteSource, readBytes: number, neededBytes: number): number {
@@ -212,7 +221,8 @@ function nextRead(source: ByteSource, readBytes: number, neededBytes: number): n
       { details: { neededBytes, limit: MAX_HEADER_BYTES } },
     );
   }
-  return Math.min(Math.max(readBytes * READ_GROWTH, neededBytes), MAX_HEADER_BYTES);
+  const growth = readBytes < MiB ? READ_GROWTH : LARGE_READ_GROWTH;
+  return Math.min(Math.max(readBytes * growth, neededBytes), MAX_HEADER_BYTES);
 }
 
 /** The checks of {@link readContainer} on a header at hand. Pure. */

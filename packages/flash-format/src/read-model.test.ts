@@ -60,12 +60,17 @@ describe("openModelFile", () => {
     expect(reads).toEqual([[0, 65536]]);
   });
 
-  it("reads a longer header in few, growing steps, and no record", async () => {
+  it("reads a longer header in few, growing steps, no byte of it twice, and no record", async () => {
     const tokenizerJson = "x".repeat(900_000);
     const { source, reads } = watchedSource(await tinyModelBytes(tinySpec({ tokenizerJson })));
     const { header } = await openModelFile(source);
     expect(reads.map(([, length]) => length)[0]).toBe(65536);
     expect(reads.length).toBeLessThanOrEqual(3);
+    let end = 0;
+    for (const [offset, length] of reads) {
+      expect(offset).toBe(end);
+      end += length;
+    }
     for (const [offset, length] of reads) expect(offset + length).toBeLessThan(header.records[0]!.offset + 4 * 900_000);
   });
 
