@@ -56,6 +56,7 @@ export type ErrorCode =
   | "IO_WRITE"
   | "THREAD_FAILED"
   | "DEVICE_LOST"
+  | "QUEUE_FULL"
   | "DISPOSED"
   | "SHAPE";
 

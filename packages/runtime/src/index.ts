@@ -38,6 +38,8 @@ export { hitShare, percentile, type RunFacts, summarizeRun } from "./run-summary
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
 export { type ExtendOptions, Sequence } from "./sequence.js";
+export { type QueueFullDetails, QueueFullError } from "./serving/queue-full-error.js";
+export type { SchedulerOptions, ServedRequest, ServedSummary, ServedToken } from "./serving/served-request.js";
 export {
   type SimulatedTrace,
   type SimulateTraceOptions,
@@ -58,6 +60,8 @@ export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./
 export type { RunSummary } from "./text-request.js";
 export { TextStream } from "./text-stream.js";
 export { createTextTokenizer, type DecodeOptions, type EncodeOptions, type TextTokenizer } from "./text-tokenizer.js";
+export type { TokenConstraint } from "./token-constraint.js";
+export type { TokenLogprob } from "./token-logprob.js";
 export type { TokenSpan } from "./token-meter.js";
 export { createGgufTokenizer } from "./tokenizer/gguf-tokenizer.js";
 export { readTokenizer } from "./tokenizer/read-tokenizer.js";

@@ -83,6 +83,19 @@ export function logSumExp(logits: Float32Array): number {
   return max + Math.log(sum);
 }
 
+/** The `count` tokens of the largest logits, largest first, of equals the lower id. */
+export function likeliestTokens(logits: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let i = 0; i < logits.length; i++) {
+    if (best.length === count && !(logits[i]! > logits[best.at(-1)!]!)) continue;
+    let at = best.length;
+    while (at > 0 && logits[i]! > logits[best[at - 1]!]!) at--;
+    best.splice(at, 0, i);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
 /** The token at quantile `u` of the truncated distribution, tokens taken in order of falling probability. */
 function sample(logits: Float32Array, temperature: number, topK: number, topP: number, u: number): number {
   const max = logits[argmax(logits)]!;

@@ -2,7 +2,7 @@
 import { InputError, type OnProgress } from "@flashwick/core";
 import { checkTokens } from "./check-tokens.js";
 import type { Model } from "./model.js";
-import { logSumExp } from "./sampler.js";
+import { likeliestTokens, logSumExp } from "./sampler.js";
 
 export interface ScoreOptions {
   /** How many of the largest logits to report; default 8. */
@@ -48,7 +48,7 @@ export async function scoreTokens(
     const sum = logSumExp(logits);
     positions.push({
       logSumExp: sum,
-      top: largest(logits, top).map((token) => [token, logits[token]!] as const),
+      top: likeliestTokens(logits, top).map((token) => [token, logits[token]!] as const),
       probe: probe.map((token) => [token, logits[token]!] as const),
       logprob,
     });
@@ -79,17 +79,4 @@ export async function forEachLogits(
       }),
     options,
   );
-}
-
-/** Indices of the `count` largest logits, largest first, lower index first among equals. */
-function largest(logits: Float32Array, count: number): number[] {
-  const best: number[] = [];
-  for (let i = 0; i < logits.length; i++) {
-    if (best.length === count && !(logits[i]! > logits[best.at(-1)!]!)) continue;
-    let at = best.length;
-    while (at > 0 && logits[i]! > logits[best[at - 1]!]!) at--;
-    best.splice(at, 0, i);
-    if (best.length > count) best.pop();
-  }
-  return best;
 }
