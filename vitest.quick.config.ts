@@ -23,6 +23,7 @@ const LONG = [
   "packages/runtime/src/long-context.test.ts",
   "packages/runtime/src/mirror.test.ts",
   "packages/runtime/src/odd-shapes.test.ts",
+  "packages/runtime/src/serving/together.test.ts",
   "apps/cli/src/engine.test.ts",
   "apps/cli/src/calibrate.test.ts",
   "tools/scale-model/src/scale-checkpoint.test.ts",

@@ -115,6 +115,17 @@ export class EngineHolder {
     return engine.openSequence();
   }
 
+  /**
+   * The engine for `contextTokens`, with every sequence free that is not a caller's own.
+   *
+   * @throws As {@link engineFor}.
+   */
+  async engineForAll(contextTokens: number, options: LoadOptions): Promise<Engine> {
+    const engine = await this.engineFor(contextTokens, options);
+    this.#releaseOwn();
+    return engine;
+  }
+
   /** Forgets the engine, and with it all sequences, and gives its memory back to the system where the platform can. */
   free(): void {
     if (this.#engine === null) return;
@@ -122,9 +133,15 @@ export class EngineHolder {
     this.#parts.freeDropped?.();
   }
 
-  /** Forgets the engine if `error` means that it is of no use any more: its device, or one of its threads, is gone. */
-  dropAfter(error: unknown): void {
-    if (isFlashwickError(error) && FATAL.has(error.code)) this.drop();
+  /**
+   * Forgets the engine if `error` means that it is of no use any more: its device, or one of its threads, is gone.
+   *
+   * @returns Whether that is so.
+   */
+  dropAfter(error: unknown): boolean {
+    const isFatal = isFlashwickError(error) && FATAL.has(error.code);
+    if (isFatal) this.drop();
+    return isFatal;
   }
 
   /** Forgets the engine, and with it all sequences. */
@@ -135,14 +152,31 @@ export class EngineHolder {
     dropped?.close();
   }
 
-  /** From now on the host computes, if `error` says that the device is lost and the user wants to go on. @throws `error` otherwise. */
+  /** Does `work`, and does it again without the device if that is lost and the user wants to go on. @throws What `work` throws otherwise. */
+  async withDevice<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        this.giveUpDevice(error);
+      }
+    }
+  }
+
+  /** As {@link replaceDevice}. @throws `error` where nothing is replaced. */
   giveUpDevice(error: unknown): void {
+    if (!this.replaceDevice(error)) throw error;
+  }
+
+  /** From now on the host computes, if `error` says that the device is lost and the user wants to go on. @returns Whether that is so. */
+  replaceDevice(error: unknown): boolean {
     const { withoutDevice } = this.#parts;
     const lost = isFlashwickError(error) && error.code === "DEVICE_LOST" ? (error as DeviceLostError) : null;
-    if (!lost || !withoutDevice || this.#options.onDeviceLost?.(lost) !== "continue") throw error;
+    if (!lost || !withoutDevice || this.#options.onDeviceLost?.(lost) !== "continue") return false;
     this.drop();
     const ofDevice = { maxArenaBytes: undefined, releaseArena: undefined, withoutDevice: undefined };
     this.#parts = { ...this.#parts, ...ofDevice, ...withoutDevice };
+    return true;
   }
 
   #releaseOwn(): void {

@@ -36,8 +36,8 @@ export interface StepRow {
 }
 
 export interface StepOptions {
-  /** Which rows' logits are wanted; default `none`. */
-  readonly logits?: "none" | "last" | "all";
+  /** Which rows' logits are wanted, by name or by number, ascending; default `none`. */
+  readonly logits?: "none" | "last" | "all" | readonly number[];
   readonly onLogits?: (row: number, logits: Float32Array) => void;
   /** Where all neurons are used, in predicted mode: afterwards the caches hold what this many of the last tokens use. Default 0: the caches are left alone. */
   readonly seedTokens?: number;
@@ -130,6 +130,11 @@ export class Engine {
 
   get openSequences(): number {
     return this.#model.pool.openTables;
+  }
+
+  /** Pages of keys and values that no sequence holds. */
+  get freePages(): number {
+    return this.#model.pool.freePages;
   }
 
   /** Bytes that were read when the engine was made: resident weights, and a mixture's hot experts. */
@@ -268,7 +273,7 @@ export class Engine {
     }
     if (at !== contexts[0]) await forward.carry(at, contexts[0]!, n);
     this.meter.enter("head");
-    if (logits !== "none") await forward.head(logits === "last" ? n - 1 : 0, n, onLogits ?? (() => {}));
+    for (const [first, end] of wantedRows(logits, n)) await forward.head(first, end, onLogits ?? (() => {}));
   }
 
   /** Lets the event loop have its turn now and then, and throws if the work is not wanted any more. */
@@ -311,6 +316,20 @@ function chooserOf({ config, file }: EngineParts): Chooser {
     case "predicted":
       return new PredictorChooser(config);
   }
+}
+
+/** Neighbouring rows whose logits are wanted: the first of each group, and the one after its last. */
+function wantedRows(logits: NonNullable<StepOptions["logits"]>, n: number): readonly (readonly [number, number])[] {
+  if (logits === "none") return [];
+  if (logits === "last") return [[n - 1, n]];
+  if (logits === "all") return [[0, n]];
+  const groups: [number, number][] = [];
+  for (const row of logits) {
+    const last = groups.at(-1);
+    if (last?.[1] === row) last[1]++;
+    else groups.push([row, row + 1]);
+  }
+  return groups;
 }
 
 function groupBySequence(rows: readonly StepRow[]): { readonly sequence: Sequence; readonly tokens: number[] }[] {

@@ -205,14 +205,14 @@ export class ForwardPass {
     target.kernels.put(target.workspace.hidden, bytes);
   }
 
-  /** Hands out the logits of rows `first` … n − 1; each is valid during the call only. */
-  async head(first: number, n: number, onLogits: (row: number, logits: Float32Array) => void): Promise<void> {
+  /** Hands out the logits of rows `first` … `end` − 1; each is valid during the call only. */
+  async head(first: number, end: number, onLogits: (row: number, logits: Float32Array) => void): Promise<void> {
     const { vocabSize, dModel } = this.#geometry;
     const { kernels, workspace: w } = this.#first;
     const { finalNorm, projectOut, head, headBias } = this.#globals;
     const chunk = logitsBatch(this.#batchTokens);
-    for (let t = first; t < n; t += chunk) {
-      const count = Math.min(chunk, n - t);
+    for (let t = first; t < end; t += chunk) {
+      const count = Math.min(chunk, end - t);
       let x = w.hidden + t * vectorBytes(dModel);
       if (finalNorm) {
         this.#norm(kernels, w.normed, x, finalNorm, count);

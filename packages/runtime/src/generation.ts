@@ -7,12 +7,14 @@
 import type { OnProgress, SpeculationStats, TokenStats } from "@flashwick/core";
 import type { Chooser } from "./chooser.js";
 import type { ForwardObserver } from "./forward-observer.js";
-import type { Sampler } from "./sampler.js";
+import type { GrowingText } from "./growing-text.js";
 import type { Sequence } from "./sequence.js";
 import type { DecodedStep } from "./speculation/speculative-decoder.js";
 import { shareStats, sumStats } from "./step-stats.js";
-import type { TextStream } from "./text-stream.js";
+import type { TokenLogprob } from "./token-logprob.js";
+import type { TokenSelector } from "./token-selector.js";
 
+/** `eos` also says that a grammar lets nothing but the end follow. */
 export type FinishReason = "length" | "eos" | "stop" | "aborted";
 
 /** The step that computed a token: one after another they make the run. */
@@ -37,6 +39,8 @@ export interface GeneratedToken {
   readonly stats: TokenStats | null;
   /** Null where `stats` is. Of a step that brought several tokens, each comes with the same one but for `row`. */
   readonly step: TokenStep | null;
+  /** Null unless `topLogprobs` asks for it, and for the last item. */
+  readonly logprob: TokenLogprob | null;
   readonly finishReason: FinishReason | null;
 }
 
@@ -57,20 +61,20 @@ export interface TokenDecoder {
 export class PlainDecoder implements TokenDecoder {
   readonly #sequence: Sequence;
   readonly #chooser: Chooser;
-  readonly #sampler: Sampler;
+  readonly #selector: TokenSelector;
   readonly #observer: ForwardObserver | undefined;
   readonly #signal: AbortSignal | undefined;
 
   constructor(
     sequence: Sequence,
     chooser: Chooser,
-    sampler: Sampler,
+    selector: TokenSelector,
     observer: ForwardObserver | undefined,
     signal: AbortSignal | undefined,
   ) {
     this.#sequence = sequence;
     this.#chooser = chooser;
-    this.#sampler = sampler;
+    this.#selector = selector;
     this.#observer = observer;
     this.#signal = signal;
   }
@@ -81,7 +85,7 @@ export class PlainDecoder implements TokenDecoder {
       chooser: this.#chooser,
       logits: "last",
       onLogits: (_, logits) => {
-        token = this.#sampler(logits, index);
+        token = this.#selector.select(logits, index);
       },
       observer: this.#observer,
       signal: this.#signal,
@@ -140,8 +144,6 @@ export interface TextLimits {
   readonly maxTokens: number;
   /** Of the sequence, prompt included. */
   readonly contextTokens: number;
-  /** Ends the text; null: nothing does. */
-  readonly eosTokenId: number | null;
 }
 
 /** What computes a text: replaced once, where a device is lost and the host goes on. */
@@ -152,12 +154,10 @@ export interface GenerationRun {
 
 /** A text as it is generated: its tokens, what they cost, and why it ended. */
 export class Generation {
-  readonly tokens: number[] = [];
   readonly decoded: TokenStats[] = [];
-  finishReason: FinishReason = "length";
   readonly #limits: TextLimits;
-  readonly #sampler: Sampler;
-  readonly #text: TextStream | null;
+  readonly #selector: TokenSelector;
+  readonly #text: GrowingText;
   readonly #recover: (error: unknown, chosen: readonly number[]) => Promise<GenerationRun>;
   #run: GenerationRun;
   /** Chosen, computed, and not handed out yet; and their rows of the step, with their shares of its cost. */
@@ -173,19 +173,28 @@ export class Generation {
   constructor(
     run: GenerationRun,
     limits: TextLimits,
-    sampler: Sampler,
-    text: TextStream | null,
+    selector: TokenSelector,
+    text: GrowingText,
     recover: (error: unknown, chosen: readonly number[]) => Promise<GenerationRun>,
   ) {
     this.#run = run;
     this.#limits = limits;
-    this.#sampler = sampler;
+    this.#selector = selector;
     this.#text = text;
     this.#recover = recover;
   }
 
   get beginning(): Beginning {
     return this.#run.beginning;
+  }
+
+  get tokens(): readonly number[] {
+    return this.#text.tokens;
+  }
+
+  /** Of a text that is not complete: `length`, since its context ends where nothing else does. */
+  get finishReason(): FinishReason {
+    return this.#text.finishReason ?? "length";
   }
 
   /** Null without a drafter. */
@@ -205,22 +214,14 @@ export class Generation {
 
   /** The next token; null when the text is complete. */
   async next(): Promise<GeneratedToken | null> {
-    const { maxTokens, eosTokenId } = this.#limits;
-    if (this.finishReason !== "length" || this.tokens.length >= maxTokens) return null;
-    const isFirst = this.tokens.length === 0;
-    if (!isFirst && this.#ahead.length === 0) return null;
-    const token = isFirst ? this.#sampler(this.beginning.logits, 0) : this.#ahead.shift()!;
-    if (token === eosTokenId) {
-      this.finishReason = "eos";
-      return null;
-    }
-    this.tokens.push(token);
-    const text = this.#text?.push(token) ?? "";
-    if (this.#text?.stopped) {
-      this.finishReason = "stop";
-      return { text, token, ...NOT_COMPUTED, finishReason: null };
-    }
-    return { text, token, ...((await this.#compute(token)) ?? NOT_COMPUTED), finishReason: null };
+    const index = this.tokens.length;
+    if (this.#text.finishReason !== null || (index > 0 && this.#ahead.length === 0)) return null;
+    const token = index === 0 ? this.#selector.select(this.beginning.logits, 0) : this.#ahead.shift()!;
+    const text = this.#text.push(token, this.#ahead.length === 0 && this.#selector.isComplete);
+    if (text === null) return null;
+    const logprob = this.#selector.takeLogprob(index);
+    const computed = this.#text.finishReason === null ? await this.#compute(token) : null;
+    return { text, token, ...(computed ?? NOT_COMPUTED), logprob, finishReason: null };
   }
 
   /**
@@ -233,11 +234,7 @@ export class Generation {
     const length = Math.min(sequence.length, promptEnd + this.tokens.length);
     sequence.rollback(length);
     sequence.setPending(this.tokens.slice(length - promptEnd));
-  }
-
-  /** Text that was held back, when nothing more comes. */
-  end(): string {
-    return this.#text?.end() ?? "";
+    this.#selector.rollback(this.tokens.length);
   }
 
   /** Computes a token unless that is done; null if nothing comes after it. */
@@ -245,9 +242,9 @@ export class Generation {
     const { maxTokens, contextTokens } = this.#limits;
     if (this.#paid.length === 0) {
       const wanted = maxTokens - this.tokens.length;
-      // The last token of all needs no logits after it, nor does one at the end of the context.
+      // A token at the end of the context needs no logits after it.
       const room = contextTokens - this.beginning.sequence.length;
-      if (wanted === 0 || room === 0) return null;
+      if (room === 0) return null;
       const step = await this.#step(token, Math.min(wanted, room) - 1);
       const index = this.#steps++;
       const accepted = step.tokens.length - 1;
@@ -276,7 +273,7 @@ export class Generation {
       this.#run = await this.#recover(error, this.tokens);
       const { logits, batches } = this.beginning;
       return {
-        tokens: [this.#sampler(logits, this.tokens.length)],
+        tokens: [this.#selector.select(logits, this.tokens.length)],
         drafts: [],
         draftCosts: [],
         verifyCosts: batches.slice(-1),

@@ -40,6 +40,7 @@ export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js"
 export { type ExtendOptions, Sequence } from "./sequence.js";
 export { type QueueFullDetails, QueueFullError } from "./serving/queue-full-error.js";
 export type { SchedulerOptions, ServedRequest, ServedSummary, ServedToken } from "./serving/served-request.js";
+export { TextScheduler, type TextSchedulerParts } from "./serving/text-scheduler.js";
 export {
   type SimulatedTrace,
   type SimulateTraceOptions,
@@ -63,5 +64,6 @@ export { createTextTokenizer, type DecodeOptions, type EncodeOptions, type TextT
 export type { TokenConstraint } from "./token-constraint.js";
 export type { TokenLogprob } from "./token-logprob.js";
 export type { TokenSpan } from "./token-meter.js";
+export { type SelectorOptions, TokenSelector } from "./token-selector.js";
 export { createGgufTokenizer } from "./tokenizer/gguf-tokenizer.js";
 export { readTokenizer } from "./tokenizer/read-tokenizer.js";

@@ -57,6 +57,11 @@ export class KvPool {
     return this.#parts.sequences - this.#freeTables.length;
   }
 
+  /** Pages that nobody holds. */
+  get freePages(): number {
+    return this.#freePages.length;
+  }
+
   /** A layer's keys and values of the sequence that holds `table`. */
   cacheOf(table: number, layer: number): KvCache {
     const { dtype, layers, arenaOfLayer } = this.#parts;

@@ -12,6 +12,7 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { SamplingOptions } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 import type { Drafter } from "./speculation/drafter.js";
+import type { TokenConstraint } from "./token-constraint.js";
 
 export interface ModelOptions {
   /**
@@ -118,6 +119,10 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[];
   /** Go on after the end-of-sequence token. */
   readonly ignoreEos?: boolean;
+  /** A grammar that the text must follow. It belongs to this request alone; drafts follow it, too. */
+  readonly constraint?: TokenConstraint | undefined;
+  /** Log probabilities of so many of the likeliest tokens beside the chosen one; 0: of the chosen one only. Default: none. */
+  readonly topLogprobs?: number | undefined;
   /**
    * A sequence of this model, which the prompt continues: what it holds is neither loaded nor computed again, and what is generated stays in it.
    * Default: the model's own, of which a beginning is reused that the prompt shares with what was prefilled before.

@@ -29,6 +29,9 @@ import { predictRun } from "./predicted-run.js";
 import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.js";
 import { RequestQueue } from "./request-queue.js";
 import type { Sequence } from "./sequence.js";
+import { openTextScheduler } from "./serving/open-text-scheduler.js";
+import type { SchedulerOptions } from "./serving/served-request.js";
+import type { TextScheduler } from "./serving/text-scheduler.js";
 import { generateText, type RunSummary } from "./text-request.js";
 import { noTokenizerError, type TextTokenizer } from "./text-tokenizer.js";
 import { readTokenizer } from "./tokenizer/read-tokenizer.js";
@@ -174,6 +177,20 @@ export class Model {
     } finally {
       turn.end();
     }
+  }
+
+  /**
+   * Generates several texts at once, `maxSequences` of them, in the same steps: what a server stands on. Loads the model. Until the scheduler is closed, other
+   * requests of the model are refused (`INPUT_BUSY`).
+   *
+   * A text is that of {@link generate} with the same options, bit for bit, where keys and values have the same precision: as they do with
+   * `contextTokens` or a `kvPrecision` of one's own.
+   *
+   * @throws {InputError} `INPUT_INVALID` for options that make no sense, and with a `residentMargin`. {BudgetError} `BUDGET_SEQUENCES` if callers hold
+   *   every sequence. As `generate`, where the model is loaded.
+   */
+  async openScheduler(options: SchedulerOptions & LoadOptions = {}): Promise<TextScheduler> {
+    return await openTextScheduler(this, this.#engines, this.#queue, this.#closing.signal, options);
   }
 
   /**

@@ -12,6 +12,8 @@ export interface Turn {
   rest(): void;
   /** The caller has come back. @throws The reason of closing, if that was meanwhile. */
   resume(): void;
+  /** The turn is kept for an unknown time: whoever waits, or comes before its end, is refused with this error. */
+  occupy(refusal: () => unknown): void;
   /** Safe to call twice. */
   end(): void;
 }
@@ -28,6 +30,8 @@ export class RequestQueue {
   readonly #waiting: Waiting[] = [];
   #busy = false;
   #resting = false;
+  /** Why nobody is to wait; null: waiting makes sense. */
+  #refusal: (() => unknown) | null = null;
   /** Who waits for the end of all requests. */
   #whenFree: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -45,11 +49,13 @@ export class RequestQueue {
   /**
    * Waits for the turn.
    *
-   * @throws The signal's own reason, or that of closing. {InputError} `INPUT_BUSY` when the request before has rested for too long.
+   * @throws The signal's own reason, or that of closing. {InputError} `INPUT_BUSY` when the request before has rested for too long. The error of
+   *   `Turn.occupy`.
    */
   async enter(signal?: AbortSignal): Promise<Turn> {
     signal?.throwIfAborted();
     this.#closing.throwIfAborted();
+    if (this.#refusal) throw this.#refusal();
     if (this.#busy) await this.#wait(signal);
     this.#busy = true;
     return this.#turn();
@@ -72,9 +78,14 @@ export class RequestQueue {
         clearTimeout(this.#timer);
         this.#closing.throwIfAborted();
       },
+      occupy: (refusal) => {
+        this.#refusal = refusal;
+        for (const waiting of [...this.#waiting]) waiting.refuse(refusal());
+      },
       end: () => {
         if (ended) return;
         ended = true;
+        this.#refusal = null;
         this.#next();
       },
     };

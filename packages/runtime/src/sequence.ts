@@ -38,7 +38,6 @@ export class Sequence {
   readonly #pages: number[] = [];
   readonly #tokens: number[] = [];
   #exactLength = 0;
-  /** Tokens from the beginning that a prompt may reuse. */
   #promptLength = 0;
   #pending: readonly number[] = [];
   #released = false;
@@ -61,6 +60,11 @@ export class Sequence {
 
   get exactLength(): number {
     return this.#exactLength;
+  }
+
+  /** Tokens from the beginning that were computed as prompts are: what another sequence may reuse. */
+  get promptLength(): number {
+    return this.#promptLength;
   }
 
   /** For the engine: where the attention kernels find keys and values. */
@@ -112,7 +116,7 @@ export class Sequence {
     signal?: AbortSignal,
     onProgress?: (done: number) => void,
   ): Promise<{ logits: Float32Array; batches: TokenStats[]; reused: number }> {
-    const reused = Math.min(this.sharedLength(prompt), this.#promptLength, prompt.length - 1);
+    const reused = this.reusableLength(prompt);
     this.rollback(reused);
     const done = await this.extendDensely(prompt.slice(reused), signal, (count) => onProgress?.(reused + count));
     return { ...done, reused };
@@ -180,6 +184,11 @@ export class Sequence {
     let shared = 0;
     while (shared < most && this.#tokens[shared] === tokens[shared]) shared++;
     return shared;
+  }
+
+  /** Tokens of a prompt that need not be computed, since the sequence begins with them: at most all but the last, whose logits are wanted. */
+  reusableLength(prompt: readonly number[]): number {
+    return Math.min(this.sharedLength(prompt), this.#promptLength, prompt.length - 1);
   }
 
   /**

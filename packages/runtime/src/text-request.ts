@@ -1,5 +1,5 @@
 /** One request for text, from the words of its caller to the summary: what {@link Model.generate} does. */
-import { InputError, type RunStats, type TokenStats } from "@flashwick/core";
+import { InputError, type ModelGeometry, type RunStats, type TokenStats } from "@flashwick/core";
 import { type MemoryPlan, SpeculationMeter, type SpeculationPrior } from "@flashwick/cost-model";
 import { checkTokens } from "./check-tokens.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
@@ -15,16 +15,19 @@ import {
   PlainDecoder,
   type TokenDecoder,
 } from "./generation.js";
+import { GrowingText } from "./growing-text.js";
 import type { Model } from "./model.js";
 import type { GenerateOptions } from "./model-options.js";
 import type { RequestQueue } from "./request-queue.js";
 import { summarizeRun } from "./run-summary.js";
-import { createSampler, type Sampler } from "./sampler.js";
+import { createSampler, type SamplingOptions } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 import { planSpeculation, type SpeculationPlan } from "./speculation/speculation-plan.js";
 import { SpeculativeDecoder } from "./speculation/speculative-decoder.js";
 import { TextStream } from "./text-stream.js";
 import { noTokenizerError } from "./text-tokenizer.js";
+import { checkTopLogprobs } from "./token-logprob.js";
+import { TokenSelector } from "./token-selector.js";
 
 /** Drafts of a lossless run's first step, before anything of it was measured. */
 const FIRST_SPARSE_DRAFTS = 6;
@@ -53,8 +56,9 @@ export async function* generateText(
   const { maxTokens = 64, signal, sequence: given } = options;
   const { geometry } = model.header;
   const written = readPrompt(model, prompt, options);
-  const sampler = createSampler(options);
-  const text = textStreamOf(model, options);
+  const eosTokenId = options.ignoreEos ? null : geometry.eosTokenId;
+  const selector = selectorOf(options, geometry, eosTokenId);
+  const text = new GrowingText({ maxTokens, eosTokenId, stream: textStreamOf(model, options.stop) });
   const plan = planSpeculation(options, model.config);
   const turn = await queue.enter(signal);
   const loadedBefore = engines.loadedBytes;
@@ -71,12 +75,12 @@ export async function* generateText(
     checkRoom(held + tokens.length, most);
     const contextTokens = Math.min(most, held + tokens.length + maxTokens);
     const load = async () => given ?? (await engines.ownSequence(contextTokens, options));
-    const decoderOf = (beginning: Beginning) => decoderFor(model, beginning, plan, meters, sampler, options);
-    const beginning = await withDevice(engines, async () => begin(await load(), tokens, given !== undefined, options));
+    const decoderOf = (beginning: Beginning) => decoderFor(model, beginning, plan, meters, selector, options);
+    const beginning = await engines.withDevice(async () => begin(await load(), tokens, given !== undefined, options));
     const generation = new Generation(
       { beginning, decoder: decoderOf(beginning) },
-      { maxTokens, contextTokens, eosTokenId: options.ignoreEos ? null : geometry.eosTokenId },
-      sampler,
+      { maxTokens, contextTokens },
+      selector,
       text,
       async (error, chosen) => {
         // A sequence of the caller's own is gone with the device.
@@ -99,7 +103,7 @@ export async function* generateText(
     settle();
     const { finishReason, decoded } = generation;
     turn.rest();
-    yield { text: generation.end(), token: null, stats: null, step: null, finishReason };
+    yield { text: text.rest(), token: null, stats: null, step: null, logprob: null, finishReason };
     const { sequence, batches, reused } = generation.beginning;
     const memory = sequence.engine.parts.plan;
     const stats = summarize(model, memory, tokens.length, batches, decoded, {
@@ -123,31 +127,34 @@ function readPrompt(
   prompt: string | readonly number[],
   { maxTokens = 64, sequence }: GenerateOptions,
 ): readonly number[] {
-  if (!Number.isInteger(maxTokens) || maxTokens < 0) {
-    throw new InputError("INPUT_INVALID", `maxTokens is ${maxTokens}, expected an integer of at least 0`);
-  }
+  checkMaxTokens(maxTokens);
   const begins = !sequence || sequence.length === 0;
   const tokens = typeof prompt === "string" ? model.tokenizer.encode(prompt, begins) : prompt;
   checkTokens(tokens, model.header.geometry);
   return tokens;
 }
 
+/**
+ * How a request wants its tokens chosen.
+ *
+ * @param eosTokenId Ends the text; null: nothing does.
+ * @throws {InputError} naming the option that is out of range.
+ */
+export function selectorOf(
+  options: Pick<GenerateOptions, keyof SamplingOptions | "constraint" | "topLogprobs">,
+  { vocabSize }: Pick<ModelGeometry, "vocabSize">,
+  eosTokenId: number | null,
+): TokenSelector {
+  const { constraint, topLogprobs } = options;
+  checkTopLogprobs(topLogprobs, vocabSize);
+  return new TokenSelector(createSampler(options), { constraint, topLogprobs, eosTokenId });
+}
+
 /** Null where the file has no tokenizer. @throws {InputError} `INPUT_NO_TOKENIZER` if texts are to end the generation all the same. */
-function textStreamOf(model: Model, { stop = [] }: GenerateOptions): TextStream | null {
+export function textStreamOf(model: Model, stop: readonly string[] = []): TextStream | null {
   if (model.header.tokenizerKind !== null) return new TextStream(model.tokenizer, stop);
   if (stop.length > 0) throw noTokenizerError(model.parts.file.source.name);
   return null;
-}
-
-/** Runs `work` again without the device, if that is lost and the user wants to go on. */
-async function withDevice<T>(engines: EngineHolder, work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      engines.giveUpDevice(error);
-    }
-  }
 }
 
 /** Whose output it is. */
@@ -160,13 +167,13 @@ function decoderFor(
   beginning: Beginning,
   plan: SpeculationPlan,
   meters: Map<string, SpeculationMeter>,
-  sampler: Sampler,
+  selector: TokenSelector,
   { observer, draftObserver, signal }: GenerateOptions,
 ): TokenDecoder {
   const { sequence } = beginning;
   const chooser = verifierOf(sequence, plan);
   const drafter = plan.drafter?.make(sequence.engine) ?? null;
-  if (drafter === null) return new PlainDecoder(sequence, chooser, sampler, observer, signal);
+  if (drafter === null) return new PlainDecoder(sequence, chooser, selector, observer, signal);
   const key = `${drafter.name} ${chooser === ALL_NEURONS ? "dense" : model.mode}`;
   let meter = meters.get(key);
   if (!meter) {
@@ -176,7 +183,7 @@ function decoderFor(
   }
   const { draftTokens, leastDraftTokens } = plan;
   return new SpeculativeDecoder({
-    ...{ sequence, drafter, chooser, sampler, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
+    ...{ sequence, drafter, chooser, selector, meter, draftTokens, leastDraftTokens, observer, draftObserver, signal },
   });
 }
 
@@ -198,7 +205,14 @@ function sparsePrior({ parts }: Model): SpeculationPrior {
   return { acceptance: draftAcceptance(training).share, firstDraftTokens: FIRST_SPARSE_DRAFTS };
 }
 
-function checkRoom(tokens: number, contextTokens: number): void {
+/** @throws {InputError} `INPUT_INVALID`. */
+export function checkMaxTokens(maxTokens: number): void {
+  if (Number.isInteger(maxTokens) && maxTokens >= 0) return;
+  throw new InputError("INPUT_INVALID", `maxTokens is ${maxTokens}, expected an integer of at least 0`);
+}
+
+/** @throws {InputError} `INPUT_CONTEXT_LENGTH` for a prompt that its sequence has no room for. */
+export function checkRoom(tokens: number, contextTokens: number): void {
   if (tokens <= contextTokens) return;
   throw new InputError(
     "INPUT_CONTEXT_LENGTH",

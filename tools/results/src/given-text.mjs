@@ -3,7 +3,7 @@
  * all costs are real.
  */
 import { SpeculationMeter } from "@flashwick/cost-model";
-import { LookupDrafter, PlainDecoder, SpeculativeDecoder } from "@flashwick/runtime";
+import { LookupDrafter, PlainDecoder, SpeculativeDecoder, TokenSelector } from "@flashwick/runtime";
 
 /**
  * @param sequence  That holds the prompt.
@@ -14,12 +14,12 @@ import { LookupDrafter, PlainDecoder, SpeculativeDecoder } from "@flashwick/runt
  */
 export async function decodeGiven(sequence, next, count, drafting) {
   const { chooser } = sequence.engine;
-  const sampler = (_, index) => next[index];
+  const selector = new TokenSelector((_, index) => next[index]);
   const decoder =
     drafting === "off"
-      ? new PlainDecoder(sequence, chooser, sampler, undefined, undefined)
+      ? new PlainDecoder(sequence, chooser, selector, undefined, undefined)
       : new SpeculativeDecoder({
-          ...{ sequence, chooser, sampler, meter: new SpeculationMeter(), drafter: new LookupDrafter() },
+          ...{ sequence, chooser, selector, meter: new SpeculationMeter(), drafter: new LookupDrafter() },
           ...{ draftTokens: null, leastDraftTokens: drafting === "lookup" ? 1 : 0 },
         });
   const steps = [];

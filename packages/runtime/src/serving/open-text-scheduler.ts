@@ -1,0 +1,74 @@
+/** Opening a scheduler: it takes the model's turn, and the engine with all its sequences. */
+import { InputError } from "@flashwick/core";
+import { checkTokens } from "../check-tokens.js";
+import type { EngineHolder, LoadOptions } from "../engine-holder.js";
+import type { Model } from "../model.js";
+import type { RequestQueue } from "../request-queue.js";
+import { checkMaxTokens, checkRoom, selectorOf, textStreamOf } from "../text-request.js";
+import type { SchedulerOptions, ServedRequest } from "./served-request.js";
+import { ServedText } from "./served-text.js";
+import { TextScheduler } from "./text-scheduler.js";
+
+const DEFAULT_MAX_QUEUE = 16;
+
+/** @throws As `Model.openScheduler`. */
+export async function openTextScheduler(
+  model: Model,
+  engines: EngineHolder,
+  queue: RequestQueue,
+  closing: AbortSignal,
+  { maxQueue = DEFAULT_MAX_QUEUE, ...options }: SchedulerOptions & LoadOptions,
+): Promise<TextScheduler> {
+  checkMaxQueue(maxQueue);
+  checkMargin(model.config.residentMargin);
+  const contextTokens = model.contextTokens ?? model.header.geometry.contextLength;
+  const turn = await queue.enter(options.signal);
+  try {
+    const engine = await engines.withDevice(() => engines.engineForAll(contextTokens, options));
+    const sequences = engine.parts.plan.sequences - engine.openSequences;
+    // As the error that says so: every sequence belongs to somebody.
+    if (sequences === 0) engine.openSequence();
+    turn.occupy(modelIsServed);
+    const textOf = (request: ServedRequest, onResume: () => void) =>
+      servedText(model, contextTokens, request, onResume);
+    return new TextScheduler({ engines, turn, contextTokens, sequences, maxQueue, closing, textOf });
+  } catch (error) {
+    engines.dropAfter(error);
+    turn.end();
+    throw error;
+  }
+}
+
+/** @throws {InputError} for a request that makes no sense. */
+function servedText(model: Model, contextTokens: number, request: ServedRequest, onResume: () => void): ServedText {
+  const { prompt, maxTokens, stop, ignoreEos = false } = request;
+  const { geometry } = model.header;
+  checkMaxTokens(maxTokens);
+  checkTokens(prompt, geometry);
+  checkRoom(prompt.length, contextTokens);
+  const eosTokenId = ignoreEos ? null : geometry.eosTokenId;
+  const selector = selectorOf(request, geometry, eosTokenId);
+  const stream = textStreamOf(model, stop);
+  const { clock } = model.parts;
+  return new ServedText({ prompt, maxTokens, contextTokens, eosTokenId, selector, stream, clock, onResume });
+}
+
+function modelIsServed(): InputError {
+  return new InputError(
+    "INPUT_BUSY",
+    "the model is held by a scheduler; give the request to the scheduler, or close that first",
+  );
+}
+
+function checkMaxQueue(maxQueue: number): void {
+  if (Number.isInteger(maxQueue) && maxQueue >= 0) return;
+  throw new InputError("INPUT_INVALID", `maxQueue is ${maxQueue}, expected an integer of at least 0`);
+}
+
+function checkMargin(residentMargin: number): void {
+  if (residentMargin === 0) return;
+  throw new InputError(
+    "INPUT_INVALID",
+    `with residentMargin ${residentMargin} a token's output depends on what the cache holds, so texts cannot be computed together; set it to 0`,
+  );
+}

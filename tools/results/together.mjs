@@ -1,0 +1,175 @@
+/**
+ * Conversations together in one engine beside one after another, in turns; writes docs/results/together.md and together.csv:
+ *
+ *     pnpm build && node tools/results/together.mjs <model.gguf> [--predictor <file>] [--mode dense|predicted] [--budget 50] [--conversations 4]
+ *         [--turns 2] [--message 16] [--reply 24] [--rounds 3]
+ *
+ * Both have the same budget, half of the file by default. Replies are held against each other before anything is reported.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { openModel } from "@flashwick/runtime/node";
+import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { markdownTable, writeTable } from "./src/results-table.mjs";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    predictor: { type: "string" },
+    mode: { type: "string" },
+    budget: { type: "string", default: "50" },
+    conversations: { type: "string", default: "4" },
+    turns: { type: "string", default: "2" },
+    message: { type: "string", default: "16" },
+    reply: { type: "string", default: "24" },
+    rounds: { type: "string", default: "3" },
+  },
+});
+const [path] = positionals;
+if (!path) {
+  console.error("usage: together.mjs <model.gguf> [--predictor <file>] [--mode dense|predicted] [--budget <percent>]");
+  process.exit(2);
+}
+const count = Number(flags.conversations);
+const [turns, message, reply] = [flags.turns, flags.message, flags.reply].map(Number);
+const options = {
+  dramBudgetBytes: Math.floor((statSync(path).size * Number.parseFloat(flags.budget)) / 100),
+  contextTokens: turns * (message + reply),
+  kvPrecision: "f16",
+  ...(flags.predictor && { predictor: flags.predictor }),
+  ...(flags.mode && { mode: flags.mode }),
+};
+const text = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8");
+
+/** What one side says, by conversation and turn. */
+function messagesOf(model) {
+  const words = model.tokenizer.encode(text, false);
+  return Array.from({ length: count }, (_, conversation) =>
+    Array.from({ length: turns }, (_, turn) => {
+      const begin = (conversation * turns + turn) * message;
+      return words.slice(begin, begin + message);
+    }),
+  );
+}
+
+/** A conversation: each prompt is all that was said before. `generate` gives a run. */
+async function converse(messages, generate) {
+  const said = [];
+  const cost = { tokens: 0, flashBytes: 0, reusedTokens: 0 };
+  for (const words of messages) {
+    said.push(...words);
+    const { tokens, flashBytes, reusedTokens } = await generate([...said], { maxTokens: reply, ignoreEos: true });
+    said.push(...tokens);
+    cost.tokens += tokens.length;
+    cost.flashBytes += flashBytes;
+    cost.reusedTokens += reusedTokens;
+  }
+  return { said, ...cost };
+}
+
+async function readRun(run) {
+  for (;;) {
+    const next = await run.next();
+    if (next.done) return next.value;
+  }
+}
+
+async function oneAfterAnother() {
+  const model = await openModel(path, options);
+  const generate = async (prompt, wishes) => {
+    const { tokens, stats } = await readRun(model.generate(prompt, wishes));
+    return { tokens, flashBytes: stats.prefillFlashBytes + stats.flashBytes, reusedTokens: stats.reusedTokens };
+  };
+  const messages = messagesOf(model);
+  await generate(messages[0][0].slice(0, 2), { maxTokens: 2 });
+  const result = await timed(async () => {
+    const all = [];
+    for (const of of messages) all.push(await converse(of, generate));
+    return all;
+  });
+  await model.close();
+  return result;
+}
+
+async function allTogether() {
+  const model = await openModel(path, { ...options, maxSequences: count });
+  const scheduler = await model.openScheduler();
+  const generate = (prompt, wishes) => readRun(scheduler.generate({ prompt, ...wishes }));
+  const messages = messagesOf(model);
+  await generate(messages[0][0].slice(0, 2), { maxTokens: 2 });
+  const result = await timed(() => Promise.all(messages.map((of) => converse(of, generate))));
+  await scheduler.close();
+  await model.close();
+  return result;
+}
+
+async function timed(work) {
+  const begin = performance.now();
+  const conversations = await work();
+  const seconds = (performance.now() - begin) / 1000;
+  const sum = (pick) => conversations.reduce((total, one) => total + pick(one), 0);
+  const tokens = sum((one) => one.tokens);
+  const result = {
+    tokens,
+    seconds,
+    tokensPerSec: tokens / seconds,
+    flashBytesPerToken: sum((one) => one.flashBytes) / tokens,
+    reusedTokens: sum((one) => one.reusedTokens),
+  };
+  console.error(result);
+  return { ...result, said: JSON.stringify(conversations.map(({ said }) => said)) };
+}
+
+const [apart, together] = await inTurns([oneAfterAnother, allTogether], Number(flags.rounds));
+if (new Set([...apart, ...together].map(({ said }) => said)).size !== 1) throw new Error("replies differ");
+const over = ratios(
+  together.map(({ tokensPerSec }) => tokensPerSec),
+  apart.map(({ tokensPerSec }) => tokensPerSec),
+);
+const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
+const rowOf = (run, results) => ({
+  run,
+  tokens: results[0].tokens,
+  tokens_per_sec: median(results.map(({ tokensPerSec }) => tokensPerSec)),
+  least: Math.min(...results.map(({ tokensPerSec }) => tokensPerSec)),
+  most: Math.max(...results.map(({ tokensPerSec }) => tokensPerSec)),
+  flash_mb_per_token: median(results.map(({ flashBytesPerToken }) => flashBytesPerToken / 1e6)),
+  reused_tokens: results[0].reusedTokens,
+  ...{ machine, node: process.version, commit },
+});
+const rows = [rowOf("one after another", apart), rowOf(`${count} together`, together)];
+writeTable("together.csv", rows);
+const given = process.argv.slice(2).map((word) => (word === path ? basename(path) : word.replace(/^.*\//, "")));
+const shown = {
+  run: "",
+  tokens: "tokens",
+  tokens_per_sec: "tokens a second",
+  least: "least",
+  most: "most",
+  flash_mb_per_token: "flash, MB a token",
+  reused_tokens: "prompt tokens reused",
+};
+const page = `# ${count} conversations together, beside one after another
+
+${new Date().toISOString().slice(0, 10)}. One run of
+
+\`\`\`sh
+pnpm build && node tools/results/together.mjs ${given.join(" ")}
+\`\`\`
+
+on ${machine}, Node ${process.versions.node}. Each of ${count} conversations has ${turns} turns of ${message} new tokens and a greedy reply of ${reply}; \
+each prompt is all that was said before. Both runs have ${flags.budget} % of the file as their budget, are warm, and take turns (${flags.rounds} rounds). The script \
+compares all replies and stops at the first difference. Tokens are those of replies; time and bytes include prompts. All figures: [together.csv](together.csv).
+
+${markdownTable(shown, rows)}
+
+Together ÷ one after another, tokens a second: ${over.median.toPrecision(3)} (${over.least.toPrecision(3)} to ${over.most.toPrecision(3)}).
+`;
+writeFileSync(join(root, "docs/results/together.md"), page);
+console.log(page);
