@@ -13,6 +13,7 @@ export { crc32c } from "./crc32c.js";
 export { crc32cJoin } from "./crc32c-join.js";
 export { expertDTypesOf } from "./expert-record.js";
 export { type ExpertPiece, type ExpertSlot, pieceRoomBytes, planExpertSlot } from "./expert-slot.js";
+export { sha256Hex } from "./fingerprint.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
 export { encodeGgufHeader } from "./gguf-encoder.js";
 export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-metadata.js";

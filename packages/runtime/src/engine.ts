@@ -132,6 +132,11 @@ export class Engine {
     return this.#model.pool.openTables;
   }
 
+  /** Bytes of a page of keys and values. */
+  get pageBytes(): number {
+    return this.#model.pool.pageBytes;
+  }
+
   /** Pages of keys and values that no sequence holds. */
   get freePages(): number {
     return this.#model.pool.freePages;

@@ -38,6 +38,7 @@ export { hitShare, percentile, type RunFacts, summarizeRun } from "./run-summary
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
 export { type ExtendOptions, Sequence } from "./sequence.js";
+export type { PrefixStore } from "./serving/prefix-store.js";
 export { type QueueFullDetails, QueueFullError } from "./serving/queue-full-error.js";
 export type { SchedulerOptions, ServedRequest, ServedSummary, ServedToken } from "./serving/served-request.js";
 export { TextScheduler, type TextSchedulerParts } from "./serving/text-scheduler.js";

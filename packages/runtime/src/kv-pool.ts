@@ -138,6 +138,37 @@ export class KvPool {
     }
   }
 
+  /** Bytes of a page, of all layers. */
+  get pageBytes(): number {
+    return this.#pageBytes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** A copy of a page: the parts of all layers, in order, whichever arenas they lie in. */
+  async read(page: number): Promise<Uint8Array> {
+    const copy = new Uint8Array(this.pageBytes);
+    let at = 0;
+    for (const [a, { arena, kernels }] of this.#parts.contexts.entries()) {
+      const [source, bytes] = [this.#addressOf(page, a), this.#pageBytes[a]!];
+      const pending = kernels.take(source, bytes);
+      if (pending) await pending;
+      copy.set(arena.bytes.subarray(source, source + bytes), at);
+      at += bytes;
+    }
+    return copy;
+  }
+
+  /** @param copy What {@link read} has given, of `pageBytes` bytes. */
+  write(page: number, copy: Uint8Array): void {
+    assert(copy.length === this.pageBytes && !this.isShared(page), "a page of the caller's own is written whole");
+    let at = 0;
+    for (const [a, { arena, kernels }] of this.#parts.contexts.entries()) {
+      const [target, bytes] = [this.#addressOf(page, a), this.#pageBytes[a]!];
+      arena.bytes.set(copy.subarray(at, at + bytes), target);
+      kernels.put(target, bytes);
+      at += bytes;
+    }
+  }
+
   #addressOf(page: number, arena: number): Ptr {
     return this.#bases[arena]! + page * this.#pageBytes[arena]!;
   }

@@ -229,6 +229,26 @@ export class Sequence {
     return fork;
   }
 
+  /** A copy of the keys and values of the tokens 16 · `index` to 16 · `index` + 15: what {@link restorePage} takes. */
+  async readPage(index: number): Promise<Uint8Array> {
+    this.#assertOpen();
+    assert((index + 1) * KV_PAGE_TOKENS <= this.length, "only a whole page is read");
+    return await this.#pool.read(this.#pages[index]!);
+  }
+
+  /**
+   * Appends the 16 tokens of a page without computing them.
+   *
+   * @param page Their keys and values after the same tokens, as an engine of the same model and precision has computed them for a prompt.
+   * @throws As {@link reserve}.
+   */
+  async restorePage(tokens: readonly number[], page: Uint8Array): Promise<void> {
+    assert(tokens.length === KV_PAGE_TOKENS && this.length % KV_PAGE_TOKENS === 0, "a page is restored whole");
+    await this.reserve(KV_PAGE_TOKENS);
+    this.#pool.write(this.#pages.at(-1)!, page);
+    this.commit(tokens, this.engine.promptChooser.exact, true);
+  }
+
   /** Gives its pages back. Safe to call twice. */
   release(): void {
     if (this.#released) return;

@@ -1,5 +1,7 @@
 /** Opening a scheduler: it takes the model's turn, and the engine with all its sequences. */
 import { InputError } from "@flashwick/core";
+import type { KvPrecision } from "@flashwick/cost-model";
+import { sha256Hex } from "@flashwick/flash-format";
 import { checkTokens } from "../check-tokens.js";
 import type { EngineHolder, LoadOptions } from "../engine-holder.js";
 import type { Model } from "../model.js";
@@ -7,6 +9,7 @@ import type { RequestQueue } from "../request-queue.js";
 import { checkMaxTokens, checkRoom, selectorOf, textStreamOf } from "../text-request.js";
 import type { SchedulerOptions, ServedRequest } from "./served-request.js";
 import { ServedText } from "./served-text.js";
+import { StoredPrefixes } from "./stored-prefixes.js";
 import { TextScheduler } from "./text-scheduler.js";
 
 const DEFAULT_MAX_QUEUE = 16;
@@ -17,7 +20,7 @@ export async function openTextScheduler(
   engines: EngineHolder,
   queue: RequestQueue,
   closing: AbortSignal,
-  { maxQueue = DEFAULT_MAX_QUEUE, ...options }: SchedulerOptions & LoadOptions,
+  { maxQueue = DEFAULT_MAX_QUEUE, prefixStore, ...options }: SchedulerOptions & LoadOptions,
 ): Promise<TextScheduler> {
   checkMaxQueue(maxQueue);
   checkMargin(model.config.residentMargin);
@@ -31,7 +34,9 @@ export async function openTextScheduler(
     turn.occupy(modelIsServed);
     const textOf = (request: ServedRequest, onResume: () => void) =>
       servedText(model, contextTokens, request, onResume);
-    return new TextScheduler({ engines, turn, contextTokens, sequences, maxQueue, closing, textOf });
+    const { kvPrecision } = engine.parts.plan;
+    const stored = prefixStore ? new StoredPrefixes(prefixStore, () => prefixIdentity(model, kvPrecision)) : null;
+    return new TextScheduler({ engines, turn, contextTokens, sequences, maxQueue, stored, closing, textOf });
   } catch (error) {
     engines.dropAfter(error);
     turn.end();
@@ -51,6 +56,19 @@ function servedText(model: Model, contextTokens: number, request: ServedRequest,
   const stream = textStreamOf(model, stop);
   const { clock } = model.parts;
   return new ServedText({ prompt, maxTokens, contextTokens, eosTokenId, selector, stream, clock, onResume });
+}
+
+/** Changes with whatever changes how a page's bytes are computed or arranged. */
+const PAGE_VERSION = 1;
+
+/** What keys and values of a prompt depend on beside its tokens: weights as the file has them, arithmetic, precision. */
+function prefixIdentity({ header, parts, config }: Model, kvPrecision: KvPrecision): string {
+  const tensors = [...header.tensors.values()].map(({ name, dtype, crc32c }) => [name, dtype, crc32c]);
+  const weights = [header.fingerprint, header.fileBytes, header.weights, tensors];
+  const { backend, activationBits = null } = parts;
+  return sha256Hex(
+    JSON.stringify([PAGE_VERSION, weights, backend, activationBits, config.expertsPerToken, kvPrecision]),
+  );
 }
 
 function modelIsServed(): InputError {

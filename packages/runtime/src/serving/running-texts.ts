@@ -11,6 +11,7 @@ import { shareStats } from "../step-stats.js";
 import { KeptPrefixes } from "./kept-prefixes.js";
 import { planRound, type RoundStep } from "./plan-round.js";
 import type { ServedText } from "./served-text.js";
+import type { StoredPrefixes } from "./stored-prefixes.js";
 
 export interface RunningParts {
   readonly engines: EngineHolder;
@@ -18,6 +19,8 @@ export interface RunningParts {
   readonly contextTokens: number;
   /** Texts that may run at once. */
   readonly sequences: number;
+  /** Prompts beyond the process; null: none are kept. */
+  readonly stored: StoredPrefixes | null;
   /** A text has given its place back. */
   readonly onLeave: (text: ServedText) => void;
 }
@@ -66,7 +69,10 @@ export class RunningTexts {
     const { engines, contextTokens } = this.#parts;
     try {
       const engine = await engines.withDevice(() => engines.engineFor(contextTokens, {}));
-      if (!text.isOver) text.begin(this.#prefixes.begin(text.prompt, this.#sequences(), engine));
+      if (!text.isOver) {
+        text.begin(this.#prefixes.begin(text.prompt, this.#sequences(), engine));
+        this.#parts.stored?.restore(text);
+      }
     } catch (error) {
       text.output.fail(error);
     }
@@ -75,16 +81,18 @@ export class RunningTexts {
 
   /** Computes what comes next of all texts. @returns Whether there was anything. */
   async round(): Promise<boolean> {
+    const { stored } = this.#parts;
+    const isStoring = (await stored?.advance()) ?? false;
     const engine = this.#placed.find(({ sequence }) => sequence)?.sequence?.engine;
-    if (!engine) return false;
+    if (!engine) return isStoring;
     const prompts = this.#placed
-      .filter((text) => text.promptLeft > 0)
+      .filter((text) => text.promptLeft > 0 && !stored?.isRestoring(text))
       .map((text) => ({ text, tokens: text.promptLeft }));
     const running = this.#placed.filter((text) => text.isReady);
     const limits = { batchTokens: engine.batchTokens, mixes: engine.chooser === engine.promptChooser };
     const steps = planRound(prompts, running, limits);
     for (const step of steps) await this.#compute(engine, step);
-    return steps.length > 0;
+    return isStoring || steps.length > 0;
   }
 
   /** Takes a text out that is over, now or as soon as no step computes it. */
@@ -124,6 +132,7 @@ export class RunningTexts {
       text.nextTokens(tokens).map((token) => ({ sequence: text.sequence!, token })),
     );
     const choosing = lastRows(parts);
+    const ending = parts.filter(({ text, tokens }) => text.promptLeft === tokens);
     const isAlone = this.#placed.every((text) => !text.isReady);
     const stats = await engine.step(rows, as === "prompt" ? engine.promptChooser : engine.chooser, {
       logits: [...choosing.keys()],
@@ -134,6 +143,7 @@ export class RunningTexts {
     });
     const share = shareStats(stats, rows.length);
     for (const { text, tokens } of parts) text.settle(share, tokens);
+    for (const { text } of ending) this.#parts.stored?.save(text.sequence!, text.prompt);
   }
 
   /** A step has failed: its texts end, and all of them if the engine is gone with it. */

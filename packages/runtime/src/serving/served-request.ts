@@ -3,10 +3,13 @@ import type { FinishReason } from "../generation.js";
 import type { SamplingOptions } from "../sampler.js";
 import type { TokenConstraint } from "../token-constraint.js";
 import type { TokenLogprob } from "../token-logprob.js";
+import type { PrefixStore } from "./prefix-store.js";
 
 export interface SchedulerOptions {
   /** Requests that may wait while every sequence is in use; one more is refused with a `QueueFullError`. Default 16. */
   readonly maxQueue?: number;
+  /** Where prompts are kept beyond the process, and looked for. Default: they are kept as long as no other text needs their place. */
+  readonly prefixStore?: PrefixStore;
 }
 
 export interface ServedRequest extends SamplingOptions {
@@ -39,7 +42,7 @@ export interface ServedToken {
 
 export interface ServedSummary {
   readonly promptTokens: number;
-  /** Tokens of the prompt that an earlier or a running text had computed. */
+  /** Tokens of the prompt that an earlier or a running text had computed, or that were stored. */
   readonly reusedTokens: number;
   readonly tokens: readonly number[];
   readonly finishReason: FinishReason;

@@ -70,7 +70,8 @@ export class ServedText {
   /** @param sequence Begins with a part of the prompt, and belongs to the text from now on. */
   begin(sequence: Sequence): void {
     this.#sequence = sequence;
-    this.account.begin(sequence.length);
+    this.account.begin();
+    this.account.reuse(sequence.length);
   }
 
   /** The next `count` tokens to be computed: of the prompt, or the pending one. */

@@ -33,10 +33,14 @@ export class TextAccount {
     return this.#begunAt === null ? 0 : (this.#endedAt ?? this.#clock()) - this.#begunAt;
   }
 
-  /** The text has got its sequence, which holds so many tokens of its prompt already. */
-  begin(reusedTokens: number): void {
+  /** The text has got its sequence. */
+  begin(): void {
     this.#begunAt = this.#clock();
-    this.#reusedTokens = reusedTokens;
+  }
+
+  /** So many more tokens of the prompt need not be computed. */
+  reuse(tokens: number): void {
+    this.#reusedTokens += tokens;
   }
 
   /** `tokens` of the text were computed, each at this cost. */

@@ -11,6 +11,7 @@ import { QueueFullError, retryAfterSeconds } from "./queue-full-error.js";
 import { RunningTexts } from "./running-texts.js";
 import type { ServedRequest, ServedSummary, ServedToken } from "./served-request.js";
 import type { ServedText } from "./served-text.js";
+import type { StoredPrefixes } from "./stored-prefixes.js";
 
 export interface TextSchedulerParts {
   readonly engines: EngineHolder;
@@ -22,6 +23,8 @@ export interface TextSchedulerParts {
   readonly sequences: number;
   /** Texts that may wait beyond those. */
   readonly maxQueue: number;
+  /** Prompts beyond the process; null: none are kept. */
+  readonly stored: StoredPrefixes | null;
   /** Aborted when the model is closed: all texts then end with its reason. */
   readonly closing: AbortSignal;
   /** Checks a request and makes a text of it. @param onResume To be called when the text has paused and may go on. */

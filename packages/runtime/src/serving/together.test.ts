@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { type FixtureOptions, ggufBytes, openFixture, openModelBytes } from "../checkpoint.fixture.js";
 import type { Model } from "../model.js";
 import { noisePredictor } from "../noise-predictor.fixture.js";
+import type { PrefixStore } from "./prefix-store.js";
 import type { ServedRequest } from "./served-request.js";
 import { type FinishedText, type Guest, generateAlone, serveGuest } from "./serving.fixture.js";
 
@@ -49,8 +50,13 @@ function memoized(model: Model): (request: ServedRequest) => Promise<FinishedTex
   };
 }
 
-async function expectAsAlone(crowd: readonly Guest[], model: Model, alone: ReturnType<typeof memoized>) {
-  const scheduler = await model.openScheduler(QUEUE);
+async function expectAsAlone(
+  crowd: readonly Guest[],
+  model: Model,
+  alone: ReturnType<typeof memoized>,
+  prefixStore?: PrefixStore,
+) {
+  const scheduler = await model.openScheduler({ ...QUEUE, ...(prefixStore && { prefixStore }) });
   const served = await Promise.all(crowd.map((guest) => serveGuest(scheduler, guest)));
   await scheduler.drain();
   expect(scheduler.load).toMatchObject({ running: 0, waiting: 0 });
@@ -111,6 +117,27 @@ describe.each(MODELS)("%s", (_, open) => {
     }
     await single.close();
   });
+});
+
+it("prompts that are stored and read again change no text", { timeout: 120_000 }, async () => {
+  const pages = new Map<string, Uint8Array>();
+  const prefixStore: PrefixStore = {
+    has: async (key) => pages.has(key),
+    read: async (key) => pages.get(key) ?? null,
+    // A small store, which forgets at random.
+    write: async (key, bytes) => {
+      if (pages.size > 20) pages.delete([...pages.keys()][bytes[0]! % pages.size]!);
+      pages.set(key, bytes);
+    },
+  };
+  const model = await openOpt({ mode: "predicted", maxSequences: 3 });
+  const single = await openOpt({ mode: "predicted" });
+  const alone = memoized(single);
+  const crowds = fc.array(guests, { minLength: 3, maxLength: 9 });
+  const property = fc.asyncProperty(crowds, (crowd) => expectAsAlone(crowd, model, alone, prefixStore));
+  await fc.assert(property, { numRuns: 20 });
+  expect(pages.size).toBeGreaterThan(0);
+  for (const opened of [model, single]) await opened.close();
 });
 
 it("after 200 random requests all sequences and all pages are free again", { timeout: 120_000 }, async () => {
