@@ -1,11 +1,11 @@
 /** Test support: checkpoints of this repository, converted in memory and opened. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { memorySource, type Predictor, type PredictorSource, type RecordDType } from "@flashwick/core";
+import { eventLoopTurn, memorySource, type Predictor, type PredictorSource, type RecordDType } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { convertCheckpoint, convertGguf } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
-import { memoryReader } from "@flashwick/flash-io";
+import { type FlashReader, memoryReader } from "@flashwick/flash-io";
 import { Model } from "./model.js";
 import type { ModelOptions } from "./model-options.js";
 import { type BackendName, kernelsOf } from "./node/open-model.js";
@@ -41,6 +41,8 @@ export interface FixtureOptions extends ModelOptions {
   readonly backend?: BackendName;
   readonly predictor?: Predictor | PredictorSource | null;
   readonly maxArenaBytes?: number;
+  /** Every read takes some turns of the event loop, so that much else happens in the middle of a step. */
+  readonly slowReads?: boolean;
 }
 
 const converted = new Map<string, Promise<Uint8Array>>();
@@ -87,7 +89,7 @@ export async function openModelBytes(bytes: Uint8Array, name: string, options: F
   const { name: backend, kernels } = kernelsOf(options.backend ?? "wasm");
   const parts = {
     file,
-    reader: memoryReader(bytes, name),
+    reader: options.slowReads ? slowReader(memoryReader(bytes, name)) : memoryReader(bytes, name),
     kernels,
     backend,
     predictor: options.predictor ?? null,
@@ -95,4 +97,12 @@ export async function openModelBytes(bytes: Uint8Array, name: string, options: F
     ...(options.maxArenaBytes === undefined ? {} : { maxArenaBytes: options.maxArenaBytes }),
   };
   return new Model(parts, options);
+}
+
+function slowReader(plain: FlashReader): FlashReader {
+  const wait = async () => {
+    for (let turns = 0; turns < 3; turns++) await eventLoopTurn();
+    await plain.wait();
+  };
+  return { ...plain, wait };
 }

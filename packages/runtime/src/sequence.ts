@@ -237,15 +237,14 @@ export class Sequence {
   }
 
   /**
-   * Appends the 16 tokens of a page without computing them.
+   * Appends the 16 tokens of a page without computing them. They have been reserved.
    *
    * @param page Their keys and values after the same tokens, as an engine of the same model and precision has computed them for a prompt.
-   * @throws As {@link reserve}.
    */
-  async restorePage(tokens: readonly number[], page: Uint8Array): Promise<void> {
+  restorePage(tokens: readonly number[], page: Uint8Array): void {
+    this.#assertOpen();
     assert(tokens.length === KV_PAGE_TOKENS && this.length % KV_PAGE_TOKENS === 0, "a page is restored whole");
-    await this.reserve(KV_PAGE_TOKENS);
-    this.#pool.write(this.#pages.at(-1)!, page);
+    this.#pool.write(this.#pages[this.length / KV_PAGE_TOKENS]!, page);
     this.commit(tokens, this.engine.promptChooser.exact, true);
   }
 

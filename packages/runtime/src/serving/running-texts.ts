@@ -156,9 +156,10 @@ export class RunningTexts {
     this.#prefixes.clear();
   }
 
-  /** Takes out all texts that are over: prefixes of those that have come to their end are kept. */
+  /** Takes out all texts that are over and that no step computes: prefixes of those that have come to their end are kept. */
   #dismiss(): void {
-    for (const text of this.#placed.filter(({ isOver }) => isOver)) {
+    const isFree = (text: ServedText) => text.isOver && !this.#flight?.texts.includes(text);
+    for (const text of this.#placed.filter(isFree)) {
       this.#placed.splice(this.#placed.indexOf(text), 1);
       if (text.sequence) {
         const sequence = text.leave();

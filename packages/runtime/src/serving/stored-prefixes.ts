@@ -61,13 +61,16 @@ export class StoredPrefixes {
     const end = (page + 1) * KV_PAGE_TOKENS;
     // The last token's logits are wanted, so it is computed in any case.
     if (end >= text.prompt.length) return false;
-    const bytes = await this.#store.read(keys[page]!, text.sequence.engine.pageBytes);
-    if (bytes === null || text.isOver) return false;
     const { sequence } = text;
     const before = sequence.length;
+    const bytes = await this.#store.read(keys[page]!, sequence.engine.pageBytes);
+    // The text may end whenever this waits.
+    if (bytes === null || sequence.isReleased) return false;
     sequence.rollback(page * KV_PAGE_TOKENS);
-    await sequence.restorePage(text.prompt.slice(page * KV_PAGE_TOKENS, end), bytes);
-    text.account.reuse(sequence.length - before);
+    await sequence.reserve(KV_PAGE_TOKENS);
+    if (sequence.isReleased) return false;
+    sequence.restorePage(text.prompt.slice(page * KV_PAGE_TOKENS, end), bytes);
+    text.account.reuse(end - before);
     return true;
   }
 
@@ -79,7 +82,10 @@ export class StoredPrefixes {
     saving.page++;
     if (await this.#store.has(key)) return true;
     if (!holdsPage({ ...saving, page })) return false;
-    await this.#store.write(key, await saving.sequence.readPage(page));
+    const bytes = await saving.sequence.readPage(page);
+    // What was read while the sequence went on to other tokens is not the page.
+    if (!holdsPage({ ...saving, page })) return false;
+    await this.#store.write(key, bytes);
     return true;
   }
 }

@@ -155,6 +155,34 @@ describe("a text that is left", () => {
     await model.close();
   });
 
+  it("in the middle of a step leaves with it, whoever leaves meanwhile", async () => {
+    const probe = await open({ maxSequences: 3 });
+    const { smallestBudgetBytes, dram } = probe.plan(1);
+    await probe.close();
+    // Wide steps that read.
+    const dramBudgetBytes = Math.ceil(0.7 * smallestBudgetBytes + 0.3 * dram.total);
+    const model = await open({ maxSequences: 3, dramBudgetBytes, slowReads: true });
+    expect(model.plan(1).batchTokens).toBeGreaterThan(3);
+    const stays = request(2, { maxTokens: 40 });
+    const expected = await generateAlone(model, stays);
+    const scheduler = await model.openScheduler();
+    const other = readText(scheduler.generate(stays));
+    for (let at = 0; at < 8; at++) {
+      const ended = scheduler.generate(request(3, { maxTokens: 1 }));
+      await ended.next();
+      const controller = new AbortController();
+      const leaves = scheduler.generate(request(4, { maxTokens: 60, signal: controller.signal }));
+      await leaves.next();
+      await turns(at);
+      controller.abort(new Error("gone"));
+      await ended.return(undefined as never);
+      await expect(leaves.next()).rejects.toThrow("gone");
+    }
+    expect((await other).tokens).toEqual(expected.tokens);
+    await scheduler.close();
+    await model.close();
+  });
+
   it("in the middle of its prompt ends that within a layer, and the next text is as alone", async () => {
     const model = await open();
     const expected = await generateAlone(model, request(2));

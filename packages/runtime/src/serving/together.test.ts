@@ -82,6 +82,8 @@ const MODELS: readonly (readonly [string, (options: FixtureOptions) => Promise<M
   ["opt, dense", (options) => openOpt({ ...options, mode: "dense" })],
   ["opt, predicted", (options) => openOpt({ ...options, mode: "predicted" })],
   ["opt, oracle", (options) => openOpt({ ...options, mode: "oracle" })],
+  ["opt, dense, by slow reads", (options) => openOpt({ ...options, mode: "dense", slowReads: true })],
+  ["opt, predicted, by slow reads", (options) => openOpt({ ...options, mode: "predicted", slowReads: true })],
   ["llama of llama.cpp, dense", openGguf("llama")],
   ["olmoe of llama.cpp, a mixture", openGguf("olmoe")],
   ["olmoe with fewer experts", (options) => openGguf("olmoe")({ ...options, expertsPerToken: 1 })],
