@@ -12,7 +12,7 @@ export interface Turn {
   rest(): void;
   /** The caller has come back. @throws The reason of closing, if that was meanwhile. */
   resume(): void;
-  /** The turn is kept for an unknown time: whoever waits, or comes before its end, is refused with this error. */
+  /** The turn is kept for an unknown time: requests that wait, or that come before it ends, are refused with this error. */
   occupy(refusal: () => unknown): void;
   /** Safe to call twice. */
   end(): void;
@@ -30,7 +30,7 @@ export class RequestQueue {
   readonly #waiting: Waiting[] = [];
   #busy = false;
   #resting = false;
-  /** Why nobody is to wait; null: waiting makes sense. */
+  /** Why no request may wait; null: waiting makes sense. */
   #refusal: (() => unknown) | null = null;
   /** Who waits for the end of all requests. */
   #whenFree: (() => void)[] = [];

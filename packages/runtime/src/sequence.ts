@@ -62,7 +62,7 @@ export class Sequence {
     return this.#exactLength;
   }
 
-  /** Tokens from the beginning that were computed as prompts are: what another sequence may reuse. */
+  /** Tokens from the beginning that were computed the way prompts are computed: another sequence may reuse them. */
   get promptLength(): number {
     return this.#promptLength;
   }

@@ -1,8 +1,8 @@
 /**
  * Sequences of texts that have ended, kept for prompts that begin the same: such a prompt shares their pages and computes only what is new.
  *
- * They take nothing that anybody else could use: when a sequence is wanted and none is free, the least recently used one is given up. Only tokens
- * that were computed as prompts are count, since those have the same bits whoever computes them.
+ * They take nothing that another text could use: when a sequence is wanted and none is free, the least recently used one is given up. Only tokens
+ * computed the way prompts are computed count, since those have the same bits in every sequence.
  */
 import { assert, KV_PAGE_TOKENS } from "@flashwick/core";
 import type { Engine } from "../engine.js";

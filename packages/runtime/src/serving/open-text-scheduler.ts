@@ -29,7 +29,7 @@ export async function openTextScheduler(
   try {
     const engine = await engines.withDevice(() => engines.engineForAll(contextTokens, options));
     const sequences = engine.parts.plan.sequences - engine.openSequences;
-    // As the error that says so: every sequence belongs to somebody.
+    // Throws the error that says so: callers hold every sequence.
     if (sequences === 0) engine.openSequence();
     turn.occupy(modelIsServed);
     const textOf = (request: ServedRequest, onResume: () => void) =>

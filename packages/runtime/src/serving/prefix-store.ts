@@ -1,8 +1,8 @@
 /**
- * Where the keys and values of prompts outlive the process: whole pages of 16 tokens, each under a key that says which model, which precision, which
- * kernels and which tokens before it they belong to.
+ * Where the keys and values of prompts outlive the process: whole pages of 16 tokens. A page's key stands for the model, the precision, the kernels and
+ * all tokens up to the end of the page.
  *
- * A store bounds what it keeps, and never gives bytes back that are not those it was given. What goes wrong with it costs time and nothing else: it tells its
+ * A store bounds what it keeps, and gives back the bytes that it was given or none. A failure of the store costs time and nothing else: the store tells its
  * owner, and answers that the page is not there.
  */
 export interface PrefixStore {

@@ -1,4 +1,4 @@
-/** Places, queue and turns of a scheduler: who is served when, what ends a text, and what others notice of it. */
+/** Places, queue and turns of a scheduler: in which order texts are served, what ends them, and what other texts notice of it. */
 import { DeviceLostError, IoError, memorySource } from "@flashwick/core";
 import { openModelFile } from "@flashwick/flash-format";
 import { type FlashReader, memoryReader } from "@flashwick/flash-io";
@@ -41,7 +41,7 @@ async function openFaulty(fault: { error: Error | null }, options: ModelOptions 
 }
 
 describe("places", () => {
-  it("are given in order; who finds the queue full is told at once when to come again", async () => {
+  it("are given in order; a request that finds the queue full is told at once when to try again", async () => {
     const model = await open();
     const scheduler = await model.openScheduler({ maxQueue: 1 });
     const runs = [1, 2, 3].map((first) => scheduler.generate(request(first)));

@@ -40,13 +40,13 @@ export class TextScheduler {
   readonly #waiting: ServedText[] = [];
   readonly #running: RunningTexts;
   readonly #looping: Promise<void>;
-  /** Why nothing new is taken; null: everything is well. */
+  /** Why no new request is taken; null: requests are taken. */
   #refusal: DisposedError | null = null;
   #closed: Promise<void> | null = null;
   /** Something may have to be done. */
   #isWoken = false;
   #onWake = () => {};
-  /** Who waits until there are no texts. */
+  /** Callers that wait until there are no texts. */
   #whenIdle: (() => void)[] = [];
   /** Mean milliseconds that a text holds its sequence. */
   #textMs = 0;

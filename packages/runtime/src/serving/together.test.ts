@@ -1,4 +1,4 @@
-/** Random crowds of requests: each text is what it is alone, in every mode and budget, whoever comes, dawdles or leaves; and nothing is left over. */
+/** Random crowds of requests: each text is what it is alone, in every mode and budget, whichever others come, dawdle or leave; and nothing is left over. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type FixtureOptions, ggufBytes, openFixture, openModelBytes } from "../checkpoint.fixture.js";
