@@ -1,14 +1,14 @@
 /**
  * Conversations together in one engine beside one after another, in turns; writes docs/results/together.md and together.csv:
  *
- *     pnpm build && node tools/results/together.mjs <model.gguf> [--predictor <file>] [--mode dense|predicted] [--budget 50] [--conversations 4]
- *         [--turns 2] [--message 16] [--reply 24] [--rounds 3]
+ *     pnpm build && node tools/results/together.mjs <model.gguf> [--modes predicted,dense] [--predictor <file>] [--budget 50]
+ *         [--conversations 4] [--turns 2] [--message 16] [--reply 24] [--rounds 3]
  *
- * Both have the same budget, half of the file by default. Replies are held against each other before anything is reported.
+ * Both have the same budget, half of the file by default. A mode is one of the model's, by default only `predicted`. Replies are held against each other before anything is reported.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -21,7 +21,7 @@ const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     predictor: { type: "string" },
-    mode: { type: "string" },
+    modes: { type: "string", default: "predicted" },
     budget: { type: "string", default: "50" },
     conversations: { type: "string", default: "4" },
     turns: { type: "string", default: "2" },
@@ -32,7 +32,7 @@ const { values: flags, positionals } = parseArgs({
 });
 const [path] = positionals;
 if (!path) {
-  console.error("usage: together.mjs <model.gguf> [--predictor <file>] [--mode dense|predicted] [--budget <percent>]");
+  console.error("usage: together.mjs <model.gguf> [--modes predicted,dense] [--predictor <file>] [--budget <percent>]");
   process.exit(2);
 }
 const count = Number(flags.conversations);
@@ -42,7 +42,6 @@ const options = {
   contextTokens: turns * (message + reply),
   kvPrecision: "f16",
   ...(flags.predictor && { predictor: flags.predictor }),
-  ...(flags.mode && { mode: flags.mode }),
 };
 const text = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8");
 
@@ -79,8 +78,8 @@ async function readRun(run) {
   }
 }
 
-async function oneAfterAnother() {
-  const model = await openModel(path, options);
+async function oneAfterAnother(mode) {
+  const model = await openModel(path, { ...options, mode });
   const generate = async (prompt, wishes) => {
     const { tokens, stats } = await readRun(model.generate(prompt, wishes));
     return { tokens, flashBytes: stats.prefillFlashBytes + stats.flashBytes, reusedTokens: stats.reusedTokens };
@@ -96,8 +95,8 @@ async function oneAfterAnother() {
   return result;
 }
 
-async function allTogether() {
-  const model = await openModel(path, { ...options, maxSequences: count });
+async function allTogether(mode) {
+  const model = await openModel(path, { ...options, mode, maxSequences: count });
   const scheduler = await model.openScheduler();
   const generate = (prompt, wishes) => readRun(scheduler.generate({ prompt, ...wishes }));
   const messages = messagesOf(model);
@@ -125,33 +124,48 @@ async function timed(work) {
   return { ...result, said: JSON.stringify(conversations.map(({ said }) => said)) };
 }
 
-const [apart, together] = await inTurns([oneAfterAnother, allTogether], Number(flags.rounds));
-if (new Set([...apart, ...together].map(({ said }) => said)).size !== 1) throw new Error("replies differ");
-const over = ratios(
-  together.map(({ tokensPerSec }) => tokensPerSec),
-  apart.map(({ tokensPerSec }) => tokensPerSec),
-);
+/** Both ways in turns, as rows of the table. */
+async function compare(mode) {
+  const [apart, together] = await inTurns([() => oneAfterAnother(mode), () => allTogether(mode)], Number(flags.rounds));
+  if (new Set([...apart, ...together].map(({ said }) => said)).size !== 1) throw new Error(`${mode}: replies differ`);
+  const speeds = (results) => results.map(({ tokensPerSec }) => tokensPerSec);
+  const over = ratios(speeds(together), speeds(apart));
+  return [
+    rowOf(mode, "one after another", apart, { times_as_fast: 1, least_times: 1, most_times: 1 }),
+    rowOf(mode, `${count} together`, together, {
+      ...{ times_as_fast: over.median, least_times: over.least, most_times: over.most },
+    }),
+  ];
+}
+
+function rowOf(mode, run, results, times) {
+  return {
+    mode,
+    run,
+    tokens: results[0].tokens,
+    tokens_per_sec: median(results.map(({ tokensPerSec }) => tokensPerSec)),
+    ...times,
+    flash_mb_per_token: median(results.map(({ flashBytesPerToken }) => flashBytesPerToken / 1e6)),
+    reused_tokens: results[0].reusedTokens,
+    ...{ machine, node: process.version, commit },
+  };
+}
+
 const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
-const rowOf = (run, results) => ({
-  run,
-  tokens: results[0].tokens,
-  tokens_per_sec: median(results.map(({ tokensPerSec }) => tokensPerSec)),
-  least: Math.min(...results.map(({ tokensPerSec }) => tokensPerSec)),
-  most: Math.max(...results.map(({ tokensPerSec }) => tokensPerSec)),
-  flash_mb_per_token: median(results.map(({ flashBytesPerToken }) => flashBytesPerToken / 1e6)),
-  reused_tokens: results[0].reusedTokens,
-  ...{ machine, node: process.version, commit },
-});
-const rows = [rowOf("one after another", apart), rowOf(`${count} together`, together)];
+const loadBefore = loadavg()[0];
+const rows = [];
+for (const mode of flags.modes.split(",")) rows.push(...(await compare(mode)));
 writeTable("together.csv", rows);
-const given = process.argv.slice(2).map((word) => (word === path ? basename(path) : word.replace(/^.*\//, "")));
+const given = process.argv.slice(2).map((word) => (word.startsWith("--") ? word : basename(word)));
 const shown = {
+  mode: "mode",
   run: "",
   tokens: "tokens",
   tokens_per_sec: "tokens a second",
-  least: "least",
-  most: "most",
+  times_as_fast: "times as fast",
+  least_times: "least",
+  most_times: "most",
   flash_mb_per_token: "flash, MB a token",
   reused_tokens: "prompt tokens reused",
 };
@@ -163,13 +177,13 @@ ${new Date().toISOString().slice(0, 10)}. One run of
 pnpm build && node tools/results/together.mjs ${given.join(" ")}
 \`\`\`
 
-on ${machine}, Node ${process.versions.node}. Each of ${count} conversations has ${turns} turns of ${message} new tokens and a greedy reply of ${reply}; \
-each prompt is all that was said before. Both runs have ${flags.budget} % of the file as their budget, are warm, and take turns (${flags.rounds} rounds). The script \
-compares all replies and stops at the first difference. Tokens are those of replies; time and bytes include prompts. All figures: [together.csv](together.csv).
+on ${machine}, Node ${process.versions.node}. The load average of the machine was ${loadBefore.toFixed(1)} before and ${loadavg()[0].toFixed(1)} after; above 2 means that other programs ran.
+
+Each of ${count} conversations has ${turns} turns of ${message} new tokens and a greedy reply of ${reply}; each prompt is all that was said before. Both runs have ${flags.budget} % of the
+file as their budget, have loaded the model before, and take turns (${flags.rounds} rounds); ratios are medians of the rounds, and their range. The script compares all replies and
+stops at the first difference. Tokens are those of replies; time and bytes include prompts. All figures: [together.csv](together.csv).
 
 ${markdownTable(shown, rows)}
-
-Together ÷ one after another, tokens a second: ${over.median.toPrecision(3)} (${over.least.toPrecision(3)} to ${over.most.toPrecision(3)}).
 `;
 writeFileSync(join(root, "docs/results/together.md"), page);
 console.log(page);
