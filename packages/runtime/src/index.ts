@@ -1,6 +1,12 @@
 export type { CacheFit } from "./cache-fit.js";
 export { EXPERT_POLICY, POLICIES } from "./cache-policy.js";
-export { type ChatMessage, ChatTemplate, type ChatTemplateOptions, readChatTemplate } from "./chat/chat-template.js";
+export {
+  type ChatMessage,
+  ChatTemplate,
+  type ChatTemplateOptions,
+  type RenderOptions,
+  readChatTemplate,
+} from "./chat/chat-template.js";
 export {
   type ChoosePlacementOptions,
   choosePlacement,

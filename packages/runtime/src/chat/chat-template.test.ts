@@ -65,6 +65,19 @@ describe("what a template finds", () => {
   ])("%s", (_, source, text) => {
     expect(render(source)).toBe(text);
   });
+  it("tools, and the calls that were made of them", () => {
+    const source =
+      "{% for t in tools %}{{ t.function.name }}{% endfor %}{% for m in messages %}|{{ m.content }}" +
+      "{% for c in m.tool_calls or [] %}{{ c.function.name }} {{ c.function.arguments | tojson }}{% endfor %}{% endfor %}";
+    const call = { function: { name: "add", arguments: { a: 1 } } };
+    const messages = [...HELLO, { role: "assistant", content: "", extra: { tool_calls: [call] } }];
+    const tools = [{ type: "function", function: { name: "add" } }];
+    expect(new ChatTemplate(source, options).render(messages, { tools })).toBe('add|Hello|add {"a": 1}');
+  });
+  it("the role and the content of a message, whatever else it brings", () => {
+    const messages = [{ role: "user", content: "Hello", extra: { role: "system", content: "no" } }];
+    expect(render("{{ messages[0].role }} {{ messages[0].content }}", messages)).toBe("user Hello");
+  });
   it("the file's own special tokens", async () => {
     const metadata = new Map(await tinyMetadata("mixtral"));
     expect(failure(() => readChatTemplate(metadata, "mixtral")).code).toBe("INPUT_NO_CHAT_TEMPLATE");

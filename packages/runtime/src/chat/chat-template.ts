@@ -12,6 +12,15 @@ export interface ChatMessage {
   /** `system`, `user` or `assistant`; templates may know others. */
   readonly role: string;
   readonly content: string;
+  /** What else templates read of a message: `tool_calls` of an assistant, `tool_call_id` of a tool. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+}
+
+export interface RenderOptions {
+  /** End with the beginning of the assistant's message. Default false. */
+  readonly addGenerationPrompt?: boolean;
+  /** Descriptions of the functions that the model may call, which the template writes out as its model knows them. Default: none. */
+  readonly tools?: readonly object[] | null;
 }
 
 export interface ChatTemplateOptions {
@@ -64,12 +73,12 @@ export class ChatTemplate {
    * @throws {InputError} `INPUT_CONVERSATION` with the template's own words if it refuses the messages.
    * @throws {FormatError} `FORMAT_INVALID` if the template fails; `FORMAT_LIMIT` if it would take for ever, or give text without end.
    */
-  render(messages: readonly ChatMessage[], { addGenerationPrompt = false } = {}): string {
+  render(messages: readonly ChatMessage[], { addGenerationPrompt = false, tools = null }: RenderOptions = {}): string {
     const environment = new Environment();
-    for (const [name, value] of Object.entries(this.#globals())) environment.set(name, value);
+    for (const [name, value] of Object.entries({ ...this.#globals(), tools })) environment.set(name, value);
     environment.set(
       "messages",
-      messages.map(({ role, content }) => ({ role, content })),
+      messages.map(({ role, content, extra }) => ({ ...extra, role, content })),
     );
     environment.set("add_generation_prompt", addGenerationPrompt);
     try {
@@ -83,7 +92,7 @@ export class ChatTemplate {
     const { bosToken = "", eosToken = "", now = () => new Date() } = this.#options;
     return {
       ...{ true: true, True: true, false: false, False: false, none: null, None: null },
-      ...{ bos_token: bosToken, eos_token: eosToken, tools: null, documents: null },
+      ...{ bos_token: bosToken, eos_token: eosToken, documents: null },
       raise_exception: (message: unknown) => {
         throw new ConversationRefused(typeof message === "string" ? message : "it gives no reason");
       },
