@@ -32,6 +32,8 @@ const LONG = [
   "packages/runtime/src/train/task-pool.test.ts",
   "packages/kernels-wasm/src/node/compute-pool.test.ts",
   "apps/cli/src/bench/memory-group.test.ts",
+  "packages/server/src/node/grammar-threads.test.ts",
+  "packages/server/src/node/hostile.test.ts",
   // What measures: the device, the kernels, the network.
   "packages/runtime/src/node/profile/measure-profile.test.ts",
   "packages/kernels-wasm/src/node/measure-kernels.test.ts",

@@ -22,6 +22,8 @@ export const CAPABILITIES = [
   "linux",
   /** Published models, too large for this repository, lie in the folder that `FLASHWICK_MODELS_DIR` names. */
   "models",
+  /** nginx is installed: replicas are tested behind it. */
+  "nginx",
   /** The runtime compiles WebAssembly's relaxed SIMD, and its results are right. Node 20 does not; pages in Chromium do. */
   "relaxed-simd",
 ] as const;

@@ -32,6 +32,7 @@ export const ARROWS = new Map([
     ],
   ],
   ["hub", ["core", "flash-format", "flash-io"]],
+  ["server", ["core", "runtime"]],
   ["demo-models", []],
   // For tests alone: no source that is shipped may import it.
   ["test-capabilities", []],

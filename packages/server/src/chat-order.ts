@@ -1,0 +1,85 @@
+/** From a chat request to texts: messages through the model's template, tools as the template writes them. */
+import type { ChatMessage } from "@flashwick/runtime";
+import { badRequest } from "./api-error.js";
+import type { ChatRequest, RequestedMessage } from "./chat-request.js";
+import { promptTokens } from "./prompt-tokens.js";
+import { checkSchemaKeywords } from "./schema-keywords.js";
+import type { ServedModel } from "./served-model.js";
+import { orderTexts, type TextOrder } from "./text-order.js";
+
+/** Any object: properties that nobody names, of any kind. */
+const JSON_OBJECT = JSON.stringify({ type: "object", additionalProperties: true });
+
+/** @throws {ApiError} 400 where the template, or its absence, does not allow the conversation. As `ChatTemplate.render`. */
+export function orderChat(request: ChatRequest, served: ServedModel, anySeed: number): TextOrder {
+  const { max_completion_tokens, max_tokens, logprobs, top_logprobs } = request;
+  if (top_logprobs && !logprobs) {
+    throw badRequest("top_logprobs needs logprobs: true", "invalid_value", "top_logprobs");
+  }
+  const parts = {
+    prompts: [renderPrompt(request, served)],
+    maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
+    topLogprobs: logprobs ? (top_logprobs ?? 0) : undefined,
+    schema: schemaOf(request),
+    promptField: "messages",
+  };
+  return orderTexts(request, parts, served.contextTokens, anySeed);
+}
+
+/** Tools that the model is shown; with the choice `none` it is shown none. */
+export function shownTools({ tools, tool_choice }: ChatRequest): NonNullable<ChatRequest["tools"]> {
+  return tool_choice === "none" ? [] : (tools ?? []);
+}
+
+function renderPrompt(request: ChatRequest, served: ServedModel): readonly number[] {
+  const { chatTemplate } = served;
+  if (chatTemplate === null) {
+    throw badRequest("this model has no chat template; use /v1/completions", "no_chat_template", "messages");
+  }
+  const tools = shownTools(request);
+  if (tools.length > 0 && !/\btools\b/.test(chatTemplate.source)) {
+    throw badRequest("the chat template of this model knows no tools; leave the field out", "no_tools", "tools");
+  }
+  const prompt = chatTemplate.render(request.messages.map(templateMessage), {
+    addGenerationPrompt: true,
+    ...(tools.length > 0 && { tools }),
+  });
+  return promptTokens(served, prompt, { parseSpecial: true }, "messages");
+}
+
+/** As templates expect it: contents are texts, a developer is the system, and what a tool is called with is an object. */
+function templateMessage(message: RequestedMessage): ChatMessage {
+  const role = message.role === "developer" ? "system" : message.role;
+  const content = textOf(message.content);
+  if (message.role === "tool") return { role, content, extra: { tool_call_id: message.tool_call_id } };
+  if (message.role !== "assistant" || !message.tool_calls?.length) return { role, content };
+  return { role, content, extra: { tool_calls: message.tool_calls.map(templateCall) } };
+}
+
+function templateCall({ id, type, function: called }: NonNullable<AssistantMessage["tool_calls"]>[number]): object {
+  return { id, type, function: { name: called.name, arguments: parsedArguments(called.arguments) } };
+}
+
+type AssistantMessage = Extract<RequestedMessage, { role: "assistant" }>;
+
+function parsedArguments(text: string): unknown {
+  try {
+    return JSON.parse(text === "" ? "{}" : text);
+  } catch {
+    throw badRequest("the arguments of a tool call are not valid JSON", "invalid_value", "messages");
+  }
+}
+
+function textOf(content: RequestedMessage["content"]): string {
+  if (typeof content === "string") return content;
+  return (content ?? []).map(({ text }) => text).join("");
+}
+
+/** The schema that the answer must meet; null: it is free. @throws {ApiError} 400 for keywords that it cannot be held to. */
+function schemaOf({ response_format: format }: ChatRequest): string | null {
+  if (format?.type === "json_object") return JSON_OBJECT;
+  if (format?.type !== "json_schema") return null;
+  const { schema } = format.json_schema;
+  checkSchemaKeywords(schema);
+  return JSON.stringify(schema);
+}

@@ -1,0 +1,259 @@
+/**
+ * A server of one model, as a function from requests to responses: OpenAI's routes, and those of an operator. It listens to nothing by itself, and
+ * touches neither files nor the network; `./node` gives it a socket.
+ *
+ * Invariants: what a request names (paths, models) is only ever compared; a text whose reader is gone ends within a token; every request is counted
+ * once, under the route that is declared.
+ */
+import { type Context, Hono, type Next } from "hono";
+import { isLoopbackHeader } from "./allowed-host.js";
+import type { AnswerForm } from "./answer-form.js";
+import { answerEvents, answerHead, wholeAnswer } from "./answers.js";
+import { ApiError, toApiError } from "./api-error.js";
+import { ApiKeys } from "./api-keys.js";
+import { chatForm } from "./chat-form.js";
+import { orderChat, shownTools } from "./chat-order.js";
+import { CHAT_REQUEST } from "./chat-request.js";
+import { completionForm } from "./completion-form.js";
+import { orderCompletion } from "./completion-order.js";
+import { COMPLETION_REQUEST } from "./completion-request.js";
+import { eventStream } from "./event-stream.js";
+import { readJsonBody } from "./json-body.js";
+import { parseRequest } from "./parse-request.js";
+import { RateLimit } from "./rate-limit.js";
+import { CLIENT_GONE, ClientGoneError, RequestWatch } from "./request-watch.js";
+import { modelDocument } from "./served-model.js";
+import { DEFAULTS, type ServerOptions } from "./server-options.js";
+import type { TextOrder } from "./text-order.js";
+import { TextRun, type TextRunner } from "./text-run.js";
+import { writesToolCalls } from "./tool-calls.js";
+
+type ServerContext = Context<{ Variables: { watch: RequestWatch } }>;
+
+/** What is asked for, and how it is to be answered. */
+interface PlannedAnswer {
+  readonly order: TextOrder;
+  readonly form: AnswerForm;
+  /** Of the answer's own name. */
+  readonly prefix: string;
+  /** Whether calls of tools are taken out of the texts. */
+  readonly readsCalls: boolean;
+}
+
+const STREAM_HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+  // Tells @hono/node-server that there is no end to wait for before it sends the head.
+  "transfer-encoding": "chunked",
+};
+/** What a drained server tells balancers to come back after. */
+const DRAIN_RETRY_SECONDS = 5;
+
+export class ModelServer {
+  readonly #runner: TextRunner;
+  readonly #options: ServerOptions;
+  readonly #app = new Hono<{ Variables: { watch: RequestWatch } }>();
+  readonly #keys: ApiKeys | null;
+  readonly #rate: RateLimit | null;
+  /** Requests that have not been answered yet. */
+  readonly #open = new Set<RequestWatch>();
+  /** A request for texts that comes from now on is refused. */
+  #isDraining = false;
+
+  constructor(runner: TextRunner, options: ServerOptions = {}) {
+    this.#runner = runner;
+    this.#options = options;
+    const { apiKeys = [], requestsPerMinute } = options;
+    this.#keys = apiKeys.length > 0 ? new ApiKeys(apiKeys) : null;
+    this.#rate = requestsPerMinute === undefined ? null : new RateLimit(requestsPerMinute, runner.clock);
+    this.#declareRoutes();
+  }
+
+  /**
+   * Answers a request. Never throws.
+   *
+   * @param platform What `clientOf` of the options understands.
+   */
+  async fetch(request: Request, platform: object = {}): Promise<Response> {
+    return await this.#app.fetch(request, platform);
+  }
+
+  /** From now on requests for texts get 503, and `/health` says so; those that are there go on. */
+  beginDrain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Ends every text that is generated, and takes no more. */
+  close(): void {
+    this.beginDrain();
+    const reason = new ApiError({ status: 503, message: "the server is ending", code: "ending" });
+    for (const { ending } of this.#open) ending.abort(reason);
+  }
+
+  #declareRoutes(): void {
+    const app = this.#app;
+    app.onError((error, context) => this.#failed(error, context));
+    app.notFound(() => notFound("nothing is served here", "not_found").response);
+    this.#declare("GET", "/health", () => this.#health());
+    this.#declare("GET", "/metrics", (context) => this.#metrics(context));
+    this.#declare("GET", "/v1/models", (context) => context.json({ object: "list", data: [this.#model] }));
+    this.#declare("GET", "/v1/models/:model{.+}", (context) => this.#describe(context));
+    this.#declare("POST", "/v1/completions", (context) => this.#texts(context, (body) => this.#planCompletion(body)));
+    this.#declare("POST", "/v1/chat/completions", (context) => this.#texts(context, (body) => this.#planChat(body)));
+    app.use("*", (context, next) => this.#watch("*", context, next));
+  }
+
+  /** One route: watched, guarded, and refused for other methods. */
+  #declare(
+    method: "GET" | "POST",
+    path: string,
+    answer: (context: ServerContext) => Response | Promise<Response>,
+  ): void {
+    this.#app.use(path, (context, next) => this.#watch(path, context, next));
+    this.#app.use(path, (context, next) => this.#guard(path, context, next));
+    this.#app.on(method, path, answer);
+    this.#app.all(path, () => {
+      throw new ApiError({ status: 405, message: `expected the method ${method}`, code: "method_not_allowed" });
+    });
+  }
+
+  async #watch(route: string, context: ServerContext, next: Next): Promise<void> {
+    const { metrics, clock } = this.#runner;
+    const { onRequest } = this.#options;
+    const onEnd = (ended: RequestWatch) => void this.#open.delete(ended);
+    const watch = new RequestWatch({ metrics, clock, onRequest, onEnd }, context.req.method, route);
+    this.#open.add(watch);
+    context.set("watch", watch);
+    await next();
+    if (this.#options.replicaId !== undefined) context.header("x-replica-id", this.#options.replicaId);
+    if (!watch.streams) watch.end(context.res.status);
+  }
+
+  async #guard(route: string, context: ServerContext, next: Next): Promise<void> {
+    const { loopbackOnly = this.#keys === null } = this.#options;
+    const host = context.req.header("host") ?? new URL(context.req.url).host;
+    if (loopbackOnly && !isLoopbackHeader(host)) throw foreignHost();
+    // Balancers have no key, and learn nothing by it.
+    if (route !== "/health" && this.#keys && !(await this.#keys.admit(context.req.header("authorization") ?? null))) {
+      throw wrongKey();
+    }
+    await next();
+  }
+
+  #failed(error: unknown, context: ServerContext): Response {
+    const watch = context.get("watch");
+    // Nobody reads this answer.
+    if (error instanceof ClientGoneError) return new Response(null, { status: CLIENT_GONE });
+    const failure = toApiError(error);
+    if (failure.status >= 500 && watch) watch.failure = failure.cause ?? null;
+    return failure.response;
+  }
+
+  #health(): Response {
+    const status = this.#isDraining ? "draining" : "ok";
+    return Response.json({ status, ...this.#runner.scheduler.load }, { status: this.#isDraining ? 503 : 200 });
+  }
+
+  async #metrics(context: ServerContext): Promise<Response> {
+    const { metrics } = this.#runner;
+    return context.body(await metrics.text(), 200, { "content-type": metrics.contentType });
+  }
+
+  get #model(): object {
+    return modelDocument(this.#runner.served);
+  }
+
+  #describe(context: ServerContext): Response {
+    this.#checkModel(context.req.param("model") ?? "");
+    return context.json(this.#model);
+  }
+
+  /** A name is compared, and nothing else. */
+  #checkModel(name: string): void {
+    const { served } = this.#runner;
+    if (name !== served.name) throw notFound(`the only model here is ${served.name}`, "model_not_found", "model");
+  }
+
+  #planChat(body: unknown): PlannedAnswer {
+    const request = parseRequest(CHAT_REQUEST, body);
+    this.#checkModel(request.model);
+    const { served } = this.#runner;
+    const order = orderChat(request, served, anySeed());
+    const readsCalls = shownTools(request).length > 0 && writesToolCalls(served.chatTemplate!.source);
+    return { order, form: chatForm(request.logprobs ?? false), prefix: "chatcmpl", readsCalls };
+  }
+
+  #planCompletion(body: unknown): PlannedAnswer {
+    const request = parseRequest(COMPLETION_REQUEST, body);
+    this.#checkModel(request.model);
+    const order = orderCompletion(request, this.#runner.served, anySeed());
+    return { order, form: completionForm(typeof request.logprobs === "number"), prefix: "cmpl", readsCalls: false };
+  }
+
+  async #texts(context: ServerContext, plan: (body: unknown) => PlannedAnswer): Promise<Response> {
+    this.#checkLoad(context);
+    const planned = plan(await readJsonBody(context.req.raw, this.#options.maxBodyBytes ?? DEFAULTS.maxBodyBytes));
+    const { order, form, prefix, readsCalls } = planned;
+    const watch = context.get("watch");
+    watch.endWith(context.req.raw.signal);
+    const run = await TextRun.start(this.#runner, order, readsCalls, watch.ending.signal);
+    watch.run = run;
+    const head = answerHead(this.#runner.served, prefix, this.#runner.nowSeconds());
+    if (order.streams) return this.#stream(context, run, planned, head);
+    return context.json(await wholeAnswer(run, form, head));
+  }
+
+  #stream(
+    context: ServerContext,
+    run: TextRun,
+    { order, form }: PlannedAnswer,
+    head: ReturnType<typeof answerHead>,
+  ): Response {
+    const { pingMs = DEFAULTS.pingMs, stallMs = DEFAULTS.stallMs, disconnect } = this.#options;
+    const watch = context.get("watch");
+    watch.streams = true;
+    const onEnd = (failure?: unknown) => {
+      if (failure !== undefined) watch.failure = toApiError(failure).cause ?? null;
+      watch.end(watch.isAbandoned ? CLIENT_GONE : 200);
+    };
+    const events = answerEvents(run, form, head, order.texts.length, order.includesUsage, onEnd);
+    const onAbandoned = () => {
+      watch.ending.abort(new ClientGoneError());
+      void run.end().then(() => onEnd());
+    };
+    const reading = { pingMs, stallMs, onAbandoned, disconnect: disconnect && (() => disconnect(context.env)) };
+    return new Response(eventStream(events, reading), { headers: STREAM_HEADERS });
+  }
+
+  #checkLoad(context: ServerContext): void {
+    if (this.#isDraining) {
+      const message = "the server takes no new texts; another replica does";
+      throw new ApiError({ status: 503, message, code: "draining", retryAfterSeconds: DRAIN_RETRY_SECONDS });
+    }
+    const seconds = this.#rate?.take(this.#options.clientOf?.(context.env) ?? "") ?? 0;
+    if (seconds === 0) return;
+    const message = "too many requests in this minute; try again after the seconds that Retry-After names";
+    throw new ApiError({ status: 429, message, code: "rate_limit_exceeded", retryAfterSeconds: seconds });
+  }
+}
+
+/** Where a request names none: another one each time. */
+function anySeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
+
+function notFound(message: string, code: string, param: string | null = null): ApiError {
+  return new ApiError({ status: 404, message, code, param });
+}
+
+function wrongKey(): ApiError {
+  const message = "expected the header authorization: Bearer <key>, with a key of this server";
+  return new ApiError({ status: 401, message, code: "invalid_api_key" });
+}
+
+function foreignHost(): ApiError {
+  const message =
+    "a server without keys answers only requests that name this machine, localhost or 127.0.0.1, as their host";
+  return new ApiError({ status: 403, message, code: "foreign_host" });
+}

@@ -1,0 +1,2 @@
+export type { ListenOptions } from "./http-listener.js";
+export { type RunningServer, type ServeOptions, serveModel } from "./serve-model.js";
