@@ -173,6 +173,10 @@ export interface BesideFlags {
   readonly setAsideBytes?: number | undefined;
   /** Where the flags name no context. */
   readonly contextTokens?: ModelOptions["contextTokens"];
+  /** Default 1. */
+  readonly maxSequences?: number;
+  /** Ends whatever the model does, and closes it. Default: Ctrl-C. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -197,7 +201,7 @@ export async function openWithFlags(
     threads: flags.threads ?? "auto",
     io: flags.io ?? "auto",
     onProgress: report.onProgress,
-    signal: report.terminal.signal,
+    signal: beside.signal ?? report.terminal.signal,
   });
   if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
@@ -253,11 +257,12 @@ function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
 async function engineOptions(
   path: string,
   flags: EngineFlags,
-  { setAsideBytes = 0, contextTokens }: BesideFlags,
+  { setAsideBytes = 0, contextTokens, maxSequences }: BesideFlags,
 ): Promise<ModelOptions> {
   return {
     dramBudgetBytes: await budgetBeside(path, flags, setAsideBytes),
     contextTokens: flags.context ?? contextTokens,
+    maxSequences,
     threshold: flags.threshold,
     residentMargin: flags.residentMargin,
     routerKeep: flags.routerKeep,

@@ -16,6 +16,21 @@ export function integer(least: number): Parse<number> {
   };
 }
 
+/** An integer from `least` to `most`. */
+export function integerWithin(least: number, most: number): Parse<number> {
+  return (text) => {
+    const value = decimal(text);
+    if (value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`Expected an integer from ${least} to ${most}.`);
+  };
+}
+
+/** A word: some characters, none of them white space. */
+export function word(text: string): string {
+  if (/^\S+$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected at least one character, and no white space.");
+}
+
 /** `4,8,16`: integers from `least` to `most`, at least one. */
 export function integers(least: number, most: number): Parse<number[]> {
   return (text) => {

@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   calibrate: async () => (await import("./commands/calibrate.js")).calibrateCommand,
   run: async () => (await import("./commands/run.js")).runCommand,
   chat: async () => (await import("./commands/chat.js")).chatCommand,
+  serve: async () => (await import("./commands/serve.js")).serveCommand,
   score: async () => (await import("./commands/score.js")).scoreCommand,
   tokenize: async () => (await import("./commands/tokenize.js")).tokenizeCommand,
   eval: async () => (await import("./commands/eval.js")).evalCommand,
