@@ -1,0 +1,214 @@
+/**
+ * Many clients that ask `flashwick serve` at random and leave at random, for minutes; writes docs/results/serve.md and serve.csv:
+ *
+ *     pnpm build && node tools/results/serve-soak.mjs <model.gguf> [--clients 64] [--minutes 10] [--max-sequences 4] [--max-queue 64] [-- <flags of serve>]
+ *
+ * Every answer is compared with the same request run alone, which is computed first; the script fails if one differs, or if a request is starved.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { openModel } from "@flashwick/runtime/node";
+import { median } from "./src/in-turns.mjs";
+import { markdownTable, writeTable } from "./src/results-table.mjs";
+import { makeRequests, randomNumbers, runClient } from "./src/soak-clients.mjs";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    clients: { type: "string", default: "64" },
+    minutes: { type: "string", default: "10" },
+    requests: { type: "string", default: "48" },
+    seed: { type: "string", default: "1" },
+    "max-sequences": { type: "string", default: "4" },
+    "max-queue": { type: "string", default: "64" },
+  },
+});
+const [path, ...serveFlags] = positionals;
+if (!path) {
+  console.error("usage: serve-soak.mjs <model.gguf> [--clients n] [--minutes n] [-- <flags of flashwick serve>]");
+  process.exit(2);
+}
+const CONTEXT_TOKENS = 128;
+/** Of the whole run, before resident size is looked at: engine, code and caches have come to their size then. */
+const WARM_UP_SHARE = 0.2;
+/** How much the resident size may grow between the first and the last quarter after that. */
+const FLAT_SHARE = 0.02;
+
+const random = randomNumbers(Number(flags.seed));
+const asked = makeRequests(
+  readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8"),
+  Number(flags.requests),
+  random,
+);
+
+/** What the engine gives to each request alone. */
+async function runAlone() {
+  const model = await openModel(path, { contextTokens: CONTEXT_TOKENS });
+  const expected = [];
+  for (const { prompt, ...options } of asked) {
+    const run = model.generate(prompt, options);
+    let text = "";
+    let step = await run.next();
+    for (; !step.done; step = await run.next()) text += step.value.text;
+    expected.push({ text, tokens: step.value.tokens.length });
+  }
+  await model.close();
+  return expected;
+}
+
+/** The server as it is built, in a process of its own. */
+async function startServer() {
+  const program = join(root, "apps/cli/dist/flashwick.js");
+  const argv = ["serve", path, "--port", "0", "--json", "--quiet", "--context", String(CONTEXT_TOKENS)];
+  const limits = ["--max-sequences", flags["max-sequences"], "--max-queue", flags["max-queue"]];
+  const child = spawn(process.execPath, [program, ...argv, ...limits, ...serveFlags], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = createInterface({ input: child.stdout });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const line = await new Promise((resolve, reject) => {
+    lines.once("line", resolve);
+    child.once("exit", (status) => reject(new Error(`the server ended with status ${status}`)));
+  });
+  return { child, ended, ...JSON.parse(line) };
+}
+
+/** Resident bytes of a process. */
+function residentBytes(pid) {
+  const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return Number(kib) * 1024;
+}
+
+async function soak(server, expected) {
+  const startMs = performance.now();
+  const endMs = startMs + 60_000 * Number(flags.minutes);
+  const outcomes = [];
+  const sizes = [];
+  const look = () =>
+    sizes.push({ seconds: (performance.now() - startMs) / 1000, resident_bytes: residentBytes(server.child.pid) });
+  const timer = setInterval(look, Math.max(1000, (endMs - startMs) / 120));
+  const { url, model } = server;
+  const isOver = () => performance.now() >= endMs;
+  await Promise.all(
+    Array.from({ length: Number(flags.clients) }, (_, client) =>
+      runClient(
+        { url, model, asked, expected, isOver, random: randomNumbers(Number(flags.seed) + 1000 + client) },
+        (outcome) => outcomes.push({ client, ...outcome }),
+      ),
+    ),
+  );
+  clearInterval(timer);
+  look();
+  return { outcomes, sizes, seconds: (performance.now() - startMs) / 1000 };
+}
+
+function percentile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+}
+
+/** Resident size early and late, after the warm-up. */
+function drift(sizes) {
+  const warm = sizes.slice(Math.floor(WARM_UP_SHARE * sizes.length)).map((size) => size.resident_bytes);
+  const quarter = Math.max(1, warm.length >> 2);
+  const [early, late] = [median(warm.slice(0, quarter)), median(warm.slice(-quarter))];
+  return { early, late, share: late / early - 1 };
+}
+
+async function figures(url) {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const value = (name) => Number(new RegExp(`^flashwick_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+  return {
+    tokens: value("tokens_total"),
+    promptTokens: value("prompt_tokens_total"),
+    reused: value("prompt_tokens_reused_total"),
+  };
+}
+
+const expected = await runAlone();
+const server = await startServer();
+const { outcomes, sizes, seconds } = await soak(server, expected);
+const counted = await figures(server.url);
+server.child.kill("SIGTERM");
+await server.ended;
+
+const of = (kind) => outcomes.filter((outcome) => outcome.kind === kind);
+const answered = [...of("whole"), ...of("left")];
+const size = drift(sizes);
+const served = new Set(answered.map(({ client }) => client)).size;
+const wrong = of("wrong");
+const row = {
+  clients: Number(flags.clients),
+  sequences: Number(flags["max-sequences"]),
+  seconds,
+  whole: of("whole").length,
+  left: of("left").length,
+  refused: of("refused").length,
+  wrong: wrong.length,
+  tokensPerSec: counted.tokens / seconds,
+  firstP50: percentile(
+    answered.flatMap(({ firstMs }) => firstMs ?? []),
+    0.5,
+  ),
+  firstMost: percentile(
+    answered.flatMap(({ firstMs }) => firstMs ?? []),
+    1,
+  ),
+  mostMs: percentile(
+    answered.map(({ ms }) => ms),
+    1,
+  ),
+};
+const heads = {
+  clients: "clients",
+  sequences: "sequences",
+  seconds: "seconds",
+  whole: "answers read whole",
+  left: "left half-way",
+  refused: "refused (429)",
+  wrong: "not as alone",
+  tokensPerSec: "tokens a second",
+  firstP50: "first event, ms, median",
+  firstMost: "longest, ms",
+  mostMs: "longest request, ms",
+};
+const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
+const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
+const command = ["node tools/results/serve-soak.mjs", basename(path), ...process.argv.slice(3)].join(" ");
+const page = `# Many clients of one server
+
+${new Date().toISOString().slice(0, 10)}. One run of
+
+\`\`\`sh
+pnpm build && ${command}
+\`\`\`
+
+on ${machine}, Node ${process.version}, commit ${commit}. Clients ask one of ${asked.length} requests at random, one after the other, and leave ${of("left").length} of ${answered.length} answers
+half-way. Half of the requests begin alike; ${counted.reused} of ${counted.promptTokens} prompt tokens were computed once and reused.
+
+${markdownTable(heads, [row])}
+
+Every answer that was read whole equals the text of the same request run alone with the same seed, and every one that was left is its beginning.
+${served} of ${flags.clients} clients were served. The resident size of the server's process, median of the first and of the last quarter after a warm-up of ${100 * WARM_UP_SHARE} %: ${mib(size.early)} MiB and ${mib(size.late)} MiB, ${(100 * size.share).toFixed(2)} % apart
+([every sample](serve.csv)).
+`;
+writeTable("serve.csv", sizes);
+writeFileSync(join(root, "docs/results/serve.md"), page);
+console.log(page);
+for (const { what } of wrong.slice(0, 10)) console.error(`not as alone: ${what}`);
+const failures = [
+  ...(wrong.length > 0 ? [`${wrong.length} answers are not those of the request alone`] : []),
+  ...(served < Number(flags.clients) ? [`${Number(flags.clients) - served} clients were never served`] : []),
+  ...(size.share > FLAT_SHARE ? [`the resident size grew by ${(100 * size.share).toFixed(2)} %`] : []),
+];
+if (failures.length > 0) {
+  console.error(failures.join("; "));
+  process.exitCode = 1;
+}
