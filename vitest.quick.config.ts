@@ -11,6 +11,7 @@ const LONG = [
   "tools/browser/src/lab-chat.test.ts",
   "tools/browser/src/lab-pull.test.ts",
   "tools/browser/src/page-threads.test.ts",
+  "tools/browser/src/run-page.test.ts",
   "tools/browser/src/private-files.test.ts",
   "tools/browser/src/webgpu.test.ts",
   "tools/browser/src/webgpu-models.test.ts",
@@ -39,6 +40,8 @@ const LONG = [
   "packages/kernels-wasm/src/node/measure-kernels.test.ts",
   "packages/flash-io/src/http/http-source.test.ts",
   "apps/cli/src/bench.test.ts",
+  "apps/cli/src/doctor.test.ts",
+  "apps/cli/src/doctor-failure.test.ts",
   // The whole repository, parsed again and again.
   "tools/check-imports/src/check-imports.test.ts",
 ];

@@ -209,7 +209,9 @@ describe("run --limit", () => {
       "--limit",
       "on",
     ]);
-    expect(err).toMatch(/^limit +[\d.]+ ms a token: DRAM .* GB\/s\).*; this run took [\d.e+]+ times that; left: /m);
+    expect(err).toMatch(
+      /^limit +[\d.]+ ms a token: DRAM .* GB\/s\).*\nbeyond it +this run took [\d.e+]+ times that; left: /m,
+    );
   });
   it("leaves small files alone, unless it is told to measure", async () => {
     for (const argv of [[], ["--limit", "auto"], ["--limit", "off"]]) {
@@ -356,7 +358,7 @@ describe("eval", () => {
 });
 
 describe("demo", () => {
-  it("makes the model once, keeps to half its file, and says what it cost", async () => {
+  it("makes the model once, keeps to less than its file, and says what it cost", async () => {
     const models = join(dir, "models");
     const first = await flashwickJson(["demo", "--dir", models, "--max-tokens", "3"]);
     expect(first.status).toBe(0);
@@ -364,12 +366,12 @@ describe("demo", () => {
     const { document } = first;
     expect(document).toMatchObject({ model: join(models, "opt-demo.gguf"), prompt: "In the beginning" });
     expect(document.tokens).toHaveLength(3);
-    expect(document.stats.dramBytes.budget).toBe(Math.floor(document.fileBytes / 2));
+    expect(document.stats.dramBytes.budget).toBe(Math.floor(0.7 * document.fileBytes));
     expect(document.stats.dramBytes.total).toBeLessThanOrEqual(document.stats.dramBytes.budget);
     const second = await flashwick(["demo", "--dir", models, "--max-tokens", "3", "--budget", "90%"]);
     expect(second.err).not.toContain("Converting");
     expect(second.out).toContain("In the beginning");
-    expect(second.out).toMatch(/^flash +[\d.]+ \w+ per token, naive/m);
+    expect(second.out).toMatch(/^flash +[\d.]+ \w+ in [\d.]+ reads per token; naive/m);
   });
 });
 

@@ -17,7 +17,13 @@ function printed(error: unknown, flags: { json?: boolean; debug?: boolean }) {
     peakRssBytes: () => 0,
     ...NO_INPUT,
   };
-  printFailure(describeFailure(error, idle)!, error, { json: false, debug: false, ...flags }, terminal);
+  printFailure(
+    describeFailure(error, idle)!,
+    error,
+    { json: false, debug: false, ...flags },
+    "flashwick run --help",
+    terminal,
+  );
   return { out, err };
 }
 
@@ -43,6 +49,10 @@ describe("failures", () => {
   });
   it("are 2 for wrong usage", () => {
     expect(describeFailure(new UsageError("both"), idle)).toMatchObject({ exitStatus: 2, code: "USAGE" });
+    expect(printed(new UsageError("both"), {})).toEqual({
+      out: "",
+      err: "flashwick: both\nSee flashwick run --help\n",
+    });
   });
   it("show a stack with --debug only", () => {
     const error = new Error("odd", { cause: new TypeError("deep") });

@@ -47,16 +47,22 @@ function describeParserError({ code, exitCode, message }: CommanderError): Failu
   return { exitStatus: 2, code: "USAGE", message: text, details: {} };
 }
 
-/** Prints a failure: one JSON document on standard output, or a message on standard error. A stack only with `--debug`. */
+/**
+ * Prints a failure: one JSON document on standard output, or a message on standard error. A stack only with `--debug`.
+ *
+ * @param helpCommand What explains the command; named where it was used in a wrong way.
+ */
 export function printFailure(
   failure: Failure,
   error: unknown,
   flags: { readonly json: boolean; readonly debug: boolean },
+  helpCommand: string,
   { out, err }: Terminal,
 ): void {
   const { code, message, details } = failure;
   if (flags.json) out.write(`${JSON.stringify({ error: { code, message, details } })}\n`);
   if (!flags.json || failure.exitStatus === 2) err.write(`flashwick: ${message}\n`);
+  if (failure.exitStatus === 2) err.write(`See ${helpCommand}\n`);
   if (flags.debug && error instanceof Error) err.write(`${stacks(error)}\n`);
 }
 

@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   plan: async () => (await import("./commands/plan.js")).planCommand,
   trace: async () => (await import("./commands/trace.js")).traceCommand,
   bench: async () => (await import("./commands/bench.js")).benchCommand,
+  doctor: async () => (await import("./commands/doctor.js")).doctorCommand,
 };
 
 /**

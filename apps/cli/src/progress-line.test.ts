@@ -1,35 +1,34 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { progressLine } from "./progress-line.js";
 import { NO_INPUT } from "./terminal-input.fixture.js";
 
-const CLEAR_LINE = "\r\x1b[2K";
+const MiB = 1024 * 1024;
+/** Back to the line's begin, and nothing left on it: what a cleared bar leaves. */
+const CLEARED = "\x1b[1G\x1b[2K";
 
-function progress(isTty: boolean, env: Record<string, string> = {}) {
+// The bar's library looks at the system's clock.
+beforeEach(() => vi.useFakeTimers({ now: 0 }));
+afterEach(() => vi.useRealTimers());
+
+function progress(isTty: boolean, env: Record<string, string> = {}, columns = 100) {
   let text = "";
-  let nowMs = 0;
-  const err = { isTty, columns: 60, write: (more: string) => void (text += more) };
+  const err = { isTty, columns, write: (more: string) => void (text += more) };
   const terminal = {
     out: err,
     err,
     env,
     signal: new AbortController().signal,
-    clock: () => nowMs,
+    clock: () => Date.now(),
     peakRssBytes: () => 0,
     ...NO_INPUT,
   };
   const line = progressLine(terminal);
   return {
     line,
-    at(ms: number, loaded: number) {
-      nowMs = ms;
+    at(ms: number, loaded: number, phase = "verify") {
+      vi.setSystemTime(ms);
       text = "";
-      line.onProgress({
-        phase: "verify",
-        loaded,
-        total: 4 * 1024 * 1024,
-        unit: "bytes",
-        detail: "blk.0.attn_q.weight",
-      });
+      line.onProgress({ phase, loaded, total: 4 * MiB, unit: "bytes", detail: "blk.0.attn_q.weight" });
       return text;
     },
     get text() {
@@ -38,31 +37,52 @@ function progress(isTty: boolean, env: Record<string, string> = {}) {
   };
 }
 
-describe("progress", () => {
-  it("draws a bar on a terminal, no wider than it, and takes it away", () => {
-    const screen = progress(true);
-    const drawn = screen.at(0, 1024 * 1024);
-    expect(drawn.startsWith(CLEAR_LINE)).toBe(true);
-    const bar = drawn.slice(CLEAR_LINE.length);
-    expect(bar).toMatch(/^█{6}░{18} {2}25 % verify: 1\.00 MiB of/);
-    expect(bar.length).toBeLessThan(60);
-    expect(screen.at(10, 2 * 1024 * 1024)).toBe("");
-    expect(screen.at(100, 2 * 1024 * 1024)).toContain(" 50 % ");
-    expect(screen.at(101, 4 * 1024 * 1024)).toContain("100 % ");
+describe("a bar, on a terminal", () => {
+  it("is drawn at once, no wider than the terminal, and is taken away", () => {
+    const screen = progress(true, {}, 60);
+    const drawn = screen.at(0, MiB);
+    expect(drawn).toMatch(/█{6}░{18} {2}25 % verify: 1\.00 MiB of/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: what moves the cursor takes no room
+    expect(drawn.replace(/\x1b(\[[\d;]*[A-Za-z]|[78])/g, "").length).toBeLessThanOrEqual(60);
     screen.line.clear();
-    expect(screen.text.endsWith(CLEAR_LINE)).toBe(true);
+    expect(screen.text.endsWith(CLEARED)).toBe(true);
+    // A bar that is gone stays away.
+    vi.advanceTimersByTime(5000);
+    expect(screen.text.endsWith(CLEARED)).toBe(true);
   });
-  it.each([
-    ["a log", false, {}],
-    ["a dumb terminal", true, { TERM: "dumb" }],
-  ])("writes plain lines now and then to %s", (_, isTty, env) => {
-    const log = progress(isTty, env);
-    expect(log.at(0, 1)).toBe("");
-    expect(log.at(299, 2)).toBe("");
-    expect(log.at(300, 3)).toBe("  0 % verify: 3 B of 4.00 MiB, blk.0.attn_q.weight\n");
-    expect(log.at(5299, 4)).toBe("");
-    expect(log.at(5300, 1024 * 1024)).toBe(" 25 % verify: 1.00 MiB of 4.00 MiB, blk.0.attn_q.weight\n");
-    log.line.clear();
-    expect(log.text).not.toContain("\x1b");
+  it("redraws now and then, with the rate and the time that is left", () => {
+    const screen = progress(true);
+    screen.at(0, 0);
+    expect(screen.at(10, MiB / 2)).toBe("");
+    for (let ms = 250; ms < 2000; ms += 250) screen.at(ms, (MiB * ms) / 2000);
+    expect(screen.at(2000, MiB)).toContain(" 25 % verify: 1.00 MiB of 4.00 MiB, 512 KiB/s, 6 s left, blk.0.attn_q.");
   });
+  it("says no rate before there is one", () => {
+    const screen = progress(true);
+    screen.at(0, 0);
+    expect(screen.at(400, MiB)).not.toContain("/s");
+  });
+  it("begins anew with each phase, whose rate it has not seen yet", () => {
+    const screen = progress(true);
+    screen.at(0, 0);
+    screen.at(3000, 2 * MiB);
+    const next = screen.at(3001, 0, "load");
+    expect(next).toContain(CLEARED);
+    expect(next).toContain("  0 % load: 0 B of 4.00 MiB");
+    expect(next.slice(next.lastIndexOf("load"))).not.toContain("/s");
+  });
+});
+
+it.each([
+  ["a log", false, {}],
+  ["a dumb terminal", true, { TERM: "dumb" }],
+])("plain lines are written now and then to %s", (_, isTty, env) => {
+  const log = progress(isTty, env);
+  expect(log.at(0, 1)).toBe("");
+  expect(log.at(299, 2)).toBe("");
+  expect(log.at(300, 3)).toBe("  0 % verify: 3 B of 4.00 MiB, blk.0.attn_q.weight\n");
+  expect(log.at(5299, 4)).toBe("");
+  expect(log.at(5300, MiB)).toBe(" 25 % verify: 1.00 MiB of 4.00 MiB, blk.0.attn_q.weight\n");
+  log.line.clear();
+  expect(log.text).not.toContain("\x1b");
 });

@@ -1,39 +1,45 @@
 /** The statistics of a run as a table for a person. */
-import {
-  type DramAccount,
-  formatBytes,
-  type LeftMs,
-  type PhaseMs,
-  type PredictedRun,
-  type RunLimit,
-  type RunStats,
-} from "@flashwick/core";
+import { type DramAccount, formatBytes, type LeftMs, type RunLimit, type RunStats } from "@flashwick/core";
 import { figure, percent, table } from "./table.js";
 
+/** {@link runRows} as a table. */
+export function runTable(stats: RunStats, unit: "neuron" | "expert"): string {
+  return table(runRows(stats, unit));
+}
+
 /**
- * Every figure that the method is about, beside what the naive reader would pay.
+ * Every figure that the method is about, beside what the naive reader would pay: a name and a line each.
  *
  * @param unit What caches hold: `unitName` of the model's geometry.
  */
-export function runTable(stats: RunStats, unit: "neuron" | "expert"): string {
-  const { tokenMs, dramBytes } = stats;
-  const { p50, p99, max } = tokenMs;
-  return table([
-    ["speed", `${figure(stats.tokensPerSec)} tokens/s, first token after ${figure(stats.timeToFirstTokenMs)} ms`],
-    [
-      "token",
-      `${figure(tokenMs.mean)} ms on average, p50 ${figure(p50)}, p99 ${figure(p99)}, slowest ${figure(max)}: ${phases(stats)}`,
-    ],
-    ["flash", `${formatBytes(stats.flashBytesPerToken)} per token, ${fewerBytes(stats)}`],
-    ["reads", `${figure(stats.readsPerToken)} per token, ${fewerReads(stats)}`],
+export function runRows(stats: RunStats, unit: "neuron" | "expert"): [string, string][] {
+  return [
+    ["speed", speedText(stats)],
+    ["time", phases(stats)],
+    ["flash", flashText(stats)],
     [`${unit}s`, usedUnits(stats, unit)],
-    ["DRAM", `${formatBytes(dramBytes.total)} of ${formatBytes(dramBytes.budget)}: ${dramByKind(dramBytes)}`],
-    ["mode", `${stats.mode}, cache policy ${stats.policy}, keys and values ${stats.kvDType}`],
+    ["DRAM", dramText(stats)],
     ...speculationRow(stats),
-    ["machine", `${stats.backend} kernels${threads(stats)}${activations(stats)}, ${reading(stats)}`],
-    ["predicted", stats.predicted === null ? notPredicted(stats) : predictedText(stats.predicted, stats)],
-    ...(stats.limit === null ? [] : [["limit", limitText(stats.limit)]]),
-  ]);
+    ["predicted", predictedText(stats)],
+    ...limitRows(stats.limit),
+    [
+      "run",
+      `${stats.mode}, cache policy ${stats.policy}; ${stats.backend} kernels${threads(stats)}${activations(stats)}, ${reading(stats)}`,
+    ],
+  ];
+}
+
+function speedText({ tokensPerSec, tokenMs: { mean, p99, max }, timeToFirstTokenMs }: RunStats): string {
+  const token = `${figure(mean)} ms a token, p99 ${figure(p99)}, slowest ${figure(max)}`;
+  return `${figure(tokensPerSec)} tokens/s: ${token}; first token after ${figure(timeToFirstTokenMs)} ms`;
+}
+
+/** Bytes and reads of a token; fewer than naive ones where that is so. */
+function flashText(stats: RunStats): string {
+  const { flashBytesPerToken, readsPerToken, naiveFlashBytesPerToken, naiveReadsPerToken } = stats;
+  const ours = `${formatBytes(flashBytesPerToken)} in ${figure(readsPerToken)} reads per token`;
+  const naive = `naive ${formatBytes(naiveFlashBytesPerToken)}${timesFewer(naiveFlashBytesPerToken, flashBytesPerToken)}`;
+  return `${ours}; ${naive} in ${naiveReadsPerToken}${timesFewer(naiveReadsPerToken, readsPerToken)}`;
 }
 
 /** Nothing where nothing was drafted. */
@@ -51,11 +57,10 @@ function speculationRow({ speculation }: RunStats): [string, string][] {
 }
 
 function notPredicted({ backend, speculation, activationBits }: RunStats): string {
-  if (speculation !== null)
-    return "nothing: steps with drafts are not predicted beside a run; flashwick plan --lossless is beforehand";
+  if (speculation !== null) return "nothing: steps with drafts are not; flashwick plan --lossless is, beforehand";
   if (activationBits !== null) return "nothing: profiles know kernels with activations of 15 bits only";
   if (backend === "webgpu") return "nothing: profiles know the processor's kernels only";
-  return "nothing: no profile of this machine is kept for this run (flashwick profile measures one), or its experts depend on the cache";
+  return "nothing: too little is known of what this run uses";
 }
 
 /** A device's are nobody's to count. */
@@ -68,25 +73,25 @@ function activations({ activationBits }: RunStats): string {
   return activationBits === null ? "" : `, activations of ${activationBits} bits beside blocks`;
 }
 
-/** What the cost model expected, phase by phase, and how far that was from what was measured. */
-function predictedText(predicted: PredictedRun, { tokenMs, flashBytesPerToken, msPerToken }: RunStats): string {
-  const times = Object.entries(predicted.msPerToken)
-    .filter(([phase, ms]) => ms > 0 || msPerToken[phase as keyof PhaseMs] > 0)
-    .map(([phase, ms]) => `${phase} ${figure(ms)}`);
-  return [
-    `${figure(predicted.tokenMs)} ms a token (${difference(predicted.tokenMs, tokenMs.mean)}): ${times.join(", ")}`,
-    `${formatBytes(predicted.flashBytesPerToken)} (${difference(predicted.flashBytesPerToken, flashBytesPerToken)})`,
-  ].join("; ");
+/** What the cost model expected, how far that was from what was measured, and by which profile; or why it expected nothing. */
+export function predictedText(stats: RunStats): string {
+  const { predicted, tokenMs, flashBytesPerToken } = stats;
+  if (predicted === null) return notPredicted(stats);
+  const token = `${figure(predicted.tokenMs)} ms a token (${difference(predicted.tokenMs, tokenMs.mean)})`;
+  const flash = `${formatBytes(predicted.flashBytesPerToken)} of flash (${difference(predicted.flashBytesPerToken, flashBytesPerToken)})`;
+  return `${token}, ${flash}; by ${predicted.device}`;
 }
 
 /** What the machine could have done, and where the rest of the time went. */
-function limitText(limit: RunLimit): string {
+function limitRows(limit: RunLimit | null): [string, string][] {
+  if (limit === null) return [];
   const { dramBytes, dramBytesPerSec, dramMs, flashBytesPerSec, flashMs, togetherMs, times } = limit;
   const flash = flashMs > 0 ? `, flash ${figure(flashMs)} (${gigabytesPerSec(flashBytesPerSec)})` : "";
+  const dram = `DRAM ${figure(dramMs)} (${formatBytes(dramBytes)} at ${gigabytesPerSec(dramBytesPerSec)})`;
   return [
-    `${figure(togetherMs)} ms a token: DRAM ${figure(dramMs)} (${formatBytes(dramBytes)} at ${gigabytesPerSec(dramBytesPerSec)})${flash}`,
-    `this run took ${figure(times)} times that; left: ${leftText(limit.leftMs)}`,
-  ].join("; ");
+    ["limit", `${figure(togetherMs)} ms a token: ${dram}${flash}`],
+    ["beyond it", `this run took ${figure(times)} times that; left: ${leftText(limit.leftMs)}`],
+  ];
 }
 
 function gigabytesPerSec(bytesPerSec: number): string {
@@ -137,14 +142,6 @@ function phases({ msPerToken }: RunStats): string {
     .join(", ");
 }
 
-function fewerBytes({ flashBytesPerToken, naiveFlashBytesPerToken }: RunStats): string {
-  return `naive ${formatBytes(naiveFlashBytesPerToken)}${timesFewer(naiveFlashBytesPerToken, flashBytesPerToken)}`;
-}
-
-function fewerReads({ readsPerToken, naiveReadsPerToken }: RunStats): string {
-  return `naive ${naiveReadsPerToken}${timesFewer(naiveReadsPerToken, readsPerToken)}`;
-}
-
 /** Nothing where nothing is read, or nothing is gained. */
 function timesFewer(naive: number, ours: number): string {
   return ours > 0 && naive > ours ? ` (${figure(naive / ours)}× fewer)` : "";
@@ -155,9 +152,20 @@ function usedUnits({ neuronsNamedPerToken, cacheHitShare }: RunStats, unit: "neu
   return cacheHitShare === null ? used : `${used}, ${percent(cacheHitShare)} of them in DRAM already`;
 }
 
-function dramByKind({ budget: _, total: __, ...kinds }: DramAccount): string {
-  return Object.entries(kinds)
+const DRAM_NAMES: Readonly<Record<keyof Omit<DramAccount, "budget" | "total">, string>> = {
+  resident: "weights",
+  predictor: "predictors",
+  neuronCache: "cache",
+  kvCache: "keys and values in",
+  activations: "activations",
+  readBuffers: "read buffers",
+};
+
+function dramText({ dramBytes: { budget, total, ...kinds }, kvDType }: RunStats): string {
+  const nameOf = (kind: string) =>
+    `${DRAM_NAMES[kind as keyof typeof DRAM_NAMES]}${kind === "kvCache" ? ` ${kvDType}` : ""}`;
+  const held = Object.entries(kinds)
     .filter(([, bytes]) => bytes > 0)
-    .map(([kind, bytes]) => `${kind} ${formatBytes(bytes)}`)
-    .join(", ");
+    .map(([kind, bytes]) => `${nameOf(kind)} ${formatBytes(bytes)}`);
+  return `${formatBytes(total)} of ${formatBytes(budget)} held: ${held.join(", ")}`;
 }

@@ -1,3 +1,4 @@
+import type { Command, Option } from "commander";
 import { describe, expect, it } from "vitest";
 import { createProgram } from "./program.js";
 import { NO_INPUT } from "./terminal-input.fixture.js";
@@ -40,10 +41,11 @@ describe("help", () => {
       "plan",
       "trace",
       "bench",
+      "doctor",
     ]);
   });
   it("lists every measurement of bench", () => {
-    expect(commands.at(-1)?.commands.map((command) => command.name())).toEqual([
+    expect(commands.find((command) => command.name() === "bench")?.commands.map((command) => command.name())).toEqual([
       "ladder",
       "read",
       "kernels",
@@ -86,7 +88,7 @@ describe("help", () => {
 });
 
 const wrong: readonly (readonly [string, readonly string[]])[] = [
-  ["no command", []],
+  ["a flag without a command", ["--no-such-flag"]],
   ["an unknown command", ["runn"]],
   ["an unknown flag", ["run", "m.gguf", "--prompt", "x", "--nonsense"]],
   ["a missing argument", ["inspect"]],
@@ -143,6 +145,22 @@ const wrong: readonly (readonly [string, readonly string[]])[] = [
   ["kernels over no weights", ["bench", "kernels", "--mib", "0"]],
   ["kernels of a file", ["bench", "kernels", "m.gguf"]],
   ["a demo with an unreadable budget", ["demo", "--budget", "half"]],
+  ["lossless and dense at once", ["run", "m.gguf", "--prompt", "x", "--lossless", "--dense"]],
+  ["lossless and other drafts at once", ["run", "m.gguf", "--prompt", "x", "--lossless", "--speculate", "lookup"]],
+  ["drafts of a model without its file", ["run", "m.gguf", "--prompt", "x", "--speculate", "draft:"]],
+  ["a chat with itself", ["chat"]],
+  ["a chat in no precision", ["chat", "m.gguf", "--kv-precision", "f8"]],
+  ["ids of nothing", ["tokenize", "m.gguf"]],
+  ["ids of a text and of a file", ["tokenize", "m.gguf", "--text", "x", "--file", "y"]],
+  ["a plan on two devices", ["plan", "opt-6.7b", "--device", "d.json", "--preset", "sata-ssd"]],
+  ["a plan in a budget that is none", ["plan", "opt-6.7b", "--dram-budget", "lots"]],
+  ["a profile on no thread", ["profile", "--threads", "0"]],
+  ["a trace of nothing", ["trace"]],
+  ["a trace that is not recorded anywhere", ["trace", "record", "m.gguf", "--text", "t"]],
+  ["a simulation without slots", ["trace", "simulate", "t", "--slots", "none"]],
+  ["a predictor of nothing", ["predictor"]],
+  ["a calibration without text", ["calibrate", "m.gguf"]],
+  ["doctors of two folders", ["doctor", "a", "b"]],
 ];
 
 describe("wrong usage", () => {
@@ -159,4 +177,137 @@ describe("wrong usage", () => {
     expect(document.error.code).toBe("USAGE");
     expect(document.error.message).not.toBe("");
   });
+});
+
+/** A value that some options take, and words that none does. */
+const SAMPLES = ["1", "8MiB", "1,2", "0-1", "auto", "0.5", "lookup"];
+const UNREADABLE = "?";
+const BAD_SIZES = ["8MB", "-1", "1e9", "12 parsecs", ""];
+/** Options with a parser that takes any text, since it only collects. */
+const COLLECTED = ["run --stop", "chat --message"];
+
+function takes(option: Option, text: string): boolean {
+  try {
+    option.parseArg?.(text, undefined);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function nameOf(words: readonly string[], { long }: Option): string {
+  return `${words.join(" ")} ${long}`;
+}
+
+/** Words for the arguments that a command needs. */
+function argumentsOf(command: Command): string[] {
+  return command.registeredArguments.filter(({ required }) => required).map(() => "x");
+}
+
+/** … and for its flags that must be there. */
+function neededBy(command: Command): string[] {
+  return [...argumentsOf(command), ...command.options.filter(({ mandatory }) => mandatory).flatMap(given)];
+}
+
+/** A flag with a value that it takes. */
+function given(option: Option): string[] {
+  if (!option.required) return [option.long!];
+  const value = option.argChoices?.[0] ?? SAMPLES.find((sample) => takes(option, sample))!;
+  return [option.long!, value];
+}
+
+const leaves = pages.filter(({ command }) => command.commands.length === 0);
+const options = leaves.flatMap(({ words, command }) => command.options.map((option) => ({ words, command, option })));
+const parsed = options.filter(({ option }) => option.parseArg !== undefined);
+
+async function refused(argv: readonly string[]): Promise<string> {
+  const { status, out, err } = await flashwick(argv);
+  expect([status, out], argv.join(" ")).toEqual([2, ""]);
+  // Before it, a group's help.
+  expect(err).toMatch(/(^|\n)flashwick: .+\n(.*\n)*See flashwick .*--help\n$/);
+  return err;
+}
+
+describe("every command", () => {
+  it("refuses a flag that it does not know, by name", async () => {
+    for (const { words, command } of leaves) {
+      expect(await refused([...words, ...neededBy(command), "--no-such-flag"])).toContain("--no-such-flag");
+    }
+  });
+  it("refuses to go without the arguments that it needs, and says where they are explained", async () => {
+    for (const { words } of leaves.filter(({ command }) => argumentsOf(command).length > 0)) {
+      const text = await refused(words);
+      expect(text).toMatch(/argument|option/);
+      expect(text).toContain(`See flashwick ${words.join(" ")} --help`);
+    }
+  });
+  it("refuses an argument too many", async () => {
+    for (const { words, command } of leaves) {
+      if (command.registeredArguments.some(({ variadic }) => variadic)) continue;
+      const optional = command.registeredArguments.filter(({ required }) => !required).map(() => "x");
+      const argv = [...words, "more", ...optional, ...neededBy(command)];
+      expect(await refused(argv), words.join(" ")).toContain("too many arguments");
+    }
+  });
+  it("of a group says that it needs a command of its own", async () => {
+    for (const { words } of pages.filter(({ command }) => command.commands.length > 0)) {
+      await refused(words);
+      await refused([...words, "no-such-command"]);
+    }
+  });
+});
+
+describe("every option", () => {
+  it("that takes a value refuses to go without it, by name", async () => {
+    for (const { words, command, option } of options.filter(({ option }) => option.required)) {
+      expect(await refused([...words, ...argumentsOf(command), option.long!])).toContain(option.long);
+    }
+  });
+  it("that is read refuses what cannot be, by name, and says what it expects", async () => {
+    const readable = parsed.filter(({ option }) => !takes(option, UNREADABLE));
+    const free = parsed.filter(({ option }) => takes(option, UNREADABLE));
+    expect(free.map(({ words, option }) => nameOf(words, option)).sort()).toEqual([...COLLECTED].sort());
+    for (const { words, command, option } of readable) {
+      const text = await refused([...words, ...argumentsOf(command), option.long!, UNREADABLE]);
+      expect(text).toContain(option.long);
+      expect(text).toMatch(/Expected|Allowed choices/);
+    }
+  });
+  it("that has choices names them", async () => {
+    for (const { words, command, option } of options.filter(({ option }) => option.argChoices !== undefined)) {
+      const text = await refused([...words, ...argumentsOf(command), option.long!, UNREADABLE]);
+      for (const choice of option.argChoices!) expect(text).toContain(choice);
+    }
+  });
+  it.each(BAD_SIZES)("that is a size refuses %j", async (size) => {
+    const sizes = parsed.filter(
+      ({ option }) => option.argChoices === undefined && takes(option, "8MiB") && !takes(option, UNREADABLE),
+    );
+    expect(sizes.length).toBeGreaterThan(5);
+    for (const { words, command, option } of sizes) {
+      expect(await refused([...words, ...argumentsOf(command), option.long!, size])).toContain(option.long);
+    }
+  });
+  it("that conflicts with another says with which", async () => {
+    let conflicts = 0;
+    for (const { words, command, option } of options) {
+      const { conflictsWith } = option as Option & { readonly conflictsWith: readonly string[] };
+      for (const other of command.options.filter((one) => conflictsWith.includes(one.attributeName()))) {
+        const text = await refused([...words, ...neededBy(command), ...given(option), ...given(other)]);
+        expect(text).toContain(other.long);
+        conflicts++;
+      }
+    }
+    expect(conflicts).toBeGreaterThan(5);
+  });
+});
+
+it("without any argument the program says what it is, and how to begin", async () => {
+  const { status, out, err } = await flashwick([]);
+  expect([status, err]).toEqual([0, ""]);
+  expect(out).toContain("larger than memory");
+  const beginnings = [...out.matchAll(/^ {2}flashwick (\w+)/gm)].map(([, name]) => name);
+  expect(beginnings).toHaveLength(3);
+  const names = commands.map((command) => command.name());
+  expect(beginnings.filter((name) => !names.includes(name!))).toEqual([]);
 });

@@ -3,11 +3,11 @@
  * loaded nor computed again. The page has the messages; they come whole with every request.
  */
 import { formatBytes, InputError, isFlashwickError, type OnProgress } from "@flashwick/core";
+import { StepWatch } from "@flashwick/drawings";
 import type { ModelStore } from "@flashwick/flash-io/opfs";
 import type { Model } from "@flashwick/runtime";
 import type { ChatRequest, ReplyFigures } from "./messages.js";
 import { CONVERSATION, factsOf, openAsSet } from "./model-opening.js";
-import { StepWatch } from "./step-watch.js";
 import type { Task } from "./task.js";
 import { draftOptions, type NamedSets, RunMeter, streamRun, type UnitTrace } from "./text-run.js";
 

@@ -1,8 +1,9 @@
 /** What the page and its engine worker say to each other: plain data both ways. */
 import type { DramAccount } from "@flashwick/core";
 import type { KvPrecision } from "@flashwick/cost-model";
+import type { DrawnStep, MapFacts } from "@flashwick/drawings";
 import type { StoredModel } from "@flashwick/flash-io/opfs";
-import type { ChatMessage, FinishReason, SimulatedTrace, StudyPolicy, TokenSpan } from "@flashwick/runtime";
+import type { ChatMessage, FinishReason, SimulatedTrace, StudyPolicy } from "@flashwick/runtime";
 
 export interface EngineSettings {
   /** DRAM, of the model file. */
@@ -141,31 +142,15 @@ export interface TextPiece {
   readonly isDraft: boolean;
 }
 
-/** One pass of a step: over one drafted token, or over all tokens that are verified. Milliseconds from the step's beginning. */
-export interface StepPass {
-  readonly kind: "draft" | "verify";
-  readonly rows: number;
-  readonly beginMs: number;
-  readonly endMs: number;
-}
-
 /** One step of decoding: a token, and those of the drafts after it that were accepted. Everything is of the whole step. */
-export interface StepEvent {
+export interface StepEvent extends DrawnStep {
   /** The token that it begins with. */
   readonly text: string;
-  /** Tokens that were drafted; the first `accepted` are in the text. */
-  readonly drafts: readonly string[];
-  readonly accepted: number;
-  readonly ms: number;
-  readonly phaseMs: Readonly<Record<string, number>>;
-  /** Phases and flights of reads, as they followed and overlapped. */
-  readonly spans: readonly TokenSpan[];
-  readonly passes: readonly StepPass[];
   readonly flashBytes: number;
   readonly flashReads: number;
   readonly hits: number;
   readonly misses: number;
-  /** By layer and neuron or expert, `[nLayers * dFf]`: {@link STATE}. */
+  /** By layer and neuron or expert, `[nLayers * dFf]`: `STATE` of the drawings. */
   readonly states: Uint8Array;
   /** Whether any were named at all; otherwise every one is used. */
   readonly isNamed: boolean;
@@ -173,18 +158,7 @@ export interface StepEvent {
   readonly run: RunFigures;
 }
 
-/** What a neuron, or an expert, was for a step. */
-export const STATE = { away: 0, resident: 1, awake: 2, fetched: 3 } as const;
-
-/** What caches hold by number. */
-export type Unit = "neuron" | "expert";
-
-export interface RunFacts {
-  readonly unit: Unit;
-  readonly nLayers: number;
-  /** Neurons, or experts, of the layer that has most. */
-  readonly dFf: number;
-  readonly unitsByLayer: readonly number[];
+export interface RunFacts extends MapFacts {
   readonly fileBytes: number;
   readonly naiveBytesPerToken: number;
   readonly mode: string;
@@ -286,7 +260,7 @@ export type Answer =
   | {
       readonly kind: "simulated";
       readonly rows: readonly (Pick<SimulatedTrace, "slots" | "missShare"> & { readonly policy: StudyPolicy })[];
-      readonly unit: Unit;
+      readonly unit: MapFacts["unit"];
       readonly dFf: number;
       readonly tokens: number;
     }

@@ -1,10 +1,12 @@
 /** The panels that follow a run step by step: its neurons or experts, its time, its bytes and memory, its drafts. */
 import { formatBytes } from "@flashwick/core";
+import { drawMap, drawSpans, drawTimeline, PHASES, STATE } from "@flashwick/drawings";
 import { addStep, type DraftTotals, draftFigures, draftRow, draftSentences, NO_DRAFTS } from "./drafts-panel.js";
-import { drawSpans, drawTimeline, PHASES, SHOWN_TOKENS } from "./drawings.js";
 import { definitions, element } from "./elements.js";
-import { type Drafts, type RunFacts, type RunFigures, STATE, type StepEvent } from "./messages.js";
-import { drawMap } from "./unit-map.js";
+import type { Drafts, RunFacts, RunFigures, StepEvent } from "./messages.js";
+
+/** Of the timeline. */
+const SHOWN_TOKENS = 64;
 
 let facts: RunFacts | null = null;
 /** The last steps, for the timeline: of at most {@link SHOWN_TOKENS} tokens, but always one. */
@@ -109,7 +111,7 @@ function draw(): void {
   const last = steps.at(-1);
   if (!facts || !last) return;
   drawMap(element<HTMLCanvasElement>("map"), facts, last.states);
-  drawTimeline(element<HTMLCanvasElement>("timeline"), steps);
+  drawTimeline(element<HTMLCanvasElement>("timeline"), steps, { shownTokens: SHOWN_TOKENS });
   drawSpans(element<HTMLCanvasElement>("spans"), last);
   element("spans-text").textContent = spansText(last);
   if (facts.drafts !== "off") showDrafts(facts.drafts, last);

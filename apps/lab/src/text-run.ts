@@ -1,6 +1,7 @@
 /** A run of a model, passed on to the page as it goes: its text, its steps, and what they cost. */
 import { eventLoopTurn } from "@flashwick/core";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
+import { StepWatch, type Unit } from "@flashwick/drawings";
 import {
   type FinishReason,
   type GeneratedToken,
@@ -9,9 +10,8 @@ import {
   type Model,
   percentile,
 } from "@flashwick/runtime";
-import type { Drafts, GenerateRequest, RunFigures, StepEvent, Unit } from "./messages.js";
+import type { Drafts, GenerateRequest, RunFigures, StepEvent } from "./messages.js";
 import { factsOf } from "./model-opening.js";
-import { StepWatch } from "./step-watch.js";
 import type { Task } from "./task.js";
 
 /** What a run has come to so far; it stays where the run is stopped. */

@@ -12,7 +12,7 @@ import {
   type SparsityStatistics,
   UnsupportedError,
 } from "@flashwick/core";
-import type { EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@flashwick/cost-model";
+import type { DeviceProfile, EngineSettings, MemoryPlan, RunLength, SpeculationMeter } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import { checkPredictor } from "@flashwick/predictor";
 import { type CacheFit, cacheFit } from "./cache-fit.js";
@@ -265,18 +265,19 @@ export class Model {
    * What the cost model expects of a run under a plan of this model; null where no device profile is known, nor what its predictor
    * names again, where routers prefer resident experts, or in oracle mode, which is for study.
    *
-   * @param sparsity Default: the predictor's own.
+   * @param known `sparsity`: default the predictor's own. `profile`: default the model's own.
    */
   predict(
     plan: MemoryPlan,
     length: Omit<RunLength, "batchTokens">,
-    sparsity?: SparsityStatistics,
+    known: { readonly sparsity?: SparsityStatistics | undefined; readonly profile?: DeviceProfile | undefined } = {},
   ): PredictedRun | null {
-    const { profile, predictor } = this.parts;
+    const { predictor } = this.parts;
+    const { sparsity = null, profile = this.parts.profile } = known;
     const { settings } = this;
     if (!profile || !settings || this.prefersResidentExperts) return null;
     const header = withExpertsPerToken(this.header, this.config.expertsPerToken);
-    return predictRun({ header, profile, predictor, plan, settings, length, sparsity: sparsity ?? null });
+    return predictRun({ header, profile, predictor, plan, settings, length, sparsity });
   }
 
   /**

@@ -44,7 +44,7 @@ async function decode(
       bytes += stats.flashBytes / LENGTH.decodeTokens;
       reads += stats.flashReads / LENGTH.decodeTokens;
     }
-    return { bytes, reads, predicted: model.predict(sequence.engine.parts.plan, LENGTH, recorded) };
+    return { bytes, reads, predicted: model.predict(sequence.engine.parts.plan, LENGTH, { sparsity: recorded }) };
   });
 }
 

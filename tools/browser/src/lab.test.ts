@@ -66,7 +66,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       const context = (canvas as HTMLCanvasElement).getContext("2d")!;
       const hasInk = (top: number, tall: number) =>
         context.getImageData(62, top, (canvas as HTMLCanvasElement).width - 62, tall).data.some((byte) => byte > 0);
-      // As in drawings.ts: bars end 82 above the bottom, accepted drafts follow, then rejected ones.
+      // As in timeline.ts of packages/drawings: bars end 82 above the bottom, accepted drafts follow, then rejected ones.
       return { height, accepted: hasInk(height - 76, 12), rejected: hasInk(height - 58, 38) };
     });
     const marked = await page.locator("#text mark").count();

@@ -85,7 +85,7 @@ export async function predictedRun(setting, tokens, length, { statistics, sets }
       const overlap = model.options.overlap ?? model.parts.overlap;
       const predict = (device, sparsity) => {
         model.parts.profile = device;
-        return model.predict(plan, length, sparsity);
+        return model.predict(plan, length, { sparsity });
       };
       return {
         measured,

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { CONVERT_DTYPES, type ConvertDType } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless } from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
@@ -209,7 +209,5 @@ function energyFigures(text: string): Energy {
   if (Object.keys(rest).length === 0 && known.every((figure) => Number.isFinite(figure) && figure >= 0)) {
     return { joulesPerFlashGB, joulesPerDramGB, watts };
   }
-  throw new UsageError(
-    `expected joulesPerFlashGB=x,joulesPerDramGB=y,watts=z with numbers of at least 0, found ${text}`,
-  );
+  throw new InvalidArgumentError("Expected joulesPerFlashGB=x,joulesPerDramGB=y,watts=z, numbers of at least 0.");
 }

@@ -6,11 +6,15 @@ import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
+import { withExpectation } from "../expectation.js";
 import { type Generation, runGeneration } from "../generation.js";
 import type { Invocation } from "../invocation.js";
 import { addLimitFlag, type LimitFlag, limitOf } from "../limit-flag.js";
 import { collect, integer, number, tokenIds } from "../option-values.js";
+import { checkOutput } from "../output-file.js";
 import type { CommonFlags, Report } from "../report.js";
+import { writeRunPage } from "../run-page-file.js";
+import { RunRecorder } from "../run-recorder.js";
 import { runTable } from "../run-report.js";
 import { readText } from "../text-file.js";
 
@@ -32,6 +36,8 @@ interface RunFlags extends CommonFlags, EngineFlags, LimitFlag {
   readonly lossless?: boolean;
   readonly speculate: Speculate;
   readonly draftTokens: number | "auto";
+  readonly report?: string;
+  readonly force?: boolean;
 }
 
 export function runCommand(invocation: Invocation): Command {
@@ -71,7 +77,12 @@ export function runCommand(invocation: Invocation): Command {
       draftTokens,
       "auto",
     )
-    .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)");
+    .option("--stream", "with --json, one JSON object a line: each token, then the result (default: off)")
+    .option(
+      "--report <out.html>",
+      "also write a page of the run: time of each token, map of neurons or experts, predicted beside measured (default: not written)",
+    )
+    .option("--force", "replace an existing page (default: off)");
   return addLimitFlag(addEngineFlags(command, "sidecar")).action(async (path: string, flags: RunFlags) => {
     requireOne(flags, ["prompt", "prompt-file", "tokens"]);
     invocation.exitStatus = await run(invocation, path, flags);
@@ -80,19 +91,28 @@ export function runCommand(invocation: Invocation): Command {
 
 function run({ terminal }: Invocation, path: string, flags: RunFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
+    checkOutput(flags.report, flags.force);
     const text = flags.promptFile === undefined ? flags.prompt : await readText(flags.promptFile);
     const draft = await openDraftModel(flags.speculate, report);
     const setAsideBytes = draft?.plan(draftContext(draft, flags)).dram.total;
     const model = await openWithFlags(path, flags, "sidecar", report, { setAsideBytes });
+    const recorder = flags.report === undefined ? null : new RunRecorder(model);
     let drafter: Drafter | null = null;
+    let made: Generation;
     try {
       drafter = draft && new ModelDrafter(draft, model);
       const prompt = flags.tokens ?? model.tokenizer.encode(text!, true);
-      return await generate(model, drafter, prompt, flags, report);
+      made = await generate(model, drafter, recorder, prompt, flags, report);
     } finally {
       await (drafter ?? draft)?.close();
       await model.close();
     }
+    // Before anything draws a bar on the text's last line.
+    if (!report.json) report.stream("\n");
+    const result = await withExpectation(path, model, made, flags.maxTokens, report);
+    if (recorder) await writeRunPage(flags.report!, model, recorder, text ?? flags.tokens!.join(","), result);
+    showResult(model, result, flags, report);
+    return result.finishReason === "aborted" ? 130 : 0;
   });
 }
 
@@ -108,31 +128,39 @@ function draftContext(draft: Model, { context }: RunFlags): number {
   return Math.min(contextLength, context ?? contextLength);
 }
 
+/** Shows the text as it comes; what it cost is shown once everything is closed. */
 async function generate(
   model: Model,
   drafter: Drafter | null,
+  recorder: RunRecorder | null,
   prompt: readonly number[],
   flags: RunFlags,
   report: Report,
-): Promise<number> {
+): Promise<Generation> {
   const { maxTokens, temperature, topK, topP, seed, stop = [], lossless = false, draftTokens } = flags;
   const { signal, clock } = report.terminal;
   const speculate = drafter ?? (flags.speculate as "off" | "auto" | "lookup");
   const options = {
     ...{ maxTokens, temperature, topK, topP, seed, stop, lossless, speculate, draftTokens, signal },
+    ...recorder?.observers,
     onProgress: report.onProgress,
   };
-  const made = await runGeneration(model, prompt, options, clock, (token) => showToken(token, flags, report));
-  const result = made.finishReason === "aborted" ? made : await withLimit(model, made, flags, report);
+  const made = await runGeneration(model, prompt, options, clock, (token) => {
+    recorder?.add(token);
+    showToken(token, flags, report);
+  });
+  return made.finishReason === "aborted" ? made : await withLimit(model, made, flags, report);
+}
+
+function showResult(model: Model, result: Generation, flags: RunFlags, report: Report): void {
   if (report.json) {
-    const document = { ...result, cacheFit: fitOf(model, result, maxTokens) };
+    const document = { ...result, cacheFit: fitOf(model, result, flags.maxTokens) };
     report.line(flags.stream ? { type: "result", ...document } : document);
-  } else {
-    report.stream("\n");
-    report.note(`\n${runTable(result.stats, unitName(model.header.geometry))}`);
-    if (!isChecked(model.header)) report.note(NOT_CHECKED);
+    return;
   }
-  return result.finishReason === "aborted" ? 130 : 0;
+  report.note(`\n${runTable(result.stats, unitName(model.header.geometry))}`);
+  if (!isChecked(model.header)) report.note(NOT_CHECKED);
+  if (flags.report !== undefined) report.note(`the page of this run: ${flags.report}`);
 }
 
 /** Whether the cache beside this run's keys and values holds what a token uses. */

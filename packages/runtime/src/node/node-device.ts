@@ -24,3 +24,14 @@ async function loadPackage(): Promise<{ readonly create: (flags: string[]) => GP
     );
   }
 }
+
+/**
+ * What the graphics processor calls itself.
+ *
+ * @throws As {@link openNodeDevice}.
+ */
+export async function nodeGpuName(): Promise<string> {
+  const device = await openNodeDevice();
+  device.close();
+  return device.adapter;
+}

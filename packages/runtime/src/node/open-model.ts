@@ -41,7 +41,7 @@ import { spareMemoryBytes } from "./machine-memory.js";
 import { noteMachine, type ReadLoop } from "./measured-limit.js";
 import { openNodeDevice } from "./node-device.js";
 import { planSettings } from "./planned-settings.js";
-import { readKeptProfile } from "./profile/kept-profile.js";
+import { readBriefProfile, readKeptProfile } from "./profile/kept-profile.js";
 
 /** Who computes on the host, or a graphics processor. */
 export type BackendName = "auto" | "wasm" | "webgpu" | "reference";
@@ -75,7 +75,8 @@ export interface OpenModelOptions extends Omit<ModelOptions, "hotExperts"> {
   readonly io?: "auto" | "buffered";
   /**
    * What this machine can do, as `flashwick profile` measures it: settings that are left to `auto` are then planned, and runs say what was
-   * expected of them. Default `auto`: the profile that is kept for the model's device, if there is one; null: none.
+   * expected of them. Default `auto`: the profile that is kept for the model's device, if there is one; if there is only a brief one
+   * ({@link briefProfile}), runs say what it expects, and it chooses nothing. Null: none.
    */
   readonly profile?: DeviceProfile | "auto" | null;
   /** For tests: makes every read of a reader thread wait for up to so many microseconds first. */
@@ -128,7 +129,7 @@ export async function openModel(path: string, wishes: OpenModelOptions = {}): Pr
       // What guesses cost is not in the plan's arithmetic.
       lookahead: plan === null ? undefined : false,
       // A profile's rates are those of the default's kernels.
-      profile: options.activationBits === undefined ? profile : null,
+      profile: options.activationBits === undefined ? (profile ?? briefFor(path, size, options)) : null,
       plan,
       activationBits: options.activationBits,
       sharedMemory: threads > 1,
@@ -183,6 +184,12 @@ async function openReader(
 
 function chosenProfile(path: string, { profile = "auto" }: OpenModelOptions): DeviceProfile | null {
   return profile === "auto" ? readKeptProfile(path) : profile;
+}
+
+/** What predicts where nothing else does: it is too rough to choose by. */
+function briefFor(path: string, fileBytes: number, { profile = "auto", backend }: OpenModelOptions) {
+  if (profile !== "auto" || backend === "webgpu") return null;
+  return readBriefProfile(path, fileBytes < SMALL_FILE_BYTES);
 }
 
 interface NodeCompute extends Compute {

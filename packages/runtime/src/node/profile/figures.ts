@@ -1,10 +1,23 @@
-/** What measuring shares: medians over interleaved passes, and turns for the event loop between them. */
+/** What measuring shares: how thorough it is, medians over interleaved passes, and turns for the event loop between them. */
+
+/**
+ * Half a minute, under ten seconds, within one, or a quarter of that for the runs of small files: fewer sizes, depths, types and repetitions, and less
+ * memory.
+ */
+export type Effort = "full" | "quick" | "brief" | "small";
 
 /** The middle of some numbers. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/**
+ * The time that stands for some: the median, or of the few of a brief profile the shortest, since a median of few is what others make of it.
+ */
+export function typicalMs(times: readonly number[], effort: Effort): number {
+  return effort === "brief" || effort === "small" ? Math.min(...times) : median(times);
 }
 
 /** The mean without the highest tenth, nor the lowest: what others do to the machine now and then is not the machine's. */
@@ -17,8 +30,9 @@ export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** (max − min) / mean. */
-export function spreadOf(values: readonly number[]): number {
+/** (max − min) / mean; null of one value, which does not say. */
+export function spreadOf(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
   return (Math.max(...values) - Math.min(...values)) / mean(values);
 }
 

@@ -2,18 +2,22 @@
  * What reads of a file cost, measured in the way that the engine reads: batches of record-sized reads at ascending places within one
  * layer's stretch of the file, begun together and waited for together.
  */
+import { statSync } from "node:fs";
 import { type OnProgress, Random } from "@flashwick/core";
 import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/cost-model";
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
-import { interleave, mean, median, spreadOf, timeMs, trimmedMean, turn } from "./figures.js";
+import { type Effort, interleave, mean, median, spreadOf, timeMs, trimmedMean, turn, typicalMs } from "./figures.js";
 import { landingMemory } from "./landing-memory.js";
 import { measureStream } from "./stream-profile.js";
+
+/** Small files are read through the page cache: {@link measureBufferedFlash}. */
+type FlashEffort = Exclude<Effort, "small">;
 
 export interface FlashMeasurement {
   /** A file on the device, of at least {@link STRETCH_BYTES} for fair figures. */
   readonly path: string;
-  readonly quick: boolean;
+  readonly effort: FlashEffort;
   /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
   readonly compute: (bytes: number) => number;
   readonly onProgress: OnProgress | undefined;
@@ -27,39 +31,70 @@ const STRETCH_BYTES = 256 * MiB;
 const BATCH_BYTES = 8 * MiB;
 const MOST_BATCH_READS = 512;
 const STREAM_READ_BYTES = MiB;
-const WARM_UP_READS = 6000;
+const WARM_UP_READS = { full: 6000, quick: 6000, brief: 1000 };
 /** Of arithmetic beside or between reads: about a millisecond. */
 const COMPUTE_BYTES = 16 * MiB;
 /** Of a neuron's record: what batches and pieces are measured with. */
 const RECORD_BYTES = 16 * KiB;
 
 /** Of one measured depth and size: batches until so much time has passed. */
-const TURN_MS = { full: 60, quick: 25 };
-const PASSES = { full: 3, quick: 2 };
+const TURN_MS = { full: 60, quick: 25, brief: 6 };
+const PASSES = { full: 3, quick: 2, brief: 1 };
 /** Batches of a layer's misses are short where most are hits. */
 const BATCH_COUNTS = [16, 48, 144];
-const BATCH_PASSES = 30;
-const SIZES = { full: [4, 8, 16, 32, 64, 128, 1024], quick: [4, 8, 16, 64, 1024] };
-const DEPTHS = { full: [1, 4, 8, 16, 32], quick: [1, 8, 16, 32] };
+const BATCH_PASSES = { full: 30, quick: 30, brief: 3 };
+const PIECE_PASSES = { full: 12, quick: 12, brief: 2 };
+const TOGETHER_PASSES = { full: 5, quick: 5, brief: 1 };
+const CACHE_PASSES = { full: 5, quick: 5, brief: 3 };
+const SIZES = {
+  full: [4, 8, 16, 32, 64, 128, 1024],
+  quick: [4, 8, 16, 64, 1024],
+  brief: [4, 16, 64, 1024],
+};
+/** Each read in flight is a thread, which takes some 20 ms to start. */
+const DEPTHS = { full: [1, 4, 8, 16, 32], quick: [1, 8, 16, 32], brief: [1, 8] };
+
+/**
+ * The same of a file that is read by the calling thread, through the page cache: what it takes there is all that is measured, in some 20 ms.
+ *
+ * @throws As the reader does; the signal's own reason.
+ */
+export async function measureBufferedFlash(path: string, signal: AbortSignal | undefined): Promise<FlashProfile> {
+  const pageCache = await measurePageCache(path, "brief", signal);
+  const { operationUs, bytesPerSec } = pageCache;
+  const sizeBytes = RECORD_BYTES;
+  const ofRecords = sizeBytes / (operationUs / 1e6 + sizeBytes / bytesPerSec);
+  return {
+    mode: "buffered",
+    alignmentBytes: 1,
+    sequentialBytesPerSec: bytesPerSec,
+    reads: [{ sizeBytes, depth: 1, bytesPerSec: ofRecords, spread: null }],
+    batches: [{ depth: 1, us: 0 }],
+    pieceUs: 0,
+    shareUnderCompute: null,
+    computeShareUnderReads: null,
+    pageCache,
+    stream: null,
+  };
+}
 
 /** Measures a device through a file. @throws As the reader does; the signal's own reason. */
 export async function measureFlash(measurement: FlashMeasurement): Promise<FlashProfile> {
-  const { path, quick, signal } = measurement;
-  const how = quick ? "quick" : "full";
-  const depths = DEPTHS[how];
+  const { path, effort, signal } = measurement;
+  const depths = DEPTHS[effort];
   const most = depths.at(-1)!;
   const reader = await openFlashReader(path, { readers: most, mergeGapBytes: 0, ...(signal ? { signal } : {}) });
   try {
     await reader.grow(most);
-    const bench = new ReadBench(reader, TURN_MS[how], signal);
+    const bench = new ReadBench(reader, effort, signal);
     await bench.warmUp();
-    const sizes = SIZES[how].map((kib) => kib * KiB).filter((size) => size <= bench.stretchBytes / 8);
+    const sizes = SIZES[effort].map((kib) => kib * KiB).filter((size) => size <= bench.stretchBytes / 8);
     const cases = depths.flatMap((depth) => sizes.map((sizeBytes) => ({ depth, sizeBytes })));
     let done = 0;
-    const total = cases.length * PASSES[how];
+    const total = cases.length * PASSES[effort];
     const rates = await interleave(
       cases,
-      PASSES[how],
+      PASSES[effort],
       async (of) => {
         const rate = await bench.rate(of.depth, of.sizeBytes);
         measurement.onProgress?.({ phase: "reads", loaded: ++done, total, unit: "steps" });
@@ -76,7 +111,7 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       }),
     );
     const best = bestDepth(reads);
-    const sequential = await interleave([0], 2 * PASSES[how], () => bench.streamRate(best), signal);
+    const sequential = await interleave([0], 2 * PASSES[effort], () => bench.streamRate(best), signal);
     const bare: FlashProfile = {
       mode: reader.mode,
       alignmentBytes: reader.alignmentBytes,
@@ -95,8 +130,8 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       batches: await bench.batches(bare, depths, compute),
       pieceUs: await bench.pieceUs(best),
       ...(await bench.together(best, compute)),
-      stream: await measureStream({ ...measurement, reader }),
-      pageCache: await measurePageCache(path, signal),
+      stream: effort === "brief" ? null : await measureStream({ ...measurement, effort, reader }),
+      pageCache: await measurePageCache(path, effort, signal),
     };
   } finally {
     await reader.close();
@@ -112,22 +147,24 @@ function bestDepth(reads: readonly ReadRatePoint[]): number {
 class ReadBench {
   readonly stretchBytes: number;
   readonly #reader: ThreadedReader;
-  readonly #turnMs: number;
+  readonly #effort: FlashEffort;
   readonly #signal: AbortSignal | undefined;
   readonly #memory: Uint8Array;
   readonly #random = new Random(1);
 
-  constructor(reader: ThreadedReader, turnMs: number, signal: AbortSignal | undefined) {
+  constructor(reader: ThreadedReader, effort: FlashEffort, signal: AbortSignal | undefined) {
     this.#reader = reader;
-    this.#turnMs = turnMs;
+    this.#effort = effort;
     this.#signal = signal;
     this.stretchBytes = Math.min(STRETCH_BYTES, reader.fileBytes);
-    this.#memory = landingMemory(2 * BATCH_BYTES + MiB);
+    const sizeBytes = 2 * BATCH_BYTES + MiB;
+    // Half a GiB of fragments is more than a brief measurement may take.
+    this.#memory = effort === "brief" ? landingMemory(sizeBytes, 0) : landingMemory(sizeBytes);
   }
 
   /** Fresh threads interpret their code at first. */
   async warmUp(): Promise<void> {
-    for (let reads = 0; reads < WARM_UP_READS; reads += MOST_BATCH_READS) {
+    for (let reads = 0; reads < WARM_UP_READS[this.#effort]; reads += MOST_BATCH_READS) {
       await this.#batch(this.#records(MOST_BATCH_READS, 4 * KiB));
       await turn(this.#signal);
     }
@@ -138,7 +175,7 @@ class ReadBench {
     this.#reader.limit(depth);
     const count = Math.max(4, Math.min(MOST_BATCH_READS, Math.floor(BATCH_BYTES / sizeBytes)));
     let [bytes, ms] = [0, 0];
-    while (ms < this.#turnMs) {
+    while (ms < TURN_MS[this.#effort]) {
       const runs = this.#records(count, sizeBytes);
       ms += await timeMs(() => this.#batch(runs));
       bytes += count * sizeBytes;
@@ -152,7 +189,7 @@ class ReadBench {
     const reads = Math.floor(BATCH_BYTES / STREAM_READ_BYTES);
     let at = this.#random.below(Math.max(1, Math.floor(this.#reader.fileBytes / BATCH_BYTES) - 32)) * BATCH_BYTES;
     let [bytes, ms] = [0, 0];
-    while (ms < 2 * this.#turnMs) {
+    while (ms < 2 * TURN_MS[this.#effort]) {
       if (at + BATCH_BYTES > this.#reader.fileBytes) at = 0;
       const size = Math.min(STREAM_READ_BYTES, Math.floor(this.#reader.fileBytes / reads / 4096) * 4096);
       const runs = Array.from({ length: reads }, (_, i) => plainRun(at + i * size, size, i * size));
@@ -175,11 +212,12 @@ class ReadBench {
     const cases = depths.flatMap((depth) => BATCH_COUNTS.map((count) => ({ depth, count })));
     const times = await interleave(
       [{ depth: 1, count: 0 }, ...cases],
-      BATCH_PASSES,
+      BATCH_PASSES[this.#effort],
       (of) => this.#betweenWork(of.depth, of.count, compute),
       this.#signal,
     );
-    const [alone, ...together] = times.map(trimmedMean);
+    const isBrief = this.#effort === "brief";
+    const [alone, ...together] = times.map((ms) => (isBrief ? Math.min(...ms) : trimmedMean(ms)));
     const beyond = cases.map(({ depth, count }, i) => ({
       depth,
       us: 1000 * (together[i]! - alone! - batchReadMs(flash, count, RECORD_BYTES, depth)),
@@ -207,14 +245,14 @@ class ReadBench {
     const count = Math.floor(BATCH_BYTES / size);
     const [plain, scattered] = await interleave(
       [1, 4],
-      12,
+      PIECE_PASSES[this.#effort],
       async (pieces) => {
         const runs = this.#records(count, size).map((run) => scatter(run, pieces));
         return await timeMs(() => this.#batch(runs));
       },
       this.#signal,
     );
-    return Math.max(0, (1000 * (median(scattered!) - median(plain!))) / (3 * count));
+    return Math.max(0, (1000 * (typicalMs(scattered!, this.#effort) - typicalMs(plain!, this.#effort))) / (3 * count));
   }
 
   /** What reads and arithmetic leave each other. */
@@ -226,7 +264,7 @@ class ReadBench {
     const count = MOST_BATCH_READS;
     const readShares: number[] = [];
     const computeShares: number[] = [];
-    for (let pass = 0; pass < 5; pass++) {
+    for (let pass = 0; pass < TOGETHER_PASSES[this.#effort]; pass++) {
       const runs = this.#records(count, RECORD_BYTES);
       const readAlone = await timeMs(() => this.#batch(runs));
       const alone = await computeRate(compute, readAlone);
@@ -292,16 +330,22 @@ async function computeRate(compute: () => number, ms: number): Promise<number> {
 
 const CACHED_BYTES = 8 * MiB;
 
+type PageCacheRate = NonNullable<FlashProfile["pageCache"]>;
+
 /** Reads of what is in the page cache, on this thread: an operation, and bytes a second. */
-async function measurePageCache(path: string, signal: AbortSignal | undefined): Promise<FlashProfile["pageCache"]> {
+async function measurePageCache(
+  path: string,
+  effort: FlashEffort,
+  signal: AbortSignal | undefined,
+): Promise<PageCacheRate> {
   const reader = await openFileReader(path);
   try {
-    const memory = new Uint8Array(CACHED_BYTES);
+    const memory = new Uint8Array(Math.min(CACHED_BYTES, statSync(path).size));
     const sizes = [4 * KiB, 256 * KiB];
     const readAll = (size: number) => readWhole(reader, memory, size);
     await readAll(sizes[1]!);
-    const times = await interleave(sizes, 5, (size) => timeMs(() => readAll(size)), signal);
-    const [small, large] = sizes.map((size, i) => median(times[i]!) / (CACHED_BYTES / size));
+    const times = await interleave(sizes, CACHE_PASSES[effort], (size) => timeMs(() => readAll(size)), signal);
+    const [small, large] = sizes.map((size, i) => typicalMs(times[i]!, effort) / (memory.byteLength / size));
     const msPerByte = Math.max(1e-9, (large! - small!) / (sizes[1]! - sizes[0]!));
     return { operationUs: Math.max(0, 1000 * (small! - msPerByte * sizes[0]!)), bytesPerSec: 1000 / msPerByte };
   } finally {
@@ -310,7 +354,9 @@ async function measurePageCache(path: string, signal: AbortSignal | undefined): 
 }
 
 async function readWhole(reader: FlashReader, memory: Uint8Array, size: number): Promise<void> {
-  const runs = Array.from({ length: memory.byteLength / size }, (_, i) => plainRun(i * size, size, i * size));
+  const runs = Array.from({ length: Math.ceil(memory.byteLength / size) }, (_, i) =>
+    plainRun(i * size, Math.min(size, memory.byteLength - i * size), i * size),
+  );
   reader.start(memory, runs);
   const pending = reader.wait();
   if (pending) await pending;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { profile } from "../../profile.fixture.js";
-import { keepProfile, readKeptProfile } from "./kept-profile.js";
+import { keepBriefProfile, keepProfile, readBriefProfile, readKeptProfile } from "./kept-profile.js";
 
 const root = mkdtempSync(join(tmpdir(), "flashwick-kept-"));
 let folder: string;
@@ -43,5 +43,35 @@ describe("kept profiles", () => {
   it("a folder that cannot be made is no error: the next run goes without", () => {
     writeFileSync(join(root, "file"), "");
     expect(keepProfile(root, profile, new Date(), join(root, "file", "cache"), "here")).toBeNull();
+  });
+});
+
+describe("brief profiles", () => {
+  const keepBrief = (isSmallFile: boolean) =>
+    keepBriefProfile(root, isSmallFile, profile, new Date("2026-01-02T03:04:05Z"), folder, "here");
+
+  it("come back beside the others, stamped with machine and folder, and do not take their place", () => {
+    const file = keepBrief(false)!;
+    expect(readBriefProfile(root, false, folder, "here")).toEqual(profile);
+    expect(readKeptProfile(root, folder, "here")).toBeNull();
+    const kept = JSON.parse(readFileSync(file, "utf8"));
+    expect(kept).toMatchObject({ host: "here", measuredAt: "2026-01-02T03:04:05.000Z", isOfSmallFile: false });
+    expect(kept.machine).toContain(process.version);
+    expect(root.startsWith(kept.folder)).toBe(true);
+  });
+
+  it("measured with a small file serve small files only", () => {
+    keepBrief(true);
+    expect(readBriefProfile(root, true, folder, "here")).toEqual(profile);
+    expect(readBriefProfile(root, false, folder, "here")).toBeNull();
+    keepBrief(false);
+    expect(readBriefProfile(root, true, folder, "here")).toEqual(profile);
+  });
+
+  it("of another machine are as good as absent", () => {
+    const file = keepBrief(false)!;
+    expect(readBriefProfile(root, false, folder, "there")).toBeNull();
+    writeFileSync(file, readFileSync(file, "utf8").replace(/"machine": "[^"]*"/, '"machine": "another"'));
+    expect(readBriefProfile(root, false, folder, "here")).toBeNull();
   });
 });

@@ -23,11 +23,11 @@ import {
   type TrainingKernels,
 } from "@flashwick/kernels";
 import { type ComputePool, createComputePool, measureHandOffUs } from "@flashwick/kernels-wasm/node";
-import { interleave, median, timeMs, turn } from "./figures.js";
+import { type Effort, interleave, median, timeMs, turn, typicalMs } from "./figures.js";
 
 export interface KernelMeasurement {
   readonly threads: number;
-  readonly quick: boolean;
+  readonly effort: Effort;
   readonly onProgress: OnProgress | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -46,21 +46,38 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 /** OPT-6.7B's width: rows of 4096 elements. */
 const COLS = 4096;
-const LARGE_BYTES = 192 * MiB;
-const SMALL_BYTES = 8 * MiB;
+/** What a token passes over: more than caches hold, and less. */
+const WORKING_SETS = {
+  full: { large: 192 * MiB, small: 8 * MiB },
+  quick: { large: 192 * MiB, small: 8 * MiB },
+  brief: { large: 48 * MiB, small: 4 * MiB },
+  small: { large: 16 * MiB, small: 2 * MiB },
+};
+const PASSES = { full: 7, quick: 3, brief: 2, small: 3 };
 /** Of records; neurons are measured for these alone. */
 const RECORD_TYPES: readonly RecordDType[] = ["f32", "f16", "int8", "q4"];
-const TYPES: readonly DType[] = ["f32", "f16", "int8", ...BLOCK_DTYPES];
+const ALL_TYPES: readonly DType[] = ["f32", "f16", "int8", ...BLOCK_DTYPES];
+const FEW_TYPES: readonly DType[] = ["f32", "f16", "int8", "q4_0", "q8_0", "q4_k", "q6_k"];
+/** Of matrices. What is not measured is taken for its nearest in width. */
+const TYPES: Readonly<Record<Effort, readonly DType[]>> = {
+  full: ALL_TYPES,
+  quick: ALL_TYPES,
+  brief: FEW_TYPES,
+  small: FEW_TYPES,
+};
 const KV_TYPES: readonly KvDType[] = ["f32", "f16", "int8"];
 const RELU = activationFunction("relu");
 /** Of the slots, those that a token names. */
 const NAMED_SHARE = 0.12;
 const SMALL_ROWS = [1, 4];
 const BATCH_TOKENS = 64;
-const BATCH_ROWS = 1024;
+const BATCH_ROWS = { full: 1024, quick: 1024, brief: 64, small: 64 };
+const BATCH_PASSES = { full: 5, quick: 2, brief: 2, small: 2 };
 const SCORES = 16384;
 /** Of a product as a small model has it, which is just worth splitting. */
 const SPLIT_ROWS = 64;
+const SPLIT_PASSES = { full: 9, quick: 9, brief: 3, small: 3 };
+const SPLIT_CALLS = { full: 200, quick: 200, brief: 50, small: 50 };
 const SPLIT_TYPES = ["f16", "int8", "q4_0"] as const;
 
 /** A thing to time: what it passes over, and the passing. */
@@ -74,25 +91,25 @@ interface Job {
 
 /** Measures on one thread, and on `threads`. @throws The signal's own reason. */
 export async function measureKernelFigures(measurement: KernelMeasurement): Promise<KernelFigures> {
-  const { threads, quick, signal } = measurement;
-  const arena = new Arena(LARGE_BYTES + 24 * MiB, true);
+  const { threads, effort, signal } = measurement;
+  const { large, small } = WORKING_SETS[effort];
+  const arena = new Arena(large + 24 * MiB, true);
   const kernels: KernelRate[] = [];
   const batch: BatchRate[] = [];
   let dramBytesPerSec = 0;
   let [opUs, nsPerScore, splitUs] = [0, 0, 0];
-  const weights = arena.allocate(LARGE_BYTES, 4096);
-  fill(arena.u32(weights, LARGE_BYTES / 4));
+  const weights = arena.allocate(large, 4096);
+  fill(arena.u32(weights, large / 4));
   for (const count of threads === 1 ? [1] : [1, threads]) {
     const pool = await createComputePool({ threads: count });
     const mark = arena.mark();
     try {
-      const bench = new KernelBench(arena, pool, weights);
-      const jobs = [LARGE_BYTES, SMALL_BYTES].flatMap((bytes) => bench.jobs(bytes, quick && bytes === SMALL_BYTES));
+      const bench = new KernelBench(arena, pool, weights, effort);
+      const jobs = [large, small].flatMap((bytes) => bench.jobs(bytes, effort !== "full" && bytes === small));
       const figures = await measureJobs(jobs, measurement, count === 1 ? 0 : 0.5);
       for (const [i, job] of jobs.entries()) {
         const bytesPerSec = figures[i]!;
-        if (job.op === "read loop")
-          dramBytesPerSec = job.workingSetBytes === LARGE_BYTES ? bytesPerSec : dramBytesPerSec;
+        if (job.op === "read loop") dramBytesPerSec = job.workingSetBytes === large ? bytesPerSec : dramBytesPerSec;
         else
           kernels.push({
             op: job.op,
@@ -102,7 +119,7 @@ export async function measureKernelFigures(measurement: KernelMeasurement): Prom
             bytesPerSec,
           });
       }
-      batch.push(...(await bench.batchRates(count, quick, signal)));
+      batch.push(...(await bench.batchRates(count, signal)));
       if (count === 1) [opUs, nsPerScore] = [await bench.opUs(), await bench.nsPerScore()];
       else splitUs = await bench.splitUs(kernels, count, opUs);
     } finally {
@@ -115,15 +132,16 @@ export async function measureKernelFigures(measurement: KernelMeasurement): Prom
 }
 
 /** Something that keeps all threads of a pool busy; see `FlashMeasurement.compute`. */
-export function busyWork(pool: ComputePool): { readonly compute: (bytes: number) => number } {
-  const arena = new Arena(80 * MiB, true);
-  const weights = arena.allocate(64 * MiB, 4096);
-  fill(arena.u32(weights, 16 * MiB));
-  const bench = new KernelBench(arena, pool, weights);
+export function busyWork(pool: ComputePool, effort: Effort): { readonly compute: (bytes: number) => number } {
+  const workingSet = effort === "full" || effort === "quick" ? 64 * MiB : 32 * MiB;
+  const arena = new Arena(workingSet + 16 * MiB, true);
+  const weights = arena.allocate(workingSet, 4096);
+  fill(arena.u32(weights, workingSet / 4));
+  const bench = new KernelBench(arena, pool, weights, effort);
   const jobs = new Map<number, () => void>();
   const compute = (bytes: number) => {
     const rows = Math.max(1, Math.floor(bytes / (2 * COLS)));
-    const job = jobs.get(rows) ?? bench.linear("f16", rows, 64 * MiB);
+    const job = jobs.get(rows) ?? bench.linear("f16", rows, workingSet);
     jobs.set(rows, job);
     job();
     return rows * COLS * 2;
@@ -133,14 +151,14 @@ export function busyWork(pool: ComputePool): { readonly compute: (bytes: number)
 
 async function measureJobs(
   jobs: readonly Job[],
-  { quick, onProgress, signal }: KernelMeasurement,
+  { effort, onProgress, signal }: KernelMeasurement,
   doneShare: number,
 ): Promise<number[]> {
   for (const job of jobs) {
     job.run();
     await turn(signal);
   }
-  const passes = quick ? 3 : 7;
+  const passes = PASSES[effort];
   let done = 0;
   const total = jobs.length * passes;
   const times = await interleave(
@@ -158,7 +176,7 @@ async function measureJobs(
     },
     signal,
   );
-  return jobs.map(({ bytes }, i) => (1000 * bytes) / median(times[i]!));
+  return jobs.map(({ bytes }, i) => (1000 * bytes) / typicalMs(times[i]!, effort));
 }
 
 /** The ops of an engine over one area of weights. */
@@ -173,14 +191,16 @@ class KernelBench {
   readonly #scratch: Ptr;
   readonly #slots: Ptr;
   readonly #act: Ptr;
+  readonly #effort: Effort;
 
-  constructor(arena: Arena, pool: ComputePool, weights: Ptr) {
+  constructor(arena: Arena, pool: ComputePool, weights: Ptr, effort: Effort) {
+    this.#effort = effort;
     this.#arena = arena;
     this.#pool = pool;
     this.#kernels = pool.kernels(arena);
     this.#weights = weights;
     this.#x = arena.allocate(4 * COLS * BATCH_TOKENS, 64);
-    this.#out = arena.allocate(4 * 65536 + 4 * BATCH_TOKENS * BATCH_ROWS, 64);
+    this.#out = arena.allocate(4 * 65536 + 4 * BATCH_TOKENS * BATCH_ROWS[effort], 64);
     const scratch = Math.max(
       this.#kernels.scratchBytes(COLS, BATCH_TOKENS),
       this.#kernels.attentionScratchBytes(KV_TOKENS),
@@ -202,7 +222,9 @@ class KernelBench {
       bytes,
       run: () => this.#pool.readLoop(this.#arena, this.#weights, bytes),
     };
-    const linear = TYPES.map((dtype): Job => ({ ...set, op: "linear", dtype, ...this.#linearOver(dtype, bytes) }));
+    const linear = TYPES[this.#effort].map(
+      (dtype): Job => ({ ...set, op: "linear", dtype, ...this.#linearOver(dtype, bytes) }),
+    );
     const neurons = RECORD_TYPES.map(
       (dtype): Job => ({ ...set, op: "neurons", dtype, ...this.#neurons(dtype, bytes) }),
     );
@@ -214,15 +236,20 @@ class KernelBench {
     return [readLoop, ...linear, ...neurons, checksum, ...attention];
   }
 
-  async batchRates(threads: number, quick: boolean, signal: AbortSignal | undefined): Promise<BatchRate[]> {
-    const jobs = TYPES.map((dtype) => ({
+  async batchRates(threads: number, signal: AbortSignal | undefined): Promise<BatchRate[]> {
+    const rows = BATCH_ROWS[this.#effort];
+    const jobs = TYPES[this.#effort].map((dtype) => ({
       dtype,
-      run: () => this.#linear(this.#matrix(dtype, 0, BATCH_ROWS), BATCH_TOKENS),
+      run: () => this.#linear(this.#matrix(dtype, 0, rows), BATCH_TOKENS),
     }));
     for (const { run } of jobs) run();
-    const times = await interleave(jobs, quick ? 2 : 5, ({ run }) => timeMs(run), signal);
-    const flop = 2 * BATCH_TOKENS * BATCH_ROWS * COLS;
-    return jobs.map(({ dtype }, i) => ({ dtype, threads, flopPerSec: (1000 * flop) / median(times[i]!) }));
+    const times = await interleave(jobs, BATCH_PASSES[this.#effort], ({ run }) => timeMs(run), signal);
+    const flop = 2 * BATCH_TOKENS * rows * COLS;
+    return jobs.map(({ dtype }, i) => ({
+      dtype,
+      threads,
+      flopPerSec: (1000 * flop) / typicalMs(times[i]!, this.#effort),
+    }));
   }
 
   /**
@@ -230,23 +257,23 @@ class KernelBench {
    * last.
    */
   async splitUs(kernels: readonly KernelRate[], threads: number, opUs: number): Promise<number> {
-    const calls = 200;
+    const calls = SPLIT_CALLS[this.#effort];
+    const { small } = WORKING_SETS[this.#effort];
     const us: number[] = [];
     for (const dtype of SPLIT_TYPES) {
-      const run = this.linear(dtype, SPLIT_ROWS, SMALL_BYTES);
+      const run = this.linear(dtype, SPLIT_ROWS, small);
       const runAll = () => {
         for (let i = 0; i < calls; i++) run();
       };
       runAll();
       const times: number[] = [];
-      for (let pass = 0; pass < 9; pass++) times.push(await timeMs(runAll));
+      for (let pass = 0; pass < SPLIT_PASSES[this.#effort]; pass++) times.push(await timeMs(runAll));
       const isSame = (rate: KernelRate) =>
-        rate.op === "linear" &&
-        rate.dtype === dtype &&
-        rate.threads === threads &&
-        rate.workingSetBytes === SMALL_BYTES;
+        rate.op === "linear" && rate.dtype === dtype && rate.threads === threads && rate.workingSetBytes === small;
       const bytes = SPLIT_ROWS * rowBytes(dtype, COLS);
-      us.push((1000 * median(times)) / calls - (1e6 * bytes) / kernels.find(isSame)!.bytesPerSec - opUs);
+      us.push(
+        (1000 * typicalMs(times, this.#effort)) / calls - (1e6 * bytes) / kernels.find(isSame)!.bytesPerSec - opUs,
+      );
     }
     return Math.max(0, median(us));
   }
@@ -262,7 +289,7 @@ class KernelBench {
     const us: number[] = [];
     for (let pass = 0; pass < 5; pass++) us.push((1000 * (await timeMs(run))) / calls);
     // The weights, some KiB, come from the processor's own cache.
-    return median(us);
+    return typicalMs(us, this.#effort);
   }
 
   async nsPerScore(): Promise<number> {
@@ -273,7 +300,9 @@ class KernelBench {
       for (let i = 0; i < rounds; i++) this.#kernels.selectAbove(this.#slots, this.#out, SCORES, 1 - NAMED_SHARE);
     };
     run();
-    return (1e6 * (await timeMs(run))) / rounds / SCORES;
+    const times: number[] = [];
+    for (let pass = 0; pass < 3; pass++) times.push(await timeMs(run));
+    return (1e6 * typicalMs(times, this.#effort)) / rounds / SCORES;
   }
 
   /** A product of `rows` rows, at another place of the area with each call. */
@@ -313,7 +342,10 @@ class KernelBench {
     const slotCount = Math.floor(bytes / strideBytes);
     const layers = 4;
     const perLayer = Math.floor(slotCount / layers);
-    const named = Math.max(1, Math.floor(perLayer * NAMED_SHARE * (bytes === LARGE_BYTES ? 1 : 4)));
+    const named = Math.max(
+      1,
+      Math.floor(perLayer * NAMED_SHARE * (bytes === WORKING_SETS[this.#effort].large ? 1 : 4)),
+    );
     const sets = Array.from({ length: 8 }, () => this.#ascending(named, perLayer));
     let call = 0;
     const run = () => {

@@ -13,9 +13,13 @@ const FRAGMENTS_BYTES = 512 * 2 ** 20;
 /** Of the memory that is free, what the fragments may take for a moment. */
 const MOST_SPARE_SHARE = 1 / 4;
 
-/** Shared memory of so many bytes, each page touched. */
-export function landingMemory(sizeBytes: number): Uint8Array {
-  const fragmentsBytes = Math.min(FRAGMENTS_BYTES, spareMemoryBytes() * MOST_SPARE_SHARE);
+/**
+ * Shared memory of so many bytes, each page touched.
+ *
+ * @param mostBytes Of fragments that are taken for it, and given back; 0: it takes what comes.
+ */
+export function landingMemory(sizeBytes: number, mostBytes = FRAGMENTS_BYTES): Uint8Array {
+  const fragmentsBytes = Math.min(mostBytes, spareMemoryBytes() * MOST_SPARE_SHARE);
   const fragments = touched(new WebAssembly.Memory(pagesOf(fragmentsBytes)));
   const memory = touched(new WebAssembly.Memory({ ...pagesOf(sizeBytes), shared: true }));
   // Until here they are held: nobody else may have them.

@@ -1,10 +1,12 @@
 /** A quick profile of the device under the temporary folder: that it is whole and sane; what it says is the machine's affair. */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseDeviceProfile } from "@flashwick/cost-model";
-import { afterAll, describe, expect, it } from "vitest";
-import { measureProfile } from "./measure-profile.js";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { briefProfile } from "./brief-profile.js";
+import { readBriefProfile } from "./kept-profile.js";
+import { measureBriefProfile, measureProfile } from "./measure-profile.js";
 
 const folder = mkdtempSync(join(tmpdir(), "flashwick-profile-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -42,5 +44,35 @@ describe("measureProfile", () => {
     await expect(measureProfile({ path: join(folder, "none"), quick: true })).rejects.toMatchObject({
       code: "IO_NOT_FOUND",
     });
+  });
+});
+
+describe("measureBriefProfile", () => {
+  it("is a document that the cost model takes, of few sizes that are measured once, and leaves no file", async () => {
+    const profile = await measureBriefProfile({ path: folder });
+    expect(parseDeviceProfile(JSON.parse(JSON.stringify(profile)), "measured")).toEqual(profile);
+    expect([profile.name, profile.source]).toEqual([
+      expect.stringMatching(/measured within a second$/),
+      expect.stringMatching(/brief$/),
+    ]);
+    expect(profile.flash.reads.every(({ spread }) => spread === null)).toBe(true);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe("briefProfile", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("is measured once for a small file, through the page cache on one thread, and kept", async () => {
+    vi.stubEnv("FLASHWICK_CACHE_DIR", join(folder, "cache"));
+    const path = join(folder, "small.gguf");
+    writeFileSync(path, new Uint8Array(300_001));
+    const profile = await briefProfile({ path });
+    expect(parseDeviceProfile(JSON.parse(JSON.stringify(profile)), "measured")).toEqual(profile);
+    expect(profile).toMatchObject({ cores: 1, flash: { mode: "buffered" } });
+    // Whatever is measured twice differs.
+    expect(await briefProfile({ path })).toEqual(profile);
+    expect(readBriefProfile(path, true)).toEqual(profile);
+    expect(readBriefProfile(path, false)).toBeNull();
   });
 });

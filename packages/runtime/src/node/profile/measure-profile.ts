@@ -3,10 +3,11 @@ import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { formatBytes, IoError, type OnProgress, Random } from "@flashwick/core";
-import type { DeviceProfile } from "@flashwick/cost-model";
+import type { DeviceProfile, FlashProfile } from "@flashwick/cost-model";
 import { createComputePool } from "@flashwick/kernels-wasm/node";
-import { measureFlash } from "./flash-profile.js";
-import { busyWork, measureKernelFigures } from "./kernel-profile.js";
+import type { Effort } from "./figures.js";
+import { measureBufferedFlash, measureFlash } from "./flash-profile.js";
+import { busyWork, type KernelFigures, measureKernelFigures } from "./kernel-profile.js";
 import { measureManagement } from "./management-profile.js";
 
 export interface MeasureProfileOptions {
@@ -21,7 +22,7 @@ export interface MeasureProfileOptions {
 }
 
 const MiB = 2 ** 20;
-const FILE_BYTES = { full: 1024 * MiB, quick: 384 * MiB };
+const FILE_BYTES = { full: 1024 * MiB, quick: 384 * MiB, brief: 64 * MiB };
 /** What is left free on the device. */
 const SPARE_BYTES = 256 * MiB;
 const LEAST_FILE_BYTES = 64 * MiB;
@@ -35,30 +36,81 @@ const MOST_THREADS = 8;
  */
 export async function measureProfile(options: MeasureProfileOptions): Promise<DeviceProfile> {
   const { path, quick = false, onProgress, signal } = options;
-  const threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
-  const file = sampleFile(path, quick, onProgress, signal);
+  const effort = quick ? "quick" : "full";
+  const file = sampleFile(path, FILE_BYTES[effort], onProgress, signal);
   try {
-    const figures = await measureKernelFigures({ threads, quick, onProgress, signal });
-    const pool = await createComputePool({ threads });
-    try {
-      const { compute } = busyWork(pool);
-      const flash = await measureFlash({ path: file.path, quick, compute, onProgress, signal });
-      const { nsPerScore, ...rates } = figures;
-      return {
-        schemaVersion: 2,
-        name: `${cpus()[0]?.model.trim() ?? "unknown processor"} x${availableParallelism()}`,
-        source: `measured ${new Date().toISOString().slice(0, 10)}, Node ${process.version}, ${process.platform}${quick ? ", quick" : ""}`,
-        cores: threads,
-        flash,
-        ...rates,
-        management: { ...measureManagement(), nsPerScore, copyBytesPerSec: null },
-      };
-    } finally {
-      await pool.close();
-    }
+    return await measure(file.path, effort, options);
   } finally {
     file.remove();
   }
+}
+
+/**
+ * A rough profile within a second, for predictions where none is kept: few sizes and types, each of them once.
+ *
+ * @param options `path`: a file is read and nothing is written; in a folder, a file of 64 MiB is made and removed again.
+ * @throws As {@link measureProfile}.
+ * Cost: about a second, all cores, 80 MB of memory.
+ */
+export async function measureBriefProfile(options: Omit<MeasureProfileOptions, "quick">): Promise<DeviceProfile> {
+  const { path, onProgress, signal } = options;
+  const file = sampleFile(path, FILE_BYTES.brief, onProgress, signal);
+  try {
+    return await measure(file.path, "brief", options);
+  } finally {
+    file.remove();
+  }
+}
+
+/**
+ * The same of what a small file's runs use: one thread that computes, and reads through the page cache.
+ *
+ * @param options `path`: a file.
+ * Cost: a quarter of a second.
+ */
+export async function measureSmallFileProfile({
+  path,
+  onProgress,
+  signal,
+}: Pick<MeasureProfileOptions, "path" | "onProgress" | "signal">): Promise<DeviceProfile> {
+  const figures = await measureKernelFigures({ threads: 1, effort: "small", onProgress, signal });
+  return profileOf(1, "small", await measureBufferedFlash(path, signal), figures);
+}
+
+async function measure(
+  path: string,
+  effort: Exclude<Effort, "small">,
+  options: MeasureProfileOptions,
+): Promise<DeviceProfile> {
+  const { onProgress, signal } = options;
+  const threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
+  const figures = await measureKernelFigures({ threads, effort, onProgress, signal });
+  const pool = await createComputePool({ threads });
+  try {
+    const { compute } = busyWork(pool, effort);
+    const flash = await measureFlash({ path, effort, compute, onProgress, signal });
+    return profileOf(threads, effort, flash, figures);
+  } finally {
+    await pool.close();
+  }
+}
+
+function profileOf(
+  threads: number,
+  effort: Effort,
+  flash: FlashProfile,
+  { nsPerScore, ...rates }: KernelFigures,
+): DeviceProfile {
+  const when = new Date().toISOString().slice(0, 10);
+  return {
+    schemaVersion: 2,
+    name: `${cpus()[0]?.model.trim() ?? "unknown processor"} x${availableParallelism()}${effort === "brief" || effort === "small" ? ", measured within a second" : ""}`,
+    source: `measured ${when}, Node ${process.version}, ${process.platform}${effort === "full" ? "" : `, ${effort}`}`,
+    cores: threads,
+    flash,
+    ...rates,
+    management: { ...measureManagement(), nsPerScore, copyBytesPerSec: null },
+  };
 }
 
 interface SampleFile {
@@ -69,7 +121,7 @@ interface SampleFile {
 /** A file to read: the one that is there, or a new one of noise. */
 function sampleFile(
   path: string,
-  quick: boolean,
+  mostBytes: number,
   onProgress: OnProgress | undefined,
   signal: AbortSignal | undefined,
 ): SampleFile {
@@ -77,7 +129,7 @@ function sampleFile(
   if (!stat) throw new IoError("IO_NOT_FOUND", `${path}: expected a folder or a file to measure on, found nothing`);
   if (!stat.isDirectory()) return { path, remove() {} };
   const { bavail, bsize } = statfsSync(path);
-  const bytes = Math.min(FILE_BYTES[quick ? "quick" : "full"], Math.floor((bavail * bsize - SPARE_BYTES) / MiB) * MiB);
+  const bytes = Math.min(mostBytes, Math.floor((bavail * bsize - SPARE_BYTES) / MiB) * MiB);
   if (bytes < LEAST_FILE_BYTES) {
     const free = formatBytes(bavail * bsize);
     throw new IoError(

@@ -8,13 +8,13 @@
 import { exposedReadMs, type OverlapShares, type StreamProfile, streamReadBytes } from "@flashwick/cost-model";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { ThreadedReader } from "@flashwick/flash-io/node";
-import { interleave, mean, median, spreadOf, timeMs, turn } from "./figures.js";
+import { type Effort, interleave, mean, median, spreadOf, timeMs, turn } from "./figures.js";
 import { landingMemory } from "./landing-memory.js";
 
 export interface StreamMeasurement {
   /** With threads for 32 reads in flight. */
   readonly reader: ThreadedReader;
-  readonly quick: boolean;
+  readonly effort: Exclude<Effort, "brief" | "small">;
   /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
   readonly compute: (bytes: number) => number;
   readonly signal: AbortSignal | undefined;
@@ -36,8 +36,7 @@ const UNIT_BYTES = MiB / 2;
 
 /** Measures streams of the reader's file; null where it is shorter than a chunk. @throws As the reader does; the signal's own reason. */
 export async function measureStream(measurement: StreamMeasurement): Promise<StreamProfile | null> {
-  const { reader, quick, signal } = measurement;
-  const how = quick ? "quick" : "full";
+  const { reader, effort: how, signal } = measurement;
   const fits = (bytes: number) => bytes <= reader.fileBytes;
   const cases = READERS[how].flatMap((readers) => CHUNKS[how].filter(fits).map((bytes) => ({ readers, bytes })));
   if (cases.length === 0) return null;

@@ -1,11 +1,19 @@
 /** The map of what a step used of each layer: a pixel a neuron, or a cell an expert, of which there are few. Purely from data. */
 import { colourOf, prepare, rgbOf } from "./canvas.js";
-import type { RunFacts } from "./messages.js";
 
 /** By `STATE`. */
 const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
 
-export type MapFacts = Pick<RunFacts, "unit" | "nLayers" | "dFf" | "unitsByLayer">;
+/** What caches hold by number. */
+export type Unit = "neuron" | "expert";
+
+export interface MapFacts {
+  readonly unit: Unit;
+  readonly nLayers: number;
+  /** Neurons, or experts, of the layer that has most. */
+  readonly dFf: number;
+  readonly unitsByLayer: readonly number[];
+}
 
 /** @param states By layer and unit, `[nLayers * dFf]`. */
 export function drawMap(canvas: HTMLCanvasElement, facts: MapFacts, states: Uint8Array): void {

@@ -4,8 +4,20 @@
  * A step is several passes where tokens are drafted: each draft of a lossless run is a sparse pass of its own, and one pass verifies them all. Passes
  * have clocks of their own, so they are laid one behind the other here.
  */
-import type { Engine, ForwardObserver, TokenSpan } from "@flashwick/runtime";
-import { type RunFacts, STATE, type StepPass } from "./messages.js";
+import { type DrawnSpan, STATE, type StepPass } from "./step.js";
+import type { MapFacts } from "./unit-map.js";
+
+/** What is asked of an engine: the neurons, or experts, that the slots of a layer hold. */
+export interface ResidentUnits {
+  residentNeurons(layer: number): Iterable<number>;
+}
+
+/** An observer of forward passes, as `@flashwick/runtime` takes one. */
+export interface StepObserver {
+  stepBegins(rows: number): void;
+  named(layer: number, named: Uint32Array, engine: ResidentUnits, row: number): void;
+  span(span: DrawnSpan): void;
+}
 
 /** What was seen of a step. */
 export interface SeenStep {
@@ -15,7 +27,7 @@ export interface SeenStep {
   readonly isNamed: boolean;
   /** By row of the step and layer: the sets that were named, none in the dense layers of a mixture. Shorter than the step where drafts were not computed, or passes were dense. */
   readonly sets: readonly Uint32Array[][];
-  readonly spans: readonly TokenSpan[];
+  readonly spans: readonly DrawnSpan[];
   readonly passes: readonly StepPass[];
 }
 
@@ -23,18 +35,18 @@ const NOTHING = new Uint32Array(0);
 
 export class StepWatch {
   /** For the passes that verify, and for those of a run without drafts. */
-  readonly verifying: ForwardObserver;
+  readonly verifying: StepObserver;
   /** For the passes that draft. */
-  readonly drafting: ForwardObserver;
-  readonly #facts: Pick<RunFacts, "nLayers" | "dFf">;
+  readonly drafting: StepObserver;
+  readonly #facts: Pick<MapFacts, "nLayers" | "dFf">;
   #states: Uint8Array<ArrayBuffer>;
   #sets: Uint32Array[][] = [];
   /** Rows of the passes before this one. */
   #rowsBefore = 0;
-  #spans: TokenSpan[] = [];
+  #spans: DrawnSpan[] = [];
   #passes: { kind: StepPass["kind"]; rows: number; beginMs: number; endMs: number }[] = [];
 
-  constructor(facts: Pick<RunFacts, "nLayers" | "dFf">) {
+  constructor(facts: Pick<MapFacts, "nLayers" | "dFf">) {
     this.#facts = facts;
     this.#states = new Uint8Array(facts.nLayers * facts.dFf);
     this.verifying = this.#observer("verify");
@@ -42,7 +54,7 @@ export class StepWatch {
   }
 
   /** Both, as a run takes them. */
-  get observers(): { readonly observer: ForwardObserver; readonly draftObserver: ForwardObserver } {
+  get observers(): { readonly observer: StepObserver; readonly draftObserver: StepObserver } {
     return { observer: this.verifying, draftObserver: this.drafting };
   }
 
@@ -59,7 +71,7 @@ export class StepWatch {
     return seen;
   }
 
-  #observer(kind: StepPass["kind"]): ForwardObserver {
+  #observer(kind: StepPass["kind"]): StepObserver {
     return {
       stepBegins: (rows) => {
         const last = this.#passes.at(-1);
@@ -77,7 +89,7 @@ export class StepWatch {
     };
   }
 
-  #name(layer: number, named: Uint32Array, engine: Engine, row: number): void {
+  #name(layer: number, named: Uint32Array, engine: ResidentUnits, row: number): void {
     const states = this.#states.subarray(layer * this.#facts.dFf, (layer + 1) * this.#facts.dFf);
     // Before the first of the pass's tokens changes it: the others find the cache as it was.
     if (row === 0) {

@@ -1,24 +1,23 @@
 /** What a step looked like, from what its observers saw: rows and passes are kept apart, and laid on one clock. */
-import type { Engine } from "@flashwick/runtime";
 import { expect, it } from "vitest";
-import { STATE } from "./messages.js";
-import { StepWatch } from "./step-watch.js";
+import { STATE } from "./step.js";
+import { type ResidentUnits, StepWatch } from "./step-watch.js";
 
 const FACTS = { nLayers: 2, dFf: 4 };
 const { away, resident, awake, fetched } = STATE;
 
 /** @param neurons That the slots of every layer hold. */
-function holding(...neurons: number[]): Engine {
-  return { residentNeurons: () => Uint32Array.from(neurons) } as unknown as Engine;
+function holding(...neurons: number[]): ResidentUnits {
+  return { residentNeurons: () => neurons };
 }
 
 it("a step of several tokens shows what each of them used, and fetches once", () => {
   const watch = new StepWatch(FACTS);
   const { verifying } = watch;
-  verifying.stepBegins!(2);
+  verifying.stepBegins(2);
   for (const layer of [0, 1]) {
-    verifying.named!(layer, Uint32Array.of(0, 2), holding(0, 1), 0);
-    verifying.named!(layer, Uint32Array.of(0, 1, 2), holding(0, 1), 1);
+    verifying.named(layer, Uint32Array.of(0, 2), holding(0, 1), 0);
+    verifying.named(layer, Uint32Array.of(0, 1, 2), holding(0, 1), 1);
   }
   const { states, sets, isNamed } = watch.take();
   // Neuron 2 is fetched once, for both; neuron 0 was there for both.
@@ -40,14 +39,14 @@ it("passes that draft are rows of the step, and stand before the one that verifi
   const watch = new StepWatch(FACTS);
   const { drafting, verifying } = watch;
   for (const neuron of [0, 1]) {
-    drafting.stepBegins!(1);
-    drafting.span!({ what: "attention", beginMs: 0, endMs: 2 });
-    for (const layer of [0, 1]) drafting.named!(layer, Uint32Array.of(neuron), holding(0, 3), 0);
-    drafting.span!({ what: "reads", beginMs: 1, endMs: 3 });
-    drafting.span!({ what: "ffn", beginMs: 2, endMs: 4 });
+    drafting.stepBegins(1);
+    drafting.span({ what: "attention", beginMs: 0, endMs: 2 });
+    for (const layer of [0, 1]) drafting.named(layer, Uint32Array.of(neuron), holding(0, 3), 0);
+    drafting.span({ what: "reads", beginMs: 1, endMs: 3 });
+    drafting.span({ what: "ffn", beginMs: 2, endMs: 4 });
   }
-  verifying.stepBegins!(3);
-  verifying.span!({ what: "head", beginMs: 0, endMs: 5 });
+  verifying.stepBegins(3);
+  verifying.span({ what: "head", beginMs: 0, endMs: 5 });
   const { states, sets, passes, spans } = watch.take();
   expect(passes).toEqual([
     { kind: "draft", rows: 1, beginMs: 0, endMs: 4 },
@@ -62,10 +61,10 @@ it("passes that draft are rows of the step, and stand before the one that verifi
 
 it("a step that names nothing uses every neuron, and nothing is left of the step before", () => {
   const watch = new StepWatch(FACTS);
-  watch.verifying.stepBegins!(1);
-  watch.verifying.named!(0, Uint32Array.of(1), holding(), 0);
+  watch.verifying.stepBegins(1);
+  watch.verifying.named(0, Uint32Array.of(1), holding(), 0);
   watch.take();
-  watch.verifying.stepBegins!(1);
+  watch.verifying.stepBegins(1);
   const { states, isNamed, sets, passes } = watch.take();
   expect(new Set(states)).toEqual(new Set([awake]));
   expect({ isNamed, sets, passes: passes.length }).toEqual({ isNamed: false, sets: [], passes: 1 });
@@ -73,8 +72,8 @@ it("a step that names nothing uses every neuron, and nothing is left of the step
 
 it("a dense layer of a mixture names no expert, and its place among the sets is kept", () => {
   const watch = new StepWatch(FACTS);
-  watch.verifying.stepBegins!(1);
-  watch.verifying.named!(1, Uint32Array.of(3, 1), holding(1), 0);
+  watch.verifying.stepBegins(1);
+  watch.verifying.named(1, Uint32Array.of(3, 1), holding(1), 0);
   const { states, sets, isNamed } = watch.take();
   expect(sets.map((layers) => layers.map((set) => [...set]))).toEqual([[[], [3, 1]]]);
   expect([...states]).toEqual([away, away, away, away, away, awake, away, fetched]);

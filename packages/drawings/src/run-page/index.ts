@@ -1,0 +1,3 @@
+export { packedBytes, packStates } from "./packed-states.js";
+export { runPage } from "./run-page.js";
+export type { ReportedStep, RunReport } from "./run-report.js";
