@@ -15,7 +15,8 @@ export { expertDTypesOf } from "./expert-record.js";
 export { type ExpertPiece, type ExpertSlot, pieceRoomBytes, planExpertSlot } from "./expert-slot.js";
 export { sha256Hex } from "./fingerprint.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
-export { encodeGgufHeader } from "./gguf-encoder.js";
+export { type DecodedGgufHeader, decodeGgufHeader, HeaderCutShort } from "./gguf-decoder.js";
+export { type EncodedGgufHeader, encodeGgufHeader } from "./gguf-encoder.js";
 export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-metadata.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
@@ -72,4 +73,5 @@ export {
   verifyModelFile,
   verifyPredictorFile,
 } from "./verify.js";
+export { decodeNeurons, decodeRows } from "./weight-decoder.js";
 export { createModelWriter } from "./write-model.js";
