@@ -1,5 +1,5 @@
 /** What a step looked like, from what its observers saw: rows and passes are kept apart, and laid on one clock. */
-import type { Engine } from "@flashwick/runtime";
+import type { Engine } from "@flashwick/runtime/engine";
 import { expect, it } from "vitest";
 import { STATE } from "./messages.js";
 import { StepWatch } from "./step-watch.js";

@@ -4,7 +4,8 @@
  * A step is several passes where tokens are drafted: each draft of a lossless run is a sparse pass of its own, and one pass verifies them all. Passes
  * have clocks of their own, so they are laid one behind the other here.
  */
-import type { Engine, ForwardObserver, TokenSpan } from "@flashwick/runtime";
+import type { ForwardObserver, TokenSpan } from "@flashwick/runtime";
+import type { Engine } from "@flashwick/runtime/engine";
 import { type RunFacts, STATE, type StepPass } from "./messages.js";
 
 /** What was seen of a step. */
