@@ -20,6 +20,8 @@ export function packageConfig(entry: Record<string, string>, more: Options = {})
     treeshake: true,
     external: [/^node:/],
     silent: true,
+    // "node:fs" stays "node:fs": bundlers and other runtimes know it by this name.
+    removeNodeProtocol: false,
     ...more,
     ...(isFast && { dts: false, sourcemap: false, treeshake: false }),
   });

@@ -1,6 +1,7 @@
 /** What `eval --against` compares with, and how both runs keep to the DRAM budget. */
 import { BudgetError, formatBytes, InputError } from "@flashwick/core";
-import { type Comparison, Model, windowLogitBytes } from "@flashwick/runtime";
+import { type Comparison, Model } from "@flashwick/runtime";
+import { windowLogitBytes } from "@flashwick/runtime/engine";
 import { openModel } from "@flashwick/runtime/node";
 
 /** Two runs of the same text, and how they share the memory. */

@@ -30,14 +30,11 @@ export { type MemoryPlan, planMemory } from "./memory-plan.js";
 export type { MemoryRequest, PlannedExperts } from "./memory-request.js";
 export { MIXTURE_PRESETS, type MixturePreset, mixturePreset, type PublishedMixture } from "./mixture-presets.js";
 export {
-  bytesOf,
-  chosenBytes,
   type ExpertsShape,
   expertFlashBytes,
   type MixtureLayer,
   type MixtureShape,
   meanExpert,
-  residentFfnBytes,
   type TypedBytes,
 } from "./mixture-shape.js";
 export {
@@ -58,7 +55,7 @@ export {
 } from "./model-shape.js";
 export { passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
-export { type Alternative, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
+export { type Alternative, type PlanRequest, planRun, type RunPlan } from "./plan-run.js";
 export { prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
 export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";
@@ -72,14 +69,12 @@ export {
   missShare,
   namedShare,
   powerLawLayer,
-  tokensHeld,
   UNION_TOKENS,
   unionShare,
   windowExponent,
 } from "./sparsity.js";
 export {
   chooseDraftTokens,
-  expectedTokens,
   type Speculation,
   type SpeculationRequest,
   speculationCost,

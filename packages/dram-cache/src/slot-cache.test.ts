@@ -26,6 +26,14 @@ function* mapWaves<T>(cache: NeuronCache, named: Uint32Array, map: (wave: CacheW
 const residents = (cache: NeuronCache) => [...cache.pointer.subarray(0, cache.numUsed)].sort((a, b) => a - b);
 
 describe("a cache of one layer", () => {
+  it("keeps whatever fits unless a policy says otherwise, and drops what was used longest ago", () => {
+    const cache = createNeuronCache({ dFf: 16, slotCount: 3 });
+    admit(cache, 1, 2);
+    admit(cache, 2, 3);
+    expect(residents(cache)).toEqual([1, 2, 3]);
+    admit(cache, 9);
+    expect(residents(cache)).toEqual([2, 3, 9]);
+  });
   it("gives ascending neurons ascending slots, so that neighbours land together", () => {
     const cache = createNeuronCache({ dFf: 16, slotCount: 8, policy: lruPolicy() });
     expect(admit(cache, 3, 4, 5)[0]).toMatchObject({ slots: [0, 1, 2], misses: [0, 1, 2], hits: [] });

@@ -27,6 +27,7 @@ import { InputError } from "@flashwick/core";
 import type { CachePolicy, EvictionOrder } from "./cache-policy.js";
 import { Eviction } from "./eviction.js";
 import { LastUse } from "./last-use.js";
+import { lruPolicy } from "./lru-policy.js";
 import type { CacheCounters, CacheWave, NeuronCache } from "./plan.js";
 import { residentsOf } from "./residents.js";
 import { chooseSeeds } from "./seeding.js";
@@ -41,7 +42,8 @@ export interface NeuronCacheOptions {
   readonly nLayers?: number;
   /** At least 1; more than `dFf` are not used. */
   readonly slotCount: number;
-  readonly policy: CachePolicy;
+  /** What leaves first. Default {@link lruPolicy}: whatever fits stays, and the units used longest ago leave. */
+  readonly policy?: CachePolicy;
   /**
    * Room for the union of a step's sets, u32 `[dFf]`, which caches may share that are never asked for waves in between. Default: the cache's own,
    * 4 · dFf bytes beside `cacheBookkeepingBytes`.
@@ -107,7 +109,7 @@ class SlotCache implements NeuronCache {
   #remaining = 0;
 
   constructor(options: NeuronCacheOptions) {
-    const { dFf, slotCount, policy, unionScratch, nLayers = 1 } = options;
+    const { dFf, slotCount, policy = lruPolicy(), unionScratch, nLayers = 1 } = options;
     checkSizes(dFf, slotCount, nLayers);
     this.#dFf = dFf;
     this.slotCount = Math.min(slotCount, dFf);

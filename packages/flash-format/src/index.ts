@@ -8,14 +8,15 @@ export {
   withChecksumsBeside,
   writeChecksumFile,
 } from "./checksum-file.js";
-export { type ContainerKind, FORMAT_VERSIONS, readFileKind, readGgufHeader } from "./container.js";
+export { type ContainerKind, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export { crc32cJoin } from "./crc32c-join.js";
 export { expertDTypesOf } from "./expert-record.js";
-export { type ExpertPiece, type ExpertSlot, pieceRoomBytes, planExpertSlot } from "./expert-slot.js";
+export { type ExpertPiece, type ExpertSlot, planExpertSlot } from "./expert-slot.js";
 export { sha256Hex } from "./fingerprint.js";
 export type { GgufArray, GgufHeader, GgufTensor, GgufValue } from "./gguf.js";
-export { encodeGgufHeader } from "./gguf-encoder.js";
+export { type DecodedGgufHeader, decodeGgufHeader, HeaderCutShort } from "./gguf-decoder.js";
+export { type EncodedGgufHeader, encodeGgufHeader } from "./gguf-encoder.js";
 export { GgufMetadata, type MetadataAdvice, type MetadataValues } from "./gguf-metadata.js";
 export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
@@ -59,8 +60,8 @@ export {
 } from "./predictor-file.js";
 export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
 export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
-export { autoStrideBytes, expectedPages, type RecordShape, recordShape, weightLayout } from "./record-layout.js";
-export { isVectorName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
+export { type RecordShape, recordShape, weightLayout } from "./record-layout.js";
+export { LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export { checksOf, crcOfBytes, damagedTensor, type PieceCrc, type TensorChecks } from "./tensor-checks.js";
@@ -72,4 +73,5 @@ export {
   verifyModelFile,
   verifyPredictorFile,
 } from "./verify.js";
+export { decodeNeurons, decodeRows } from "./weight-decoder.js";
 export { createModelWriter } from "./write-model.js";

@@ -1,3 +1,3 @@
 export { DEVICE_DTYPES, requireDeviceDType, requireDeviceRecords } from "./device-dtype.js";
 export { DEVICE_SCRATCH } from "./mirror-kernels.js";
-export { openWebGpu, type WebGpu, type WebGpuOptions } from "./web-gpu.js";
+export { type GpuPlatform, openWebGpu, type WebGpu, type WebGpuOptions } from "./web-gpu.js";

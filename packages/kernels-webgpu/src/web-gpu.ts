@@ -11,10 +11,15 @@ import { MirrorKernels } from "./mirror-kernels.js";
 import { PARAMETERS } from "./prelude.js";
 import { type ShaderName, shaders, WORKGROUP_THREADS } from "./shaders.js";
 
+/** A platform's WebGPU, `navigator.gpu` or what `create` of the package `webgpu` gives: as much of it as consumers without WebGPU's types can name. */
+export interface GpuPlatform {
+  requestAdapter(options?: object): Promise<object | null>;
+}
+
 export interface WebGpuOptions {
   /** Default: `navigator.gpu`. In Node: of the `webgpu` package. */
-  readonly gpu?: GPU;
-  readonly powerPreference?: GPUPowerPreference;
+  readonly gpu?: GpuPlatform;
+  readonly powerPreference?: "low-power" | "high-performance";
   /** Sums over a subgroup's registers where the adapter offers that; default true. Either way gives its own bits, the same for a batch as for its vectors. */
   readonly subgroups?: boolean;
 }
@@ -44,11 +49,9 @@ export interface WebGpu {
  *
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where there is no WebGPU, or no adapter.
  */
-export async function openWebGpu({
-  gpu = globalThis.navigator?.gpu,
-  powerPreference,
-  subgroups = true,
-}: WebGpuOptions = {}): Promise<WebGpu> {
+export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpu> {
+  const { powerPreference, subgroups = true } = options;
+  const gpu = (options.gpu ?? globalThis.navigator?.gpu) as GPU | undefined;
   if (!gpu) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",

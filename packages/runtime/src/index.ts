@@ -14,23 +14,14 @@ export {
   type PlacementChoice,
   type PlacementOrder,
 } from "./choose-placement.js";
-export { ALL_NEURONS, type Choice, type Chooser, type ChooserLayer } from "./chooser.js";
-export { type Comparison, windowLogitBytes } from "./compared-run.js";
+export type { Comparison } from "./compared-run.js";
 export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";
-export { Engine, type StepOptions, type StepRow } from "./engine.js";
 export { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode } from "./engine-config.js";
-export type { EngineParts } from "./engine-parts.js";
 export { type EstimateOptions, estimate, type PredictorShapes } from "./estimate.js";
 export { cutWindows, type EvaluateOptions, type EvaluateResult, evaluateText } from "./evaluate.js";
 export type { ForwardObserver } from "./forward-observer.js";
-export {
-  type FinishReason,
-  type GeneratedToken,
-  PlainDecoder,
-  type TokenDecoder,
-  type TokenStep,
-} from "./generation.js";
+export type { FinishReason, GeneratedToken, TokenStep } from "./generation.js";
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
 export { Model } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
@@ -39,15 +30,15 @@ export { type PolicyLocalityOptions, policyLocality } from "./policy-locality.js
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { preferResident, type ResidentPreference } from "./resident-experts.js";
-export { type FinishedRun, type MeasuredBandwidths, runLimit, tokenDramBytes } from "./run-limit.js";
+export type { FinishedRun } from "./run-limit.js";
 export { hitShare, percentile, type RunFacts, summarizeRun } from "./run-summary.js";
 export { createSampler, type Sampler, type SamplingOptions } from "./sampler.js";
 export { type ScoredPosition, type ScoreOptions, scoreTokens } from "./score.js";
-export { type ExtendOptions, Sequence } from "./sequence.js";
+export type { ExtendOptions, Sequence } from "./sequence.js";
 export type { PrefixStore } from "./serving/prefix-store.js";
 export { type QueueFullDetails, QueueFullError } from "./serving/queue-full-error.js";
 export type { SchedulerOptions, ServedRequest, ServedSummary, ServedToken } from "./serving/served-request.js";
-export { TextScheduler, type TextSchedulerParts } from "./serving/text-scheduler.js";
+export type { TextScheduler } from "./serving/text-scheduler.js";
 export {
   type SimulatedTrace,
   type SimulateTraceOptions,
@@ -59,11 +50,6 @@ export {
 export type { Draft, DraftContext, Drafter } from "./speculation/drafter.js";
 export { LookupDrafter } from "./speculation/lookup-drafter.js";
 export { ModelDrafter } from "./speculation/model-drafter.js";
-export {
-  type DecodedStep,
-  SpeculativeDecoder,
-  type SpeculativeDecoderParts,
-} from "./speculation/speculative-decoder.js";
 export { type ChoiceTask, evaluateTasks, parseTasks, type TasksResult } from "./tasks.js";
 export type { RunSummary } from "./text-request.js";
 export { TextStream } from "./text-stream.js";
@@ -71,6 +57,5 @@ export { createTextTokenizer, type DecodeOptions, type EncodeOptions, type TextT
 export type { TokenConstraint } from "./token-constraint.js";
 export type { TokenLogprob } from "./token-logprob.js";
 export type { TokenSpan } from "./token-meter.js";
-export { type SelectorOptions, TokenSelector } from "./token-selector.js";
 export { createGgufTokenizer } from "./tokenizer/gguf-tokenizer.js";
 export { readTokenizer } from "./tokenizer/read-tokenizer.js";

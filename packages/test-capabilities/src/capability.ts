@@ -24,6 +24,10 @@ export const CAPABILITIES = [
   "models",
   /** nginx is installed: replicas are tested behind it. */
   "nginx",
+  /** Packages of others can be installed: npm has them in its cache, or reaches a registry. */
+  "registry",
+  /** Node 24 beside the Node that runs the tests: `FLASHWICK_NODE_24` names its executable. */
+  "node-24",
   /** The runtime compiles WebAssembly's relaxed SIMD, and its results are right. Node 20 does not; pages in Chromium do. */
   "relaxed-simd",
 ] as const;

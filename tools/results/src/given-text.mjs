@@ -3,7 +3,8 @@
  * all costs are real.
  */
 import { SpeculationMeter } from "@flashwick/cost-model";
-import { LookupDrafter, PlainDecoder, SpeculativeDecoder, TokenSelector } from "@flashwick/runtime";
+import { LookupDrafter } from "@flashwick/runtime";
+import { PlainDecoder, SpeculativeDecoder, TokenSelector } from "@flashwick/runtime/engine";
 
 /**
  * @param sequence  That holds the prompt.

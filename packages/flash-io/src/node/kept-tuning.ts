@@ -30,7 +30,10 @@ interface KeptTuning {
 }
 
 /** Where flashwick keeps what it can measure again: `FLASHWICK_CACHE_DIR`, else the user's cache folder of the platform. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
+export function cacheFolder(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  platform: string = process.platform,
+): string {
   if (env.FLASHWICK_CACHE_DIR) return env.FLASHWICK_CACHE_DIR;
   if (platform === "win32") return join(env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local"), "flashwick");
   if (platform === "darwin") return join(homedir(), "Library", "Caches", "flashwick");

@@ -21,8 +21,18 @@ export interface NodeThreadSetup extends ThreadSetup {
   readonly ring: boolean;
 }
 
+/** What a reader uses of a `Worker` of `node:worker_threads`, in words that need none of Node's types. */
+export interface WorkerThread {
+  once(event: "message", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  on(event: "exit", listener: (status: number) => void): unknown;
+  unref(): void;
+  postMessage(message: object): void;
+  terminate(): unknown;
+}
+
 /** Makes one thread. Replaced by tests, to end a thread behind the reader's back. */
-export type CreateWorker = (setup: NodeThreadSetup) => Worker;
+export type CreateWorker = (setup: NodeThreadSetup) => WorkerThread;
 
 /** Node runs this file as it stands: beside the sources as beside the bundle. */
 export function createReaderWorker(setup: NodeThreadSetup): Worker {
@@ -39,7 +49,7 @@ export function createReaderWorker(setup: NodeThreadSetup): Worker {
 
 export class NodeThread implements ReaderThread {
   constructor(
-    private readonly worker: Worker,
+    private readonly worker: WorkerThread,
     { ready, failed, ended }: ThreadEvents,
   ) {
     worker.once("message", () => {

@@ -1,0 +1,1 @@
+export { checkedKernels } from "./checked-kernels.js";
