@@ -1,5 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { argmax, createSampler, logSumExp } from "./sampler.js";
+import { argmax, createSampler, likeliestTokens, logSumExp } from "./sampler.js";
 
 const logits = Float32Array.of(1, 3, 2, 3, -5);
 
@@ -86,4 +87,15 @@ describe.each([
 
 it("logSumExp does not overflow", () => {
   expect(logSumExp(Float32Array.of(1000, 1000))).toBeCloseTo(1000 + Math.log(2), 9);
+});
+
+it("the likeliest tokens are the first of all, sorted: of equals the lower id first", () => {
+  // Few values, so that many are equal.
+  const logit = fc.constantFrom(-Infinity, -2, -0, 0, 0.5, 7);
+  fc.assert(
+    fc.property(fc.array(logit, { minLength: 1, maxLength: 80 }), fc.integer({ min: 1, max: 90 }), (values, count) => {
+      const sorted = values.map((_, i) => i).sort((a, b) => values[b]! - values[a]! || a - b);
+      expect(likeliestTokens(Float32Array.from(values), count)).toEqual(sorted.slice(0, count));
+    }),
+  );
 });

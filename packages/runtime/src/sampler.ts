@@ -96,11 +96,19 @@ export function likeliestTokens(logits: Float32Array, count: number): number[] {
   return best;
 }
 
+/** Up to here, one pass that keeps the largest is cheaper than sorting a vocabulary, which takes longer than a small model's token. */
+const MOST_INSERTED = 256;
+
+/** All tokens, in the order of {@link likeliestTokens}. */
+function sortedTokens(logits: Float32Array): Uint32Array {
+  return Uint32Array.from(logits, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b);
+}
+
 /** The token at quantile `u` of the truncated distribution, tokens taken in order of falling probability. */
 function sample(logits: Float32Array, temperature: number, topK: number, topP: number, u: number): number {
   const max = logits[argmax(logits)]!;
-  const order = Uint32Array.from(logits, (_, i) => i).sort((a, b) => logits[b]! - logits[a]! || a - b);
-  const kept = topK > 0 ? Math.min(topK, order.length) : order.length;
+  const kept = topK > 0 ? Math.min(topK, logits.length) : logits.length;
+  const order = kept <= MOST_INSERTED ? likeliestTokens(logits, kept) : sortedTokens(logits);
   const weights = new Float64Array(kept);
   let total = 0;
   for (let i = 0; i < kept; i++) total += weights[i] = Math.exp((logits[order[i]!]! - max) / temperature);
