@@ -64,7 +64,7 @@ function readReadme(folder: string): string {
 }
 
 /** Entries for Node alone that do not say so by a part of their name. */
-const NODE_ENTRIES = new Set(["@flashwick/demo-models", "@flashwick/runtime/train"]);
+const NODE_ENTRIES = new Set(["@flashwick/demo-models", "@flashwick/runtime/train", "@flashwick/server"]);
 
 /** What can be imported of a package. */
 export function entryPoints({ name, exports = {} }: Manifest): EntryPoint[] {
