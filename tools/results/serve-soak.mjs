@@ -182,6 +182,10 @@ const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 const command = ["node tools/results/serve-soak.mjs", basename(path), ...process.argv.slice(3)].join(" ");
+const sameness =
+  wrong.length > 0
+    ? `${wrong.length} answers are not those of the same request run alone.`
+    : "Every answer that was read whole equals the text of the same request run alone with the same seed, and every one that was left is its beginning.";
 const page = `# Many clients of one server
 
 ${new Date().toISOString().slice(0, 10)}. One run of
@@ -195,7 +199,7 @@ half-way. Half of the requests begin alike; ${counted.reused} of ${counted.promp
 
 ${markdownTable(heads, [row])}
 
-Every answer that was read whole equals the text of the same request run alone with the same seed, and every one that was left is its beginning.
+${sameness}
 ${served} of ${flags.clients} clients were served. The resident size of the server's process, median of the first and of the last quarter after a warm-up of ${100 * WARM_UP_SHARE} %: ${mib(size.early)} MiB and ${mib(size.late)} MiB, ${(100 * size.share).toFixed(2)} % apart
 ([every sample](serve.csv)).
 `;
