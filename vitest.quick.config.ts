@@ -16,6 +16,8 @@ const LONG = [
   "tools/browser/src/webgpu.test.ts",
   "tools/browser/src/webgpu-models.test.ts",
   "tools/browser/src/gpu-check.test.ts",
+  "tools/browser/src/guide-page.test.ts",
+  "tools/browser/src/docs-site.test.ts",
   // Demo models over whole texts, at many settings, or enlarged.
   "packages/runtime/src/quality.test.ts",
   "packages/runtime/src/node/any-machine.test.ts",
@@ -45,6 +47,8 @@ const LONG = [
   // Every package packed, installed and bundled; all declarations compiled.
   "tools/pack-check/src/packed.test.ts",
   "tools/pack-check/src/api-report.test.ts",
+  // Commands of the guides, one after the other.
+  "tools/readme-examples/src/guides.test.ts",
   // The whole repository, parsed again and again.
   "tools/check-imports/src/check-imports.test.ts",
 ];

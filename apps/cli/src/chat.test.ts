@@ -63,13 +63,13 @@ it("says what a reply cost, and which commands there are", async () => {
   const { err } = await chat([], { input: ["/stats", "Hello", "/stats", "/what"] });
   expect(err).toContain("nothing was said yet");
   expect(err).toContain("tokens/s");
-  expect(err).toContain("/what is no command");
+  expect(err).toContain("/what is not a command");
 });
 
 it("goes on after a message that is too long for the context", async () => {
   const { status, out, err } = await chat(["--json"], { input: ["word ".repeat(300), "Hello"] });
   expect(status).toBe(0);
-  expect(err).toContain("/reset begins anew");
+  expect(err).toContain("/reset starts a new conversation");
   expect(replies(out)).toHaveLength(1);
 });
 
@@ -77,7 +77,7 @@ it("takes the longest context that the budget holds beside a prompt's batches, a
   // As long as the model goes, 512 tokens, and one byte less than they need: a prompt would pass token by token, so the least it is.
   const flags = ["--message", "Hello", "--max-tokens", "4"];
   const refused = await flashwick(["chat", model, ...flags, "--context", "512", "--dram-budget", "1KiB"]);
-  const smallest = Number(/the smallest that would do is (\d+) bytes/.exec(refused.err)![1]);
+  const smallest = Number(/the smallest budget that works is (\d+) bytes/.exec(refused.err)![1]);
   const { status, err } = await flashwick(["chat", model, ...flags, "--dram-budget", String(smallest - 1)]);
   expect([status, err]).toEqual([0, expect.stringContaining("leaves room for 256 tokens of text")]);
   const longer = await flashwick(["chat", model, ...flags, "--context", "511", "--dram-budget", String(smallest - 1)]);

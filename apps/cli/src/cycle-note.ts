@@ -13,7 +13,7 @@ export function cycleNote({ cycleBudgetBytes, budgetBytes, units }: CyclePlan): 
   const budget = `note: a DRAM budget of ${formatBytes(budgetBytes)} holds`;
   const enough = formatBytes(cycleBudgetBytes);
   if (units === "experts") {
-    return `${budget} fewer experts of each layer than one token chooses, so that most are read again for every token; ${enough} hold them`;
+    return `${budget} fewer experts of each layer than one token chooses, so most are read again for every token; ${enough} hold them`;
   }
-  return `${budget} less than what one token names of each layer, so that hardly a neuron stays until it is wanted again; from ${enough} on they do`;
+  return `${budget} less than what one token names of each layer, so hardly any neuron stays until it is needed again; from ${enough} on they do`;
 }

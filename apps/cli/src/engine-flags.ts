@@ -222,7 +222,7 @@ function noteMachineBudget(model: Model, report: Report): void {
   if (slotsByLayer.every((slots, layer) => slots >= units[layer]!)) return;
   report.note(
     `note: the DRAM budget is ${formatBytes(dram.budget)}, what this machine has free less ${formatBytes(RESERVE_BYTES)}; the model does not fit, ` +
-      "and what is missing is read from flash (--dram-budget sets another)",
+      "so missing weights are read from flash (--dram-budget sets another budget)",
   );
 }
 
@@ -315,7 +315,7 @@ function noteDense(path: string, { header }: Model, report: Report): void {
   const sidecar = sidecarPath(path);
   if (existsSync(sidecar) || !isSparse(header.geometry) || header.weights.layout === "matrices") return;
   report.note(
-    `note: this run is dense, it streams every layer for every token, because there is no predictor ${sidecar}; ` +
+    `note: this run is dense: it streams every layer for every token, because there is no predictor ${sidecar}; ` +
       "flashwick train makes one",
   );
 }

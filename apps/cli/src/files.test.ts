@@ -110,7 +110,7 @@ describe("convert", () => {
       onErr: (text) => text.includes("blk.1.ffn") && interrupt.abort(),
     });
     expect(stopped.status).toBe(130);
-    expect(stopped.err).toContain(`${output}.partial; the same command goes on from it`);
+    expect(stopped.err).toContain(`${output}.partial; the same command continues from it`);
     expect(existsSync(output)).toBe(false);
     const journal = readFileSync(`${output}.partial.journal`, "utf8").trim().split("\n");
     expect(journal.length).toBeGreaterThan(10);

@@ -138,7 +138,7 @@ describe("a GGUF file of llama.cpp", () => {
       onErr: (text) => text.includes("blk.1.ffn") && interrupt.abort(),
     });
     expect([stopped.status, existsSync(output)]).toEqual([130, false]);
-    expect(stopped.err).toContain(`${output}.partial; the same command goes on from it`);
+    expect(stopped.err).toContain(`${output}.partial; the same command continues from it`);
     for (const path of [output, whole]) expect((await flashwick(["convert", model, "-o", path])).status).toBe(0);
     expect(readFileSync(output).equals(readFileSync(whole))).toBe(true);
     expect(readdirSync(dir).filter((name) => /partial/.test(name))).toEqual([]);

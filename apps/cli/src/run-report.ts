@@ -57,9 +57,10 @@ function speculationRow({ speculation }: RunStats): [string, string][] {
 }
 
 function notPredicted({ backend, speculation, activationBits }: RunStats): string {
-  if (speculation !== null) return "nothing: steps with drafts are not; flashwick plan --lossless is, beforehand";
-  if (activationBits !== null) return "nothing: profiles know kernels with activations of 15 bits only";
-  if (backend === "webgpu") return "nothing: profiles know the processor's kernels only";
+  if (speculation !== null)
+    return "nothing: runs with drafts are not predicted; flashwick plan --lossless predicts them beforehand";
+  if (activationBits !== null) return "nothing: profiles know only kernels with activations of 15 bits";
+  if (backend === "webgpu") return "nothing: profiles know only the processor's kernels";
   return "nothing: too little is known of what this run uses";
 }
 

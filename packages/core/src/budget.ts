@@ -12,17 +12,22 @@ export interface DramBytes {
   readonly readBuffers: number;
 }
 
+/** The account beside the budget that it is compared with. Bytes. */
 export interface DramAccount extends DramBytes {
   readonly budget: number;
   readonly total: number;
 }
 
+/** The sum over all kinds. */
 export function totalDramBytes(bytes: DramBytes): number {
   return bytes.resident + bytes.predictor + bytes.neuronCache + bytes.kvCache + bytes.activations + bytes.readBuffers;
 }
 
+/** Bytes of a kibibyte. */
 export const KiB = 1024;
+/** Bytes of a mebibyte. */
 export const MiB = 1024 * KiB;
+/** Bytes of a gibibyte. */
 export const GiB = 1024 * MiB;
 
 /** "12.3 MiB": binary units, three significant digits, for messages and tables. */

@@ -13,6 +13,7 @@ export interface SourcePart {
   readonly sizeBytes: number;
 }
 
+/** Bytes that are read by position: a file, a range of a web server, memory. */
 export interface ByteSource {
   /** For messages: a path, a URL, "memory". */
   readonly name: string;

@@ -31,6 +31,7 @@ export type BlockDType =
   | "iq4_xs"
   | "mxfp4";
 
+/** Every type of elements that a file may hold. */
 export type DType = RecordDType | BlockDType;
 
 /**
@@ -61,11 +62,17 @@ const BLOCKS: Readonly<Record<DType, readonly [elements: number, bytes: number]>
   mxfp4: [32, 17],
 };
 
+/** All of {@link DType}. */
 export const DTYPES = Object.keys(BLOCKS) as readonly DType[];
+/** Types that store element by element. */
 export const PLAIN_DTYPES: readonly PlainDType[] = ["f32", "f16", "bf16", "int8"];
+/** Types that neuron records may have. */
 export const RECORD_DTYPES: readonly RecordDType[] = [...PLAIN_DTYPES, "q4"];
+/** Types that a conversion may be asked for. */
 export const CONVERT_DTYPES: readonly ConvertDType[] = [...RECORD_DTYPES, "q8_0"];
+/** Types that resident matrices of our own files may have. */
 export const RESIDENT_DTYPES: readonly ResidentDType[] = [...PLAIN_DTYPES, "q8_0", "q4_0"];
+/** Types that store blocks of elements with a scale each, as ggml lays them out. */
 export const BLOCK_DTYPES: readonly BlockDType[] = DTYPES.filter((dtype) => isBlockDType(dtype));
 
 /**
@@ -99,10 +106,12 @@ export function defaultResidentDType(dtype: ConvertDType): ResidentDType {
   return dtype === "q4" ? "q8_0" : dtype;
 }
 
+/** Whether `value` is the name of a type of elements. */
 export function isDType(value: unknown): value is DType {
   return typeof value === "string" && Object.hasOwn(BLOCKS, value);
 }
 
+/** Whether `value` is a type that neuron records may have. */
 export function isRecordDType(value: unknown): value is RecordDType {
   return (RECORD_DTYPES as readonly unknown[]).includes(value);
 }
@@ -112,6 +121,7 @@ export function isBlockDType(value: unknown): value is BlockDType {
   return isDType(value) && value !== "q4" && blockElements(value) > 1;
 }
 
+/** Whether `value` is a type that stores element by element, not in blocks. */
 export function isPlainDType(value: unknown): value is PlainDType {
   return (PLAIN_DTYPES as readonly unknown[]).includes(value);
 }

@@ -60,6 +60,7 @@ export type ErrorCode =
   | "DISPOSED"
   | "SHAPE";
 
+/** What an error carries beside its code and message. */
 export interface ErrorOptions {
   /** Machine-readable facts behind the message: JSON values only. */
   readonly details?: Readonly<Record<string, unknown>>;

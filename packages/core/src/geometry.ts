@@ -14,6 +14,7 @@ import { assert } from "./assert.js";
 import type { DType, RecordDType } from "./dtype.js";
 import { UnsupportedError } from "./errors.js";
 
+/** The families that are known, by the name that a file gives them. */
 export type Architecture =
   | "opt"
   | "falcon"
@@ -84,6 +85,7 @@ export interface RotaryGeometry {
   readonly scaling: RotaryScaling | null;
 }
 
+/** Attention of one layer: heads, positions, windows. */
 export interface AttentionGeometry {
   readonly nHeads: number;
   /** Heads of keys and values, each for `nHeads / nKvHeads` queries: `nHeads` for multi-head, 1 for multi-query attention. */
@@ -171,6 +173,7 @@ export interface LayerNorms {
   readonly ffnSum: NormGeometry | null;
 }
 
+/** What one layer computes. */
 export interface LayerGeometry {
   readonly attention: AttentionGeometry;
   /** In a mixture of experts the FFN of one expert, whose biases are each expert's own. */
@@ -182,6 +185,7 @@ export interface LayerGeometry {
   readonly parallel: boolean;
 }
 
+/** What a model computes, apart from its weights. */
 export interface ModelGeometry {
   readonly architecture: Architecture;
   /** Width of the residual stream. */
@@ -311,7 +315,7 @@ export function neuronGrid(geometry: {
   const found = layers[other]!.ffn.dFf;
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `predictors, traces and statistics are of layers with equally many neurons; layer 0 has ${dFf}, layer ${other} ${found}; run dense`,
+    `predictors, traces and statistics need layers with equally many neurons; layer 0 has ${dFf}, layer ${other} ${found}; run dense`,
     { details: { layer: other, expected: dFf, found } },
   );
 }

@@ -25,12 +25,14 @@ export interface PredictorLayer extends PredictorQuality {
   readonly w2: PredictorMatrix;
 }
 
+/** Size and type of one matrix of a predictor. */
 export interface PredictorMatrixShape {
   readonly dtype: "f32" | "f16" | "int8";
   readonly rows: number;
   readonly cols: number;
 }
 
+/** One matrix of a predictor, as it is stored. */
 export interface PredictorMatrix extends PredictorMatrixShape {
   /** `rows * cols` elements of `dtype`, little-endian. */
   readonly data: Uint8Array;
@@ -38,6 +40,7 @@ export interface PredictorMatrix extends PredictorMatrixShape {
   readonly scales: Float32Array | null;
 }
 
+/** A trained predictor: for each layer two matrices, a threshold and what was measured of them. */
 export interface Predictor {
   /** Fingerprint of the model it belongs to; a mismatch is refused, since a foreign predictor gives fluent wrong text. */
   readonly modelFingerprint: string;

@@ -9,4 +9,5 @@ export interface Progress {
   readonly detail?: string;
 }
 
+/** Called now and then while something long goes on. */
 export type OnProgress = (progress: Progress) => void;

@@ -3,6 +3,7 @@
  * predictor's file carries and the cost model reckons with.
  */
 
+/** The statistics of one layer. */
 export interface LayerSparsity {
   /** Truly active neurons of a token; shares are of `dFf`. Null if unknown. */
   readonly activeShare: number | null;
@@ -14,6 +15,7 @@ export interface LayerSparsity {
   readonly unevenness: number | null;
 }
 
+/** How many neurons tokens name, and how many of them come back: what the cost model needs to know of a text. */
 export interface SparsityStatistics {
   /** Where the figures come from. */
   readonly source: string;

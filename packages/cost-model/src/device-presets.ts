@@ -193,6 +193,7 @@ const PROFILES: readonly DeviceProfile[] = [
   },
 ];
 
+/** Names of the published devices that {@link devicePreset} knows. */
 export const DEVICE_PRESETS: readonly string[] = PROFILES.map(({ name }) => name);
 
 /** @throws {InputError} `INPUT_INVALID` listing the names. */

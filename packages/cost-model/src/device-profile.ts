@@ -34,6 +34,7 @@ export interface BatchRate {
   readonly flopPerSec: number;
 }
 
+/** What was measured of the storage. */
 export interface FlashProfile {
   readonly mode: "direct" | "buffered";
   readonly alignmentBytes: number;
@@ -82,6 +83,7 @@ export interface ManagementProfile {
   readonly copyBytesPerSec: number | null;
 }
 
+/** What was measured, or published, of a machine: storage, memory, kernels. */
 export interface DeviceProfile {
   /** 2 since streams of layers are measured as the engine reads them. */
   readonly schemaVersion: 2;

@@ -13,6 +13,7 @@
 import { assert, InputError } from "@flashwick/core";
 import type { ExpertsShape, MixtureShape } from "./mixture-shape.js";
 
+/** How often a token's experts are among those used last, layer by layer. */
 export interface ExpertLocality {
   /** Where the figures come from. */
   readonly source: string;

@@ -11,6 +11,7 @@ import { runPositions } from "./run-cost.js";
 import { denseSparsity } from "./sparsity.js";
 import { chooseDraftTokens } from "./speculation-cost.js";
 
+/** An exact run with drafts, priced, beside the dense run and the sparse run. */
 export interface LosslessPlan {
   /** Probability that a drafted token is the dense model's, as it was given. */
   readonly acceptance: number;

@@ -20,6 +20,7 @@ const LAYERS_EXTRA_SHARE = 1 / 4;
 const NO_STREAM = { leastNeurons: 0, mostNeurons: 0, bytesEach: 0 };
 const PRECISIONS: readonly KvPrecision[] = ["f32", "f16", "int8"];
 
+/** What goes into DRAM, to the byte. */
 export interface MemoryPlan {
   readonly dram: DramAccount;
   readonly kvPrecision: KvPrecision;
@@ -119,7 +120,7 @@ function tooSmall(request: MemoryRequest, budget: number, smallestBudgetBytes: n
   return new BudgetError(
     "BUDGET_TOO_SMALL",
     `a DRAM budget of ${formatBytes(budget)} cannot hold the resident weights and one token's working set for ` +
-      `${request.contextTokens} tokens of context; the smallest that would do is ${smallestBudgetBytes} bytes ` +
+      `${request.contextTokens} tokens of context; the smallest budget that works is ${smallestBudgetBytes} bytes ` +
       `(${formatBytes(smallestBudgetBytes)}), or ask for fewer tokens`,
     {
       details: {

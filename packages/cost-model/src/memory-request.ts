@@ -18,6 +18,7 @@ export interface PlannedLayer {
   readonly ffn: Pick<FfnGeometry, "dFf">;
 }
 
+/** What a memory plan is made for. */
 export interface MemoryRequest {
   readonly geometry: { readonly layers: readonly PlannedLayer[] };
   readonly weights: Pick<WeightLayout, "slotBytes">;

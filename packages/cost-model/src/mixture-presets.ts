@@ -122,6 +122,7 @@ const PUBLISHED: readonly PublishedMixture[] = [
   },
 ];
 
+/** Names of the published mixtures that {@link mixturePreset} knows. */
 export const MIXTURE_PRESETS: readonly string[] = PUBLISHED.map(({ name }) => name);
 
 /** All that a plan needs of a mixture, without a file. */

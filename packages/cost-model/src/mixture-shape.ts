@@ -29,6 +29,7 @@ export interface ExpertsShape {
   readonly router: TypedBytes;
 }
 
+/** One layer of a mixture, as its price depends on it. */
 export interface MixtureLayer {
   /** Null: the layer has one FFN, which is resident. */
   readonly experts: ExpertsShape | null;
@@ -36,6 +37,7 @@ export interface MixtureLayer {
   readonly resident: readonly TypedBytes[];
 }
 
+/** A mixture of experts, as its price depends on it. */
 export interface MixtureShape {
   readonly layers: readonly MixtureLayer[];
 }

@@ -199,6 +199,7 @@ const PUBLISHED: readonly PublishedModel[] = [
   },
 ];
 
+/** Names of the published models that {@link modelPreset} knows. */
 export const MODEL_PRESETS: readonly string[] = PUBLISHED.map(({ name }) => name);
 
 /** What the user wishes of a run's memory. */

@@ -13,6 +13,7 @@ import {
 } from "./mixture-shape.js";
 import type { MatrixRows } from "./stream-reads.js";
 
+/** One layer's predictor, as its price depends on it. */
 export interface PredictorShape {
   readonly dtype: DType;
   /** Weights of each layer's predictor, bytes; 0 where a layer has none and names everything. */
@@ -35,6 +36,7 @@ export interface RowStream {
   readonly layers: readonly { readonly neurons: number; readonly matrices: readonly MatrixRows[] }[];
 }
 
+/** A model, as its price depends on it. */
 export interface ModelShape {
   readonly name: string;
   readonly nLayers: number;

@@ -29,6 +29,7 @@ export interface EngineMethod {
 /** This project's engine. */
 export const OUR_METHOD: EngineMethod = { computesHeld: false, joinsNeighbours: true };
 
+/** What the price of a decoded token depends on. */
 export interface TokenRequest {
   readonly shape: ModelShape;
   readonly profile: DeviceProfile;
@@ -44,6 +45,6 @@ export interface TokenRequest {
   readonly position: number;
   /** Tokens that the neuron cache has seen. */
   readonly seenTokens: number;
-  /** Default: {@link OUR_METHOD}. */
+  /** Default: `OUR_METHOD`. */
   readonly method?: EngineMethod;
 }

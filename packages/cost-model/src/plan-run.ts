@@ -20,6 +20,7 @@ import { meanTokenCost, type RunCost, type RunLength, runCost } from "./run-cost
 import { denseSparsity } from "./sparsity.js";
 import type { TokenCost } from "./token-cost.js";
 
+/** What {@link planRun} chooses settings for. */
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
   /** Null where there is no predictor: only dense runs can be planned. */
   readonly sparsity: SparsityStatistics | null;
@@ -32,6 +33,7 @@ export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
   readonly memory: (settings: EngineSettings) => MemoryPlan;
 }
 
+/** Settings that were not chosen, and what they would lose. */
 export interface Alternative {
   /** What is different. */
   readonly change: Partial<EngineSettings>;
@@ -40,6 +42,7 @@ export interface Alternative {
   readonly losesBy: { readonly phase: keyof TokenCost; readonly ms: number };
 }
 
+/** The chosen settings, their price, and what the others lose by. */
 export interface RunPlan {
   readonly settings: EngineSettings;
   readonly memory: MemoryPlan;

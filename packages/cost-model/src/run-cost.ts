@@ -9,6 +9,7 @@ import { prefillCost } from "./prefill-cost.js";
 import { type TokenCost, tokenCost } from "./token-cost.js";
 import { type TokenLimits, tokenLimits } from "./token-limits.js";
 
+/** How long a run is, in tokens. */
 export interface RunLength {
   readonly promptTokens: number;
   readonly decodeTokens: number;
@@ -22,6 +23,7 @@ export interface RunLength {
 /** What a token's time goes to most: `cpu` is deciding, checking and calling; `compute` arithmetic that memory could feed faster. */
 export type Bound = "flash" | "dram" | "compute" | "cpu";
 
+/** What a run costs: its mean token, its prompt, its limits. */
 export interface RunCost {
   /** The mean over the decoded tokens. */
   readonly token: TokenCost;

@@ -83,6 +83,7 @@ function powerLaw(at: readonly number[], values: readonly number[], x: number): 
   return a * (x / at[i - 1]!) ** (Math.log(b / a) / Math.log(at[i]! / at[i - 1]!));
 }
 
+/** What a cache holds and how it is asked, as the share of misses depends on it. */
 export interface CacheUse {
   /** Share of the layer that its slots hold. */
   readonly heldShare: number;

@@ -8,6 +8,7 @@
  */
 import { InputError } from "@flashwick/core";
 
+/** What the worth of drafting depends on. */
 export interface SpeculationRequest {
   /** Milliseconds of one drafted token. */
   readonly draftMs: number;

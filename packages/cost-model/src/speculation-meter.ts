@@ -38,6 +38,7 @@ export interface SpeculationPrior {
   readonly verifyMs?: (tokens: number) => number;
 }
 
+/** Learns during a run how many tokens to draft, from what steps cost and how many drafts were accepted. */
 export class SpeculationMeter {
   readonly #verify: FadingLine;
   readonly #draft: FadingLine;
@@ -59,12 +60,20 @@ export class SpeculationMeter {
     }
   }
 
-  /** @param ms Of one drafted token: of several, their mean. */
+  /**
+   * Told after drafting what it took.
+   *
+   * @param ms Of one drafted token: of several, their mean.
+   */
   observeDraft(ms: number): void {
     this.#draft.add(1, ms);
   }
 
-  /** @param tokens That the pass was over: drafts and the one before them, or 1. */
+  /**
+   * Told after a verifying step what it took, and how many drafts it accepted.
+   *
+   * @param tokens That the pass was over: drafts and the one before them, or 1.
+   */
   observeVerify(tokens: number, ms: number): void {
     this.#verify.add(tokens, ms);
     if (tokens === 1) this.#putAside(PROBE_SHARE * ms);

@@ -1,5 +1,6 @@
 /** The speed of light of one decoded token (design, section 1): everything else is overhead. */
 
+/** Bytes that a token must move, and the bandwidths that move them. */
 export interface TokenLimitInput {
   /** Weights that a token reads from DRAM: resident ones and the named neurons. */
   readonly dramBytes: number;
@@ -12,11 +13,13 @@ export interface TokenLimitInput {
   readonly together?: Bandwidths | null;
 }
 
+/** Bandwidths of DRAM and flash, bytes a second. */
 export interface Bandwidths {
   readonly dramBytesPerSec: number;
   readonly flashBytesPerSec: number;
 }
 
+/** The least time of a token, and which bandwidth sets it. */
 export interface TokenLimits {
   readonly dramMs: number;
   readonly flashMs: number;

@@ -5,6 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 
+/** Where a demo checkpoint, its predictor and its texts lie; absolute paths. */
 export interface DemoModel {
   /** A Hugging Face checkpoint: config.json, model.safetensors, tokenizer.json. What `flashwick convert` takes. */
   readonly checkpointDir: string;

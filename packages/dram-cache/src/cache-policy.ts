@@ -4,6 +4,7 @@
  */
 import { InputError } from "@flashwick/core";
 
+/** What leaves a cache and when: the one interface behind which all policies stand. */
 export interface CachePolicy {
   readonly name: string;
   /**
@@ -59,7 +60,9 @@ export interface EvictionOrder {
   unobserve(named: Uint32Array): void;
   /** Units that must not leave before the next step. */
   keep(units: Uint32Array): void;
+  /** A unit has become resident. */
   entered(unit: number): void;
+  /** A unit has lost its slot. */
   left(unit: number): void;
   /** The resident unit that leaves next, none of those kept; -1 where there is none. It is told to have `left` then. */
   victim(): number;

@@ -70,7 +70,7 @@ function invalid(name: string, where: string, found: string, expected: string): 
 function ofAnotherModel(name: string, found: string, expected: string): IntegrityError {
   return new IntegrityError(
     "INTEGRITY_FINGERPRINT",
-    `${name}: the profile is of model ${found.slice(0, 12)}…, expected ${expected.slice(0, 12)}…; its units are others: record the profile again`,
+    `${name}: the profile is of model ${found.slice(0, 12)}…, expected ${expected.slice(0, 12)}…; its units are different; record the profile again`,
     { details: { found, expected } },
   );
 }

@@ -35,6 +35,7 @@ import { ABSENT, SlotTable, slotNumberBytes } from "./slot-table.js";
 import { readStep, type Step } from "./step.js";
 import { checkSet, lowerBound, unionOf } from "./token-sets.js";
 
+/** Size and policy of a cache. */
 export interface NeuronCacheOptions {
   /** Units: the neurons or experts of the layer, or of all layers of a pool. */
   readonly dFf: number;

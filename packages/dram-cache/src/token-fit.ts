@@ -2,6 +2,7 @@
 import { BudgetError, formatBytes } from "@flashwick/core";
 import type { CachePolicy } from "./cache-policy.js";
 
+/** What a token uses, and the slots that there are. */
 export interface TokenFitRequest {
   /** Units that a token names in each layer: a router's k. */
   readonly topK: number;
@@ -11,6 +12,7 @@ export interface TokenFitRequest {
   readonly policy: Pick<CachePolicy, "name">;
 }
 
+/** Whether a token's experts fit the slots, and how many slots would do. */
 export interface TokenFit extends TokenFitRequest {
   /** False: the cache would pass tokens in waves, or hit nothing. */
   readonly fits: boolean;

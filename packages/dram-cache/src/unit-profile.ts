@@ -5,6 +5,7 @@
 import { InputError } from "@flashwick/core";
 import type { NeuronTrace } from "./simulate/neuron-trace.js";
 
+/** Which units a workload used most, layer by layer, hottest first. */
 export interface UnitProfile {
   /** Of the model: units of another one are others. */
   readonly fingerprint: string;

@@ -33,6 +33,7 @@ export interface SeenStep {
 
 const NOTHING = new Uint32Array(0);
 
+/** Watches the forward pass, and makes steps of what it sees, for drawing. */
 export class StepWatch {
   /** For the passes that verify, and for those of a run without drafts. */
   readonly verifying: StepObserver;

@@ -7,6 +7,7 @@ import type { DrawnStep } from "./step.js";
 const ACCEPTED_LANE = 22;
 const REJECTED_LANE = 42;
 
+/** How a timeline is drawn. */
 export interface TimelineOptions {
   /** That the width has room for. */
   readonly shownTokens: number;

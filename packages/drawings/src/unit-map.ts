@@ -7,6 +7,7 @@ const STATE_COLOURS = ["--away", "--resident", "--awake", "--fetched"] as const;
 /** What caches hold by number. */
 export type Unit = "neuron" | "expert";
 
+/** What a map of units is drawn from. */
 export interface MapFacts {
   readonly unit: Unit;
   readonly nLayers: number;

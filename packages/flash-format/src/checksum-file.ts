@@ -46,6 +46,7 @@ export function checksumPath(modelPath: string): string {
   return `${modelPath.replace(/\.gguf$/, "")}.crc32c.gguf`;
 }
 
+/** Progress and abort of what makes checksums. */
 export interface ChecksumOptions {
   readonly signal?: AbortSignal | undefined;
   /** Phase "checksums", in bytes. */

@@ -38,6 +38,7 @@ const FIRST_READ_BYTES = 64 * KiB;
 const READ_GROWTH = 4;
 const LARGE_READ_GROWTH = 2;
 
+/** What a file of ours holds. */
 export type ContainerKind = "model" | "predictor" | "checksums";
 const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor", "checksums"];
 
@@ -146,7 +147,7 @@ export function encodeContainerHeader(
 /**
  * Which kind of file this is; a GGUF that is not ours is taken for a model. Reads the header only.
  *
- * @throws As {@link readContainer}.
+ * @throws As `readContainer`.
  */
 export async function readFileKind(source: ByteSource): Promise<ContainerKind> {
   const { bytes, decoded } = await readHeaderBytes(source);
@@ -225,7 +226,7 @@ function nextRead(source: ByteSource, readBytes: number, neededBytes: number): n
   return Math.min(Math.max(readBytes * growth, neededBytes), MAX_HEADER_BYTES);
 }
 
-/** The checks of {@link readContainer} on a header at hand. Pure. */
+/** The checks of `readContainer` on a header at hand. Pure. */
 export function checkContainer(
   bytes: Uint8Array,
   decoded: DecodedGgufHeader,

@@ -24,6 +24,7 @@ export interface ExpertPiece {
   readonly slotOffset: number;
 }
 
+/** What is read for an expert, and where in its slot it lands. */
 export interface ExpertSlot {
   /** Of the whole slot: a multiple of 512. */
   readonly sizeBytes: number;

@@ -15,6 +15,7 @@ const INTEGER_TYPES: readonly GgufValueType[] = ["u8", "i8", "u16", "i16", "u32"
 /** Of arrays; those of 64-bit integers are none: nothing that we ask for is as large. */
 const NUMBER_TYPES: readonly GgufValueType[] = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "f64"];
 
+/** Metadata of a GGUF file by key, each value checked for type and range. */
 export class GgufMetadata {
   readonly #values: MetadataValues;
   /** Of the file, for messages. */
@@ -27,6 +28,7 @@ export class GgufMetadata {
     this.#advice = advice;
   }
 
+  /** Whether the key is there. */
   has(key: string): boolean {
     return this.#values.metadata.has(key);
   }
@@ -40,36 +42,43 @@ export class GgufMetadata {
     throw this.invalid(key, `an integer from ${least} to ${most}`, String(found.value));
   }
 
+  /** As `integer`, or null where the key is absent. */
   optionalInteger(key: string, least: number, most: number): number | null {
     return this.has(key) ? this.integer(key, least, most) : null;
   }
 
+  /** A number. @throws {FormatError} as `integer`. */
   f32(key: string): number {
     const found = this.#get(key);
     if (found.type !== "f32") throw this.#wrongType(key, "a value of type f32", found);
     return found.value;
   }
 
+  /** A boolean. @throws {FormatError} as `integer`. */
   bool(key: string): boolean {
     const found = this.#get(key);
     if (found.type !== "bool") throw this.#wrongType(key, "a boolean", found);
     return found.value;
   }
 
+  /** As `bool`, or null where the key is absent. */
   optionalBool(key: string): boolean | null {
     return this.has(key) ? this.bool(key) : null;
   }
 
+  /** A text. @throws {FormatError} as `integer`. */
   string(key: string): string {
     const found = this.#get(key);
     if (found.type !== "string") throw this.#wrongType(key, "a string", found);
     return found.value;
   }
 
+  /** As `string`, or null where the key is absent. */
   optionalString(key: string): string | null {
     return this.has(key) ? this.string(key) : null;
   }
 
+  /** One of the given texts. @throws {FormatError} for another. */
   oneOf<T extends string>(key: string, allowed: readonly T[]): T {
     const value = this.string(key);
     if ((allowed as readonly string[]).includes(value)) return value as T;

@@ -2,12 +2,17 @@
 import type { ByteSink } from "@flashwick/core";
 import type { WriteJournal } from "./model-writer.js";
 
+/** A file that is written into memory. */
 export interface MemorySink extends ByteSink {
   /** What was committed; null before. */
   readonly committed: Uint8Array | null;
 }
 
-/** @param name For messages. */
+/**
+ * A sink in memory, for tests and for platforms without files.
+ *
+ * @param name For messages.
+ */
 export function memorySink(name = "memory"): MemorySink {
   let bytes = new Uint8Array(0);
   let committed: Uint8Array | null = null;

@@ -118,6 +118,7 @@ export interface ExpertTensors {
 
 /** The matrices of a layer, in the order in which they are used. */
 export const MATRIX_NAMES = ["query", "key", "value", "output", "gate", "up", "down"] as const;
+/** One matrix of a layer in a GGUF file of llama.cpp. */
 export type MatrixName = (typeof MATRIX_NAMES)[number];
 
 /** Something for each matrix of a layer; there is no `gate` where the FFN has none. */

@@ -44,6 +44,7 @@ export interface NeuronRows {
   readonly down: Float32Array;
 }
 
+/** Writes a model file from front to back. */
 export interface ModelWriter {
   /** Resident tensors of this geometry, in file order. `ffn` records are not among them. */
   readonly residentTensors: readonly TensorShape[];
@@ -81,9 +82,15 @@ export interface ModelWriter {
 
 /** What survives an interrupted run beside the unfinished file: text lines, in order. `node/file-sink.ts` has the one on disk. */
 export interface WriteJournal {
+  /** What was noted so far, oldest first. */
   entries(): Promise<readonly string[]>;
-  /** @param line Without a line break. */
+  /**
+   * Notes one more thing that is done.
+   *
+   * @param line Without a line break.
+   */
   append(line: string): Promise<void>;
+  /** Forgets everything. */
   clear(): Promise<void>;
 }
 

@@ -8,6 +8,7 @@ import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { expertRecordsName, type ModelPlan, planModelFile } from "./model-layout.js";
 
+/** How a file that is yet to be made would store its weights. */
 export interface PlannedForm {
   readonly dtype: ConvertDType;
   /** Of a mixture whose experts are of many types: by layer, of gate, up and down; none of a dense layer. */

@@ -2,6 +2,7 @@
 import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
 import { type ExpertTensors, expertBytes, layerTensors, type ModelHeader, type ResidentTensor } from "./model-file.js";
 
+/** One tensor of a file, for people. */
 export interface TensorSummary {
   readonly name: string;
   readonly dtype: DType;
@@ -12,6 +13,7 @@ export interface TensorSummary {
   readonly sizeBytes: number;
 }
 
+/** Sizes of a model file by kind, and its tensors. */
 export interface ModelFileSummary {
   readonly fileBytes: number;
   /** From the start to the first tensor. */
@@ -31,6 +33,7 @@ export interface ModelFileSummary {
   readonly tensors: readonly TensorSummary[];
 }
 
+/** Sizes by kind and the list of tensors, from the header alone. */
 export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const { geometry, weights, fileBytes } = header;
   const residents = Array.from(header.tensors.values(), summariseTensor);

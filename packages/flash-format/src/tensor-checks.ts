@@ -27,6 +27,8 @@ export class GroupCrcs {
   }
 
   /**
+   * Takes the next bytes of the tensor.
+   *
    * @param at      Of the piece's first byte in the tensor: 0, which begins anew, or where the last piece ended.
    * @param onGroup Called for each group that has ended.
    */
@@ -46,6 +48,7 @@ export class GroupCrcs {
   }
 }
 
+/** Holds pieces of tensors against their checksums as they come. */
 export class TensorChecks {
   readonly #tensor: CheckedBytes;
   readonly #groupBytes: number;
@@ -61,7 +64,9 @@ export class TensorChecks {
   }
 
   /**
-   * @param at    As {@link GroupCrcs.take} has it.
+   * Takes the next bytes of the tensor, and holds each group that has ended against its checksum.
+   *
+   * @param at    As `GroupCrcs.take` has it.
    * @param onBad Called for each group that has ended and does not match, with its offset among those of the source.
    */
   take(at: number, sizeBytes: number, crcOf: PieceCrc, onBad: (offset: number) => void): void {

@@ -24,6 +24,7 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 /** Findings listed; a file that is bad all over need not fill memory with saying so. */
 const MAX_LISTED = 1000;
 
+/** Bytes that do not match their checksum. */
 export interface BadBytes {
   readonly kind: "record" | "expert" | "tensor" | "header" | "padding";
   readonly layer?: number;
@@ -34,6 +35,7 @@ export interface BadBytes {
   readonly offset: number;
 }
 
+/** What checking every byte of a file found. */
 export interface VerifyResult {
   readonly ok: boolean;
   /** Of neurons, or of experts. */
@@ -45,6 +47,7 @@ export interface VerifyResult {
   readonly badCount: number;
 }
 
+/** Progress and abort of a verification. */
 export interface VerifyOptions {
   readonly signal?: AbortSignal;
   /** Phase "verify", in bytes. */

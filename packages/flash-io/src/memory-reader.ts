@@ -9,7 +9,11 @@ export interface MemoryPart {
   readonly bytes: Uint8Array;
 }
 
-/** @param file The whole model file, or its parts in ascending order, of which the first begins at 0; not copied. */
+/**
+ * A reader over bytes in memory.
+ *
+ * @param file The whole model file, or its parts in ascending order, of which the first begins at 0; not copied.
+ */
 export function memoryReader(file: Uint8Array | readonly MemoryPart[], name = "memory"): FlashReader {
   const parts = file instanceof Uint8Array ? [{ begin: 0, bytes: file }] : file;
   let closed = false;

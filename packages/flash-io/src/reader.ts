@@ -7,6 +7,7 @@
  */
 import type { FlashRun } from "./run-plan.js";
 
+/** Reads runs of records into memory: one batch at a time, begun and then waited for. */
 export interface FlashReader {
   /** For messages: the file's path or address. */
   readonly name: string;

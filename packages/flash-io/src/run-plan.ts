@@ -16,6 +16,7 @@ export interface FlashRun {
   readonly picks: number;
 }
 
+/** A part of a run that lands in consecutive bytes of memory. */
 export interface RunPiece {
   /** Byte offset into the arena. */
   readonly ptr: number;

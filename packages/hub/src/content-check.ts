@@ -7,15 +7,19 @@ import type { HubFile } from "./hub-repository.js";
 
 /** A hash that is still being fed. */
 export interface Hash {
+  /** Takes the next bytes. */
   update(bytes: Uint8Array): unknown;
+  /** The hash of all bytes; nothing can follow. */
   digest(): Uint8Array;
 }
 
+/** Makes a hash that takes bytes piece by piece. */
 export type CreateHash = (algorithm: "sha1" | "sha256") => Hash;
 
 /** Works everywhere, at some hundred MB/s; Node's own is several times as fast. */
 const createPlainHash: CreateHash = (algorithm) => (algorithm === "sha1" ? sha1 : sha256).create();
 
+/** The hashes of downloaded bytes, and whether they are the hub's. */
 export interface CheckedContent {
   /** In hexadecimal digits. */
   readonly sha256: string;
@@ -24,6 +28,7 @@ export interface CheckedContent {
   readonly isSame: boolean;
 }
 
+/** Holds downloaded bytes against the hash that the hub names. */
 export class ContentCheck {
   readonly #file: HubFile;
   readonly #sha256: Hash;

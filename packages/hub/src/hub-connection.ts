@@ -8,6 +8,7 @@
 import { InputError, IoError } from "@flashwick/core";
 import { BusyServer, type RetryOptions, retry } from "@flashwick/flash-io/http";
 
+/** Which hub is asked, and how. */
 export interface HubOptions extends RetryOptions {
   /** Address of the hub or of a mirror. Default: https://huggingface.co. */
   readonly endpoint?: string | undefined;

@@ -4,7 +4,11 @@ import type { CheckpointFolder } from "@flashwick/flash-format/convert";
 import { type HubModel, lastPart } from "./hub-models.js";
 import type { HubRepository } from "./hub-repository.js";
 
-/** @param model A checkpoint of the repository. */
+/**
+ * The files of a checkpoint on a hub, which are read where they are.
+ *
+ * @param model A checkpoint of the repository.
+ */
 export function hubFolder(repository: HubRepository, model: HubModel): CheckpointFolder {
   const byName = new Map(model.files.map((file) => [lastPart(file.path), file]));
   const find = (fileName: string) => {

@@ -4,6 +4,7 @@ import { checksumPath, sidecarPath } from "@flashwick/flash-format";
 import type { HubFile, HubRepository } from "./hub-repository.js";
 import { isPathPart } from "./model-address.js";
 
+/** A model of a repository: its files, and the name that it gets here. */
 export interface HubModel {
   readonly kind: "gguf" | "checkpoint";
   /** Of a GGUF: its file, or the first of a split one. Of a checkpoint: its folder in the repository, "" for the root. */

@@ -18,6 +18,7 @@ export interface ContentName {
   readonly hex: string;
 }
 
+/** A file of a repository, with its size and the hash of its content. */
 export interface HubFile {
   /** In the repository, with `/`. */
   readonly path: string;
@@ -25,6 +26,7 @@ export interface HubFile {
   readonly content: ContentName;
 }
 
+/** Revision, and how the hub is asked. */
 export interface OpenRepositoryOptions extends HubOptions {
   /** Branch, tag or commit. Default: main. */
   readonly revision?: string | undefined;

@@ -1,6 +1,7 @@
 /** What names a model on a hub: `<repository>`, or `<repository>/<file>`. */
 import { InputError } from "@flashwick/core";
 
+/** A repository and, where it is named, a file or folder in it. */
 export interface ModelAddress {
   /** `owner/name`, or `name` for the hub's oldest repositories. */
   readonly repository: string;

@@ -60,7 +60,7 @@ function unsupported(why: string, options: ErrorOptions): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     `activations of 8 bits need WebAssembly's relaxed SIMD, ${why}; run in Node 22 or later or in Chromium 114 or later, ` +
-      "or leave the option out: activations then have 15 bits beside blocks",
+      "or leave out the option: activations then have 15 bits beside blocks",
     options,
   );
 }

@@ -16,6 +16,7 @@ export interface GpuPlatform {
   requestAdapter(options?: object): Promise<object | null>;
 }
 
+/** Which adapter {@link openWebGpu} asks for. */
 export interface WebGpuOptions {
   /** Default: `navigator.gpu`. In Node: of the `webgpu` package. */
   readonly gpu?: GpuPlatform;
@@ -41,6 +42,7 @@ export interface WebGpu {
   kernels(arena: Arena, host: HostKernels): Kernels;
   /** Frees an arena's mirror. Ops on it are an error from now on. */
   release(arena: Arena): void;
+  /** Frees all mirrors and the device. */
   close(): void;
 }
 
@@ -154,7 +156,7 @@ export class OpenDevice implements WebGpu {
 
   #fail(what: string): void {
     this.failure ??= new DeviceLostError(
-      `WebGPU, ${this.adapter}: ${what}; go on with WebAssembly, or open the device again`,
+      `WebGPU, ${this.adapter}: ${what}; continue with WebAssembly, or open the device again`,
       { details: { adapter: this.adapter } },
     );
   }

@@ -16,6 +16,7 @@ export const MAX_ARENA_BYTES = 65536 * PAGE_BYTES;
 /** Bytes at the bottom that belong to the kernel module (its tables and constants). */
 export const ARENA_RESERVED_BYTES = 65536;
 
+/** A WebAssembly memory of fixed size in which weights, slots and vectors lie. */
 export class Arena {
   readonly memory: WebAssembly.Memory;
   readonly sizeBytes: number;
@@ -72,14 +73,17 @@ export class Arena {
     this.#top = mark;
   }
 
+  /** A view of f32 elements at `ptr`. */
   f32(ptr: Ptr, length: number): Float32Array {
     return new Float32Array(this.memory.buffer, ptr, length);
   }
 
+  /** A view of u32 elements at `ptr`. */
   u32(ptr: Ptr, length: number): Uint32Array {
     return new Uint32Array(this.memory.buffer, ptr, length);
   }
 
+  /** A view of bytes at `ptr`. */
   u8(ptr: Ptr, length: number): Uint8Array {
     return new Uint8Array(this.memory.buffer, ptr, length);
   }

@@ -89,6 +89,7 @@ export interface HeadNorm {
   readonly epsilon: number;
 }
 
+/** Types that keys and values may be stored in. */
 export type KvDType = "f32" | "f16" | "int8";
 
 /**
@@ -108,6 +109,7 @@ export interface KvCache {
   readonly headDim: number;
 }
 
+/** What attention depends on beside its keys and values. */
 export interface AttentionShape {
   readonly nHeads: number;
   /** Factor on q·k, normally 1/sqrt(headDim). */
@@ -151,7 +153,15 @@ export interface MemoryLink {
 }
 
 /** Ops and host share their memory. */
-export const ONE_MEMORY = { mirrored: false, put() {}, take() {}, submit() {} } as const;
+export const ONE_MEMORY = {
+  mirrored: false,
+  /** Nothing to bring across. */
+  put() {},
+  /** The same. */
+  take() {},
+  /** Ops are done when they return. */
+  submit() {},
+} as const;
 
 /** How much scratch ops need. A backend knows before it has an arena: that is how memory is planned. Scratch is 16-byte aligned. */
 export interface ScratchSizes {

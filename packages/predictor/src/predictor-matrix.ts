@@ -15,6 +15,7 @@ import {
   rowBytes,
 } from "@flashwick/core";
 
+/** Types that a predictor's weights may be stored in. */
 export type PredictorDType = PredictorMatrix["dtype"];
 
 const INT8_MOST = 127;

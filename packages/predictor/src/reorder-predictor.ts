@@ -2,6 +2,8 @@
 import { assert, type Predictor, type PredictorMatrix, rowBytes, type SparsityStatistics } from "@flashwick/core";
 
 /**
+ * The predictor of a file whose records stand in another order.
+ *
  * @param placement By layer, at i: which neuron of `predictor` the new file's record i holds.
  * @param modelFingerprint Of the new file.
  * @param sparsity As the new order has it: which neurons are neighbours has changed. Null: not looked at.

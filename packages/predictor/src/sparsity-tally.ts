@@ -16,6 +16,7 @@ const UNEVEN_AFTER_TOKENS = 8;
 /** Percentiles need some tokens. */
 const LEAST_TOKENS_FOR_QUANTILES = 100;
 
+/** Counts what tokens name and what comes back, for {@link SparsityStatistics}. */
 export class SparsityTally {
   readonly #dFf: number;
   readonly #layers: readonly LayerTally[];
@@ -51,6 +52,8 @@ export class SparsityTally {
   }
 
   /**
+   * What was counted so far.
+   *
    * @param source  Where the text and the model came from.
    * @param at      Windows to tell of, ascending from 1, each at most 192 tokens; those that no sequence was long enough for are left out.
    */

@@ -6,6 +6,7 @@ import type { ModelHeader } from "@flashwick/flash-format";
 import { cachePolicy } from "./cache-policy.js";
 import type { EngineConfig } from "./engine-config.js";
 
+/** Whether the caches hold what one token uses. */
 export interface CacheFit {
   readonly units: "neurons" | "experts";
   /** False: a token pushes out its own units before the next one wants them again. */

@@ -10,6 +10,7 @@ import {
   windowPolicy,
 } from "@flashwick/dram-cache";
 
+/** Names of the cache policies. */
 export const POLICIES = ["window", "lru", "pinned", "lfu", "s3-fifo", "least-stale"] as const;
 
 export interface CachePolicyChoice {

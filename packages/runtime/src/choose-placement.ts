@@ -18,14 +18,17 @@ import { type SimulatedTrace, type SimulateTraceOptions, simulateTrace } from ".
  * what the cache misses together.
  */
 export const PLACEMENT_ORDERS = ["identity", "hotness", "co-activation", "co-miss"] as const;
+/** How neurons may be ordered on flash. */
 export type PlacementOrder = (typeof PLACEMENT_ORDERS)[number];
 
+/** The cache and the device that orders are compared on. */
 export interface ChoosePlacementOptions extends Omit<SimulateTraceOptions, "policy" | "device" | "warmUpTokens"> {
   readonly device: NonNullable<SimulateTraceOptions["device"]>;
   /** An order is taken only if it reads faster than `identity` by more than this share. Default 0.02. */
   readonly margin?: number;
 }
 
+/** The order that reads a trace fastest, and what each of them costs. */
 export interface PlacementChoice {
   readonly order: PlacementOrder;
   /** By layer, at i: which neuron record i holds. Null for `identity`. */

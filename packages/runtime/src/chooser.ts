@@ -20,11 +20,13 @@ export interface ChooserLayer {
   readonly predictor: PlacedPredictor | null;
 }
 
+/** Names the neurons that each token of a step uses, layer by layer. */
 export interface Chooser {
   /** True if what is chosen adds up to the dense model's output bit for bit: keys and values made so may be reused as exact ones. */
   readonly exact: boolean;
   /** Of a mixture: which experts; default: those that its routers choose. */
   readonly experts?: ExpertChoice;
+  /** The neurons that each of the step's tokens uses in this layer. */
   choose(layer: ChooserLayer, nTokens: number, meter: TokenMeter, signal?: AbortSignal): Choice | Promise<Choice>;
 }
 

@@ -4,6 +4,7 @@ import { ALL_NEURONS, type Chooser } from "./chooser.js";
 import type { Model } from "./model.js";
 import type { Sequence } from "./sequence.js";
 
+/** Another run of the same tokens, whose logits are compared. */
 export interface Comparison {
   /**
    * What to compare with: another model, or `dense`: every neuron in the same engine, with keys and values of the same precision, which takes

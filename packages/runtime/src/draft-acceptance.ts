@@ -1,5 +1,6 @@
 /** How often a sparse run's token is the dense model's: what a lossless run's drafts are accepted with, before one is made. */
 
+/** What share of drafts is accepted, and who says so. */
 export interface DraftAcceptance {
   /** 0 … 1. */
   readonly share: number;

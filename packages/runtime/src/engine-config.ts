@@ -6,8 +6,10 @@ export type NeuronMode = "dense" | "predicted" | "oracle";
 
 /** Whether each layer's experts have slots of their own, or all layers share them. */
 export const CACHE_SCOPES = ["layer", "pool"] as const;
+/** Whether slots belong to a layer or to all of them. */
 export type CacheScope = (typeof CACHE_SCOPES)[number];
 
+/** How an engine works, with every default filled in. */
 export interface EngineConfig {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;

@@ -7,6 +7,7 @@ import type { FlashReader } from "@flashwick/flash-io";
 import { type Arena, type KernelFactory, type Kernels, MAX_ARENA_BYTES } from "@flashwick/kernels";
 import type { EngineConfig } from "./engine-config.js";
 
+/** What an engine is made of. */
 export interface EngineParts {
   readonly file: ModelFile;
   readonly reader: FlashReader;
@@ -16,12 +17,14 @@ export interface EngineParts {
   readonly config: EngineConfig;
   /** Of a mixture: what is read into the slots when the engine is made. */
   readonly hotExperts?: UnitProfile | undefined;
+  /** Milliseconds, monotonic. */
   readonly clock: () => number;
   readonly maxArenaBytes?: number | undefined;
   /** Arenas in shared memory: for compute threads, or a reader with threads. */
   readonly sharedMemory?: boolean | undefined;
   /** Tells whoever computes that an arena will not be used any more. */
   readonly releaseArena?: ((arena: Arena) => void) | undefined;
+  /** Sees the bytes that loading has read. */
   readonly onLoaded?: ((loaded: number, total: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Aborted when the model is closed: whatever runs ends within a layer, with the signal's reason. */

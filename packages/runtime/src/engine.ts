@@ -35,9 +35,11 @@ export interface StepRow {
   readonly token: number;
 }
 
+/** Which logits of a step are wanted, what the caches hold afterwards, and who looks on. */
 export interface StepOptions {
   /** Which rows' logits are wanted, by name or by number, ascending; default `none`. */
   readonly logits?: "none" | "last" | "all" | readonly number[];
+  /** Sees the logits of each wanted row; they are valid during the call only. */
   readonly onLogits?: (row: number, logits: Float32Array) => void;
   /** Where all neurons are used, in predicted mode: afterwards the caches hold what this many of the last tokens use. Default 0: the caches are left alone. */
   readonly seedTokens?: number;
@@ -54,6 +56,7 @@ export interface LoadedModel {
   readonly loader: ResidentLoader;
 }
 
+/** Arenas and resident weights of a model, and the forward pass over them. */
 export class Engine {
   readonly parts: EngineParts;
   readonly meter: TokenMeter;
@@ -128,6 +131,7 @@ export class Engine {
     return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 
+  /** How many sequences are open. */
   get openSequences(): number {
     return this.#model.pool.openTables;
   }
@@ -147,7 +151,7 @@ export class Engine {
     return this.#model.loader.totalBytes + this.#hotBytes;
   }
 
-  /** Reads the experts that a workload used most into the empty slots, once. @throws As {@link readHotExperts}. */
+  /** Reads the experts that a workload used most into the empty slots, once. @throws As `readHotExperts`. */
   async loadHotExperts(): Promise<void> {
     const { totalBytes } = this.#model.loader;
     this.#hotBytes = await readHotExperts(this.parts, this.#model.layers, (loaded, total) =>

@@ -28,6 +28,7 @@ export interface PredictorShapes {
   readonly sparsity: SparsityStatistics | null;
 }
 
+/** What {@link estimate} prices, and on which device. */
 export interface EstimateOptions {
   readonly profile: DeviceProfile;
   /** Null plans for everything to be resident. */

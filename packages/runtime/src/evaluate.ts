@@ -22,6 +22,7 @@ import type { Model } from "./model.js";
 import { argmax, logSumExp } from "./sampler.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
+/** Windows of a text, and what they are compared with. */
 export interface EvaluateOptions extends Comparison {
   /** Tokens of a window, BOS included; default 256. */
   readonly windowTokens?: number;
@@ -36,6 +37,7 @@ export interface EvaluateOptions extends Comparison {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Quality of a run on a text, beside what it reads. */
 export interface EvaluateResult {
   readonly perplexity: number;
   /** Natural logarithm, per token. */
@@ -136,7 +138,7 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
 function sharesCache(): InputError {
   return new InputError(
     "INPUT_INVALID",
-    "with residentMargin a mixture's experts depend on the cache, which a dense run in the same engine fills with its own; compare with a model of its own",
+    "with residentMargin a mixture's experts depend on the cache, which a dense run in the same engine fills with its own; compare with a second model",
   );
 }
 

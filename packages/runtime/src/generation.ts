@@ -14,7 +14,7 @@ import { shareStats, sumStats } from "./step-stats.js";
 import type { TokenLogprob } from "./token-logprob.js";
 import type { TokenSelector } from "./token-selector.js";
 
-/** `eos` also says that a grammar lets nothing but the end follow. */
+/** Why a text ended. `eos` also says that a grammar lets nothing but the end follow. */
 export type FinishReason = "length" | "eos" | "stop" | "aborted";
 
 /** The step that computed a token: one after another they make the run. */
@@ -30,6 +30,7 @@ export interface TokenStep {
   readonly stats: TokenStats;
 }
 
+/** One token of a text, with what it cost. */
 export interface GeneratedToken {
   /** Text that this token completes; empty while a character or a stop text is unfinished. */
   readonly text: string;
@@ -54,6 +55,7 @@ const NOT_COMPUTED = { stats: null, step: null } as const;
 
 /** How the token after a pending one is found. */
 export interface TokenDecoder {
+  /** Computes the pending token, and finds those that follow it. */
   step(pending: number, index: number, mostDrafts: number): Promise<DecodedStep>;
 }
 
@@ -79,6 +81,7 @@ export class PlainDecoder implements TokenDecoder {
     this.#signal = signal;
   }
 
+  /** As {@link TokenDecoder.step}: one token. */
   async step(pending: number, index: number): Promise<DecodedStep> {
     let token = 0;
     const verifyCosts = await this.#sequence.extend([pending], {

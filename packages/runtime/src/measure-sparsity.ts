@@ -5,6 +5,7 @@ import { SparsityTally } from "@flashwick/predictor";
 import type { ForwardObserver } from "./forward-observer.js";
 import type { Model } from "./model.js";
 
+/** Thresholds, and who looks on while sparsity is measured. */
 export interface MeasureSparsityOptions {
   /** Where the text comes from, for people. */
   readonly source: string;

@@ -14,6 +14,7 @@ import type { Sequence } from "./sequence.js";
 import type { Drafter } from "./speculation/drafter.js";
 import type { TokenConstraint } from "./token-constraint.js";
 
+/** How a model works: budget, mode, cache, contexts. */
 export interface ModelOptions {
   /**
    * Bits of activations beside rows of ggml's blocks. 8 multiplies bytes, in relaxed SIMD: it is faster, and not exact to what the references give (docs/results/activation-bits.md
@@ -112,6 +113,7 @@ export interface ModelParts {
   readonly onClose?: () => Promise<void>;
 }
 
+/** How a text is generated. */
 export interface GenerateOptions extends SamplingOptions {
   /** Default 64. Generation also ends where the context does. */
   readonly maxTokens?: number;

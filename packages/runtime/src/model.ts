@@ -38,6 +38,7 @@ import { readTokenizer } from "./tokenizer/read-tokenizer.js";
 
 const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 
+/** An open model. */
 export class Model {
   readonly options: ModelOptions;
   readonly config: EngineConfig;
@@ -82,10 +83,12 @@ export class Model {
     return this.#engines.parts;
   }
 
+  /** What the file's header says. */
   get header(): ModelHeader {
     return this.parts.file.header;
   }
 
+  /** How neurons are named. */
   get mode(): NeuronMode {
     return this.config.mode;
   }
@@ -230,6 +233,7 @@ export class Model {
     return this.#close(new DisposedError("the model"));
   }
 
+  /** As {@link Model.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -8,6 +8,7 @@ import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import type { CachePolicyChoice } from "./cache-policy.js";
 import { simulateTrace } from "./simulate-trace.js";
 
+/** The caches that a trace's hits are counted with. */
 export interface PolicyLocalityOptions {
   readonly policy: CachePolicyChoice;
   /** Experts by layer; 0 where it has none. */

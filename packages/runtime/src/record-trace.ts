@@ -13,11 +13,13 @@ import type { ForwardObserver } from "./forward-observer.js";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
+/** Progress and abort of a recording. */
 export interface RecordTraceOptions {
   readonly onProgress?: OnProgress | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A recorded trace, as its file. */
 export interface RecordedTrace {
   /** The file: dram-cache's SPEC.md. */
   readonly bytes: Uint8Array;
@@ -43,7 +45,8 @@ export async function recordTrace(
   const { geometry } = model.header;
   const { nLayers, dFf } = unitGrid(geometry);
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
-  if (total === 0) throw new InputError("INPUT_INVALID", "a trace of no tokens; give a text of one window at least");
+  if (total === 0)
+    throw new InputError("INPUT_INVALID", "the trace would have no tokens; give a text of at least one window");
   if (!isSparse(geometry) && !hasExperts(geometry)) {
     const { activation } = geometry.layers[0]!.ffn;
     const message = `${activation} leaves no activation at zero: every token uses every neuron, and there is nothing to record`;

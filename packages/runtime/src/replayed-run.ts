@@ -14,6 +14,7 @@ import { MAX_READ_BYTES } from "./neuron-slots.js";
 import type { RunToPredict } from "./predicted-run.js";
 import { SEED_TOKENS } from "./sequence.js";
 
+/** Which neurons the tokens of a run named. */
 export interface RecordedSets {
   /** Named neurons by `[token][layer]`, ascending; the prompt's tokens first. */
   readonly sets: readonly (readonly Uint32Array[])[];
@@ -27,6 +28,7 @@ export interface RunToReplay extends Omit<RunToPredict, "sparsity" | "length"> {
   readonly warmUpTokens: number;
 }
 
+/** What the cost model expects of a recorded run. */
 export interface ReplayedRun extends Omit<PredictedRun, "prefillMs"> {
   /** Of the tokens after the warm-up; without scatter of the device itself. */
   readonly tokenMsQuantiles: { readonly p50: number; readonly p90: number; readonly p99: number };

@@ -8,6 +8,7 @@
  */
 import { InputError } from "@flashwick/core";
 
+/** How far resident experts are preferred. */
 export interface ResidentPreference {
   /** λ, at least 0, in ranges of the token's scores; 0 prefers nothing, 1 any resident expert to any absent one. */
   readonly lambda: number;

@@ -14,6 +14,7 @@ export interface MeasuredBandwidths {
   readonly together: Bandwidths | null;
 }
 
+/** The run whose limit is asked for. */
 export interface FinishedRun {
   readonly stats: RunStats;
   /** Tokens before the first that is counted: the prompt, and what was decoded before. */
@@ -47,7 +48,11 @@ export function countDecoded({ decodeMs, tokenMs }: RunStats): number {
   return tokenMs.mean > 0 ? Math.round(decodeMs / tokenMs.mean) : 0;
 }
 
-/** @param dramBytes As {@link tokenDramBytes}. */
+/**
+ * The least time of a run's mean token: the bytes that it must move, over the bandwidths that were measured.
+ *
+ * @param dramBytes As {@link tokenDramBytes}.
+ */
 export function runLimit(stats: RunStats, dramBytes: number, measured: MeasuredBandwidths): RunLimit {
   const { dramBytesPerSec, flashBytesPerSec, together } = measured;
   const flashBytes = stats.flashBytesPerToken;

@@ -12,6 +12,7 @@ import {
   unitsByLayer,
 } from "@flashwick/core";
 
+/** What the statistics of a run are made from. */
 export interface RunFacts {
   readonly geometry: ModelGeometry;
   readonly weights: FfnLayout;

@@ -1,6 +1,7 @@
 /** From logits to the next token: greedy, or temperature, top-k and nucleus (top-p) sampling, reproducible by seed. */
 import { InputError, Random } from "@flashwick/core";
 
+/** How a token is drawn from its logits. */
 export interface SamplingOptions {
   /** 0 (default): the largest logit. */
   readonly temperature?: number;

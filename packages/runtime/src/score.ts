@@ -4,6 +4,7 @@ import { checkTokens } from "./check-tokens.js";
 import type { Model } from "./model.js";
 import { likeliestTokens, logSumExp } from "./sampler.js";
 
+/** Which logits are reported. */
 export interface ScoreOptions {
   /** How many of the largest logits to report; default 8. */
   readonly top?: number;
@@ -13,6 +14,7 @@ export interface ScoreOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the model says at one position of a sequence. */
 export interface ScoredPosition {
   readonly logSumExp: number;
   /** `[token, logit]`, largest first. */

@@ -15,12 +15,17 @@ import type { KvPool } from "./kv-pool.js";
 /** Tokens whose sets fill the neuron caches after a prefill. */
 export const SEED_TOKENS = 8;
 
+/** Who names neurons, which logits are wanted, and who looks on. */
 export interface ExtendOptions {
   /** Default: the engine's own, which is what its mode says. */
   readonly chooser?: Chooser;
   /** Which of the tokens' logits are wanted; default `none`. */
   readonly logits?: "none" | "last" | "all";
-  /** @param position Of the token in the sequence. The logits after it are valid during the call only. */
+  /**
+   * Sees the logits after each wanted token; they are valid during the call only.
+   *
+   * @param position Of the token in the sequence.
+   */
   readonly onLogits?: (position: number, logits: Float32Array) => void;
   /** The neuron caches are to be filled for decoding with what this many of the last tokens use. Default 0. */
   readonly seedTokens?: number;
@@ -30,6 +35,7 @@ export interface ExtendOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Tokens whose keys and values are stored. */
 export class Sequence {
   readonly engine: Engine;
   readonly #pool: KvPool;
@@ -54,10 +60,12 @@ export class Sequence {
     return this.#tokens;
   }
 
+  /** Tokens whose keys and values are stored. */
   get length(): number {
     return this.#tokens.length;
   }
 
+  /** How many of them, from the beginning, were computed as the dense model does. */
   get exactLength(): number {
     return this.#exactLength;
   }
@@ -174,6 +182,7 @@ export class Sequence {
     this.#pending = [...tokens];
   }
 
+  /** Whether its pages were given back. */
   get isReleased(): boolean {
     return this.#released;
   }

@@ -12,6 +12,7 @@ import { MAX_READ_BYTES } from "./neuron-slots.js";
 
 /** The engine's own, and for study the optimum, which knows the future. */
 export const STUDY_POLICIES = [...POLICIES, "clairvoyant"] as const;
+/** A policy that a replay may study. */
 export type StudyPolicy = (typeof STUDY_POLICIES)[number];
 
 /** Those that differ: in a cache of one layer, least-stale is lru. */
@@ -19,6 +20,7 @@ export function studyPolicies(pool: boolean): readonly StudyPolicy[] {
   return STUDY_POLICIES.filter((policy) => pool || policy !== "least-stale");
 }
 
+/** The caches and the device that a trace is replayed on. */
 export interface SimulateTraceOptions {
   readonly policy: StudyPolicy;
   /** Of every layer; of a pool in all. */
@@ -39,6 +41,7 @@ export interface SimulateTraceOptions {
   readonly device?: { readonly profile: DeviceProfile; readonly readers: number } | null;
 }
 
+/** What caches made of a trace. */
 export interface SimulatedTrace {
   readonly policy: StudyPolicy;
   readonly slots: number;

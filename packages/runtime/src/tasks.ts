@@ -6,6 +6,7 @@ import { InputError, type OnProgress } from "@flashwick/core";
 import type { Model } from "./model.js";
 import { logSumExp } from "./sampler.js";
 
+/** A context, its possible endings, and which one is right. */
 export interface ChoiceTask {
   readonly context: string;
   /** Continuations of `context` as they stand, leading space included. */
@@ -14,6 +15,7 @@ export interface ChoiceTask {
   readonly label: number;
 }
 
+/** Accuracy over multiple-choice tasks. */
 export interface TasksResult {
   readonly tasks: number;
   /** Share of tasks whose right ending has the largest log-probability. */

@@ -4,6 +4,7 @@
  */
 import type { TextTokenizer } from "./text-tokenizer.js";
 
+/** Turns tokens into text as they come, and stops at given texts. */
 export class TextStream {
   readonly #tokenizer: TextTokenizer;
   readonly #stops: readonly string[];
@@ -19,6 +20,7 @@ export class TextStream {
     this.#stops = stops.filter((stop) => stop !== "");
   }
 
+  /** Whether a stop text has come. */
   get stopped(): boolean {
     return this.#stopped;
   }

@@ -3,6 +3,7 @@ import { FormatError, InputError, isFlashwickError } from "@flashwick/core";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { hasBoundedBacktracking } from "./backtracking.js";
 
+/** Whether special tokens are added, and read in the text. */
 export interface EncodeOptions {
   /** Put the special tokens of the model (BOS, EOS) around the text. Default false. */
   readonly addSpecial?: boolean;
@@ -13,6 +14,7 @@ export interface EncodeOptions {
   readonly parseSpecial?: boolean;
 }
 
+/** Whether special tokens are written out. */
 export interface DecodeOptions {
   /** Write special tokens out. Default false: they are left out. */
   readonly special?: boolean;
@@ -20,9 +22,15 @@ export interface DecodeOptions {
   readonly continues?: boolean;
 }
 
+/** Text to token ids and back. */
 export interface TextTokenizer {
-  /** @param options True or false: `addSpecial`, and special tokens in the text are read. */
+  /**
+   * Token ids of a text.
+   *
+   * @param options True or false: `addSpecial`, and special tokens in the text are read.
+   */
   encode(text: string, options: boolean | EncodeOptions): number[];
+  /** The text of token ids; special tokens are left out unless they are asked for. */
   decode(tokens: readonly number[], options?: DecodeOptions): string;
 }
 
@@ -50,7 +58,7 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
     if (isFlashwickError(cause)) throw cause;
     throw new FormatError(
       "FORMAT_INVALID",
-      `${fileName}: tokenizer.huggingface.json is no tokenizer that can be read (${(cause as Error).message}); convert again`,
+      `${fileName}: tokenizer.huggingface.json cannot be read as a tokenizer (${(cause as Error).message}); convert again`,
       { cause },
     );
   }
@@ -119,7 +127,7 @@ function patternError(fileName: string, source: string, expected: string): Forma
   return new FormatError(
     "FORMAT_LIMIT",
     `${fileName}: tokenizer.huggingface.json: expected ${expected} in a regular expression, found /${shown}/, which a text could ` +
-      "make take for ever; the tokenizer is hostile or damaged, convert again from a checkpoint that you trust",
+      "make run forever; the tokenizer is hostile or damaged, convert again from a checkpoint that you trust",
     { details: { pattern: shown } },
   );
 }

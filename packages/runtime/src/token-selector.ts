@@ -9,6 +9,7 @@ import type { Sampler } from "./sampler.js";
 import type { TokenConstraint } from "./token-constraint.js";
 import { logprobOf, type TokenLogprob } from "./token-logprob.js";
 
+/** What a selection keeps to, and what it reports. */
 export interface SelectorOptions {
   readonly constraint?: TokenConstraint | undefined;
   /** As in `GenerateOptions`. */
@@ -17,6 +18,7 @@ export interface SelectorOptions {
   readonly eosTokenId?: number | null;
 }
 
+/** Chooses the tokens of a text one after another, within a grammar where there is one. */
 export class TokenSelector {
   readonly #sampler: Sampler;
   readonly #options: SelectorOptions;

@@ -1,6 +1,7 @@
 /** Failures as clients of OpenAI's API expect them: a status, and `{ error: { message, type, param, code } }`. */
 import { type FlashwickError, isFlashwickError } from "@flashwick/core";
 
+/** What an error tells a client. */
 export interface ApiErrorFacts {
   readonly status: number;
   /** What was expected, what was found, what to do. It reaches the client, so it names no path and quotes no prompt. */

@@ -50,6 +50,7 @@ const STREAM_HEADERS = {
 /** What a drained server tells balancers to come back after. */
 const DRAIN_RETRY_SECONDS = 5;
 
+/** Answers requests of OpenAI's API for one model. */
 export class ModelServer {
   readonly #runner: TextRunner;
   readonly #options: ServerOptions;

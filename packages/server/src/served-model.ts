@@ -1,6 +1,7 @@
 /** What the routes need to know of the model that is served. */
 import type { ChatTemplate, Model, TextTokenizer } from "@flashwick/runtime";
 
+/** The model behind a server, and the name that clients use. */
 export interface ServedModel {
   /** What clients call it: the file's name, without its folder. */
   readonly name: string;

@@ -1,5 +1,6 @@
 /** How a server is told to work. */
 
+/** Limits, keys and clocks of a server. */
 export interface ServerOptions {
   /** Who may ask: `Authorization: Bearer <key>`. Default: anybody who reaches the server. */
   readonly apiKeys?: readonly string[];

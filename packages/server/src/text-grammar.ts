@@ -9,6 +9,7 @@ export interface TextGrammar extends TokenConstraint {
   release(): void;
 }
 
+/** What a grammar is made from. */
 export interface GrammarSource {
   /**
    * Grammars for `count` texts that are each to be a JSON document of the schema.

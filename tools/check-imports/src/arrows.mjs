@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The only arrows between packages (ARCHITECTURE.md shows them as a picture). A new arrow is a design decision: change it
- * here, in the picture, and say why in docs/decisions.
+ * The only arrows that may be between packages. A new arrow is a design decision: add it here, say why in docs/decisions,
+ * and run tools/check-imports/draw-graph.mjs, which draws those that there are into ARCHITECTURE.md.
  */
 
 export const SCOPE = "@flashwick/";

@@ -16,6 +16,11 @@ const CONFIG_FILE = /(^|\/)[\w.-]+\.config\.\w+$/;
 /** A `node/` folder, or a file that says so in its name: `node.ts`, `worker-node.ts`. */
 const NODE_FILE = /(^|\/)node\/|(^|[/-])node[\w-]*\.\w+$/;
 
+/** @param {string} path */
+export function isDevelopmentFile(path) {
+  return DEVELOPMENT_FILE.test(path) || CONFIG_FILE.test(path);
+}
+
 /**
  * @param {Workspace} workspace
  * @returns {Complaint[]} By path and line.
@@ -151,7 +156,7 @@ function isNodeModule(specifier) {
 }
 
 /** @param {string} specifier `@scope/name/sub` -> `@scope/name`. */
-function packageName(specifier) {
+export function packageName(specifier) {
   const parts = specifier.split("/");
   return specifier.startsWith("@") ? parts.slice(0, 2).join("/") : (parts[0] ?? specifier);
 }

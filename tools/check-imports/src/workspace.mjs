@@ -99,8 +99,8 @@ function filesUnder(root, folder, wanted) {
 
 /** @param {string} path @param {string} name */
 function isSkipped(path, name) {
-  // `models` at the root and `docs/api` are made by commands; hidden folders belong to tools, but for those we write.
-  if (path === "models" || path === "docs/api") return true;
+  // `models` at the root and `docs/site` are made by commands; hidden folders belong to tools, but for those we write.
+  if (path === "models" || path === "docs/site") return true;
   if (name.startsWith(".")) return name !== ".ci" && name !== ".changeset" && name !== ".github";
   return SKIPPED_FOLDERS.has(name);
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
-const SKIPPED = /^(node_modules|dist|models|api|coverage|\..*)$/;
+const SKIPPED = /^(node_modules|dist|models|site|coverage|\..*)$/;
 
 /** Markdown files, relative to the root. */
 function pages(folder = ""): string[] {

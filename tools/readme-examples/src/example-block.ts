@@ -1,7 +1,8 @@
 /**
- * The convention: a fenced `ts` block whose first line is `// example` is a program. It runs as it stands, in an empty folder;
- * where it names opt-demo.gguf, the folder holds that file. A line that ends in `// -> text` must print that text.
+ * The convention of READMEs: a fenced `ts` block whose first line is `// example` is a program. It runs as it stands, in a folder that
+ * holds the files that it names (example-folder.ts). A line that ends in `// -> text` must print that text.
  */
+import { findBlocks, promisesOf } from "./markdown-block.js";
 
 export interface ExampleBlock {
   readonly code: string;
@@ -13,19 +14,20 @@ export interface ExampleBlock {
 
 /** The examples of a Markdown document, in order. */
 export function findExampleBlocks(markdown: string): ExampleBlock[] {
-  const blocks = markdown.matchAll(/^```ts\n(\/\/ example\n[\s\S]*?)^```$/gm);
-  return [...blocks].map(({ index, 1: code = "" }) => ({
-    code,
-    line: markdown.slice(0, index).split("\n").length + 1,
-    promised: [...code.matchAll(/\/\/ -> (.*)$/gm)].map(([, text = ""]) => text.trim()),
-  }));
+  return findBlocks(markdown)
+    .filter(({ language, code }) => language === "ts" && code.startsWith("// example\n"))
+    .map(({ code, line }) => ({ code, line, promised: promisesOf(code) }));
 }
 
 /** The promised texts that `printed` does not show in this order. */
-export function brokenPromises(promised: readonly string[], printed: readonly string[]): string[] {
+export function brokenPromises(
+  promised: readonly string[],
+  printed: readonly string[],
+  keeps = (line: string, text: string) => line === text,
+): string[] {
   let from = 0;
   return promised.filter((text) => {
-    const at = printed.indexOf(text, from);
+    const at = printed.findIndex((line, i) => i >= from && keeps(line, text));
     if (at >= 0) from = at + 1;
     return at < 0;
   });

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { brokenPromises, findExampleBlocks } from "./example-block.js";
-import { runExample } from "./example-run.js";
+import { prepareFolder, removeFolder } from "./example-folder.js";
+import { runProgram } from "./example-run.js";
 import { typeErrors } from "./example-types.js";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 // Here, since the examples' imports resolve from here, and not in node_modules, where TypeScript is not compiled.
-const folder = fileURLToPath(new URL("../.examples", import.meta.url));
+const folder = fileURLToPath(new URL("../.examples/readmes", import.meta.url));
 
 const readmes = ["packages", "apps"]
   .filter((kind) => existsSync(join(root, kind)))
@@ -17,7 +18,7 @@ const readmes = ["packages", "apps"]
   .filter((path) => existsSync(join(root, path)));
 
 rmSync(folder, { recursive: true, force: true });
-mkdirSync(folder);
+mkdirSync(folder, { recursive: true });
 const examples = readmes.flatMap((readme) =>
   findExampleBlocks(readFileSync(join(root, readme), "utf8")).map((block) => {
     const path = join(folder, `${readme.replaceAll("/", "-").replace(".md", "")}-${block.line}.ts`);
@@ -35,7 +36,8 @@ describe.each(examples)("the example at $where", ({ path, code, promised }) => {
     expect(errors.get(path)).toEqual([]);
   });
   it("runs, and prints what it promises", async () => {
-    const printed = await runExample(path, code);
+    const folder = await prepareFolder(code);
+    const printed = await runProgram(path, folder).finally(() => removeFolder(folder));
     expect(brokenPromises(promised, printed), `printed: ${JSON.stringify(printed)}`).toEqual([]);
   });
 });
@@ -51,6 +53,7 @@ it("notices a promise that is broken, also by order", () => {
   expect(brokenPromises(["1", "2"], ["1", "x", "2"])).toEqual([]);
   expect(brokenPromises(["2", "1"], ["1", "2"])).toEqual(["1"]);
   expect(brokenPromises(["3"], ["1"])).toEqual(["3"]);
+  expect(brokenPromises(["b"], ["abc"], (line, text) => line.includes(text))).toEqual([]);
 });
 
 it("notices a call that the packages do not have", () => {

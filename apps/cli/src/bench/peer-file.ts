@@ -62,7 +62,7 @@ function planTensors({ geometry }: ModelHeader): PeerTensor[] {
   if (architecture !== "falcon" || nKvHeads !== 1) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",
-      `bench peers: expected a Falcon with one key and value head, found ${architecture} with ${nKvHeads}; only that form is written for the peer`,
+      `bench peers: expected a Falcon with one key and value head, found ${architecture} with ${nKvHeads}; the peer's file can be written only for that form`,
     );
   }
   const tensors: PeerTensor[] = [];

@@ -93,7 +93,7 @@ async function ladder(path: string, flags: LadderFlags, report: Report): Promise
     tokens: flags.decode,
   }).filter(({ id }) => flags.only === undefined || flags.only.split(",").includes(id));
   if (rungs.length === 0)
-    throw new InputError("INPUT_INVALID", `--only ${flags.only}: no such rung; leave it out to see all`);
+    throw new InputError("INPUT_INVALID", `--only ${flags.only}: no such rung; leave out --only to see all`);
   const words = await textTokens(path, flags);
   report.note("measuring the device, for the predictions");
   const profile = await deviceProfile(path, flags, report);

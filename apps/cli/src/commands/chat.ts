@@ -87,7 +87,7 @@ async function converse(conversation: Conversation, report: Report): Promise<voi
     if (text === "/exit") return;
     if (text === "/reset") conversation.reset();
     else if (text === "/stats") report.note(conversation.statsText());
-    else if (/^\/\w+$/.test(text)) report.note(`${text} is no command: ${COMMANDS}`);
+    else if (/^\/\w+$/.test(text)) report.note(`${text} is not a command: ${COMMANDS}`);
     else if (text !== "") await replyOrSay(conversation, text, report);
     if (report.terminal.signal.aborted) return;
   }
@@ -99,7 +99,7 @@ async function replyOrSay(conversation: Conversation, text: string, report: Repo
     await conversation.reply(text);
   } catch (error) {
     if (!isFlashwickError(error) || !error.code.startsWith("INPUT_")) throw error;
-    report.note(`${error.message}; /reset begins anew`);
+    report.note(`${error.message}; /reset starts a new conversation`);
   }
 }
 

@@ -133,7 +133,7 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
 function noteProgress(output: string, report: Report): void {
   const partial = partialPath(output);
   if (existsSync(partial)) {
-    report.note(`note: what was converted is kept in ${partial}; the same command goes on from it`);
+    report.note(`note: what was converted is kept in ${partial}; the same command continues from it`);
   }
 }
 

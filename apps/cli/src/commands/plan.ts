@@ -114,7 +114,7 @@ export function planCommand(invocation: Invocation): Command {
 
 async function plan(model: string, flags: PlanFlags, report: Report): Promise<number> {
   if (flags.acceptance !== undefined && !flags.lossless)
-    throw new UsageError("--acceptance is of use with --lossless only");
+    throw new UsageError("--acceptance works only with --lossless");
   checkOutput(flags.plot, flags.force);
   const subject = await (isHubFile(model) ? openHubSubject(model, flags, report) : openSubject(model, flags));
   const named = await namedDevice(flags);

@@ -168,7 +168,7 @@ function fitOf(model: Model, { promptTokens }: Generation, maxTokens: number): C
   return model.cacheFit(Math.min(model.header.geometry.contextLength, promptTokens + maxTokens));
 }
 
-const NOT_CHECKED = "no checksums: weights were believed as they were read; flashwick verify <file> --write makes some";
+const NOT_CHECKED = "no checksums: the weights were not checked; flashwick verify <file> --write makes checksums";
 
 /** Of a file of ours always. */
 function isChecked(header: ModelHeader): boolean {

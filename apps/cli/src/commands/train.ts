@@ -149,7 +149,7 @@ async function refuseProgress(folder: string): Promise<void> {
   if (found.length === 0) return;
   throw new IoError(
     "IO_EXISTS",
-    `${folder}: expected no samples of an interrupted training, found ${found.length} files; go on from them with --resume, or drop them with --force`,
+    `${folder}: expected no samples of an interrupted training, found ${found.length} files; continue from them with --resume, or drop them with --force`,
     { details: { path: folder } },
   );
 }
@@ -160,7 +160,7 @@ async function noteProgress(folder: string, report: Report): Promise<void> {
     () => true,
     () => false,
   );
-  if (!isEmpty) report.note(`note: progress is kept in ${folder}; --resume goes on from it`);
+  if (!isEmpty) report.note(`note: progress is kept in ${folder}; --resume continues from it`);
 }
 
 function isTrained({ layer }: PredictorLayer, { layers }: TrainFlags): boolean {

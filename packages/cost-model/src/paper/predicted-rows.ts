@@ -17,6 +17,7 @@ import { type TokenCost, tokenCost } from "../token-cost.js";
 import { tokenLimits } from "../token-limits.js";
 import { type PaperBackend, type PaperPhases, PRINTED_ROWS, type PrintedRow } from "./printed-rows.js";
 
+/** A row of the paper's tables with the prediction beside it. */
 export interface PaperRow extends PrintedRow {
   readonly predicted: PaperPhases;
   /** Held to 15 % of the printed total (table 2: I/O) by the tests. */

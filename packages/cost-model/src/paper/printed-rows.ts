@@ -1,5 +1,6 @@
 /** What "LLM in a flash" (arXiv 2312.11514v3) prints in its tables 2 and 3, milliseconds a token. Null: not printed. */
 
+/** Milliseconds of a token by the paper's phases. */
 export interface PaperPhases {
   readonly ioMs: number | null;
   /** Deciding what stays, and putting it there. */
@@ -22,6 +23,7 @@ export type PaperMethod =
   | "all"
   | "speculative";
 
+/** A row of the paper's Tables 2 and 3, as printed. */
 export interface PrintedRow {
   readonly table: 2 | 3;
   /** Name of a model preset. */

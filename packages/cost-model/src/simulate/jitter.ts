@@ -6,6 +6,7 @@ import type { Random } from "@flashwick/core";
 import type { FlashProfile } from "../device-profile.js";
 import { normalQuantile } from "./normal-quantile.js";
 
+/** How service times scatter around their mean. */
 export interface Jitter {
   /** Standard deviation of the logarithm of one read's service time; each read draws its own. */
   readonly readSigma: number;

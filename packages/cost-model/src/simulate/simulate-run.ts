@@ -14,6 +14,7 @@ import type { NeuronUse } from "./neuron-use.js";
 import { Pipeline, type QueuePoint, type SimulatedToken } from "./pipeline.js";
 import { type Lookahead, PHASES, type Phase, TokenSteps } from "./token-steps.js";
 
+/** What {@link simulateRun} simulates. */
 export interface SimulationRequest
   extends Pick<TokenRequest, "shape" | "profile" | "settings" | "slotsByLayer" | "kvPrecision" | "position"> {
   /** By token and layer: a recorded trace, or {@link sampleUse}. */
@@ -30,6 +31,7 @@ export interface SimulationRequest
   readonly timelineTokens?: number;
 }
 
+/** What a simulated run took, token by token. */
 export interface SimulatedRun {
   readonly tokens: readonly SimulatedToken[];
   readonly totalMs: Distribution;

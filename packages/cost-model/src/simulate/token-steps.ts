@@ -18,6 +18,7 @@ import type { ReadBatch } from "./read-queue.js";
 
 /** What a token's time goes to; `wait`: reads that nothing is computed in. */
 export const PHASES = ["attention", "guess", "predict", "cache", "wait", "check", "ffn", "head"] as const;
+/** A phase of a token on the calling thread. */
 export type Phase = (typeof PHASES)[number];
 
 export type Step =

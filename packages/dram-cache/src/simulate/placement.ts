@@ -12,6 +12,7 @@ export function hotnessOrder(trace: NeuronTrace, layer: number): Uint32Array {
   return Uint32Array.from({ length: trace.dFf }, (_, neuron) => neuron).sort((a, b) => uses[b]! - uses[a]! || a - b);
 }
 
+/** How {@link coActivationOrder} looks for neurons that are used together. */
 export interface CoActivationOptions {
   /** Neurons that more than this share of the tokens name are everyone's neighbours: they stand first and are linked to none. Default 0.5. */
   readonly hotShare?: number;

@@ -11,6 +11,7 @@ import type { NeuronTrace } from "./neuron-trace.js";
 import { pooledTrace } from "./pooled-trace.js";
 import { replayTrace } from "./replay.js";
 
+/** How {@link rankPolicies} replays a trace. */
 export interface RankOptions {
   /** Of each layer's cache; of a pool in all. */
   readonly slots: number;
@@ -22,6 +23,7 @@ export interface RankOptions {
   readonly policies?: readonly (() => CachePolicy)[];
 }
 
+/** Policies by their share of hits, and the optimum. */
 export interface RankedPolicies {
   /** The one that hits most first; among equals in the order in which they were given. */
   readonly ranks: readonly { readonly policy: string; readonly hitShare: number }[];

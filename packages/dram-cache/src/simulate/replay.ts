@@ -5,6 +5,7 @@ import type { CacheCounters, CacheWave, NeuronCache } from "../plan.js";
 import { createNeuronCache } from "../slot-cache.js";
 import { checkTrace, type NeuronTrace } from "./neuron-trace.js";
 
+/** The cache that a trace is replayed through. */
 export interface ReplayOptions {
   /** Slots of each layer, or of every layer; of a pool in all. */
   readonly slots: number | readonly number[];
@@ -23,6 +24,7 @@ export interface ReplayOptions {
   readonly onWave?: (layer: number, token: number, wave: CacheWave) => void;
 }
 
+/** What a cache made of a trace. */
 export interface ReplayResult {
   /** Counters by layer. */
   readonly layers: readonly Readonly<CacheCounters>[];

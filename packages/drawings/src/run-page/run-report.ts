@@ -3,6 +3,7 @@ import type { TimedRun } from "../comparison.js";
 import type { DrawnStep } from "../step.js";
 import type { MapFacts } from "../unit-map.js";
 
+/** A step of a run, as its page draws it. */
 export interface ReportedStep extends DrawnStep {
   /** Of the token that the step begins with. */
   readonly text: string;
@@ -16,6 +17,7 @@ export interface ReportedStep extends DrawnStep {
   readonly states: string | null;
 }
 
+/** What the page of a run shows. */
 export interface RunReport {
   /** Of the model. */
   readonly title: string;

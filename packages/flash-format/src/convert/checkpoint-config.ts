@@ -43,6 +43,7 @@ type CommonConfig = v.InferOutput<typeof commonConfig>;
 
 const DTYPE_OF_TORCH: Readonly<Record<string, RecordDType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
 
+/** What config.json says of a checkpoint. */
 export interface CheckpointConfig {
   readonly family: CheckpointFamily;
   readonly geometry: ModelGeometry;

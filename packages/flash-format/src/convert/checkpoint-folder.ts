@@ -5,6 +5,7 @@
 import { type ByteSource, FormatError, memorySource } from "@flashwick/core";
 import { crc32c } from "../crc32c.js";
 
+/** The files of a checkpoint, wherever they are. */
 export interface CheckpointFolder {
   /** For messages and for the model's name: a path, a URL, "memory". */
   readonly name: string;

@@ -39,6 +39,7 @@ import { checkFinite } from "./finite-check.js";
 import { ReusedBytes } from "./reused-bytes.js";
 import { decodeElements, gatherColumns, takeEvery, transposeColumns } from "./source-elements.js";
 
+/** How a conversion stores what it reads. */
 export interface ConvertOptions {
   /** Type of the records. Default: what the source says it has, else f16. */
   readonly dtype?: ConvertDType;

@@ -5,6 +5,7 @@ import { readSafetensors } from "./safetensors.js";
 import { decodeElements } from "./source-elements.js";
 import { readTorchFile } from "./torch-file.js";
 
+/** A file of tensors by name: safetensors, or what torch.save has written. */
 export interface TensorFile {
   /** Names with their shapes, outermost dimension first. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;

@@ -84,7 +84,8 @@ export async function readTokenizerDocument(
   }
   if (!has("vocab.json") && !has("merges.txt")) return null;
   for (const name of ["vocab.json", "merges.txt"]) {
-    if (!has(name)) throw new FormatError("CHECKPOINT_FILE", `${folder.name}: half a tokenizer: ${name} is missing`);
+    if (!has(name))
+      throw new FormatError("CHECKPOINT_FILE", `${folder.name}: an incomplete tokenizer: ${name} is missing`);
   }
   return { json: JSON.stringify(await synthesize(folder, signal)), kind: "vocab+merges" };
 }

@@ -12,6 +12,7 @@ import { type ByteSink, IoError } from "@flashwick/core";
 import type { WriteJournal } from "../model-writer.js";
 import { writeError } from "./file-errors.js";
 
+/** A file that is written under a temporary name and gets its own when it is whole. */
 export interface FileSink extends ByteSink {
   /** Lines beside the unfinished file; `clear()` also forgets the unfinished file's bytes. */
   readonly journal: WriteJournal;
@@ -22,6 +23,7 @@ export function partialPath(path: string): string {
   return `${path}.partial`;
 }
 
+/** Whether a file that is there may be replaced. */
 export interface FileSinkOptions {
   /** Replace an existing file (at `commit`; until then it stays as it is). */
   readonly force?: boolean;

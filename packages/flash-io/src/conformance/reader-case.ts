@@ -4,5 +4,6 @@ import type { Intervention, ReaderBench } from "./reader-bench.js";
 export interface ReaderCase {
   readonly title: string;
   readonly needs?: Intervention;
+  /** Runs the case. @throws {ConformanceFailure} if the reader does not do as it must. */
   run(bench: ReaderBench): Promise<void>;
 }

@@ -11,6 +11,7 @@ import { conformanceFile, ReaderBench, type ReaderUnderTest } from "./reader-ben
 import type { ReaderCase } from "./reader-case.js";
 import { waitingCases } from "./waiting-cases.js";
 
+/** All cases: what lands where, what waiting returns, how a batch ends. */
 export const readerCases: readonly ReaderCase[] = [...landingCases, ...waitingCases, ...endingCases];
 
 /**

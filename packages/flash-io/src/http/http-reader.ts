@@ -5,6 +5,7 @@ import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
 import { type HttpFile, type HttpSourceOptions, RangeRequests } from "./http-source.js";
 
+/** How a reader asks a web server. */
 export interface HttpReaderOptions extends HttpSourceOptions {
   /** Requests in flight. Default 6, what browsers allow to one server. */
   readonly readers?: number;

@@ -8,6 +8,7 @@ import { type ByteSource, FormatError, IoError, truncatedError } from "@flashwic
 import { BLOCK_BYTES, BlockCache } from "./block-cache.js";
 import { BusyServer, Retries, type RetryOptions, retry } from "./retries.js";
 
+/** How a source asks a web server. */
 export interface HttpSourceOptions extends RetryOptions {
   /** Default: the platform's. */
   readonly fetch?: typeof fetch;

@@ -4,6 +4,7 @@
  */
 import { IoError, isFlashwickError } from "@flashwick/core";
 
+/** How often, and for how long, a request that failed is tried again. */
 export interface RetryOptions {
   /** Tries of each request in all, with pauses of 0.2 s, 0.4 s … between them. Default 4. */
   readonly tries?: number;

@@ -10,16 +10,19 @@ import { openFlashParts } from "./flash-parts.js";
 import { landingMemory, measureReadRate } from "./read-rate.js";
 import { readByThreads } from "./threaded-file.js";
 
+/** Bytes a second with so many reads in flight. */
 export interface DepthRate {
   readonly readers: number;
   readonly bytesPerSec: number;
 }
 
+/** Bytes a second with reads of one size. */
 export interface SizeRate {
   readonly sizeBytes: number;
   readonly bytesPerSec: number;
 }
 
+/** What suits a device: readers, and the gap that is worth reading over. */
 export interface DeviceTuning {
   /** The fewest that come within 5 % of the best. */
   readonly readers: number;
@@ -27,12 +30,13 @@ export interface DeviceTuning {
   /** What one more read costs with `readers` in flight, apart from its bytes. */
   readonly operationUs: number;
   readonly bandwidthBytesPerSec: number;
-  /** Random reads of {@link DEPTH_SIZE_BYTES}. */
+  /** Random reads of `DEPTH_SIZE_BYTES`. */
   readonly depths: readonly DepthRate[];
   /** Random reads with `readers` in flight. */
   readonly sizes: readonly SizeRate[];
 }
 
+/** How long a device is measured. */
 export interface MeasureDeviceOptions {
   /** Of measuring, start-up of threads apart. Default 0.4. */
   readonly seconds?: number;

@@ -11,9 +11,13 @@ import type { FlashRun, RunPiece } from "../run-plan.js";
 
 /** The system calls that a reader needs; given by tests to inject failures. */
 export interface PositionalReads {
+  /** Opens a file for reading; returns its descriptor. */
   open(path: string): number;
+  /** Reads into one range of a memory; returns how many bytes came. */
   read(fd: number, into: Uint8Array, at: number, sizeBytes: number, offset: number): number;
+  /** Reads into several ranges at once; returns how many bytes came. */
   readv(fd: number, into: readonly Uint8Array[], offset: number): number;
+  /** Closes the file. */
   close(fd: number): void;
 }
 

@@ -7,6 +7,7 @@ import { type FlashParts, openFlashParts } from "./flash-parts.js";
 import { keepTuning, readKeptTuning } from "./kept-tuning.js";
 import { MAX_READERS, readByThreads, type ThreadedReaderOptions } from "./threaded-file.js";
 
+/** How {@link openFlashReader} reads. */
 export interface FlashReaderOptions extends ThreadedReaderOptions {
   /** Threads, that is reads in flight; 1 … 256. Default `auto`: as the device's tuning says. */
   readonly readers?: number | "auto";

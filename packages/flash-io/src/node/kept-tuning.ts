@@ -11,6 +11,7 @@ import type { DeviceTuning } from "./device-tuning.js";
 
 const SCHEMA_VERSION = 1;
 
+/** Which device's measurements, of which host, and the folder that keeps them. */
 export interface TuningPlace {
   /** Of the file system: `st_dev`. */
   readonly device: string;

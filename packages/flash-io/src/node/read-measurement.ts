@@ -8,6 +8,7 @@ import { type FioEngine, findFio, measureFio } from "./fio.js";
 import { openFlashReader } from "./flash-reader.js";
 import { landingMemory, measureReadRate } from "./read-rate.js";
 
+/** One size and depth, ours beside fio's. */
 export interface ReadRow {
   readonly sizeBytes: number;
   /** Reads in flight: threads of ours, queue depth of fio. */
@@ -31,6 +32,7 @@ export interface BestRow {
   readonly share: number | null;
 }
 
+/** Which sizes and depths {@link measureReads} measures, and for how long. */
 export interface MeasureReadsOptions {
   /** Default 4 KiB … 1 MiB. */
   readonly sizes?: readonly number[];
@@ -42,6 +44,7 @@ export interface MeasureReadsOptions {
   readonly turns?: number;
   /** Default: libaio where fio has it. psync is what our threads do, without JavaScript. */
   readonly fioEngine?: FioEngine;
+  /** Sees each row as it is measured. */
   readonly onRow?: (row: ReadRow) => void;
   readonly signal?: AbortSignal;
 }

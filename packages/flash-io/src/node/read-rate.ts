@@ -8,6 +8,7 @@ import { eventLoopTurn, type Random, truncatedError } from "@flashwick/core";
 import type { FlashRun } from "../run-plan.js";
 import type { ThreadedReader } from "../threads/threaded-reader.js";
 
+/** The reads that {@link measureReadRate} keeps in flight. */
 export interface ReadLoad {
   readonly fileBytes: number;
   /** Of each read; offsets are multiples of it. A multiple of the device's alignment, no more than `fileBytes`. */
@@ -22,6 +23,7 @@ export interface ReadLoad {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a reader reached in the steady state. */
 export interface ReadRate {
   readonly bytesPerSec: number;
   readonly reads: number;

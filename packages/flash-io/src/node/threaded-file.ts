@@ -3,6 +3,7 @@ import { type ReaderPlatform, ThreadedReader } from "../threads/threaded-reader.
 import type { FlashParts } from "./flash-parts.js";
 import { type CreateWorker, createReaderWorker, NodeThread } from "./node-threads.js";
 
+/** How a threaded reader works inside; the defaults suit every use but tests. */
 export interface ThreadedReaderOptions {
   /**
    * One thread with the kernel's submission ring instead of a thread a read. Default: where Node offers it ({@link hasRing}) and reads

@@ -10,6 +10,7 @@ import { type ByteSource, FormatError, InputError, IoError, type OnProgress, tru
 import { type HttpFile, type HttpSourceOptions, RangeRequests } from "../http/http-source.js";
 import { openHandle, type StoredFileHandle, type SyncHandle } from "./sync-handle.js";
 
+/** A model that lies in the private file system. */
 export interface StoredModel {
   readonly name: string;
   readonly sizeBytes: number;
@@ -21,6 +22,7 @@ export interface StoredModel {
   readonly modified: number;
 }
 
+/** Name, checks, progress and abort of an import. */
 export interface ImportOptions {
   /** Default: the source's own. Without `/`. */
   readonly name?: string;
@@ -34,6 +36,7 @@ export interface ImportOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What the origin uses of its storage, and how much it may use. Bytes. */
 export interface StorageEstimate {
   readonly usageBytes: number;
   readonly quotaBytes: number;
@@ -53,6 +56,7 @@ const CHUNK_BYTES = 4 * 2 ** 20;
 const PARTIAL = ".partial";
 const JOURNAL = ".partial.json";
 
+/** Models in a page's private file system. */
 export class ModelStore {
   readonly #folder: FileSystemDirectoryHandle;
 
@@ -86,6 +90,7 @@ export class ModelStore {
     return models.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** Whether a file of this name is stored. */
   async has(name: string): Promise<boolean> {
     return (await this.#find(name)) !== null;
   }
@@ -115,6 +120,7 @@ export class ModelStore {
     }
   }
 
+  /** How much the origin uses of its storage, and how much it may use. */
   async estimate(): Promise<StorageEstimate> {
     const { usage = 0, quota = 0 } = await navigator.storage.estimate();
     return { usageBytes: usage, quotaBytes: quota, persisted: await navigator.storage.persisted() };

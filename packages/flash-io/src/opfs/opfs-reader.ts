@@ -13,6 +13,7 @@ import { OpfsThread } from "./opfs-threads.js";
 import { openHandle, type StoredFileHandle, type SyncHandle } from "./sync-handle.js";
 import { SyncReader } from "./sync-reader.js";
 
+/** Workers and gaps of a reader of the private file system. */
 export interface OpfsReaderOptions {
   /**
    * Workers that read; 0: the caller. Default: 8 where memory can be shared and the file is 64 MiB or more; else 0, since a read of what lies in

@@ -53,6 +53,7 @@ const SLICE_MS = 10;
 /** Looks at the table before sleeping, a few us: a read that is nearly there is not worth a sleep. */
 const SPINS = 64;
 
+/** A reader over threads, which a platform starts. */
 export class ThreadedReader implements FlashReader {
   readonly name: string;
   readonly mode: "direct" | "buffered";

@@ -16,6 +16,7 @@ import type { HubFile, HubRepository } from "../hub-repository.js";
 import { feed, nodeHash, sameContent } from "./file-content.js";
 import { findCached } from "./hub-cache.js";
 
+/** Where a download may look first, progress and abort. */
 export interface DownloadOptions {
   /** Replaces other files of the same names. Default: refused. */
   readonly force?: boolean | undefined;
@@ -29,6 +30,7 @@ export interface FileDownloadOptions extends DownloadOptions {
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
+/** A file that lies on disk, verified. */
 export interface DownloadedFile {
   /** In the repository. */
   readonly path: string;

@@ -1,6 +1,7 @@
 /** What the environment says of the hub, by the names that huggingface_hub gave them: other programs' settings and cache are this one's. */
 import { join } from "node:path";
 
+/** What the environment says of hubs, tokens and caches. */
 export interface HubEnvironment {
   /** `HF_ENDPOINT`; null: the hub itself. */
   readonly endpoint: string | null;
@@ -11,6 +12,8 @@ export interface HubEnvironment {
 }
 
 /**
+ * Which hub, token and cache a process is to use.
+ *
  * @param env  The process's environment.
  * @param home The user's home folder.
  */

@@ -7,6 +7,7 @@ import { type HubModel, lastPart } from "../hub-models.js";
 import type { HubRepository } from "../hub-repository.js";
 import { type DownloadedFile, type DownloadOptions, downloadFile } from "./file-download.js";
 
+/** How the files of a model are downloaded. */
 export interface ModelDownloadOptions extends DownloadOptions {
   /** Phase "fetch", in bytes of all files. */
   readonly onProgress?: OnProgress | undefined;

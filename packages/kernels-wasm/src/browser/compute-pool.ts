@@ -15,6 +15,7 @@ import {
   type ThreadSetup,
 } from "../threads/compute-pool.js";
 
+/** Threads of a pool in a page, and how their workers are made. */
 export interface PagePoolOptions extends ComputePoolOptions {
   /** How workers are made, where a bundler needs to know. Default: page-compute-worker.js beside this module. */
   readonly createWorker?: (() => Worker) | undefined;

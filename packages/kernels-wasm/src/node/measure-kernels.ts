@@ -19,9 +19,11 @@ const COLS = 4096;
 const LEAST_PASSES = 7;
 const LEAST_MS = 300;
 
+/** Which kernels are measured, on how many threads and bytes. */
 export interface MeasureKernelsOptions {
   /** Threads beside one; 1: only that. */
   readonly threads: number;
+  /** Sees each row as it is measured. */
   readonly onRow?: ((row: KernelRow) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Types to measure; default the plain ones. */
@@ -32,6 +34,7 @@ export interface MeasureKernelsOptions {
   readonly weightMiB?: number | undefined;
 }
 
+/** One kernel's rate, beside a loop that only reads. */
 export interface KernelRow {
   readonly kernel: "linear" | "read loop";
   /** Null for the read loop. */

@@ -31,6 +31,7 @@ const DEFAULT_SPIN_US = 50;
 const LEAST_WORK = 128 * 1024;
 const MOST_THREADS = 256;
 
+/** Threads of a pool, and how long an idle one spins. */
 export interface ComputePoolOptions {
   /** The calling thread included; 1 makes no worker. */
   readonly threads: number;
@@ -40,6 +41,7 @@ export interface ComputePoolOptions {
   readonly activationBits?: ActivationBits | undefined;
 }
 
+/** Threads that compute over shared arenas. */
 export interface ComputePool {
   readonly threads: number;
   /**

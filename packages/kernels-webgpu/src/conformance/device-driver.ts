@@ -17,14 +17,17 @@ import { DEVICE_SCRATCH } from "../mirror-kernels.js";
 /** How a driver reaches its host: `post` a message; then `control[0]` changes, and is 2 if it went wrong; `control[1]` is what the op returns. */
 export interface HostLink {
   readonly control: Int32Array;
+  /** Sends a request to the thread that has the device. */
   post(message: HostRequest): void;
 }
 
+/** What the thread of the conformance table asks of the thread that has the device. */
 export type HostRequest =
   | { readonly kind: "open"; readonly memory: SharedArrayBuffer; readonly control: SharedArrayBuffer }
   | { readonly kind: "op"; readonly op: string; readonly args: readonly unknown[]; readonly usedBytes: number }
   | { readonly kind: "result"; readonly result: CaseResult };
 
+/** How a case of the table ended. */
 export interface CaseResult {
   readonly title: string;
   /** Null: it holds. */

@@ -5,6 +5,7 @@ import type { CaseResult, HostRequest } from "./device-driver.js";
 
 type Op = (...operands: unknown[]) => undefined | Promise<number>;
 
+/** The table as it ran on a device. */
 export interface DeviceTable {
   readonly adapter: string;
   readonly subgroups: boolean;

@@ -48,6 +48,7 @@ import {
   selectAboveTitle,
 } from "./vector-cases.js";
 
+/** One case that every backend must pass: an op, its sizes and types. */
 export type ConformanceCase =
   | LinearCase
   | FfnCase

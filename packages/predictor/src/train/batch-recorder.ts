@@ -16,6 +16,7 @@ export function recorderBytes({ dModel, dFf }: SampleShape, maxTokens: number): 
   return maxTokens * (planSampleLayout(dModel, dFf).recordBytes + 2 * 4 * dFf);
 }
 
+/** Turns the activations of a batch into samples to train on. */
 export class BatchRecorder {
   readonly #layout: SampleLayout;
   readonly #records: Uint8Array<ArrayBuffer>;
@@ -37,6 +38,7 @@ export class BatchRecorder {
     this.#magnitudes = new Float32Array(maxTokens * shape.dFf);
   }
 
+  /** A batch of so many tokens of one document begins. */
   begin(nTokens: number, heldOut: boolean): void {
     assert(nTokens <= this.maxTokens, `a batch of ${nTokens} tokens, at most ${this.maxTokens}`);
     this.#nTokens = nTokens;

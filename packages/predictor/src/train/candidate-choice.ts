@@ -17,6 +17,7 @@ export interface Candidate {
   readonly weights: number;
 }
 
+/** What a choice among predictors may cost. */
 export interface CandidateBudget {
   /** Neurons named in all layers together, each times its layer's cost, over the same sum for the truly active ones. At most this is named. */
   readonly namedPerActive: number;
@@ -26,6 +27,7 @@ export interface CandidateBudget {
   readonly costs?: readonly number[];
 }
 
+/** Which of its candidates a layer takes, and its threshold as a bin of the curve. */
 export interface CandidateChoice {
   /** Index into the layer's candidates. */
   readonly candidate: number;
@@ -41,6 +43,8 @@ interface Option extends Candidate {
 }
 
 /**
+ * For each layer a candidate and a threshold, by the least missed mass within the budget of all layers.
+ *
  * @param candidates By layer, each of them at least one, all measured on the same tokens.
  * Cost: 60 passes over the curves.
  */

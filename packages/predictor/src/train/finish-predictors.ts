@@ -4,6 +4,7 @@ import { qualityAt } from "./calibration-curve.js";
 import { chooseThresholdBins } from "./threshold-choice.js";
 import { DEFAULT_NAMED_PER_ACTIVE, storeWeights, type TrainedLayer } from "./train-layer.js";
 
+/** What thresholds are chosen by, and what the file will say of its making. */
 export interface FinishOptions {
   readonly modelFingerprint: string;
   /** Neurons named in the whole model, as a multiple of those truly active. Default {@link DEFAULT_NAMED_PER_ACTIVE}. */

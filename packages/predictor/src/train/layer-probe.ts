@@ -13,6 +13,7 @@ const PROBE_EPOCHS = 1;
 const PROBE_BATCH_TOKENS = 64;
 const PROBE_HELD_OUT_TOKENS = 4096;
 
+/** How {@link probeLayer} trains for its few seconds. */
 export interface LayerProbeOptions extends Omit<LayerTrainingOptions, "rank" | "resume" | "onCheckpoint"> {
   /** Ascending, at least two: `probeRanks`. */
   readonly ranks: readonly number[];

@@ -109,6 +109,7 @@ export function trainerBytes(layout: SampleLayout, rank: number): number {
   return 16 * parameters + MICRO_BATCH_TOKENS * (recordBytes + 4 * (dModel + 2 * rank + dFf)) + 16 * 16;
 }
 
+/** Trains the net of one layer, batch by batch. */
 export class LayerTrainer {
   readonly totalSteps: number;
   readonly stepsPerEpoch: number;
@@ -124,7 +125,7 @@ export class LayerTrainer {
   #step = 0;
 
   /**
-   * @param state From {@link state} of a trainer with the same samples and settings, to go on from; null to begin.
+   * @param state From `state` of a trainer with the same samples and settings, to go on from; null to begin.
    * @throws {InputError} `INPUT_INVALID` for settings out of range, no samples, or a state that does not fit.
    */
   constructor(
@@ -170,6 +171,7 @@ export class LayerTrainer {
     return 2 * this.settings.rank * (2 * dModel + 3 * dFf) * this.#batchTokens;
   }
 
+  /** Whether the next step begins a new epoch. */
   get isEpochEnd(): boolean {
     return this.#step === this.#epoch * this.stepsPerEpoch;
   }
@@ -238,7 +240,7 @@ export class LayerTrainer {
       throw new InputError(
         "INPUT_INVALID",
         `layer ${this.samples.layer}: the saved training (epoch ${epoch}, step ${step}, ${weights.w1.length} weights in W1) ` +
-          "is of other samples or settings; train without resuming",
+          "belongs to other samples or settings; train without resuming",
         { details: { layer: this.samples.layer, epoch, step } },
       );
     }

@@ -1,5 +1,6 @@
 /** The learning rate over a training: a short linear warm-up, then half a cosine down to a floor. */
 
+/** The learning rate over the steps of a training. */
 export interface LearningRateSchedule {
   /** The highest rate, reached at the end of the warm-up. */
   readonly peak: number;

@@ -45,6 +45,7 @@ export function openMemorySamples(data: MemoryLayerData): LayerSamples {
   });
 }
 
+/** Samples in memory. */
 export class MemorySampleStore implements SampleStore {
   readonly #layers: LayerPile[];
   #nextDocument = 0;
@@ -61,6 +62,7 @@ export class MemorySampleStore implements SampleStore {
     return this.#nextDocument;
   }
 
+  /** Keeps the samples of a batch. */
   append(layer: number, batch: SampleBatch): void {
     this.#layers[layer]!.append(batch);
   }

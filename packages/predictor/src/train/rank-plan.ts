@@ -21,6 +21,7 @@ export interface RankProbe {
   readonly massPerToken: number;
 }
 
+/** What ranks may spend, and on which widths. */
 export interface RankBudget {
   readonly dModel: number;
   readonly dFf: number;

@@ -7,6 +7,7 @@
  */
 import { UnsupportedError } from "@flashwick/core";
 
+/** Where the parts of a sample lie, in bytes. */
 export interface SampleLayout {
   readonly dModel: number;
   readonly dFf: number;

@@ -8,6 +8,7 @@
 import { assert } from "@flashwick/core";
 import { planSampleLayout, type SampleLayout } from "./sample-layout.js";
 
+/** Widths of the model that samples are of. */
 export interface SampleShape {
   readonly nLayers: number;
   readonly dModel: number;
@@ -30,7 +31,11 @@ export interface SampleBatch {
 export interface SampleSink {
   /** The first document that is not yet recorded: where a resumed recording goes on. */
   readonly nextDocument: number;
-  /** @param batch Its records are the recorder's own, and change with the next batch. */
+  /**
+   * Takes the samples of a batch.
+   *
+   * @param batch Its records are the recorder's own, and change with the next batch.
+   */
   append(layer: number, batch: SampleBatch): void;
   /** Declares every document before `nextDocument` recorded, in all layers; what was appended is kept from now on. */
   commit(nextDocument: number): void;

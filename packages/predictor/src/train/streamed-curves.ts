@@ -17,6 +17,7 @@ export interface PredictorToMeasure {
   readonly layers: readonly UncalibratedLayer[];
 }
 
+/** Measures curves while a text is recorded, and keeps no samples. */
 export class StreamedCurves implements SampleSink {
   readonly #layout: SampleLayout;
   readonly #scorer: SampleScorer;
@@ -41,6 +42,7 @@ export class StreamedCurves implements SampleSink {
     return this.#nextDocument;
   }
 
+  /** Counts the samples of a batch. */
   append(layer: number, { heldOut, nTokens, records, magnitudes }: SampleBatch): void {
     assert(heldOut, "curves are measured on held-out samples");
     const { recordBytes } = this.#layout;

@@ -28,6 +28,7 @@ const DEFAULT_HELD_OUT_TOKENS = 16384;
 const STEPS_PER_TURN = 16;
 const FLOP_PER_TURN = 1e9;
 
+/** Rank, epochs, seed and callbacks of one layer's training. */
 export interface LayerTrainingOptions extends Partial<TrainerSettings> {
   readonly rank: number;
   /** ‖down column‖ of every neuron of this layer, `[dFf]`. */

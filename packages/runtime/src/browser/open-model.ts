@@ -26,6 +26,7 @@ import { requireDeviceModel } from "../device-compute.js";
 import { Model } from "../model.js";
 import type { ModelOptions, ModelParts } from "../model-options.js";
 
+/** How a page opens a model. */
 export interface OpenBrowserModelOptions extends ModelOptions {
   /** Name (stored) or address of a predictor file; `auto` (default): `<model>.predictor.gguf` beside the model, if it is there; null: none. */
   readonly predictor?: string | "auto" | null;

@@ -9,6 +9,7 @@ import { measureSparsity } from "../measure-sparsity.js";
 import { Model } from "../model.js";
 import { recordText } from "../train/record-text.js";
 
+/** How {@link trainHere} trains. */
 export interface TrainHereOptions {
   /** Plain text to learn from; one document of a few windows in eight is held out, the last always. */
   readonly text: string;

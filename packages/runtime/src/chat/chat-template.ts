@@ -8,6 +8,7 @@ import { Environment, Template } from "@huggingface/jinja";
 import { MeteredInterpreter, WorkLimitError } from "./metered-interpreter.js";
 import { strftime } from "./strftime.js";
 
+/** One message of a conversation. */
 export interface ChatMessage {
   /** `system`, `user` or `assistant`; templates may know others. */
   readonly role: string;
@@ -16,6 +17,7 @@ export interface ChatMessage {
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
+/** What a template is given beside the messages. */
 export interface RenderOptions {
   /** End with the beginning of the assistant's message. Default false. */
   readonly addGenerationPrompt?: boolean;
@@ -23,6 +25,7 @@ export interface RenderOptions {
   readonly tools?: readonly object[] | null;
 }
 
+/** Name, special tokens and clock of a template. */
 export interface ChatTemplateOptions {
   /** For messages of errors. */
   readonly fileName: string;
@@ -43,6 +46,7 @@ const MAX_RANGE = 65_536;
 /** What a template says with `raise_exception`. */
 class ConversationRefused extends Error {}
 
+/** Renders a conversation into one prompt, as transformers does. */
 export class ChatTemplate {
   readonly source: string;
   readonly #options: ChatTemplateOptions;

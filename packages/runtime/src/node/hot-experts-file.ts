@@ -25,7 +25,7 @@ export async function readHotExpertsFile(
   if (!hasExperts(geometry)) {
     throw new InputError(
       "INPUT_INVALID",
-      `${path}: ${modelPath} is no mixture of experts, so that none are hot; leave the profile out`,
+      `${path}: ${modelPath} is not a mixture of experts, so it has no hot experts; leave out the profile`,
     );
   }
   const { nLayers, dFf: nUnits } = unitGrid(geometry);

@@ -37,6 +37,7 @@ export function noteMachine(model: Model, machine: RunMachine): void {
   machines.set(model, machine);
 }
 
+/** How long {@link measureLimit} measures. */
 export interface MeasureLimitOptions {
   /** Of each of the three measurements. Default 0.5. */
   readonly seconds?: number;

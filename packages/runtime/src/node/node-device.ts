@@ -19,7 +19,7 @@ async function loadPackage(): Promise<{ readonly create: (flags: string[]) => GP
   } catch (cause) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",
-      "WebGPU in Node is the package webgpu, which is not there, or does not run on this system; `npm install webgpu`, or compute on WebAssembly",
+      "WebGPU in Node needs the package webgpu, which is not installed or does not run on this system; run `npm install webgpu`, or compute on WebAssembly",
       { cause },
     );
   }

@@ -46,6 +46,7 @@ import { readBriefProfile, readKeptProfile } from "./profile/kept-profile.js";
 /** Who computes on the host, or a graphics processor. */
 export type BackendName = "auto" | "wasm" | "webgpu" | "reference";
 
+/** How Node opens a model. */
 export interface OpenModelOptions extends Omit<ModelOptions, "hotExperts"> {
   /**
    * Hard ceiling of DRAM for weights, cache, keys and values, activations and buffers. Default: what the machine, or the control group of the process,
@@ -264,7 +265,7 @@ export function kernelsOf(backend: string): { name: string; kernels: KernelFacto
     default:
       throw new InputError(
         "INPUT_INVALID",
-        `no kernels of the host are called ${JSON.stringify(backend)}, expected auto, wasm or reference`,
+        `unknown host backend ${JSON.stringify(backend)}, expected auto, wasm or reference`,
       );
   }
 }

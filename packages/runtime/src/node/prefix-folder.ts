@@ -18,6 +18,7 @@ const TEMPORARY = /^[0-9a-f]{64}\.kv\..*\.tmp$/;
 /** A temporary file this old belongs to nobody any more, milliseconds. */
 const STALE_MS = 3_600_000;
 
+/** How much a folder of prompts may hold, and who hears of its failures. */
 export interface PrefixFolderOptions {
   /** Most bytes of all files together, of those that this process has seen. */
   readonly maxBytes: number;

@@ -6,10 +6,18 @@
  * owner, and answers that the page is not there.
  */
 export interface PrefixStore {
-  /** @param key 64 hex digits. */
+  /**
+   * Whether pages are stored under this key.
+   *
+   * @param key 64 hex digits.
+   */
   has(key: string): Promise<boolean>;
   /** The page under `key`; null if there is none of `sizeBytes`, or none that is undamaged. */
   read(key: string, sizeBytes: number): Promise<Uint8Array | null>;
-  /** @param bytes Not changed by anybody until this resolves. */
+  /**
+   * Stores pages under a key.
+   *
+   * @param bytes Not changed by anybody until this resolves.
+   */
   write(key: string, bytes: Uint8Array): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { FlashwickError } from "@flashwick/core";
 /** Longest wait that a client is told, seconds: an estimate beyond it says nothing. */
 const MAX_RETRY_SECONDS = 600;
 
+/** How many requests wait, and when to try again. */
 export interface QueueFullDetails extends Readonly<Record<string, unknown>> {
   /** Requests that wait already. */
   readonly waiting: number;
@@ -11,6 +12,7 @@ export interface QueueFullDetails extends Readonly<Record<string, unknown>> {
   readonly retryAfterSeconds: number;
 }
 
+/** Every sequence is in use and the queue is full: `QUEUE_FULL`. */
 export class QueueFullError extends FlashwickError {
   override readonly name = "QueueFullError";
   declare readonly details: QueueFullDetails;

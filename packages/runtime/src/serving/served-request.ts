@@ -5,6 +5,7 @@ import type { TokenConstraint } from "../token-constraint.js";
 import type { TokenLogprob } from "../token-logprob.js";
 import type { PrefixStore } from "./prefix-store.js";
 
+/** How many requests may wait, and where prompts are kept. */
 export interface SchedulerOptions {
   /** Requests that may wait while every sequence is in use; one more is refused with a `QueueFullError`. Default 16. */
   readonly maxQueue?: number;
@@ -12,6 +13,7 @@ export interface SchedulerOptions {
   readonly prefixStore?: PrefixStore;
 }
 
+/** A text that is asked of a scheduler. */
 export interface ServedRequest extends SamplingOptions {
   /** Token ids; no special token is added. */
   readonly prompt: readonly number[];
@@ -29,6 +31,7 @@ export interface ServedRequest extends SamplingOptions {
   readonly signal?: AbortSignal;
 }
 
+/** One token of a text that a scheduler generates. */
 export interface ServedToken {
   /** Text that this token completes; empty while a character or a stop text is unfinished. */
   readonly text: string;
@@ -40,6 +43,7 @@ export interface ServedToken {
   readonly finishReason: FinishReason | null;
 }
 
+/** What a text of a scheduler came to. */
 export interface ServedSummary {
   readonly promptTokens: number;
   /** Tokens of the prompt that an earlier or a running text had computed, or that were stored. */

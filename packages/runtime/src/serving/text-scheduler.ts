@@ -13,6 +13,7 @@ import type { ServedRequest, ServedSummary, ServedToken } from "./served-request
 import type { ServedText } from "./served-text.js";
 import type { StoredPrefixes } from "./stored-prefixes.js";
 
+/** What a scheduler is made of. */
 export interface TextSchedulerParts {
   readonly engines: EngineHolder;
   /** The model's turn, which the scheduler holds until it is closed. */
@@ -106,6 +107,7 @@ export class TextScheduler {
     return this.#shut(new DisposedError("the scheduler"));
   }
 
+  /** As {@link TextScheduler.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -19,6 +19,7 @@ export interface DraftContext {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Proposes tokens that one step then verifies. */
 export interface Drafter {
   /** For reports: `sparse`, `lookup`, `draft`. */
   readonly name: string;
@@ -32,6 +33,7 @@ export interface Drafter {
   close(): Promise<void>;
 }
 
+/** Proposed tokens, and what they cost. */
 export interface Draft {
   readonly tokens: readonly number[];
   readonly costs: readonly TokenStats[];

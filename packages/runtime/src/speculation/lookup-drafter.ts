@@ -9,6 +9,7 @@ import { type Draft, type DraftContext, type Drafter, NO_DRAFT } from "./drafter
 const LONGEST_MATCH_TOKENS = 8;
 const SHORTEST_MATCH_TOKENS = 3;
 
+/** Proposes what followed when the text last ended like this. */
 export class LookupDrafter implements Drafter {
   readonly name = "lookup";
 

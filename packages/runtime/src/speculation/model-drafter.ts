@@ -5,6 +5,7 @@ import type { Model } from "../model.js";
 import type { Sequence } from "../sequence.js";
 import type { Draft, DraftContext, Drafter } from "./drafter.js";
 
+/** Proposes what a smaller model of the same vocabulary says. */
 export class ModelDrafter implements Drafter {
   readonly name = "draft";
   readonly #model: Model;

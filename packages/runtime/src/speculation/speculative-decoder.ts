@@ -14,6 +14,7 @@ import type { Sequence } from "../sequence.js";
 import type { TokenSelector } from "../token-selector.js";
 import type { Drafter } from "./drafter.js";
 
+/** Who drafts and who verifies. */
 export interface SpeculativeDecoderParts {
   readonly sequence: Sequence;
   readonly drafter: Drafter;
@@ -45,6 +46,7 @@ export interface DecodedStep {
   readonly verifyCosts: readonly TokenStats[];
 }
 
+/** Decodes with drafts: the verifying chooser's tokens, several a step. */
 export class SpeculativeDecoder {
   readonly #parts: SpeculativeDecoderParts;
 
@@ -53,6 +55,8 @@ export class SpeculativeDecoder {
   }
 
   /**
+   * As {@link TokenDecoder}: computes the pending token, and keeps the drafts that were accepted after it.
+   *
    * @param pending The last token of the text, which the sequence does not hold yet; afterwards it does.
    * @param index   Number of the next token to be chosen, for the sampler.
    * @param most    At most so many drafts: what is left of the text that is wanted, and of the context.

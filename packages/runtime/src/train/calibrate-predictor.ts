@@ -26,6 +26,7 @@ import { recordTextInto } from "./record-text.js";
 import { heldPredictorBytes, judgingBytes, recordingBytes } from "./training-memory.js";
 import { trainingWindowTokens } from "./training-text.js";
 
+/** The quality that thresholds must keep. */
 export interface CalibrationTarget {
   /** Perplexity over the dense one's, minus 1, at most. */
   readonly perplexityRise?: number | undefined;
@@ -33,6 +34,7 @@ export interface CalibrationTarget {
   readonly top1Agreement?: number | undefined;
 }
 
+/** Text, target and budget of a calibration. */
 export interface CalibrateOptions {
   /** One or more predictors of the model; of several, each layer takes the one whose weights are worth it. */
   readonly predictors: readonly Predictor[];
@@ -70,6 +72,7 @@ export interface CalibrationStep {
   readonly met: boolean;
 }
 
+/** The thresholds that were chosen, and what they reach. */
 export interface CalibrationResult extends CalibrationStep {
   readonly predictor: Predictor;
   /** Index into the given predictors, by layer. */

@@ -14,12 +14,14 @@ import { assemblePredictor, type CalibrateOptions, measureCandidates, measuringB
 import { withJudgedModel } from "./judged-model.js";
 import { trainingWindowTokens } from "./training-text.js";
 
+/** A file with weights of a predictor that was trained elsewhere. */
 export interface PredictorWeightFile {
   /** For messages, and where tensors have no layer in their names, for the layer: `model_3.pt`. */
   readonly name: string;
   readonly tensors: TensorFile;
 }
 
+/** Text and budget that thresholds of imported weights are set with. */
 export interface ImportPredictorOptions
   extends Pick<CalibrateOptions, "text" | "maxWindows" | "dramBudgetBytes" | "onProgress" | "signal"> {
   /** How matrices are stored. Default int8. */

@@ -4,6 +4,7 @@ import type { Model } from "../model.js";
 import { spareMemoryBytes } from "../node/machine-memory.js";
 import { type OpenModelOptions, openModel } from "../node/open-model.js";
 
+/** A model that a training has opened, and the budget that it came to. */
 export interface OpenedForTraining {
   readonly model: Model;
   /** Given, or what the machine has free. */

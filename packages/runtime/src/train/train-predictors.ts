@@ -45,6 +45,7 @@ const PARTS = 2;
 /** Held-out tokens to judge and calibrate on. */
 const HELD_OUT_TOKENS = 16384;
 
+/** Texts, ranks, workers and budget of a training. */
 export interface TrainPredictorsOptions {
   /** Plain texts to learn from. */
   readonly texts: readonly string[];
@@ -83,6 +84,7 @@ export interface TrainingInternals {
   readonly launch?: LaunchTrainer | undefined;
 }
 
+/** The trained predictor, and how its training went. */
 export interface TrainPredictorsResult {
   readonly predictor: Predictor;
   readonly trainTokens: number;

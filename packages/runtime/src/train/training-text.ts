@@ -15,6 +15,7 @@ export function trainingWindowTokens(contextLength: number): number {
  */
 const WINDOWS_PER_DOCUMENT = 4;
 
+/** One document of a text, cut into windows of tokens. */
 export interface TrainingDocument {
   readonly windows: readonly (readonly number[])[];
 }

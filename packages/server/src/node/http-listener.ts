@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { InputError } from "@flashwick/core";
 import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 
+/** Where a server listens, and its limits. */
 export interface ListenOptions {
   /** Default 127.0.0.1: this machine alone. */
   readonly host?: string;

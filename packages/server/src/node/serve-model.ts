@@ -11,6 +11,7 @@ import { readTokenBytes } from "../token-bytes.js";
 import { GrammarThreads } from "./grammar-threads.js";
 import { addressOf, breakConnection, HttpListener, type ListenOptions } from "./http-listener.js";
 
+/** How a model is served. */
 export interface ServeOptions extends Omit<ServerOptions, "clientOf" | "disconnect" | "loopbackOnly">, ListenOptions {
   /** Texts that may wait while as many as there are sequences are generated; one more gets 429. Default 16. */
   readonly maxQueue?: number;

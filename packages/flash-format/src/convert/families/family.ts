@@ -63,6 +63,7 @@ export interface TensorNames {
   readonly layer: Readonly<Record<string, string>>;
 }
 
+/** A family of checkpoints: from config.json and tensor names to a geometry and its weights. */
 export interface CheckpointFamily {
   /** `model_type` of config.json, and what older files or other authors' code call it. */
   readonly modelTypes: readonly string[];

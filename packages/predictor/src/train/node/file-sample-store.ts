@@ -48,9 +48,11 @@ export const DEFAULT_PRELOAD_BYTES = 128 * MiB;
 
 /** Samples of a layer that must be closed after use. */
 export interface OpenLayerSamples extends LayerSamples {
+  /** Closes the files. */
   close(): void;
 }
 
+/** What recording the samples are of, and whether it goes on. */
 export interface FileSampleStoreOptions {
   /** Anything that changes when the recording does (model fingerprint, text, tokens): only the same is resumed. */
   readonly identity: string;
@@ -100,6 +102,7 @@ export function openFileSamples(
   }
 }
 
+/** Samples in a directory, which can be resumed. */
 export class FileSampleStore implements SampleStore {
   #counts: LayerSampleCounts[];
   #nextDocument: number;
@@ -135,6 +138,7 @@ export class FileSampleStore implements SampleStore {
     return this.#nextDocument;
   }
 
+  /** Writes the samples of a batch. */
   append(layer: number, batch: SampleBatch): void {
     const files = this.#files[layer];
     assert(files, "an open store with that layer");

@@ -27,7 +27,11 @@ interface KeptBriefProfile extends KeptProfile {
   readonly isOfSmallFile: boolean;
 }
 
-/** @param path A file or folder on the device. Returns null where no profile can be trusted. */
+/**
+ * The profile that is kept for the device of this path, or null.
+ *
+ * @param path A file or folder on the device. Returns null where no profile can be trusted.
+ */
 export function readKeptProfile(path: string, folder = cacheFolder(), host = hostname()): DeviceProfile | null {
   const kept = readKept<KeptProfile>(() => fileOf(path, "profile", folder), host);
   return kept?.profile ?? null;

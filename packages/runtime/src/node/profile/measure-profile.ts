@@ -10,6 +10,7 @@ import { measureBufferedFlash, measureFlash } from "./flash-profile.js";
 import { busyWork, type KernelFigures, measureKernelFigures } from "./kernel-profile.js";
 import { measureManagement } from "./management-profile.js";
 
+/** Where and how thoroughly a machine is measured. */
 export interface MeasureProfileOptions {
   /** A folder on the device: a file is written there and removed again. Or a large file that is there already. */
   readonly path: string;
