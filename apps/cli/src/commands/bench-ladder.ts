@@ -27,7 +27,7 @@ interface LadderFlags extends CommonFlags {
   readonly split?: string;
   readonly int8?: string;
   readonly dramBudget: ByteSize;
-  readonly text: string;
+  readonly text?: string;
   readonly promptTokens: number;
   readonly decode: number;
   readonly checkTokens: number;
@@ -56,7 +56,7 @@ export function benchLadderCommand(invocation: Invocation): Command {
         percent: 50,
       } satisfies ByteSize,
     )
-    .option("--text <file>", "UTF-8 text to decode (default: the demo's evaluation text)", TEXTS.evaluation)
+    .option("--text <file>", "UTF-8 text to decode (default: the demo's evaluation text)")
     .option("--prompt-tokens <n>", "tokens of the text that are read at once, first", integer(1), 16)
     .option("--decode <n>", "measured tokens of each rung, after a warm-up of 16; dense rungs take 3", integer(1), 48)
     .option("--check-tokens <n>", "tokens that each rung must share with its plain counterpart", integer(1), 4)
@@ -126,7 +126,7 @@ interface Words {
 }
 
 async function textTokens(path: string, flags: LadderFlags): Promise<Words> {
-  const text = await readText(flags.text);
+  const text = await readText(flags.text ?? TEXTS.evaluation);
   const model = await openModel(path, { predictor: null, readers: 0, threads: 1 });
   try {
     const tokens = model.tokenizer.encode(text.slice(0, TEXT_CHARACTERS), true);
