@@ -15,7 +15,7 @@ export const SIZE_BUDGETS: Readonly<Record<string, SizeBudget>> = {
   "@flashwick/cost-model": { tarballKiB: 200, bundleKiB: 30 },
   "@flashwick/demo-models": { tarballKiB: 45_000, bundleKiB: null },
   "@flashwick/dram-cache": { tarballKiB: 115, bundleKiB: 12 },
-  "@flashwick/drawings": { tarballKiB: 60, bundleKiB: 12 },
+  "@flashwick/drawings": { tarballKiB: 60, bundleKiB: 5 },
   "@flashwick/flash-format": { tarballKiB: 380, bundleKiB: 50 },
   "@flashwick/flash-io": { tarballKiB: 160, bundleKiB: 2 },
   "@flashwick/hub": { tarballKiB: 60, bundleKiB: 30 },

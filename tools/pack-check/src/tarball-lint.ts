@@ -17,7 +17,7 @@ export async function publintRemarks({ bytes, manifest }: Tarball): Promise<stri
  * `node16` from a CommonJS file are none, since there `require(esm)` gives the same module as `import`.
  */
 export async function typeProblems({ bytes }: Tarball): Promise<string[]> {
-  const result = await checkPackage(createPackageFromTarballData(bytes));
+  const result = await checkPackage(createPackageFromTarballData(bytes), { excludeEntrypoints: [/\.css$/] });
   if (result.types === false) return [];
   return result.problems.filter((problem) => !isOfOtherProfile(problem)).map((problem) => JSON.stringify(problem));
 }
