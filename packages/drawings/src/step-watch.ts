@@ -9,13 +9,17 @@ import type { MapFacts } from "./unit-map.js";
 
 /** What is asked of an engine: the neurons, or experts, that the slots of a layer hold. */
 export interface ResidentUnits {
+  /** Neurons of a layer that are in memory. */
   residentNeurons(layer: number): Iterable<number>;
 }
 
 /** An observer of forward passes, as `@flashwick/runtime` takes one. */
 export interface StepObserver {
+  /** A step of so many rows begins. */
   stepBegins(rows: number): void;
+  /** The set that one row of the step uses in a layer. */
   named(layer: number, named: Uint32Array, engine: ResidentUnits, row: number): void;
+  /** A phase or a batch of reads has ended. */
   span(span: DrawnSpan): void;
 }
 

@@ -16,7 +16,11 @@ export interface MapFacts {
   readonly unitsByLayer: readonly number[];
 }
 
-/** @param states By layer and unit, `[nLayers * dFf]`. */
+/**
+ * Draws a pixel for a neuron, or a cell for an expert, a stretch for a layer.
+ *
+ * @param states By layer and unit, `[nLayers * dFf]`.
+ */
 export function drawMap(canvas: HTMLCanvasElement, facts: MapFacts, states: Uint8Array): void {
   if (facts.unit === "expert") drawExperts(canvas, facts, states);
   else drawNeurons(canvas, facts, states);

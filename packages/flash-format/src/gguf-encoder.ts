@@ -17,6 +17,7 @@ import {
   type GgufValue,
 } from "./gguf.js";
 
+/** The bytes of a header, and where things stand in them. */
 export interface EncodedGgufHeader {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Where each key's value starts (after its type code): for values that are patched in later, such as a checksum. */

@@ -54,7 +54,7 @@ function rolesOf({ gated }: RecordShape): readonly RecordRole[] {
 /**
  * How the weights of a model are laid out.
  *
- * @param stride `"auto"`: {@link autoStrideBytes}; else bytes, a multiple of 512 that holds a record (when split, each half).
+ * @param stride `"auto"`: `autoStrideBytes`; else bytes, a multiple of 512 that holds a record (when split, each half).
  * @throws {InputError} `INPUT_INVALID` if `stride` is neither. {UnsupportedError} `UNSUPPORTED_FEATURE` for gated neurons in `split` layout, and for a width
  * that is no whole number of blocks.
  */

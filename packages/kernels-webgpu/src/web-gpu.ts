@@ -13,6 +13,7 @@ import { type ShaderName, shaders, WORKGROUP_THREADS } from "./shaders.js";
 
 /** A platform's WebGPU, `navigator.gpu` or what `create` of the package `webgpu` gives: as much of it as consumers without WebGPU's types can name. */
 export interface GpuPlatform {
+  /** As `GPU.requestAdapter`. */
   requestAdapter(options?: object): Promise<object | null>;
 }
 

@@ -41,6 +41,7 @@ export class ApiError extends Error {
     this.retryAfterSeconds = retryAfterSeconds ?? null;
   }
 
+  /** The error as a client receives it. */
   get document(): ErrorDocument {
     const { message, status, param, code } = this;
     return { error: { message, type: errorType(status), param, code } };

@@ -31,6 +31,7 @@ export class ServerMetrics {
     this.#gauge("sequences", "Texts that may be generated at once.", () => scheduler.load.sequences);
   }
 
+  /** Of the text that Prometheus reads. */
   get contentType(): string {
     return this.#registry.contentType;
   }
@@ -40,12 +41,20 @@ export class ServerMetrics {
     return this.#registry.metrics();
   }
 
-  /** @param route As it is declared, never as it was asked for: whoever asks cannot make new series. */
+  /**
+   * Counts an answered request.
+   *
+   * @param route As it is declared, never as it was asked for: whoever asks cannot make new series.
+   */
   countRequest(route: string, status: number): void {
     this.#requests.inc({ route, status: String(status) });
   }
 
-  /** @param ms Since the request, for the first token of a text; since it was asked for, for each further one. */
+  /**
+   * Counts a token.
+   *
+   * @param ms Since the request, for the first token of a text; since it was asked for, for each further one.
+   */
   countToken(isFirst: boolean, ms: number): void {
     this.#tokens.inc();
     (isFirst ? this.#firstTokenSeconds : this.#tokenSeconds).observe(ms / 1000);

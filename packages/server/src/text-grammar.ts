@@ -18,5 +18,6 @@ export interface GrammarSource {
    * @throws {ApiError} 400 for a schema that cannot be met, is not supported, or takes too long; 429 where too many wait. The signal's own reason.
    */
   open(schema: string, count: number, signal: AbortSignal): Promise<readonly TextGrammar[]>;
+  /** Ends the threads. */
   close(): Promise<void>;
 }

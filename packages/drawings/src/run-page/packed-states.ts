@@ -4,7 +4,11 @@ const IN_A_BYTE = 4;
 /** Arguments of one call. */
 const CHUNK = 8192;
 
-/** @param states Values 0 to 3. Cost: a third of a character each. */
+/**
+ * States of units as compact text, for a page.
+ *
+ * @param states Values 0 to 3. Cost: a third of a character each.
+ */
 export function packStates(states: Uint8Array): string {
   const packed = new Uint8Array(packedBytes(states.length));
   for (let i = 0; i < states.length; i++) packed[i >> 2]! |= states[i]! << (2 * (i & 3));

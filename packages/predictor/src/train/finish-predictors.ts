@@ -7,7 +7,7 @@ import { DEFAULT_NAMED_PER_ACTIVE, storeWeights, type TrainedLayer } from "./tra
 /** What thresholds are chosen by, and what the file will say of its making. */
 export interface FinishOptions {
   readonly modelFingerprint: string;
-  /** Neurons named in the whole model, as a multiple of those truly active. Default {@link DEFAULT_NAMED_PER_ACTIVE}. */
+  /** Neurons named in the whole model, as a multiple of those truly active. Default `DEFAULT_NAMED_PER_ACTIVE`. */
   readonly namedPerActive?: number;
   /** Facts for the file's reader: tokens, seed, command. JSON values. */
   readonly training?: Readonly<Record<string, unknown>>;

@@ -29,7 +29,7 @@ export interface TrainerSettings {
   readonly epochs: number;
   /** Tokens of one step of the optimiser. */
   readonly batchTokens: number;
-  /** `auto`: {@link autoLearningRate}. */
+  /** `auto`: `autoLearningRate`. */
   readonly peakLearningRate: number | "auto";
   readonly floorLearningRate: number;
   /** Steps of linear warm-up; at most a tenth of all steps are used for it. */

@@ -29,7 +29,7 @@ export interface RankBudget {
   readonly modelParameters: number;
   /** Predictor parameters as a share of the model's. Default 0.055. */
   readonly share?: number;
-  /** Ranks to choose from, ascending. Default {@link rankLadder}. */
+  /** Ranks to choose from, ascending. Default `rankLadder`. */
   readonly ladder?: readonly number[];
 }
 

@@ -28,7 +28,7 @@ async function loadPackage(): Promise<{ readonly create: (flags: string[]) => GP
 /**
  * What the graphics processor calls itself.
  *
- * @throws As {@link openNodeDevice}.
+ * @throws As `openNodeDevice`.
  */
 export async function nodeGpuName(): Promise<string> {
   const device = await openNodeDevice();
