@@ -101,7 +101,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
   it("marks drafts under the tokens of the steps that verified them", async () => {
     const page = await open("lossless");
     expect(await page.textContent("#step-text")).toMatch(/\d+ of \d+ drafts accepted/);
-    expect(await page.textContent("section:last-of-type")).toContain("nothing: steps with drafts");
+    expect(await page.textContent("section:last-of-type")).toContain("nothing: runs with drafts");
     await keep(page, "run-page-drafts");
   });
   it("says of a dense run that every neuron was used", async () => {
