@@ -15,7 +15,7 @@ const COLLECTIONS = 3;
  * V8 counts the bytes behind array buffers of an isolate, and collects in full when too many were allocated since the last time.
  * Where it does not, or such an allocation is refused, dropped memory is freed at the next collection.
  *
- * Cost: 14 to 19 ms of the processor's time (Node 20, 2 vCPU; `gc()` behind --expose-gc 6 to 8, `v8.queryObjects()` 45).
+ * Cost: 7 to 10 ms of the processor's time a collection (Node 20, 2 vCPU; `gc()` behind --expose-gc 6 to 8, `v8.queryObjects()` 45).
  */
 export function provokeCollection() {
   const profiler = new GCProfiler();
