@@ -59,7 +59,8 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       /^qwen2\.gguf, 847 KiB: it needs at least .* of memory; [\d.]+ tokens a second are expected within .*\.$/,
     );
     await expectFits(page);
-    hub.breakHeld();
+    // The plan is said before the download begins.
+    await expect.poll(() => hub.breakHeld()).toBe(1);
     await stored(page, "qwen2.gguf");
     await page.selectOption("#model", "qwen2.gguf");
     await page.waitForFunction(() => document.body.dataset.weights === "matrices");

@@ -55,8 +55,8 @@ export interface HubServer {
   readonly repositories: Map<string, ServedRepository>;
   readonly faults: HubFaults;
   readonly seen: SeenRequest[];
-  /** Closes the connections whose bodies are held back, as a network that breaks. */
-  breakHeld(): void;
+  /** Closes the connections whose bodies are held back, as a network that breaks. @returns How many there were. */
+  breakHeld(): number;
   /** No faults, and nothing seen. */
   reset(): void;
   close(): Promise<void>;
@@ -103,8 +103,10 @@ class TestHub implements HubServer {
     this.store = await listenOn(this.#store);
   }
 
-  breakHeld(): void {
-    for (const response of this.#held.splice(0)) response.destroy();
+  breakHeld(): number {
+    const held = this.#held.splice(0);
+    for (const response of held) response.destroy();
+    return held.length;
   }
 
   reset(): void {
