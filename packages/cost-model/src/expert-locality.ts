@@ -92,6 +92,24 @@ export function localityOfTrace(
   counts: readonly number[],
   warmUpTokens = 0,
 ): ExpertLocality {
+  checkExpertTrace(source, trace, counts, warmUpTokens);
+  return {
+    source,
+    hitShareByLayer: counts.map((count, layer) => layerHits(trace, layer, count, warmUpTokens)),
+  };
+}
+
+/**
+ * Whether a trace is one of these experts, with a token that counts.
+ *
+ * @throws {InputError} As {@link localityOfTrace}. Cost: O(chosen experts).
+ */
+export function checkExpertTrace(
+  source: string,
+  trace: ExpertTrace,
+  counts: readonly number[],
+  warmUpTokens = 0,
+): void {
   if (trace.length <= warmUpTokens) {
     throw new InputError(
       "INPUT_INVALID",
@@ -106,19 +124,15 @@ export function localityOfTrace(
       { details: { field: "layers", found: nLayers } },
     );
   }
-  return {
-    source,
-    hitShareByLayer: counts.map((count, layer) => layerHits(source, trace, layer, count, warmUpTokens)),
-  };
+  for (const [layer, count] of counts.entries()) {
+    if (count === 0) continue;
+    for (const [token, layers] of trace.entries()) {
+      for (const expert of Array.from(layers[layer] ?? [])) checkExpert(source, token, layer, expert, count);
+    }
+  }
 }
 
-function layerHits(
-  source: string,
-  trace: ExpertTrace,
-  layer: number,
-  count: number,
-  warmUpTokens: number,
-): number[] | null {
+function layerHits(trace: ExpertTrace, layer: number, count: number, warmUpTokens: number): number[] | null {
   if (count === 0) return null;
   const hitsAt = new Array<number>(count + 1).fill(0);
   let requests = 0;
@@ -127,7 +141,6 @@ function layerHits(
   for (const [token, layers] of trace.entries()) {
     const chosen = Array.from(layers[layer] ?? []);
     for (const expert of chosen) {
-      checkExpert(source, token, layer, expert, count);
       const depth = stack.indexOf(expert);
       if (token < warmUpTokens) continue;
       requests++;

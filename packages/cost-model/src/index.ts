@@ -12,6 +12,7 @@ export type {
 } from "./device-profile.js";
 export { parseDeviceProfile, parseLocality, parseSparsity } from "./device-profile-document.js";
 export {
+  checkExpertTrace,
   checkLocality,
   type ExpertLocality,
   type ExpertTrace,

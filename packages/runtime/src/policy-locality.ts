@@ -2,8 +2,7 @@
  * How often a token's experts are still in a cache of a given policy: the engine's own cache class replayed over a trace. `localityOfTrace` of the cost
  * model needs one pass for all sizes, and knows least recently used alone.
  */
-import { assert } from "@flashwick/core";
-import type { ExpertLocality } from "@flashwick/cost-model";
+import { checkExpertTrace, type ExpertLocality } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
 import type { CachePolicyChoice } from "./cache-policy.js";
 import { simulateTrace } from "./simulate-trace.js";
@@ -24,12 +23,12 @@ type Point = readonly [slots: number, hits: number];
 
 /**
  * @param source Of the trace: a file, for messages as well.
- * @throws As `simulateTrace`.
+ * @throws As `localityOfTrace` and `simulateTrace`.
  * Cost: O(chosen experts) for each number of slots, times what the policy says.
  */
 export function policyLocality(source: string, trace: NeuronTrace, options: PolicyLocalityOptions): ExpertLocality {
-  const { counts } = options;
-  assert(counts.length === trace.nLayers, "a trace has the layers that its model has");
+  const { counts, warmUpTokens } = options;
+  checkExpertTrace(source, trace.tokens, counts, warmUpTokens);
   return {
     source: `${source}, ${options.policy.policy}`,
     hitShareByLayer: counts.map((count, layer) => (count === 0 ? null : layerCurve(trace, layer, count, options))),

@@ -12,14 +12,8 @@ import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { byteSize, integer, plainBytes, share } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
-import {
-  type Energy,
-  type PlanDocument,
-  type PlanFacts,
-  type PlannedLossless,
-  planOrRefusal,
-} from "../plan/plan-document.js";
-import { openSubject, type PlanSubject, type SubjectWish } from "../plan/plan-subject.js";
+import { type Energy, type PlanDocument, type PlannedLossless, planOrRefusal } from "../plan/plan-document.js";
+import { openSubject, type PlanSubject, planFacts, type SubjectWish } from "../plan/plan-subject.js";
 import { planText, refusalText } from "../plan/plan-text.js";
 import type { CommonFlags, Report } from "../report.js";
 
@@ -121,17 +115,7 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   const profile = named ?? keptProfile(model);
   const machineBudget = named === null ? spareMemoryBytes() : null;
   const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : machineBudget;
-  const { name, dtype, units, sparsitySource, fileBytes } = subject;
-  const facts: PlanFacts = {
-    model: name,
-    device: profile.name,
-    dtype,
-    units,
-    sparsitySource,
-    fileBytes,
-    budgetBytes,
-    energy: flags.energy ?? null,
-  };
+  const facts = planFacts(subject, { device: profile.name, budgetBytes, energy: flags.energy ?? null });
   const wish = { ...wishOf(flags, subject), profile };
   const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
   const document = planOrRefusal(facts, request, () => lossless(request, subject, flags));

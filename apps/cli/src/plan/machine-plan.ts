@@ -4,7 +4,7 @@ import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estim
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { type PlanDocument, planOrRefusal, type RefusalDocument } from "./plan-document.js";
-import type { PlanSubject } from "./plan-subject.js";
+import { type PlanSubject, planFacts } from "./plan-subject.js";
 
 /** A device to plan for, and whether it is this machine as it was measured. */
 export interface PlannedDevice {
@@ -29,18 +29,9 @@ export function planForMachine(
   { profile }: PlannedDevice,
   budget: ByteSize | null,
 ): PlanDocument | RefusalDocument {
-  const { name, dtype, units, sparsitySource, fileBytes, contextLength } = subject;
+  const { fileBytes, contextLength } = subject;
   const budgetBytes = budget === null ? spareMemoryBytes() : resolveByteSize(budget, fileBytes);
-  const facts = {
-    model: name,
-    device: profile.name,
-    dtype,
-    units,
-    sparsitySource,
-    fileBytes,
-    budgetBytes,
-    energy: null,
-  };
+  const facts = planFacts(subject, { device: profile.name, budgetBytes, energy: null });
   const request = subject.request({
     profile,
     length: LENGTH,

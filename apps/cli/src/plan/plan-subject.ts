@@ -21,7 +21,6 @@ import {
   type ExpertLocality,
   ffnFlashBytes,
   localityOf,
-  localityOfTrace,
   type MemoryPlan,
   MIXTURE_PRESETS,
   type MixtureShape,
@@ -58,6 +57,7 @@ import {
   shapeOf,
 } from "@flashwick/runtime/node/estimate";
 import { readTrace } from "../trace-file.js";
+import type { PlanFacts } from "./plan-document.js";
 
 export interface SubjectOptions {
   readonly dtype?: ConvertDType | undefined;
@@ -82,6 +82,14 @@ export interface PlanSubject {
   readonly acceptance: DraftAcceptance | null;
   /** The question to the cost model; device, budget and length are the caller's. */
   readonly request: (wish: SubjectWish) => PlanRequest;
+}
+
+/** What a document says of a subject on a device. */
+export function planFacts(
+  { name, dtype, units, sparsitySource, fileBytes }: PlanSubject,
+  { device, budgetBytes, energy }: Pick<PlanFacts, "device" | "budgetBytes" | "energy">,
+): PlanFacts {
+  return { model: name, device, dtype, units, sparsitySource, fileBytes, budgetBytes, energy };
 }
 
 export interface SubjectWish extends Pick<PlanRequest, "profile" | "length" | "fixed"> {
@@ -293,8 +301,6 @@ async function readLocality(path: string | undefined, mixture: MixtureShape): Pr
   if (path.endsWith(".json")) return parseLocality(await readJson(path), path, mixture);
   const counts = mixture.layers.map(({ experts }) => experts?.count ?? 0);
   const trace = await readTrace(path);
-  // Refuses a trace of another model.
-  localityOfTrace(path, trace.tokens, counts);
   return policyLocality(`a trace of ${trace.tokens.length} tokens, ${path}`, trace, { policy: EXPERT_POLICY, counts });
 }
 

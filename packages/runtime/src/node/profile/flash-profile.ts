@@ -8,7 +8,7 @@ import { batchReadMs, type FlashProfile, type ReadRatePoint } from "@flashwick/c
 import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
 import { type Effort, interleave, mean, median, spreadOf, timeMs, trimmedMean, turn, typicalMs } from "./figures.js";
-import { landingMemory } from "./landing-memory.js";
+import { memoryBeyondFragments } from "./memory-beyond-fragments.js";
 import { measureStream } from "./stream-profile.js";
 
 /** Small files are read through the page cache: {@link measureBufferedFlash}. */
@@ -159,7 +159,7 @@ class ReadBench {
     this.stretchBytes = Math.min(STRETCH_BYTES, reader.fileBytes);
     const sizeBytes = 2 * BATCH_BYTES + MiB;
     // Half a GiB of fragments is more than a brief measurement may take.
-    this.#memory = effort === "brief" ? landingMemory(sizeBytes, 0) : landingMemory(sizeBytes);
+    this.#memory = effort === "brief" ? memoryBeyondFragments(sizeBytes, 0) : memoryBeyondFragments(sizeBytes);
   }
 
   /** Fresh threads interpret their code at first. */

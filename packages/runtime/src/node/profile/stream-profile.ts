@@ -2,14 +2,14 @@
  * What streaming layers costs, measured in the way that the engine streams them: chunks of its sizes, each in reads for all readers, begun together and
  * waited for together, alone and beside arithmetic on every core.
  *
- * Chunks land at many places of memory as a large model has it (landing-memory.ts). An engine has two areas, and nobody knows before which pages they will
+ * Chunks land at many places of memory as a large model has it (memory-beyond-fragments.ts). An engine has two areas, and nobody knows before which pages they will
  * be: on a virtual disk what is read into scattered pages takes up to three times as long, so that a mean is what can be expected.
  */
 import { exposedReadMs, type OverlapShares, type StreamProfile, streamReadBytes } from "@flashwick/cost-model";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { ThreadedReader } from "@flashwick/flash-io/node";
 import { type Effort, interleave, mean, median, spreadOf, timeMs, turn } from "./figures.js";
-import { landingMemory } from "./landing-memory.js";
+import { memoryBeyondFragments } from "./memory-beyond-fragments.js";
 
 export interface StreamMeasurement {
   /** With threads for 32 reads in flight. */
@@ -108,7 +108,7 @@ class StreamBench {
     this.#reader = reader;
     this.#compute = compute;
     this.#signal = signal;
-    this.#memory = landingMemory(MEMORY_BYTES);
+    this.#memory = memoryBeyondFragments(MEMORY_BYTES);
   }
 
   /** Milliseconds of a chunk alone, on average over all places. */

@@ -18,7 +18,7 @@ const MOST_SPARE_SHARE = 1 / 4;
  *
  * @param mostBytes Of fragments that are taken for it, and given back; 0: it takes what comes.
  */
-export function landingMemory(sizeBytes: number, mostBytes = FRAGMENTS_BYTES): Uint8Array {
+export function memoryBeyondFragments(sizeBytes: number, mostBytes = FRAGMENTS_BYTES): Uint8Array {
   const fragmentsBytes = Math.min(mostBytes, spareMemoryBytes() * MOST_SPARE_SHARE);
   const fragments = touched(new WebAssembly.Memory(pagesOf(fragmentsBytes)));
   const memory = touched(new WebAssembly.Memory({ ...pagesOf(sizeBytes), shared: true }));
