@@ -46,6 +46,10 @@ const flash = v.object({
   stream: v.nullable(
     v.object({
       chunks: nonEmpty(readPoint),
+      firstMemory: v.optional(
+        v.nullable(v.object({ sizeBytes: count(1, Number.MAX_SAFE_INTEGER), chunks: nonEmpty(readPoint) })),
+        null,
+      ),
       chunkUs: notNegative(MOST_US),
       shareUnderCompute: share,
       computeShareUnderReads: share,

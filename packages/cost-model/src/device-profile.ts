@@ -58,13 +58,22 @@ export interface FlashProfile {
   readonly stream: StreamProfile | null;
 }
 
+/** Streams into the memory that a process is given first: that of a small model. */
+export interface FirstMemory {
+  /** How much memory is taken for it: a model within it has no other. */
+  readonly sizeBytes: number;
+  readonly chunks: readonly ReadRatePoint[];
+}
+
 /**
  * A stream of layers as the engine reads it: chunk by chunk, each in reads for all readers (`streamReadBytes`), begun together and waited for together,
  * into memory of many places. On virtual disks it matters where they lie: scattered pages of memory are read into at a fraction of the rate.
  */
 export interface StreamProfile {
-  /** `sizeBytes` of a chunk, `depth` readers: chunks one after the other, nothing computed. */
+  /** `sizeBytes` of a chunk, `depth` readers: chunks one after the other, nothing computed. In memory as a large model has it. */
   readonly chunks: readonly ReadRatePoint[];
+  /** The same in the first memory that a process is given, in pieces; null where that was not measured. */
+  readonly firstMemory: FirstMemory | null;
   /** What a chunk takes beyond that where arithmetic goes on before its end and after it: threads fall asleep and are woken. */
   readonly chunkUs: number;
   /** As those of random reads, which take a processor's time that large ones do not. */

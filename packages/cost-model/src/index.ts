@@ -3,6 +3,7 @@ export { DEVICE_PRESETS, devicePreset } from "./device-presets.js";
 export type {
   BatchRate,
   DeviceProfile,
+  FirstMemory,
   FlashProfile,
   KernelOp,
   KernelRate,
@@ -25,6 +26,7 @@ export {
   PUBLISHED_LOCALITY,
 } from "./expert-locality.js";
 export { exposedReadMs, type OverlapShares } from "./exposed-reads.js";
+export { profileFor } from "./first-memory.js";
 export { type KvPrecision, kvCacheBytes, kvPageCount, kvTableBytes } from "./kv-bytes.js";
 export { type LosslessPlan, planLossless } from "./lossless-plan.js";
 export { type MemoryPlan, planMemory } from "./memory-plan.js";

@@ -5,6 +5,7 @@
  * memory is planned for a dense one: that is what drafting has to beat.
  */
 import { isFlashwickError } from "@flashwick/core";
+import { profileFor } from "./first-memory.js";
 import { passCost } from "./pass-cost.js";
 import { type PlanRequest, planRun, type RunPlan } from "./plan-run.js";
 import { runPositions } from "./run-cost.js";
@@ -83,9 +84,10 @@ function planSparse(request: PlanRequest): RunPlan | null {
 
 /** Milliseconds of a dense pass over n tokens where the sparse run's plan of memory holds, the mean over the run. */
 function verifyPass(
-  { shape, profile, length }: PlanRequest,
+  { shape, length, ...device }: PlanRequest,
   { settings, memory }: RunPlan,
 ): (tokens: number) => number {
+  const profile = profileFor(device.profile, memory.dram.total);
   const { slotsByLayer, streamNeurons, kvPrecision } = memory;
   const sparsity = denseSparsity(shape.nLayers);
   const positions = runPositions({ ...length, looks: LOOKS });

@@ -12,6 +12,7 @@ import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwi
 import { breakEvenGapRecords } from "./break-even-gap.js";
 import type { FlashProfile } from "./device-profile.js";
 import type { ExpertLocality } from "./expert-locality.js";
+import { profileFor } from "./first-memory.js";
 import type { MemoryPlan } from "./memory-plan.js";
 import type { ModelShape } from "./model-shape.js";
 import type { EngineSettings, TokenRequest } from "./pass-request.js";
@@ -107,7 +108,12 @@ function candidate(request: PlanRequest, settings: EngineSettings): Candidate {
   return { settings, ms: meanTokenCost(run, request.length).totalMs };
 }
 
-function runRequest({ shape, profile, sparsity, locality }: PlanRequest, settings: EngineSettings, memory: MemoryPlan) {
+function runRequest(
+  { shape, sparsity, locality, ...device }: PlanRequest,
+  settings: EngineSettings,
+  memory: MemoryPlan,
+) {
+  const profile = profileFor(device.profile, memory.dram.total);
   const { slotsByLayer, streamNeurons, kvPrecision } = memory;
   const named = settings.mode === "dense" ? denseSparsity(shape.nLayers) : sparsity!;
   return { shape, profile, sparsity: named, locality, settings, slotsByLayer, streamNeurons, kvPrecision };

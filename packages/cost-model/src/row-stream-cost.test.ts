@@ -16,6 +16,7 @@ const stream: StreamProfile = {
     { sizeBytes: MiB, depth: 8, bytesPerSec: MiB * 1000, spread: null },
     { sizeBytes: 8 * MiB, depth: 8, bytesPerSec: 2 * MiB * 1000, spread: null },
   ],
+  firstMemory: null,
   chunkUs: 0,
   shareUnderCompute: 1,
   computeShareUnderReads: 1,

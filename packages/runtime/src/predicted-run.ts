@@ -6,6 +6,7 @@ import {
   type EngineSettings,
   type ExpertLocality,
   type MemoryPlan,
+  profileFor,
   type RunLength,
   runCost,
 } from "@flashwick/cost-model";
@@ -28,7 +29,8 @@ export interface RunToPredict {
 
 /** @returns Null where the predictor does not say how often its neurons come back. */
 export function predictRun(run: RunToPredict): PredictedRun | null {
-  const { header, profile, predictor, locality, plan, settings } = run;
+  const { header, predictor, locality, plan, settings } = run;
+  const profile = profileFor(run.profile, plan.dram.total);
   const named = run.sparsity ?? predictor?.sparsity ?? null;
   const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.layers.length) : named;
   if (sparsity === null) return null;

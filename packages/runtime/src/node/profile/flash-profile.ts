@@ -20,6 +20,8 @@ export interface FlashMeasurement {
   readonly effort: FlashEffort;
   /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
   readonly compute: (bytes: number) => number;
+  /** As a stream wants it (`StreamMeasurement`); null: streams are not measured. */
+  readonly firstMemory: Uint8Array | null;
   readonly onProgress: OnProgress | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -80,7 +82,7 @@ export async function measureBufferedFlash(path: string, signal: AbortSignal | u
 
 /** Measures a device through a file. @throws As the reader does; the signal's own reason. */
 export async function measureFlash(measurement: FlashMeasurement): Promise<FlashProfile> {
-  const { path, effort, signal } = measurement;
+  const { path, effort, firstMemory, signal } = measurement;
   const depths = DEPTHS[effort];
   const most = depths.at(-1)!;
   const reader = await openFlashReader(path, { readers: most, mergeGapBytes: 0, ...(signal ? { signal } : {}) });
@@ -130,7 +132,10 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       batches: await bench.batches(bare, depths, compute),
       pieceUs: await bench.pieceUs(best),
       ...(await bench.together(best, compute)),
-      stream: effort === "brief" ? null : await measureStream({ ...measurement, effort, reader }),
+      stream:
+        effort === "brief" || firstMemory === null
+          ? null
+          : await measureStream({ ...measurement, effort, reader, firstMemory }),
       pageCache: await measurePageCache(path, effort, signal),
     };
   } finally {

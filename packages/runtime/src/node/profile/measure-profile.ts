@@ -9,6 +9,8 @@ import type { Effort } from "./figures.js";
 import { measureBufferedFlash, measureFlash } from "./flash-profile.js";
 import { busyWork, type KernelFigures, measureKernelFigures } from "./kernel-profile.js";
 import { measureManagement } from "./management-profile.js";
+import { memoryBeyondFragments } from "./memory-beyond-fragments.js";
+import { STREAM_MEMORY_BYTES } from "./stream-profile.js";
 
 /** Where and how thoroughly a machine is measured. */
 export interface MeasureProfileOptions {
@@ -84,12 +86,13 @@ async function measure(
   options: MeasureProfileOptions,
 ): Promise<DeviceProfile> {
   const { onProgress, signal } = options;
+  const firstMemory = effort === "brief" ? null : memoryBeyondFragments(STREAM_MEMORY_BYTES, 0);
   const threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
   const figures = await measureKernelFigures({ threads, effort, onProgress, signal });
   const pool = await createComputePool({ threads });
   try {
     const { compute } = busyWork(pool, effort);
-    const flash = await measureFlash({ path, effort, compute, onProgress, signal });
+    const flash = await measureFlash({ path, effort, compute, firstMemory, onProgress, signal });
     return profileOf(threads, effort, flash, figures);
   } finally {
     await pool.close();

@@ -9,7 +9,8 @@ import { assert } from "@flashwick/core";
 import { spareMemoryBytes } from "../machine-memory.js";
 
 const WASM_PAGE_BYTES = 65536;
-const FRAGMENTS_BYTES = 512 * 2 ** 20;
+/** A process has no more of them. */
+export const FRAGMENTS_BYTES = 512 * 2 ** 20;
 /** Of the memory that is free, what the fragments may take for a moment. */
 const MOST_SPARE_SHARE = 1 / 4;
 

@@ -2,14 +2,21 @@
  * What streaming layers costs, measured in the way that the engine streams them: chunks of its sizes, each in reads for all readers, begun together and
  * waited for together, alone and beside arithmetic on every core.
  *
- * Chunks land at many places of memory as a large model has it (memory-beyond-fragments.ts). An engine has two areas, and nobody knows before which pages they will
- * be: on a virtual disk what is read into scattered pages takes up to three times as long, so that a mean is what can be expected.
+ * Chunks land at many places of memory as a large model has it (memory-beyond-fragments.ts), and of memory as a small one has it. An engine has two areas,
+ * and nobody knows before which pages they will be: on a virtual disk what is read into scattered pages takes up to three times as long, so that a mean is
+ * what can be expected.
  */
-import { exposedReadMs, type OverlapShares, type StreamProfile, streamReadBytes } from "@flashwick/cost-model";
+import {
+  exposedReadMs,
+  type OverlapShares,
+  type ReadRatePoint,
+  type StreamProfile,
+  streamReadBytes,
+} from "@flashwick/cost-model";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { ThreadedReader } from "@flashwick/flash-io/node";
 import { type Effort, interleave, mean, median, spreadOf, timeMs, turn } from "./figures.js";
-import { memoryBeyondFragments } from "./memory-beyond-fragments.js";
+import { FRAGMENTS_BYTES, memoryBeyondFragments } from "./memory-beyond-fragments.js";
 
 export interface StreamMeasurement {
   /** With threads for 32 reads in flight. */
@@ -17,6 +24,8 @@ export interface StreamMeasurement {
   readonly effort: Exclude<Effort, "brief" | "small">;
   /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
   readonly compute: (bytes: number) => number;
+  /** The first that this process was given, {@link STREAM_MEMORY_BYTES} of it: a small model has no other. */
+  readonly firstMemory: Uint8Array;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -28,7 +37,7 @@ const PASSES = { full: 5, quick: 3 };
 /** Places that chunks land at, so far apart. */
 const PLACES = 16;
 const PLACE_BYTES = 4 * MiB;
-const MEMORY_BYTES = (PLACES - 1) * PLACE_BYTES + 8 * MiB;
+export const STREAM_MEMORY_BYTES = (PLACES - 1) * PLACE_BYTES + 8 * MiB;
 /** Beside arithmetic: chunks of two sizes, by the fewest readers that a plan takes for a stream. */
 const BESIDE = { chunks: [MiB, 8 * MiB], readers: 8, passes: { full: 15, quick: 7 }, bytes: 16 * MiB };
 /** Short beside a chunk, so that its end is seen soon. */
@@ -40,15 +49,10 @@ export async function measureStream(measurement: StreamMeasurement): Promise<Str
   const fits = (bytes: number) => bytes <= reader.fileBytes;
   const cases = READERS[how].flatMap((readers) => CHUNKS[how].filter(fits).map((bytes) => ({ readers, bytes })));
   if (cases.length === 0) return null;
-  const bench = new StreamBench(measurement);
+  const bench = new StreamBench(measurement, memoryBeyondFragments(STREAM_MEMORY_BYTES));
   await bench.pass({ readers: READERS[how].at(-1)!, bytes: Math.min(PLACE_BYTES, cases.at(-1)!.bytes) });
-  const times = await interleave(cases, PASSES[how], (of) => bench.pass(of), signal);
-  const chunks = cases.map(({ readers, bytes }, i) => ({
-    sizeBytes: bytes,
-    depth: readers,
-    bytesPerSec: (1000 * bytes) / median(times[i]!),
-    spread: spreadOf(times[i]!),
-  }));
+  const chunks = await chunkRates(bench, cases, measurement);
+  const first = await chunkRates(new StreamBench(measurement, measurement.firstMemory), cases, measurement);
   const beside: BesideFigures[] = [];
   for (let pass = 0; pass < BESIDE.passes[how]; pass++) {
     for (const bytes of BESIDE.chunks.filter(fits)) {
@@ -57,7 +61,22 @@ export async function measureStream(measurement: StreamMeasurement): Promise<Str
     }
   }
   const shares = sharesOf(beside);
-  return { chunks, chunkUs: chunkUsOf(beside, shares), ...shares };
+  const firstMemory = { sizeBytes: FRAGMENTS_BYTES, chunks: first };
+  return { chunks, firstMemory, chunkUs: chunkUsOf(beside, shares), ...shares };
+}
+
+async function chunkRates(
+  bench: StreamBench,
+  cases: readonly StreamCase[],
+  { effort, signal }: StreamMeasurement,
+): Promise<ReadRatePoint[]> {
+  const times = await interleave(cases, PASSES[effort], (of) => bench.pass(of), signal);
+  return cases.map(({ readers, bytes }, i) => ({
+    sizeBytes: bytes,
+    depth: readers,
+    bytesPerSec: (1000 * bytes) / median(times[i]!),
+    spread: spreadOf(times[i]!),
+  }));
 }
 
 interface StreamCase {
@@ -104,11 +123,11 @@ class StreamBench {
   #place = 0;
   #offset = 0;
 
-  constructor({ reader, compute, signal }: StreamMeasurement) {
+  constructor({ reader, compute, signal }: StreamMeasurement, memory: Uint8Array) {
     this.#reader = reader;
     this.#compute = compute;
     this.#signal = signal;
-    this.#memory = memoryBeyondFragments(MEMORY_BYTES);
+    this.#memory = memory;
   }
 
   /** Milliseconds of a chunk alone, on average over all places. */
