@@ -30,6 +30,8 @@ const FILE_BYTES = { full: 1024 * MiB, quick: 384 * MiB, brief: 64 * MiB };
 const SPARE_BYTES = 256 * MiB;
 const LEAST_FILE_BYTES = 64 * MiB;
 const MOST_THREADS = 8;
+/** What a small model has in DRAM before it streams, and so before the memory that its streams land in. */
+const SMALL_MODEL_BYTES = 64 * MiB;
 
 /**
  * Measures a device profile.
@@ -86,7 +88,7 @@ async function measure(
   options: MeasureProfileOptions,
 ): Promise<DeviceProfile> {
   const { onProgress, signal } = options;
-  const firstMemory = effort === "brief" ? null : memoryBeyondFragments(STREAM_MEMORY_BYTES, 0);
+  const firstMemory = effort === "brief" ? null : memoryBeyondFragments(STREAM_MEMORY_BYTES, SMALL_MODEL_BYTES);
   const threads = options.threads ?? Math.min(availableParallelism(), MOST_THREADS);
   const figures = await measureKernelFigures({ threads, effort, onProgress, signal });
   const pool = await createComputePool({ threads });

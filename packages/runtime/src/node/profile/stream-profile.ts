@@ -24,7 +24,7 @@ export interface StreamMeasurement {
   readonly effort: Exclude<Effort, "brief" | "small">;
   /** Keeps all compute threads busy with about so many bytes of weights; returns those that it has passed over. */
   readonly compute: (bytes: number) => number;
-  /** The first that this process was given, {@link STREAM_MEMORY_BYTES} of it: a small model has no other. */
+  /** Of the first that this process was given, {@link STREAM_MEMORY_BYTES}: a small model has no other. */
   readonly firstMemory: Uint8Array;
   readonly signal: AbortSignal | undefined;
 }
