@@ -69,7 +69,9 @@ async function oursByType() {
 
 /** Tokens a second of the peer and of us, by what was measured. */
 function measured(name) {
-  const [head, ...lines] = readFileSync(join(root, "docs/results", name), "utf8").trim().split("\n");
+  const [head, ...lines] = readFileSync(join(root, "docs/results", name), "utf8")
+    .trim()
+    .split("\n");
   const columns = head.split(",");
   const rows = lines.map((line) => Object.fromEntries(line.split(",").map((cell, i) => [columns[i], cell])));
   return (what) => {
@@ -95,7 +97,11 @@ const rows = Object.entries(ceilings).map(([what, ceiling]) => {
     kernels_alone_tokens_per_s: what === "decode" ? 1 / seconds(ours) : "",
     ...{ measured_tokens_per_s: beside.ours, peer_tokens_per_s: beside.peer, ceiling_over_peer: ceiling / beside.peer },
     ...{ c_q4_k_gweights: ofC[0], our_q4_k_gweights: ours[0], c_q6_k_gweights: ofC[1], our_q6_k_gweights: ours[1] },
-    ...{ products_gflops: c.productsGflops, machine: `${cpus()[0].model.trim()} x${cpus().length}`, node: process.version },
+    ...{
+      products_gflops: c.productsGflops,
+      machine: `${cpus()[0].model.trim()} x${cpus().length}`,
+      node: process.version,
+    },
   };
 });
 writeTable("vector-ceiling.csv", rows);
