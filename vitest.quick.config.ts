@@ -10,6 +10,8 @@ const LONG = [
   "tools/browser/src/lab.test.ts",
   "tools/browser/src/lab-chat.test.ts",
   "tools/browser/src/lab-pull.test.ts",
+  "tools/browser/src/lab-share.test.ts",
+  "tools/browser/src/lab-start.test.ts",
   "tools/browser/src/page-threads.test.ts",
   "tools/browser/src/run-page.test.ts",
   "tools/browser/src/private-files.test.ts",

@@ -7,7 +7,10 @@ import { textNode } from "./drafts-panel.js";
 import { element } from "./elements.js";
 import type { ReplyFigures, TextPiece } from "./messages.js";
 import { say } from "./notices.js";
+import { againstSaved } from "./restoring.js";
+import { endRecord, recordText } from "./run-record.js";
 import { beginRun, isRunning, stopRun } from "./runs.js";
+import { showWelcome } from "./welcome.js";
 
 /** One message as it stands on the page. */
 interface Bubble {
@@ -49,7 +52,8 @@ function send(): void {
 
 export function addReplyText(task: number, { text, isDraft }: TextPiece): void {
   if (coming?.task !== task) return;
-  const log = element("conversation");
+  const log = element("transcript");
+  recordText(text);
   // Whoever has scrolled up is reading.
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
   if (coming.reply.text.textContent === "") say("Replying…");
@@ -59,7 +63,9 @@ export function addReplyText(task: number, { text, isDraft }: TextPiece): void {
 
 /** The reply is complete, or was stopped: it stays as far as it came. */
 export function endReply(task: number, figures: ReplyFigures): void {
-  say(figures.end === "aborted" ? "Stopped." : `Done: ${figures.tokensPerSec.toFixed(1)} tokens a second.`);
+  const record = endRecord(figures);
+  const done = `Done: ${figures.tokensPerSec.toFixed(1)} tokens a second.${record ? againstSaved(record) : ""}`;
+  say(figures.end === "aborted" ? "Stopped." : done);
   if (coming?.task !== task) return;
   if (figures.tokens.length === 0 && figures.end === "aborted") takeBack(task);
   else keepReply(coming.reply, figures);
@@ -138,11 +144,11 @@ function addBubble(role: "user" | "assistant", who: string): Bubble {
 }
 
 function showEmpty(): void {
-  element("chat-empty").hidden = messages.length > 0;
+  showWelcome(messages.length === 0);
 }
 
 function scrollToEnd(): void {
-  const log = element("conversation");
+  const log = element("transcript");
   log.scrollTop = log.scrollHeight;
 }
 

@@ -9,7 +9,7 @@ import type { Model } from "@flashwick/runtime";
 import type { ChatRequest, ReplyFigures } from "./messages.js";
 import { CONVERSATION, factsOf, openAsSet } from "./model-opening.js";
 import type { Task } from "./task.js";
-import { draftOptions, type NamedSets, RunMeter, streamRun, type UnitTrace } from "./text-run.js";
+import { draftOptions, type NamedSets, RunMeter, streamRun, textFigures, type UnitTrace } from "./text-run.js";
 
 export class ChatSession {
   readonly #store: ModelStore;
@@ -45,8 +45,7 @@ export class ChatSession {
     } catch (error) {
       if (!signal.aborted) throw await this.#failure(error);
     }
-    const figures = { ...figuresOf(model, meter, promptTokens), replayable: sets.length };
-    say({ kind: "replied", figures });
+    say({ kind: "replied", figures: figuresOf(model, meter, promptTokens, sets.length) });
     const { unit, nLayers, dFf } = facts;
     return { unit, nLayers, dFf, tokens: sets };
   }
@@ -89,15 +88,10 @@ function progressText({ phase, loaded, total }: Parameters<OnProgress>[0]): stri
     : `Loading what stays in memory: ${formatBytes(loaded)} of ${formatBytes(total)}.`;
 }
 
-function figuresOf(model: Model, meter: RunMeter, promptTokens: number): Omit<ReplyFigures, "replayable"> {
+function figuresOf(model: Model, meter: RunMeter, promptTokens: number, replayable: number): ReplyFigures {
   const contextTokens = model.contextTokens!;
-  const { dram } = model.plan(1);
-  const { tokens, finishReason, firstTokenMs, figures } = meter;
-  const usedTokens = promptTokens + tokens.length;
-  return {
-    end: finishReason === "length" && usedTokens >= contextTokens ? "context" : finishReason,
-    ...{ ...figures, tokens, firstTokenMs, usedTokens, contextTokens },
-    dramBytes: dram.total,
-    fileBytes: model.header.fileBytes,
-  };
+  const figures = textFigures(model, meter, model.plan(1).dram.total, replayable);
+  const usedTokens = promptTokens + figures.tokens.length;
+  const end = figures.end === "length" && usedTokens >= contextTokens ? "context" : figures.end;
+  return { ...figures, end, usedTokens, contextTokens };
 }

@@ -2,6 +2,7 @@
 import { formatBytes } from "@flashwick/core";
 import { element } from "./elements.js";
 import type { ChatRequest, Drafts, EngineSettings, GenerateRequest, ModelFacts, WeightForm } from "./messages.js";
+import type { RunSettings } from "./run-settings.js";
 
 export const controls = {
   model: element<HTMLSelectElement>("model"),
@@ -23,7 +24,7 @@ export const controls = {
 };
 
 /** Percent of the file that a model is given before anybody chooses. */
-const FIRST_BUDGET: Readonly<Record<WeightForm, number>> = { records: 60, experts: 50, matrices: 50 };
+const FIRST_BUDGET: Readonly<Record<WeightForm, number>> = { records: 65, experts: 50, matrices: 50 };
 /** Beyond the least that works, so that reads are not single rows. */
 const ROOM = 1.1;
 let budgetIsChosen = false;
@@ -85,6 +86,38 @@ export function chatSettings(): Omit<ChatRequest, "messages"> {
   };
 }
 
+/** What would be asked for now: a text, or a reply to nothing yet. */
+export function textOrChatRequest(isChat: boolean) {
+  return isChat
+    ? ({ kind: "chat", ...chatSettings(), messages: [] } as const)
+    : ({ kind: "generate", ...textRequest() } as const);
+}
+
+/** Sets the controls; what the model has no use for stays as it is for every model. */
+export function applySettings(settings: RunSettings, facts: ModelFacts): void {
+  const { budgetPercent, maxTokens, temperature, policy, window, threads, readers } = settings;
+  controls.budget.min = `${Math.min(Number(controls.budget.min), budgetPercent)}`;
+  controls.budget.value = `${budgetPercent}`;
+  budgetIsChosen = true;
+  controls.tokens.value = `${Math.min(maxTokens, Number(controls.tokens.max))}`;
+  controls.replyTokens.value = `${maxTokens}`;
+  controls.temperature.value = `${temperature}`;
+  controls.policy.value = policy ?? "";
+  controls.window.value = `${window ?? 0}`;
+  controls.threads.value = `${threads ?? 0}`;
+  controls.readers.value = `${readers ?? -1}`;
+  choose(controls.backend, settings.backend);
+  choose(controls.drafts, settings.drafts);
+  if (facts.weights !== "records") return;
+  choose(controls.predictor, settings.predictor ?? "");
+  controls.threshold.value = `${settings.threshold ?? controls.threshold.min}`;
+}
+
+/** What cannot be chosen here stays as it was. */
+function choose(select: HTMLSelectElement, value: string): void {
+  if ([...select.options].some((option) => option.value === value && !option.disabled)) select.value = value;
+}
+
 /** Puts the settings into words. @param fileBytes Of the model that is chosen; null: not known yet. */
 export function showSettings(fileBytes: number | null): void {
   const { budgetShare, windowTokens, threshold, threads, readers } = settings();
@@ -95,6 +128,23 @@ export function showSettings(fileBytes: number | null): void {
   element("threads-value").textContent = threads === null ? "what suits" : `${threads}`;
   element("readers-value").textContent =
     readers === null ? "what suits" : readers === 0 ? "none: the engine reads" : `${readers} workers`;
+  element("settings-line").textContent = settingsLine(inBytes);
+}
+
+/** What the settings come to, while they are folded. */
+function settingsLine(inBytes: string): string {
+  const { budgetShare, policy, windowTokens, threshold, threads, backend } = settings();
+  const { drafts } = controls;
+  const parts = [
+    `${Math.round(100 * budgetShare)} % of the file in memory${inBytes}`,
+    policy === null ? "" : policy,
+    windowTokens === null ? "" : `window of ${windowTokens}`,
+    threshold === null ? "" : `threshold ${threshold}`,
+    drafts.value === "off" ? "" : `drafts: ${drafts.value}`,
+    backend === "wasm" ? "" : "WebGPU",
+    threads === null ? "" : `${threads} threads`,
+  ];
+  return parts.filter((part) => part !== "").join(" · ");
 }
 
 /** @param onChange Called whenever a setting moves. */

@@ -27,3 +27,11 @@ export function tableRow(cells: readonly string[], kind: "td" | "th" = "td"): HT
   );
   return row;
 }
+
+/** A square of a legend. */
+export function swatch(colour: string): HTMLElement {
+  const square = document.createElement("i");
+  square.className = "swatch";
+  square.style.background = colour;
+  return square;
+}

@@ -4,6 +4,8 @@ import { ModelStore } from "@flashwick/flash-io/opfs";
 import { simulateTrace, studyPolicies } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
 import { ChatSession } from "./chat-session.js";
+import { sha256Of } from "./checksum.js";
+import { KernelGuard } from "./kernel-guard.js";
 import type { GenerateRequest, NumberedAnswer, NumberedRequest, Proof, Request } from "./messages.js";
 import { describeModel } from "./model-facts.js";
 import { BUNDLED, importBundled, importChosen, importFrom, tellState } from "./model-imports.js";
@@ -11,12 +13,14 @@ import { openAsSet } from "./model-opening.js";
 import { pullModel } from "./model-pull.js";
 import { predict } from "./prediction.js";
 import { prove } from "./proof.js";
+import { testKernels } from "./self-test.js";
 import type { Task } from "./task.js";
 import { generateText, type UnitTrace } from "./text-run.js";
 import { train } from "./training.js";
 
 let store: ModelStore;
 let chat: ChatSession;
+let guard: KernelGuard;
 const underWay = new Map<number, AbortController>();
 /** Named sets of the last run, for the simulator. */
 let trace: UnitTrace | null = null;
@@ -35,7 +39,7 @@ self.onmessage = async ({ data: { task: number, request } }: MessageEvent<Number
     await carryOut(request, { say, signal: stop.signal });
   } catch (error) {
     if (request.kind === "predict") say({ kind: "prediction", prediction: { fits: false, why: messageOf(error) } });
-    else if (stop.signal.aborted) say({ kind: "done", what: "stopped", tokensPerSec: 0, replayable: replayable() });
+    else if (stop.signal.aborted) say({ kind: "stopped", replayable: replayable() });
     else say({ kind: "error", message: messageOf(error) });
   } finally {
     underWay.delete(number);
@@ -54,8 +58,11 @@ async function carryOut(request: Request, task: Task): Promise<void> {
     case "start":
       store = await ModelStore.open();
       chat = new ChatSession(store);
-      if (!(await store.has(BUNDLED.at(-1)!))) await importBundled(store, task);
-      return await tellState(store, task);
+      return await start(task);
+    case "restoreDemo":
+      return await importing(() => importBundled(store, task), task);
+    case "checksum":
+      return say({ kind: "checksum", model: request.model, sha256: await sha256Of(store, request.model, task) });
     case "importFile":
       return await importing(() => importChosen(store, request.file, task), task);
     case "importUrl":
@@ -69,24 +76,37 @@ async function carryOut(request: Request, task: Task): Promise<void> {
     case "describe":
       return say({ kind: "described", facts: await describeModel(store, request.model) });
     case "generate":
+      await guard.allow(request.model, "run");
       await chat.close();
       trace = await generate(request, task);
       return;
     case "chat":
+      await guard.allow(request.model, "run");
       trace = await chat.reply(request, task);
       return;
     case "train":
+      await guard.allow(request.model, "train");
       await chat.close();
       return await train(store, request.model, request.tokens, task);
     case "predict":
       return say({ kind: "prediction", prediction: await predict(store, request, task) });
     case "prove":
+      await guard.allow(request.model, "run");
       await chat.close();
       return say({ kind: "proof", proof: await proveHere(request, task) });
     case "simulate":
       return simulate(request.slotShares, task);
     case "stop":
   }
+}
+
+/** What is stored is told first: the self-test goes on beside it, and runs wait for it. */
+async function start(task: Task): Promise<void> {
+  const test = testKernels();
+  guard = new KernelGuard(store, test);
+  if (!(await store.has(BUNDLED.at(-1)!))) await importBundled(store, task);
+  await tellState(store, task);
+  task.say({ kind: "selfTested", test: await test });
 }
 
 /** The page is told what is stored however it ends: what an import has left goes on another time. */

@@ -1,5 +1,5 @@
 /** What the page and its engine worker say to each other: plain data both ways. */
-import type { DramAccount } from "@flashwick/core";
+import type { DramAccount, DType } from "@flashwick/core";
 import type { KvPrecision } from "@flashwick/cost-model";
 import type { DrawnStep, MapFacts } from "@flashwick/drawings";
 import type { StoredModel } from "@flashwick/flash-io/opfs";
@@ -63,6 +63,10 @@ export type Request =
   | ({ readonly kind: "prove" } & GenerateRequest)
   | { readonly kind: "train"; readonly model: string; readonly tokens: number }
   | ({ readonly kind: "predict" } & PredictRequest)
+  /** The SHA-256 of a stored model. */
+  | { readonly kind: "checksum"; readonly model: string }
+  /** The bundled model once more, after it was deleted. */
+  | { readonly kind: "restoreDemo" }
   | { readonly kind: "simulate"; readonly slotShares: readonly number[] };
 
 /** A request under the page's number of it; numbers are not used again. */
@@ -106,6 +110,8 @@ export interface ModelFacts {
   readonly noChat: string | null;
   /** With which it runs dense, and a short conversation has room. */
   readonly leastBudgetBytes: number;
+  /** What a map of it is drawn from; null: nothing in it has a number by which caches hold it. */
+  readonly map: MapFacts | null;
 }
 
 /** What the tokens of a run after its first have cost so far; 0 where there are none. */
@@ -118,8 +124,8 @@ export interface RunFigures {
   readonly tokenMs: { readonly p50: number; readonly p99: number; readonly max: number };
 }
 
-/** What a reply came to. */
-export interface ReplyFigures extends RunFigures {
+/** What a text came to. */
+export interface TextFigures extends RunFigures {
   readonly tokens: readonly number[];
   /** `context`: nothing more fits into it. */
   readonly end: FinishReason | "context";
@@ -127,12 +133,16 @@ export interface ReplyFigures extends RunFigures {
   readonly firstTokenMs: number | null;
   readonly dramBytes: number;
   readonly fileBytes: number;
+  /** Tokens whose neurons or experts are known. */
+  readonly replayable: number;
+}
+
+/** What a reply came to. */
+export interface ReplyFigures extends TextFigures {
   /** Of the conversation, this reply included. */
   readonly usedTokens: number;
   /** That the conversation may have. */
   readonly contextTokens: number;
-  /** Tokens whose neurons or experts are known. */
-  readonly replayable: number;
 }
 
 /** A stretch of the text. */
@@ -201,6 +211,29 @@ export interface LosslessProof {
   readonly denseText: string;
 }
 
+/** A case of a kernel whose result is not the known one. */
+export interface KernelFailure {
+  /** What the case is: sizes, types, tolerance. */
+  readonly title: string;
+  /** Of the weights that the kernel reads; null: it concerns every model. */
+  readonly dtype: DType | null;
+  /** What was expected, and what was found. */
+  readonly message: string;
+}
+
+/** The cases of one kernel. */
+export interface KernelTest {
+  readonly op: string;
+  readonly cases: number;
+  readonly failures: readonly KernelFailure[];
+}
+
+/** The self-test of this browser's kernels. */
+export interface SelfTest {
+  readonly kernels: readonly KernelTest[];
+  readonly ms: number;
+}
+
 /** That a cache holds less than one token uses: little may be found in it. */
 export interface SmallCache {
   readonly units: "neurons" | "experts";
@@ -214,7 +247,9 @@ export type Prediction =
       readonly fits: true;
       readonly smallCache: SmallCache | null;
       readonly nothing: null;
-      readonly tokensPerSec: number;
+      readonly tokenMs: number;
+      /** By key of `PHASES`. */
+      readonly phaseMs: Readonly<Record<string, number>>;
       readonly flashBytesPerToken: number;
       readonly device: string;
     }
@@ -243,7 +278,8 @@ export type Answer =
   | { readonly kind: "step"; readonly event: StepEvent }
   | { readonly kind: "note"; readonly message: string }
   /** `replayable`: tokens of the last complete text whose neurons or experts are known. */
-  | { readonly kind: "done"; readonly what: string; readonly tokensPerSec: number; readonly replayable: number }
+  | { readonly kind: "stopped"; readonly replayable: number }
+  | { readonly kind: "generated"; readonly figures: TextFigures }
   | { readonly kind: "replied"; readonly figures: ReplyFigures }
   | {
       readonly kind: "epoch";
@@ -257,6 +293,10 @@ export type Answer =
   | { readonly kind: "trained"; readonly name: string; readonly recall: number; readonly missedMass: number }
   | { readonly kind: "prediction"; readonly prediction: Prediction }
   | { readonly kind: "proof"; readonly proof: Proof }
+  | { readonly kind: "checksum"; readonly model: string; readonly sha256: string }
+  /** `from`: the address of a hub's that it came from. */
+  | { readonly kind: "pulled"; readonly model: string; readonly from: string }
+  | { readonly kind: "selfTested"; readonly test: SelfTest }
   | {
       readonly kind: "simulated";
       readonly rows: readonly (Pick<SimulatedTrace, "slots" | "missShare"> & { readonly policy: StudyPolicy })[];

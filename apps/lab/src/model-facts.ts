@@ -4,7 +4,7 @@ import type { ModelStore } from "@flashwick/flash-io/opfs";
 import type { Model } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
 import type { ExpertFacts, ModelFacts, WeightForm } from "./messages.js";
-import { CONVERSATION } from "./model-opening.js";
+import { CONVERSATION, mapOf } from "./model-opening.js";
 
 export async function describeModel(store: ModelStore, name: string): Promise<ModelFacts> {
   // Nothing is computed, and nothing but the header is read.
@@ -22,6 +22,7 @@ export async function describeModel(store: ModelStore, name: string): Promise<Mo
       experts: expertFacts(geometry),
       noChat: whyNoChat(model),
       leastBudgetBytes: model.plan(contextTokens).smallestBudgetBytes,
+      map: formOf(weights) === "matrices" ? null : mapOf(geometry),
     };
   } finally {
     await model.close();

@@ -1,6 +1,7 @@
 /** A stored model, opened as the page's settings say. */
-import { ffnBytes, unitGrid, unitName, unitsByLayer } from "@flashwick/core";
+import { ffnBytes, type ModelGeometry, unitGrid, unitName, unitsByLayer } from "@flashwick/core";
 import { devicePreset } from "@flashwick/cost-model";
+import type { MapFacts } from "@flashwick/drawings";
 import type { ModelStore } from "@flashwick/flash-io/opfs";
 import type { ContextRange, Model } from "@flashwick/runtime";
 import { openStoredModel } from "@flashwick/runtime/browser";
@@ -47,10 +48,7 @@ export function factsOf(model: Model, contextTokens: number, drafts: Drafts): Ru
   const naiveBytesPerToken = ffnBytes(geometry, weights);
   const { backend, threads = 1 } = model.parts;
   return {
-    unit: unitName(geometry),
-    nLayers: geometry.layers.length,
-    dFf: unitGrid(geometry).dFf,
-    unitsByLayer: unitsByLayer(geometry),
+    ...mapOf(geometry),
     fileBytes,
     naiveBytesPerToken,
     mode: model.mode,
@@ -62,5 +60,15 @@ export function factsOf(model: Model, contextTokens: number, drafts: Drafts): Ru
     dram,
     kvPrecision,
     slotsByLayer,
+  };
+}
+
+/** What a map of the units of a model is drawn from. */
+export function mapOf(geometry: ModelGeometry): MapFacts {
+  return {
+    unit: unitName(geometry),
+    nLayers: geometry.layers.length,
+    dFf: unitGrid(geometry).dFf,
+    unitsByLayer: unitsByLayer(geometry),
   };
 }

@@ -37,6 +37,7 @@ export async function pullModel(store: ModelStore, what: string, endpoint: strin
       await verify(source);
     },
   });
+  task.say({ kind: "pulled", model: model.localName, from: `${name}/${model.path}` });
 }
 
 /** @throws {UnsupportedError} for what a page cannot keep or run. {Error} naming the models where there are several. */
@@ -76,7 +77,8 @@ function planWithin(header: ModelHeader, dramBudgetBytes: number): RunPlan {
   }
 }
 
-async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array, void, void> {
+/** A file from its beginning; each piece is overwritten by the next. */
+export async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array, void, void> {
   const piece = new Uint8Array(Math.min(PIECE_BYTES, source.sizeBytes));
   for (let at = 0; at < source.sizeBytes; at += piece.length) {
     const target = piece.subarray(0, Math.min(piece.length, source.sizeBytes - at));

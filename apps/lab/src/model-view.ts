@@ -4,6 +4,8 @@ import { formatBytes } from "@flashwick/core";
 import { adoptModel } from "./controls.js";
 import { element } from "./elements.js";
 import type { ExpertFacts, ModelFacts } from "./messages.js";
+import { forgetRecord } from "./run-record.js";
+import { isRunning } from "./runs.js";
 import { clearSteps } from "./step-panels.js";
 
 let shown: ModelFacts | null = null;
@@ -19,15 +21,18 @@ export function isChat(): boolean {
 
 /** Shows the view of a model. */
 export function showModel(facts: ModelFacts): void {
-  if (shown !== null && shown.name !== facts.name) clearSteps();
+  const isOther = shown?.name !== facts.name;
   shown = facts;
   // style.css hides what the view or the weights have no use for.
   document.body.dataset.view = isChat() ? "chat" : "prompt";
   document.body.dataset.weights = facts.weights;
-  element("h-run").textContent = isChat() ? "Chat" : "Prompt";
+  element("h-run").textContent = isChat() ? "Chat" : "Text";
   element("model-text").textContent = modelText(facts);
   element("model-text").dataset.model = facts.name;
   adoptModel(facts);
+  if (!isOther || isRunning()) return;
+  forgetRecord();
+  clearSteps(facts);
 }
 
 function modelText({ architecture, nLayers, dtype, fileBytes, weights, experts, noChat }: ModelFacts): string {

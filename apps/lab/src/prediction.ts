@@ -25,8 +25,9 @@ export async function predict(store: ModelStore, request: PredictRequest, task: 
     if (expected === null) {
       return { fits: true, smallCache, nothing: "nothing is known of what this model's predictor names" };
     }
-    const { tokenMs, flashBytesPerToken, device } = expected;
-    return { fits: true, smallCache, nothing: null, tokensPerSec: 1000 / tokenMs, flashBytesPerToken, device };
+    const { tokenMs, msPerToken, flashBytesPerToken, device } = expected;
+    const phaseMs = msPerToken as Readonly<Record<string, number>>;
+    return { fits: true, smallCache, nothing: null, tokenMs, phaseMs, flashBytesPerToken, device };
   } catch (error) {
     if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
     return { fits: false, why: error.message };

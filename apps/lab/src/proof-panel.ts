@@ -8,6 +8,7 @@ import type { LosslessProof, Proof } from "./messages.js";
 export function showProof(proof: Proof): void {
   const { tokens, agreement, meanKl, sparseBytes, denseBytes, kvPrecision, sparseText, denseText, lossless } = proof;
   element("proof-panel").hidden = false;
+  element<HTMLDetailsElement>("proving").open = true;
   const rows = [
     ["tokens compared", `${tokens}`],
     ["same likeliest token", `${(100 * agreement).toFixed(1)} %`],

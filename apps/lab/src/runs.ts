@@ -3,17 +3,19 @@ import { element } from "./elements.js";
 import { ask } from "./engine-link.js";
 import type { Request } from "./messages.js";
 import { clearError } from "./notices.js";
+import { beginRecord } from "./run-record.js";
 
 let run: number | null = null;
 
 /** What begins a run, and what ends it. */
 const BEGINS = ["generate", "prove", "train", "send"] as const;
-const STOPS = ["stop", "stop-reply"] as const;
+const STOPS = ["stop", "stop-reply", "stop-training"] as const;
 
 /** @returns The request's number. */
 export function beginRun(request: Request): number {
   clearError();
   run = ask(request);
+  beginRecord(request);
   showButtons();
   return run;
 }
@@ -42,4 +44,6 @@ export function showButtons(): void {
   for (const id of BEGINS) element<HTMLButtonElement>(id).disabled = run !== null || !hasModel;
   for (const id of STOPS) element<HTMLButtonElement>(id).disabled = run === null;
   element<HTMLButtonElement>("reset").disabled = run !== null;
+  for (const starter of document.querySelectorAll<HTMLButtonElement>(".starter"))
+    starter.disabled = run !== null || !hasModel;
 }

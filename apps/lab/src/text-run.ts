@@ -10,7 +10,7 @@ import {
   type Model,
   percentile,
 } from "@flashwick/runtime";
-import type { Drafts, GenerateRequest, RunFigures, StepEvent } from "./messages.js";
+import type { Drafts, GenerateRequest, RunFigures, StepEvent, TextFigures } from "./messages.js";
 import { factsOf } from "./model-opening.js";
 import type { Task } from "./task.js";
 
@@ -111,9 +111,14 @@ export async function generateText(model: Model, request: GenerateRequest, task:
   });
   const tokens = await streamRun(model, run, watch, meter, task);
   const { unit, nLayers, dFf } = facts;
-  const replayable = tokens.length;
-  task.say({ kind: "done", what: "generated", tokensPerSec: meter.figures.tokensPerSec, replayable });
+  task.say({ kind: "generated", figures: textFigures(model, meter, facts.dram.total, tokens.length) });
   return { unit, nLayers, dFf, tokens };
+}
+
+/** @param replayable Tokens whose neurons or experts are known. */
+export function textFigures(model: Model, meter: RunMeter, dramBytes: number, replayable: number): TextFigures {
+  const { tokens, finishReason: end, firstTokenMs, figures } = meter;
+  return { ...figures, tokens, end, firstTokenMs, dramBytes, fileBytes: model.header.fileBytes, replayable };
 }
 
 export function draftOptions(drafts: Drafts): Pick<GenerateOptions, "lossless" | "speculate"> {

@@ -4,7 +4,7 @@ import { drawTraining, type EpochPoint } from "./drawings.js";
 import { element } from "./elements.js";
 import type { Answer } from "./messages.js";
 import { say } from "./notices.js";
-import { beginRun } from "./runs.js";
+import { beginRun, stopRun } from "./runs.js";
 
 /** Epochs of the training that goes on, by layer. */
 let epochs: EpochPoint[] = [];
@@ -27,6 +27,7 @@ export function showTrained({ name, recall, missedMass }: Extract<Answer, { kind
   say("Trained.");
 }
 
+element("stop-training").onclick = stopRun;
 element("train").onclick = () => {
   epochs = [];
   say("Training…");

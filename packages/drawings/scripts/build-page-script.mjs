@@ -15,7 +15,7 @@ const { outputFiles } = await build({
   // So that no text in it ends the element that it is put into.
   charset: "ascii",
 });
-const styles = ["colours.css", "src/run-page/page.css"].map((path) => readFileSync(here(path), "utf8"));
+const styles = ["colours.css", "base.css", "src/run-page/page.css"].map((path) => readFileSync(here(path), "utf8"));
 const style = await transform(styles.join("\n"), { loader: "css", minify: true });
 const script = outputFiles[0].text.trim();
 if (/<\/(script|style)/i.test(script + style.code))

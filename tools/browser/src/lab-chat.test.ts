@@ -11,7 +11,8 @@ import type { Page } from "playwright-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { build, chromium, models, smolPath } from "./capabilities.js";
 import { plainPath, writeChattyModel } from "./chatty-model.js";
-import { expectFits, seriousFaults, useLab } from "./lab-tests.js";
+import { drawn, expectFits, seriousFaults, useLab } from "./lab-tests.js";
+import { fold } from "./lab-visit.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 /** Pictures are kept when asked for: FLASHWICK_SCREENSHOTS=1. */
@@ -102,7 +103,6 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     expect(await page.isVisible("#chat-empty")).toBe(true);
     await setBudget(page, 140);
     await page.fill("#reply-tokens", "24");
-    await page.click("summary");
     await page.fill("#system", "Be brief.");
     const expected = await nodeReplies(chatty, { percent: 140, maxTokens: 24, system: "Be brief." });
     for (const [turn, question] of QUESTIONS.entries()) {
@@ -229,10 +229,9 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
   it.each(["light", "dark"] as const)(
     "fits a phone and is accessible: axe finds nothing serious (%s)",
     async (colorScheme) => {
-      const page = await visit({ colorScheme, viewport: { width: 390, height: 844 }, isMobile: true });
+      const page = await visit({ colorScheme, viewport: { width: 375, height: 812 }, isMobile: true });
       await importChosen(page, chatty);
       await page.fill("#reply-tokens", "24");
-      await page.click("summary");
       await reply(page, QUESTIONS[0]!);
       await expectFits(page);
       expect(await seriousFaults(page)).toEqual([]);
@@ -258,12 +257,13 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
         expect(dramBytes).toBeLessThanOrEqual(statSync(smolPath).size / 2);
       }
       if (!pictures) return;
+      await fold(page);
+      await drawn(page);
       await page.screenshot({ path: join(pictures, "lab-chat.png"), fullPage: true });
       await page.emulateMedia({ colorScheme: "dark" });
-      await page.setViewportSize({ width: 390, height: 844 });
-      await page.$eval("#conversation", (log) => log.scrollTo(0, log.scrollHeight));
-      // The next frame has the pictures in their new size.
-      await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+      await page.setViewportSize({ width: 375, height: 812 });
+      await page.$eval("#transcript", (log) => log.scrollTo(0, log.scrollHeight));
+      await drawn(page);
       await page.screenshot({ path: join(pictures, "lab-chat-phone.png"), fullPage: true });
     }, 300_000);
   });

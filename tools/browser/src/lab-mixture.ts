@@ -12,7 +12,7 @@ import { openModel } from "@flashwick/runtime/node";
 import type { Page } from "playwright-core";
 import { Figures } from "./figures.js";
 import { filesOf, serveLab } from "./lab-site.js";
-import { visitLab } from "./lab-visit.js";
+import { unfold, visitLab } from "./lab-visit.js";
 import { largestRenderer } from "./renderer-memory.js";
 import { openSite } from "./site.js";
 
@@ -115,6 +115,7 @@ async function importMixture(page: Page, path: string): Promise<number> {
 
 async function choose(page: Page, name: string): Promise<void> {
   await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
+  await unfold(page);
   await page.selectOption("#model", name);
   await page.waitForFunction((wanted) => document.getElementById("model-text")?.dataset.model === wanted, name);
   const weights = await page.evaluate(() => document.body.dataset.weights);

@@ -9,7 +9,7 @@ import { openModel } from "@flashwick/runtime/node";
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
-import { expectFits, predictionAt, seriousFaults, useLab, type VisitOptions } from "./lab-tests.js";
+import { drawn, expectFits, predictionAt, seriousFaults, useLab, type VisitOptions } from "./lab-tests.js";
 
 const fixture = (name: string) =>
   fileURLToPath(new URL(`../../../packages/runtime/fixtures/gguf/${name}.gguf`, import.meta.url));
@@ -49,8 +49,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       { timeout: 60_000 },
     );
     expect(await page.textContent("#error")).toBe("");
-    // Pictures and figures follow at the screen's pace.
-    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    await drawn(page);
     return (await page.textContent("#text"))!;
   }
 
@@ -167,7 +166,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
   it.each(["light", "dark"] as const)(
     "fits a phone and is accessible: axe finds nothing serious (%s)",
     async (colorScheme) => {
-      const page = await visitWith("olmoe", { colorScheme, viewport: { width: 390, height: 844 }, isMobile: true });
+      const page = await visitWith("olmoe", { colorScheme, viewport: { width: 375, height: 812 }, isMobile: true });
       await generate(page, 200);
       await expectFits(page);
       expect(await seriousFaults(page)).toEqual([]);

@@ -7,6 +7,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
 import { expectFits, useLab } from "./lab-tests.js";
+import { unfold } from "./lab-visit.js";
 
 const fixtures = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/", import.meta.url));
 const fixture = (name: string) => ({ bytes: new Uint8Array(readFileSync(join(fixtures, name))) });
@@ -32,6 +33,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const page = await lab.visit();
     await page.goto(`${lab.site.origin}/?hub=${encodeURIComponent(hub.endpoint)}`);
     await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
+    await unfold(page);
     return page;
   }
 

@@ -74,6 +74,11 @@ export async function seriousFaults(page: Page): Promise<readonly (readonly [str
   return serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]);
 }
 
+/** Pictures and figures follow at the screen's pace: the next frame has them all. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+}
+
 /** What the page predicts once the slider of the budget stands at `percent`. */
 export async function predictionAt(page: Page, percent: number): Promise<string> {
   await page.evaluate((value) => {

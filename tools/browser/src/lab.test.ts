@@ -10,7 +10,8 @@ import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { build, chromium } from "./capabilities.js";
 import { filesOf, labFolder } from "./lab-site.js";
-import { expectFits, predictionAt, seriousFaults, useLab } from "./lab-tests.js";
+import { drawn, expectFits, predictionAt, seriousFaults, useLab } from "./lab-tests.js";
+import { unfold } from "./lab-visit.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const dist = labFolder;
@@ -32,8 +33,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
       },
     );
     expect(await page.textContent("#error")).toBe("");
-    // Pictures and figures follow at the screen's pace: the next frame has them all.
-    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    await drawn(page);
   }
 
   /** A copy of the bundled model under a name that no predictor lies beside. */
@@ -87,7 +87,6 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const timesFewer = Number(/times fewer([\d.]+) ×/.exec(facts ?? "")?.[1]);
     expect(timesFewer).toBeGreaterThan(3);
     expect(await page.textContent("#map-text")).toMatch(/8 layers of 1024 neurons\. Last token: \d+ awake/);
-    if (pictures) await page.screenshot({ path: join(pictures, "lab-light.png"), fullPage: true });
   });
 
   it("runs again after a reload without importing, on one thread where memory cannot be shared, to the same text", async () => {
@@ -96,6 +95,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const first = await page.textContent("#text");
     await page.reload();
     await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.");
+    await unfold(page);
     await generate(page, 12);
     expect(await page.textContent("#text")).toBe(first);
     await lab.context.close();
@@ -127,7 +127,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     const [, accepted] = /drafts accepted(\d+) of/.exec((await page.textContent("#lossless-table")) ?? "")!;
     expect(Number(accepted)).toBeGreaterThan(0);
     expect(await page.locator("#lossless-text mark").count()).toBe(Number(accepted));
-    if (pictures) await page.screenshot({ path: join(pictures, "lab-dark.png"), fullPage: true });
+    if (pictures) await page.locator("#proving").screenshot({ path: join(pictures, "lab-proof.png") });
   });
 
   it("drafts by lookup, to the same text, and says what became of every draft", async () => {
@@ -195,6 +195,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
         : /Last step, \d+ tokens?: \d+ awake .* The dense pass used every neuron\./,
     );
     if (pictures) await page.locator("section:has(#spans)").screenshot({ path: join(pictures, "lab-steps.png") });
+    await unfold(page);
     if (pictures) await page.locator("#drafts-panel").screenshot({ path: join(pictures, "lab-drafts.png") });
     await page.selectOption("#drafts", "off");
     await generate(page, 49);
@@ -287,7 +288,7 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
     expect(Number(recall)).toBeGreaterThan(60);
     expect(await page.inputValue("#predictor")).toBe("opt-demo.own.predictor.gguf");
     await generate(page, 12);
-    if (pictures) await page.locator("section:has(#train)").screenshot({ path: join(pictures, "lab-training.png") });
+    if (pictures) await page.locator("#training").screenshot({ path: join(pictures, "lab-training.png") });
   });
 
   it("predicts as the sliders move: more memory, fewer bytes; too little, and the reason", async () => {
@@ -387,11 +388,10 @@ describe.skipIf(build.isMissing || chromium.isMissing)(chromium.title(build.titl
   });
 
   it("fits a phone: nothing is wider than the screen", async () => {
-    const page = await visit({ viewport: { width: 390, height: 844 }, isMobile: true });
+    const page = await visit({ viewport: { width: 375, height: 812 }, isMobile: true });
     await page.selectOption("#drafts", "lossless");
     await generate(page, 16);
     await expectFits(page);
-    if (pictures) await page.screenshot({ path: join(pictures, "lab-phone.png"), fullPage: true });
   });
 
   it.each(["light", "dark"] as const)("is accessible: axe finds nothing serious (%s)", async (colorScheme) => {

@@ -11,6 +11,7 @@ import type { Page } from "playwright-core";
 import { launchProfile } from "./chromium.js";
 import { Figures } from "./figures.js";
 import { serveLab } from "./lab-site.js";
+import { unfold } from "./lab-visit.js";
 import { largestRenderer } from "./renderer-memory.js";
 import { openSite } from "./site.js";
 
@@ -91,8 +92,12 @@ export async function measure(model: string): Promise<void> {
   }
 }
 
-const ready = (page: Page) =>
-  page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.", null, { timeout: 60_000 });
+async function ready(page: Page): Promise<void> {
+  await page.waitForFunction(() => document.getElementById("status")?.textContent === "Ready.", null, {
+    timeout: 60_000,
+  });
+  await unfold(page);
+}
 async function done(page: Page): Promise<void> {
   await page.waitForFunction(() => /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? ""), null, {
     timeout: 600_000,

@@ -2,6 +2,7 @@
 import { eventLoopTurn } from "@flashwick/core";
 import { Arena, type TrainingKernels } from "@flashwick/kernels";
 import {
+  briefCases,
   byteVectorCases,
   CONFORMANCE_ARENA_BYTES,
   type ConformanceCase,
@@ -69,14 +70,7 @@ function failureOf(kernels: TrainingKernels, c: ConformanceCase): string | null 
 }
 
 function casesOf(cases: readonly ConformanceCase[], all: boolean): readonly ConformanceCase[] {
-  if (all) return cases;
-  const seen = new Set<string>();
-  return cases.filter((c) => {
-    const kind = `${c.op} ${"dtype" in c ? c.dtype : ""} ${"check" in c ? c.check : ""}`;
-    const isNew = !seen.has(kind);
-    seen.add(kind);
-    return isNew;
-  });
+  return all ? cases : briefCases(cases);
 }
 
 async function hasByteVectors(): Promise<boolean> {

@@ -42,7 +42,7 @@ function textSection({ prompt, text }: RunReport): string {
   return section(
     "text",
     "Text",
-    `<p id="said"><span class="prompt">${escapeHtml(prompt)}</span>${escapeHtml(text)}</p>`,
+    `<p id="said" class="said"><span class="prompt">${escapeHtml(prompt)}</span>${escapeHtml(text)}</p>`,
   );
 }
 
@@ -116,7 +116,7 @@ function comparisonRow(name: string, values: readonly (number | undefined)[]): s
 }
 
 function section(id: string, title: string, content: string): string {
-  return `<section aria-labelledby="h-${id}">\n<h2 id="h-${id}">${title}</h2>\n${content}\n</section>`;
+  return `<section class="panel" aria-labelledby="h-${id}">\n<h2 id="h-${id}">${title}</h2>\n${content}\n</section>`;
 }
 
 function legend(items: readonly (readonly [string, string])[]): string {
