@@ -1,5 +1,6 @@
-/** How a route writes its answers: as one document, or in chunks of a stream. */
+/** How a route writes its answers: as one document, or as a stream of events. */
 import type { FinishReason, ServedToken } from "@flashwick/runtime";
+import type { ApiError } from "./api-error.js";
 import type { NamedLogprob } from "./token-text.js";
 import type { ToolCall } from "./tool-calls.js";
 
@@ -31,15 +32,27 @@ export interface FinishedText extends TextPiece {
   readonly finishReason: FinishReason;
 }
 
+/** Something that text `index` has come to: some of it, or its end. */
+export type RunEvent =
+  | { readonly index: number; readonly piece: TextPiece }
+  | { readonly index: number; readonly calls: readonly ToolCall[]; readonly finishReason: FinishReason };
+
+/** How a route writes: all texts as one document, or as a stream of events while they come. */
 export interface AnswerForm {
   document(head: AnswerHead, texts: readonly FinishedText[], usage: Usage): object;
-  /** The first chunk of text `index`; null: there is none before its first piece. */
-  opening(head: AnswerHead, index: number): object | null;
-  piece(head: AnswerHead, index: number, piece: TextPiece): object;
-  /** The last chunk of text `index`: how it ended, and what it calls. */
-  ending(head: AnswerHead, index: number, calls: readonly ToolCall[], finishReason: FinishReason): object;
-  /** The chunk that counts tokens. */
-  usage(head: AnswerHead, usage: Usage): object;
+  /** @param texts How many there are. */
+  stream(head: AnswerHead, texts: number): AnswerStream;
+}
+
+/** The events of one answer. Each text is a whole event or several, as `serverSentEvent` writes them. */
+export interface AnswerStream {
+  /** Before the first token. */
+  opening(): readonly string[];
+  take(event: RunEvent): readonly string[];
+  /** When all texts are complete. */
+  closing(usage: Usage): readonly string[];
+  /** Instead of `closing`: the status has been sent long before, so a failure is an event, too. */
+  failure(error: ApiError): readonly string[];
 }
 
 /** Why a text ended, in the words of the API. */

@@ -1,14 +1,13 @@
-/** The answer to a request for texts: one document, or a stream of chunks. */
-import type { AnswerForm, AnswerHead } from "./answer-form.js";
+/** The answer to a request for texts: one document, or a stream of events. */
+import type { AnswerForm, AnswerHead, AnswerStream } from "./answer-form.js";
 import { toApiError } from "./api-error.js";
-import { serverSentEvent } from "./event-stream.js";
 import type { ServedModel } from "./served-model.js";
 import type { TextRun } from "./text-run.js";
 
-/** @param prefix Of the answer's own name: `chatcmpl` or `cmpl`. */
+/** @param prefix Of the answer's own name: `chatcmpl-`, `cmpl-` or `resp_`. */
 export function answerHead(served: ServedModel, prefix: string, nowSeconds: number): AnswerHead {
   return {
-    id: `${prefix}-${crypto.randomUUID()}`,
+    id: `${prefix}${crypto.randomUUID()}`,
     created: Math.floor(nowSeconds),
     model: served.name,
     system_fingerprint: served.fingerprint,
@@ -22,42 +21,27 @@ export async function wholeAnswer(run: TextRun, form: AnswerForm, head: AnswerHe
 }
 
 /**
- * The chunks of a stream, as events. A failure half-way is an event, too: its status has been sent long before.
+ * The events of a stream.
  *
- * @param texts  How many there are.
- * @param onEnd  Called once, however the stream ends; with the failure, if that is how.
+ * @param onEnd Called once, however the stream ends, before its last events; with the failure, if that is how.
  */
 export async function* answerEvents(
   run: TextRun,
-  form: AnswerForm,
-  head: AnswerHead,
-  texts: number,
-  includesUsage: boolean,
+  stream: AnswerStream,
   onEnd: (failure?: unknown) => void,
 ): AsyncGenerator<string, void> {
   let failure: unknown;
+  let last: readonly string[];
   try {
-    for (const chunk of openings(form, head, texts)) yield chunkEvent(chunk);
-    for await (const event of run.events()) {
-      const { index } = event;
-      if ("piece" in event) yield chunkEvent(form.piece(head, index, event.piece));
-      else yield chunkEvent(form.ending(head, index, event.calls, event.finishReason));
-    }
-    if (includesUsage) yield chunkEvent(form.usage(head, run.usage));
+    yield* stream.opening();
+    for await (const event of run.events()) yield* stream.take(event);
+    last = stream.closing(run.usage);
   } catch (error) {
     failure = error;
-    yield chunkEvent(toApiError(error).document);
+    last = stream.failure(toApiError(error));
   } finally {
     await run.end();
     onEnd(failure);
   }
-  yield serverSentEvent("[DONE]");
-}
-
-function openings(form: AnswerForm, head: AnswerHead, texts: number): object[] {
-  return Array.from({ length: texts }, (_, index) => form.opening(head, index)).filter((chunk) => chunk !== null);
-}
-
-function chunkEvent(chunk: object): string {
-  return serverSentEvent(JSON.stringify(chunk));
+  yield* last;
 }

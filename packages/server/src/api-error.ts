@@ -61,6 +61,11 @@ export function badRequest(message: string, code: string, param: string | null =
   return new ApiError({ status: 400, message, code, param });
 }
 
+/** There is no such thing here. */
+export function notFound(message: string, code: string, param: string | null = null): ApiError {
+  return new ApiError({ status: 404, message, code, param });
+}
+
 /** Clients choose by type whether to try again. */
 function errorType(status: number): string {
   if (status === 401) return "authentication_error";
@@ -73,6 +78,18 @@ function errorType(status: number): string {
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   return (isFlashwickError(error) ? fromEngine(error) : null) ?? internalError(error);
+}
+
+/**
+ * A failure that blames a field, in the words of a route that calls the field otherwise. Any other one is as it was.
+ *
+ * @param fields The route's name of each field.
+ */
+export function renamedField(error: unknown, fields: Readonly<Record<string, string>>): unknown {
+  const failure = toApiError(error);
+  const { status, message, code, param, cause } = failure;
+  if (status !== 400 || param === null || fields[param] === undefined) return error;
+  return new ApiError({ status, message, code, param: fields[param], cause });
 }
 
 /** Messages of the engine name its files, so the client gets our own. Null for what is no fault of a request. */

@@ -1,9 +1,10 @@
 /** Answers of `/v1/chat/completions`. */
-import { type AnswerForm, type FinishedText, finishWord, type TextPiece } from "./answer-form.js";
+import { type FinishedText, finishWord, type TextPiece } from "./answer-form.js";
+import type { ChunkForm } from "./chunk-form.js";
 import type { ToolCall } from "./tool-calls.js";
 
 /** @param wantsLogprobs Whether the request asked for log probabilities; else the field is null. */
-export function chatForm(wantsLogprobs: boolean): AnswerForm {
+export function chatForm(wantsLogprobs: boolean): ChunkForm {
   const logprobsOf = ({ logprobs }: TextPiece) => (wantsLogprobs ? { content: logprobs, refusal: null } : null);
   return {
     document: (head, texts, usage) => ({

@@ -1,14 +1,11 @@
 /** From a chat request to texts: messages through the model's template, tools as the template writes them. */
 import type { ChatMessage } from "@flashwick/runtime";
+import { answerSchema } from "./answer-schema.js";
 import { badRequest } from "./api-error.js";
 import type { ChatRequest, RequestedMessage } from "./chat-request.js";
-import { promptTokens } from "./prompt-tokens.js";
-import { checkSchemaKeywords } from "./schema-keywords.js";
+import { conversationTokens } from "./conversation-prompt.js";
 import type { ServedModel } from "./served-model.js";
 import { orderTexts, type TextOrder } from "./text-order.js";
-
-/** Any object: properties that nobody names, of any kind. */
-const JSON_OBJECT = JSON.stringify({ type: "object", additionalProperties: true });
 
 /** @throws {ApiError} 400 where the template, or its absence, does not allow the conversation. As `ChatTemplate.render`. */
 export function orderChat(request: ChatRequest, served: ServedModel, anySeed: number): TextOrder {
@@ -17,7 +14,7 @@ export function orderChat(request: ChatRequest, served: ServedModel, anySeed: nu
     throw badRequest("top_logprobs needs logprobs: true", "invalid_value", "top_logprobs");
   }
   const parts = {
-    prompts: [renderPrompt(request, served)],
+    prompts: [conversationTokens(served, request.messages.map(templateMessage), shownTools(request))],
     maxTokens: max_completion_tokens ?? max_tokens ?? undefined,
     topLogprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     schema: schemaOf(request),
@@ -29,22 +26,6 @@ export function orderChat(request: ChatRequest, served: ServedModel, anySeed: nu
 /** Tools that the model is shown; with the choice `none` it is shown none. */
 export function shownTools({ tools, tool_choice }: ChatRequest): NonNullable<ChatRequest["tools"]> {
   return tool_choice === "none" ? [] : (tools ?? []);
-}
-
-function renderPrompt(request: ChatRequest, served: ServedModel): readonly number[] {
-  const { chatTemplate } = served;
-  if (chatTemplate === null) {
-    throw badRequest("this model has no chat template; use /v1/completions", "no_chat_template", "messages");
-  }
-  const tools = shownTools(request);
-  if (tools.length > 0 && !/\btools\b/.test(chatTemplate.source)) {
-    throw badRequest("the chat template of this model knows no tools; leave the field out", "no_tools", "tools");
-  }
-  const prompt = chatTemplate.render(request.messages.map(templateMessage), {
-    addGenerationPrompt: true,
-    ...(tools.length > 0 && { tools }),
-  });
-  return promptTokens(served, prompt, { parseSpecial: true }, "messages");
 }
 
 /** As templates expect it: contents are texts, a developer is the system, and what a tool is called with is an object. */
@@ -75,11 +56,8 @@ function textOf(content: RequestedMessage["content"]): string {
   return (content ?? []).map(({ text }) => text).join("");
 }
 
-/** The schema that the answer must meet; null: it is free. @throws {ApiError} 400 for keywords that it cannot be held to. */
 function schemaOf({ response_format: format }: ChatRequest): string | null {
-  if (format?.type === "json_object") return JSON_OBJECT;
-  if (format?.type !== "json_schema") return null;
-  const { schema } = format.json_schema;
-  checkSchemaKeywords(schema);
-  return JSON.stringify(schema);
+  return answerSchema(
+    format?.type === "json_schema" ? { type: format.type, schema: format.json_schema.schema } : format,
+  );
 }

@@ -1,5 +1,6 @@
 /** Answers of `/v1/completions`. */
-import { type AnswerForm, finishWord, type TextPiece } from "./answer-form.js";
+import { finishWord, type TextPiece } from "./answer-form.js";
+import type { ChunkForm } from "./chunk-form.js";
 
 interface FlatLogprobs {
   readonly tokens: readonly string[];
@@ -9,7 +10,7 @@ interface FlatLogprobs {
 }
 
 /** @param wantsLogprobs Whether the request asked for log probabilities; else the field is null. */
-export function completionForm(wantsLogprobs: boolean): AnswerForm {
+export function completionForm(wantsLogprobs: boolean): ChunkForm {
   const logprobsOf = (piece: TextPiece, offset = 0) => (wantsLogprobs ? flatten(piece, offset) : null);
   // Characters of each text so far: tokens are placed in the whole.
   const lengths = new Map<number, number>();

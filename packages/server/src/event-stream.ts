@@ -17,9 +17,9 @@ export interface EventStreamOptions {
 const PING = ": waiting\n\n";
 const encoder = new TextEncoder();
 
-/** One event of a stream. @param data JSON, or a word: it has no line breaks. */
-export function serverSentEvent(data: string): string {
-  return `data: ${data}\n\n`;
+/** One event of a stream. @param data JSON, or a word: it has no line breaks. @param name Default: none. */
+export function serverSentEvent(data: string, name?: string): string {
+  return `${name === undefined ? "" : `event: ${name}\n`}data: ${data}\n\n`;
 }
 
 /** @param events Texts of whole events. The generator is returned early if the reader goes. */

@@ -27,7 +27,8 @@ export interface HeldServer {
   complete(body: object, init?: RequestInit): Promise<Response>;
 }
 
-export function holdServer(options: ServerOptions = {}): HeldServer {
+/** @param model What is different about the model that is served. */
+export function holdServer(options: ServerOptions = {}, model: Partial<ServedModel> = {}): HeldServer {
   const texts: HeldText[] = [];
   const records: RequestRecord[] = [];
   const waiting: { readonly count: number; readonly tell: () => void }[] = [];
@@ -43,7 +44,7 @@ export function holdServer(options: ServerOptions = {}): HeldServer {
   };
   const server = new ModelServer(
     {
-      served,
+      served: { ...served, ...model },
       scheduler,
       grammars: null,
       metrics: new ServerMetrics(scheduler, null),

@@ -1,5 +1,6 @@
 /** The life of a request: refused, answered, left, cut off. */
 import { FormatError } from "@flashwick/core";
+import { ChatTemplate } from "@flashwick/runtime";
 import { expect, it } from "vitest";
 import { holdServer } from "./held-scheduler.fixture.js";
 
@@ -75,6 +76,26 @@ it("a failure in the middle of a stream is an event, the last before its end", a
   const events = (await response.text()).trim().split("\n\n");
   expect(events.map((event) => event.slice(0, 15))).toEqual(['data: {"id":"cm', 'data: {"error":', "data: [DONE]"]);
   expect(records).toMatchObject([{ status: 200, failure: new Error("broken") }]);
+});
+
+it("a response that fails in the middle of its stream says so in its last event", async () => {
+  const { server, asked, texts, records } = holdServer(
+    {},
+    { chatTemplate: new ChatTemplate("{{ messages[0].content }}", { fileName: "held" }) },
+  );
+  const body = JSON.stringify({ model: "held", input: "a", stream: true });
+  const headers = { "content-type": "application/json" };
+  const response = server.fetch(new Request("http://localhost/v1/responses", { method: "POST", body, headers }));
+  await asked(1);
+  texts[0]!.give("a");
+  texts[0]!.fail(new Error("broken"));
+  const last = (await (await response).text()).trim().split("\n\n").at(-1)!;
+  const [, name, json] = /^event: (\S+)\ndata: (.*)$/.exec(last)!;
+  expect([name, JSON.parse(json!).response]).toMatchObject([
+    "response.failed",
+    { status: "failed", error: { code: "server_error", message: expect.stringContaining("the engine failed") } },
+  ]);
+  expect(records).toMatchObject([{ route: "/v1/responses", status: 200, failure: new Error("broken") }]);
 });
 
 it("a server that drains refuses new texts, says so to balancers, and lets the others end", async () => {

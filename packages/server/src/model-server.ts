@@ -7,38 +7,20 @@
  */
 import { type Context, Hono, type Next } from "hono";
 import { isLoopbackHeader } from "./allowed-host.js";
-import type { AnswerForm } from "./answer-form.js";
 import { answerEvents, answerHead, wholeAnswer } from "./answers.js";
-import { ApiError, toApiError } from "./api-error.js";
+import { ApiError, notFound, renamedField, toApiError } from "./api-error.js";
 import { ApiKeys } from "./api-keys.js";
-import { chatForm } from "./chat-form.js";
-import { orderChat, shownTools } from "./chat-order.js";
-import { CHAT_REQUEST } from "./chat-request.js";
-import { completionForm } from "./completion-form.js";
-import { orderCompletion } from "./completion-order.js";
-import { COMPLETION_REQUEST } from "./completion-request.js";
 import { eventStream } from "./event-stream.js";
 import { readJsonBody } from "./json-body.js";
-import { parseRequest } from "./parse-request.js";
+import { type PlanAnswer, type PlannedAnswer, planChat, planCompletion, planResponse } from "./planned-answer.js";
 import { RateLimit } from "./rate-limit.js";
 import { CLIENT_GONE, ClientGoneError, RequestWatch } from "./request-watch.js";
-import { modelDocument } from "./served-model.js";
+import { RESPONSE_FIELDS } from "./response-order.js";
+import { checkModelName, modelDocument } from "./served-model.js";
 import { DEFAULTS, type ServerOptions } from "./server-options.js";
-import type { TextOrder } from "./text-order.js";
 import { TextRun, type TextRunner } from "./text-run.js";
-import { writesToolCalls } from "./tool-calls.js";
 
 type ServerContext = Context<{ Variables: { watch: RequestWatch } }>;
-
-/** What is asked for, and how it is to be answered. */
-interface PlannedAnswer {
-  readonly order: TextOrder;
-  readonly form: AnswerForm;
-  /** Of the answer's own name. */
-  readonly prefix: string;
-  /** Whether calls of tools are taken out of the texts. */
-  readonly readsCalls: boolean;
-}
 
 const STREAM_HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -100,8 +82,13 @@ export class ModelServer {
     this.#declare("GET", "/metrics", (context) => this.#metrics(context));
     this.#declare("GET", "/v1/models", (context) => context.json({ object: "list", data: [this.#model] }));
     this.#declare("GET", "/v1/models/:model{.+}", (context) => this.#describe(context));
-    this.#declare("POST", "/v1/completions", (context) => this.#texts(context, (body) => this.#planCompletion(body)));
-    this.#declare("POST", "/v1/chat/completions", (context) => this.#texts(context, (body) => this.#planChat(body)));
+    this.#declare("POST", "/v1/completions", (context) => this.#texts(context, planCompletion));
+    this.#declare("POST", "/v1/chat/completions", (context) => this.#texts(context, planChat));
+    this.#declare("POST", "/v1/responses", (context) =>
+      this.#texts(context, planResponse).catch((error) => {
+        throw renamedField(error, RESPONSE_FIELDS);
+      }),
+    );
     app.use("*", (context, next) => this.#watch("*", context, next));
   }
 
@@ -166,35 +153,14 @@ export class ModelServer {
   }
 
   #describe(context: ServerContext): Response {
-    this.#checkModel(context.req.param("model") ?? "");
+    checkModelName(this.#runner.served, context.req.param("model") ?? "");
     return context.json(this.#model);
   }
 
-  /** A name is compared, and nothing else. */
-  #checkModel(name: string): void {
-    const { served } = this.#runner;
-    if (name !== served.name) throw notFound(`the only model here is ${served.name}`, "model_not_found", "model");
-  }
-
-  #planChat(body: unknown): PlannedAnswer {
-    const request = parseRequest(CHAT_REQUEST, body);
-    this.#checkModel(request.model);
-    const { served } = this.#runner;
-    const order = orderChat(request, served, anySeed());
-    const readsCalls = shownTools(request).length > 0 && writesToolCalls(served.chatTemplate!.source);
-    return { order, form: chatForm(request.logprobs ?? false), prefix: "chatcmpl", readsCalls };
-  }
-
-  #planCompletion(body: unknown): PlannedAnswer {
-    const request = parseRequest(COMPLETION_REQUEST, body);
-    this.#checkModel(request.model);
-    const order = orderCompletion(request, this.#runner.served, anySeed());
-    return { order, form: completionForm(typeof request.logprobs === "number"), prefix: "cmpl", readsCalls: false };
-  }
-
-  async #texts(context: ServerContext, plan: (body: unknown) => PlannedAnswer): Promise<Response> {
+  async #texts(context: ServerContext, plan: PlanAnswer): Promise<Response> {
     this.#checkLoad(context);
-    const planned = plan(await readJsonBody(context.req.raw, this.#options.maxBodyBytes ?? DEFAULTS.maxBodyBytes));
+    const body = await readJsonBody(context.req.raw, this.#options.maxBodyBytes ?? DEFAULTS.maxBodyBytes);
+    const planned = plan(body, this.#runner.served, anySeed());
     const { order, form, prefix, readsCalls } = planned;
     const watch = context.get("watch");
     watch.endWith(context.req.raw.signal);
@@ -218,7 +184,7 @@ export class ModelServer {
       if (failure !== undefined) watch.failure = toApiError(failure).cause ?? null;
       watch.end(watch.isAbandoned ? CLIENT_GONE : 200);
     };
-    const events = answerEvents(run, form, head, order.texts.length, order.includesUsage, onEnd);
+    const events = answerEvents(run, form.stream(head, order.texts.length), onEnd);
     const onAbandoned = () => {
       watch.ending.abort(new ClientGoneError());
       void run.end().then(() => onEnd());
@@ -242,10 +208,6 @@ export class ModelServer {
 /** Where a request names none: another one each time. */
 function anySeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
-}
-
-function notFound(message: string, code: string, param: string | null = null): ApiError {
-  return new ApiError({ status: 404, message, code, param });
 }
 
 function wrongKey(): ApiError {

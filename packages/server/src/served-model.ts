@@ -1,5 +1,6 @@
 /** What the routes need to know of the model that is served. */
 import type { ChatTemplate, Model, TextTokenizer } from "@flashwick/runtime";
+import { notFound } from "./api-error.js";
 
 /** The model behind a server, and the name that clients use. */
 export interface ServedModel {
@@ -33,6 +34,11 @@ export function describeModel(model: Model, path: string, nowSeconds: number): S
     tokenizer,
     chatTemplate: values.has("tokenizer.chat_template") ? model.chatTemplate : null,
   };
+}
+
+/** A name is compared, and nothing else. @throws {ApiError} 404 for another one. */
+export function checkModelName(served: ServedModel, name: string): void {
+  if (name !== served.name) throw notFound(`the only model here is ${served.name}`, "model_not_found", "model");
 }
 
 /** The model as `/v1/models` lists it. */

@@ -13,14 +13,14 @@ export interface TextOrder {
   /** A JSON schema that the texts must meet; null: they are free. */
   readonly schema: string | null;
   readonly streams: boolean;
-  /** A stream ends with a chunk that counts tokens. */
-  readonly includesUsage: boolean;
 }
 
-/** The fields that every route has. */
-export type CommonRequest = Omit<CompletionRequest, "prompt" | "logprobs" | "echo" | "suffix" | "best_of">;
+/** What a text is made by, whatever the route. */
+export type SamplingFields = Partial<
+  Pick<CompletionRequest, "n" | "temperature" | "top_p" | "top_k" | "seed" | "stop" | "stream">
+>;
 
-/** What a route adds to the common fields. */
+/** What a route adds to these fields. */
 export interface OrderParts {
   readonly prompts: readonly (readonly number[])[];
   /** Undefined: as many as the context has room for. */
@@ -37,13 +37,13 @@ export interface OrderParts {
  * @throws {ApiError} 400 for an empty prompt, one that leaves no room for an answer, and for too many texts at once.
  */
 export function orderTexts(
-  request: CommonRequest,
+  request: SamplingFields,
   parts: OrderParts,
   contextTokens: number,
   anySeed: number,
 ): TextOrder {
   const { prompts, promptField } = parts;
-  const { n, stream, stream_options } = request;
+  const { n, stream } = request;
   const choices = n ?? 1;
   for (const prompt of prompts) checkPrompt(prompt, contextTokens, promptField);
   if (prompts.length * choices > MAX_TEXTS) {
@@ -54,13 +54,12 @@ export function orderTexts(
     promptTokens: prompts.reduce((sum, { length }) => sum + length, 0),
     schema: parts.schema,
     streams: stream ?? false,
-    includesUsage: stream_options?.include_usage ?? false,
   };
 }
 
 /** Choice `c` has the seed `seed + c`, so that a request with `n` is that of `n` requests. */
 function choicesOf(
-  { n, temperature, top_p, top_k, seed, stop }: CommonRequest,
+  { n, temperature, top_p, top_k, seed, stop }: SamplingFields,
   prompt: readonly number[],
   { maxTokens, topLogprobs }: OrderParts,
   contextTokens: number,

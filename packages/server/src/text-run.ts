@@ -1,7 +1,7 @@
 /** The texts of one request, from the scheduler to the pieces that a client reads. */
 import { eventLoopTurn } from "@flashwick/core";
-import type { FinishReason, ServedToken, TextScheduler } from "@flashwick/runtime";
-import { type FinishedText, isVisible, type TextPiece, type Usage } from "./answer-form.js";
+import type { ServedToken, TextScheduler } from "@flashwick/runtime";
+import { type FinishedText, isVisible, type RunEvent, type Usage } from "./answer-form.js";
 import { badRequest } from "./api-error.js";
 import { mergeTexts, type TextEvent } from "./merged-texts.js";
 import type { ServedModel } from "./served-model.js";
@@ -9,7 +9,7 @@ import type { ServerMetrics } from "./server-metrics.js";
 import type { GrammarSource, TextGrammar } from "./text-grammar.js";
 import type { TextOrder } from "./text-order.js";
 import { type NamedLogprob, nameLogprob } from "./token-text.js";
-import { type ToolCall, ToolCallReader } from "./tool-calls.js";
+import { ToolCallReader } from "./tool-calls.js";
 
 /** What a run needs, the same for every request. */
 export interface TextRunner {
@@ -23,11 +23,6 @@ export interface TextRunner {
   /** Since 1970. */
   readonly nowSeconds: () => number;
 }
-
-/** Something that text `index` has come to: some of it, or its end. */
-export type RunEvent =
-  | { readonly index: number; readonly piece: TextPiece }
-  | { readonly index: number; readonly calls: readonly ToolCall[]; readonly finishReason: FinishReason };
 
 export class TextRun {
   readonly #runner: TextRunner;

@@ -2,7 +2,7 @@
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
-import { readEvents } from "./served.fixture.js";
+import { readEvents, readNamedEvents } from "./served.fixture.js";
 
 export interface Sampling {
   readonly maxTokens: number;
@@ -29,6 +29,11 @@ export interface Client {
   failure(model: string): Promise<number>;
 }
 
+/** A client that knows `/v1/responses`, too. */
+export interface RespondingClient extends Client {
+  respond(messages: Messages, sampling: Omit<Sampling, "stop">, streams: boolean): Promise<Answer>;
+}
+
 interface Address {
   readonly url: string;
   readonly model: string;
@@ -43,6 +48,33 @@ const fields = ({ maxTokens, temperature, topP, seed, stop }: Sampling) => ({
   ...(stop && { stop: [...stop] }),
 });
 
+/** The system's message stands in a field of its own. */
+function responseFields(messages: Messages, { maxTokens, temperature, topP, seed }: Sampling) {
+  const [first, ...others] = messages;
+  return {
+    ...(first?.role === "system" ? { instructions: first.content, input: others } : { input: [...messages] }),
+    ...{ max_output_tokens: maxTokens, temperature, seed },
+    ...(topP !== undefined && { top_p: topP }),
+  };
+}
+
+/** Whole, as a document or the last event of a stream has it. */
+interface ResponseDocument {
+  readonly status: string;
+  readonly incomplete_details: { readonly reason: string } | null;
+  readonly output: readonly { readonly content: readonly { readonly text: string }[] }[];
+  readonly usage: { readonly input_tokens: number; readonly output_tokens: number };
+}
+
+function answerOf({ status, incomplete_details: details, output, usage }: ResponseDocument): Answer {
+  const isCut = status === "incomplete" && details?.reason === "max_output_tokens";
+  return {
+    text: output[0]!.content[0]!.text,
+    finishReason: isCut ? "length" : status === "completed" ? "stop" : null,
+    usage: [usage.input_tokens, usage.output_tokens],
+  };
+}
+
 interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
@@ -50,7 +82,7 @@ interface Usage {
 
 const counts = (usage: Usage | null | undefined) => [usage!.prompt_tokens, usage!.completion_tokens] as const;
 
-export function openaiClient({ url, model, apiKey }: Address): Client {
+export function openaiClient({ url, model, apiKey }: Address): RespondingClient {
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
   const options = { include_usage: true };
   return {
@@ -83,6 +115,13 @@ export function openaiClient({ url, model, apiKey }: Address): Client {
         read.take(choices[0]?.delta.content, choices[0]?.finish_reason, usage);
       }
       return read.answer;
+    },
+    async respond(messages, sampling, streams) {
+      const request = { model, ...responseFields(messages, sampling) };
+      const answer = streams
+        ? await client.responses.stream(request).finalResponse()
+        : await client.responses.create(request);
+      return { ...answerOf(answer as ResponseDocument), text: answer.output_text };
     },
     failure: (wrong) =>
       client.chat.completions.create({ model: wrong, messages: [...HELLO] }).then(
@@ -144,7 +183,7 @@ export function aiClient({ url, model, apiKey }: Address): Client {
   };
 }
 
-export function fetchClient({ url, model, apiKey }: Address): Client {
+export function fetchClient({ url, model, apiKey }: Address): RespondingClient {
   const headers = { authorization: `Bearer ${apiKey}`, "content-type": "application/json" };
   const post = (path: string, body: object) =>
     fetch(`${url}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
@@ -169,6 +208,13 @@ export function fetchClient({ url, model, apiKey }: Address): Client {
     complete: (prompt, sampling, streams) => ask("/v1/completions", { model, prompt, ...fields(sampling) }, streams),
     chat: (messages, sampling, streams) =>
       ask("/v1/chat/completions", { model, messages, ...fields(sampling) }, streams),
+    async respond(messages, sampling, streams) {
+      const response = await post("/v1/responses", { model, ...responseFields(messages, sampling), stream: streams });
+      if (!streams) return answerOf((await response.json()) as ResponseDocument);
+      const events = await readNamedEvents(response);
+      const text = events.map(({ delta }) => delta ?? "").join("");
+      return { ...answerOf(events.at(-1)!.response as ResponseDocument), text };
+    },
     failure: async (wrong) => (await post("/v1/chat/completions", { model: wrong, messages: HELLO })).status,
   };
 }

@@ -92,6 +92,18 @@ describe.each(CLIENTS)("%s", (_, makeClient) => {
   });
 });
 
+describe.each([
+  ["openai", openaiClient],
+  ["fetch", fetchClient],
+] as const)("%s, through /v1/responses", (_, makeClient) => {
+  it.each(ways)("answers as the engine does (streaming: %s, %j)", async (streams, sampling) => {
+    const client = makeClient({ url: tiny.server.url, model: "chatty.gguf", apiKey: API_KEY });
+    const { text, tokens, finishReason, promptTokens } = await tiny.alone(MESSAGES, sampling);
+    const answer = await client.respond(MESSAGES, sampling, streams);
+    expect(answer).toEqual({ text, finishReason: wordOf(finishReason), usage: [promptTokens, tokens.length] });
+  });
+});
+
 /** Both end words of the engine but `length` are `stop` in the API. */
 function wordOf(finishReason: string): string {
   return finishReason === "length" ? "length" : "stop";

@@ -87,3 +87,14 @@ export async function readEvents(response: Response): Promise<readonly Record<st
   if (data.pop() !== "[DONE]") throw new Error("the stream does not end with [DONE]");
   return data.map((json) => JSON.parse(json));
 }
+
+/** The events of a response, each named by its type and numbered. */
+export async function readNamedEvents(response: Response): Promise<readonly Record<string, unknown>[]> {
+  const blocks = (await response.text()).split("\n\n").filter((block) => block !== "" && !block.startsWith(":"));
+  return blocks.map((block, index) => {
+    const [, name, json] = /^event: (\S+)\ndata: (.*)$/.exec(block) ?? [];
+    const event = JSON.parse(json ?? "null");
+    if (event?.type !== name || event.sequence_number !== index) throw new Error(`unexpected event ${index}: ${block}`);
+    return event;
+  });
+}
