@@ -3,8 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { devicePreset } from "@flashwick/cost-model";
+import { keepProfile } from "@flashwick/runtime/node/estimate";
 import { type HubServer, sha256, startHub } from "@flashwick/test-capabilities/hub-server";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { flashwick, flashwickJson, makeWorkplace, type TerminalOptions } from "./tiny-checkpoint.fixture.js";
 
 const fixtures = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/", import.meta.url));
@@ -51,7 +53,10 @@ beforeEach(() => {
   hub.reset();
   dir = mkdtempSync(join(tmpdir(), "flashwick-pull-"));
 });
-afterEach(() => rmSync(dir, { recursive: true }));
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(dir, { recursive: true });
+});
 
 const env = () => ({ HF_ENDPOINT: hub.endpoint, HF_HOME: join(dir, "hf") });
 const PRESET = ["--preset", "nvme-pcie4"];
@@ -90,6 +95,30 @@ describe("pull", () => {
     expect({ ...remote.document, model: "" }).toEqual({ ...here.document, model: "" });
     const named = await flashwickJson(["plan", "tiny/one/qwen2.gguf", ...budget], { env: env() });
     expect(named.document).toEqual(remote.document);
+  });
+
+  it("plans by a brief profile where none is kept, says so, and finds it the next time", async () => {
+    vi.stubEnv("FLASHWICK_CACHE_DIR", join(dir, "cache"));
+    const argv = ["pull", "tiny/one", "-o", join(dir, "yet", "to", "come"), "--plan", "--dram-budget", "4MiB"];
+    const first = await flashwickJson(argv, { env: env() });
+    expect(first.document.device).toMatch(/measured within a second$/);
+    expect(first.document.tokensPerSec).toBeGreaterThan(0);
+    expect(first.err).toMatch(
+      /^note: no profile .* is kept, so the plan is by one that was measured within a second; run flashwick profile/m,
+    );
+    expect(readdirSync(dir)).toEqual(["cache"]);
+    // The same figures exactly: nothing was measured again.
+    expect((await flashwickJson(argv, { env: env() })).document).toEqual(first.document);
+    const planned = await flashwickJson(["plan", "tiny/one/qwen2.gguf", "--dram-budget", "4MiB"], { env: env() });
+    expect(planned.document.device).toBe(first.document.device);
+    expect(planned.err).toContain("measured within a second");
+  });
+
+  it("plans by a profile that somebody measured before a brief one, without a note", async () => {
+    vi.stubEnv("FLASHWICK_CACHE_DIR", join(dir, "cache"));
+    keepProfile(dir, devicePreset("sata-ssd"), new Date());
+    const { document, err } = await flashwickJson(["pull", "tiny/one", "-o", dir, "--plan"], { env: env() });
+    expect([document.device, err]).toEqual([devicePreset("sata-ssd").name, ""]);
   });
 
   it("says with status 1 that a plan does not fit, and with which budget it would", async () => {

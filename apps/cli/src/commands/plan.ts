@@ -1,17 +1,17 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
-import { availableParallelism } from "node:os";
 import { CONVERT_DTYPES, type ConvertDType } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, type PlanRequest, planLossless } from "@flashwick/cost-model";
-import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
+import { DEVICE_PRESETS, type PlanRequest, planLossless } from "@flashwick/cost-model";
+import { spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { UsageError } from "../failure.js";
 import { HUB_FLAGS, type HubFlags, isHubFile } from "../hub-flags.js";
 import type { Invocation } from "../invocation.js";
-import { type DeviceFlags, namedDevice } from "../named-device.js";
+import type { DeviceFlags } from "../named-device.js";
 import { byteSize, integer, plainBytes, share } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
+import { deviceFor, deviceNote } from "../plan/machine-plan.js";
 import { type Energy, type PlanDocument, type PlannedLossless, planOrRefusal } from "../plan/plan-document.js";
 import { openSubject, type PlanSubject, planFacts, type SubjectWish } from "../plan/plan-subject.js";
 import { planText, refusalText } from "../plan/plan-text.js";
@@ -55,7 +55,10 @@ export function planCommand(invocation: Invocation): Command {
       "ceiling of DRAM: bytes, KiB, MiB, GiB, or % of the model file (default: what this machine has free, less 512 MiB; none for another device)",
       byteSize,
     )
-    .option("--device <device.json>", "what flashwick profile has written (default: what it has kept of this machine)")
+    .option(
+      "--device <device.json>",
+      "what flashwick profile has written (default: what it has kept of this machine, else a brief profile, measured within a second)",
+    )
     .option("--preset <name>", `a published device (default: none): ${DEVICE_PRESETS.join(", ")}`)
     .addOption(
       new Option("--dtype <type>", "weights of a file yet to be made (default: the checkpoint's, else f16)").choices(
@@ -111,14 +114,16 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
     throw new UsageError("--acceptance works only with --lossless");
   checkOutput(flags.plot, flags.force);
   const subject = await (isHubFile(model) ? openHubSubject(model, flags, report) : openSubject(model, flags));
-  const named = await namedDevice(flags);
-  const profile = named ?? keptProfile(model);
-  const machineBudget = named === null ? spareMemoryBytes() : null;
+  const device = await deviceFor(model, flags, report);
+  const { profile } = device;
+  const machineBudget = device.origin === "named" ? null : spareMemoryBytes();
   const budgetBytes = flags.dramBudget ? resolveByteSize(flags.dramBudget, subject.fileBytes) : machineBudget;
   const facts = planFacts(subject, { device: profile.name, budgetBytes, energy: flags.energy ?? null });
   const wish = { ...wishOf(flags, subject), profile };
   const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
   const document = planOrRefusal(facts, request, () => lossless(request, subject, flags));
+  const note = deviceNote(device);
+  if (note !== null) report.note(note);
   if (!document.fits) {
     report.result(document, () => refusalText(document));
     return 1;
@@ -157,14 +162,6 @@ function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectW
       ...(mergeGap === undefined ? {} : { mergeGapBytes: mergeGap }),
     },
   };
-}
-
-function keptProfile(model: string): DeviceProfile {
-  const kept = readKeptProfile(model) ?? readKeptProfile(".");
-  if (kept) return kept;
-  throw new UsageError(
-    `no profile of this machine (${availableParallelism()} cores) is kept: run flashwick profile, or name a device with --preset or --device`,
-  );
 }
 
 async function draw(

@@ -15,7 +15,7 @@ import type { Invocation } from "../invocation.js";
 import type { DeviceFlags } from "../named-device.js";
 import { byteSize } from "../option-values.js";
 import { remoteSubject } from "../plan/hub-subject.js";
-import { ASSUMED_DEVICE, deviceFor, type PlannedDevice, planForMachine } from "../plan/machine-plan.js";
+import { deviceFor, deviceNote, type PlannedDevice, planForMachine } from "../plan/machine-plan.js";
 import type { PlanDocument, RefusalDocument } from "../plan/plan-document.js";
 import { planText, refusalText } from "../plan/plan-text.js";
 import { choiceError } from "../pull/model-choice.js";
@@ -66,7 +66,7 @@ export function pullCommand(invocation: Invocation): Command {
     .option("--device <device.json>", "device to plan for, as written by flashwick profile (default: see --preset)")
     .option(
       "--preset <name>",
-      `published device to plan for (default: the kept profile of this machine, else ${ASSUMED_DEVICE}): ${DEVICE_PRESETS.join(", ")}`,
+      `published device to plan for (default: the kept profile of this machine, else a brief one, measured within a second): ${DEVICE_PRESETS.join(", ")}`,
     )
     .option("--force", "replace files that have the same name and other content (default: off)")
     .action(async (what: string, flags: PullFlags) => {
@@ -77,7 +77,7 @@ export function pullCommand(invocation: Invocation): Command {
 async function pull(what: string, flags: PullFlags, report: Report): Promise<number> {
   const startMs = report.terminal.clock();
   const address = hubAddress(what);
-  const device = await deviceFor(flags.output, flags);
+  const device = await deviceFor(flags.output, flags, report);
   const repository = await openHubRepository(address.repository, flags, report.terminal);
   const models = findModels(repository, address.path);
   const budget = flags.dramBudget ?? null;
@@ -101,7 +101,8 @@ async function pull(what: string, flags: PullFlags, report: Report): Promise<num
 }
 
 function answerPlan(plan: PlanDocument | RefusalDocument, device: PlannedDevice, report: Report): number {
-  if (!device.isMeasured) report.note(`note: ${assumptionText(device)}`);
+  const note = deviceNote(device);
+  if (note !== null) report.note(note);
   report.result(plan, () => (plan.fits ? planText(plan) : refusalText(plan)));
   return plan.fits ? 0 : 1;
 }
@@ -129,12 +130,8 @@ function planLine(model: HubModel, plan: PlanDocument | RefusalDocument, device:
   const speed = plan.fits
     ? `${figure(plan.tokensPerSec)} tokens/s are expected within ${formatBytes(plan.memory.budget)} on ${plan.device}`
     : `${formatBytes(plan.budgetBytes!)} are free, in which it does not run`;
-  const note = device.isMeasured ? "" : `\nnote: ${assumptionText(device)}`;
-  return `${plan.model} (${plan.dtype}, ${formatBytes(model.sizeBytes)}): ${least}; ${speed}${note}`;
-}
-
-function assumptionText({ profile }: PlannedDevice): string {
-  return `no profile of this machine is kept, so the plan is for ${profile.name}; run flashwick profile to have it for this machine`;
+  const line = `${plan.model} (${plan.dtype}, ${formatBytes(model.sizeBytes)}): ${least}; ${speed}`;
+  return [line, deviceNote(device)].filter((text) => text !== null).join("\n");
 }
 
 function pulledText({ model: path, files, bytes, revision, seconds }: Pulled, { kind }: HubModel): string {

@@ -21,7 +21,7 @@ interface KeptProfile {
 /** What it was measured on, and for which files. */
 interface KeptBriefProfile extends KeptProfile {
   readonly machine: string;
-  /** The folder of the file that was read. */
+  /** Where the file lay that was read. */
   readonly folder: string;
   /** Whether only what small files need was measured. */
   readonly isOfSmallFile: boolean;
@@ -69,7 +69,7 @@ export function readBriefProfile(
   return kept.profile;
 }
 
-/** Keeps a brief profile that was measured with the file at `path`. @returns As {@link keepProfile}. */
+/** Keeps a brief profile that was measured with the file, or in the folder, at `path`. @returns As {@link keepProfile}. */
 export function keepBriefProfile(
   path: string,
   isSmallFile: boolean,
@@ -81,7 +81,7 @@ export function keepBriefProfile(
   const kept: KeptBriefProfile = {
     host,
     machine: machineName(),
-    folder: dirname(resolve(path)),
+    folder: statSync(path).isDirectory() ? resolve(path) : dirname(resolve(path)),
     isOfSmallFile: isSmallFile,
     measuredAt: measuredAt.toISOString(),
     profile,

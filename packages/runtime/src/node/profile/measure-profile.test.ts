@@ -1,5 +1,5 @@
 /** A quick profile of the device under the temporary folder: that it is whole and sane; what it says is the machine's affair. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseDeviceProfile } from "@flashwick/cost-model";
@@ -74,5 +74,15 @@ describe("briefProfile", () => {
     expect(await briefProfile({ path })).toEqual(profile);
     expect(readBriefProfile(path, true)).toEqual(profile);
     expect(readBriefProfile(path, false)).toBeNull();
+  });
+
+  it("is measured in a folder as for a large file, and leaves nothing there", async () => {
+    vi.stubEnv("FLASHWICK_CACHE_DIR", join(folder, "cache-of-folders"));
+    const place = join(folder, "place");
+    mkdirSync(place);
+    const profile = await briefProfile({ path: place });
+    expect(profile.source).toMatch(/brief$/);
+    expect(readdirSync(place)).toEqual([]);
+    expect(readBriefProfile(place, false)).toEqual(profile);
   });
 });
