@@ -1,7 +1,7 @@
 /** The folder that an example runs in: it holds the files of this list that the example names. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { memorySource } from "@flashwick/core";
 import { demoModels, mixtureDemo } from "@flashwick/demo-models";
@@ -13,8 +13,11 @@ import { fileSink } from "@flashwick/flash-format/node";
 const { checkpointDir, predictorPath, texts } = demoModels["opt-demo"];
 const { FLASHWICK_MODELS_DIR: publishedModels } = process.env;
 
+/** What is changed about the texts that examples are run with. */
+type Adapt = (text: string) => string;
+
 /** By name: how it gets to a path. */
-const FILES: Readonly<Record<string, (path: string) => void | Promise<void>>> = {
+const FILES: Readonly<Record<string, (path: string, adapt: Adapt) => void | Promise<void>>> = {
   "opt-demo": (path) => symlinkSync(checkpointDir, path),
   "olmoe-demo": (path) => symlinkSync(mixtureDemo.checkpointDir, path),
   "opt-demo.gguf": (path) => convertDemo(checkpointDir, path),
@@ -24,15 +27,20 @@ const FILES: Readonly<Record<string, (path: string) => void | Promise<void>>> = 
   "held-out.txt": (path) => writeBeginning(texts.calibration, path),
   "evaluation.txt": (path) => writeBeginning(texts.evaluation, path),
   "SmolLM2-135M-Instruct.Q4_1.gguf": writeChatModel,
+  "docs/serving/nginx.conf": (path, adapt) => writeFileSync(path, adapt(readFileSync(NGINX_CONFIGURATION, "utf8"))),
 };
 
 /** Enough for every example: training takes the first thousands of tokens. */
 const TEXT_BYTES = 100_000;
 
 /** @returns A new folder, which {@link removeFolder} removes. */
-export async function prepareFolder(example: string): Promise<string> {
+export async function prepareFolder(example: string, adapt: Adapt = (text) => text): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "flashwick-example-"));
-  for (const [name, put] of Object.entries(FILES)) if (names(example, name)) await put(join(folder, name));
+  for (const [name, put] of Object.entries(FILES)) {
+    if (!names(example, name)) continue;
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    await put(join(folder, name), adapt);
+  }
   return folder;
 }
 
@@ -63,6 +71,7 @@ async function writeChatModel(path: string): Promise<void> {
   else writeFileSync(path, await withTemplate(readFileSync(TINY_MODEL)));
 }
 
+const NGINX_CONFIGURATION = fileURLToPath(new URL("../../../docs/serving/nginx.conf", import.meta.url));
 const TINY_MODEL = fileURLToPath(new URL("../../../packages/runtime/fixtures/gguf/qwen2.gguf", import.meta.url));
 const TEMPLATE =
   "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
