@@ -156,7 +156,7 @@ function blockFunctions(dtype: DeviceBlockDType): string {
 const BLOCK_BYTES = ${blockBytes(dtype)}u;
 const GROUPS_A_BLOCK = ${groupsABlock(dtype)}u;
 fn blockOf(row: u32, g: u32) -> u32 { return row + (g / GROUPS_A_BLOCK) * BLOCK_BYTES; }
-fn rowAt(index: u32, cols: u32) -> u32 { return u(2) + index * ((cols >> 5u) / GROUPS_A_BLOCK) * BLOCK_BYTES; }
+fn rowAt(index: u32, cols: u32) -> u32 { return u(opData) + index * ((cols >> 5u) / GROUPS_A_BLOCK) * BLOCK_BYTES; }
 `;
   return [UNALIGNED, constants, unpack, factors, scale, minimum?.scale, minimum?.ofGroup].filter(Boolean).join("\n");
 }
@@ -165,7 +165,7 @@ function groupsABlock(dtype: BlockDType): number {
   return blockElements(dtype) / GROUP;
 }
 
-/** u: scratch, x, cols. A workgroup two groups of a token, a thread an element. */
+/** A workgroup two groups of a token, a thread an element. */
 const GROUP_VECTORS = /* wgsl */ `
 // Bits of the quotient of two magnitudes to nearest, ties to even, by long division; zero if it, or a number, is below the normal ones.
 fn quotient(a: u32, b: u32) -> u32 {
@@ -190,10 +190,10 @@ var<workgroup> magnitudes: array<u32, 64>;
 var<workgroup> integers: array<i32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let cols = u(2); let groups = cols >> 5u;
+  let cols = u(opCols); let groups = cols >> 5u;
   let k = 64u * group.x + thread;
   var word = 0u;
-  if (k < cols) { word = mem[(u(1) >> 2u) + group.y * pad(cols) + k]; }
+  if (k < cols) { word = mem[(u(opX) >> 2u) + group.y * pad(cols) + k]; }
   magnitudes[thread] = word & 0x7fffffffu;
   workgroupBarrier();
   // Magnitudes are ordered as their bits are, infinity above all numbers and NaN above that.
@@ -210,7 +210,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
   if (k >= cols) { return; }
   let lane = thread & 31u;
-  let at = (u(0) >> 2u) + group.y * ${GROUP_WORDS}u * groups + (k >> 5u) + lane * groups;
+  let at = (u(opScratch) >> 2u) + group.y * ${GROUP_WORDS}u * groups + (k >> 5u) + lane * groups;
   if (lane < 16u) {
     let pair = first + 2u * lane;
     mem[at] = (bitcast<u32>(integers[pair]) & 0xffffu) | (bitcast<u32>(integers[pair + 1u]) << 16u);
@@ -224,7 +224,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 `;
 
-/** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd, nTokens, scratch, zero. */
 const LINEAR = (hasMinima: boolean) => /* wgsl */ `
 const ROWS = ${BLOCK_ROWS}u;
 const TOKENS = ${BLOCK_TOKENS}u;
@@ -244,12 +243,12 @@ fn four(w: vec4<i32>, at: u32, groups: u32) -> i32 {
 }
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let first = u(8) + ROWS * (group.x + group.y * 32768u);
-  let rows = u(5); let cols = u(6); let end = u(9);
+  let first = u(opRowBegin) + ROWS * (group.x + group.y * 32768u);
+  let rows = u(opRows); let cols = u(opCols); let end = u(opRowEnd);
   let groups = cols >> 5u;
   let firstToken = TOKENS * group.z;
-  let tokens = min(TOKENS, u(10) - firstToken);
-  let vectors = (u(11) >> 2u) + firstToken * ${GROUP_WORDS}u * groups;
+  let tokens = min(TOKENS, u(opNTokens) - firstToken);
+  let vectors = (u(opScratch) >> 2u) + firstToken * ${GROUP_WORDS}u * groups;
   let lane = thread % LANES; let r = thread / LANES;
   // This thread's when terms are added.
   let sumRow = first + thread % ROWS; let sumToken = thread / ROWS;
@@ -283,33 +282,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let block = blockOf(rowAt(sumRow, cols), begin + i);
         var a = 0.0;
         for (var j = i; j < i + GROUPS_A_BLOCK; j++) { a += products[terms + j]; }
-        ${hasMinima ? ADD_WITH_MINIMA : "sum += rounded(blockScale(block) * a, u(12));"}
+        ${hasMinima ? ADD_WITH_MINIMA : "sum += rounded(blockScale(block) * a, u(opZero));"}
       }
     }
     workgroupBarrier();
   }
   if (adds) {
-    if (u(4) != 0u) { sum += load(u(4) + 4u * sumRow); }
-    let out = u(0) + 4u * (firstToken + sumToken) * pad(rows);
+    if (u(opBias) != 0u) { sum += load(u(opBias) + 4u * sumRow); }
+    let out = u(opOut) + 4u * (firstToken + sumToken) * pad(rows);
     store(out + 4u * sumRow, sum);
   }
   if (end == rows && group.x + group.y == 0u && rows + thread < pad(rows)) {
-    for (var t = 0u; t < tokens; t++) { store(u(0) + 4u * ((firstToken + t) * pad(rows) + rows + thread), 0.0); }
+    for (var t = 0u; t < tokens; t++) { store(u(opOut) + 4u * ((firstToken + t) * pad(rows) + rows + thread), 0.0); }
   }
 }
 `;
 
 const ADD_WITH_MINIMA = `var b = 0.0;
         for (var j = i; j < i + GROUPS_A_BLOCK; j++) { b += below[terms + j]; }
-        sum += rounded(blockScale(block) * a, u(12)) - rounded(minimumScale(block) * b, u(12));`;
+        sum += rounded(blockScale(block) * a, u(opZero)) - rounded(minimumScale(block) * b, u(opZero));`;
 
-/** u: out, dtype, data, scales, cols, row. A thread an element: D · w and N · m are exact. */
+/** A thread an element: D · w and N · m are exact. */
 const GATHER_ROW = (hasMinima: boolean) => /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let cols = u(4);
+  let cols = u(opCols);
   if (id.x >= cols) { return; }
-  let row = rowAt(u(5), cols);
+  let row = rowAt(u(opRow), cols);
   let g = id.x >> 5u; let i = id.x & 31u;
   let factor = factors(row, g);
   var w = unpack(row, g);
@@ -317,7 +316,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let integer = w[i >> 2u][i & 3u] * select(factor.x, factor.y, i >= 16u);
   var value = blockScale(block) * f32(integer);
   ${hasMinima ? "value -= minimumScale(block) * minimum(row, g);" : ""}
-  store(u(0) + 4u * id.x, value);
+  store(u(opOut) + 4u * id.x, value);
 }
 `;
 

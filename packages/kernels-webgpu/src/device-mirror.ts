@@ -8,13 +8,24 @@
 /// <reference types="@webgpu/types" />
 import { assert, DeviceLostError } from "@flashwick/core";
 import type { Arena, Ptr } from "@flashwick/kernels";
+import type { ShaderName } from "./operands.js";
 import { PARAMETERS } from "./prelude.js";
-import type { ShaderName } from "./shaders.js";
-import type { OpenDevice } from "./web-gpu.js";
 
 /** Bytes from one dispatch's parameters to the next: WebGPU's alignment of dynamic offsets. */
 const PARAMETER_STRIDE = 256;
 const DISPATCHES_A_SUBMISSION = 1024;
+
+/** The device that a mirror lives on. */
+export interface MirrorDevice {
+  readonly device: GPUDevice;
+  /** Vendor and name, for messages. */
+  readonly adapter: string;
+  readonly layout: GPUBindGroupLayout;
+  /** What went wrong first; null: nothing. */
+  readonly failure: DeviceLostError | null;
+  /** Of a shader; compiled when it is first asked for. */
+  pipeline(name: ShaderName): GPUComputePipeline;
+}
 
 /** A dispatch that waits for its submission. */
 interface Dispatch {
@@ -34,7 +45,7 @@ interface DeviceBuffers {
 }
 
 export class DeviceMirror {
-  readonly #open: OpenDevice;
+  readonly #open: MirrorDevice;
   readonly #arena: Arena;
   #made: DeviceBuffers | null = null;
   /** Where bytes are mapped to be read; null while it is in use, or before the first time. */
@@ -43,7 +54,7 @@ export class DeviceMirror {
   #recorded: Dispatch[] = [];
   #released = false;
 
-  constructor(open: OpenDevice, arena: Arena) {
+  constructor(open: MirrorDevice, arena: Arena) {
     this.#open = open;
     this.#arena = arena;
   }
@@ -152,7 +163,7 @@ export class DeviceMirror {
   }
 }
 
-function makeBuffers({ device, layout }: OpenDevice, size: number, uniformBytes: number): DeviceBuffers {
+function makeBuffers({ device, layout }: MirrorDevice, size: number, uniformBytes: number): DeviceBuffers {
   const bytes = device.createBuffer({ size, usage: USAGE.storage | USAGE.copySource | USAGE.copyTarget });
   const uniforms = device.createBuffer({ size: uniformBytes, usage: USAGE.uniform | USAGE.copyTarget });
   const binding = device.createBindGroup({

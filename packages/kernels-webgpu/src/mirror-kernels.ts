@@ -26,10 +26,10 @@ import type {
 } from "@flashwick/kernels";
 import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
 import { BLOCK_ROWS, BLOCK_TOKENS, GROUPS_A_WORKGROUP, groupedBytes } from "./block-shaders.js";
-import { isDeviceBlockDType, kvCode, matrixShader, recordCode } from "./device-dtype.js";
-import { DeviceMirror } from "./device-mirror.js";
-import { type ShaderName, WIDEST_HEAD } from "./shaders.js";
-import type { OpenDevice } from "./web-gpu.js";
+import { kvCode, matrixShader, recordCode } from "./device-dtype.js";
+import { DeviceMirror, type MirrorDevice } from "./device-mirror.js";
+import { floatBits, type Operands, operandWords, type ShaderName } from "./operands.js";
+import { WIDEST_HEAD } from "./shaders.js";
 
 /** Groups along x before y counts on. */
 const GROUPS = 32768;
@@ -52,12 +52,17 @@ export class MirrorKernels implements Kernels {
   readonly attentionScratchBytes = DEVICE_SCRATCH.attentionScratchBytes;
   readonly crc32c: Kernels["crc32c"];
   readonly crc32cSlots: Kernels["crc32cSlots"];
-  readonly #open: OpenDevice;
+  readonly #rowsAGroup: number;
   readonly #mirror: DeviceMirror;
 
-  constructor(open: OpenDevice, arena: Arena, { crc32c, crc32cSlots }: HostKernels) {
-    this.#open = open;
-    this.#mirror = new DeviceMirror(open, arena);
+  /** @param device `rowsAGroup`: rows that a workgroup has. */
+  constructor(
+    device: MirrorDevice & { readonly rowsAGroup: number },
+    arena: Arena,
+    { crc32c, crc32cSlots }: HostKernels,
+  ) {
+    this.#rowsAGroup = device.rowsAGroup;
+    this.#mirror = new DeviceMirror(device, arena);
     this.arena = arena;
     this.crc32c = crc32c;
     this.crc32cSlots = crc32cSlots;
@@ -78,17 +83,17 @@ export class MirrorKernels implements Kernels {
   linear(out: Ptr, x: Ptr, w: Matrix, bias: Ptr, nTokens: number, scratch: Ptr, rowBegin = 0, rowEnd = w.rows): void {
     const { data, scales, rows, cols, dtype } = w;
     const { shader, code } = matrixShader("linear", dtype);
-    const operands = [out, x, data, scales, bias, rows, cols, code, rowBegin, rowEnd];
+    const operands = { out, x, data, scales, bias, rows, cols, dtype: code, rowBegin, rowEnd };
     const count = rowEnd - rowBegin;
-    if (!isDeviceBlockDType(dtype)) {
-      this.#record(shader, operands, ...wide(count / this.#open.rowsAGroup), nTokens);
+    if (shader === "linear") {
+      this.#record(shader, operands, ...wide(count / this.#rowsAGroup), nTokens);
       return;
     }
     assert(cols % blockElements(dtype) === 0, `${cols} columns are a whole number of ${dtype} blocks`);
     if (count === 0) return;
-    this.#record("groupVectors", [scratch, x, cols], Math.ceil(cols / 32 / GROUPS_A_WORKGROUP), nTokens, 1);
+    this.#record("groupVectors", { scratch, x, cols }, Math.ceil(cols / 32 / GROUPS_A_WORKGROUP), nTokens, 1);
     const tokenGroups = Math.ceil(nTokens / BLOCK_TOKENS);
-    this.#record(shader, [...operands, nTokens, scratch, 0], ...wide(count / BLOCK_ROWS), tokenGroups);
+    this.#record(shader, { ...operands, nTokens, scratch, zero: 0 }, ...wide(count / BLOCK_ROWS), tokenGroups);
   }
 
   ffnUp(
@@ -106,10 +111,15 @@ export class MirrorKernels implements Kernels {
     assertActivation(activation, gate !== null);
     const { kind, threshold, up } = activation;
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
-    const operands = [act, x, base + upOffsetBytes, strideBytes, scales, bias, slots, n, dModel, recordCode(dtype)];
-    operands.push(ACTIVATION_CODE[kind], begin, end, floatBits(threshold), gate ? 1 : 0);
-    if (gate) operands.push(base + gate.offsetBytes, gate.bias, up === "relu" ? 1 : 0);
-    this.#record("ffnUp", operands, ...wide((end - begin) / this.#open.rowsAGroup), nTokens);
+    const gateOperands = gate
+      ? { isGated: 1, gate: base + gate.offsetBytes, gateBias: gate.bias, upRelu: up === "relu" ? 1 : 0 }
+      : { isGated: 0, gate: 0, gateBias: 0, upRelu: 0 };
+    const operands = {
+      ...{ act, x, up: base + upOffsetBytes, stride: strideBytes, scales, bias, slots, n, dModel },
+      ...{ dtype: recordCode(dtype), kind: ACTIVATION_CODE[kind], begin, end, threshold: floatBits(threshold) },
+      ...gateOperands,
+    };
+    this.#record("ffnUp", operands, ...wide((end - begin) / this.#rowsAGroup), nTokens);
   }
 
   ffnDown(
@@ -124,29 +134,30 @@ export class MirrorKernels implements Kernels {
   ): void {
     // The last of a slot's scales.
     const scales = base + scalesOffsetBytes + (gate ? 8 : 4);
-    const operands = [out, act, base + downOffsetBytes, strideBytes, scales, slots, n, dModel];
+    const record = { down: base + downOffsetBytes, stride: strideBytes, scales, dtype: recordCode(dtype) };
     const groups = Math.ceil((colEnd - colBegin) / 64);
-    this.#record("ffnDown", [...operands, recordCode(dtype), colBegin, colEnd], groups, 1, nTokens);
+    this.#record("ffnDown", { out, act, ...record, slots, n, dModel, colBegin, colEnd }, groups, 1, nTokens);
   }
 
   layerNorm(out: Ptr, x: Ptr, weight: Ptr, bias: Ptr, n: number, nTokens: number, epsilon: number): void {
-    this.#record("layerNorm", [out, x, weight, bias, n, floatBits(epsilon)], nTokens, 1, 1);
+    this.#record("layerNorm", { out, x, weight, bias, n, epsilon: floatBits(epsilon) }, nTokens, 1, 1);
   }
 
   rmsNorm(out: Ptr, x: Ptr, weight: Ptr, n: number, nTokens: number, epsilon: number): void {
-    this.#record("rmsNorm", [out, x, weight, n, floatBits(epsilon)], nTokens, 1, 1);
+    this.#record("rmsNorm", { out, x, weight, n, epsilon: floatBits(epsilon) }, nTokens, 1, 1);
   }
 
   normHeads(x: Ptr, { kind, weight, bias, epsilon }: HeadNorm, nHeads: number, headDim: number, nTokens: number): void {
-    const operands = [x, kind === "rms" ? 1 : 0, weight, bias, floatBits(epsilon), nHeads, headDim];
+    const isRms = kind === "rms" ? 1 : 0;
+    const operands = { x, isRms, weight, bias, epsilon: floatBits(epsilon), nHeads, headDim };
     this.#record("normHeads", operands, nHeads, nTokens, 1);
   }
 
   gate(act: Ptr, gate: Ptr, up: Ptr, count: number, activation: ActivationFunction): void {
     assertActivation(activation, true);
     const { kind, threshold, up: g } = activation;
-    const operands = [act, gate, up, count, ACTIVATION_CODE[kind], floatBits(threshold), g === "relu" ? 1 : 0];
-    this.#record("gate", operands, ...elementGroups(count), 1);
+    const f = { kind: ACTIVATION_CODE[kind], threshold: floatBits(threshold), upRelu: g === "relu" ? 1 : 0 };
+    this.#record("gate", { act, gate, up, count, ...f }, ...elementGroups(count), 1);
   }
 
   scale(x: Ptr, count: number, factor: number): void {
@@ -162,11 +173,11 @@ export class MirrorKernels implements Kernels {
   }
 
   copyRows(out: Ptr, x: Ptr, rows: Ptr, n: number, cols: number): void {
-    this.#record("copyRows", [out, x, rows, cols], Math.ceil(paddedLength(cols) / 64), n, 1);
+    this.#record("copyRows", { out, x, rows, cols }, Math.ceil(paddedLength(cols) / 64), n, 1);
   }
 
   addRowsScaled(out: Ptr, x: Ptr, rows: Ptr, factors: Ptr, n: number, cols: number): void {
-    this.#record("addRowsScaled", [out, x, rows, factors, cols, 0], Math.ceil(cols / 64), n, 1);
+    this.#record("addRowsScaled", { out, x, rows, factors, cols, zero: 0 }, Math.ceil(cols / 64), n, 1);
   }
 
   relu(x: Ptr, count: number): void {
@@ -180,19 +191,20 @@ export class MirrorKernels implements Kernels {
   gatherRow(out: Ptr, { data, scales, cols, dtype }: Matrix, row: number): void {
     const groups = Math.ceil(paddedLength(cols) / 64);
     const { shader, code } = matrixShader("gatherRow", dtype);
-    this.#record(shader, [out, code, data, scales, cols, row], groups, 1, 1);
+    this.#record(shader, { out, dtype: code, data, scales, cols, row }, groups, 1, 1);
   }
 
   storeKv(cache: KvCache, k: Ptr, v: Ptr, position: number, nTokens: number): void {
     const { dtype, pages, offsetBytes, nKvHeads, headDim } = cache;
-    const operands = [k, v, pages, offsetBytes, kvCode(dtype), nKvHeads, headDim, position, nTokens];
-    this.#record("storeKv", operands, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
+    const stored = { pages, offset: offsetBytes, dtype: kvCode(dtype), nKvHeads, headDim };
+    this.#record("storeKv", { k, v, ...stored, position, nTokens }, Math.ceil((nKvHeads * nTokens) / 64), 2, 1);
   }
 
   rotate(x: Ptr, tables: RotaryTables, nHeads: number, position: number, nTokens: number): void {
     const { cos, sin, headDim, dims, pairs } = tables;
     const groups = Math.ceil((nHeads * (dims / 2) * nTokens) / 64);
-    const operands = [x, cos, sin, headDim, nHeads, position, nTokens, dims, pairs === "neighbours" ? 1 : 0];
+    const neighbours = pairs === "neighbours" ? 1 : 0;
+    const operands = { x, cos, sin, headDim, nHeads, position, nTokens, dims, neighbours };
     this.#record("rotate", operands, groups, 1, 1);
   }
 
@@ -212,10 +224,9 @@ export class MirrorKernels implements Kernels {
       const message = `WebGPU attention: heads of ${headDim}, expected at most ${WIDEST_HEAD}; compute on WebAssembly`;
       throw new UnsupportedError("UNSUPPORTED_FEATURE", message, { details: { headDim } });
     }
-    const stored = [pages, offsetBytes, kvCode(dtype), nKvHeads, headDim];
-    const operands = [out, q, ...stored, nHeads, floatBits(scale), slopes, position, headBegin];
-    operands.push(windowTokens ?? 0, sinks);
-    this.#record("attention", operands, headEnd - headBegin, nTokens, 1);
+    const stored = { pages, offset: offsetBytes, dtype: kvCode(dtype), nKvHeads, headDim };
+    const how = { nHeads, scale: floatBits(scale), slopes, window: windowTokens ?? 0, sinks };
+    this.#record("attention", { out, q, ...stored, ...how, position, headBegin }, headEnd - headBegin, nTokens, 1);
   }
 
   /** One bit a score comes back, in words of 32. */
@@ -223,7 +234,8 @@ export class MirrorKernels implements Kernels {
     if (n === 0) return 0;
     const words = Math.ceil(n / 32);
     assert(ANSWER + 4 * words <= ARENA_RESERVED_BYTES, "the reserved bytes hold a bit for every score");
-    this.#record("selectAbove", [ANSWER, scores, n, floatBits(threshold)], Math.ceil(words / 64), 1, 1);
+    const operands = { out: ANSWER, scores, n, threshold: floatBits(threshold) };
+    this.#record("selectAbove", operands, Math.ceil(words / 64), 1, 1);
     const selected = this.arena.u32(out, n);
     let count = 0;
     await this.#mirror.read(ANSWER, 4 * words, (bytes) => {
@@ -238,11 +250,18 @@ export class MirrorKernels implements Kernels {
   }
 
   #elementwise(out: Ptr, x: Ptr, count: number, op: number, factor = 0): void {
-    this.#record("elementwise", [out, x, count, op, floatBits(factor), 0], ...elementGroups(count), 1);
+    const operands = { out, x, count, op, factor: floatBits(factor), zero: 0 };
+    this.#record("elementwise", operands, ...elementGroups(count), 1);
   }
 
-  #record(shader: ShaderName, operands: readonly number[], x: number, y: number, z: number): void {
-    this.#mirror.record(shader, operands, [x, y, z]);
+  #record<Shader extends ShaderName>(
+    shader: Shader,
+    operands: Operands<Shader>,
+    x: number,
+    y: number,
+    z: number,
+  ): void {
+    this.#mirror.record(shader, operandWords(shader, operands), [x, y, z]);
   }
 }
 
@@ -256,8 +275,4 @@ function wide(work: number): [number, number] {
 function elementGroups(count: number): [number, number] {
   const groups = Math.ceil(count / 64);
   return [Math.min(groups, 1024), Math.ceil(groups / 1024)];
-}
-
-function floatBits(value: number): number {
-  return new Uint32Array(Float32Array.of(value).buffer)[0]!;
 }

@@ -10,6 +10,7 @@
 import { SWIGLU_ALPHA, SWIGLU_LIMIT } from "@flashwick/core";
 import { ACTIVATION_CODE } from "@flashwick/kernels";
 import { BLOCK_SHADERS } from "./block-shaders.js";
+import { operandConstants, type ShaderName } from "./operands.js";
 import { PRELUDE, TYPES } from "./prelude.js";
 
 /** A sum over the 64 threads of a workgroup, by a tree; every thread gets it. */
@@ -147,22 +148,22 @@ fn activateGated(kind: u32, threshold: f32, upRelu: u32, gate: f32, up: f32) -> 
 }
 `;
 
-/** u: out, x, data, scales, bias, rows, cols, dtype, rowBegin, rowEnd. A workgroup `rowsAGroup` rows of a token. */
+/** A workgroup `rowsAGroup` rows of a token. */
 const LINEAR = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${inputs}) {
-  let first = u(8) + ${rowsAGroup}u * (group.x + group.y * 32768u);
-  let rows = u(5); let cols = u(6); let dtype = u(7); let end = u(9);
-  let x = u(1) + 4u * group.z * pad(cols);
-  let out = u(0) + 4u * group.z * pad(rows);
+  let first = u(opRowBegin) + ${rowsAGroup}u * (group.x + group.y * 32768u);
+  let rows = u(opRows); let cols = u(opCols); let dtype = u(opDtype); let end = u(opRowEnd);
+  let x = u(opX) + 4u * group.z * pad(cols);
+  let out = u(opOut) + 4u * group.z * pad(rows);
   for (var step = 0u; step < ${rowsAGroup}u; step += ${teams}) {
     let row = first + step + ${team};
     var own = 0.0;
-    if (row < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + row * cols * elementBytes(dtype), x, cols); }
+    if (row < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(opData) + row * cols * elementBytes(dtype), x, cols); }
     var total = ${sum};
     if (row < end && ${lane} == 0u) {
-      if (dtype == INT8) { total *= load(u(3) + 4u * row); }
-      if (u(4) != 0u) { total += load(u(4) + 4u * row); }
+      if (dtype == INT8) { total *= load(u(opScales) + 4u * row); }
+      if (u(opBias) != 0u) { total += load(u(opBias) + 4u * row); }
       store(out + 4u * row, total);
     }
   }
@@ -171,204 +172,203 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 `;
 
 /**
- * u: act, x, up, stride, scales, bias, slots, n, dModel, dtype, kind, begin, end, threshold (f32), isGated, gate, gateBias, upRelu. A workgroup `rowsAGroup`
- * neurons of a token. Pointers of rows and scales are those of slot 0; a gate's scale lies in front of the up row's.
+ * A workgroup `rowsAGroup` neurons of a token.
  */
 const FFN_UP = (rowsAGroup: number, { inputs, team, teams, lane, lanes, sum }: Teams) => /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32${inputs}) {
-  let first = u(11) + ${rowsAGroup}u * (group.x + group.y * 32768u);
-  let n = u(7); let dModel = u(8); let dtype = u(9); let end = u(12);
-  let x = u(1) + 4u * group.z * pad(dModel);
-  let act = u(0) + 4u * group.z * pad(n);
+  let first = u(opBegin) + ${rowsAGroup}u * (group.x + group.y * 32768u);
+  let n = u(opN); let dModel = u(opDModel); let dtype = u(opDtype); let end = u(opEnd);
+  let x = u(opX) + 4u * group.z * pad(dModel);
+  let act = u(opAct) + 4u * group.z * pad(n);
   for (var step = 0u; step < ${rowsAGroup}u; step += ${teams}) {
     let i = first + step + ${team};
     var slot = 0u;
     var own = 0.0;
     if (i < end) {
-      slot = mem[(u(6) >> 2u) + i];
-      own = dotOfLane(${lane}, ${lanes}, dtype, u(2) + slot * u(3), x, dModel);
+      slot = mem[(u(opSlots) >> 2u) + i];
+      own = dotOfLane(${lane}, ${lanes}, dtype, u(opUp) + slot * u(opStride), x, dModel);
     }
     var total = ${sum};
-    let scales = u(4) + slot * u(3);
+    let scales = u(opScales) + slot * u(opStride);
     if (i < end && ${lane} == 0u) {
       if (dtype == INT8) { total *= load(scales); }
-      if (u(5) != 0u) { total += load(u(5) + 4u * slot); }
+      if (u(opBias) != 0u) { total += load(u(opBias) + 4u * slot); }
     }
-    if (u(14) == 0u) {
-      if (i < end && ${lane} == 0u) { store(act + 4u * i, activate(u(10), fu(13), total)); }
+    if (u(opIsGated) == 0u) {
+      if (i < end && ${lane} == 0u) { store(act + 4u * i, activate(u(opKind), fu(opThreshold), total)); }
       continue;
     }
     own = 0.0;
-    if (i < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(15) + slot * u(3), x, dModel); }
+    if (i < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(opGate) + slot * u(opStride), x, dModel); }
     var gate = ${sum};
     if (i < end && ${lane} == 0u) {
       if (dtype == INT8) { gate *= load(scales - 4u); }
-      if (u(16) != 0u) { gate += load(u(16) + 4u * slot); }
-      store(act + 4u * i, activateGated(u(10), fu(13), u(17), gate, total));
+      if (u(opGateBias) != 0u) { gate += load(u(opGateBias) + 4u * slot); }
+      store(act + 4u * i, activateGated(u(opKind), fu(opThreshold), u(opUpRelu), gate, total));
     }
   }
   if (end == n && group.x + group.y == 0u && n + thread < pad(n)) { store(act + 4u * (n + thread), 0.0); }
 }
 `;
 
-/** u: out, act, down, stride, scales, slots, n, dModel, dtype, colBegin, colEnd. A thread a column and token. */
+/** A thread a column and token. */
 const FFN_DOWN = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let j = u(9) + group.x * 64u + thread;
-  if (j >= u(10)) { return; }
-  let n = u(6); let dModel = u(7); let dtype = u(8);
+  let j = u(opColBegin) + group.x * 64u + thread;
+  if (j >= u(opColEnd)) { return; }
+  let n = u(opN); let dModel = u(opDModel); let dtype = u(opDtype);
   if (j >= dModel) { return; }
-  let act = u(1) + 4u * group.z * pad(n);
-  let out = u(0) + 4u * (group.z * pad(dModel) + j);
+  let act = u(opAct) + 4u * group.z * pad(n);
+  let out = u(opOut) + 4u * (group.z * pad(dModel) + j);
   var sum = load(out);
   for (var i = 0u; i < n; i++) {
     var factor = load(act + 4u * i);
     if (factor == 0.0) { continue; }
-    let record = mem[(u(5) >> 2u) + i] * u(3);
-    if (dtype == INT8) { factor *= load(u(4) + record); }
-    sum += factor * element(dtype, u(2) + record, j);
+    let record = mem[(u(opSlots) >> 2u) + i] * u(opStride);
+    if (dtype == INT8) { factor *= load(u(opScales) + record); }
+    sum += factor * element(dtype, u(opDown) + record, j);
   }
   store(out, sum);
 }
 `;
 
-/** u: out, x, weight, bias, n, epsilon (f32). A workgroup a token. */
+/** A workgroup a token. */
 const LAYER_NORM = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let n = u(4);
+  let n = u(opN);
   let row = 4u * group.x * pad(n);
-  let x = u(1) + row;
+  let x = u(opX) + row;
   var sum = 0.0;
   for (var i = thread; i < n; i += 64u) { sum += load(x + 4u * i); }
   let mean = reduce(thread, sum) / f32(n);
   var squares = 0.0;
   for (var i = thread; i < n; i += 64u) { let d = load(x + 4u * i) - mean; squares += d * d; }
-  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(5));
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(opEpsilon));
   for (var i = thread; i < pad(n); i += 64u) {
-    if (i >= n) { store(u(0) + row + 4u * i, 0.0); continue; }
+    if (i >= n) { store(u(opOut) + row + 4u * i, 0.0); continue; }
     var value = (load(x + 4u * i) - mean) * factor;
-    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
-    if (u(3) != 0u) { value += load(u(3) + 4u * i); }
-    store(u(0) + row + 4u * i, value);
+    if (u(opWeight) != 0u) { value *= load(u(opWeight) + 4u * i); }
+    if (u(opBias) != 0u) { value += load(u(opBias) + 4u * i); }
+    store(u(opOut) + row + 4u * i, value);
   }
 }
 `;
 
-/** u: out, x, weight, n, epsilon (f32). A workgroup a token. */
+/** A workgroup a token. */
 const RMS_NORM = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let n = u(3);
+  let n = u(opN);
   let row = 4u * group.x * pad(n);
-  let x = u(1) + row;
+  let x = u(opX) + row;
   var squares = 0.0;
   for (var i = thread; i < n; i += 64u) { let value = load(x + 4u * i); squares += value * value; }
-  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(4));
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(opEpsilon));
   for (var i = thread; i < pad(n); i += 64u) {
-    if (i >= n) { store(u(0) + row + 4u * i, 0.0); continue; }
+    if (i >= n) { store(u(opOut) + row + 4u * i, 0.0); continue; }
     var value = load(x + 4u * i) * factor;
-    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
-    store(u(0) + row + 4u * i, value);
+    if (u(opWeight) != 0u) { value *= load(u(opWeight) + 4u * i); }
+    store(u(opOut) + row + 4u * i, value);
   }
 }
 `;
 
-/** u: x, isRms, weight, bias, epsilon (f32), nHeads, headDim. A workgroup a head and token; each thread writes what it alone reads. */
+/** A workgroup a head and token; each thread writes what it alone reads. */
 const NORM_HEADS = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let n = u(6);
-  let x = u(0) + 4u * (group.y * pad(u(5) * n) + group.x * n);
+  let n = u(opHeadDim);
+  let x = u(opX) + 4u * (group.y * pad(u(opNHeads) * n) + group.x * n);
   var mean = 0.0;
-  if (u(1) == 0u) {
+  if (u(opIsRms) == 0u) {
     var sum = 0.0;
     for (var i = thread; i < n; i += 64u) { sum += load(x + 4u * i); }
     mean = reduce(thread, sum) / f32(n);
   }
   var squares = 0.0;
   for (var i = thread; i < n; i += 64u) { let d = load(x + 4u * i) - mean; squares += d * d; }
-  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(4));
+  let factor = 1.0 / sqrt(reduce(thread, squares) / f32(n) + fu(opEpsilon));
   for (var i = thread; i < n; i += 64u) {
     var value = (load(x + 4u * i) - mean) * factor;
-    if (u(2) != 0u) { value *= load(u(2) + 4u * i); }
-    if (u(3) != 0u) { value += load(u(3) + 4u * i); }
+    if (u(opWeight) != 0u) { value *= load(u(opWeight) + 4u * i); }
+    if (u(opBias) != 0u) { value += load(u(opBias) + 4u * i); }
     store(x + 4u * i, value);
   }
 }
 `;
 
-/** u: act, gate, up, count, kind, threshold (f32), upRelu. A thread an element. */
+/** A thread an element. */
 const GATE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let i = id.x + id.y * 65536u;
-  if (i >= u(3)) { return; }
-  store(u(0) + 4u * i, activateGated(u(4), fu(5), u(6), load(u(1) + 4u * i), load(u(2) + 4u * i)));
+  if (i >= u(opCount)) { return; }
+  store(u(opAct) + 4u * i, activateGated(u(opKind), fu(opThreshold), u(opUpRelu), load(u(opGate) + 4u * i), load(u(opUp) + 4u * i)));
 }
 `;
 
-/** u: out, x, count, op (0 add, 1 relu, 2 zero, 3 scale, 4 addScaled), factor (f32), zero. relu keeps NaN, as max of two floats need not: by its bits. */
+/** A thread an element. `op`: 0 add, 1 relu, 2 zero, 3 scale, 4 addScaled. relu keeps NaN, as max of two floats need not: by its bits. */
 const ELEMENTWISE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let i = id.x + id.y * 65536u;
-  if (i >= u(2)) { return; }
-  let at = u(0) + 4u * i;
-  switch u(3) {
-    case 0u: { store(at, load(at) + load(u(1) + 4u * i)); }
+  if (i >= u(opCount)) { return; }
+  let at = u(opOut) + 4u * i;
+  switch u(opOp) {
+    case 0u: { store(at, load(at) + load(u(opX) + 4u * i)); }
     case 1u: {
       let word = mem[at >> 2u];
       let isNan = (word & 0x7fffffffu) > 0x7f800000u;
       if ((word >> 31u) == 1u && !isNan) { mem[at >> 2u] = 0u; }
     }
     case 2u: { mem[at >> 2u] = 0u; }
-    case 3u: { store(at, load(at) * fu(4)); }
-    default: { store(at, load(at) + rounded(load(u(1) + 4u * i) * fu(4), u(5))); }
+    case 3u: { store(at, load(at) * fu(opFactor)); }
+    default: { store(at, load(at) + rounded(load(u(opX) + 4u * i) * fu(opFactor), u(opZero))); }
   }
 }
 `;
 
-/** u: out, x, rows, cols. A thread an element of a row, of its padding, too; bits are copied. */
+/** A thread an element of a row, of its padding, too; bits are copied. */
 const COPY_ROWS = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let stride = pad(u(3));
+  let stride = pad(u(opCols));
   if (id.x >= stride) { return; }
-  let row = mem[(u(2) >> 2u) + id.y];
-  mem[(u(0) >> 2u) + id.y * stride + id.x] = mem[(u(1) >> 2u) + row * stride + id.x];
+  let row = mem[(u(opRows) >> 2u) + id.y];
+  mem[(u(opOut) >> 2u) + id.y * stride + id.x] = mem[(u(opX) >> 2u) + row * stride + id.x];
 }
 `;
 
-/** u: out, x, rows, factors, cols, zero. A thread an element of a row; no two have the same target, since rows are distinct. */
+/** A thread an element of a row; no two have the same target, since rows are distinct. */
 const ADD_ROWS_SCALED = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let stride = pad(u(4));
-  if (id.x >= u(4)) { return; }
-  let at = u(0) + 4u * (mem[(u(2) >> 2u) + id.y] * stride + id.x);
-  let product = load(u(1) + 4u * (id.y * stride + id.x)) * load(u(3) + 4u * id.y);
-  store(at, load(at) + rounded(product, u(5)));
+  let stride = pad(u(opCols));
+  if (id.x >= u(opCols)) { return; }
+  let at = u(opOut) + 4u * (mem[(u(opRows) >> 2u) + id.y] * stride + id.x);
+  let product = load(u(opX) + 4u * (id.y * stride + id.x)) * load(u(opFactors) + 4u * id.y);
+  store(at, load(at) + rounded(product, u(opZero)));
 }
 `;
 
-/** u: out, dtype, data, scales, cols, row. */
+/** A thread an element of the row, of its padding, too. */
 const GATHER_ROW = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let cols = u(4); let dtype = u(1);
+  let cols = u(opCols); let dtype = u(opDtype);
   if (id.x >= pad(cols)) { return; }
-  if (id.x >= cols) { store(u(0) + 4u * id.x, 0.0); return; }
-  var value = element(dtype, u(2) + u(5) * cols * elementBytes(dtype), id.x);
-  if (dtype == INT8) { value *= load(u(3) + 4u * u(5)); }
-  store(u(0) + 4u * id.x, value);
+  if (id.x >= cols) { store(u(opOut) + 4u * id.x, 0.0); return; }
+  var value = element(dtype, u(opData) + u(opRow) * cols * elementBytes(dtype), id.x);
+  if (dtype == INT8) { value *= load(u(opScales) + 4u * u(opRow)); }
+  store(u(opOut) + 4u * id.x, value);
 }
 `;
 
 /**
- * u: k, v, pages, offset, dtype, nKvHeads, headDim, position, nTokens. A thread a key or a value of a head and token; y is 1 for
+ * A thread a key or a value of a head and token; y is 1 for
  * values. Neighbouring rows may share a word, so words are changed atomically.
  */
 const STORE_KV = /* wgsl */ `${TYPES}
@@ -403,15 +403,15 @@ fn half(value: f32) -> u32 {
 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let heads = u(5); let headDim = u(6);
-  if (id.x >= heads * u(8)) { return; }
+  let heads = u(opNKvHeads); let headDim = u(opHeadDim);
+  if (id.x >= heads * u(opNTokens)) { return; }
   let head = id.x % heads; let t = id.x / heads;
-  let source = u(id.y) + 4u * (t * ((heads * headDim + 15u) & ~15u) + head * headDim);
-  let position = u(7) + t;
-  let part = atomicLoad(&mem[(u(2) >> 2u) + (position >> 4u)]) + u(3);
+  let source = u(opK + id.y) + 4u * (t * ((heads * headDim + 15u) & ~15u) + head * headDim);
+  let position = u(opPosition) + t;
+  let part = atomicLoad(&mem[(u(opPages) >> 2u) + (position >> 4u)]) + u(opOffset);
   let rows = 16u * heads;
   let row = id.y * rows + 16u * head + (position & 15u);
-  switch u(4) {
+  switch u(opDtype) {
     case F32: { for (var d = 0u; d < headDim; d++) { atomicStore(&mem[(part >> 2u) + row * headDim + d], bitcast<u32>(load(source + 4u * d))); } }
     case F16: { for (var d = 0u; d < headDim; d++) { put(part + 2u * (row * headDim + d), half(load(source + 4u * d)), 0xffffu); } }
     case INT8: {
@@ -429,20 +429,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
 
-/** u: x, cos, sin, headDim, nHeads, position, nTokens, dims, neighbours. A thread a pair. */
+/** A thread a pair. */
 const ROTATE = /* wgsl */ `
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let half = u(7) / 2u;
-  let perToken = u(4) * half;
-  if (id.x >= perToken * u(6)) { return; }
+  let half = u(opDims) / 2u;
+  let perToken = u(opNHeads) * half;
+  if (id.x >= perToken * u(opNTokens)) { return; }
   let t = id.x / perToken; let rest = id.x % perToken;
   let head = rest / half; let d = rest % half;
-  let angle = 4u * ((u(5) + t) * half + d);
-  let c = load(u(1) + angle); let s = load(u(2) + angle);
-  let step = select(1u, 2u, u(8) == 1u);
-  let first = u(0) + 4u * (t * pad(u(4) * u(3)) + head * u(3) + step * d);
-  let second = first + select(4u * half, 4u, u(8) == 1u);
+  let angle = 4u * ((u(opPosition) + t) * half + d);
+  let c = load(u(opCos) + angle); let s = load(u(opSin) + angle);
+  let step = select(1u, 2u, u(opNeighbours) == 1u);
+  let first = u(opX) + 4u * (t * pad(u(opNHeads) * u(opHeadDim)) + head * u(opHeadDim) + step * d);
+  let second = first + select(4u * half, 4u, u(opNeighbours) == 1u);
   let a = load(first); let b = load(second);
   let ac = a * c; let bs = b * s; let bc = b * c; let as_ = a * s;
   store(first, ac - bs);
@@ -451,8 +451,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 `;
 
 /**
- * u: out, q, pages, offset, dtype, nKvHeads, headDim, nHeads, scale (f32), slopes, position, headBegin, window (0: none), sinks. A workgroup a head and token.
- * Row numbers count a part's keys and then its values, as its scales do.
+ * A workgroup a head and token. Row numbers count a part's keys and then its values, as its scales do.
  */
 const ATTENTION = /* wgsl */ `
 const WIDEST = 256u;
@@ -463,30 +462,30 @@ fn bf16(x: f32) -> f32 {
   return bitcast<f32>((word + 0x7fffu + ((word >> 16u) & 1u)) & 0xffff0000u);
 }
 // This layer's part of the page of position j.
-fn part(j: u32) -> u32 { return mem[(u(2) >> 2u) + (j >> 4u)] + u(3); }
+fn part(j: u32) -> u32 { return mem[(u(opPages) >> 2u) + (j >> 4u)] + u(opOffset); }
 fn row(kvHead: u32, j: u32) -> u32 { return 16u * kvHead + (j & 15u); }
 // Of int8, whose elements are bytes.
-fn rowScale(part: u32, row: u32) -> f32 { return load(part + 32u * u(5) * u(6) + 4u * row); }
+fn rowScale(part: u32, row: u32) -> f32 { return load(part + 32u * u(opNKvHeads) * u(opHeadDim) + 4u * row); }
 fn score(head: u32, kvHead: u32, j: u32) -> f32 {
-  let headDim = u(6); let dtype = u(4);
+  let headDim = u(opHeadDim); let dtype = u(opDtype);
   let page = part(j); let keyRow = row(kvHead, j);
   let key = page + keyRow * headDim * elementBytes(dtype);
   var sum = 0.0;
   for (var d = 0u; d < headDim; d++) { sum += query[d] * element(dtype, key, d); }
   if (dtype == INT8) { sum *= rowScale(page, keyRow); }
-  if (u(9) != 0u) { sum += bf16(load(u(9) + 4u * head) * bf16(f32(j))); }
-  return sum * fu(8);
+  if (u(opSlopes) != 0u) { sum += bf16(load(u(opSlopes) + 4u * head) * bf16(f32(j))); }
+  return sum * fu(opScale);
 }
 var<workgroup> largest: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let head = u(11) + group.x; let t = group.y;
-  let headDim = u(6); let nHeads = u(7); let dtype = u(4);
-  let kvHead = (head * u(5)) / nHeads;
-  let nKeys = u(10) + t + 1u;
-  let firstKey = select(0u, nKeys - u(12), u(12) != 0u && nKeys > u(12));
+  let head = u(opHeadBegin) + group.x; let t = group.y;
+  let headDim = u(opHeadDim); let nHeads = u(opNHeads); let dtype = u(opDtype);
+  let kvHead = (head * u(opNKvHeads)) / nHeads;
+  let nKeys = u(opPosition) + t + 1u;
+  let firstKey = select(0u, nKeys - u(opWindow), u(opWindow) != 0u && nKeys > u(opWindow));
   let vector = 4u * (t * pad(nHeads * headDim) + head * headDim);
-  for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(1) + vector + 4u * d); }
+  for (var d = thread; d < headDim; d += 64u) { query[d] = load(u(opQ) + vector + 4u * d); }
   workgroupBarrier();
   var most = -3.4e38;
   for (var j = firstKey + thread; j < nKeys; j += 64u) { most = max(most, score(head, kvHead, j)); }
@@ -497,7 +496,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
   }
   var top = largest[0];
-  if (u(13) != 0u) { top = max(top, load(u(13) + 4u * head)); }
+  if (u(opSinks) != 0u) { top = max(top, load(u(opSinks) + 4u * head)); }
   var sum = 0.0;
   var mixed: array<f32, 4>;
   for (var begin = firstKey; begin < nKeys; begin += 64u) {
@@ -508,7 +507,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     let count = min(64u, nKeys - begin);
     for (var i = 0u; i < count; i++) {
-      let page = part(begin + i); let valueRow = 16u * u(5) + row(kvHead, begin + i);
+      let page = part(begin + i); let valueRow = 16u * u(opNKvHeads) + row(kvHead, begin + i);
       var weight = weights[i];
       sum += weight;
       if (dtype == INT8) { weight *= rowScale(page, valueRow); }
@@ -519,18 +518,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
   }
-  if (u(13) != 0u) { sum += exp(load(u(13) + 4u * head) - top); }
+  if (u(opSinks) != 0u) { sum += exp(load(u(opSinks) + 4u * head) - top); }
   for (var block = 0u; block < 4u; block++) {
     let d = thread + 64u * block;
-    if (d < headDim) { store(u(0) + vector + 4u * d, mixed[block] / sum); }
+    if (d < headDim) { store(u(opOut) + vector + 4u * d, mixed[block] / sum); }
   }
   let width = nHeads * headDim;
-  if (head == nHeads - 1u && width + thread < pad(width)) { store(u(0) + 4u * (t * pad(width) + width + thread), 0.0); }
+  if (head == nHeads - 1u && width + thread < pad(width)) { store(u(opOut) + 4u * (t * pad(width) + width + thread), 0.0); }
 }
 `;
 
 /**
- * u: out, scores, n, threshold (f32). A thread a word of answers: bit i says that score i is above. Compared as integers of the same order, since what
+ * A thread a word of answers: bit i says that score i is above. Compared as integers of the same order, since what
  * comparisons make of NaN and infinities is the implementation's choice.
  */
 const SELECT_ABOVE = /* wgsl */ `
@@ -542,13 +541,13 @@ fn isNan(word: u32) -> bool { return (word & 0x7fffffffu) > 0x7f800000u; }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let first = 32u * id.x;
-  if (first >= u(2)) { return; }
+  if (first >= u(opN)) { return; }
   var answer = 0u;
-  for (var i = 0u; i < min(32u, u(2) - first); i++) {
-    let score = mem[(u(1) >> 2u) + first + i];
-    if (!isNan(score) && !isNan(u(3)) && order(score) > order(u(3))) { answer |= 1u << i; }
+  for (var i = 0u; i < min(32u, u(opN) - first); i++) {
+    let score = mem[(u(opScores) >> 2u) + first + i];
+    if (!isNan(score) && !isNan(u(opThreshold)) && order(score) > order(u(opThreshold))) { answer |= 1u << i; }
   }
-  mem[(u(0) >> 2u) + id.x] = answer;
+  mem[(u(opOut) >> 2u) + id.x] = answer;
 }
 `;
 
@@ -558,19 +557,16 @@ export const WIDEST_HEAD = 256;
 /** Threads of a workgroup. */
 export const WORKGROUP_THREADS = 64;
 
-/** Names of the ops' shaders. */
-export type ShaderName = keyof ReturnType<typeof shaders>;
-
 /**
  * WGSL of every op.
  *
  * @param rowsAGroup Rows of `linear`, neurons of `ffnUp`, that a workgroup has.
  * @param subgroups  Whether the device has them, and the language their numbers.
  */
-export function shaders(rowsAGroup: number, subgroups: boolean) {
+export function shaders(rowsAGroup: number, subgroups: boolean): Readonly<Record<ShaderName, string>> {
   const teams = subgroups ? SUBGROUPS : WORKGROUP;
   const prelude = teams.directives + PRELUDE + teams.functions + DOT;
-  return {
+  return withOperands({
     linear: prelude + LINEAR(rowsAGroup, teams),
     ffnUp: prelude + GELU + ACTIVATIONS + FFN_UP(rowsAGroup, teams),
     ffnDown: PRELUDE + FFN_DOWN,
@@ -587,5 +583,11 @@ export function shaders(rowsAGroup: number, subgroups: boolean) {
     attention: PRELUDE + ATTENTION,
     selectAbove: PRELUDE + SELECT_ABOVE,
     ...BLOCK_SHADERS,
-  } as const;
+  });
+}
+
+/** The same, each with the names of its operands: behind the rest, since directives come first. */
+function withOperands(bodies: Readonly<Record<ShaderName, string>>): Readonly<Record<ShaderName, string>> {
+  const named = Object.entries(bodies).map(([name, body]) => [name, body + operandConstants(name as ShaderName)]);
+  return Object.fromEntries(named) as Record<ShaderName, string>;
 }

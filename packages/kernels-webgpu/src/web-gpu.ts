@@ -7,9 +7,11 @@
 /// <reference types="@webgpu/types" />
 import { DeviceLostError, InputError, UnsupportedError } from "@flashwick/core";
 import type { Arena, HostKernels, Kernels } from "@flashwick/kernels";
+import type { MirrorDevice } from "./device-mirror.js";
 import { MirrorKernels } from "./mirror-kernels.js";
+import type { ShaderName } from "./operands.js";
 import { PARAMETERS } from "./prelude.js";
-import { type ShaderName, shaders, WORKGROUP_THREADS } from "./shaders.js";
+import { shaders, WORKGROUP_THREADS } from "./shaders.js";
 
 /** A platform's WebGPU, `navigator.gpu` or what `create` of the package `webgpu` gives: as much of it as consumers without WebGPU's types can name. */
 export interface GpuPlatform {
@@ -84,7 +86,7 @@ export async function openWebGpu(options: WebGpuOptions = {}): Promise<WebGpu> {
 const LEAST_ROWS_A_GROUP = 4;
 
 /** What kernels need of a device. */
-export class OpenDevice implements WebGpu {
+export class OpenDevice implements WebGpu, MirrorDevice {
   readonly adapter: string;
   readonly layout: GPUBindGroupLayout;
   /** Rows that a workgroup has: some for each subgroup, however small they may be. */
