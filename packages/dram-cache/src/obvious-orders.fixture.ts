@@ -1,12 +1,24 @@
 /** The orders of policies as slow, obvious models: sorts of what may leave, and queues that are arrays. */
-import type { ObviousCache } from "./obvious-cache.fixture.js";
 
 /** Policies of tests halve their counts after so many tokens. */
 export const HALVE_AFTER = 3;
 
+/** What an order asks the cache. */
+export interface OrderedCache {
+  readonly nLayers: number;
+  /** The layer that was admitted last. */
+  readonly layer: number;
+  /** The last token before the step. */
+  readonly tokenBefore: number;
+  /** Resident neurons, and the last token that used each. */
+  readonly resident: ReadonlyMap<number, number>;
+  layerOf(unit: number): number;
+  compareAge(a: number, b: number): number;
+}
+
 export interface ObviousOrder {
   /** The unit that leaves next of those that may. */
-  victim(candidates: readonly number[], cache: ObviousCache): number;
+  victim(candidates: readonly number[], cache: OrderedCache): number;
   beginStep?(layer: number): void;
   observe?(set: readonly number[]): void;
   unobserve?(set: readonly number[]): void;
@@ -16,7 +28,7 @@ export interface ObviousOrder {
 }
 
 /** The order of a policy by its name; null: by age alone. */
-export function obviousOrder(name: string, slotCount: number, cache: ObviousCache): ObviousOrder | null {
+export function obviousOrder(name: string, slotCount: number, cache: OrderedCache): ObviousOrder | null {
   if (name === "least-stale") return { victim: leastStale };
   if (name === "lfu") return new ObviousLfu(cache);
   if (name === "s3-fifo") return new ObviousS3Fifo(slotCount);
@@ -25,7 +37,7 @@ export function obviousOrder(name: string, slotCount: number, cache: ObviousCach
 
 type Key = (unit: number) => number;
 
-function firstBy(candidates: readonly number[], cache: ObviousCache, ...keys: readonly Key[]): number {
+function firstBy(candidates: readonly number[], cache: OrderedCache, ...keys: readonly Key[]): number {
   const compare = (a: number, b: number) => {
     const key = keys.find((key) => key(a) !== key(b));
     return key ? key(a) - key(b) : cache.compareAge(a, b);
@@ -33,7 +45,7 @@ function firstBy(candidates: readonly number[], cache: ObviousCache, ...keys: re
   return [...candidates].sort(compare)[0]!;
 }
 
-function leastStale(candidates: readonly number[], cache: ObviousCache): number {
+function leastStale(candidates: readonly number[], cache: OrderedCache): number {
   const isPassed = (unit: number) => cache.layerOf(unit) <= cache.layer;
   const isStale = (unit: number) => cache.resident.get(unit)! <= cache.tokenBefore;
   const group = (unit: number) => (isPassed(unit) ? (isStale(unit) ? 0 : 1) : 2);
@@ -41,13 +53,13 @@ function leastStale(candidates: readonly number[], cache: ObviousCache): number 
 }
 
 class ObviousLfu implements ObviousOrder {
-  readonly #cache: ObviousCache;
+  readonly #cache: OrderedCache;
   readonly #uses = new Map<number, number>();
   /** Named, guessed or taken back since the last step of their layer began. */
   #fresh: number[] = [];
   #sets = 0;
 
-  constructor(cache: ObviousCache) {
+  constructor(cache: OrderedCache) {
     this.#cache = cache;
   }
 
@@ -76,7 +88,7 @@ class ObviousLfu implements ObviousOrder {
     for (const unit of set) this.#uses.set(unit, (this.#uses.get(unit) ?? 0) + uses);
   }
 
-  victim(candidates: readonly number[], cache: ObviousCache): number {
+  victim(candidates: readonly number[], cache: OrderedCache): number {
     const isPassed = (unit: number) => cache.layerOf(unit) <= cache.layer;
     const isFresh = (unit: number) => this.#fresh.includes(unit);
     const group = (unit: number) => (isPassed(unit) ? (isFresh(unit) ? 1 : 0) : 2);

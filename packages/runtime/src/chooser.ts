@@ -4,8 +4,8 @@
 import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
-import type { ExpertChoice } from "./expert-choice.js";
 import type { NeuronSlots } from "./neuron-slots.js";
+import type { ResidentPreference } from "./resident-experts.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** Every neuron, for every token; or a set for each token, ascending, which stays unchanged until the layer is asked about again. */
@@ -18,6 +18,14 @@ export interface ChooserLayer {
   readonly context: ArenaContext;
   readonly slots: NeuronSlots;
   readonly predictor: PlacedPredictor | null;
+}
+
+/** Of a mixture: which experts of a token are used. */
+export interface ExpertChoice {
+  /** Experts of a token, in layers whose routers choose more; null: as many as they choose. */
+  readonly perToken: number | null;
+  /** Null: what is resident is of no matter. */
+  readonly preference: ResidentPreference | null;
 }
 
 /** Names the neurons that each token of a step uses, layer by layer. */

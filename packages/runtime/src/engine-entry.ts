@@ -4,8 +4,9 @@
  */
 export { ALL_NEURONS, type Choice, type Chooser, type ChooserLayer } from "./chooser.js";
 export { windowLogitBytes } from "./compared-run.js";
-export { Engine, type StepOptions, type StepRow } from "./engine.js";
+export { Engine } from "./engine.js";
 export type { EngineParts } from "./engine-parts.js";
+export type { StepOptions, StepRow, StepSequence } from "./engine-step.js";
 export { PlainDecoder, type TokenDecoder } from "./generation.js";
 export {
   type DecodedStep,

@@ -10,7 +10,7 @@ import type { EngineConfig } from "./engine-config.js";
 import { loadEngine } from "./engine-loading.js";
 import { memoryRequest } from "./engine-sizes.js";
 import type { ModelOptions, ModelParts } from "./model-options.js";
-import type { Sequence } from "./sequence.js";
+import { Sequence } from "./sequence.js";
 
 export interface LoadOptions {
   readonly onProgress?: OnProgress | undefined;
@@ -104,7 +104,7 @@ export class EngineHolder {
   /** The model's own sequence, with room for `contextTokens`. @throws As {@link engineFor}; {BudgetError} `BUDGET_SEQUENCES`. */
   async ownSequence(contextTokens: number, options: LoadOptions): Promise<Sequence> {
     const engine = await this.engineFor(contextTokens, options);
-    this.#own ??= engine.openSequence();
+    this.#own ??= new Sequence(engine);
     return this.#own;
   }
 
@@ -112,7 +112,7 @@ export class EngineHolder {
   async openSequence(contextTokens: number, options: LoadOptions): Promise<Sequence> {
     const engine = await this.engineFor(contextTokens, options);
     if (engine.openSequences === engine.parts.plan.sequences) this.#releaseOwn();
-    return engine.openSequence();
+    return new Sequence(engine);
   }
 
   /**

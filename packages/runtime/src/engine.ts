@@ -13,10 +13,10 @@ import type { ArenaContext } from "./arena-context.js";
 import { ALL_NEURONS, type Chooser } from "./chooser.js";
 import type { EngineLayer, RecordLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
+import type { StepOptions, StepRow, StepSequence } from "./engine-step.js";
 import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { ExpertChooser, expertChooser, promptChooser } from "./expert-choice.js";
 import { FfnStep } from "./ffn-step.js";
-import type { ForwardObserver } from "./forward-observer.js";
 import type { ForwardPass, StepSegment } from "./forward-pass.js";
 import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
@@ -26,26 +26,7 @@ import { downNorms } from "./layer-studies.js";
 import { OracleChooser } from "./oracle-chooser.js";
 import { PredictorChooser } from "./predictor-chooser.js";
 import type { ResidentLoader } from "./resident-weights.js";
-import { Sequence } from "./sequence.js";
 import { TokenMeter } from "./token-meter.js";
-
-/** A token and the sequence that it is appended to. */
-export interface StepRow {
-  readonly sequence: Sequence;
-  readonly token: number;
-}
-
-/** Which logits of a step are wanted, what the caches hold afterwards, and who looks on. */
-export interface StepOptions {
-  /** Which rows' logits are wanted, by name or by number, ascending; default `none`. */
-  readonly logits?: "none" | "last" | "all" | readonly number[];
-  /** Sees the logits of each wanted row; they are valid during the call only. */
-  readonly onLogits?: (row: number, logits: Float32Array) => void;
-  /** Where all neurons are used, in predicted mode: afterwards the caches hold what this many of the last tokens use. Default 0: the caches are left alone. */
-  readonly seedTokens?: number;
-  readonly observer?: ForwardObserver | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** What an engine is allocated as; see engine-loading.ts. */
 export interface LoadedModel {
@@ -131,6 +112,11 @@ export class Engine {
     return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 
+  /** The pages of all sequences: whoever opens a sequence takes them from here. */
+  get pool(): KvPool {
+    return this.#model.pool;
+  }
+
   /** How many sequences are open. */
   get openSequences(): number {
     return this.#model.pool.openTables;
@@ -157,11 +143,6 @@ export class Engine {
     this.#hotBytes = await readHotExperts(this.parts, this.#model.layers, (loaded, total) =>
       this.parts.onLoaded?.(totalBytes + loaded, totalBytes + total),
     );
-  }
-
-  /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many are open as were planned for. */
-  openSequence(): Sequence {
-    return new Sequence(this, this.#model.pool);
   }
 
   /**
@@ -341,8 +322,8 @@ function wantedRows(logits: NonNullable<StepOptions["logits"]>, n: number): read
   return groups;
 }
 
-function groupBySequence(rows: readonly StepRow[]): { readonly sequence: Sequence; readonly tokens: number[] }[] {
-  const groups: { sequence: Sequence; tokens: number[] }[] = [];
+function groupBySequence(rows: readonly StepRow[]): { readonly sequence: StepSequence; readonly tokens: number[] }[] {
+  const groups: { sequence: StepSequence; tokens: number[] }[] = [];
   for (const { sequence, token } of rows) {
     const last = groups.at(-1);
     if (last?.sequence === sequence) last.tokens.push(token);

@@ -5,17 +5,10 @@
  * it is for steps of one token, and what comes after it must not be taken for the model's own keys and values.
  */
 import { type ExpertsGeometry, hasExperts, InputError, type ModelGeometry } from "@flashwick/core";
-import { ALL_NEURONS, type Chooser } from "./chooser.js";
+import { ALL_NEURONS, type Chooser, type ExpertChoice } from "./chooser.js";
 import type { EngineConfig } from "./engine-config.js";
-import { preferResident, type ResidentPreference } from "./resident-experts.js";
+import { preferResident } from "./resident-experts.js";
 import { largestLogits, routeToken, type TokenRoute, weighExperts } from "./router.js";
-
-export interface ExpertChoice {
-  /** Experts of a token, in layers whose routers choose more; null: as many as they choose. */
-  readonly perToken: number | null;
-  /** Null: what is resident is of no matter. */
-  readonly preference: ResidentPreference | null;
-}
 
 /** The choice that changes nothing. */
 export const AS_ROUTED: ExpertChoice = { perToken: null, preference: null };

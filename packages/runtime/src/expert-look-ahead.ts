@@ -7,7 +7,8 @@
 import { assert, type ExpertsGeometry } from "@flashwick/core";
 import type { FlashRun } from "@flashwick/flash-io";
 import type { Kernels, Ptr } from "@flashwick/kernels";
-import { chooseExperts, type ExpertChoice } from "./expert-choice.js";
+import type { ExpertChoice } from "./chooser.js";
+import { chooseExperts } from "./expert-choice.js";
 import type { ExpertSlots } from "./expert-slots.js";
 import type { LookAheadMeter } from "./look-ahead-meter.js";
 import type { Linear, Norm } from "./resident-weights.js";

@@ -6,7 +6,7 @@ import { bytesOfExpert, type ModelHeader } from "@flashwick/flash-format";
 import { SparsityTally } from "@flashwick/predictor";
 import { cachePolicy } from "./cache-policy.js";
 import type { Engine } from "./engine.js";
-import type { EvaluateOptions, UnitResult } from "./evaluate.js";
+import type { EvaluateOptions, UnitResult } from "./evaluation.js";
 import type { ChosenRoute } from "./expert-choice.js";
 import type { ForwardObserver } from "./forward-observer.js";
 

@@ -4,10 +4,11 @@
 import { activationOf, paddedLength, widestFfn } from "@flashwick/core";
 import type { NeuronCache } from "@flashwick/dram-cache";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
-import type { Engine, StepOptions } from "./engine.js";
 import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
+import type { EngineParts } from "./engine-parts.js";
+import type { StepOptions } from "./engine-step.js";
 import type { ChosenRoute } from "./expert-choice.js";
-import type { ForwardObserver } from "./forward-observer.js";
+import type { ForwardObserver, ResidentUnits } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
@@ -19,8 +20,15 @@ export interface EarlyChoice {
   readonly isAdmitted: boolean;
 }
 
+/** The engine whose FFNs they are. */
+interface FfnEngine extends ResidentUnits {
+  readonly parts: EngineParts;
+  readonly chooser: Chooser;
+  readonly meter: TokenMeter;
+}
+
 export class FfnStep {
-  readonly #engine: Engine;
+  readonly #engine: FfnEngine;
   readonly #meter: TokenMeter;
   readonly #forward: ForwardPass;
   readonly #ahead: StreamAhead;
@@ -29,7 +37,7 @@ export class FfnStep {
   /** u8 of scratch, as many as the widest layer has neurons. */
   readonly #counted: Uint8Array;
 
-  constructor(engine: Engine, forward: ForwardPass, ahead: StreamAhead) {
+  constructor(engine: FfnEngine, forward: ForwardPass, ahead: StreamAhead) {
     this.#engine = engine;
     this.#meter = engine.meter;
     this.#forward = forward;

@@ -1,8 +1,13 @@
 /** Looking into a forward pass. */
 import type { Kernels, Ptr } from "@flashwick/kernels";
-import type { Engine } from "./engine.js";
 import type { ChosenRoute } from "./expert-choice.js";
 import type { TokenSpan } from "./token-meter.js";
+
+/** What is asked of an engine while it computes. */
+export interface ResidentUnits {
+  /** Neurons, or experts, that a layer's slots hold at present, in no order. */
+  residentNeurons(layer: number): Uint32Array;
+}
 
 /** Everything is optional. Pointers are into `kernels.arena` and valid during the call only. */
 export interface ForwardObserver {
@@ -26,7 +31,7 @@ export interface ForwardObserver {
     sets: readonly Uint32Array[] | null,
   ): void;
   /** The set that the FFN uses for one token of a step, before the cache makes room for it; not called where all neurons are used. */
-  named?(layer: number, named: Uint32Array, engine: Engine, row: number): void;
+  named?(layer: number, named: Uint32Array, engine: ResidentUnits, row: number): void;
   /** Of a mixture: the experts of one token of a step, and those that the model's router chooses for it. */
   routed?(layer: number, route: ChosenRoute, row: number): void;
   /** Each phase and each batch of reads as it ends, on the clock of its step. */

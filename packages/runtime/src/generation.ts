@@ -7,15 +7,12 @@
 import type { OnProgress, SpeculationStats, TokenStats } from "@flashwick/core";
 import type { Chooser } from "./chooser.js";
 import type { ForwardObserver } from "./forward-observer.js";
-import type { GrowingText } from "./growing-text.js";
+import type { FinishReason, GrowingText } from "./growing-text.js";
 import type { Sequence } from "./sequence.js";
 import type { DecodedStep } from "./speculation/speculative-decoder.js";
 import { shareStats, sumStats } from "./step-stats.js";
 import type { TokenLogprob } from "./token-logprob.js";
 import type { TokenSelector } from "./token-selector.js";
-
-/** Why a text ended. `eos` also says that a grammar lets nothing but the end follow. */
-export type FinishReason = "length" | "eos" | "stop" | "aborted";
 
 /** The step that computed a token: one after another they make the run. */
 export interface TokenStep {

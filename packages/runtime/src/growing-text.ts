@@ -1,6 +1,8 @@
 /** A text as its tokens are chosen: what of it can be handed out, and what ends it. */
-import type { FinishReason } from "./generation.js";
 import type { TextStream } from "./text-stream.js";
+
+/** Why a text ended. `eos` also says that a grammar lets nothing but the end follow. */
+export type FinishReason = "length" | "eos" | "stop" | "aborted";
 
 export interface GrowingTextParts {
   readonly maxTokens: number;

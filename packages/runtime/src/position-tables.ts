@@ -5,7 +5,6 @@
 import { decodeBfloat16, encodeBfloat16, type ModelGeometry, type RotaryGeometry } from "@flashwick/core";
 import type { Kernels, Ptr } from "@flashwick/kernels";
 import { rotaryFrequencies } from "./rotary-frequencies.js";
-import type { Workspace } from "./workspace.js";
 
 /**
  * How often ALiBi is added to the scores. transformers 4.57.3 with eager attention, which the saved references come from, adds it twice: to
@@ -43,10 +42,17 @@ export function planRotaryTables({ layers }: ModelGeometry, contextTokens: numbe
 
 const TABLE_ALIGNMENT = 16;
 
-/** Writes the tables of a geometry's encodings, for `contextTokens` positions, to where the workspace has room for them. */
+/** Where the tables go, as a `Workspace` has them. */
+export interface PositionTableRoom {
+  readonly rotaryCos: Ptr;
+  readonly rotarySin: Ptr;
+  readonly alibiSlopes: Ptr;
+}
+
+/** Writes the tables of a geometry's encodings, for `contextTokens` positions, to where there is room for them. */
 export function fillPositionTables(
   kernels: Kernels,
-  workspace: Pick<Workspace, "rotaryCos" | "rotarySin" | "alibiSlopes">,
+  room: PositionTableRoom,
   geometry: ModelGeometry,
   contextTokens: number,
 ): void {
@@ -56,11 +62,11 @@ export function fillPositionTables(
   };
   for (const { rotary, offsetBytes } of planRotaryTables(geometry, contextTokens).tables) {
     const { cos, sin } = rotaryTables(rotary, contextTokens);
-    place(workspace.rotaryCos + offsetBytes, cos);
-    place(workspace.rotarySin + offsetBytes, sin);
+    place(room.rotaryCos + offsetBytes, cos);
+    place(room.rotarySin + offsetBytes, sin);
   }
   const { alibi, nHeads } = geometry.layers[0]!.attention;
-  if (alibi) place(workspace.alibiSlopes, alibiSlopes(nHeads));
+  if (alibi) place(room.alibiSlopes, alibiSlopes(nHeads));
 }
 
 /**

@@ -48,11 +48,11 @@ export class Sequence {
   #pending: readonly number[] = [];
   #released = false;
 
-  /** @throws {BudgetError} `BUDGET_SEQUENCES`. Made by `Engine.openSequence`. */
-  constructor(engine: Engine, pool: KvPool) {
+  /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many are open as the engine was planned for. */
+  constructor(engine: Engine) {
     this.engine = engine;
-    this.#pool = pool;
-    this.#table = pool.openTable();
+    this.#pool = engine.pool;
+    this.#table = this.#pool.openTable();
   }
 
   /** The tokens whose keys and values are stored. */
@@ -227,7 +227,7 @@ export class Sequence {
    */
   fork(): Sequence {
     this.#assertOpen();
-    const fork = new Sequence(this.engine, this.#pool);
+    const fork = new Sequence(this.engine);
     for (const page of this.#pages) {
       this.#pool.share(page);
       fork.#append(page);

@@ -1,4 +1,4 @@
-/** One request for text, from the words of its caller to the summary: what {@link Model.generate} does. */
+/** One request for text, from the words of its caller to the summary: what `Model.generate` does. */
 import { InputError, type ModelGeometry, type RunStats, type TokenStats } from "@flashwick/core";
 import { type MemoryPlan, SpeculationMeter, type SpeculationPrior } from "@flashwick/cost-model";
 import { checkTokens } from "./check-tokens.js";
@@ -9,14 +9,12 @@ import {
   type Beginning,
   begin,
   beginAgain,
-  type FinishReason,
   type GeneratedToken,
   Generation,
   PlainDecoder,
   type TokenDecoder,
 } from "./generation.js";
-import { GrowingText } from "./growing-text.js";
-import type { Model } from "./model.js";
+import { type FinishReason, GrowingText } from "./growing-text.js";
 import type { GenerateOptions } from "./model-options.js";
 import type { RequestQueue } from "./request-queue.js";
 import { summarizeRun } from "./run-summary.js";
@@ -24,6 +22,7 @@ import { createSampler, type SamplingOptions } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 import { planSpeculation, type SpeculationPlan } from "./speculation/speculation-plan.js";
 import { SpeculativeDecoder } from "./speculation/speculative-decoder.js";
+import type { TextModel } from "./text-model.js";
 import { TextStream } from "./text-stream.js";
 import { noTokenizerError } from "./text-tokenizer.js";
 import { checkTopLogprobs } from "./token-logprob.js";
@@ -43,10 +42,10 @@ export interface RunSummary {
 
 /**
  * @param meters What drafting was worth so far, by drafter and verifier.
- * @throws As {@link Model.generate}.
+ * @throws As `Model.generate`.
  */
 export async function* generateText(
-  model: Model,
+  model: TextModel,
   engines: EngineHolder,
   queue: RequestQueue,
   meters: Map<string, SpeculationMeter>,
@@ -123,7 +122,7 @@ export async function* generateText(
 
 /** @throws {InputError} for a prompt or a number of tokens that make no sense. */
 function readPrompt(
-  model: Model,
+  model: TextModel,
   prompt: string | readonly number[],
   { maxTokens = 64, sequence }: GenerateOptions,
 ): readonly number[] {
@@ -151,7 +150,7 @@ export function selectorOf(
 }
 
 /** Null where the file has no tokenizer. @throws {InputError} `INPUT_NO_TOKENIZER` if texts are to end the generation all the same. */
-export function textStreamOf(model: Model, stop: readonly string[] = []): TextStream | null {
+export function textStreamOf(model: TextModel, stop: readonly string[] = []): TextStream | null {
   if (model.header.tokenizerKind !== null) return new TextStream(model.tokenizer, stop);
   if (stop.length > 0) throw noTokenizerError(model.parts.file.source.name);
   return null;
@@ -163,7 +162,7 @@ function verifierOf({ engine }: Sequence, { lossless }: SpeculationPlan): Choose
 }
 
 function decoderFor(
-  model: Model,
+  model: TextModel,
   beginning: Beginning,
   plan: SpeculationPlan,
   meters: Map<string, SpeculationMeter>,
@@ -199,7 +198,7 @@ function learnFromPrompt(meter: SpeculationMeter, { sequence, batches, reused }:
 }
 
 /** The sparse path nearly always says what the dense model does, and a dense pass costs many of its tokens. */
-function sparsePrior({ parts }: Model): SpeculationPrior {
+function sparsePrior({ parts }: TextModel): SpeculationPrior {
   const { predictor } = parts;
   const training = predictor && "training" in predictor ? predictor.training : null;
   return { acceptance: draftAcceptance(training).share, firstDraftTokens: FIRST_SPARSE_DRAFTS };
@@ -223,7 +222,7 @@ export function checkRoom(tokens: number, contextTokens: number): void {
 }
 
 function summarize(
-  model: Model,
+  model: TextModel,
   plan: MemoryPlan,
   promptTokens: number,
   prefill: readonly TokenStats[],

@@ -48,7 +48,7 @@ describe("check-imports", () => {
   it("accepts what the design allows", () => {
     write("packages/core/src/index.ts", 'export { a } from "./a.js";\nexport type { B } from "./b.js";\n');
     write("packages/core/src/a.ts", 'import type { B } from "./b.js";\nexport const a: B = 1;\n');
-    write("packages/core/src/b.ts", 'import { type a } from "./a.js";\nexport type B = number | typeof a;\n');
+    write("packages/core/src/b.ts", "export type B = number;\n");
     write("packages/core/src/node/index.ts", 'import { readSync } from "node:fs";\nexport const read = readSync;\n');
     write("packages/core/src/a.test.ts", 'import { it } from "vitest";\nimport "node:fs";\nit("is");\n');
     write("packages/core/tsup.config.ts", 'import base from "../../tsup.base.js";\nexport default base;\n');
@@ -103,6 +103,17 @@ describe("check-imports", () => {
     write("packages/core/src/deep/c.ts", 'import { a } from "../a.js";\nexport const c = a;\n');
     expect(check()).toEqual([
       "packages/core/src/a.ts:1: import cycle: src/a.ts -> src/b.ts -> src/deep/c.ts -> src/a.ts",
+    ]);
+  });
+
+  it("finds cycles of files that only types or deferred imports close", () => {
+    write("packages/core/src/a.ts", 'import type { B } from "./b.js";\nexport const a: B = 1;\n');
+    write("packages/core/src/b.ts", 'import { type a } from "./a.js";\nexport type B = number | typeof a;\n');
+    write("packages/core/src/c.ts", 'export const c = () => import("./d.js");\n');
+    write("packages/core/src/d.ts", 'import { c } from "./c.js";\nexport const d = c;\n');
+    expect(check()).toEqual([
+      "packages/core/src/a.ts:1: import cycle: src/a.ts -> src/b.ts -> src/a.ts",
+      "packages/core/src/c.ts:1: import cycle: src/c.ts -> src/d.ts -> src/c.ts",
     ]);
   });
 

@@ -1,10 +1,9 @@
 // @ts-check
-/** Cycles between the modules of one member, through imports that exist when the program runs. */
+/** Cycles between the modules of one member: also through types and `import()`, since files in a cycle can be read only together. */
 import { posix } from "node:path";
 
 /**
  * One cycle for each strongly connected knot of files, as paths that begin and end with the same file, smallest first.
- * Type-only imports vanish and `import()` runs later, so neither ties a knot.
  *
  * @param {ReadonlyMap<string, import("./module-file.mjs").ModuleFile>} modules
  * @returns {string[][]}
@@ -20,7 +19,7 @@ export function findFileCycles(modules) {
   const visit = (path) => {
     state.set(path, "open");
     trail.push(path);
-    for (const next of loadedBy(path, modules)) {
+    for (const next of namedBy(path, modules)) {
       if (state.get(next) === "open") cycles.push([...trail.slice(trail.indexOf(next)), next]);
       else if (!state.has(next)) visit(next);
     }
@@ -32,12 +31,10 @@ export function findFileCycles(modules) {
 }
 
 /** @param {string} path @param {ReadonlyMap<string, import("./module-file.mjs").ModuleFile>} modules @returns {string[]} */
-function loadedBy(path, modules) {
+function namedBy(path, modules) {
   const imports = modules.get(path)?.imports ?? [];
-  const loaded = imports.filter(
-    ({ specifier, typeOnly, deferred }) => specifier.startsWith(".") && !typeOnly && !deferred,
-  );
-  return loaded.map(({ specifier }) => resolveModule(path, specifier, modules)).filter((target) => target !== null);
+  const relative = imports.filter(({ specifier }) => specifier.startsWith("."));
+  return relative.map(({ specifier }) => resolveModule(path, specifier, modules)).filter((target) => target !== null);
 }
 
 /**

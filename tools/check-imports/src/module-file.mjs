@@ -6,8 +6,6 @@ import ts from "typescript";
  * @typedef {object} ModuleImport
  * @property {string} specifier
  * @property {number} line  From 1.
- * @property {boolean} typeOnly  Gone when compiled: `import type`, `export type … from`, `import { type A }`.
- * @property {boolean} deferred  `import()`: not part of loading the module.
  */
 
 /**
@@ -28,16 +26,16 @@ export function parseModule(path, text) {
   const file = { imports: [], starExports: [], defaultExports: [] };
   /** @param {ts.Node} node */
   const lineOf = (node) => source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
-  /** @param {ts.Node} at @param {ts.Node | undefined} specifier @param {{ typeOnly?: boolean, deferred?: boolean }} kind */
-  const note = (at, specifier, { typeOnly = false, deferred = false }) => {
+  /** @param {ts.Node} at @param {ts.Node | undefined} specifier */
+  const note = (at, specifier) => {
     if (!specifier || !ts.isStringLiteralLike(specifier)) return;
-    file.imports.push({ specifier: specifier.text, line: lineOf(at), typeOnly, deferred });
+    file.imports.push({ specifier: specifier.text, line: lineOf(at) });
   };
   for (const statement of source.statements) {
     if (ts.isImportDeclaration(statement)) {
-      note(statement, statement.moduleSpecifier, { typeOnly: isTypeOnlyImport(statement.importClause) });
+      note(statement, statement.moduleSpecifier);
     } else if (ts.isExportDeclaration(statement)) {
-      note(statement, statement.moduleSpecifier, { typeOnly: isTypeOnlyExport(statement) });
+      note(statement, statement.moduleSpecifier);
       const clause = statement.exportClause;
       if (!clause || ts.isNamespaceExport(clause)) file.starExports.push(lineOf(statement));
       else if (clause.elements.some(({ name }) => name.text === "default")) file.defaultExports.push(lineOf(statement));
@@ -48,31 +46,14 @@ export function parseModule(path, text) {
   /** @param {ts.Node} node */
   const visit = (node) => {
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
-      note(node, node.arguments[0], { deferred: true });
+      note(node, node.arguments[0]);
     } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-      note(node, node.argument.literal, { typeOnly: true });
+      note(node, node.argument.literal);
     }
     ts.forEachChild(node, visit);
   };
   visit(source);
   return file;
-}
-
-/** @param {ts.ImportClause | undefined} clause */
-function isTypeOnlyImport(clause) {
-  if (!clause) return false;
-  if (clause.isTypeOnly) return true;
-  const bindings = clause.namedBindings;
-  if (clause.name || !bindings || !ts.isNamedImports(bindings)) return false;
-  return bindings.elements.length > 0 && bindings.elements.every((element) => element.isTypeOnly);
-}
-
-/** @param {ts.ExportDeclaration} statement */
-function isTypeOnlyExport(statement) {
-  if (statement.isTypeOnly) return true;
-  const clause = statement.exportClause;
-  if (!clause || !ts.isNamedExports(clause)) return false;
-  return clause.elements.length > 0 && clause.elements.every((element) => element.isTypeOnly);
 }
 
 /** @param {ts.Statement} statement */

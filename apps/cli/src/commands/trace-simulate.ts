@@ -18,6 +18,7 @@ import type { Invocation } from "../invocation.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { type CountOrShare, countsOrShares, integer, plainBytes } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
+import { type Simulation, unitWords } from "../plan/simulation.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
 import { readTrace } from "../trace-file.js";
@@ -35,29 +36,6 @@ interface SimulateFlags extends CommonFlags, DeviceFlags {
   readonly readers: number;
   readonly plot?: string;
   readonly force?: boolean;
-}
-
-/** The document of `flashwick trace simulate --json`. */
-export interface Simulation {
-  readonly trace: string;
-  /** What the trace is of; null: a trace alone does not say. */
-  readonly unit: "neuron" | "expert" | null;
-  readonly nLayers: number;
-  readonly dFf: number;
-  /** One cache of all layers; then `slots` are its, and units are those of all layers. */
-  readonly pool: boolean;
-  readonly recordBytes: number;
-  readonly readsPerNeuron: number;
-  readonly mergeGapBytes: number;
-  readonly warmUpTokens: number;
-  readonly device: string | null;
-  readonly rows: readonly SimulatedTrace[];
-  readonly plot: string | null;
-}
-
-/** The words for a simulation's units. */
-export function unitWords({ unit }: Pick<Simulation, "unit">): string {
-  return unit === null ? "neurons or experts" : `${unit}s`;
 }
 
 /** OPT 6.7B's at 16 bit: two halves of 4096 values. */

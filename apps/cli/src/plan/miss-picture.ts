@@ -1,8 +1,8 @@
 /** A trace's misses over the size of the cache, for all policies. */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { type Simulation, unitWords } from "../commands/trace-simulate.js";
 import { escaped } from "./plan-picture.js";
+import { type Simulation, unitWords } from "./simulation.js";
 
 /** Colours that the colour-blind tell apart (Okabe and Ito), and marks that who prints in grey does. */
 const LOOKS: Readonly<Record<string, { readonly colour: string; readonly dash: string }>> = {

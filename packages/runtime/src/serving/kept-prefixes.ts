@@ -6,7 +6,7 @@
  */
 import { assert, KV_PAGE_TOKENS } from "@flashwick/core";
 import type { Engine } from "../engine.js";
-import type { Sequence } from "../sequence.js";
+import { Sequence } from "../sequence.js";
 
 export class KeptPrefixes {
   /** Least recently used first. */
@@ -64,7 +64,7 @@ export class KeptPrefixes {
 
   #open(engine: Engine): Sequence {
     this.#makeRoom(engine, 0);
-    return engine.openSequence();
+    return new Sequence(engine);
   }
 
   /** Gives up the least recently used sequence if none is free, but keeps the last `keeps`. */

@@ -4,8 +4,9 @@ import type { KvPrecision } from "@flashwick/cost-model";
 import { sha256Hex } from "@flashwick/flash-format";
 import { checkTokens } from "../check-tokens.js";
 import type { EngineHolder, LoadOptions } from "../engine-holder.js";
-import type { Model } from "../model.js";
 import type { RequestQueue } from "../request-queue.js";
+import { Sequence } from "../sequence.js";
+import type { TextModel } from "../text-model.js";
 import { checkMaxTokens, checkRoom, selectorOf, textStreamOf } from "../text-request.js";
 import type { SchedulerOptions, ServedRequest } from "./served-request.js";
 import { ServedText } from "./served-text.js";
@@ -16,7 +17,7 @@ const DEFAULT_MAX_QUEUE = 16;
 
 /** @throws As `Model.openScheduler`. */
 export async function openTextScheduler(
-  model: Model,
+  model: TextModel,
   engines: EngineHolder,
   queue: RequestQueue,
   closing: AbortSignal,
@@ -30,7 +31,7 @@ export async function openTextScheduler(
     const engine = await engines.withDevice(() => engines.engineForAll(contextTokens, options));
     const sequences = engine.parts.plan.sequences - engine.openSequences;
     // Throws the error that says so: callers hold every sequence.
-    if (sequences === 0) engine.openSequence();
+    if (sequences === 0) new Sequence(engine);
     turn.occupy(modelIsServed);
     const textOf = (request: ServedRequest, onResume: () => void) =>
       servedText(model, contextTokens, request, onResume);
@@ -45,7 +46,7 @@ export async function openTextScheduler(
 }
 
 /** @throws {InputError} for a request that makes no sense. */
-function servedText(model: Model, contextTokens: number, request: ServedRequest, onResume: () => void): ServedText {
+function servedText(model: TextModel, contextTokens: number, request: ServedRequest, onResume: () => void): ServedText {
   const { prompt, maxTokens, stop, ignoreEos = false } = request;
   const { geometry } = model.header;
   checkMaxTokens(maxTokens);
@@ -62,7 +63,7 @@ function servedText(model: Model, contextTokens: number, request: ServedRequest,
 const PAGE_VERSION = 1;
 
 /** What keys and values of a prompt depend on beside its tokens: weights as the file has them, arithmetic, precision. */
-function prefixIdentity({ header, parts, config }: Model, kvPrecision: KvPrecision): string {
+function prefixIdentity({ header, parts, config }: TextModel, kvPrecision: KvPrecision): string {
   const tensors = [...header.tensors.values()].map(({ name, dtype, crc32c }) => [name, dtype, crc32c]);
   const weights = [header.fingerprint, header.fileBytes, header.weights, tensors];
   const { backend, activationBits = null } = parts;

@@ -1,5 +1,5 @@
 /** What a text scheduler is asked for, and what it gives. */
-import type { FinishReason } from "../generation.js";
+import type { FinishReason } from "../growing-text.js";
 import type { SamplingOptions } from "../sampler.js";
 import type { TokenConstraint } from "../token-constraint.js";
 import type { TokenLogprob } from "../token-logprob.js";

@@ -18,7 +18,8 @@ import {
   StreamedCurves,
   streamedCurvesBytes,
 } from "@flashwick/predictor/train";
-import { type EvaluateResult, evaluateText } from "../evaluate.js";
+import { evaluateText } from "../evaluate.js";
+import type { EvaluateResult } from "../evaluation.js";
 import { Model } from "../model.js";
 import type { ModelOptions } from "../model-options.js";
 import { type JudgedModel, withJudgedModel } from "./judged-model.js";
