@@ -8,26 +8,17 @@ import { readFileSync, statSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { openModel } from "@flashwick/runtime/node";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    budget: { type: "string", default: "50" },
-    turns: { type: "string", default: "10" },
-    reply: { type: "string", default: "16" },
-    sequences: { type: "string", default: "4" },
-    tokens: { type: "string", default: "24" },
-  },
+const { words, flags } = scriptArguments({
+  usage: "conversation.mjs <model.gguf> [--budget <percent of the file>]",
+  words: 1,
+  flags: { budget: "50", turns: "10", reply: "16", sequences: "4", tokens: "24" },
 });
-const [path] = positionals;
-if (!path) {
-  console.error("usage: conversation.mjs <model.gguf> [--budget <percent of the file>]");
-  process.exit(2);
-}
+const [path] = words;
 const dramBudgetBytes = Math.floor((statSync(path).size * Number.parseFloat(flags.budget)) / 100);
 const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();

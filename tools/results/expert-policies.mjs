@@ -11,16 +11,13 @@
 import { rankPolicies } from "@flashwick/dram-cache/simulate";
 import { writeTable } from "./src/results-table.mjs";
 import { namedTraces } from "./src/route-traces.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const WARM_UP_SHARE = 1 / 4;
 /** Slots of each layer, of its experts; a pool has as many in all. */
 const SHARES = [1 / 8, 1 / 4, 1 / 2];
 
-const named = namedTraces(process.argv.slice(2));
-if (!named) {
-  console.error("usage: expert-policies.mjs [<name>:]<trace> …");
-  process.exit(2);
-}
+const named = namedTraces(scriptArguments({ usage: "expert-policies.mjs [<name>:]<trace> …", words: 1 }).words);
 
 const rows = named.flatMap(({ name, trace }) =>
   SHARES.flatMap((share) =>

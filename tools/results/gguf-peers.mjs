@@ -21,34 +21,21 @@ import { statSync } from "node:fs";
 import { cpus } from "node:os";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    peer: { type: "string" },
-    rounds: { type: "string", default: "3" },
-    tokens: { type: "string", default: "64" },
-    "peer-tokens": { type: "string" },
-    prefill: { type: "string", default: "512" },
-    threads: { type: "string", default: "2" },
-    memory: { type: "string" },
-    given: { type: "boolean", default: false },
-    "peer-preload": { type: "string" },
-    "activation-bits": { type: "string" },
-    out: { type: "string", default: "gguf-peers.csv" },
+const { words, flags } = scriptArguments({
+  usage: "gguf-peers.mjs <model.gguf> --peer <folder with node-llama-cpp> [--memory <percent of the file>]",
+  words: 1,
+  flags: {
+    ...{ peer: null, rounds: "3", tokens: "64", "peer-tokens": null, prefill: "512", threads: "2", memory: null },
+    ...{ given: false, "peer-preload": null, "activation-bits": null, out: "gguf-peers.csv" },
   },
+  needed: ["peer"],
 });
-const [path] = positionals;
-if (!path || !flags.peer) {
-  console.error(
-    "usage: gguf-peers.mjs <model.gguf> --peer <folder with node-llama-cpp> [--memory <percent of the file>]",
-  );
-  process.exit(2);
-}
+const [path] = words;
 const threads = Number(flags.threads);
 const prefill = Number(flags.prefill);
 const tokens = Number(flags.tokens);

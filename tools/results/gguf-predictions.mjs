@@ -15,7 +15,6 @@ import { statSync } from "node:fs";
 import { cpus } from "node:os";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { hasExperts } from "@flashwick/core";
 import { decodeTrace } from "@flashwick/dram-cache/simulate";
 import { poolScratch } from "@flashwick/kernels-wasm";
@@ -24,17 +23,14 @@ import { openModel } from "@flashwick/runtime/node";
 import { estimate } from "@flashwick/runtime/node/estimate";
 import { givenTokens, profileApart, runApart } from "./src/gguf-run.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 import { undisturbedRun } from "./src/undisturbed-run.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals: paths } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: "string", default: "3" },
-    shares: { type: "string", default: "all,75,60,50,40" },
-    tokens: { type: "string", default: "32" },
-    out: { type: "string", default: "gguf-predictions.csv" },
-  },
+const { words: paths, flags } = scriptArguments({
+  usage: "gguf-predictions.mjs <model.gguf> …",
+  words: 0,
+  flags: { rounds: "3", shares: "all,75,60,50,40", tokens: "32", out: "gguf-predictions.csv" },
 });
 const decodeTokens = Number(flags.tokens);
 /** A small model takes some tokens until V8 has compiled its kernels for good, and a mixture until its slots are full; a large model's first token is long enough. */

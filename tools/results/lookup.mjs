@@ -11,26 +11,21 @@ import { readFileSync, statSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { openModel } from "@flashwick/runtime/node";
 import { decodeGiven } from "./src/given-text.mjs";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    budget: { type: "string", default: "50" },
-    rounds: { type: "string", default: "3" },
-    tokens: { type: "string", default: "64" },
-  },
+const {
+  words: [path],
+  flags,
+} = scriptArguments({
+  usage: "lookup.mjs <model.gguf> [--budget <percent of the file>]",
+  words: 1,
+  flags: { budget: "50", rounds: "3", tokens: "64" },
 });
-const [path] = positionals;
-if (!path) {
-  console.error("usage: lookup.mjs <model.gguf> [--budget <percent of the file>]");
-  process.exit(2);
-}
 const share = Number.parseFloat(flags.budget) / 100;
 const tokens = Number(flags.tokens);
 const model = await openModel(path, { dramBudgetBytes: Math.floor(statSync(path).size * share), kvPrecision: "f16" });

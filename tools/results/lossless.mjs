@@ -10,26 +10,19 @@ import { readFileSync, statSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags } = parseArgs({
-  options: {
-    f16: { type: "string" },
-    int8: { type: "string" },
-    rounds: { type: "string", default: "3" },
-    tokens: { type: "string", default: "48" },
-    "dense-tokens": { type: "string", default: "12" },
-    "prompt-characters": { type: "string", default: "300" },
-    out: { type: "string", default: "lossless.csv" },
+const { flags } = scriptArguments({
+  usage: "lossless.mjs --f16 <model.gguf> --int8 <model.gguf>",
+  flags: {
+    ...{ f16: null, int8: null, rounds: "3", tokens: "48", "dense-tokens": "12" },
+    ...{ "prompt-characters": "300", out: "lossless.csv" },
   },
+  needed: ["f16", "int8"],
 });
-if (!flags.f16 || !flags.int8) {
-  console.error("usage: lossless.mjs --f16 <model.gguf> --int8 <model.gguf>");
-  process.exit(2);
-}
 const prompt = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8").slice(
   0,
   Number(flags["prompt-characters"]),

@@ -4,22 +4,20 @@
  *
  *     pnpm build && node tools/results/mixture-prefill.mjs olmoe-1b-7b-q4.gguf [--shares 50,22] [--tokens 128] [--rounds 5]
  */
-import { parseArgs } from "node:util";
 import { profileApart, runApart } from "./src/gguf-run.mjs";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    shares: { type: "string", default: "50,22" },
-    tokens: { type: "string", default: "128" },
-    rounds: { type: "string", default: "5" },
-  },
+const USAGE = "mixture-prefill.mjs <model.gguf> [--shares <per cent of the file, large>,<small>]";
+const { words, flags } = scriptArguments({
+  usage: USAGE,
+  words: 1,
+  flags: { shares: "50,22", tokens: "128", rounds: "5" },
 });
-const [path] = positionals;
+const [path] = words;
 const shares = flags.shares.split(",");
-if (!path || shares.length !== 2) {
-  console.error("usage: mixture-prefill.mjs <model.gguf> [--shares <per cent of the file, large>,<small>]");
+if (shares.length !== 2) {
+  console.error(`usage: ${USAGE}`);
   process.exit(2);
 }
 

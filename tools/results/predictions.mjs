@@ -15,10 +15,12 @@ import { demoModels } from "@flashwick/demo-models";
 import { predictedRun, recordText } from "./src/predicted-run.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scatterPicture } from "./src/scatter-picture.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 import { undisturbedRun } from "./src/undisturbed-run.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const names = Object.fromEntries(process.argv.slice(2).map((argument) => argument.split("=")));
+const { words } = scriptArguments({ usage: "predictions.mjs small=<model> large=<model>", words: 1 });
+const names = Object.fromEntries(words.map((argument) => argument.split("=")));
 const LENGTHS = {
   small: { promptTokens: 16, warmUpTokens: 16, decodeTokens: 96 },
   large: { promptTokens: 16, warmUpTokens: 16, decodeTokens: 48 },

@@ -20,14 +20,11 @@ import { openModel } from "@flashwick/runtime/node";
 import { assemblePredictor, countParameters, measureCandidates } from "@flashwick/runtime/train";
 import { qualityPicture } from "./src/quality-picture.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "apps/cli/dist/flashwick.js");
-const [folder] = process.argv.slice(2);
-if (!folder) {
-  console.error("usage: quality.mjs <folder>");
-  process.exit(2);
-}
+const [folder] = scriptArguments({ usage: "quality.mjs <folder>", words: 1 }).words;
 mkdirSync(folder, { recursive: true });
 
 const RANKS = [16, 32, 64];

@@ -10,12 +10,9 @@ import { demoModels } from "@flashwick/demo-models";
 import { openModel } from "@flashwick/runtime/node";
 import { againstDense, decodeWindows, windowsOf } from "./src/against-dense.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
-const [folder] = process.argv.slice(2);
-if (!folder) {
-  console.error("usage: resident-margin.mjs <folder>");
-  process.exit(2);
-}
+const [folder] = scriptArguments({ usage: "resident-margin.mjs <folder>", words: 1 }).words;
 const BUDGET = 0.6;
 const MARGINS = [0, 0.5, 1, 2];
 

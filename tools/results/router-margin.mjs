@@ -9,12 +9,9 @@ import { mixtureDemo } from "@flashwick/demo-models";
 import { openModel } from "@flashwick/runtime/node";
 import { againstDense, decodeWindows, windowsOf } from "./src/against-dense.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
-const [file] = process.argv.slice(2);
-if (!file) {
-  console.error("usage: router-margin.mjs <olmoe-demo.gguf>");
-  process.exit(2);
-}
+const [file] = scriptArguments({ usage: "router-margin.mjs <olmoe-demo.gguf>", words: 1 }).words;
 const BUDGET = 0.5;
 const CHOICES = [
   ...[0, 0.05, 0.1, 0.2, 0.3, 0.5].map((residentMargin) => ({ residentMargin, routerKeep: 1 })),

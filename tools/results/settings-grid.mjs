@@ -7,8 +7,10 @@
 import { demoModels } from "@flashwick/demo-models";
 import { predictedRun, quickProfile, recordText } from "./src/predicted-run.mjs";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
-const [file, percent = "50"] = process.argv.slice(2);
+const { words } = scriptArguments({ usage: "settings-grid.mjs <model.gguf> [percent of the file]", words: 1 });
+const [file, percent = "50"] = words;
 const length = { promptTokens: 16, warmUpTokens: 8, decodeTokens: 32 };
 const PASSES = 2;
 const grid = [8, 16, 32].flatMap((readers) =>

@@ -11,15 +11,12 @@ import { clairvoyantMisses, replayTrace } from "@flashwick/dram-cache/simulate";
 import { percentile } from "@flashwick/runtime";
 import { writeTable } from "./src/results-table.mjs";
 import { namedTraces } from "./src/route-traces.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const WARM_UP_SHARE = 1 / 4;
 const SHARES = [1 / 4, 1 / 2];
 
-const named = namedTraces(process.argv.slice(2));
-if (!named) {
-  console.error("usage: slowest-tokens.mjs [<name>:]<trace> …");
-  process.exit(2);
-}
+const named = namedTraces(scriptArguments({ usage: "slowest-tokens.mjs [<name>:]<trace> …", words: 1 }).words);
 
 /** Experts missed by each token, over all layers. */
 function lfuMisses(trace, slots) {

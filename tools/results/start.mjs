@@ -6,18 +6,15 @@
  * Prints one JSON document. The plain reads go by the same reader, in order, a MiB each, into memory that nothing has touched before.
  */
 import { statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = new URL("../../packages/", import.meta.url);
 const { openModel } = await import(new URL("runtime/dist/node.js", root));
 const { openFlashReader } = await import(new URL("flash-io/dist/node.js", root));
 
 const MiB = 2 ** 20;
-const [path, share = "0.5", promptTokens = "128"] = process.argv.slice(2);
-if (!path) {
-  console.error(`usage: node ${fileURLToPath(import.meta.url)} <model.gguf> [budget share] [prompt tokens]`);
-  process.exit(2);
-}
+const { words } = scriptArguments({ usage: "start.mjs <model.gguf> [budget share] [prompt tokens]", words: 1 });
+const [path, share = "0.5", promptTokens = "128"] = words;
 
 /** Milliseconds that `sizeBytes` from the start of the file take, a GiB at a time since a memory is no larger than four. */
 async function plainReadMs(sizeBytes) {

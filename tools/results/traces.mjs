@@ -13,14 +13,11 @@ import { demoModels } from "@flashwick/demo-models";
 import { decodeTrace } from "@flashwick/dram-cache/simulate";
 import { choosePlacement } from "@flashwick/runtime";
 import { writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "apps/cli/dist/flashwick.js");
-const [folder] = process.argv.slice(2);
-if (!folder) {
-  console.error("usage: traces.mjs <folder>");
-  process.exit(2);
-}
+const [folder] = scriptArguments({ usage: "traces.mjs <folder>", words: 1 }).words;
 const TOKENS = 8192;
 const DEVICE = "nvme-pcie4";
 /** As OPT 6.7B's at 16 bit: a demo record of 1 KiB would make every device's operations, not its bytes, what counts. */

@@ -7,23 +7,16 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const split = process.argv.indexOf("--");
-const own = process.argv.slice(2, split < 0 ? undefined : split);
-const more = split < 0 ? [] : process.argv.slice(split + 1);
-const { values: flags, positionals } = parseArgs({
-  args: own,
-  allowPositionals: true,
-  options: { rounds: { type: "string", default: "5" }, tokens: { type: "string", default: "48" } },
+const { words, flags, more } = scriptArguments({
+  usage: "versions.mjs <other checkout> <model.gguf> [--rounds N] [--tokens N] [-- flags of run]",
+  words: 2,
+  flags: { rounds: "5", tokens: "48" },
 });
-const [other, model] = positionals;
-if (!other || !model) {
-  console.error("usage: versions.mjs <other checkout> <model.gguf> [--rounds N] [--tokens N] [-- flags of run]");
-  process.exit(2);
-}
+const [other, model] = words;
 const prompt = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8").slice(0, 300);
 
 function run(checkout) {

@@ -3,9 +3,8 @@ import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { decodeTrace } from "@flashwick/dram-cache/simulate";
 
-/** Traces by name, from arguments `[<name>:]<path>`; null if there are none. */
+/** Traces by name, from arguments `[<name>:]<path>`. */
 export function namedTraces(args) {
-  if (args.length === 0) return null;
   return args.map((argument) => {
     const [path, name] = argument.split(":").reverse();
     return { name: name ?? basename(path), trace: readTrace(path) };
