@@ -1,5 +1,5 @@
 /**
- * Check, then time: every kernel runs the conformance table first; without it there is no number.
+ * Every kernel on one thread, by type and shape. Check, then time: each runs the conformance table first; without it there is no number.
  *
  *   node bench/kernels.bench.mjs [--mib 192] [--csv]        (after a build)
  *
