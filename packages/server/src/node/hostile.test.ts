@@ -65,6 +65,7 @@ describe("bodies", () => {
     const asked = [
       post("/v1/completions", { model, prompt: word }),
       chat({ messages: [{ role: "user", content: word }] }),
+      post("/v1/responses", { model, input: word }),
     ];
     for (const response of await Promise.all(asked)) {
       const { error } = await response.clone().json();
@@ -86,7 +87,9 @@ describe("bodies", () => {
 
 describe("who asks", () => {
   it.each(["", "Bearer ", "Bearer wrong", `Basic ${API_KEY}`, `Bearer ${API_KEY}x`])("with %j", async (header) => {
-    await expectError(await post("/v1/chat/completions", {}, { authorization: header }), 401, "invalid_api_key");
+    for (const path of ["/v1/chat/completions", "/v1/responses"]) {
+      await expectError(await post(path, {}, { authorization: header }), 401, "invalid_api_key");
+    }
   });
   it("without a key gets nothing but the health", async () => {
     for (const path of ["/v1/models", "/metrics", "/v1/models/chatty.gguf"]) {
