@@ -65,15 +65,20 @@ writeFileSync(
   fileURLToPath(new URL("../../docs/results/mixture-plans.md", import.meta.url)),
   `# Mixtures of experts within a part of their files, as planned
 
-These are plans, not measurements: \`pnpm build && node tools/results/plan-mixtures.mjs\` gives this page again on any machine, and
-\`flashwick plan <model> --dtype q4 --preset ${DEVICE} --dram-budget 50%\` one row of it. Models and device are presets with published figures
-([mixture-presets.ts](../../packages/cost-model/src/mixture-presets.ts), [device-presets.ts](../../packages/cost-model/src/device-presets.ts)), and so is how often
-experts come back ([expert-locality.ts](../../packages/cost-model/src/expert-locality.ts)): of Qwen3-30B-A3B it is that model's own, of the others assumed. Each row is the mean of ${LENGTH.decodeTokens} tokens
-after a prompt of ${LENGTH.promptTokens}, in four bits a weight, gpt-oss-20b as published. What no publication tells (the cost of calls and of deciding, what reads and arithmetic leave each other) is nothing or one half here.
+These are plans, not measurements: \`pnpm build && node tools/results/plan-mixtures.mjs\` makes this page again on any
+machine, and \`flashwick plan <model> --dtype q4 --preset ${DEVICE} --dram-budget 50%\` one row of it. Models and
+device are presets with published figures
+([mixture-presets.ts](../../packages/cost-model/src/mixture-presets.ts),
+[device-presets.ts](../../packages/cost-model/src/device-presets.ts)). So is the rate at which experts recur
+([expert-locality.ts](../../packages/cost-model/src/expert-locality.ts)): for Qwen3-30B-A3B it is that model's own, for
+the others it is assumed. Each row is the mean of ${LENGTH.decodeTokens} tokens after a prompt of ${LENGTH.promptTokens}, in four bits a weight;
+gpt-oss-20b is as published. What no publication gives counts as nothing here (the cost of calls and of deciding) or as
+one half (what reads and arithmetic leave each other).
 
 ${markdownTable(shown, rows)}
 
-A run of 384 tokens has not met every expert when it ends, so that some are still read for the first time however large the budget. All figures: [mixture-plans.csv](mixture-plans.csv).
+A run of 384 tokens ends before it has used every expert, so some are still read for the first time, however large the
+budget is. All figures: [mixture-plans.csv](mixture-plans.csv).
 `,
 );
 console.log(markdownTable(shown, rows));

@@ -11,29 +11,22 @@ import { cpus } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { openModel } from "@flashwick/runtime/node";
 import { median } from "./src/in-turns.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 import { makeRequests, randomNumbers, runClient } from "./src/soak-clients.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    clients: { type: "string", default: "64" },
-    minutes: { type: "string", default: "10" },
-    requests: { type: "string", default: "48" },
-    seed: { type: "string", default: "1" },
-    "max-sequences": { type: "string", default: "4" },
-    "max-queue": { type: "string", default: "64" },
-  },
+const {
+  words: [path],
+  flags,
+  more: serveFlags,
+} = scriptArguments({
+  usage: "serve-soak.mjs <model.gguf> [--clients n] [--minutes n] [-- <flags of flashwick serve>]",
+  words: 1,
+  flags: { clients: "64", minutes: "10", requests: "48", seed: "1", "max-sequences": "4", "max-queue": "64" },
 });
-const [path, ...serveFlags] = positionals;
-if (!path) {
-  console.error("usage: serve-soak.mjs <model.gguf> [--clients n] [--minutes n] [-- <flags of flashwick serve>]");
-  process.exit(2);
-}
 const CONTEXT_TOKENS = 128;
 /** Of the whole run, before resident size is looked at: engine, code and caches have come to their size then. */
 const WARM_UP_SHARE = 0.2;
@@ -184,8 +177,8 @@ const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 const command = ["node tools/results/serve-soak.mjs", basename(path), ...process.argv.slice(3)].join(" ");
 const sameness =
   wrong.length > 0
-    ? `${wrong.length} answers are not those of the same request run alone.`
-    : "Every answer that was read whole equals the text of the same request run alone with the same seed, and every one that was left is its beginning.";
+    ? `${wrong.length} answers differ from the same request run alone.`
+    : "Every answer that was read to its end equals the text of the same request run alone with the same seed, and every\nanswer that a client left is the beginning of that text.";
 const page = `# Many clients of one server
 
 ${new Date().toISOString().slice(0, 10)}. One run of
@@ -194,14 +187,15 @@ ${new Date().toISOString().slice(0, 10)}. One run of
 pnpm build && ${command}
 \`\`\`
 
-on ${machine}, Node ${process.version}, commit ${commit}. Clients ask one of ${asked.length} requests at random, one after the other, and leave ${of("left").length} of ${answered.length} answers
-half-way. Half of the requests begin alike; ${counted.reused} of ${counted.promptTokens} prompt tokens were computed once and reused.
+on ${machine}, Node ${process.version}, commit ${commit}. Each client makes one of ${asked.length} requests at random, one after the other.
+Clients left ${of("left").length} of ${answered.length} answers half-way. Half of the requests begin alike: ${counted.reused} of ${counted.promptTokens} prompt tokens
+were computed once and reused.
 
 ${markdownTable(heads, [row])}
 
 ${sameness}
-${served} of ${flags.clients} clients were served. The resident size of the server's process, median of the first and of the last quarter after a warm-up of ${100 * WARM_UP_SHARE} %: ${mib(size.early)} MiB and ${mib(size.late)} MiB, ${(100 * size.share).toFixed(2)} % apart
-([every sample](serve.csv)).
+${served} of ${flags.clients} clients were served. After a warm-up of ${100 * WARM_UP_SHARE} %, the median resident size of the server's process was
+${mib(size.early)} MiB in the first quarter and ${mib(size.late)} MiB in the last, a difference of ${(100 * size.share).toFixed(2)} % ([every sample](serve.csv)).
 `;
 writeTable("serve.csv", sizes);
 writeFileSync(join(root, "docs/results/serve.md"), page);

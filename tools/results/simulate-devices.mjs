@@ -88,17 +88,20 @@ writeFileSync(
   fileURLToPath(new URL("../../docs/results/simulated-devices.md", import.meta.url)),
   `# OPT 6.7B within half of its memory, on devices that are not here
 
-These are simulations, not measurements: \`pnpm build && node tools/results/simulate-devices.mjs\` gives this page again on any machine. Devices and
-model are presets with published figures ([device-presets.ts](../../packages/cost-model/src/device-presets.ts),
-[model-presets.ts](../../packages/cost-model/src/model-presets.ts)); settings are what the plan chooses within half of the weights' bytes; each row is the ${TOKENS} tokens
-after a prompt of ${PROMPT_TOKENS}. What no publication tells (the cost of calls and of deciding) is nothing here, so every row is a best case.
+These are simulations, not measurements: \`pnpm build && node tools/results/simulate-devices.mjs\` makes this page
+again on any machine. Devices and model are presets with published figures
+([device-presets.ts](../../packages/cost-model/src/device-presets.ts),
+[model-presets.ts](../../packages/cost-model/src/model-presets.ts)). The plan chooses the settings within half of the
+weights' bytes, and each row covers the ${TOKENS} tokens after a prompt of ${PROMPT_TOKENS}. Costs that no publication
+gives (of calls and of deciding) count as nothing here, so every row is a best case.
 
 ${markdownTable(shown, rows)}
 
-The closed form is what \`flashwick plan\` says of the same tokens; where it says less or more, rounds of reads do not come out even. How far service
-times scatter is known of none of these devices, nor how uneven the model's tokens are; without either all tokens but for their position are alike. The scattered columns
-assume that the time of a read is lognormal with sigma ${ASSUMED_SCATTER.readSigma}, and the device's pace in a token with ${ASSUMED_SCATTER.tokenSigma}: an assumption, the same for all, to show whom scatter hurts.
-All figures: [simulated-devices.csv](simulated-devices.csv).
+The closed form is what \`flashwick plan\` says of the same tokens. It says less or more where rounds of reads do not
+come out even. Nobody has published how far the service times of these devices scatter, or how uneven the model's tokens
+are; without either, all tokens are alike except for their position. The scattered columns assume that the time of a
+read is lognormal with sigma ${ASSUMED_SCATTER.readSigma}, and the device's pace in a token with ${ASSUMED_SCATTER.tokenSigma}. This is the same
+assumption for all devices, to show which of them suffer from scatter. All figures: [simulated-devices.csv](simulated-devices.csv).
 `,
 );
 console.log(markdownTable(shown, rows));

@@ -11,30 +11,21 @@ import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { openModel } from "@flashwick/runtime/node";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    predictor: { type: "string" },
-    modes: { type: "string", default: "predicted" },
-    budget: { type: "string", default: "50" },
-    conversations: { type: "string", default: "4" },
-    turns: { type: "string", default: "2" },
-    message: { type: "string", default: "16" },
-    reply: { type: "string", default: "24" },
-    rounds: { type: "string", default: "3" },
+const { words, flags } = scriptArguments({
+  usage: "together.mjs <model.gguf> [--modes predicted,dense] [--predictor <file>] [--budget <percent>]",
+  words: 1,
+  flags: {
+    ...{ predictor: null, modes: "predicted", budget: "50", conversations: "4", turns: "2", message: "16" },
+    ...{ reply: "24", rounds: "3" },
   },
 });
-const [path] = positionals;
-if (!path) {
-  console.error("usage: together.mjs <model.gguf> [--modes predicted,dense] [--predictor <file>] [--budget <percent>]");
-  process.exit(2);
-}
+const [path] = words;
 const count = Number(flags.conversations);
 const [turns, message, reply] = [flags.turns, flags.message, flags.reply].map(Number);
 const options = {
@@ -177,11 +168,13 @@ ${new Date().toISOString().slice(0, 10)}. One run of
 pnpm build && node tools/results/together.mjs ${given.join(" ")}
 \`\`\`
 
-on ${machine}, Node ${process.versions.node}. The load average of the machine was ${loadBefore.toFixed(1)} before and ${loadavg()[0].toFixed(1)} after; above 2 means that other programs ran.
+on ${machine}, Node ${process.versions.node}. The machine's load average was ${loadBefore.toFixed(1)} before and ${loadavg()[0].toFixed(1)} after; above 2 means
+that other programs ran.
 
-Each of ${count} conversations has ${turns} turns of ${message} new tokens and a greedy reply of ${reply}; each prompt is all that was said before. Both runs have ${flags.budget} % of the
-file as their budget, have loaded the model before, and take turns (${flags.rounds} rounds); ratios are medians of the rounds, and their range. The script compares all replies and
-stops at the first difference. Tokens are those of replies; time and bytes include prompts. All figures: [together.csv](together.csv).
+Each of ${count} conversations has ${turns} turns of ${message} new tokens and a greedy reply of ${reply}; each prompt holds
+all that was said before. Both runs have a budget of ${flags.budget} % of the file, load the model before the clock starts, and take turns
+(${flags.rounds} rounds); ratios are medians of the rounds, with their range. The script compares all replies and stops at the first
+difference. Tokens are those of replies; time and bytes include prompts. All figures: [together.csv](together.csv).
 
 ${markdownTable(shown, rows)}
 `;
