@@ -52,13 +52,15 @@ export type Operands<Shader extends ShaderName> = Readonly<Record<(typeof OPERAN
 
 /** Operands as words, in the order of the table. */
 export function operandWords<Shader extends ShaderName>(shader: Shader, operands: Operands<Shader>): number[] {
+  const names: readonly string[] = OPERANDS[shader];
   const words = operands as Readonly<Record<string, number>>;
-  return OPERANDS[shader].map((name) => words[name]!);
+  return names.map((name) => words[name]!);
 }
 
 /** WGSL that names the places of a shader's operands: `opRows` of `rows`. */
 export function operandConstants(shader: ShaderName): string {
-  return OPERANDS[shader].map((name, at) => `const op${name[0]!.toUpperCase()}${name.slice(1)} = ${at}u;\n`).join("");
+  const names: readonly string[] = OPERANDS[shader];
+  return names.map((name, at) => `const op${name[0]!.toUpperCase()}${name.slice(1)} = ${at}u;\n`).join("");
 }
 
 /** An operand that shaders read by `fu`. */
