@@ -17,7 +17,7 @@ import { readPredictorFile } from "@flashwick/flash-format";
 import { chooseCandidates } from "@flashwick/predictor/train";
 import { evaluateText, Model } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
-import { assemblePredictor, countParameters, measureCandidates } from "@flashwick/runtime/train";
+import { assemblePredictor, f16Bytes, measureCandidates } from "@flashwick/runtime/train";
 import { qualityPicture } from "./src/quality-picture.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
@@ -70,8 +70,7 @@ async function sweep(name, { texts }, file, files) {
       const { kernels } = model.parts;
       const options = { predictors, text: calibration, kernels, maxWindows: CALIBRATION_WINDOWS };
       const { curves: candidates } = await measureCandidates(model, options);
-      const weights =
-        candidates.reduce((sum, [candidate]) => sum + candidate.weights, 0) / countParameters(model.header);
+      const bytes = candidates.reduce((sum, [candidate]) => sum + candidate.bytes, 0) / f16Bytes(model.header);
       for (const namedPerActive of RATIOS) {
         const choice = chooseCandidates(candidates, { namedPerActive });
         const predictor = assemblePredictor(predictors, candidates, choice);
@@ -80,7 +79,7 @@ async function sweep(name, { texts }, file, files) {
           rows.push({
             model: name,
             predictor: of,
-            weights_share: weights,
+            bytes_share: bytes,
             ratio: namedPerActive,
             ...(await measure(model, predictor, evaluation, windowTokens)),
           });

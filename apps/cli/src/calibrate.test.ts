@@ -104,7 +104,7 @@ describe("calibrate", () => {
     const output = join(dir, "refused.gguf");
     const foreign = await calibrate(output, "--predictor", join(dir, "foreign.gguf"));
     expect([foreign.status, foreign.document.error.code]).toEqual([1, "INTEGRITY_FINGERPRINT"]);
-    const none = await calibrate(output, "--share", "0.0001");
+    const none = await calibrate(output, "--share-bytes", "0.0001");
     expect(none.status).toBe(1);
     expect(none.document.error.code).toBe("INPUT_INVALID");
     expect(existsSync(output)).toBe(false);

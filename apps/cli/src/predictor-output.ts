@@ -1,15 +1,20 @@
 /** A predictor that a command has made: its file, and what is said of it. */
-import { formatBytes, type Predictor, type PredictorQuality } from "@flashwick/core";
+import { formatBytes, type Predictor, type PredictorLayerShape, type PredictorQuality } from "@flashwick/core";
 import { readPredictorFile, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
-import { predictorMatrixBytes } from "@flashwick/predictor";
-import { qualityTable } from "./quality-table.js";
+import { predictorBytes } from "@flashwick/predictor";
+import { qualityTable, weightType } from "./quality-table.js";
 import { table } from "./table.js";
+
+/** A layer's figures, with the type of its weights. */
+export interface DescribedLayer extends PredictorQuality {
+  readonly dtype: string;
+}
 
 /** What commands that make predictors print with `--json`. */
 export interface PredictorDocument {
   readonly file: string;
-  readonly layers: readonly PredictorQuality[];
+  readonly layers: readonly DescribedLayer[];
   readonly predictorBytes: number;
   readonly fingerprint: string;
 }
@@ -47,13 +52,14 @@ export async function writePredictor(
 export function describePredictor(file: string, predictor: Predictor): PredictorDocument {
   return {
     file,
-    layers: predictor.layers.map(({ w1: _, w2: __, ...quality }) => quality),
-    predictorBytes: predictor.layers.reduce(
-      (sum, { w1, w2 }) => sum + predictorMatrixBytes(w1) + predictorMatrixBytes(w2),
-      0,
-    ),
+    layers: predictor.layers.map(describeLayer),
+    predictorBytes: predictor.layers.reduce((sum, layer) => sum + predictorBytes(layer), 0),
     fingerprint: predictor.modelFingerprint,
   };
+}
+
+export function describeLayer({ w1, w2, ...quality }: PredictorLayerShape): DescribedLayer {
+  return { ...quality, dtype: weightType({ w1, w2 }) };
 }
 
 export function predictorText({ file, layers, predictorBytes }: PredictorDocument): string {

@@ -51,8 +51,9 @@ function layerFile(rank: number, dFf: number = TINY.dFf): Buffer {
   });
 }
 
-const importFrom = (output: string, ...files: string[]) =>
-  flashwickJson(["predictor", "import", model, "--text", text, "-o", output, "--dtype", "f32", "--from", ...files]);
+const importAs = (dtype: string, output: string, ...files: string[]) =>
+  flashwickJson(["predictor", "import", model, "--text", text, "-o", output, "--dtype", dtype, "--from", ...files]);
+const importFrom = (output: string, ...files: string[]) => importAs("f32", output, ...files);
 
 describe("predictor export and import", () => {
   it("gives back the same weights, thresholds set on the text", async () => {
@@ -86,6 +87,24 @@ describe("predictor export and import", () => {
     });
     const { document } = await importFrom(join(dir, "powerinfer.gguf"), ...files.reverse());
     expect(document.layers.map(({ rank }: { rank: number }) => rank)).toEqual([8, 12, 16]);
+  });
+  it("stores four bits, shows the type, and runs; refuses a rank that is no whole number of blocks", async () => {
+    const files = (rank: number) =>
+      Array.from({ length: TINY.nLayers }, (_, layer) => {
+        const path = join(dir, `blocks_${layer}.safetensors`);
+        writeFileSync(path, layerFile(rank));
+        return path;
+      });
+    const output = join(dir, "blocks.gguf");
+    const refused = await importAs("q4_0", output, ...files(24));
+    expect(refused.document.error.code).toBe("INPUT_INVALID");
+    expect(refused.document.error.message).toMatch(/blocks_0.*fc2\.weight.*layer 0.*32 weights for q4_0, found 24/);
+    expect((await importAs("q4_0", output, ...files(32))).status).toBe(0);
+    const { layers, weightBytes } = (await flashwickJson(["inspect", output])).document;
+    expect(layers.map(({ dtype }: { dtype: string }) => dtype)).toEqual(new Array(TINY.nLayers).fill("q4_0"));
+    expect(weightBytes).toBe((TINY.nLayers * 32 * (TINY.dModel + TINY.dFf) * 18) / 32);
+    const run = await flashwickJson(["run", model, "--predictor", output, "--tokens", "2,9", "--max-tokens", "2"]);
+    expect(run.document.stats.mode).toBe("predicted");
   });
   it("names the file, tensor and layer that do not fit, and writes nothing", async () => {
     const output = join(dir, "refused.gguf");

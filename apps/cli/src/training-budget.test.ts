@@ -16,6 +16,9 @@ afterAll(() => rmSync(dir, { recursive: true }));
 
 const COMMANDS: Readonly<Record<string, () => string[]>> = {
   train: () => ["train", model, "--text", text, "--rank", "8", "--epochs", "1", "--workers", "0"],
+  "train in four bits": () => [
+    ...["train", model, "--text", text, "--rank", "32", "--dtype", "q4_0", "--epochs", "1", "--workers", "0"],
+  ],
   calibrate: () => ["calibrate", model, "--text", text, "--agreement", "20%", "--max-windows", "2"],
   "predictor import": () => ["predictor", "import", model, "--text", text, "--from", join(dir, "tiny.safetensors")],
 };
@@ -37,6 +40,12 @@ describe.each(Object.keys(COMMANDS))("%s", (name) => {
     const less = await run(name, output("less"), "--dram-budget", `${smallestBudgetBytes - 1}`);
     expect(less.document.error.details).toMatchObject({ smallestBudgetBytes });
   });
+});
+
+it("train refuses a rank that is no whole number of blocks before it records anything", async () => {
+  const refused = await run("train in four bits", join(dir, "odd.gguf"), "--rank", "24");
+  expect([refused.status, refused.document.error.code]).toEqual([1, "INPUT_INVALID"]);
+  expect(refused.document.error.message).toContain("predictors of rank 24 in q4_0");
 });
 
 describe("eval --against", () => {

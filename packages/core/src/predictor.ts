@@ -25,16 +25,17 @@ export interface PredictorLayer extends PredictorQuality {
   readonly w2: PredictorMatrix;
 }
 
-/** Size and type of one matrix of a predictor. */
+/** Size and type of one matrix of a predictor. The matrices of one predictor may differ in type. */
 export interface PredictorMatrixShape {
-  readonly dtype: "f32" | "f16" | "int8";
+  /** Of blocks (`q8_0`, `q4_0`) a row has a whole number: `cols` is a multiple of 32. */
+  readonly dtype: "f32" | "f16" | "int8" | "q8_0" | "q4_0";
   readonly rows: number;
   readonly cols: number;
 }
 
 /** One matrix of a predictor, as it is stored. */
 export interface PredictorMatrix extends PredictorMatrixShape {
-  /** `rows * cols` elements of `dtype`, little-endian. */
+  /** Rows of `dtype`, without gaps, little-endian. */
   readonly data: Uint8Array;
   /** f32 per row; int8 only. */
   readonly scales: Float32Array | null;

@@ -25,7 +25,10 @@ export const shape: ModelShape = {
   strideBytes: 4096,
   readsPerNeuron: 1,
   parallelBlock: false,
-  predictor: { dtype: "int8", bytesByLayer: [400_000, 400_000, 400_000, 400_000] },
+  predictor: {
+    typesByLayer: new Array(4).fill([{ dtype: "int8", share: 1 }]),
+    bytesByLayer: [400_000, 400_000, 400_000, 400_000],
+  },
 };
 
 /** The same weights in matrices: attention's four, then up and down. */

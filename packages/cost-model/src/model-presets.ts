@@ -272,7 +272,7 @@ function shapeOf(model: PublishedModel, dtype: RecordDType): ModelShape {
     readsPerNeuron: 1,
     parallelBlock: model.parallelBlock,
     predictor: {
-      dtype: predictor,
+      typesByLayer: model.ranks.map(() => [{ dtype: predictor, share: 1 }]),
       bytesByLayer: model.ranks.map((rank) => rank * (dModel + dFf) * weightBytes(predictor)),
     },
   };

@@ -13,9 +13,10 @@ import {
 } from "./mixture-shape.js";
 import type { MatrixRows } from "./stream-reads.js";
 
-/** One layer's predictor, as its price depends on it. */
+/** The predictors of a model, as their price depends on them. */
 export interface PredictorShape {
-  readonly dtype: DType;
+  /** Types of each layer's weights, by bytes: the shares of a layer add up to 1. */
+  readonly typesByLayer: readonly (readonly TypeShare[])[];
   /** Weights of each layer's predictor, bytes; 0 where a layer has none and names everything. */
   readonly bytesByLayer: readonly number[];
 }

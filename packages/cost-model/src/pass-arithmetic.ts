@@ -58,7 +58,8 @@ export class PassArithmetic {
     const bytes = shape.predictor?.bytesByLayer[layer] ?? 0;
     if (bytes === 0) return 0;
     const scores = (this.#tokens * shape.dFf * profile.management.nsPerScore) / 1e6;
-    return this.#matrix("linear", shape.predictor!.dtype, bytes) + scores + this.#calls(OPS.predict);
+    const products = this.#typedMatrix("linear", shape.predictor!.typesByLayer[layer]!, bytes);
+    return products + scores + this.#calls(OPS.predict);
   }
 
   /** Of neurons; whole layers are never decided about. @param named In the union of the tokens' sets. */

@@ -34,6 +34,29 @@ describe("passCost", () => {
   it("of one token is that of a decoded token, in either mode", () => {
     for (const of of [request(), dense()]) expect(passCost(of, 1)).toEqual(tokenCost(of));
   });
+  it("prices a predictor by the types of each layer", () => {
+    const priced = (types: readonly (readonly ["int8" | "q4_0", number])[]) => {
+      const typesByLayer = new Array(4).fill(types.map(([dtype, share]) => ({ dtype, share })));
+      return tokenCost(request({ profile, shape: { ...shape, predictor: { ...shape.predictor!, typesByLayer } } }));
+    };
+    const [f16] = deviceProfile({}).kernels;
+    const rates = [
+      { ...f16!, dtype: "int8" as const },
+      { ...f16!, dtype: "q4_0" as const, bytesPerSec: 5e9 },
+    ];
+    const profile = { ...deviceProfile({}), kernels: rates };
+    const [int8, q4, half] = [
+      priced([["int8", 1]]),
+      priced([["q4_0", 1]]),
+      priced([
+        ["int8", 0.5],
+        ["q4_0", 0.5],
+      ]),
+    ];
+    // 1.6 MB of weights, at 15 and at 5 GB/s.
+    expect(q4.predictMs - int8.predictMs).toBeCloseTo(1000 * 1.6e6 * (1 / 5e9 - 1 / 15e9), 9);
+    expect(half.predictMs).toBeCloseTo((int8.predictMs + q4.predictMs) / 2, 9);
+  });
   it("streams what is not resident once, however many tokens pass", () => {
     const absent = 3 * (4096 - 64);
     for (const tokens of [1, 2, 5, 16]) {

@@ -1,4 +1,4 @@
-import { isFlashwickError, memorySource, type Predictor, type PredictorMatrix } from "@flashwick/core";
+import { isFlashwickError, memorySource, type Predictor, type PredictorMatrix, rowBytes } from "@flashwick/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readFileKind } from "./container.js";
 import type { GgufValue } from "./gguf.js";
@@ -8,10 +8,8 @@ import { openModelFile } from "./read-model.js";
 import { openTinyModel, tinyModelBytes, withEditedHeader } from "./tiny-model.fixture.js";
 import { verifyPredictorFile } from "./verify.js";
 
-const BYTES = { f32: 4, f16: 2, int8: 1 } as const;
-
 function matrix(dtype: PredictorMatrix["dtype"], rows: number, cols: number): PredictorMatrix {
-  const data = Uint8Array.from({ length: rows * cols * BYTES[dtype] }, (_, i) => (i * 7) % 61);
+  const data = Uint8Array.from({ length: rows * rowBytes(dtype, cols) }, (_, i) => (i * 7) % 61);
   const scales = dtype === "int8" ? Float32Array.from({ length: rows }, (_, i) => (i + 1) / 64) : null;
   return { dtype, rows, cols, data, scales };
 }
@@ -72,6 +70,17 @@ describe("a predictor file", () => {
     expect(await read(good)).toEqual(PREDICTOR);
   });
 
+  it("gives blocks back, W1 and W2 of different types", async () => {
+    const [first] = PREDICTOR.layers;
+    const layer = { ...first!, rank: 32, w1: matrix("q8_0", 32, 64), w2: matrix("q4_0", 7, 32) };
+    const predictor = { ...PREDICTOR, dModel: 64, layers: [layer] };
+    const bytes = await bytesOf(predictor);
+    expect(await read(bytes)).toEqual(predictor);
+    const { layers, weightBytes } = await readPredictorHeader(memorySource(bytes));
+    expect([layers[0]!.w1.dtype, layers[0]!.w2.dtype]).toEqual(["q8_0", "q4_0"]);
+    expect(weightBytes).toBe(32 * 2 * 34 + 7 * 18);
+  });
+
   it("shows its figures without reading the weights", async () => {
     let readBytes = 0;
     const inner = memorySource(good);
@@ -94,6 +103,8 @@ describe("a predictor file", () => {
       recall: 0.99,
       precision: 0.5,
       missedMass: 0.0013,
+      w1: { dtype: "f32", rows: 5, cols: 20 },
+      w2: { dtype: "f32", rows: 7, cols: 5 },
     });
     const weights = PREDICTOR.layers.flatMap(({ w1, w2 }) => [w1, w2]);
     const bytes = weights.reduce((sum, { data, scales }) => sum + data.length + (scales?.byteLength ?? 0), 0);

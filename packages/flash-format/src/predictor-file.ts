@@ -9,6 +9,7 @@ import {
   findSparsityFault,
   type Predictor,
   type PredictorLayer,
+  type PredictorLayerShape,
   type PredictorMatrix,
   type PredictorMatrixShape,
   type PredictorQuality,
@@ -63,7 +64,7 @@ export interface PredictorHeader {
   readonly modelFingerprint: string;
   readonly dModel: number;
   readonly dFf: number;
-  readonly layers: readonly PredictorQuality[];
+  readonly layers: readonly PredictorLayerShape[];
   /** Null in files that were written without. */
   readonly sparsity: SparsityStatistics | null;
   readonly training: Readonly<Record<string, unknown>>;
@@ -106,12 +107,20 @@ export async function writePredictorFile(sink: ByteSink, predictor: Predictor): 
 }
 
 /**
- * Reads the header of a predictor file: ranks, thresholds, quality.
+ * Reads the header of a predictor file: ranks, types, thresholds, quality.
  *
  * @throws {FormatError} `FORMAT_…`; a model file is `FORMAT_INVALID`. {IntegrityError} `INTEGRITY_HEADER`.
  */
 export async function readPredictorHeader(source: ByteSource): Promise<PredictorHeader> {
-  return decodeFacts(await readContainer(source, "predictor"));
+  const container = await readContainer(source, "predictor");
+  const facts = decodeFacts(container);
+  const shapeOf = ({ dtype, rows, cols }: MatrixTensors): PredictorMatrixShape => ({ dtype, rows, cols });
+  const layers = layerTensors(source, container, facts).map(({ w1, w2, ...quality }) => ({
+    ...quality,
+    w1: shapeOf(w1),
+    w2: shapeOf(w2),
+  }));
+  return { ...facts, layers };
 }
 
 /**
@@ -121,13 +130,9 @@ export async function readPredictorHeader(source: ByteSource): Promise<Predictor
  */
 export async function openPredictorFile(source: ByteSource): Promise<PredictorSource> {
   const container = await readContainer(source, "predictor");
-  const { modelFingerprint, dModel, dFf, sparsity, layers: qualities } = decodeFacts(container);
-  const layers = qualities.map((quality) => {
-    const name = `blk.${quality.layer}.predictor`;
-    const w1 = matrixTensors(source, container, `${name}_w1`, quality.rank, dModel);
-    const w2 = matrixTensors(source, container, `${name}_w2`, dFf, quality.rank);
-    return { ...quality, w1, w2 };
-  });
+  const facts = decodeFacts(container);
+  const { modelFingerprint, dModel, dFf, sparsity } = facts;
+  const layers = layerTensors(source, container, facts);
   return {
     modelFingerprint,
     dModel,
@@ -191,7 +196,10 @@ function encodeFacts(predictor: Predictor): Map<string, GgufValue> {
   return facts;
 }
 
-function decodeFacts(container: Container): PredictorHeader {
+/** Facts of a header, before the tensors are looked for. */
+type PredictorFacts = Omit<PredictorHeader, "layers"> & { readonly layers: readonly PredictorQuality[] };
+
+function decodeFacts(container: Container): PredictorFacts {
   const { metadata } = container;
   const modelFingerprint = metadata.string(KEY_FINGERPRINT);
   if (!isFingerprint(modelFingerprint)) throw metadata.invalid(KEY_FINGERPRINT, "64 hex digits", "something else");
@@ -270,12 +278,24 @@ const DTYPE_OF_GGML_TYPE = new Map<string, PredictorMatrix["dtype"]>([
   ["F32", "f32"],
   ["F16", "f16"],
   ["I8", "int8"],
+  ["Q8_0", "q8_0"],
+  ["Q4_0", "q4_0"],
 ]);
 
 /** A matrix in a predictor file: elements and, for int8, scales. */
 interface MatrixTensors extends PredictorMatrixShape {
   readonly elements: CheckedTensor;
   readonly scale: CheckedTensor | null;
+}
+
+/** Where each layer's matrices lie. */
+function layerTensors(source: ByteSource, container: Container, { dModel, dFf, layers }: PredictorFacts) {
+  return layers.map((quality) => {
+    const name = `blk.${quality.layer}.predictor`;
+    const w1 = matrixTensors(source, container, `${name}_w1`, quality.rank, dModel);
+    const w2 = matrixTensors(source, container, `${name}_w2`, dFf, quality.rank);
+    return { ...quality, w1, w2 };
+  });
 }
 
 function matrixTensors(
@@ -288,7 +308,7 @@ function matrixTensors(
   const elements = requireTensor(container, { name, shape: [cols, rows] });
   const dtype = DTYPE_OF_GGML_TYPE.get(elements.type);
   if (dtype === undefined) {
-    throw tensorError(`${source.name}: tensor "${name}"`, "type F32, F16 or I8", elements.type);
+    throw tensorError(`${source.name}: tensor "${name}"`, "type F32, F16, I8, Q8_0 or Q4_0", elements.type);
   }
   const isInt8 = dtype === "int8";
   const scale = isInt8 ? requireTensor(container, { name: scaleName(name), type: "F32", shape: [rows] }) : null;

@@ -1,8 +1,8 @@
 /** Models in four bits: records of q4, and resident matrices of a type of their own. */
 import { blockBytes, decodeFloat16, isFlashwickError, memorySource, type ResidentDType } from "@flashwick/core";
+import { BlockEncoder } from "@flashwick/kernels/reference";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BlockEncoder } from "./block-encoder.js";
 import { llamaFormFamily } from "./convert/families/llama.js";
 import { crc32c } from "./crc32c.js";
 import { memoryJournal, memorySink } from "./memory-sink.js";

@@ -2,11 +2,11 @@
  * f32 rows as stored elements.
  *
  * f16 and bf16 round to nearest, ties to even. int8 is symmetric with one scale a row: scale = f32(max|x| / 127),
- * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. Blocks: block-encoder.ts. What cannot be stored as a finite number is
+ * q = round(x / scale) within ±127, ties to even; a row of zeros has scale 0. Blocks: `BlockEncoder` of the kernels. What cannot be stored as a finite number is
  * never stored.
  */
 import { assert, encodeFloat16, type RecordDType, type ResidentDType, rowBytes } from "@flashwick/core";
-import { BLOCK_ELEMENTS, BlockEncoder, nearest } from "./block-encoder.js";
+import { BLOCK_ELEMENTS, BlockEncoder, roundTiesToEven } from "@flashwick/kernels/reference";
 
 const INT8_MOST = 127;
 const FLOAT16_EXPONENT = 0x7c00;
@@ -157,7 +157,7 @@ export class RowEncoder {
     [this.squaredError, this.squaredSum] = [0, 0];
     for (let i = 0; i < row.length; i++) {
       const x = row[i]!;
-      const q = scale === 0 ? 0 : Math.max(-INT8_MOST, Math.min(INT8_MOST, nearest(x / scale)));
+      const q = scale === 0 ? 0 : Math.max(-INT8_MOST, Math.min(INT8_MOST, roundTiesToEven(x / scale)));
       this.#i8[at + i] = q;
       this.squaredError += (x - scale * q) ** 2;
       this.squaredSum += x * x;

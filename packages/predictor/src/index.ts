@@ -10,6 +10,8 @@ export { checkPredictor, type PredictedModel } from "./predictor-check.js";
 export {
   checkPredictorMatrix,
   dequantisePredictorMatrix,
+  fitsPredictorDType,
+  PREDICTOR_DTYPES,
   type PredictorDType,
   predictorMatrixBytes,
   quantisePredictorMatrix,

@@ -1,15 +1,16 @@
-import { paddedLength } from "@flashwick/core";
+import { blockElements, paddedLength } from "@flashwick/core";
 import { Arena } from "@flashwick/kernels";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { describe, expect, it } from "vitest";
 import { nameNeurons, nameNeuronsOfBatch, namingScratchBytes, scoreNeurons } from "./neuron-naming.js";
 import { placedPredictorBytes, placePredictor, predictorBytes } from "./placed-predictor.js";
 import { type FixtureShape, fixtureLayer, randomFloats } from "./predictor.fixture.js";
-import { dequantisePredictorMatrix } from "./predictor-matrix.js";
+import { dequantisePredictorMatrix, PREDICTOR_DTYPES } from "./predictor-matrix.js";
 
 const TOKENS = 3;
-// Not multiples of 16: padding is at work in every buffer.
-const SHAPE = { dModel: 20, dFf: 40, rank: 12 };
+// Not multiples of 16, where there are no blocks: padding is at work in every buffer.
+const PLAIN_SHAPE = { dModel: 20, dFf: 40, rank: 12 };
+const BLOCK_SHAPE = { dModel: 64, dFf: 40, rank: 32 };
 
 /** A placed fixture with `TOKENS` random inputs and all buffers. */
 function workshop(shape: FixtureShape) {
@@ -41,7 +42,8 @@ function slowScores({ layer }: ReturnType<typeof workshop>, input: Float32Array)
   return product(dequantisePredictorMatrix(layer.w2), hidden, layer.w2.rows);
 }
 
-describe.each(["f32", "f16", "int8"] as const)("with %s weights", (dtype) => {
+describe.each(PREDICTOR_DTYPES)("with %s weights", (dtype) => {
+  const SHAPE = blockElements(dtype) > 1 ? BLOCK_SHAPE : PLAIN_SHAPE;
   const shop = workshop({ ...SHAPE, dtype });
 
   it("scores equal W2 · relu(W1 · x) within 2e-3", () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   checkPredictorMatrix,
   dequantisePredictorMatrix,
+  PREDICTOR_DTYPES,
   predictorMatrixBytes,
   quantisePredictorMatrix,
 } from "./predictor-matrix.js";
@@ -34,16 +35,30 @@ describe("quantisePredictorMatrix", () => {
     }
   });
 
+  it.each([
+    ["q8_0", 0.5 / 127],
+    ["q4_0", 0.5 / 7],
+  ] as const)("%s is off by half a step of its block at most", (dtype, step) => {
+    // Each block of 32 has a scale of its own: the second is a thousand times as large.
+    const weights = Float32Array.from({ length: 128 }, (_, i) => Math.sin(i * 7.1) * (i % 64 < 32 ? 1 : 1000));
+    const matrix = quantisePredictorMatrix(weights, 2, 64, dtype);
+    expect(matrix.scales).toBe(null);
+    for (const [i, w] of dequantisePredictorMatrix(matrix).entries()) {
+      expect(Math.abs(w - weights[i]!)).toBeLessThanOrEqual(step * 1.05 * (i % 64 < 32 ? 1 : 1000));
+    }
+  });
+
   it("refuses what is not finite, and what overflows f16, naming the element", () => {
     const bad = Float32Array.of(0, 0, 0, Number.NaN);
     expect(() => quantisePredictorMatrix(bad, 2, 2, "int8")).toThrow("weight [1, 1]");
     expect(() => quantisePredictorMatrix(Float32Array.of(1, 70000), 1, 2, "f16")).toThrow("weight [0, 1]");
+    expect(() => quantisePredictorMatrix(new Float32Array(64).fill(1e9), 1, 64, "q4_0")).toThrow("finite q4_0");
   });
 });
 
 it("predictorMatrixBytes is the size of data and scales", () => {
-  for (const dtype of ["f32", "f16", "int8"] as const) {
-    const matrix = quantisePredictorMatrix(WEIGHTS, 3, 3, dtype);
+  for (const dtype of PREDICTOR_DTYPES) {
+    const matrix = quantisePredictorMatrix(new Float32Array(96), 3, 32, dtype);
     expect(predictorMatrixBytes(matrix)).toBe(matrix.data.byteLength + (matrix.scales?.byteLength ?? 0));
   }
 });
@@ -59,6 +74,7 @@ describe("checkPredictorMatrix", () => {
     ["rows", { ...good, rows: 2 }],
     ["columns", { ...good, cols: 4 }],
     ["data bytes", { ...good, data: good.data.subarray(1) }],
+    ["columns of its type", { ...good, dtype: "q4_0" as const, scales: null }],
     ["scales", { ...good, scales: null }],
     ["scales", { ...good, scales: new Float32Array(2) }],
   ])("refuses wrong %s", (what, matrix) => {

@@ -2,11 +2,13 @@
  * Predictor weights as stored elements, and back.
  *
  * f16 rounds to nearest, ties to even. int8 is symmetric with one scale a row: scale = f32(max|w| / 127),
- * q = round(w / scale) within ±127, ties to even; a row of zeros has scale 0. What is not finite is never stored.
+ * q = round(w / scale) within ±127, ties to even; a row of zeros has scale 0. Q8_0 and Q4_0 are ggml's blocks of 32 as in model files.
+ * What is not finite is never stored.
  */
 import {
   assert,
-  decodeFloat16,
+  blockBytes,
+  blockElements,
   encodeFloat16,
   FormatError,
   InputError,
@@ -14,9 +16,16 @@ import {
   type PredictorMatrixShape,
   rowBytes,
 } from "@flashwick/core";
+import { BLOCK_ELEMENTS, BlockEncoder, decodeRow, roundTiesToEven } from "@flashwick/kernels/reference";
 
 /** Types that a predictor's weights may be stored in. */
 export type PredictorDType = PredictorMatrix["dtype"];
+
+/** The types of blocks. */
+type PredictorBlockDType = Extract<PredictorDType, "q8_0" | "q4_0">;
+
+/** All of {@link PredictorDType}. */
+export const PREDICTOR_DTYPES: readonly PredictorDType[] = ["f32", "f16", "int8", "q8_0", "q4_0"];
 
 const INT8_MOST = 127;
 const FLOAT16_EXPONENT = 0x7c00;
@@ -27,10 +36,16 @@ export function predictorMatrixBytes(matrix: Pick<PredictorMatrix, "dtype" | "ro
   return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
 }
 
+/** Whether rows of so many columns can be stored: blocks have 32 elements, and a row is a whole number of them. */
+export function fitsPredictorDType(dtype: PredictorDType, cols: number): boolean {
+  return cols % blockElements(dtype) === 0;
+}
+
 /**
  * Stores a matrix.
  *
  * @param weights f32 `[rows, cols]`, row-major.
+ * @param dtype   One that {@link fitsPredictorDType}.
  * @throws {InputError} `INPUT_INVALID` naming the element, for NaN, infinity or overflow of f16.
  */
 export function quantisePredictorMatrix(
@@ -44,17 +59,17 @@ export function quantisePredictorMatrix(
   if (bad >= 0) throw unstorable(weights, bad, cols, dtype);
   if (dtype === "f32") return { dtype, rows, cols, data: littleEndianF32(weights), scales: null };
   if (dtype === "f16") return { dtype, rows, cols, data: encodeHalves(weights, cols), scales: null };
-  return { dtype, rows, cols, ...encodeInt8(weights, rows, cols) };
+  if (dtype === "int8") return { dtype, rows, cols, ...encodeInt8(weights, rows, cols) };
+  return { dtype, rows, cols, data: encodeBlocks(weights, cols, dtype), scales: null };
 }
 
 /** The f32 `[rows, cols]` that a stored matrix stands for. */
 export function dequantisePredictorMatrix({ dtype, rows, cols, data, scales }: PredictorMatrix): Float32Array {
   const out = new Float32Array(rows * cols);
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  for (let i = 0; i < out.length; i++) {
-    if (dtype === "f32") out[i] = view.getFloat32(4 * i, true);
-    else if (dtype === "f16") out[i] = decodeFloat16(view.getUint16(2 * i, true));
-    else out[i] = view.getInt8(i) * scales![Math.floor(i / cols)]!;
+  for (let r = 0; r < rows; r++) {
+    const row = out.subarray(r * cols, (r + 1) * cols);
+    decodeRow(dtype, data, r * rowBytes(dtype, cols), cols, row);
+    if (scales) for (let c = 0; c < cols; c++) row[c] = row[c]! * scales[r]!;
   }
   return out;
 }
@@ -81,6 +96,8 @@ export function checkPredictorMatrix(
   };
   expect("rows", rows, matrix.rows);
   expect("columns", cols, matrix.cols);
+  const elements = blockElements(matrix.dtype);
+  if (cols % elements !== 0) expect("columns of its type", `a multiple of ${elements}`, cols);
   if (!("data" in matrix)) return;
   expect("data bytes", rows * rowBytes(matrix.dtype, cols), matrix.data.byteLength);
   expect("scales", matrix.dtype === "int8" ? rows : "none", matrix.scales?.length ?? "none");
@@ -126,8 +143,16 @@ function encodeInt8(weights: Float32Array, rows: number, cols: number): { data: 
   return { data: new Uint8Array(quantised.buffer), scales };
 }
 
-/** Nearest integer, ties to even, within ±127: adding and taking away 1.5·2^52 rounds in double precision. */
+/** Nearest integer within ±127. */
 function nearestInt8(x: number): number {
-  const rounded = x + 6755399441055744 - 6755399441055744;
-  return Math.max(-INT8_MOST, Math.min(INT8_MOST, rounded));
+  return Math.max(-INT8_MOST, Math.min(INT8_MOST, roundTiesToEven(x)));
+}
+
+function encodeBlocks(weights: Float32Array, cols: number, dtype: PredictorBlockDType): Uint8Array {
+  const data = new Uint8Array((weights.length / BLOCK_ELEMENTS) * blockBytes(dtype));
+  const encoder = new BlockEncoder(dtype, data);
+  for (let at = 0, i = 0; i < weights.length; i += BLOCK_ELEMENTS, at += blockBytes(dtype)) {
+    if (!encoder.encode(weights.subarray(i, i + BLOCK_ELEMENTS), at)) throw unstorable(weights, i, cols, dtype);
+  }
+  return data;
 }

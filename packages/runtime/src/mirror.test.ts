@@ -1,6 +1,7 @@
 /** On a device that has a memory of its own the engine gives the bits that it gives on the host's: whatever crosses over is brought across. */
 import { DeviceLostError } from "@flashwick/core";
 import { type Kernels, kernelFactory } from "@flashwick/kernels";
+import type { PredictorDType } from "@flashwick/predictor";
 import { describe, expect, it, vi } from "vitest";
 import { type FixtureOptions, ggufBytes, openFixture, openModelBytes } from "./checkpoint.fixture.js";
 import { evaluateText } from "./evaluate.js";
@@ -13,10 +14,13 @@ import { forEachLogits } from "./score.js";
 const PROMPT = [2, 300, 45, 7, 499, 12, 64, 64, 3, 210];
 const PREFILLED = 4;
 
-async function open(name: string, options: FixtureOptions, mirrored: boolean): Promise<Model> {
+/** `bits`: type of the predictor's weights. */
+type MirrorOptions = FixtureOptions & { readonly bits?: PredictorDType };
+
+async function open(name: string, { bits, ...options }: MirrorOptions, mirrored: boolean): Promise<Model> {
   const { dtype, layout, maxArenaBytes } = options;
   const { parts } = await openFixture(name, { dtype, layout, maxArenaBytes } as FixtureOptions);
-  const predictor = options.mode === "predicted" ? noisePredictor(parts.file.header) : null;
+  const predictor = options.mode === "predicted" ? noisePredictor(parts.file.header, bits) : null;
   const kernels = mirrored ? mirroredKernels : parts.kernels;
   return new Model({ ...parts, predictor, kernels }, { kvPrecision: "f32", ...options } as ModelOptions);
 }
@@ -33,14 +37,14 @@ async function logitsOf(model: Model): Promise<Float32Array[]> {
   return all;
 }
 
-async function smallestBudget(name: string, options: FixtureOptions): Promise<number> {
+async function smallestBudget(name: string, options: MirrorOptions): Promise<number> {
   const model = await open(name, options, false);
   const { smallestBudgetBytes } = model.plan(PROMPT.length);
   await model.close();
   return smallestBudgetBytes;
 }
 
-const CASES: readonly (readonly [string, FixtureOptions])[] = [
+const CASES: readonly (readonly [string, MirrorOptions])[] = [
   ["opt-tiny-postnorm", { mode: "dense" }],
   ["opt-tiny-postnorm", { mode: "predicted" }],
   ["opt-tiny-postnorm", { mode: "predicted", lookahead: true }],
@@ -48,6 +52,7 @@ const CASES: readonly (readonly [string, FixtureOptions])[] = [
   ["opt-tiny-sharded", { mode: "oracle", dtype: "q4" }],
   ["opt-tiny-sharded", { mode: "predicted", dtype: "f16" }],
   ["opt-tiny-sharded", { mode: "predicted", lookahead: true, windowTokens: 1 }],
+  ["opt-tiny-sharded", { mode: "predicted", bits: "q4_0" }],
   ["opt-tiny-sharded", { mode: "predicted", residentMargin: 0.5 }],
   ["opt-tiny-sharded", { mode: "predicted", layout: "split", overlap: false }],
   ["opt-tiny-sharded", { mode: "predicted", maxArenaBytes: 900_000 }],

@@ -43,3 +43,19 @@ describe("attention and head of a model of records in q4 were priced as four bit
     expect(typesOf({ dtype: "f16" })).toEqual([all("f16"), all("f16"), "f16"]);
   });
 });
+
+it("the predictors of a model have bytes and types by layer, W1 and W2 by their bytes", async () => {
+  const { header } = await openModelFile(memorySource(ggufBytes("llama"), "llama"));
+  const quality = { threshold: 0, trueActiveShare: 0, namedShare: 0, recall: 0, precision: 0, missedMass: 0 };
+  const layer = (w1: "int8" | "q4_0", w2: "int8" | "q4_0", number: number) => ({
+    ...{ ...quality, layer: number, rank: 32 },
+    ...{ w1: { dtype: w1, rows: 32, cols: 64 }, w2: { dtype: w2, rows: 128, cols: 32 } },
+  });
+  const { predictor } = shapeOf(header, { layers: [layer("int8", "int8", 0), layer("int8", "q4_0", 1)] });
+  const [int8Bytes, q4Bytes] = [32 * 64 + 4 * 32, 128 * 18];
+  expect(predictor!.bytesByLayer).toEqual([int8Bytes + 128 * 32 + 4 * 128, int8Bytes + q4Bytes]);
+  expect(predictor!.typesByLayer[1]).toEqual([
+    { dtype: "int8", share: int8Bytes / (int8Bytes + q4Bytes) },
+    { dtype: "q4_0", share: q4Bytes / (int8Bytes + q4Bytes) },
+  ]);
+});

@@ -2,6 +2,7 @@
 import { assert, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
 import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import { predictorBytes, predictorMatrixBytes } from "@flashwick/predictor";
 import { mixtureOf } from "./mixture-shape.js";
 import { matrixRows } from "./staged-rows.js";
 
@@ -28,8 +29,8 @@ export function shapeOf(
     rowTableBytes: tensor("position_embd.weight") + (g.head.tied ? 0 : tensor("token_embd.weight")),
     parallelBlock: parallel,
     predictor: predictor && {
-      dtype: predictor.layers[0]!.w1.dtype,
-      bytesByLayer: predictor.layers.map(({ w1, w2 }) => matrixBytes(w1) + matrixBytes(w2)),
+      typesByLayer: predictor.layers.map(predictorTypes),
+      bytesByLayer: predictor.layers.map(predictorBytes),
     },
   };
 }
@@ -125,6 +126,8 @@ function sizeOf(tensor: ResidentTensor | undefined): number {
   return tensor ? tensor.sizeBytes + (tensor.scales?.sizeBytes ?? 0) : 0;
 }
 
-function matrixBytes({ dtype, rows, cols }: PredictorLayerShape["w1"]): number {
-  return rows * rowBytes(dtype, cols) + (dtype === "int8" ? 4 * rows : 0);
+/** W1 and W2 may differ. */
+function predictorTypes(layer: PredictorLayerShape): TypeShare[] {
+  const all = predictorBytes(layer);
+  return [layer.w1, layer.w2].map((matrix) => ({ dtype: matrix.dtype, share: predictorMatrixBytes(matrix) / all }));
 }

@@ -1,11 +1,12 @@
 /** Test support: a predictor of noise, which names about half of the neurons and misses many. */
-import { neuronGrid, type Predictor, Random } from "@flashwick/core";
+import { blockElements, neuronGrid, type Predictor, Random } from "@flashwick/core";
 import type { ModelHeader } from "@flashwick/flash-format";
-import { quantisePredictorMatrix } from "@flashwick/predictor";
+import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
 
-const RANK = 8;
+const PLAIN_RANK = 8;
 
-export function noisePredictor({ fingerprint, geometry }: ModelHeader, dtype: "f16" | "int8" = "int8"): Predictor {
+export function noisePredictor({ fingerprint, geometry }: ModelHeader, dtype: PredictorDType = "int8"): Predictor {
+  const rank = Math.max(PLAIN_RANK, blockElements(dtype));
   const { nLayers, dModel, dFf } = neuronGrid(geometry);
   const random = new Random(7);
   const matrix = (rows: number, cols: number) =>
@@ -23,10 +24,10 @@ export function noisePredictor({ fingerprint, geometry }: ModelHeader, dtype: "f
     layers: Array.from({ length: nLayers }, (_, layer) => ({
       ...quality,
       layer,
-      rank: RANK,
+      rank,
       threshold: 0,
-      w1: matrix(RANK, dModel),
-      w2: matrix(dFf, RANK),
+      w1: matrix(rank, dModel),
+      w2: matrix(dFf, rank),
     })),
     sparsity: null,
     training: {},

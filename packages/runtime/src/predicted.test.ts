@@ -1,5 +1,6 @@
 /** The sparse path with a predictor: the same whether decoded or scored, exact at threshold -Infinity, counted truly. */
 import { type NeuronTrace, replayTrace } from "@flashwick/dram-cache/simulate";
+import type { PredictorDType } from "@flashwick/predictor";
 import { describe, expect, it } from "vitest";
 import { cachePolicy } from "./cache-policy.js";
 import { type FixtureOptions, openFixture } from "./checkpoint.fixture.js";
@@ -12,11 +13,13 @@ const SHAPE = { nLayers: 3, dModel: 64, dFf: 256 };
 
 interface PredictedOptions extends FixtureOptions {
   readonly name?: string;
+  /** Type of the predictor's weights. */
+  readonly bits?: PredictorDType;
 }
 
-async function openPredicted({ name = NAME, ...options }: PredictedOptions = {}) {
+async function openPredicted({ name = NAME, bits, ...options }: PredictedOptions = {}) {
   const plain = await openFixture(name);
-  const predictor = noisePredictor(plain.header);
+  const predictor = noisePredictor(plain.header, bits);
   await plain.close();
   return await openFixture(name, { predictor, kvPrecision: "f32", ...options });
 }
@@ -55,52 +58,62 @@ async function scoreAll(options: PredictedOptions): Promise<Float32Array[]> {
   return all;
 }
 
-const CASES = [NAME, "falcon-tiny-mqa"].flatMap((name) =>
-  (["f32", "f16", "int8", "q4"] as const).map((dtype) => ({ name, dtype })),
-);
+const CASES = [NAME, "falcon-tiny-mqa"].flatMap((name) => [
+  ...(["f32", "f16", "int8", "q4"] as const).map((dtype) => ({ name, dtype, bits: "int8" as const })),
+  ...(["q8_0", "q4_0"] as const).map((bits) => ({ name, dtype: "f16" as const, bits })),
+]);
 
-for (const { name, dtype } of CASES) {
-  describe(`${name} predicted, weights as ${dtype}`, () => {
+for (const { name, dtype, bits } of CASES) {
+  describe(`${name} predicted in ${bits}, weights as ${dtype}`, () => {
     it("decoding equals scoring bit for bit, whatever the budget and the policy", async () => {
-      const scored = await scoreAll({ name, dtype });
-      const probe = await openPredicted({ name, dtype });
+      const scored = await scoreAll({ name, dtype, bits });
+      const probe = await openPredicted({ name, dtype, bits });
       const { smallestBudgetBytes } = probe.plan(PROMPT.length);
       await probe.close();
-      expect((await decodeAll({ name, dtype })).logits).toEqual(scored);
+      expect((await decodeAll({ name, dtype, bits })).logits).toEqual(scored);
       for (const policy of ["window", "lru", "pinned"] as const) {
         for (const more of [0, 40_000]) {
           const dramBudgetBytes = smallestBudgetBytes + more;
-          expect((await decodeAll({ name, dtype, dramBudgetBytes, policy, windowTokens: 3 })).logits).toEqual(scored);
+          expect((await decodeAll({ name, dtype, bits, dramBudgetBytes, policy, windowTokens: 3 })).logits).toEqual(
+            scored,
+          );
         }
       }
     });
     it("waiting for every read before anything is computed changes no bit", async () => {
-      const scored = await scoreAll({ name, dtype });
-      const probe = await openPredicted({ name, dtype });
+      const scored = await scoreAll({ name, dtype, bits });
+      const probe = await openPredicted({ name, dtype, bits });
       const { smallestBudgetBytes } = probe.plan(PROMPT.length);
       await probe.close();
       for (const more of [0, 100_000]) {
-        const options = { name, dtype, dramBudgetBytes: smallestBudgetBytes + more, overlap: false };
+        const options = { name, dtype, bits, dramBudgetBytes: smallestBudgetBytes + more, overlap: false };
         expect((await decodeAll(options)).logits).toEqual(scored);
       }
     });
     it("looking ahead changes no bit, however little room there is", async () => {
-      const scored = await scoreAll({ name, dtype });
-      const probe = await openPredicted({ name, dtype });
+      const scored = await scoreAll({ name, dtype, bits });
+      const probe = await openPredicted({ name, dtype, bits });
       const { smallestBudgetBytes } = probe.plan(PROMPT.length);
       await probe.close();
       for (const more of [0, 40_000, 100_000, 300_000]) {
         for (const windowTokens of [1, 3]) {
-          const options = { name, dtype, dramBudgetBytes: smallestBudgetBytes + more, windowTokens, lookahead: true };
+          const options = {
+            name,
+            dtype,
+            bits,
+            dramBudgetBytes: smallestBudgetBytes + more,
+            windowTokens,
+            lookahead: true,
+          };
           expect((await decodeAll(options)).logits).toEqual(scored);
         }
       }
     });
     it("threshold -Infinity equals dense bit for bit, and the noise does not", async () => {
-      const dense = await scoreAll({ name, dtype, mode: "dense" });
-      expect(await scoreAll({ name, dtype, threshold: Number.NEGATIVE_INFINITY })).toEqual(dense);
-      expect((await decodeAll({ name, dtype, threshold: Number.NEGATIVE_INFINITY })).logits).toEqual(dense);
-      expect(await scoreAll({ name, dtype })).not.toEqual(dense);
+      const dense = await scoreAll({ name, dtype, bits, mode: "dense" });
+      expect(await scoreAll({ name, dtype, bits, threshold: Number.NEGATIVE_INFINITY })).toEqual(dense);
+      expect((await decodeAll({ name, dtype, bits, threshold: Number.NEGATIVE_INFINITY })).logits).toEqual(dense);
+      expect(await scoreAll({ name, dtype, bits })).not.toEqual(dense);
     });
   });
 }

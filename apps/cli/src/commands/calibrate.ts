@@ -1,21 +1,17 @@
 /** `flashwick calibrate`: thresholds, and of several predictors the best of each layer, by a stated target. */
-import { formatBytes, type Predictor, type PredictorQuality } from "@flashwick/core";
+import { formatBytes, type Predictor } from "@flashwick/core";
 import { openModelFile, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
-import { checkPredictor } from "@flashwick/predictor";
+import { checkPredictor, predictorBytes } from "@flashwick/predictor";
 import { kernelsOf } from "@flashwick/runtime/node";
-import {
-  type CalibrationResult,
-  calibratePredictor,
-  countParameters,
-  openTrainingModel,
-} from "@flashwick/runtime/train";
+import { type CalibrationResult, calibratePredictor, openTrainingModel } from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
 import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { budgetBytes } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { byteSize, integer, number, share } from "../option-values.js";
+import { type DescribedLayer, describeLayer } from "../predictor-output.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
 import { readText } from "../text-file.js";
@@ -26,7 +22,7 @@ interface CalibrateFlags extends CommonFlags {
   readonly output: string;
   readonly perplexity?: number;
   readonly agreement?: number;
-  readonly share?: number;
+  readonly shareBytes?: number;
   readonly cost: "named" | "bytes";
   readonly dramBudget?: ByteSize;
   readonly runBudget?: ByteSize;
@@ -48,7 +44,7 @@ export function calibrateCommand(invocation: Invocation): Command {
     .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
     .option(
       "--predictor <file...>",
-      "predictors; of several, each layer takes the one whose weights are worth it (default: <model>.predictor.gguf)",
+      "predictors; of several, each layer takes the one whose bytes are worth it (default: <model>.predictor.gguf)",
     )
     .option(
       "--perplexity <rise>",
@@ -60,7 +56,7 @@ export function calibrateCommand(invocation: Invocation): Command {
       "target: positions whose likeliest token is the dense one's, at least: 99% (default: none)",
       share,
     )
-    .option("--share <x>", "predictor weights over model weights, at most (default: any)", number(0, 1))
+    .option("--share-bytes <x>", "bytes of the predictor over the model's in f16, at most (default: any)", number(0, 1))
     .addOption(
       new Option(
         "--cost <what>",
@@ -90,7 +86,7 @@ export function calibrateCommand(invocation: Invocation): Command {
 
 /** The document of `flashwick calibrate --json`. */
 interface Calibration extends Omit<CalibrationResult, "predictor" | "riseByLayer"> {
-  readonly layers: readonly (PredictorQuality & { readonly riseAlone: number | null })[];
+  readonly layers: readonly (DescribedLayer & { readonly riseAlone: number | null })[];
   readonly predictorBytes: number;
   readonly seconds: number;
 }
@@ -108,11 +104,11 @@ function calibrate({ terminal }: Invocation, modelPath: string, flags: Calibrate
       else await sink.abandon();
       const document: Calibration = {
         ...result,
-        layers: predictor.layers.map(({ w1: _, w2: __, ...quality }, l) => ({
-          ...quality,
+        layers: predictor.layers.map((layer, l) => ({
+          ...describeLayer(layer),
           riseAlone: riseByLayer?.[l] ?? null,
         })),
-        predictorBytes: predictor.layers.reduce((sum, { w1, w2 }) => sum + w1.data.byteLength + w2.data.byteLength, 0),
+        predictorBytes: predictor.layers.reduce((sum, layer) => sum + predictorBytes(layer), 0),
         seconds: (terminal.clock() - startMs) / 1000,
       };
       report.result(document, () => calibrationText(flags.output, document));
@@ -130,7 +126,7 @@ async function chooseThresholds(
   flags: CalibrateFlags,
   report: Report,
 ): Promise<CalibrationResult> {
-  const { perplexity, agreement, cost, share: most, window, maxWindows, layerReport = false } = flags;
+  const { perplexity, agreement, cost, shareBytes, window, maxWindows, layerReport = false } = flags;
   const isNone = perplexity === undefined && agreement === undefined;
   const given = flags.dramBudget && (await budgetBytes(modelPath, flags.dramBudget));
   const { onProgress } = report;
@@ -142,8 +138,7 @@ async function chooseThresholds(
       text,
       target: { perplexityRise: isNone ? DEFAULT_RISE : perplexity, top1Agreement: agreement },
       maxWindows,
-      share: most,
-      modelParameters: countParameters(model.header),
+      shareBytes,
       cost,
       engine: { dramBudgetBytes: runBudget, windowTokens: window },
       dramBudgetBytes,
@@ -185,17 +180,29 @@ function calibrationText(output: string, result: Calibration): string {
     ["perplexity", `${result.perplexityRise < 0 ? "−" : "+"}${percent(Math.abs(result.perplexityRise))} over dense`],
     ["agreement", `${percent(result.top1Agreement)} of the likeliest tokens, KL ${figure(result.meanKl)} mean (nats)`],
     ["named", `${figure(result.namedPerActive)} times the truly active neurons, at most`],
-    ["weights", `${formatBytes(result.predictorBytes)}, ${percent(result.parameterShare)} of the model's`],
+    ["weights", `${formatBytes(result.predictorBytes)}, ${percent(result.byteShare)} of the model's in f16`],
     ["runs", result.steps.length],
     ["took", `${figure(result.seconds)} s`],
   ]);
   const report = result.layers.some(({ riseAlone }) => riseAlone !== null);
   const layers = table([
-    ["layer", "from", "rank", "threshold", "active", "named", "recall", "missed mass", ...(report ? ["alone"] : [])],
+    [
+      "layer",
+      "from",
+      "rank",
+      "type",
+      "threshold",
+      "active",
+      "named",
+      "recall",
+      "missed mass",
+      ...(report ? ["alone"] : []),
+    ],
     ...result.layers.map((layer, l) => [
       layer.layer,
       result.chosen[l]!,
       layer.rank,
+      layer.dtype,
       figure(layer.threshold),
       percent(layer.trueActiveShare),
       percent(layer.namedShare),

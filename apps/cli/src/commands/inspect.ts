@@ -18,6 +18,7 @@ import { fileSource } from "@flashwick/flash-format/node";
 import type { Command } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
+import { describeLayer } from "../predictor-output.js";
 import { qualityTable } from "../quality-table.js";
 import type { CommonFlags } from "../report.js";
 import { percent, table } from "../table.js";
@@ -134,8 +135,9 @@ function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, 
   ]);
 }
 
-function predictorDocument(file: string, { modelFingerprint, metadata, ...header }: PredictorHeader) {
-  return { kind: "predictor", file, fingerprint: modelFingerprint, ...header, metadata: Object.fromEntries(metadata) };
+function predictorDocument(file: string, { modelFingerprint, metadata, layers, ...header }: PredictorHeader) {
+  const facts = { fingerprint: modelFingerprint, layers: layers.map(describeLayer), ...header };
+  return { kind: "predictor", file, ...facts, metadata: Object.fromEntries(metadata) };
 }
 
 function modelText(file: string, header: ModelHeader): string {
@@ -198,5 +200,5 @@ function predictorText(file: string, header: PredictorHeader): string {
     ["size", `${formatBytes(header.fileBytes)}, ${formatBytes(header.weightBytes)} of it weights`],
     ["training", JSON.stringify(header.training)],
   ]);
-  return `${facts}\n\n${qualityTable(header.layers)}`;
+  return `${facts}\n\n${qualityTable(header.layers.map(describeLayer))}`;
 }

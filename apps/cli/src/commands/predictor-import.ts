@@ -1,6 +1,7 @@
 /** `flashwick predictor import`: matrices trained elsewhere become a predictor file with measured thresholds. */
 import { readTensorFile } from "@flashwick/flash-format/convert";
 import { fileSource } from "@flashwick/flash-format/node";
+import { PREDICTOR_DTYPES, type PredictorDType } from "@flashwick/predictor";
 import { importPredictor, openTrainingModel, type PredictorWeightFile } from "@flashwick/runtime/train";
 import { type Command, Option } from "commander";
 import type { ByteSize } from "../byte-size.js";
@@ -16,7 +17,7 @@ interface ImportFlags extends CommonFlags {
   readonly from: readonly string[];
   readonly text: string;
   readonly output: string;
-  readonly dtype: "int8" | "f16" | "f32";
+  readonly dtype: PredictorDType;
   readonly namedPerActive?: number;
   readonly maxWindows: number;
   readonly dramBudget?: ByteSize;
@@ -36,7 +37,7 @@ export function predictorImportCommand(invocation: Invocation): Command {
     )
     .requiredOption("--text <file>", "text to set thresholds on, UTF-8 (no default)")
     .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
-    .addOption(new Option("--dtype <type>", "how weights are stored").choices(["int8", "f16", "f32"]).default("int8"))
+    .addOption(new Option("--dtype <type>", "how weights are stored").choices(PREDICTOR_DTYPES).default("int8"))
     .option("--named-per-active <x>", "neurons named over neurons truly active (default: 2.2)", number(1))
     .option("--max-windows <n>", "measure on at most the first n windows of 256 tokens", integer(1), 64)
     .option(

@@ -4,16 +4,18 @@ import { basename, dirname, join } from "node:path";
 import { formatBytes, IoError, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
 import { writePredictorFile } from "@flashwick/flash-format";
 import { fileSink } from "@flashwick/flash-format/node";
+import { PREDICTOR_DTYPES, type PredictorDType, predictorBytes } from "@flashwick/predictor";
 import { type TrainPredictorsResult, trainPredictors } from "@flashwick/runtime/train";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { budgetBytes } from "../engine-flags.js";
 import type { Invocation } from "../invocation.js";
 import { byteSize, integer, layerRange, number, orAuto } from "../option-values.js";
+import { describeLayer } from "../predictor-output.js";
 import { qualityTable } from "../quality-table.js";
 import type { CommonFlags, Report } from "../report.js";
-import { figure, table } from "../table.js";
+import { figure, percent, table } from "../table.js";
 import { readText } from "../text-file.js";
 
 interface TrainFlags extends CommonFlags {
@@ -21,7 +23,8 @@ interface TrainFlags extends CommonFlags {
   readonly output: string;
   readonly tokens?: number;
   readonly rank: "auto" | number;
-  readonly share?: number;
+  readonly dtype: "auto" | PredictorDType;
+  readonly shareBytes?: number;
   readonly namedPerActive?: number;
   readonly epochs?: number;
   readonly seed: number;
@@ -44,7 +47,16 @@ export function trainCommand(invocation: Invocation): Command {
     .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
     .option("--tokens <n>", "train on at most n tokens (default: 200000)", integer(1))
     .option("--rank <n>", "width of the predictors, or auto: chosen by layer", orAuto(integer(1)), "auto")
-    .option("--share <x>", "with rank auto: predictor weights as a share of the model's (default: 0.055)", number(0, 1))
+    .addOption(
+      new Option("--dtype <type>", "how weights are stored, or auto: with rank auto int8 or q4_0 by layer, else int8")
+        .choices(["auto", ...PREDICTOR_DTYPES])
+        .default("auto"),
+    )
+    .option(
+      "--share-bytes <x>",
+      "with rank auto: bytes of the predictors as a share of the model's in f16 (default: 0.03)",
+      number(0, 1),
+    )
     .option("--named-per-active <x>", "neurons named over neurons truly active (default: 2.2)", number(0))
     .option("--epochs <n>", "passes over the training tokens (default: 4)", integer(1))
     .option("--seed <n>", "seed of the random numbers", integer(0), 0)
@@ -72,10 +84,12 @@ export function trainCommand(invocation: Invocation): Command {
 
 /** The document of `flashwick train --json`. */
 interface Training {
-  readonly layers: readonly PredictorQuality[];
+  readonly layers: readonly (PredictorQuality & { readonly dtype: string })[];
   readonly trainTokens: number;
   readonly evalTokens: number;
   readonly predictorBytes: number;
+  /** Of the model's weights in f16. */
+  readonly byteShare: number;
   readonly seconds: number;
   readonly fingerprint: string;
 }
@@ -83,12 +97,13 @@ interface Training {
 function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): Promise<number> {
   return withReport(terminal, flags, async (report) => {
     const startMs = terminal.clock();
-    const { predictor, trainTokens, evalTokens } = await trainToFile(modelPath, flags, report);
+    const { predictor, trainTokens, evalTokens, byteShare } = await trainToFile(modelPath, flags, report);
     const document: Training = {
-      layers: predictor.layers.filter((layer) => isTrained(layer, flags)).map(quality),
+      layers: predictor.layers.filter((layer) => isTrained(layer, flags)).map(describeLayer),
       trainTokens,
       evalTokens,
-      predictorBytes: predictor.layers.reduce((sum, layer) => sum + weightBytes(layer), 0),
+      predictorBytes: predictor.layers.reduce((sum, layer) => sum + predictorBytes(layer), 0),
+      byteShare,
       seconds: (terminal.clock() - startMs) / 1000,
       fingerprint: predictor.modelFingerprint,
     };
@@ -99,7 +114,7 @@ function train({ terminal }: Invocation, modelPath: string, flags: TrainFlags): 
 
 async function trainToFile(modelPath: string, flags: TrainFlags, report: Report): Promise<TrainPredictorsResult> {
   const { signal } = report.terminal;
-  const { tokens, rank, share, namedPerActive, epochs, seed, layers, workers } = flags;
+  const { tokens, rank, dtype, shareBytes, namedPerActive, epochs, seed, layers, workers } = flags;
   const texts = await Promise.all(flags.text.map(readText));
   const evalText = flags.evalText === undefined ? null : await readText(flags.evalText);
   // Opened first: an existing output is refused before the hours of training, not after.
@@ -109,7 +124,8 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
     await sink.journal.clear();
     const resumeDir = await progressFolder(flags);
     const dramBudgetBytes = flags.dramBudget && (await budgetBytes(modelPath, flags.dramBudget));
-    const wish = { texts, evalText, tokens, rank, share, namedPerActive, epochs, seed, layers, workers, resumeDir };
+    const size = { rank, dtype, shareBytes };
+    const wish = { texts, evalText, tokens, ...size, namedPerActive, epochs, seed, layers, workers, resumeDir };
     const result = await trainPredictors(modelPath, {
       ...wish,
       dramBudgetBytes,
@@ -167,19 +183,11 @@ function isTrained({ layer }: PredictorLayer, { layers }: TrainFlags): boolean {
   return layers === undefined || (layer >= layers.first && layer <= layers.last);
 }
 
-function quality({ w1: _, w2: __, ...figures }: PredictorLayer): PredictorQuality {
-  return figures;
-}
-
-function weightBytes({ w1, w2 }: PredictorLayer): number {
-  return [w1, w2].reduce((sum, { data, scales }) => sum + data.byteLength + (scales?.byteLength ?? 0), 0);
-}
-
 function trainingText(output: string, { layers, ...facts }: Training): string {
   const summary = table([
     ["file", output],
     ["predictor of", facts.fingerprint],
-    ["weights", formatBytes(facts.predictorBytes)],
+    ["weights", `${formatBytes(facts.predictorBytes)}, ${percent(facts.byteShare)} of the model's in f16`],
     ["trained on", `${facts.trainTokens} tokens, measured on ${facts.evalTokens}`],
     ["took", `${figure(facts.seconds)} s`],
   ]);

@@ -1,3 +1,5 @@
 export { activate, activateGated } from "./activation.js";
+export { BLOCK_ELEMENTS, BlockEncoder } from "./block-encoder.js";
+export { roundTiesToEven } from "./quantised-vector.js";
 export { createByteVectorReference, createReferenceKernels } from "./reference-kernels.js";
 export { decodeRow } from "./row-decoder.js";

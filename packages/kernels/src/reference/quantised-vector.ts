@@ -29,6 +29,6 @@ export function quantise(q: Int16Array | Int8Array, x: Float32Array, most: numbe
 }
 
 /** Nearest integer, ties to even, for |x| < 2^51: adding 1.5 · 2^52 leaves no fraction bits in a double. */
-function roundTiesToEven(x: number): number {
+export function roundTiesToEven(x: number): number {
   return x + 6755399441055744 - 6755399441055744;
 }

@@ -35,7 +35,7 @@ describe("chooseCandidates", () => {
     const ratio = 1.8;
     const hull = chooseThresholdBins(curves, ratio);
     const ours = chooseCandidates(
-      curves.map((of) => [{ curve: of, weights: 1 }]),
+      curves.map((of) => [{ curve: of, bytes: 1 }]),
       { namedPerActive: ratio },
     );
     const sum = (of: (curve: CalibrationCurve, bin: number) => number, bins: readonly number[]) =>
@@ -46,27 +46,27 @@ describe("chooseCandidates", () => {
     expect(sum(missed, bins)).toBeLessThanOrEqual(1.05 * sum(missed, hull));
   });
 
-  it("spends weights where they save most mass, within their budget", () => {
+  it("spends bytes where they save most mass, within their budget", () => {
     const better = curve(1, 6, 0.1);
     const candidates = [
       [
-        { curve: curves[0]!, weights: 10 },
-        { curve: better, weights: 20 },
+        { curve: curves[0]!, bytes: 10 },
+        { curve: better, bytes: 20 },
       ],
       [
-        { curve: curves[2]!, weights: 10 },
-        { curve: curves[2]!, weights: 20 },
+        { curve: curves[2]!, bytes: 10 },
+        { curve: curves[2]!, bytes: 20 },
       ],
     ];
-    const pick = (maxWeights: number) =>
-      chooseCandidates(candidates, { namedPerActive: 1.5, maxWeights }).map(({ candidate }) => candidate);
+    const pick = (maxBytes: number) =>
+      chooseCandidates(candidates, { namedPerActive: 1.5, maxBytes }).map(({ candidate }) => candidate);
     expect(pick(20)).toEqual([0, 0]);
     expect(pick(30)).toEqual([1, 0]);
     expect(pick(1000)).toEqual([1, 0]);
   });
 
   it("a layer whose neurons cost nothing to read names everything; a dear one names less than at equal costs", () => {
-    const candidates = curves.map((of) => [{ curve: of, weights: 1 }]);
+    const candidates = curves.map((of) => [{ curve: of, bytes: 1 }]);
     const even = chooseCandidates(candidates, { namedPerActive: 1.5 });
     const uneven = chooseCandidates(candidates, { namedPerActive: 1.5, costs: [0, 1, 4] });
     expect(missed(curves[0]!, uneven[0]!.bin)).toBe(0);

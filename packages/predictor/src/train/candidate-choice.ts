@@ -1,10 +1,10 @@
 /**
  * One predictor and one threshold a layer, chosen together from several trained ones: of all choices within a budget of reads and one of
- * predictor weights, that which misses least output mass.
+ * predictor bytes, that which misses least output mass.
  *
- *     minimise Σ_l missed_l   subject to   Σ_l cost_l · named_l ≤ budget   and   Σ_l weights_l ≤ maxWeights
+ *     minimise Σ_l missed_l   subject to   Σ_l cost_l · named_l ≤ budget   and   Σ_l bytes_l ≤ maxBytes
  *
- * With a price μ on reads (Lagrange) layers decouple but for the weights, which are spent greedily where a weight saves most; μ is found by
+ * With a price μ on reads (Lagrange) layers decouple but for the bytes, which are spent greedily where a byte saves most; μ is found by
  * bisection. With one candidate and equal costs this is threshold-choice.ts.
  */
 import { assert } from "@flashwick/core";
@@ -13,8 +13,8 @@ import { accumulateCurve, type CalibrationCurve, CURVE_BINS, type NamedAbove } f
 /** A trained predictor of one layer. */
 export interface Candidate {
   readonly curve: CalibrationCurve;
-  /** Weights of W1 and W2. */
-  readonly weights: number;
+  /** Of W1 and W2, as they are stored. */
+  readonly bytes: number;
 }
 
 /** What a choice among predictors may cost. */
@@ -22,7 +22,7 @@ export interface CandidateBudget {
   /** Neurons named in all layers together, each times its layer's cost, over the same sum for the truly active ones. At most this is named. */
   readonly namedPerActive: number;
   /** Default: any. Never below the lightest candidates. */
-  readonly maxWeights?: number;
+  readonly maxBytes?: number;
   /** What naming a neuron of each layer costs, relative; default 1 everywhere. */
   readonly costs?: readonly number[];
 }
@@ -50,7 +50,7 @@ interface Option extends Candidate {
  */
 export function chooseCandidates(
   candidates: readonly (readonly Candidate[])[],
-  { namedPerActive, maxWeights = Number.POSITIVE_INFINITY, costs }: CandidateBudget,
+  { namedPerActive, maxBytes = Number.POSITIVE_INFINITY, costs }: CandidateBudget,
 ): CandidateChoice[] {
   assert(
     candidates.every((of) => of.length > 0),
@@ -62,10 +62,10 @@ export function chooseCandidates(
   const spent = (choice: readonly CandidateChoice[]) =>
     choice.reduce((sum, { candidate, bin }, l) => sum + cost[l]! * layers[l]![candidate]!.above.named[bin]!, 0);
   let [low, high] = [Math.log(1e-12), Math.log(1e12)];
-  let best = choiceAt(layers, cost, Math.exp(high), maxWeights);
+  let best = choiceAt(layers, cost, Math.exp(high), maxBytes);
   for (let step = 0; step < STEPS; step++) {
     const middle = (low + high) / 2;
-    const choice = choiceAt(layers, cost, Math.exp(middle), maxWeights);
+    const choice = choiceAt(layers, cost, Math.exp(middle), maxBytes);
     if (spent(choice) <= budget) [best, high] = [choice, middle];
     else low = middle;
   }
@@ -76,20 +76,20 @@ function choiceAt(
   layers: readonly (readonly Option[])[],
   costs: readonly number[],
   price: number,
-  maxWeights: number,
+  maxBytes: number,
 ): CandidateChoice[] {
   const bins = layers.map((of, l) => of.map((option) => cheapestBin(option, price * costs[l]!)));
-  const choice = layers.map((of) => of.reduce((best, { weights }, c) => (weights < of[best]!.weights ? c : best), 0));
-  let left = maxWeights - layers.reduce((sum, of, l) => sum + of[choice[l]!]!.weights, 0);
+  const choice = layers.map((of) => of.reduce((best, { bytes }, c) => (bytes < of[best]!.bytes ? c : best), 0));
+  let left = maxBytes - layers.reduce((sum, of, l) => sum + of[choice[l]!]!.bytes, 0);
   for (;;) {
     const step = bestStep(layers, bins, choice, left);
     if (step === null) return choice.map((candidate, l) => ({ candidate, bin: bins[l]![candidate]!.bin }));
-    left -= layers[step.layer]![step.candidate]!.weights - layers[step.layer]![choice[step.layer]!]!.weights;
+    left -= layers[step.layer]![step.candidate]!.bytes - layers[step.layer]![choice[step.layer]!]!.bytes;
     choice[step.layer] = step.candidate;
   }
 }
 
-/** Where the next weights save most: a layer and the candidate to take there; null if none does that fits. */
+/** Where the next bytes save most: a layer and the candidate to take there; null if none does that fits. */
 function bestStep(
   layers: readonly (readonly Option[])[],
   bins: readonly (readonly { readonly value: number }[])[],
@@ -100,8 +100,8 @@ function bestStep(
   let most = 0;
   for (const [layer, of] of layers.entries()) {
     const now = choice[layer]!;
-    for (const [candidate, { weights }] of of.entries()) {
-      const more = weights - of[now]!.weights;
+    for (const [candidate, { bytes }] of of.entries()) {
+      const more = bytes - of[now]!.bytes;
       if (more > left) continue;
       const gain = (bins[layer]![now]!.value - bins[layer]![candidate]!.value) / Math.max(1, more);
       if (gain > most) [best, most] = [{ layer, candidate }, gain];

@@ -8,7 +8,6 @@ export { type LayerProbeOptions, probeLayer } from "./layer-probe.js";
 export type { PredictorWeights, TrainerSettings, TrainerState } from "./layer-trainer.js";
 export type { LearningRateSchedule } from "./learning-rate.js";
 export { type MemoryLayerData, MemorySampleStore, openMemorySamples } from "./memory-sample-store.js";
-export { DEFAULT_PREDICTOR_SHARE, planRanks, probeRanks, type RankBudget, type RankProbe } from "./rank-plan.js";
 export type { UncalibratedLayer } from "./sample-scorer.js";
 export type {
   LayerSampleCounts,
@@ -18,6 +17,18 @@ export type {
   SampleSink,
   SampleStore,
 } from "./sample-store.js";
+export {
+  DEFAULT_PREDICTOR_SHARE,
+  isStorable,
+  PLANNED_DTYPES,
+  type PredictorSize,
+  type ProbePoint,
+  planProbe,
+  planSizes,
+  predictorSizeBytes,
+  type SizeBudget,
+  type SizeProbe,
+} from "./size-plan.js";
 export { type PredictorToMeasure, StreamedCurves, streamedCurvesBytes } from "./streamed-curves.js";
 export {
   type EpochReport,

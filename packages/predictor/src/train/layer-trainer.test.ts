@@ -1,6 +1,7 @@
 import { decodeFloat16 } from "@flashwick/core";
 import { createReferenceKernels } from "@flashwick/kernels/reference";
 import { describe, expect, it } from "vitest";
+import { dequantisePredictorMatrix, quantisePredictorMatrix } from "../predictor-matrix.js";
 import {
   autoLearningRate,
   DEFAULT_TRAINER_SETTINGS,
@@ -13,6 +14,7 @@ import { FIXTURE_SHAPE, fixtureSamples } from "./samples.fixture.js";
 
 const SETTINGS: TrainerSettings = {
   ...DEFAULT_TRAINER_SETTINGS,
+  roundedEpochs: 0,
   rank: 8,
   epochs: 2,
   batchTokens: 150,
@@ -22,10 +24,10 @@ const SETTINGS: TrainerSettings = {
 const SAMPLES = fixtureSamples(10).layer(0);
 
 /** The sample's x, and whether each neuron is active. */
-function sample(index: number) {
-  const { recordBytes, dModel, dFf, activeOffset } = SAMPLES.layout;
+function sample(index: number, samples = SAMPLES) {
+  const { recordBytes, dModel, dFf, activeOffset } = samples.layout;
   const record = new Uint8Array(recordBytes);
-  SAMPLES.readTrain(Uint32Array.of(index), record);
+  samples.readTrain(Uint32Array.of(index), record);
   const view = new DataView(record.buffer);
   const x = Array.from({ length: dModel }, (_, i) => decodeFloat16(view.getUint16(2 * i, true)));
   const active = Array.from({ length: dFf }, (_, j) => (record[activeOffset + (j >> 3)]! >> (j & 7)) & 1);
@@ -33,11 +35,11 @@ function sample(index: number) {
 }
 
 /** The loss of one batch in double precision: summed over neurons, averaged over tokens. */
-function slowLoss({ w1, w2 }: PredictorWeights, tokens: number, negativeWeight: number): number {
-  const { rank } = SETTINGS;
+function slowLoss({ w1, w2 }: PredictorWeights, tokens: number, negativeWeight: number, samples = SAMPLES): number {
+  const rank = w1.length / samples.layout.dModel;
   let loss = 0;
   for (let t = 0; t < tokens; t++) {
-    const { x, active } = sample(t);
+    const { x, active } = sample(t, samples);
     const hidden = Array.from({ length: rank }, (_, r) =>
       Math.max(
         0,
@@ -122,8 +124,66 @@ describe("reproducibility", () => {
   });
 });
 
+describe("rounded epochs", () => {
+  const samples = fixtureSamples(10, { ...FIXTURE_SHAPE, dModel: 32 }).layer(0);
+  const tokens = samples.counts.trainTokens;
+  // A batch is all samples: a step is an epoch.
+  const settings: TrainerSettings = {
+    ...SETTINGS,
+    ...{ rank: 32, dtype: "q4_0", epochs: 1, roundedEpochs: 2, batchTokens: tokens, negativeWeight: 0.1 },
+  };
+  const rounded = ({ w1, w2 }: PredictorWeights): PredictorWeights => ({
+    w1: dequantisePredictorMatrix(quantisePredictorMatrix(w1, 32, 32, "q4_0")),
+    w2: dequantisePredictorMatrix(quantisePredictorMatrix(w2, FIXTURE_SHAPE.dFf, 32, "q4_0")),
+  });
+  const lossOf = (weights: PredictorWeights) => slowLoss(weights, tokens, 0.1, samples) / FIXTURE_SHAPE.dFf;
+
+  it("compute with the weights as they are stored, and change those behind them", () => {
+    const trainer = new LayerTrainer(createReferenceKernels, samples, settings);
+    expect(trainer.trainStep()).not.toBeCloseTo(lossOf(rounded(trainer.weights())), 5);
+    const before = trainer.weights();
+    expect(trainer.trainStep()).toBeCloseTo(lossOf(rounded(before)), 5);
+    expect(lossOf(rounded(before))).not.toBeCloseTo(lossOf(before), 4);
+    const after = trainer.weights();
+    expect(after).not.toEqual(before);
+    expect(after).not.toEqual(rounded(after));
+  });
+
+  it("their gradient is that at the stored weights", () => {
+    const trainer = new LayerTrainer(createReferenceKernels, samples, settings);
+    trainer.trainStep();
+    const [state, weights] = [trainer.state(), rounded(trainer.weights())];
+    trainer.trainStep();
+    const step = 1e-4;
+    for (const at of [3, 40, 77]) {
+      const moved = (by: number) => lossOf({ ...weights, w2: weights.w2.map((w, i) => (i === at ? w + by : w)) });
+      const slope = ((moved(step) - moved(-step)) / (2 * step)) * FIXTURE_SHAPE.dFf;
+      // mean = 0.9 · mean before + 0.1 · gradient
+      const gradient = (trainer.state().mean.w2[at]! - 0.9 * state.mean.w2[at]!) / 0.1;
+      expect(Math.abs(gradient - slope)).toBeLessThan(0.01 * Math.abs(slope) + 1e-4);
+    }
+  });
+
+  it("resumed before or among them, training ends bit for bit the same", () => {
+    const states: ReturnType<LayerTrainer["state"]>[] = [];
+    const whole = new LayerTrainer(createReferenceKernels, samples, settings);
+    while (whole.step < whole.totalSteps) {
+      whole.trainStep();
+      states.push(structuredClone(whole.state()));
+    }
+    expect(states.length).toBe(3);
+    for (const state of states.slice(0, 2)) {
+      const resumed = new LayerTrainer(createReferenceKernels, samples, settings, state);
+      while (resumed.step < resumed.totalSteps) resumed.trainStep();
+      expect(resumed.state()).toEqual(states[2]);
+    }
+  });
+});
+
 it.each([
   ["rank", { rank: 10 }],
+  ["for q4_0 rank and dModel", { dtype: "q4_0" as const }],
+  ["rounded epochs", { roundedEpochs: -1 }],
   ["epochs", { epochs: 0 }],
   ["batch tokens", { batchTokens: 0.5 }],
   ["learning rates", { peakLearningRate: Number.NaN }],

@@ -99,16 +99,20 @@ describe("training", () => {
   });
 });
 
-it("a probe gives its points in the order of the ranks", async () => {
+it("a probe gives its points in the order of the ranks, of each type", async () => {
   const probe = await probeLayer(createReferenceKernels, STORE.layer(1), {
     downNorms: FIXTURE_DOWN_NORMS,
     ranks: [4, 8],
+    dtypes: ["f32", "int8"],
     batchTokens: 50,
     peakLearningRate: 2e-2,
   });
   expect(probe.layer).toBe(1);
   expect(probe.points.map(({ rank }) => rank)).toEqual([4, 8]);
-  expect(probe.points[1]!.missedMass).toBeLessThan(probe.points[0]!.missedMass);
+  const [low, high] = probe.points.map(({ missedMass }) => missedMass);
+  expect(Object.keys(low!)).toEqual(["f32", "int8"]);
+  expect(high!.int8!).toBeLessThan(low!.int8!);
+  expect(high!.int8!).not.toBe(high!.f32!);
   expect(probe.massPerToken).toBeGreaterThan(0);
 });
 

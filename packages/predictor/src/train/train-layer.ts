@@ -10,6 +10,7 @@ import { type CalibrationCurve, CURVE_BINS, missedMassAt, recallAt } from "./cal
 import { CurveMeter } from "./curve-meter.js";
 import {
   DEFAULT_TRAINER_SETTINGS,
+  defaultRoundedEpochs,
   LayerTrainer,
   type PredictorWeights,
   type TrainerSettings,
@@ -33,11 +34,9 @@ export interface LayerTrainingOptions extends Partial<TrainerSettings> {
   readonly rank: number;
   /** ‖down column‖ of every neuron of this layer, `[dFf]`. */
   readonly downNorms: ArrayLike<number>;
-  /** How the weights will be stored; curves are measured on them as stored. Default int8. */
-  readonly dtype?: PredictorDType;
   /** Named ÷ active at which epochs are compared. */
   readonly namedPerActive?: number;
-  /** Epochs without improvement after which training ends. Default 2. */
+  /** Epochs without improvement after which training ends. Default: it never does, since most of the gain comes as the rate falls, at the end. */
   readonly patienceEpochs?: number;
   readonly maxHeldOutTokens?: number;
   /** Where to go on from: the last state that `onCheckpoint` gave, with the same samples and options. */
@@ -56,18 +55,18 @@ export interface LayerTrainingOptions extends Partial<TrainerSettings> {
  */
 const HEAP_COPIES = 1 + 1 + 3 + 2 * 4;
 
-/** Bytes that {@link trainLayer} takes at one rank, samples apart: two arenas, copies of the weights, and curves. */
+/** Bytes that {@link trainLayer} takes for a predictor of one size, samples apart: two arenas, copies of the weights, and curves. */
 export function layerTrainingBytes(
   sizes: ScratchSizes,
   { dModel, dFf }: Pick<TrainedLayer, "dModel" | "dFf">,
-  rank: number,
-  dtype: PredictorDType = "int8",
+  { rank, dtype }: Pick<TrainedLayer, "rank" | "dtype">,
 ): number {
   const layout = planSampleLayout(dModel, dFf);
   const shape = { rank, w1: { dtype, rows: rank, cols: dModel }, w2: { dtype, rows: dFf, cols: rank } };
   const curves = 4 * 3 * CURVE_BINS * Float64Array.BYTES_PER_ELEMENT;
   const copies = HEAP_COPIES * 4 * rank * (dModel + dFf) + predictorBytes(shape);
-  return trainerBytes(layout, rank) + scorerBytes(sizes, layout, [shape]) + copies + curves;
+  const trainer = trainerBytes(layout, { rank, roundedEpochs: defaultRoundedEpochs(dtype) });
+  return trainer + scorerBytes(sizes, layout, [shape]) + copies + curves;
 }
 
 /** What one epoch came to. */
@@ -113,7 +112,7 @@ export interface TrainedLayer {
 /**
  * Trains a layer's predictor and measures its calibration curve.
  *
- * The epoch with the least missed output mass at `namedPerActive` is kept, and training ends early when that no longer falls.
+ * The epoch with the least missed output mass at `namedPerActive`, with the weights as stored, is kept.
  *
  * @throws {InputError} `INPUT_INVALID` for options out of range or missing samples. The signal's reason when aborted.
  * Cost: `2 · rank · (2 · dModel + 3 · dFf)` FLOP a training token and epoch.
@@ -123,13 +122,15 @@ export async function trainLayer(
   samples: LayerSamples,
   options: LayerTrainingOptions,
 ): Promise<TrainedLayer> {
-  const settings: TrainerSettings = { ...DEFAULT_TRAINER_SETTINGS, ...withoutUndefined(options) };
-  const { dtype = "int8", patienceEpochs = 2, resume = null } = options;
+  const settings = settingsOf(options);
+  const { dtype } = settings;
+  const { patienceEpochs = Number.POSITIVE_INFINITY, resume = null } = options;
   const trainer = new LayerTrainer(factory, samples, settings, resume?.trainer);
   const judge = epochJudge(factory, samples, options, dtype);
   let best = resume?.best ?? null;
   const epochs = [...(resume?.epochs ?? [])];
-  while (trainer.epoch < settings.epochs && trainer.epoch - (best?.epoch ?? trainer.epoch) < patienceEpochs) {
+  const allEpochs = settings.epochs + settings.roundedEpochs;
+  while (trainer.epoch < allEpochs && trainer.epoch - (best?.epoch ?? trainer.epoch) < patienceEpochs) {
     const loss = await trainEpoch(trainer, samples.layer, options);
     const epoch = judge(trainer);
     if (best === null || epoch.missedMass < best.missedMass) best = epoch;
@@ -142,6 +143,11 @@ export async function trainLayer(
   const shape = { layer, rank: settings.rank, dModel: layout.dModel, dFf: layout.dFf };
   const trainTokens = Math.min(counts.trainTokens, settings.maxTokens);
   return { ...shape, dtype, weights: best.weights, curve: best.curve, epochs, trainTokens };
+}
+
+function settingsOf(options: LayerTrainingOptions): TrainerSettings {
+  const given = { ...DEFAULT_TRAINER_SETTINGS, ...withoutUndefined(options) };
+  return { ...given, roundedEpochs: options.roundedEpochs ?? defaultRoundedEpochs(given.dtype) };
 }
 
 /** Weights as they will be stored. */

@@ -8,7 +8,6 @@ import { openFixture } from "../checkpoint.fixture.js";
 import { Model } from "../model.js";
 import { watchArenas } from "../watched-arenas.fixture.js";
 import { calibratePredictor } from "./calibrate-predictor.js";
-import { countParameters } from "./train-predictors.js";
 
 const demoModels = new URL("../../../demo-models/", import.meta.url);
 const text = readFileSync(new URL("texts/calibration.txt", demoModels), "utf8");
@@ -31,7 +30,6 @@ async function calibrate(perplexityRise: number, dramBudgetBytes?: number) {
       text,
       target: { perplexityRise },
       maxWindows: 1,
-      modelParameters: countParameters(model.header),
       kernels: createWasmKernels,
       dramBudgetBytes,
     });

@@ -24,6 +24,7 @@ import { Model } from "../model.js";
 import type { ModelOptions } from "../model-options.js";
 import { type JudgedModel, withJudgedModel } from "./judged-model.js";
 import { recordTextInto } from "./record-text.js";
+import { f16Bytes } from "./train-predictors.js";
 import { heldPredictorBytes, judgingBytes, recordingBytes } from "./training-memory.js";
 import { trainingWindowTokens } from "./training-text.js";
 
@@ -37,16 +38,14 @@ export interface CalibrationTarget {
 
 /** Text, target and budget of a calibration. */
 export interface CalibrateOptions {
-  /** One or more predictors of the model; of several, each layer takes the one whose weights are worth it. */
+  /** One or more predictors of the model; of several, each layer takes the one whose bytes are worth it. They may differ in rank and in type. */
   readonly predictors: readonly Predictor[];
   readonly text: string;
   readonly target: CalibrationTarget;
   /** Windows of the text that are judged; default 64. */
   readonly maxWindows?: number;
-  /** Predictor weights over model weights, at most; default: any. */
-  readonly share?: number | undefined;
-  /** Model weights, for `share`. */
-  readonly modelParameters: number;
+  /** Bytes of the predictor over the model's weights in f16, at most; default: any. */
+  readonly shareBytes?: number | undefined;
   /** `named`: every neuron counts one; `bytes`: as much as it is likely to be read within the budget of `engine`. Default `named`. */
   readonly cost?: "named" | "bytes";
   /** How the model will be run, for `cost: "bytes"`: budget, window, policy. */
@@ -79,8 +78,8 @@ export interface CalibrationResult extends CalibrationStep {
   /** Index into the given predictors, by layer. */
   readonly chosen: readonly number[];
   readonly steps: readonly CalibrationStep[];
-  /** Predictor weights over model weights. */
-  readonly parameterShare: number;
+  /** Bytes of the predictor over the model's weights in f16. */
+  readonly byteShare: number;
   /** Rise of the perplexity with this layer sparse and all others dense; null unless asked for. */
   readonly riseByLayer: readonly number[] | null;
 }
@@ -111,10 +110,11 @@ export async function calibratePredictor(model: Model, options: CalibrateOptions
 async function calibrate(model: Model, judged: JudgedModel, options: CalibrateOptions): Promise<CalibrationResult> {
   const { curves: candidates, downNorms } = await measureCandidates(await judged.with(largest(options)), options);
   const costs = options.cost === "bytes" ? readCosts(model, options) : candidates.map(() => 1);
-  const maxWeights = (options.share ?? Number.POSITIVE_INFINITY) * options.modelParameters;
-  checkShare(candidates, maxWeights, options);
+  const modelBytes = f16Bytes(model.header);
+  const maxBytes = (options.shareBytes ?? Number.POSITIVE_INFINITY) * modelBytes;
+  checkShare(candidates, maxBytes, modelBytes);
   const steps: CalibrationStep[] = [];
-  const choose = (namedPerActive: number) => chooseCandidates(candidates, { namedPerActive, maxWeights, costs });
+  const choose = (namedPerActive: number) => chooseCandidates(candidates, { namedPerActive, maxBytes, costs });
   const judge = async (namedPerActive: number) => {
     const choice = choose(namedPerActive);
     const predictor = assemblePredictor(options.predictors, candidates, choice);
@@ -134,7 +134,7 @@ async function calibrate(model: Model, judged: JudgedModel, options: CalibrateOp
     else low = middle;
   }
   const chosen = best.choice.map(({ candidate }) => candidate);
-  const weights = best.choice.reduce((sum, { candidate }, l) => sum + candidates[l]![candidate]!.weights, 0);
+  const bytes = best.choice.reduce((sum, { candidate }, l) => sum + candidates[l]![candidate]!.bytes, 0);
   return {
     ...best.step,
     predictor: {
@@ -144,7 +144,7 @@ async function calibrate(model: Model, judged: JudgedModel, options: CalibrateOp
     },
     chosen,
     steps,
-    parameterShare: weights / options.modelParameters,
+    byteShare: bytes / modelBytes,
     riseByLayer: options.layerReport ? await alone(judged, best.predictor, downNorms, options) : null,
   };
 }
@@ -169,17 +169,13 @@ function checkOptions({ predictors, target }: CalibrateOptions): void {
 }
 
 /** @throws {InputError} if not even the lightest predictor of every layer is within the share. */
-function checkShare(
-  candidates: readonly (readonly Candidate[])[],
-  maxWeights: number,
-  { share, modelParameters }: CalibrateOptions,
-): void {
-  const lightest = candidates.reduce((sum, of) => sum + Math.min(...of.map(({ weights }) => weights)), 0);
-  if (lightest <= maxWeights) return;
-  const least = lightest / modelParameters;
+function checkShare(candidates: readonly (readonly Candidate[])[], maxBytes: number, modelBytes: number): void {
+  const lightest = candidates.reduce((sum, of) => sum + Math.min(...of.map(({ bytes }) => bytes)), 0);
+  if (lightest <= maxBytes) return;
+  const [share, least] = [maxBytes / modelBytes, lightest / modelBytes];
   throw new InputError(
     "INPUT_INVALID",
-    `calibration: a share of ${share} of the model's weights, but the lightest predictors have ${least.toPrecision(3)}; ask for that, or train smaller ranks`,
+    `calibration: a share of ${share} of the model's f16 bytes, but the lightest predictors have ${least.toPrecision(3)}; ask for that, or train smaller ones`,
     { details: { share, least } },
   );
 }
@@ -223,10 +219,7 @@ export async function measureCandidates(
   return {
     downNorms,
     curves: downNorms.map((_, l) =>
-      measured.layer(l).map((curve, p) => {
-        const { w1, w2 } = predictors[p]!.layers[l]!;
-        return { curve, weights: w1.rows * w1.cols + w2.rows * w2.cols };
-      }),
+      measured.layer(l).map((curve, p) => ({ curve, bytes: predictorBytes(predictors[p]!.layers[l]!) })),
     ),
   };
 }

@@ -5,7 +5,7 @@
 import { FormatError, InputError, neuronGrid, type Predictor, type PredictorLayer } from "@flashwick/core";
 import type { TensorFile } from "@flashwick/flash-format/convert";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
-import { type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
+import { fitsPredictorDType, type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
 import { chooseCandidates } from "@flashwick/predictor/train";
 import { cutWindows } from "../evaluate.js";
 import { measureSparsity } from "../measure-sparsity.js";
@@ -24,7 +24,7 @@ export interface PredictorWeightFile {
 /** Text and budget that thresholds of imported weights are set with. */
 export interface ImportPredictorOptions
   extends Pick<CalibrateOptions, "text" | "maxWindows" | "dramBudgetBytes" | "onProgress" | "signal"> {
-  /** How matrices are stored. Default int8. */
+  /** How matrices are stored. Default int8. Blocks (`q8_0`, `q4_0`) are for widths and ranks that are multiples of 32. */
   readonly dtype?: PredictorDType;
   /** Neurons named over neurons truly active, on the text: where thresholds are set. Default 2.2. */
   readonly namedPerActive?: number;
@@ -130,6 +130,13 @@ async function readLayer(
         "CHECKPOINT_TENSOR_SHAPE",
         `${file.name}: tensor ${name} (layer ${layer}): expected shape [${rows}, ${cols}], found [${found.join(", ")}]; it is of another model`,
         { details: { file: file.name, tensor: name, expected: [rows, cols], found } },
+      );
+    }
+    if (!fitsPredictorDType(dtype, cols)) {
+      throw new InputError(
+        "INPUT_INVALID",
+        `${file.name}: tensor ${name} (layer ${layer}): expected rows of a multiple of 32 weights for ${dtype}, found ${cols}; store int8`,
+        { details: { file: file.name, tensor: name, dtype, cols } },
       );
     }
     return quantisePredictorMatrix(await file.tensors.read(name), rows, cols, dtype);

@@ -14,7 +14,7 @@ export { mergePredictors } from "./merge-predictors.js";
 export { type OpenedForTraining, openTrainingModel } from "./open-training-model.js";
 export { type MarkedDocument, recordActivations } from "./record-activations.js";
 export {
-  countParameters,
+  f16Bytes,
   type TrainPredictorsOptions,
   type TrainPredictorsResult,
   trainPredictors,

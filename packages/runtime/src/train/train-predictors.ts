@@ -19,13 +19,16 @@ import {
 } from "@flashwick/core";
 import { crc32c, type ModelHeader } from "@flashwick/flash-format";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
+import { type PredictorDType, predictorBytes } from "@flashwick/predictor";
 import {
   DEFAULT_PREDICTOR_SHARE,
   finishPredictors,
   isHeldOut,
-  planRanks,
-  probeRanks,
-  type RankBudget,
+  isStorable,
+  type PredictorSize,
+  planProbe,
+  planSizes,
+  type SizeBudget,
   type TrainedLayer,
 } from "@flashwick/predictor/train";
 import { measureSparsity } from "../measure-sparsity.js";
@@ -53,10 +56,12 @@ export interface TrainPredictorsOptions {
   readonly evalText?: string | null;
   /** Training tokens at most; default 200 000. */
   readonly tokens?: number;
-  /** `auto` (default): by layer, where rank gains most, within `share`. */
+  /** `auto` (default): by layer, where a byte gains most, within `shareBytes`. */
   readonly rank?: "auto" | number;
-  /** Predictor weights as a share of the model's, for `rank: "auto"`; default 0.055. */
-  readonly share?: number | undefined;
+  /** How weights are stored. `auto` (default): by layer, int8 or Q4_0, with the rank; of a given rank int8. */
+  readonly dtype?: "auto" | PredictorDType;
+  /** Bytes of the predictors over the model's weights in f16, for `rank: "auto"`; default 0.03. */
+  readonly shareBytes?: number | undefined;
   /** Neurons named over neurons truly active; default 2.2. */
   readonly namedPerActive?: number | undefined;
   readonly epochs?: number;
@@ -89,8 +94,8 @@ export interface TrainPredictorsResult {
   readonly predictor: Predictor;
   readonly trainTokens: number;
   readonly evalTokens: number;
-  /** Predictor weights over model weights. */
-  readonly parameterShare: number;
+  /** Bytes of the predictors over the model's weights in f16. */
+  readonly byteShare: number;
   /** Loss and missed mass of each epoch, by layer. */
   readonly layers: readonly Pick<TrainedLayer, "layer" | "rank" | "epochs">[];
 }
@@ -206,7 +211,7 @@ async function train(
   layerNumbers: readonly number[],
   options: BoundedOptions,
 ): Promise<TrainPredictorsResult> {
-  const { nLayers, dModel, dFf } = neuronGrid(header.geometry);
+  const { nLayers } = neuronGrid(header.geometry);
   const { workers = availableParallelism() } = options;
   // Without workers, tasks come one after the other on this thread.
   const pool = (phase: string, tasks: number, atOnce: number): PoolOptions => ({
@@ -216,11 +221,8 @@ async function train(
     launch: options.launch,
   });
   const budget = trainingBudget(parts, context, options);
-  const parameters = countParameters(header);
-  // Some layers get their part of what all of them would.
-  const share = ((options.share ?? DEFAULT_PREDICTOR_SHARE) * layerNumbers.length) / nLayers;
-  const rankBudget: RankBudget = { dModel, dFf, modelParameters: parameters, share };
-  checkBudget(budget, rankBudget, nLayers, layerNumbers, options);
+  const sizeBudget = sizeBudgetOf(header, layerNumbers.length, options);
+  checkSizes(budget, sizeBudget, nLayers, layerNumbers, options);
   const { atOnce: recordings, engineBudgetBytes } = budget.recordings();
   const records = Array.from({ length: PARTS }, (_, part) => ({
     kind: "record" as const,
@@ -231,15 +233,16 @@ async function train(
   const [downNorms] = await runTasks<"record">(context, records, pool("record", PARTS, recordings));
   const tasksOf = (preloadBytes: number) =>
     layerNumbers.map((layer) => ({ layer, downNorms: downNorms![layer]!, preloadBytes }));
-  const chooseRanks = async () => {
-    const ranks = probeRanks(layerNumbers.length, rankBudget);
-    const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, ranks, []);
-    const tasks = tasksOf(preloadBytes).map((task) => ({ ...task, kind: "probe" as const, ranks }));
-    return planRanks(await runTasks<"probe">(context, tasks, pool("probe", tasks.length, atOnce)), rankBudget);
+  const chooseSizes = async () => {
+    const { ranks, dtypes } = planProbe(layerNumbers.length, sizeBudget);
+    const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, probedSizes(ranks), []);
+    const tasks = tasksOf(preloadBytes).map((task) => ({ ...task, kind: "probe" as const, ranks, dtypes }));
+    return planSizes(await runTasks<"probe">(context, tasks, pool("probe", tasks.length, atOnce)), sizeBudget);
   };
-  const ranks = typeof options.rank === "number" ? layerNumbers.map(() => options.rank as number) : await chooseRanks();
-  const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, ranks, ranks);
-  const tasks = tasksOf(preloadBytes).map((task, i) => ({ ...task, kind: "train" as const, rank: ranks[i]! }));
+  const given = givenSize(options);
+  const sizes = given ? layerNumbers.map(() => given) : await chooseSizes();
+  const { atOnce, preloadBytes } = budget.trainings(layerNumbers.length, sizes, sizes);
+  const tasks = tasksOf(preloadBytes).map((task, i) => ({ ...task, kind: "train" as const, size: sizes[i]! }));
   const trained = await runTasks<"train">(context, tasks, pool("train", tasks.length, atOnce));
   const { namedPerActive, seed } = context;
   const numbered = trained.map((layer, i) => ({ ...layer, layer: i }));
@@ -252,7 +255,7 @@ async function train(
     predictor: spreadLayers(some, layerNumbers, nLayers),
     trainTokens: trained[0]!.trainTokens,
     evalTokens: trained[0]!.curve.tokens,
-    parameterShare: (ranks.reduce((sum, rank) => sum + rank, 0) * (dModel + dFf)) / parameters,
+    byteShare: some.layers.reduce((sum, layer) => sum + predictorBytes(layer), 0) / f16Bytes(header),
     layers: trained.map(({ layer, rank, epochs }) => ({ layer, rank, epochs })),
   };
 }
@@ -265,21 +268,47 @@ function trainingBudget(
   return new TrainingBudget(parts, { dramBudgetBytes, workers, backend, recordings: PARTS });
 }
 
+/** Some layers get their part of what all of them would. */
+function sizeBudgetOf(
+  header: ModelHeader,
+  trainedLayers: number,
+  { shareBytes = DEFAULT_PREDICTOR_SHARE, dtype = "auto" }: TrainPredictorsOptions,
+): SizeBudget {
+  const { nLayers, dModel, dFf } = neuronGrid(header.geometry);
+  const maxBytes = (shareBytes * f16Bytes(header) * trainedLayers) / nLayers;
+  return { dModel, dFf, maxBytes, ...(dtype === "auto" ? {} : { dtypes: [dtype] }) };
+}
+
+/** The size of every layer, where the rank is no question. */
+function givenSize({ rank = "auto", dtype = "auto" }: TrainPredictorsOptions): PredictorSize | null {
+  return rank === "auto" ? null : { rank, dtype: dtype === "auto" ? "int8" : dtype };
+}
+
+/** Probes train f32 weights and round them after. */
+function probedSizes(ranks: readonly number[]): PredictorSize[] {
+  return ranks.map((rank) => ({ rank, dtype: "f32" }));
+}
+
 /**
- * A budget that is too small is refused before hours of recording. Where ranks are chosen on the way, as if all layers were given the same.
+ * A budget that is too small, or a size that cannot be stored, is refused before hours of recording. Where sizes are chosen on the way, as if all layers
+ * were given the larger of those that are probed.
  *
- * @throws {BudgetError} with the smallest that would do.
+ * @throws {BudgetError} with the smallest that would do. {InputError}.
  */
-function checkBudget(
+function checkSizes(
   budget: TrainingBudget,
-  ranks: RankBudget,
+  sizes: SizeBudget,
   nLayers: number,
   layerNumbers: readonly number[],
-  { rank = "auto" }: TrainPredictorsOptions,
+  options: TrainPredictorsOptions,
 ): void {
-  // The upper of the ranks that are probed.
-  const expected = rank === "auto" ? probeRanks(layerNumbers.length, ranks)[1] : rank;
-  budget.check(Array.from({ length: nLayers }, (_, layer) => (layerNumbers.includes(layer) ? expected : 1)));
+  const given = givenSize(options);
+  if (given && !isStorable(given, sizes.dModel)) {
+    const message = `predictors of rank ${given.rank} in ${given.dtype}: expected a rank, and a dModel, that are multiples of 32; found ${given.rank} and ${sizes.dModel}`;
+    throw new InputError("INPUT_INVALID", message, { details: { ...given, dModel: sizes.dModel } });
+  }
+  const expected = given ?? probedSizes(planProbe(layerNumbers.length, sizes).ranks)[1]!;
+  budget.check(Array.from({ length: nLayers }, (_, layer) => (layerNumbers.includes(layer) ? expected : null)));
 }
 
 /** What the new predictor names of the held-out windows, token after token. */
@@ -299,8 +328,13 @@ async function measureHeldOut(
   return { ...named, layers: named.layers.map((layer, l) => ({ ...layer, activeShare: activeShare(l) })) };
 }
 
+/** Bytes of a model's weights if all were f16: what bytes of predictors are held against, whatever the file's own type. */
+export function f16Bytes(header: ModelHeader): number {
+  return 2 * countParameters(header);
+}
+
 /** Weights of a model: what is resident and what lies in records. */
-export function countParameters(header: ModelHeader): number {
+function countParameters(header: ModelHeader): number {
   const { geometry } = header;
   let resident = 0;
   for (const { rows, cols } of header.tensors.values()) resident += rows * cols;

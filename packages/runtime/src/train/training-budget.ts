@@ -1,6 +1,6 @@
 /** The budget of a training, phase by phase: how much runs at once, and what each may take. Pure. */
 import { assert, neuronGrid, type Predictor, type PredictorSource } from "@flashwick/core";
-import { layerTrainingBytes } from "@flashwick/predictor/train";
+import { layerTrainingBytes, type PredictorSize } from "@flashwick/predictor/train";
 import { DEFAULT_PRELOAD_BYTES } from "@flashwick/predictor/train/node";
 import type { ModelParts } from "../model-options.js";
 import { kernelsOf } from "../node/open-model.js";
@@ -16,6 +16,7 @@ import {
   smallestEngineBytes,
   trainingPlan,
 } from "./training-memory.js";
+import { UNTRAINED_SIZE } from "./untrained-layer.js";
 
 export interface TrainingBudgetOptions {
   /** Of everything that is in memory at once. */
@@ -42,17 +43,17 @@ export class TrainingBudget {
 
   /**
    * @param tasks     Layers to be trained.
-   * @param ranks     That one task may train.
-   * @param keptRanks Of trained layers, which stay in memory as f32 until all are there.
+   * @param sizes That one task may train.
+   * @param kept  Of trained layers, which stay in memory as f32 until all are there.
    */
   trainings(
     tasks: number,
-    ranks: readonly number[],
-    keptRanks: readonly number[],
+    sizes: readonly PredictorSize[],
+    kept: readonly PredictorSize[],
   ): { readonly atOnce: number; readonly preloadBytes: number } {
     const { dramBudgetBytes, workers, recordings } = this.options;
     const most = Math.min(Math.max(1, workers), tasks);
-    const { taskBytes, keptBytes } = this.#trainingBytes(ranks, keptRanks);
+    const { taskBytes, keptBytes } = this.#trainingBytes(sizes, kept);
     const { atOnce, sampleBytes } = planTrainings(dramBudgetBytes, keptBytes, taskBytes, most);
     return { atOnce, preloadBytes: Math.min(DEFAULT_PRELOAD_BYTES, Math.floor(sampleBytes / recordings)) };
   }
@@ -67,12 +68,12 @@ export class TrainingBudget {
   /**
    * Asks about all phases at once.
    *
-   * @param rankByLayer Of every layer of the model, as far as it is known; 1 where none is trained.
+   * @param sizeByLayer Of every layer of the model, as far as it is known; null where none is trained.
    * @throws {BudgetError} with the smallest budget that all phases work in.
    */
-  check(rankByLayer: readonly number[]): void {
-    const trained = rankByLayer.filter((rank) => rank > 1);
-    const shapes = predictorOf(rankByLayer, this.parts);
+  check(sizeByLayer: readonly (PredictorSize | null)[]): void {
+    const trained = sizeByLayer.filter((size) => size !== null);
+    const shapes = predictorOf(sizeByLayer, this.parts);
     const measuring = trainingPlan({ ...this.parts, predictor: shapes }, "predicted");
     const { taskBytes, keptBytes } = this.#trainingBytes(trained, trained);
     const smallest = Math.max(
@@ -88,24 +89,24 @@ export class TrainingBudget {
     return trainingPlan({ ...this.parts, predictor: null }, "dense");
   }
 
-  #trainingBytes(ranks: readonly number[], keptRanks: readonly number[]) {
+  #trainingBytes(sizes: readonly PredictorSize[], kept: readonly PredictorSize[]) {
     const { dModel, dFf } = neuronGrid(this.parts.file.header.geometry);
     const { kernels } = kernelsOf(this.options.backend);
-    const taskBytes = Math.max(...ranks.map((rank) => layerTrainingBytes(kernels, { dModel, dFf }, rank)));
-    return { taskBytes, keptBytes: 4 * (dModel + dFf) * keptRanks.reduce((sum, rank) => sum + rank, 0) };
+    const taskBytes = Math.max(...sizes.map((size) => layerTrainingBytes(kernels, { dModel, dFf }, size)));
+    return { taskBytes, keptBytes: 4 * (dModel + dFf) * kept.reduce((sum, { rank }) => sum + rank, 0) };
   }
 }
 
 /** Shapes of a predictor that is yet to be trained, as it will be stored. */
-function predictorOf(rankByLayer: readonly number[], { file }: ModelParts): PredictorSource {
+function predictorOf(sizeByLayer: readonly (PredictorSize | null)[], { file }: ModelParts): PredictorSource {
   const { fingerprint, geometry } = file.header;
   const { dModel, dFf } = neuronGrid(geometry);
   const quality = { threshold: 0, trueActiveShare: 1, namedShare: 1, recall: 1, precision: 1, missedMass: 0 };
-  const layers = rankByLayer.map((rank, layer) => ({
-    ...{ ...quality, layer, rank },
-    w1: { dtype: "int8" as const, rows: rank, cols: dModel },
-    w2: { dtype: "int8" as const, rows: dFf, cols: rank },
-  }));
+  const layers = sizeByLayer.map((size, layer) => {
+    const { rank, dtype } = size ?? UNTRAINED_SIZE;
+    const matrices = { w1: { dtype, rows: rank, cols: dModel }, w2: { dtype, rows: dFf, cols: rank } };
+    return { ...quality, layer, rank, ...matrices };
+  });
   const readLayer = () => {
     assert(false, "shapes are planned with, not run");
   };

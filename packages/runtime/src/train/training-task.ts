@@ -6,12 +6,14 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import { assert, neuronGrid, type OnProgress } from "@flashwick/core";
+import type { PredictorDType } from "@flashwick/predictor";
 import {
   joinSamples,
   type LayerSamples,
   type LayerTrainingState,
+  type PredictorSize,
   probeLayer,
-  type RankProbe,
+  type SizeProbe,
   type TrainedLayer,
   trainLayer,
 } from "@flashwick/predictor/train";
@@ -44,8 +46,12 @@ export type TrainingTask =
       /** Of the engine. */
       readonly dramBudgetBytes: number;
     }
-  | (LayerTask & { readonly kind: "probe"; readonly ranks: readonly number[] })
-  | (LayerTask & { readonly kind: "train"; readonly rank: number });
+  | (LayerTask & {
+      readonly kind: "probe";
+      readonly ranks: readonly number[];
+      readonly dtypes: readonly PredictorDType[];
+    })
+  | (LayerTask & { readonly kind: "train"; readonly size: PredictorSize });
 
 interface LayerTask {
   readonly layer: number;
@@ -56,7 +62,7 @@ interface LayerTask {
 
 export interface TaskResult {
   readonly record: readonly Float64Array[];
-  readonly probe: RankProbe;
+  readonly probe: SizeProbe;
   readonly train: TrainedLayer;
 }
 
@@ -75,15 +81,7 @@ export async function runTask(
     case "record":
       return await record(context, task, events);
     case "probe":
-      return await withSamples(context, task, (samples) =>
-        probeLayer(kernelsOf(context.backend).kernels, samples, {
-          ranks: task.ranks,
-          downNorms: task.downNorms,
-          seed: context.seed,
-          namedPerActive: context.namedPerActive,
-          ...given(events),
-        }),
-      );
+      return await probe(context, task, events);
     case "train":
       return await train(context, task, events);
   }
@@ -117,29 +115,50 @@ async function record(
   }
 }
 
+async function probe(
+  context: TaskContext,
+  task: Extract<TrainingTask, { kind: "probe" }>,
+  events: TaskEvents,
+): Promise<SizeProbe> {
+  const { layer, ranks, dtypes, downNorms } = task;
+  const { identity, seed, namedPerActive } = context;
+  const key = `${identity} ranks ${ranks} ${dtypes} seed ${seed} named ${namedPerActive}`;
+  const path = join(context.directory, `layer-${layer}.probe`);
+  const saved = context.resume ? readSaved<SavedProbe>(path, key) : null;
+  if (saved) return saved.probe;
+  const probed = await withSamples(context, task, (samples) =>
+    probeLayer(kernelsOf(context.backend).kernels, samples, {
+      ...{ ranks, dtypes, downNorms, seed, namedPerActive },
+      ...given(events),
+    }),
+  );
+  writeSaved<SavedProbe>(path, { key, probe: probed });
+  return probed;
+}
+
 async function train(
   context: TaskContext,
   task: Extract<TrainingTask, { kind: "train" }>,
   events: TaskEvents,
 ): Promise<TrainedLayer> {
-  const { layer, rank, downNorms } = task;
-  const key = `${context.identity} rank ${rank} epochs ${context.epochs} seed ${context.seed} named ${context.namedPerActive}`;
+  const { layer, size, downNorms } = task;
+  const key = `${context.identity} rank ${size.rank} ${size.dtype} epochs ${context.epochs} seed ${context.seed} named ${context.namedPerActive}`;
   const path = join(context.directory, `layer-${layer}.state`);
-  const saved = context.resume ? readState(path, key) : null;
+  const saved = context.resume ? readSaved<SavedTraining>(path, key) : null;
   if (saved?.trained) return saved.trained;
   const trained = await withSamples(context, task, (samples) =>
     trainLayer(kernelsOf(context.backend).kernels, samples, {
-      rank,
+      ...size,
       downNorms,
       seed: context.seed,
       epochs: context.epochs,
       namedPerActive: context.namedPerActive,
       resume: saved?.state ?? null,
-      onCheckpoint: (state) => writeState(path, { key, state, trained: null }),
+      onCheckpoint: (state) => writeSaved<SavedTraining>(path, { key, state, trained: null }),
       ...given(events),
     }),
   );
-  writeState(path, { key, state: null, trained });
+  writeSaved<SavedTraining>(path, { key, state: null, trained });
   return trained;
 }
 
@@ -159,24 +178,32 @@ async function withSamples<T>(
   }
 }
 
-/** A layer's training on disk: under way, or done. */
-interface SavedState {
+/** Something on disk that holds for one training only. */
+interface Saved {
   readonly key: string;
+}
+
+/** A layer's training: under way, or done. */
+interface SavedTraining extends Saved {
   readonly state: LayerTrainingState | null;
   readonly trained: TrainedLayer | null;
 }
 
-function readState(path: string, key: string): SavedState | null {
+interface SavedProbe extends Saved {
+  readonly probe: SizeProbe;
+}
+
+function readSaved<T extends Saved>(path: string, key: string): T | null {
   try {
-    const saved = deserialize(readFileSync(path)) as SavedState;
+    const saved = deserialize(readFileSync(path)) as T;
     return saved.key === key ? saved : null;
   } catch {
-    // Absent, cut short or of another version: then the layer is trained from the start, which is always right.
+    // Absent, cut short or of another version: then the work is done from the start, which is always right.
     return null;
   }
 }
 
-function writeState(path: string, saved: SavedState): void {
+function writeSaved<T extends Saved>(path: string, saved: T): void {
   writeFileSync(`${path}.partial`, serialize(saved));
   renameSync(`${path}.partial`, path);
 }

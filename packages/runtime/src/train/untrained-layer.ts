@@ -1,5 +1,9 @@
 /** A predictor of some layers becomes one of the whole model: layers without training name every neuron, which is always right. */
-import type { Predictor, PredictorLayer, PredictorMatrix } from "@flashwick/core";
+import { type Predictor, type PredictorLayer, type PredictorMatrix, rowBytes } from "@flashwick/core";
+import type { PredictorSize } from "@flashwick/predictor/train";
+
+/** The least that a layer can have: its scores are all 0. */
+export const UNTRAINED_SIZE: PredictorSize = { rank: 1, dtype: "f16" };
 
 /**
  * @param trained Predictors of `layers`, in their order, numbered from 0.
@@ -18,18 +22,19 @@ export function spreadLayers(trained: Predictor, layers: readonly number[], nLay
 function untrainedLayer(layer: number, dModel: number, dFf: number): PredictorLayer {
   return {
     layer,
-    rank: 1,
+    rank: UNTRAINED_SIZE.rank,
     threshold: Number.NEGATIVE_INFINITY,
     trueActiveShare: 1,
     namedShare: 1,
     recall: 1,
     precision: 1,
     missedMass: 0,
-    w1: zeros(1, dModel),
-    w2: zeros(dFf, 1),
+    w1: zeros(UNTRAINED_SIZE.rank, dModel),
+    w2: zeros(dFf, UNTRAINED_SIZE.rank),
   };
 }
 
 function zeros(rows: number, cols: number): PredictorMatrix {
-  return { dtype: "f16", rows, cols, data: new Uint8Array(2 * rows * cols), scales: null };
+  const { dtype } = UNTRAINED_SIZE;
+  return { dtype, rows, cols, data: new Uint8Array(rows * rowBytes(dtype, cols)), scales: null };
 }

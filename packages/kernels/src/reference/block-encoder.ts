@@ -1,5 +1,5 @@
 /**
- * f32 values as ggml's blocks of 32: Q4_0 for records of q4 and matrices, Q8_0 for matrices.
+ * f32 values as ggml's blocks of 32: Q4_0 for records of q4, matrices and predictors, Q8_0 for matrices. block-format.ts is the way back.
  *
  *   Q4_0   scale f16 | 16 bytes: element i in the low nibble of byte i, element 16 + i in the high one; value = scale · (nibble − 8)
  *   Q8_0   scale f16 | 32 bytes: value = scale · q
@@ -8,7 +8,9 @@
  * those integers the best scale. On weights that is 5 % less error than the largest value at −8 exactly, and within 0.3 % of trying a hundred.
  */
 import { decodeFloat16, encodeFloat16 } from "@flashwick/core";
+import { roundTiesToEven } from "./quantised-vector.js";
 
+/** Elements of a block that {@link BlockEncoder} writes. */
 export const BLOCK_ELEMENTS = 32;
 /** What the largest value of a block is to become. */
 const CANDIDATES = [-9, -8.5, -8, -7.5, -7];
@@ -69,7 +71,7 @@ export class BlockEncoder {
   }
 
   #quantise(x: number, scale: number, least: number, most: number): number {
-    const q = scale === 0 ? 0 : Math.max(least, Math.min(most, nearest(x / scale)));
+    const q = scale === 0 ? 0 : Math.max(least, Math.min(most, roundTiesToEven(x / scale)));
     this.squaredError += (x - scale * q) ** 2;
     return q;
   }
@@ -95,7 +97,7 @@ function fit(block: Float32Array, inverse: number): readonly [product: number, s
   let square = 0;
   for (let i = 0; i < BLOCK_ELEMENTS; i++) {
     const x = block[i]!;
-    const q = Math.max(-8, Math.min(7, nearest(x * inverse)));
+    const q = Math.max(-8, Math.min(7, roundTiesToEven(x * inverse)));
     product += x * q;
     square += q * q;
   }
@@ -107,9 +109,4 @@ function largestOf(block: Float32Array): number {
   let largest = 0;
   for (let i = 0; i < BLOCK_ELEMENTS; i++) if (Math.abs(block[i]!) > Math.abs(largest)) largest = block[i]!;
   return largest;
-}
-
-/** Nearest integer, ties to even: adding and taking away 1.5·2^52 rounds in double precision. */
-export function nearest(x: number): number {
-  return x + 6755399441055744 - 6755399441055744;
 }
