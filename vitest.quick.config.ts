@@ -23,6 +23,8 @@ const LONG = [
   // Demo models over whole texts, at many settings, or enlarged.
   "packages/runtime/src/quality.test.ts",
   "packages/runtime/src/node/any-machine.test.ts",
+  "packages/runtime/src/node/sparse-references.test.ts",
+  "packages/runtime/src/sparse-references.test.ts",
   "packages/runtime/src/predicted-run.test.ts",
   "packages/runtime/src/goldens.test.ts",
   "packages/runtime/src/long-context.test.ts",

@@ -20,6 +20,7 @@ export type Architecture =
   | "falcon"
   | "llama"
   | "mistral"
+  | "bamboo"
   | "qwen2"
   | "qwen3"
   | "gemma3"

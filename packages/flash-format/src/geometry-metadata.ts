@@ -23,6 +23,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   "falcon",
   "llama",
   "mistral",
+  "bamboo",
   "qwen2",
   "qwen3",
   "gemma3",

@@ -23,13 +23,25 @@ export interface Golden {
       readonly top: readonly (readonly [number, number])[];
       readonly probe: readonly (readonly [number, number])[];
     }[];
+    /** By layer and position, of families that leave zeros: how many neurons add to the FFN's output. */
     readonly activePerLayer: readonly (readonly number[])[];
+    /** By layer: which, at the last position. */
+    readonly activeLastPosition: readonly (readonly number[])[];
     readonly greedy: readonly number[];
     readonly greedyMargins: readonly number[];
     readonly greedyText?: string;
   }[];
   readonly perplexity?: { readonly perplexity: number; readonly windows: number; readonly tokens: number };
 }
+
+/** References whose FFNs leave zeros by another rule than a ReLU of the up projection: gates, a threshold, two ReLUs, a square, a block of its own. */
+export const SPARSE_REFERENCES = [
+  "llama-tiny-relu",
+  "prosparse-tiny",
+  "bamboo-tiny",
+  "phi-tiny-relu",
+  "persimmon-tiny",
+] as const;
 
 export function readGolden(name: string): Golden {
   return JSON.parse(readFileSync(`${fixtures}goldens/${name}.json`, "utf8"));

@@ -28,6 +28,8 @@ const checkpoints = [
   ["phi-tiny", "f32", "f16"],
   ["phi-tiny-relu", "f32", "f16"],
   ["persimmon-tiny", "f32", "f16"],
+  ["prosparse-tiny", "f32", "bf16"],
+  ["bamboo-tiny", "f32", "bf16"],
 ] as const;
 
 async function expectReferenceLogits(model: Model, { cases }: Golden): Promise<void> {

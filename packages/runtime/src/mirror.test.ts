@@ -58,6 +58,11 @@ const CASES: readonly (readonly [string, MirrorOptions])[] = [
   ["opt-tiny-sharded", { mode: "predicted", maxArenaBytes: 900_000 }],
   ["falcon-tiny-mqa", { mode: "oracle", dtype: "bf16" }],
   ["falcon-tiny-mqa", { mode: "predicted", dtype: "f16" }],
+  ["llama-tiny-relu", { mode: "predicted", lookahead: true, windowTokens: 1 }],
+  ["prosparse-tiny", { mode: "oracle", dtype: "int8" }],
+  ["bamboo-tiny", { mode: "predicted", dtype: "bf16" }],
+  ["phi-tiny-relu", { mode: "predicted", dtype: "f16" }],
+  ["persimmon-tiny", { mode: "oracle", dtype: "f16" }],
   ["falcon-tiny-gqa", { mode: "dense" }],
   ["falcon-tiny-alibi", { mode: "dense" }],
 ];

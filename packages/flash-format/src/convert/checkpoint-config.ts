@@ -7,7 +7,7 @@ import { falconFamily } from "./families/falcon.js";
 import type { CheckpointFamily } from "./families/family.js";
 import { gemma3Family } from "./families/gemma3.js";
 import { gptOssFamily } from "./families/gpt-oss.js";
-import { llamaFormFamily, mistralFamily, qwen2Family, qwen3Family } from "./families/llama.js";
+import { bambooFamily, llamaFormFamily, mistralFamily, qwen2Family, qwen3Family } from "./families/llama.js";
 import { mixtralFamily, olmoeFamily, qwen2MoeFamily, qwen3MoeFamily } from "./families/mixtures.js";
 import { optFamily } from "./families/opt.js";
 import { persimmonFamily, phiFamily } from "./families/phi.js";
@@ -18,6 +18,7 @@ const FAMILIES: readonly CheckpointFamily[] = [
   falconFamily,
   llamaFormFamily,
   mistralFamily,
+  bambooFamily,
   qwen2Family,
   qwen3Family,
   gemma3Family,

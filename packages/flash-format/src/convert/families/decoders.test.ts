@@ -13,6 +13,7 @@ const CONFIGS = {
   llama: { model_type: "llama", ...sizes },
   "llama with biases": { model_type: "llama", ...sizes, attention_bias: true, mlp_bias: true, head_dim: 32 },
   mistral: { model_type: "mistral", ...sizes, sliding_window: 16, tie_word_embeddings: true },
+  bamboo: { model_type: "bamboo", ...sizes, hidden_act: "relu" },
   qwen2: { model_type: "qwen2", ...sizes },
   qwen3: { model_type: "qwen3", ...sizes, head_dim: 32 },
   gemma3: { model_type: "gemma3_text", ...sizes, head_dim: 32, num_hidden_layers: 12 },
@@ -131,6 +132,20 @@ it("Mistral has a window in every layer, by default of 4096, or none where it is
   expect(windows({})).toEqual([16, 16, 16, 16]);
   expect(windows({ sliding_window: null })).toEqual([null, null, null, null]);
   expect(windows({ sliding_window: undefined })).toEqual([4096, 4096, 4096, 4096]);
+});
+
+it("Bamboo is Mistral with ReLU on both projections, and with no other function", () => {
+  const [layer] = layersOf(CONFIGS.bamboo);
+  expect(layer).toMatchObject({
+    ffn: { gated: true, activation: "relu", threshold: 0, upActivation: "relu" },
+    attention: { windowTokens: 4096 },
+  });
+  expect(read({ ...CONFIGS.bamboo, architectures: ["BambooForCausalLM"] }).geometry.architecture).toBe("bamboo");
+  for (const hidden_act of ["silu", undefined]) {
+    expect(() => read({ ...CONFIGS.bamboo, hidden_act })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_ACTIVATION", message: expect.stringContaining("silu") }),
+    );
+  }
 });
 
 it("Qwen has windows only if told to, then from a layer on or as listed, and equal layers are one object", () => {

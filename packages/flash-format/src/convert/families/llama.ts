@@ -3,19 +3,22 @@
  *
  *     llama     Llama 1 to 3, SmolLM2, TinyLlama; with ReLU ReluLLaMA, with FATReLU ProSparse
  *     mistral   a sliding window in every layer, or none
+ *     bamboo    Mistral with ReLU on gate and up projection (dReLU): Bamboo, TurboSparse-Mistral, whose merged predictors are left where they are
  *     qwen2     biases of queries, keys and values
  *     qwen3     a norm of each head of queries and keys
  *
- * Source: transformers 4.57, models/{llama,mistral,qwen2,qwen3}/{configuration,modeling}_*.py.
+ * Source: transformers 4.57, models/{llama,mistral,qwen2,qwen3}/{configuration,modeling}_*.py; of Bamboo the model's card and configuration_bamboo.py.
  */
 import {
   type Architecture,
   type AttentionGeometry,
   attentionBiases,
+  type FfnGeometry,
   type LayerGeometry,
   type ModelGeometry,
   type NormGeometry,
   normsBefore,
+  UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
 import { MAX_CONTEXT, MAX_WIDTH } from "../../geometry-limits.js";
@@ -87,6 +90,8 @@ export interface LlamaForm {
   /** @throws As `readGeometry` of {@link CheckpointFamily}. */
   mixture?(document: unknown, where: string): LayerChange;
   windowTokens(config: Config, layer: number): number | null;
+  /** The gate's activation is the up projection's, too. */
+  readonly isDoubled?: boolean;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
 }
@@ -153,7 +158,7 @@ function layerOf(form: LlamaForm, c: Config, norm: NormGeometry, contextLength: 
     { theta: c.rope_theta ?? form.theta ?? 10000, headDim, scaling: c.rope_scaling, contextLength },
     where,
   );
-  const { activation, threshold } = readActivation(c.hidden_act, "hidden_act", c.hidden_act_param, where);
+  const ffn = readFfnActivation(form, c, where);
   return {
     attention: {
       ...{ nHeads, nKvHeads, headDim, rotary },
@@ -164,12 +169,28 @@ function layerOf(form: LlamaForm, c: Config, norm: NormGeometry, contextLength: 
       windowTokens: null,
     },
     ffn: {
-      ...{ dFf: c.intermediate_size, gated: true, activation, threshold, upActivation: "none" },
+      ...{ dFf: c.intermediate_size, gated: true, ...ffn },
       biases: { gate: c.mlp_bias, up: c.mlp_bias, down: c.mlp_bias },
     },
     norms: normsBefore(norm, norm),
     parallel: false,
   };
+}
+
+/** @throws {UnsupportedError} `UNSUPPORTED_ACTIVATION`: of functions on both projections only ReLU is known. */
+function readFfnActivation(
+  { isDoubled = false }: LlamaForm,
+  c: Config,
+  where: string,
+): Pick<FfnGeometry, "activation" | "threshold" | "upActivation"> {
+  const read = readActivation(c.hidden_act, "hidden_act", c.hidden_act_param, where);
+  if (!isDoubled) return { ...read, upActivation: "none" };
+  if (read.activation === "relu") return { ...read, upActivation: "relu" };
+  throw new UnsupportedError(
+    "UNSUPPORTED_ACTIVATION",
+    `${where}: field hidden_act: expected relu, which dReLU has on gate and up projection, found ${JSON.stringify(c.hidden_act)}; convert another checkpoint`,
+    { details: { file: where, field: "hidden_act", activation: c.hidden_act } },
+  );
 }
 
 /** Qwen: only if told to, and then the listed layers, or from `max_window_layers` on. */
@@ -198,16 +219,25 @@ export const llamaFormFamily: CheckpointFamily = llamaFamily(
   ["LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM", "SparseLlamaForCausalLM"],
 );
 
+const MISTRAL_FORM: LlamaForm = {
+  architecture: "mistral",
+  contextLength: 131072,
+  biases: () => attentionBiases(false),
+  queryKeyNorm: null,
+  // Null: no window; absent: the default of MistralConfig.
+  windowTokens: ({ sliding_window: window }) => (window === undefined ? DEFAULT_WINDOW : window),
+  ...{ bosTokenId: 1, eosTokenId: 2 },
+};
+
+/** The family of `model_type` "bamboo": Bamboo, and TurboSparse-Mistral. */
+export const bambooFamily: CheckpointFamily = llamaFamily(
+  { ...MISTRAL_FORM, architecture: "bamboo", isDoubled: true },
+  ["bamboo"],
+  ["BambooForCausalLM", "BambooModel"],
+);
+
 export const mistralFamily: CheckpointFamily = llamaFamily(
-  {
-    architecture: "mistral",
-    contextLength: 131072,
-    biases: () => attentionBiases(false),
-    queryKeyNorm: null,
-    // Null: no window; absent: the default of MistralConfig.
-    windowTokens: ({ sliding_window: window }) => (window === undefined ? DEFAULT_WINDOW : window),
-    ...{ bosTokenId: 1, eosTokenId: 2 },
-  },
+  MISTRAL_FORM,
   ["mistral"],
   ["MistralForCausalLM", "MistralModel"],
 );
