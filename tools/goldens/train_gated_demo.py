@@ -15,7 +15,7 @@ import torch, torch.nn as nn, torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-D, L, H, FF, T, B = 256, 8, 4, 768, 256, 24
+D, L, H, FF, T, B = 256, 8, 4, 688, 256, 24          # 16 times D and FF are those of Llama 2 7B
 HD = D // H
 TARGET, FIRST_TARGET, FALL = 0.07, 0.3, 0.6        # the share of open gates falls to TARGET over the first FALL of the run
 LR, LAST_RATE, WARMUP, DECAY = 2.5e-3, 0.03, 200, 0.05
@@ -113,7 +113,7 @@ def evaluate(model, source, n=64):
 class Run:
     """Everything that a stop must not lose."""
     def __init__(self, vocab, resume_file):
-        self.file, self.step, self.weight, self.open = resume_file, 0, 3e-2, 0.5
+        self.file, self.step, self.weight, self.open = resume_file, 0, 1e-3, 0.5
         torch.manual_seed(0); self.model = Model(vocab); self.model.compile()      # a fifth faster; needs a C++ compiler
         matrices = [p for p in self.model.parameters() if p.dim() >= 2]; vectors = [p for p in self.model.parameters() if p.dim() < 2]
         self.opt = torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}], lr=LR, betas=(0.9, 0.95), fused=True)
