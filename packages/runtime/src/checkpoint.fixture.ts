@@ -27,6 +27,8 @@ export interface Golden {
     readonly activePerLayer: readonly (readonly number[])[];
     /** By layer: which, at the last position. */
     readonly activeLastPosition: readonly (readonly number[])[];
+    /** Of a checkpoint with predictors in it, by layer: what they name of the residual stream before the norm, at the last position. */
+    readonly mergedNamedLastPosition?: readonly (readonly number[])[];
     readonly greedy: readonly number[];
     readonly greedyMargins: readonly number[];
     readonly greedyText?: string;
@@ -59,6 +61,11 @@ export interface FixtureOptions extends ModelOptions {
 
 const converted = new Map<string, Promise<Uint8Array>>();
 
+/** The folder of a checkpoint. */
+export function checkpointFolder(name: string): string {
+  return `${name.endsWith("-demo") ? demoModels : fixtures}${name}`;
+}
+
 /** The model file of a checkpoint as bytes; made once per test file. */
 export function modelBytes(
   name: string,
@@ -72,7 +79,7 @@ export function modelBytes(
 }
 
 async function convert(name: string, dtype: RecordDType, layout: "bundled" | "split"): Promise<Uint8Array> {
-  const folder = await openCheckpointFolder(`${name.endsWith("-demo") ? demoModels : fixtures}${name}`);
+  const folder = await openCheckpointFolder(checkpointFolder(name));
   const sink = memorySink(name);
   await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype, layout });
   return sink.committed!;

@@ -1,8 +1,11 @@
 /**
  * Predictors trained elsewhere: two matrices a layer, `fc1.weight [r, d_model]` and `fc2.weight [d_ff, r]` with a ReLU between and no biases,
  * which is PowerInfer's form (Song et al., SOSP 2024) and ours. What their thresholds are worth is measured here, on a text.
+ *
+ * TurboSparse has them inside its checkpoints, `mlp.predictor.fc1.weight`, fed by the residual stream before the norm: pre-norm-predictor.ts.
  */
 import { FormatError, InputError, neuronGrid, type Predictor, type PredictorLayer } from "@flashwick/core";
+import type { ModelFile } from "@flashwick/flash-format";
 import type { TensorFile } from "@flashwick/flash-format/convert";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { fitsPredictorDType, type PredictorDType, quantisePredictorMatrix } from "@flashwick/predictor";
@@ -12,6 +15,7 @@ import { measureSparsity } from "../measure-sparsity.js";
 import type { Model } from "../model.js";
 import { assemblePredictor, type CalibrateOptions, measureCandidates, measuringBytes } from "./calibrate-predictor.js";
 import { withJudgedModel } from "./judged-model.js";
+import { foldNorm, isPreNorm } from "./pre-norm-predictor.js";
 import { trainingWindowTokens } from "./training-text.js";
 
 /** A file with weights of a predictor that was trained elsewhere. */
@@ -30,9 +34,10 @@ export interface ImportPredictorOptions
   readonly namedPerActive?: number;
 }
 
-/** Where a layer's two matrices are. */
+/** Where a layer's two matrices are: both in one file, or, where a checkpoint is cut into several, in two. */
 interface LayerPlace {
-  readonly file: PredictorWeightFile;
+  readonly first: PredictorWeightFile;
+  readonly second: PredictorWeightFile;
   readonly prefix: string;
 }
 
@@ -40,21 +45,21 @@ interface LayerPlace {
  * Reads the predictors of all layers and sets their thresholds on a text.
  *
  * Names: `fc1.weight` and `fc2.weight` in a file a layer, whose name's last number is the layer (PowerInfer: `model_0.pt` …); or in any file with a
- * prefix that ends in the layer's number (`blk.0.fc1.weight`, `layers.0.fc1.weight`; what `exportPredictor` writes).
+ * prefix that ends in the layer's number (`blk.0.fc1.weight`, `layers.0.fc1.weight`; what `exportPredictor` writes), or in the number and `mlp.predictor`
+ * (TurboSparse's checkpoints: name all their files).
  *
  * @param model Any of the model's file. Its parts are used, and its engine, if it has one, is unloaded.
  * @throws {FormatError} `CHECKPOINT_TENSOR_MISSING`, `CHECKPOINT_TENSOR_SHAPE`, naming file, tensor and layer. {InputError} for a text shorter than
- * a window, weights that cannot be stored, a layer that is there twice. {BudgetError} with the smallest budget that would do.
+ * a window, weights that cannot be stored, a layer that is there twice. {UnsupportedError} `UNSUPPORTED_FEATURE` for predictors fed before a norm that cannot be
+ * folded into them. {BudgetError} with the smallest budget that would do.
  */
 export async function importPredictor(
   model: Model,
   files: readonly PredictorWeightFile[],
   { dtype = "int8", namedPerActive = 2.2, ...options }: ImportPredictorOptions,
 ): Promise<Predictor> {
-  const { nLayers, dModel, dFf } = neuronGrid(model.header.geometry);
-  const places = findLayers(files, nLayers);
-  const layers: PredictorLayer[] = [];
-  for (const [layer, place] of places.entries()) layers.push(await readLayer(place, layer, { dModel, dFf, dtype }));
+  const { dModel, dFf } = neuronGrid(model.header.geometry);
+  const layers = await readPredictorLayers(model.parts.file, files, dtype);
   const { fingerprint: modelFingerprint } = model.header;
   const predictor: Predictor = { modelFingerprint, dModel, dFf, layers, sparsity: null, training: {} };
   const known = { predictors: [predictor], kernels: createWasmKernels };
@@ -67,6 +72,25 @@ export async function importPredictor(
     const assembled = { ...assemblePredictor([predictor], curves, choice), training };
     return { ...assembled, sparsity: await useOfText(await judged.with(assembled), assembled, options) };
   });
+}
+
+/**
+ * The matrices of every layer, as they multiply the FFN's input here; thresholds are 0.
+ *
+ * @throws As {@link importPredictor}.
+ */
+export async function readPredictorLayers(
+  file: ModelFile,
+  files: readonly PredictorWeightFile[],
+  dtype: PredictorDType,
+): Promise<PredictorLayer[]> {
+  const { nLayers, dModel, dFf } = neuronGrid(file.header.geometry);
+  const places = findLayers(files, nLayers);
+  const layers: PredictorLayer[] = [];
+  for (const [layer, place] of places.entries()) {
+    layers.push(await readLayer(file, place, layer, { dModel, dFf, dtype }));
+  }
+  return layers;
 }
 
 /** What it names of the text, token after token, for predictions of speed. */
@@ -96,7 +120,9 @@ function findLayers(files: readonly PredictorWeightFile[], nLayers: number): Lay
         const message = `${file.name}: tensor ${name}: found ${found}, expected one of ${nLayers} layers, each once`;
         throw new InputError("INPUT_INVALID", message, { details: { file: file.name, tensor: name } });
       }
-      places.set(layer, { file, prefix });
+      const second = `${prefix}fc2.weight`;
+      const other = prefix === "" ? file : files.find(({ tensors }) => tensors.shapes.has(second));
+      places.set(layer, { first: file, second: other ?? file, prefix });
     }
   }
   return Array.from({ length: nLayers }, (_, layer) => {
@@ -117,36 +143,45 @@ function layerOf(name: string): number | null {
 }
 
 async function readLayer(
-  { file, prefix }: LayerPlace,
+  file: ModelFile,
+  { first, second, prefix }: LayerPlace,
   layer: number,
   { dModel, dFf, dtype }: { readonly dModel: number; readonly dFf: number; readonly dtype: PredictorDType },
 ): Promise<PredictorLayer> {
-  const { shapes } = file.tensors;
-  const [rank = 0] = shapes.get(`${prefix}fc1.weight`)!;
-  const matrix = async (name: string, rows: number, cols: number) => {
-    const found = shapes.get(name);
-    if (found && !(found.length === 2 && found[0] === rows && found[1] === cols)) {
-      throw new FormatError(
-        "CHECKPOINT_TENSOR_SHAPE",
-        `${file.name}: tensor ${name} (layer ${layer}): expected shape [${rows}, ${cols}], found [${found.join(", ")}]; it is of another model`,
-        { details: { file: file.name, tensor: name, expected: [rows, cols], found } },
-      );
-    }
-    if (!fitsPredictorDType(dtype, cols)) {
-      throw new InputError(
-        "INPUT_INVALID",
-        `${file.name}: tensor ${name} (layer ${layer}): expected rows of a multiple of 32 weights for ${dtype}, found ${cols}; store int8`,
-        { details: { file: file.name, tensor: name, dtype, cols } },
-      );
-    }
-    return quantisePredictorMatrix(await file.tensors.read(name), rows, cols, dtype);
-  };
+  const [rank = 0] = first.tensors.shapes.get(`${prefix}fc1.weight`)!;
+  const w1 = await readMatrix(first, `${prefix}fc1.weight`, layer, { rows: rank, cols: dModel, dtype });
+  const w2 = await readMatrix(second, `${prefix}fc2.weight`, layer, { rows: dFf, cols: rank, dtype });
+  if (isPreNorm(prefix)) await foldNorm(file, layer, w1);
   return {
     layer,
     rank,
     threshold: 0,
     ...{ trueActiveShare: 0, namedShare: 0, recall: 0, precision: 0, missedMass: 0 },
-    w1: await matrix(`${prefix}fc1.weight`, rank, dModel),
-    w2: await matrix(`${prefix}fc2.weight`, dFf, rank),
+    w1: quantisePredictorMatrix(w1, rank, dModel, dtype),
+    w2: quantisePredictorMatrix(w2, dFf, rank, dtype),
   };
+}
+
+async function readMatrix(
+  file: PredictorWeightFile,
+  name: string,
+  layer: number,
+  { rows, cols, dtype }: { readonly rows: number; readonly cols: number; readonly dtype: PredictorDType },
+): Promise<Float32Array> {
+  const found = file.tensors.shapes.get(name);
+  if (found && !(found.length === 2 && found[0] === rows && found[1] === cols)) {
+    throw new FormatError(
+      "CHECKPOINT_TENSOR_SHAPE",
+      `${file.name}: tensor ${name} (layer ${layer}): expected shape [${rows}, ${cols}], found [${found.join(", ")}]; it is of another model`,
+      { details: { file: file.name, tensor: name, expected: [rows, cols], found } },
+    );
+  }
+  if (!fitsPredictorDType(dtype, cols)) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `${file.name}: tensor ${name} (layer ${layer}): expected rows of a multiple of 32 weights for ${dtype}, found ${cols}; store int8`,
+      { details: { file: file.name, tensor: name, dtype, cols } },
+    );
+  }
+  return await file.tensors.read(name);
 }
