@@ -366,8 +366,8 @@ export interface ExpertLayout {
   readonly slotBytes: number;
 }
 
-/** The part of a neuron that has a role. Only `gate` may be missing. */
-export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: "up" | "down"): RecordPart {
+/** The part of a neuron that has a role. Only `gate` may be missing: ask for it of gated neurons alone. */
+export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: RecordRole): RecordPart {
   const part = parts.find((candidate) => candidate.role === role);
   assert(part !== undefined, `a record has ${role}`);
   return part;

@@ -1,17 +1,18 @@
 /** The command `scale-model`: options, one JSON document on standard output, exit status 0, 1 for a failure, 2 for wrong usage. */
 import { isRecordDType, type OnProgress, RECORD_DTYPES, type RecordDType } from "@flashwick/core";
-import { demoModels } from "@flashwick/demo-models";
+import { type DemoModel, demoModels } from "@flashwick/demo-models";
 import { PRESETS, type TargetSize } from "./geometry-scale.js";
 import { parseFlags, runProgram, type Terminal, UsageError } from "./program.js";
 import { type ScaleOptions, scaleCheckpoint } from "./scale-checkpoint.js";
 
-const HELP = `Usage: scale-model (--preset 1.3b|6.7b|falcon-7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
+const HELP = `Usage: scale-model (--preset 1.3b|6.7b|falcon-7b|llama-2-7b | --d-model N --d-ff N --layers N --heads N) -o <out.gguf>
 
-Makes, from a small trained OPT or Falcon checkpoint and its predictor, a model file of a larger geometry that computes the
+Makes, from a small trained OPT, Falcon or gated Llama checkpoint and its predictor, a model file of a larger geometry that computes the
 same function, and its predictor beside it (<out>.predictor.gguf).
 
   --preset NAME         1.3b: 24 layers of 2048, 32 heads, d_ff 8192; 6.7b: 32 layers of 4096, 32 heads, d_ff 16384;
-                        falcon-7b: 32 layers of 4608, 72 heads over one, d_ff 18432 (4544, 71 and 18176 are no copies)
+                        falcon-7b: 32 layers of 4608, 72 heads over one, d_ff 18432 (4544, 71 and 18176 are no copies);
+                        llama-2-7b: 32 layers of 4096, 32 heads, d_ff 11008, of a gated checkpoint that --checkpoint names
   --d-model, --d-ff, --layers, --heads N
                         a size of your own, or a change of the preset; whole multiples of the checkpoint's widths
   -o, --out FILE        the model file
@@ -41,9 +42,10 @@ function parseOptions(args: readonly string[]): ScaleOptions | null {
   const values = parseValues(args);
   if (values.help) return null;
   if (values.out === undefined) throw new UsageError("-o <out.gguf> is missing; see --help");
+  const demo = values.checkpoint === undefined ? demoModels[demoOf(values)] : null;
   return {
-    checkpointDir: values.checkpoint ?? demoModels[demoOf(values)].checkpointDir,
-    predictorPath: predictorPath(values),
+    checkpointDir: demo?.checkpointDir ?? values.checkpoint!,
+    predictorPath: predictorPath(values, demo),
     size: targetSize(values),
     dtype: dtypeOf(values.dtype ?? "f16"),
     layout: layoutOf(values.layout ?? "bundled"),
@@ -96,15 +98,16 @@ function targetSize(values: Values): TargetSize {
   };
 }
 
-/** Which demo checkpoint is meant where none is given. */
+/** Which demo checkpoint is meant where none is given. @throws {UsageError} for a preset that has none. */
 function demoOf({ preset }: Values): keyof typeof demoModels {
-  return (preset === undefined ? undefined : PRESETS.get(preset)?.demo) ?? "opt-demo";
+  const demo = preset === undefined ? "opt-demo" : PRESETS.get(preset)?.demo;
+  if (demo === null) throw new UsageError(`--preset ${preset}: no demo is of its form; give --checkpoint`);
+  return demo ?? "opt-demo";
 }
 
-function predictorPath(values: Values): string | null {
-  if (values.predictor === "none") return null;
-  if (values.predictor !== undefined) return values.predictor;
-  return values.checkpoint === undefined ? demoModels[demoOf(values)].predictorPath : null;
+function predictorPath({ predictor }: Values, demo: DemoModel | null): string | null {
+  if (predictor === "none") return null;
+  return predictor ?? demo?.predictorPath ?? null;
 }
 
 function dtypeOf(value: string): RecordDType {

@@ -50,7 +50,33 @@ describe("planScale", () => {
     });
     expect(plan.layers.every(({ attends, hasFfn }) => attends === hasFfn)).toBe(true);
     expect(plan.layers.filter(({ attends }) => attends).length).toBe(8);
-    expect(() => planScale(falcon, { ...size, nHeads: 4 })).toThrow(/rotated in pairs/);
+    expect(() => planScale(falcon, { ...size, nHeads: 4 })).toThrow(/keep their width/);
+  });
+
+  it("plans a gated Llama: Llama 2's 7B is 16 copies of a width of 256 and of 688 neurons, with heads twice as wide", () => {
+    const llama = {
+      ...sizes,
+      model_type: "llama",
+      intermediate_size: 688,
+      hidden_act: "relu",
+      tie_word_embeddings: true,
+    };
+    expect(planScale(geometryOf(llama), PRESETS.get("llama-2-7b")!.size)).toMatchObject({
+      ...{ gated: true, widthCopies: 16, neuronCopies: 16, headWidthCopies: 2 },
+      target: { nKvHeads: 32, headDim: 128 },
+    });
+    for (const change of [
+      { hidden_act: "silu" },
+      { num_key_value_heads: 2 },
+      { attention_bias: true },
+      { tie_word_embeddings: false },
+      { model_type: "bamboo" },
+      { hidden_act: "fatrelu", hidden_act_param: 0.01 },
+    ]) {
+      expect(() => planScale(geometryOf({ ...llama, ...change }), { ...size, dFf: 1376 })).toThrow(
+        expect.objectContaining({ code: "UNSUPPORTED_FEATURE" }),
+      );
+    }
   });
 
   it("factors of copies are powers of two and add up to one", () => {

@@ -5,7 +5,8 @@
  * least one target layer, and of the target layers of one source layer exactly the first attends and the last has an FFN (in parallel
  * blocks the last does both, since both read the same input, which nothing before has changed); the others do the same work and add nothing.
  */
-import { equalLayers, InputError, kvWidth, type ModelGeometry, neuronGrid, UnsupportedError } from "@flashwick/core";
+import { equalLayers, InputError, kvWidth, type ModelGeometry, neuronGrid } from "@flashwick/core";
+import { checkScalable } from "./scalable-source.js";
 
 /** What is chosen of the target; all else is the source's. */
 export interface TargetSize {
@@ -17,18 +18,21 @@ export interface TargetSize {
 
 /** A size of interest, and the demo checkpoint that it is made from. */
 export interface Preset {
-  readonly demo: "opt-demo" | "falcon-demo";
+  /** Null: none is in the repository, and the checkpoint is to be given. */
+  readonly demo: "opt-demo" | "falcon-demo" | null;
   readonly size: TargetSize;
 }
 
 /**
  * Sizes of opt-1.3b and opt-6.7b (Zhang et al., "OPT", 2022, table 1), and of falcon-7b as near as copies come: it has 71 heads of 64 and
- * widths of 4544 and 18176, which are no multiples of the demo's 256 and 1024; 72 heads, 4608 and 18432 are.
+ * widths of 4544 and 18176, which are no multiples of the demo's 256 and 1024; 72 heads, 4608 and 18432 are. llama-2-7b is Llama 2's 7B (Touvron et al., 2023), of a
+ * gated checkpoint of 256 and 688.
  */
 export const PRESETS: ReadonlyMap<string, Preset> = new Map([
   ["1.3b", { demo: "opt-demo", size: { dModel: 2048, dFf: 8192, nLayers: 24, nHeads: 32 } }],
   ["6.7b", { demo: "opt-demo", size: { dModel: 4096, dFf: 16384, nLayers: 32, nHeads: 32 } }],
   ["falcon-7b", { demo: "falcon-demo", size: { dModel: 4608, dFf: 18432, nLayers: 32, nHeads: 72 } }],
+  ["llama-2-7b", { demo: null, size: { dModel: 4096, dFf: 11008, nLayers: 32, nHeads: 32 } }],
 ] satisfies [string, Preset][]);
 
 /** A layer of the target. */
@@ -54,6 +58,8 @@ export interface GeometryScale {
   readonly target: ModelSizes;
   /** Of the blocks of both. */
   readonly parallel: boolean;
+  /** Of the neurons of both. */
+  readonly gated: boolean;
   /** Copies of the residual stream. */
   readonly widthCopies: number;
   /** Copies of each head's dimensions inside one target head. */
@@ -67,12 +73,11 @@ export interface GeometryScale {
 /**
  * Plans the scaling of a geometry.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a source that is neither a pre-norm OPT with affine norms and biases nor
- *   a Falcon of the 7B's form.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a source of another form ({@link checkScalable}).
  *   {InputError} `INPUT_INVALID` for a size that is not made of whole copies.
  */
 export function planScale(sourceGeometry: ModelGeometry, size: TargetSize): GeometryScale {
-  checkSource(sourceGeometry);
+  checkScalable(sourceGeometry);
   checkPositive(size);
   const source = sizesOf(sourceGeometry);
   const layer = sourceGeometry.layers[0]!;
@@ -81,12 +86,9 @@ export function planScale(sourceGeometry: ModelGeometry, size: TargetSize): Geom
   copies("heads", size.nHeads, source.nHeads);
   const headDim = size.dModel / size.nHeads;
   const headWidthCopies = copies("d-model / heads", headDim, source.headDim);
-  if (layer.attention.rotary && headWidthCopies !== 1) {
-    throw invalid(
-      "d-model / heads",
-      `${source.headDim}, the source's: the dimensions of a head are rotated in pairs`,
-      headDim,
-    );
+  const { parallel, ffn } = layer;
+  if (parallel && headWidthCopies !== 1) {
+    throw invalid("d-model / heads", `${source.headDim}, the source's: heads of Falcon keep their width`, headDim);
   }
   if (size.nLayers < source.nLayers) {
     throw invalid("layers", `at least ${source.nLayers}, the source's`, size.nLayers);
@@ -99,12 +101,11 @@ export function planScale(sourceGeometry: ModelGeometry, size: TargetSize): Geom
     );
   }
   const nKvHeads = source.nKvHeads === source.nHeads ? size.nHeads : source.nKvHeads;
-  const { parallel } = layer;
   const targetGeometry = scaledGeometry(sourceGeometry, { ...size, nKvHeads, headDim });
   const target = sizesOf(targetGeometry);
   const layers = spreadLayers(source.nLayers, size.nLayers, parallel);
   return {
-    ...{ sourceGeometry, targetGeometry, source, target, parallel },
+    ...{ sourceGeometry, targetGeometry, source, target, parallel, gated: ffn.gated },
     ...{ widthCopies, headWidthCopies, neuronCopies, layers },
   };
 }
@@ -144,7 +145,18 @@ export function spreadLayers(sourceLayers: number, targetLayers: number, paralle
 
 /** Weights of attention and FFN in all layers. */
 export function layerWeights({ layers, dModel }: Pick<ModelGeometry, "layers" | "dModel">): number {
-  return layers.reduce((sum, { attention, ffn }) => sum + 2 * dModel * (dModel + kvWidth(attention) + ffn.dFf), 0);
+  return layers.reduce((sum, { attention, ffn }) => {
+    const rows = 2 * (dModel + kvWidth(attention)) + (ffn.gated ? 3 : 2) * ffn.dFf;
+    return sum + dModel * rows;
+  }, 0);
+}
+
+/**
+ * What each of the m copies of the FFN's normed input is to the source's, times m: f copies of a neuron add up to one. A gated neuron is a product of two
+ * sums over the copies, so each of them takes the root.
+ */
+export function ffnInputShare({ gated, neuronCopies }: Pick<GeometryScale, "gated" | "neuronCopies">): number {
+  return 1 / (gated ? Math.sqrt(neuronCopies) : neuronCopies);
 }
 
 /** Nearest power of two: what may be taken out of a weight and put into another without rounding. */
@@ -170,24 +182,6 @@ export function evenPowersOfTwo(count: number): Float32Array {
   // a ones and b halves (or doubles): a + b = count, a + b/2 = sum (or a + 2b).
   const [others, other] = count >= sum ? [2 * (count - sum), 0.5] : [sum - count, 2];
   return Float32Array.from({ length: count }, (_, i) => (i < others ? other : 1));
-}
-
-function checkSource({ architecture, dModel, embedding, layers, finalNorm, head }: ModelGeometry): void {
-  const [layer] = new Set(layers);
-  const { attention, ffn, norms, parallel } = layer!;
-  const before = norms.beforeAttention;
-  const isAffine = before?.weight === true && before.bias;
-  const isPlain = isAffine && finalNorm !== null && head.tied && embedding.dim === dModel && new Set(layers).size === 1;
-  const isFalcon =
-    parallel && !norms.beforeFfn && !ffn.biases.up && attention.rotary !== null && attention.nKvHeads === 1;
-  const isKnown = architecture === "opt" ? ffn.biases.up : architecture === "falcon" && isFalcon;
-  if (isPlain && isKnown && ffn.activation === "relu") return;
-  throw new UnsupportedError(
-    "UNSUPPORTED_FEATURE",
-    "scaling expects an OPT checkpoint with ReLU, norms before attention and FFN and at the end, biases, and a tied head of full width, or " +
-      "a Falcon of the 7B's form with ReLU and a tied head; found another form",
-    { details: { architecture, layer, finalNorm, head, embedding, dModel } },
-  );
 }
 
 function invalid(name: string, expected: string, found: number): InputError {

@@ -93,17 +93,24 @@ async function writeNeurons(
   scale: GeometryScale,
   order: Uint32Array,
 ): Promise<void> {
-  const { up, down } = planNeurons(scale, layer, order);
+  const { gate, up, down } = planNeurons(scale, layer, order);
   const small = await source.readNeurons(scale.layers[layer]!.sourceLayer);
   const { dModel } = scale.source;
   for (const { first, count } of blocks(up)) {
-    const upRows = new Float32Array(count * up.columns.length);
-    const downRows = new Float32Array(upRows.length);
-    expandRows(small.up, dModel, up, first, upRows);
-    expandRows(small.down, dModel, down, first, downRows);
-    await writer.writeNeurons(layer, first, { up: upRows, down: downRows });
+    const rowsOf = (values: Float32Array, expansion: Expansion) => {
+      const rows = new Float32Array(count * expansion.columns.length);
+      expandRows(values, dModel, expansion, first, rows);
+      return rows;
+    };
+    const gateRows = gate && rowsOf(small.gate!, gate);
+    await writer.writeNeurons(layer, first, {
+      gate: gateRows,
+      up: rowsOf(small.up, up),
+      down: rowsOf(small.down, down),
+    });
   }
-  await writer.complete(`blk.${layer}.ffn`, sourceChecksum(small.down, down, sourceChecksum(small.up, up)));
+  const gates = gate ? sourceChecksum(small.gate!, gate) : 0;
+  await writer.complete(`blk.${layer}.ffn`, sourceChecksum(small.down, down, sourceChecksum(small.up, up, gates)));
 }
 
 function* blocks({ rows, columns }: Expansion): Generator<{ first: number; count: number }> {

@@ -2,10 +2,11 @@
  * The predictor of the scaled model: the source's, expanded. Pure.
  *
  *     score' = W2'·relu(W1'·x')     x' = x/(m·f), m copies   (the FFN's normed input, tensor-expansion.ts)
- *     W1' = f·W1, columns m times, rows k times              W2' = W2/k, rows in the order of neurons, columns k times
+ *     W1' = f·W1, columns m times, rows k times, each times a share, ½, 1 or 2, of the power of two nearest to k, q
+ *     W2' = W2/q, rows in the order of neurons, columns k times
  *
- * (in a parallel block x' = x/(m·p), and W1' = p·W1), so score' of a copy is score of its neuron, and thresholds and quality stay. k, the rank factor, makes the work as much
- * as that of a predictor trained for the large model.
+ * (in a parallel block x' = x/(m·p), and W1' = p·W1; of gated neurons x' = x/(m·√f), and W1' = √f·W1), so score' of a copy is score of its neuron, and
+ * thresholds and quality stay. k, the rank factor, makes the work as much as that of a predictor trained for the large model.
  */
 import {
   blockBytes,
@@ -16,8 +17,14 @@ import {
   rowBytes,
   type SparsityStatistics,
 } from "@flashwick/core";
-import { type Copies, tiled } from "./expansion.js";
-import { type GeometryScale, layerWeights, nearestPowerOfTwo } from "./geometry-scale.js";
+import { type Copies, mapped, tiled, weighted } from "./expansion.js";
+import {
+  evenPowersOfTwo,
+  ffnInputShare,
+  type GeometryScale,
+  layerWeights,
+  nearestPowerOfTwo,
+} from "./geometry-scale.js";
 import { neuronOrder } from "./neuron-order.js";
 
 /** Share of a model's layer weights in its predictors: OPT 6.7B in "LLM in a flash", mean rank 240 over 32 layers. */
@@ -47,17 +54,19 @@ export function scalePredictor(
   seed: number,
 ): Predictor {
   const { source, target, parallel, widthCopies, neuronCopies } = scale;
-  const columns = tiled(source.dModel, widthCopies);
-  const inputFactor = parallel ? nearestPowerOfTwo(widthCopies) : neuronCopies;
+  // Copies of a hidden unit add up to a power of two, which W2 takes out again: nothing is rounded.
+  const shares = evenPowersOfTwo(rankFactor);
+  const hidden = (rank: number) => weighted(tiled(rank, rankFactor), (i) => shares[Math.floor(i / rank)]!);
+  const inputFactor = parallel ? nearestPowerOfTwo(widthCopies) : 1 / ffnInputShare(scale);
   // Layers made of one source layer share W1; the order of neurons is each one's own.
   const firstMatrices = predictor.layers.map(({ w1, rank }) =>
-    expandMatrix(w1, tiled(rank, rankFactor), columns, inputFactor),
+    expandMatrix(w1, hidden(rank), widthCopies, inputFactor),
   );
   const layers = scale.layers.map(({ sourceLayer }, layer) => {
     const { rank, w2, ...quality } = predictor.layers[sourceLayer]!;
     const order = neuronOrder(source.dFf, neuronCopies, seed, layer);
-    const rows = { indices: order.map((i) => i % source.dFf), factors: new Float32Array(order.length) };
-    const second = expandMatrix(w2, rows, tiled(rank, rankFactor), 1 / rankFactor);
+    const rows = mapped(order.length, (i) => order[i]! % source.dFf);
+    const second = expandMatrix(w2, rows, rankFactor, 1 / nearestPowerOfTwo(rankFactor));
     return { ...quality, layer, rank: rank * rankFactor, w1: firstMatrices[sourceLayer]!, w2: second };
   });
   const scaled = { from: predictor.modelFingerprint, rankFactor, seed, widthCopies, neuronCopies };
@@ -73,40 +82,37 @@ function scaledSparsity({ sparsity }: Predictor, scale: GeometryScale): Sparsity
   return { ...sparsity, source: `${sparsity.source}, scaled`, layers, clumping: null };
 }
 
-/** Rows and columns of a matrix copied, all times `factor`. int8 takes the factor into its scales, f16 rounds. */
+/**
+ * Rows of a matrix copied, each times its own factor and `factor`, and each `copies` times over its columns. Factors go where a type keeps its scale: int8's of a row, a block's;
+ * f16 and blocks round them unless they are powers of two.
+ */
 export function expandMatrix(
   matrix: PredictorMatrix,
-  { indices: rows }: Copies,
-  { indices: columns }: Copies,
+  { indices, factors }: Copies,
+  copies: number,
   factor: number,
 ): PredictorMatrix {
   const { dtype, cols } = matrix;
-  const shape = { dtype, rows: rows.length, cols: columns.length };
-  const small = elementsOf(matrix.data, dtype);
-  const data = new Uint8Array(rows.length * rowBytes(dtype, columns.length));
-  const large = elementsOf(data, dtype);
-  const times = timesFactor(dtype, factor);
-  const row = small.slice(0, cols);
-  for (let r = 0; r < rows.length; r++) {
-    for (let c = 0; c < cols; c++) row[c] = times(small[rows[r]! * cols + c]!);
-    for (let c = 0; c < columns.length; c++) large[r * columns.length + c] = row[columns[c]!]!;
+  const smallBytes = rowBytes(dtype, cols);
+  const data = new Uint8Array(indices.length * copies * smallBytes);
+  const row = new Uint8Array(smallBytes);
+  for (let r = 0; r < indices.length; r++) {
+    const from = indices[r]! * smallBytes;
+    row.set(matrix.data.subarray(from, from + smallBytes));
+    multiplyRow(row, dtype, factor * factors[r]!);
+    for (let copy = 0; copy < copies; copy++) data.set(row, (r * copies + copy) * smallBytes);
   }
-  const scales = matrix.scales === null ? null : Float32Array.from(rows, (r) => matrix.scales![r]! * factor);
-  return { ...shape, data, scales };
+  const { scales } = matrix;
+  const scaled = scales && Float32Array.from(indices, (i, r) => scales[i]! * factor * factors[r]!);
+  return { dtype, rows: indices.length, cols: cols * copies, data, scales: scaled };
 }
 
-function elementsOf(data: Uint8Array, dtype: PredictorMatrix["dtype"]): Int8Array | Uint16Array | Float32Array {
-  // A copy where the bytes do not begin at a multiple of the element size.
-  const bytes = data.byteOffset % blockBytes(dtype) === 0 ? data : data.slice();
-  const count = bytes.byteLength / blockBytes(dtype);
-  if (dtype === "int8") return new Int8Array(bytes.buffer, bytes.byteOffset, count);
-  if (dtype === "f16") return new Uint16Array(bytes.buffer, bytes.byteOffset, count);
-  return new Float32Array(bytes.buffer, bytes.byteOffset, count);
-}
-
-/** What becomes of one stored element. */
-function timesFactor(dtype: PredictorMatrix["dtype"], factor: number): (element: number) => number {
-  if (dtype === "int8") return (element) => element;
-  if (dtype === "f16") return (element) => encodeFloat16(decodeFloat16(element) * factor);
-  return (element) => element * factor;
+/** Multiplies a row of stored elements; of int8 the scale is elsewhere. A block of ggml's begins with its scale, f16. */
+function multiplyRow(row: Uint8Array, dtype: PredictorMatrix["dtype"], factor: number): void {
+  if (dtype === "int8") return;
+  const view = new DataView(row.buffer);
+  for (let at = 0; at < row.length; at += blockBytes(dtype)) {
+    if (dtype === "f32") view.setFloat32(at, view.getFloat32(at, true) * factor, true);
+    else view.setUint16(at, encodeFloat16(decodeFloat16(view.getUint16(at, true)) * factor), true);
+  }
 }

@@ -1,5 +1,5 @@
 /** The checkpoint to be scaled, in memory as f32: small enough for that, since it is what scaling starts from. */
-import { memorySource, neuronGrid, recordPart } from "@flashwick/core";
+import { memorySource, neuronGrid, type RecordRole, recordPart } from "@flashwick/core";
 import {
   createModelWriter,
   type ModelFile,
@@ -14,6 +14,8 @@ import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 
 /** The weights of a layer's neurons: row i is neuron i's. */
 export interface SourceNeurons {
+  /** f32 `[dFf, dModel]`; null where neurons have no gate. */
+  readonly gate: Float32Array | null;
   /** f32 `[dFf, dModel]` */
   readonly up: Float32Array;
   /** f32 `[dFf, dModel]`, neuron i's column as row i. */
@@ -64,6 +66,7 @@ async function readNeurons({ header, source }: ModelFile, layer: number): Promis
     }
     return rows;
   };
-  const offsetOf = (role: "up" | "down") => recordPart(layout, role).offsetBytes;
-  return { up: rowsAt(offsetOf("up")), down: rowsAt(offsetOf("down")) };
+  const rowsOf = (role: RecordRole) => rowsAt(recordPart(layout, role).offsetBytes);
+  const isGated = header.geometry.layers[layer]!.ffn.gated;
+  return { gate: isGated ? rowsOf("gate") : null, up: rowsOf("up"), down: rowsOf("down") };
 }

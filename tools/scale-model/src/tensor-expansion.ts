@@ -11,6 +11,9 @@
  * A parallel block (Falcon) has one norm for both, and no biases: norm 1/(m·p), q p, k p, v 1, and copies with factors of their own that are
  * powers of two and add up to p: of each head in the output, and of each neuron's up row (times a power of two, where f is not near m).
  *
+ * A gated block (Llama) has no biases. Its neurons are products of two sums, so the FFN norm is 1/(m·√f), gate and up 1. Heads are rotated in pairs: pair j of a head
+ * turns as pair j·r of a wider one does, and the pairs between are zero in q and k; so q takes √r: the softmax divides by √r more. Values have no pairs, and are repeated.
+ *
  * Invariant: norms and biases, which are f32, take every factor that is not a power of two, save √r and (where m is no
  * power of two) p/m: so the matrices are the source's bits times a power of two.
  */
@@ -26,7 +29,7 @@ import {
   vectorOf,
   weighted,
 } from "./expansion.js";
-import { evenPowersOfTwo, type GeometryScale, nearestPowerOfTwo } from "./geometry-scale.js";
+import { evenPowersOfTwo, ffnInputShare, type GeometryScale, nearestPowerOfTwo } from "./geometry-scale.js";
 
 /** A tensor of the target: what it is made from, and how. */
 export interface TensorPlan {
@@ -51,14 +54,14 @@ export function planTensor(name: string, scale: GeometryScale, order: (layer: nu
 }
 
 /**
- * How a layer's neurons come about: both the up rows and the down columns, each as a matrix `[dFf, dModel]` of the source.
+ * How a layer's neurons come about: gate rows (null where there are none), up rows and down columns, each as a matrix `[dFf, dModel]` of the source.
  * In a layer without FFN the down columns of a neuron's copies cancel.
  */
 export function planNeurons(
   scale: GeometryScale,
   layer: number,
   order: Uint32Array,
-): { up: Expansion; down: Expansion } {
+): { gate: Expansion | null; up: Expansion; down: Expansion } {
   const { dFf } = scale.source;
   const width = widthOf(scale);
   const neurons = neuronsOf(scale, order);
@@ -68,9 +71,11 @@ export function planNeurons(
   const rest = nearestPowerOfTwo(scale.widthCopies) / nearestPowerOfTwo(scale.neuronCopies);
   const shared = weighted(neurons, (i) => rest * shares[Math.floor(order[i]! / dFf)]!);
   const up = scale.parallel ? matrixOf(shared, width) : plain;
-  if (scale.layers[layer]!.hasFfn) return { up, down: plain };
+  const gate = scale.gated ? plain : null;
+  if (scale.layers[layer]!.hasFfn) return { gate, up, down: plain };
   const signs = cancellingFactors(scale.neuronCopies);
   return {
+    gate,
     // Copies that cancel must fire alike.
     up: plain,
     down: matrixOf(
@@ -102,17 +107,21 @@ function layerTensor(
   order: (layer: number) => Uint32Array,
 ): Expansion {
   const { widthCopies: m, neuronCopies: f, headWidthCopies: r } = scale;
+  const isRotated = scale.sourceGeometry.layers[0]!.attention.rotary !== null;
   const p = nearestPowerOfTwo(m);
   switch (role) {
     case "attn_norm.weight":
     case "attn_norm.bias":
       return vectorOf(widthOf(scale, 1 / (m * p)));
     case "attn_q.weight":
-      return matrixOf(headsOf(scale, p / Math.sqrt(r)), widthOf(scale));
+      return matrixOf(
+        isRotated ? rotatedHeadsOf(scale, p * Math.sqrt(r)) : headsOf(scale, p / Math.sqrt(r)),
+        widthOf(scale),
+      );
     case "attn_q.bias":
       return vectorOf(headsOf(scale, 1 / Math.sqrt(r)));
     case "attn_k.weight":
-      return matrixOf(kvHeadsOf(scale, p), widthOf(scale));
+      return matrixOf(keysOf(scale, isRotated, p), widthOf(scale));
     case "attn_k.bias":
       return vectorOf(headsOf(scale));
     case "attn_v.weight":
@@ -128,7 +137,7 @@ function layerTensor(
       return vectorOf(widthOf(scale, scale.layers[layer]!.attends ? 1 : 0));
     case "ffn_norm.weight":
     case "ffn_norm.bias":
-      return vectorOf(widthOf(scale, 1 / (m * f)));
+      return vectorOf(widthOf(scale, ffnInputShare(scale) / m));
     case "ffn_up.bias":
       return vectorOf(neuronsOf(scale, order(layer), 1 / f));
     case "ffn_down.bias":
@@ -158,6 +167,25 @@ function headsOf({ source, target }: GeometryScale, factor = 1): Copies {
     },
     factor,
   );
+}
+
+/** All heads side by side, in each its pairs of dimensions (i, i + headDim/2) at every r-th pair; what is between is zero. */
+function rotatedHeadsOf(scale: GeometryScale, factor: number): Copies {
+  const { source, target, headWidthCopies: r } = scale;
+  const half = target.headDim / 2;
+  const heads = mapped(target.dModel, (i) => {
+    const head = Math.floor(i / target.headDim) % source.nHeads;
+    const within = i % target.headDim;
+    const pair = Math.floor((within % half) / r);
+    return head * source.headDim + (within < half ? 0 : source.headDim / 2) + pair;
+  });
+  return weighted(heads, (i) => ((i % half) % r === 0 ? factor : 0));
+}
+
+/** Of keys: heads as those of queries, or the source's own one, which is no wider. */
+function keysOf(scale: GeometryScale, isRotated: boolean, factor: number): Copies {
+  const isShared = scale.source.nKvHeads !== scale.source.nHeads;
+  return isRotated && !isShared ? rotatedHeadsOf(scale, factor) : kvHeadsOf(scale, factor);
 }
 
 /** The heads of keys and values: as many as queries have, or the source's own one. */
