@@ -8,13 +8,15 @@ import type { Terminal } from "./terminal.js";
 import { inputOf } from "./terminal-input.fixture.js";
 
 const checkpoint = fileURLToPath(new URL("../../../packages/flash-format/fixtures/opt-tiny-sharded", import.meta.url));
+const references = fileURLToPath(new URL("../../../packages/runtime/fixtures/", import.meta.url));
 /** Of the checkpoint. */
 export const TINY = { nLayers: 3, dModel: 64, dFf: 256, vocabSize: 512, contextLength: 128 } as const;
 
-/** A fresh folder with `checkpoint/` in it. */
-export function makeWorkplace(): { readonly dir: string; readonly checkpoint: string } {
+/** A fresh folder with `checkpoint/` in it. @param reference A checkpoint of runtime's fixtures, of 512 tokens; default: the tiny OPT. */
+export function makeWorkplace(reference?: string): { readonly dir: string; readonly checkpoint: string } {
   const dir = mkdtempSync(join(tmpdir(), "flashwick-cli-"));
-  cpSync(checkpoint, join(dir, "checkpoint"), { recursive: true });
+  const from = reference === undefined ? checkpoint : `${references}${reference}`;
+  cpSync(from, join(dir, "checkpoint"), { recursive: true });
   writeFileSync(join(dir, "checkpoint", "tokenizer.json"), JSON.stringify(byteTokenizer()));
   return { dir, checkpoint: join(dir, "checkpoint") };
 }

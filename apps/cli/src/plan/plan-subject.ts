@@ -9,9 +9,11 @@ import {
   InputError,
   isRecordDType,
   isSparse,
+  kvWidth,
   type ModelGeometry,
   neuronGrid,
   type PredictorLayerShape,
+  queryWidth,
   RECORD_DTYPES,
   type SparsityStatistics,
 } from "@flashwick/core";
@@ -332,7 +334,8 @@ function assumedSparsity(nLayers: number): SparsityStatistics {
 /** A predictor that nobody has trained yet: of the size that one would have. */
 function assumedPredictor(geometry: ModelGeometry): SubjectPredictor {
   const { nLayers, dModel, dFf } = neuronGrid(geometry);
-  const weights = 4 * dModel * dModel + 2 * dModel * dFf;
+  const { attention, ffn } = geometry.layers[0]!;
+  const weights = 2 * dModel * (queryWidth(attention) + kvWidth(attention)) + (ffn.gated ? 3 : 2) * dModel * dFf;
   const rank = Math.max(8, Math.round((ASSUMED_PREDICTOR_SHARE * weights) / (dModel + dFf)));
   const layer = (index: number): PredictorLayerShape => ({
     layer: index,

@@ -10,14 +10,13 @@ import { join } from "node:path";
 import {
   InputError,
   isSparse,
-  neuronCount,
   neuronGrid,
   type OnProgress,
   type Predictor,
   type Progress,
   type SparsityStatistics,
 } from "@flashwick/core";
-import { crc32c, type ModelHeader } from "@flashwick/flash-format";
+import { crc32c, type ModelHeader, summariseModelFile } from "@flashwick/flash-format";
 import { provokeCollection } from "@flashwick/kernels-wasm/node";
 import { type PredictorDType, predictorBytes } from "@flashwick/predictor";
 import {
@@ -335,10 +334,7 @@ export function f16Bytes(header: ModelHeader): number {
 
 /** Weights of a model: what is resident and what lies in records. */
 function countParameters(header: ModelHeader): number {
-  const { geometry } = header;
-  let resident = 0;
-  for (const { rows, cols } of header.tensors.values()) resident += rows * cols;
-  return resident + 2 * neuronCount(geometry) * geometry.dModel;
+  return summariseModelFile(header).parameters;
 }
 
 /** Anything that the samples depend on. */
