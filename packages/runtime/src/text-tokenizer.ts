@@ -43,17 +43,67 @@ export function encodeOptions(options: boolean | EncodeOptions): Required<Encode
 /** Longest pattern that is looked at; the longest of a published tokenizer (DeepSeek's) has about 3000 characters. */
 const MAX_PATTERN_LENGTH = 16_384;
 
+/** How many times longer all steps together may make a text; those of published tokenizers replace a character or two by one or two. */
+const MAX_GROWTH = 256;
+/** What a tokenizer is tried on before it is taken: a document can describe steps that fail on every text. */
+const TRIAL = "Hello, world 1\n";
+
 /**
  * @param json A Hugging Face `tokenizer.json` document.
- * @throws {FormatError} `FORMAT_INVALID` if it is none; `FORMAT_LIMIT` if one of its regular expressions could take for ever.
+ * @throws {FormatError} `FORMAT_INVALID` if it is none, or fails on a text; `FORMAT_LIMIT` if one of its regular expressions could take for ever, or its
+ *   steps could make a text grow without end. `encode` and `decode` throw `FORMAT_INVALID` where the document fails on what they are given.
  */
 export function createTextTokenizer(json: string, fileName: string): TextTokenizer {
-  let tokenizer: Tokenizer;
-  let document: TokenizerDocument;
-  try {
-    document = JSON.parse(json);
+  const tokenizer = guarded(fileName, () => {
+    const document: TokenizerDocument = JSON.parse(json);
     checkPatterns(document, fileName);
-    tokenizer = new Tokenizer(document, {});
+    return new DocumentTokenizer(document, fileName);
+  });
+  tokenizer.decode(tokenizer.encode(TRIAL, true));
+  return tokenizer;
+}
+
+/** A tokenizer that a document describes. */
+class DocumentTokenizer implements TextTokenizer {
+  readonly #document: TokenizerDocument;
+  readonly #fileName: string;
+  readonly #whole: Tokenizer;
+  /** Made when it is first needed. */
+  #unspecial: Tokenizer | null = null;
+
+  constructor(document: TokenizerDocument, fileName: string) {
+    this.#document = document;
+    this.#fileName = fileName;
+    this.#whole = new Tokenizer(document, {});
+  }
+
+  encode(text: string, options: boolean | EncodeOptions): number[] {
+    const { addSpecial, parseSpecial } = encodeOptions(options);
+    return guarded(this.#fileName, () => {
+      if (!parseSpecial) this.#unspecial ??= withoutSpecial(this.#document, this.#whole);
+      const tokenizer = parseSpecial ? this.#whole : this.#unspecial!;
+      const { ids } = tokenizer.encode(text, { add_special_tokens: addSpecial });
+      if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
+      throw new Error("a token has no number");
+    });
+  }
+
+  decode(tokens: readonly number[], { special = false }: DecodeOptions = {}): string {
+    // The library refuses an empty sequence.
+    if (tokens.length === 0) return "";
+    const options = { skip_special_tokens: !special, clean_up_tokenization_spaces: false };
+    return guarded(this.#fileName, () => {
+      const text: unknown = this.#whole.decode([...tokens], options);
+      if (typeof text === "string") return text;
+      throw new Error("a token has no text");
+    });
+  }
+}
+
+/** The library takes a document at its word: what it throws where that is wrong is the document's fault. */
+function guarded<T>(fileName: string, work: () => T): T {
+  try {
+    return work();
   } catch (cause) {
     if (isFlashwickError(cause)) throw cause;
     throw new FormatError(
@@ -62,19 +112,6 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
       { cause },
     );
   }
-  let unspecial: Tokenizer | null = null;
-  return {
-    encode: (text, options) => {
-      const { addSpecial, parseSpecial } = encodeOptions(options);
-      if (!parseSpecial) unspecial ??= withoutSpecial(document, tokenizer);
-      return (unspecial && !parseSpecial ? unspecial : tokenizer).encode(text, { add_special_tokens: addSpecial }).ids;
-    },
-    // The library refuses an empty sequence.
-    decode: (tokens, { special = false } = {}) =>
-      tokens.length === 0
-        ? ""
-        : tokenizer.decode([...tokens], { skip_special_tokens: !special, clean_up_tokenization_spaces: false }),
-  };
 }
 
 type TokenizerDocument = Record<string, unknown> & {
@@ -95,20 +132,64 @@ export function withoutSpecial(document: TokenizerDocument, whole: Tokenizer): T
  * Judges the regular expressions as the library has compiled them, before the real tokenizer is made, which already
  * normalises its added tokens.
  *
- * @throws {FormatError} `FORMAT_LIMIT`.
+ * @throws {FormatError} `FORMAT_LIMIT`; `FORMAT_INVALID` for a step without the pattern that it needs.
  */
 function checkPatterns(document: TokenizerDocument, fileName: string): void {
+  let growth = 1;
   for (const step of valuesIn([document.normalizer, document.pre_tokenizer, document.decoder])) {
     const source = (step as { Regex?: unknown } | null)?.Regex;
-    if (typeof source !== "string" || source.length <= MAX_PATTERN_LENGTH) continue;
-    throw patternError(fileName, source, `at most ${MAX_PATTERN_LENGTH} characters`);
+    if (typeof source === "string" && source.length > MAX_PATTERN_LENGTH) {
+      throw patternError(fileName, source, `at most ${MAX_PATTERN_LENGTH} characters`);
+    }
+    if (isPatternStep(step)) growth *= growthOf(step, fileName);
   }
+  if (growth > MAX_GROWTH) throw growthError(fileName, growth);
   const untrained = { ...document, model: { type: "BPE", vocab: {}, merges: [] }, added_tokens: [] };
   const { normalizer, pre_tokenizer, decoder } = new Tokenizer(untrained, {});
   for (const pattern of valuesIn([normalizer, pre_tokenizer, decoder])) {
     if (!(pattern instanceof RegExp) || hasBoundedBacktracking(pattern)) continue;
     throw patternError(fileName, pattern.source, "at most one loop that backtracks, within a word or within a gap");
   }
+}
+
+/** A step that looks for a pattern, and may put something in its place. */
+interface PatternStep {
+  readonly pattern?: { readonly Regex?: unknown; readonly String?: unknown } | null;
+  readonly content?: unknown;
+}
+
+function isPatternStep(step: unknown): step is PatternStep {
+  const { type } = (step ?? {}) as { readonly type?: unknown };
+  return type === "Replace" || type === "Split";
+}
+
+/**
+ * How many times longer a step can make a text.
+ *
+ * @throws {FormatError} `FORMAT_INVALID` for one without a pattern: the library would print it, whatever it is, and go on.
+ */
+function growthOf({ pattern, content }: PatternStep, fileName: string): number {
+  const { Regex, String: text } = pattern ?? {};
+  const found = typeof Regex === "string" ? Regex : text;
+  if (typeof found !== "string") {
+    throw new FormatError(
+      "FORMAT_INVALID",
+      `${fileName}: tokenizer.huggingface.json: expected a step that replaces or splits to have a pattern (String or Regex), found none; convert again`,
+    );
+  }
+  const added = typeof content === "string" ? content.length : 0;
+  // An expression, and a text without characters, may match between any two characters.
+  const isText = typeof Regex !== "string" && found.length > 0;
+  return isText ? Math.max(1, added / found.length) : 1 + added;
+}
+
+function growthError(fileName: string, growth: number): FormatError {
+  return new FormatError(
+    "FORMAT_LIMIT",
+    `${fileName}: tokenizer.huggingface.json: expected steps that make a text at most ${MAX_GROWTH} times longer, found ` +
+      `${growth.toPrecision(3)} times; the tokenizer is hostile or damaged, convert again from a checkpoint that you trust`,
+    { details: { growth } },
+  );
 }
 
 /** Every value that can be reached from `root`, each once. */
