@@ -132,10 +132,57 @@ describe("a tokenizer that opened, and then", () => {
     printed.mockRestore();
   });
 
+  it.each([
+    [
+      "took a word of any length apart, by its cube",
+      { type: "WordPiece", max_input_chars_per_word: 1e9, unk_token: "h", continuing_subword_prefix: "##" },
+    ],
+    [
+      "took any word apart, for no number is its limit",
+      { type: "WordPiece", max_input_chars_per_word: "x", unk_token: "h", continuing_subword_prefix: "##" },
+    ],
+    ["did so without a type", { max_input_chars_per_word: 1e9, unk_token: "h", continuing_subword_prefix: "##" }],
+    [
+      "put a long prefix before every part of a word",
+      { type: "WordPiece", unk_token: "h", continuing_subword_prefix: "#".repeat(17) },
+    ],
+    [
+      "held pieces of any length at every place of a text",
+      {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["a", 0],
+          ["a".repeat(129), -1],
+        ],
+      },
+    ],
+  ])("%s is refused", (_, model) => {
+    expect(codeOf({ model: { vocab: { h: 0 }, ...model }, added_tokens: [], post_processor: null })).toBe(
+      "FORMAT_LIMIT",
+    );
+  });
+
+  it.each([0, -1, "1", null])(
+    "never came to the end of a text, which it cut into pieces of %j, is refused",
+    (length) => {
+      expect(codeOf({ pre_tokenizer: { type: "FixedLength", length } })).toBe("FORMAT_INVALID");
+    },
+  );
+
   it("doubled a text forty times is refused", () => {
     const double = { type: "Replace", pattern: { String: "a" }, content: "aa" };
     expect(codeOf({ normalizer: { type: "Sequence", normalizers: new Array(40).fill(double) } })).toBe("FORMAT_LIMIT");
     expect(codeOf({ decoder: { type: "Sequence", decoders: new Array(40).fill(double) } })).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ pre_tokenizer: { type: "Metaspace", replacement: "_".repeat(1000), prepend_scheme: "never" } }),
+    ).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ pre_tokenizer: { type: "Sequence", pretokenizers: new Array(40).fill({ type: "ByteLevel" }) } }),
+    ).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ decoder: { type: "Sequence", decoders: new Array(40).fill({ type: "BPEDecoder", suffix: "" }) } }),
+    ).toBe("FORMAT_LIMIT");
     expect(codeOf({ normalizer: replace(" ") })).toBe(null);
   });
 });
