@@ -4,7 +4,10 @@ import { crc32c, decodeGgufHeader } from "@flashwick/flash-format";
 const KEY_CRC = "flashwick.header.crc32c";
 const KEY_FILE_BYTES = "flashwick.file.size";
 
-/** A header, and the size that it says its file has; null: it does not say. */
+/** Of a file whose size is believed: its reader may take in as much as the file has. */
+const MOST_CLAIMED_BYTES = 2 ** 22;
+
+/** A header, and the size that it says its file has; null: it does not say, or says too much. */
 export interface SealedHeader {
   readonly bytes: Uint8Array;
   readonly fileBytes: number | null;
@@ -20,7 +23,8 @@ export function seal(input: Uint8Array): SealedHeader {
     view.setUint32(at, 0, true);
     view.setUint32(at, crc32c(input.subarray(0, headerBytes)), true);
     const size = metadata.get(KEY_FILE_BYTES);
-    return { bytes: input, fileBytes: size?.type === "u64" ? Number(size.value) : null };
+    const fileBytes = size?.type === "u64" ? Number(size.value) : null;
+    return { bytes: input, fileBytes: fileBytes !== null && fileBytes <= MOST_CLAIMED_BYTES ? fileBytes : null };
   } catch {
     return { bytes: input, fileBytes: null };
   }

@@ -256,13 +256,24 @@ export const configDocument: Harness = {
 
 const shards = fixtureFolder("llama-tiny");
 
+/** What nests too deep to be written out stands for itself as brackets. */
+const DEEP = bytesOf("[".repeat(9000) + "]".repeat(9000));
+
+function writtenOut(content: unknown): Uint8Array {
+  try {
+    return jsonBytes(content);
+  } catch {
+    return DEEP;
+  }
+}
+
 /** A folder as its documents say it is; what is opened beside them is a shard of the fixture. */
 function folderOf(documents: Record<string, unknown>): CheckpointFolder {
   const names = [...Object.keys(documents), ...shards.keys()].filter((name, i, all) => all.indexOf(name) === i);
   const contents = (name: string): Uint8Array => {
     if (!Object.hasOwn(documents, name)) return shards.get(name)!;
     const content = documents[name];
-    return typeof content === "string" ? bytesOf(content) : jsonBytes(content);
+    return typeof content === "string" ? bytesOf(content) : writtenOut(content);
   };
   return {
     name: "checkpoint",

@@ -105,6 +105,7 @@ const ROUTES = [
   "/v1/completions",
   "/v1/chat/completions",
   "/v1/completions",
+  "/v1/responses",
   "/v1/models/m",
   "/nothing",
 ];
@@ -139,6 +140,10 @@ export const serverRequest: Harness = {
     ],
     ...[
       "response_format",
+      "input",
+      "input_text",
+      "instructions",
+      "text",
       "json_schema",
       "schema",
       "type",
@@ -193,7 +198,7 @@ export const serverRequest: Harness = {
   seeds: async () => BODIES.map(jsonBytes),
   async read(input) {
     const pick = <T>(list: readonly T[], salt: number) => list[(choiceOf(input, 997) + salt) % list.length]!;
-    const path = choiceOf(input, 16) === 0 ? pick(ROUTES, 0) : isChat(input) ? ROUTES[0]! : ROUTES[1]!;
+    const path = choiceOf(input, 16) === 0 ? pick(ROUTES, 0) : routeOf(input);
     const isOdd = choiceOf(input, 16) === 1;
     const headers = new Headers({ "content-type": isOdd ? pick(TYPES, 1) : TYPES[0]! });
     if (isOdd) headers.set("host", pick(HOSTS, 2));
@@ -206,8 +211,9 @@ export const serverRequest: Harness = {
   },
 };
 
-/** Whether a body looks like a conversation's, by its first bytes. */
-function isChat(input: Uint8Array): boolean {
+/** Where a body seems to belong, by its first bytes. */
+function routeOf(input: Uint8Array): string {
   const text = new TextDecoder("latin1").decode(input.subarray(0, 400));
-  return text.includes('"messages"');
+  if (text.includes('"messages"')) return "/v1/chat/completions";
+  return text.includes('"input"') ? "/v1/responses" : "/v1/completions";
 }
