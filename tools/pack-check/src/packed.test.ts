@@ -127,7 +127,7 @@ describe.skipIf(build.isMissing)(build.title("a packed package"), () => {
         expect(hashes?.[0]?.alg, name).toBe("SHA-512");
         expect(licenses?.length, name).toBeGreaterThan(0);
       }
-      expect(readFileSync(BILL_PATH, "utf8")).not.toContain("file:");
+      expect(readFileSync(BILL_PATH, "utf8")).not.toContain('"file:');
     });
 
     const nodes = [
