@@ -53,6 +53,8 @@ const LONG = [
   "tools/pack-check/src/api-report.test.ts",
   // Commands of the guides, one after the other.
   "tools/readme-examples/src/guides.test.ts",
+  // Some thousand inputs for every reader.
+  "tools/fuzz/src/fuzz.test.ts",
   // The whole repository, parsed again and again.
   "tools/check-imports/src/check-imports.test.ts",
 ];

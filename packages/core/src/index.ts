@@ -106,6 +106,7 @@ export type {
 } from "./predictor.js";
 export type { OnProgress, Progress } from "./progress.js";
 export { Random } from "./random.js";
+export { showValue } from "./shown-value.js";
 export { findSparsityFault, type LayerSparsity, type SparsityFault, type SparsityStatistics } from "./sparsity.js";
 export type {
   LeftMs,

@@ -2,7 +2,7 @@
  * A device profile as a JSON document: checked when it is loaded, since people edit them and other versions write them. Every figure must be
  * there and make sense; what is more than that (when and where it was measured) is let pass.
  */
-import { DTYPES, findSparsityFault, InputError, type SparsityStatistics } from "@flashwick/core";
+import { DTYPES, findSparsityFault, InputError, type SparsityStatistics, showValue } from "@flashwick/core";
 import * as v from "valibot";
 import type { DeviceProfile } from "./device-profile.js";
 import { checkLocality, type ExpertLocality } from "./expert-locality.js";
@@ -123,7 +123,7 @@ export function parseSparsity(value: unknown, where: string): SparsityStatistics
   if (fault === null) return parsed;
   throw new InputError(
     "INPUT_INVALID",
-    `${where}: field ${fault.field} is ${JSON.stringify(fault.found)}, expected ${fault.expected}`,
+    `${where}: field ${fault.field} is ${showValue(fault.found)}, expected ${fault.expected}`,
     { details: { field: fault.field } },
   );
 }

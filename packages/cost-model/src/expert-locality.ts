@@ -10,7 +10,7 @@
  * since the experts of n tokens are the U(n) used last (the working set's derivative is its miss rate: Denning and Schwartz, 1972). For a router that
  * knows no yesterday H(s) = s / count, and U(n) = count · (1 − (1 − chosen / count)ⁿ) exactly: the bound of independent draws.
  */
-import { assert, InputError } from "@flashwick/core";
+import { assert, InputError, showValue } from "@flashwick/core";
 import type { ExpertsShape, MixtureShape } from "./mixture-shape.js";
 
 /** How often a token's experts are among those used last, layer by layer. */
@@ -186,7 +186,7 @@ export function checkLocality(
     if ((shares === null) !== (experts === null))
       refuse(field, experts ? "a curve" : "null", shares ? "a curve" : "null");
     if (shares && experts && !isCurve(shares, experts.count))
-      refuse(field, `${experts.count + 1} shares from 0 to 1 that do not shrink`, JSON.stringify(shares));
+      refuse(field, `${experts.count + 1} shares from 0 to 1 that do not shrink`, showValue(shares));
   }
 }
 

@@ -5,7 +5,7 @@
  * judged: a cache that holds s_agg(k) loads s_agg(k+1) − s_agg(k) for the next token (LLM in a flash, 3.1; the derivative of the
  * working set, P. J. Denning and S. C. Schwartz, "Properties of the working-set model", CACM 15(3), 1972).
  */
-import { findSparsityFault, InputError, type LayerSparsity, type SparsityStatistics } from "@flashwick/core";
+import { findSparsityFault, InputError, type LayerSparsity, type SparsityStatistics, showValue } from "@flashwick/core";
 
 /** Where unions are looked at: enough points that a power law between them is as good as the curve. */
 export const UNION_TOKENS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192] as const;
@@ -131,6 +131,6 @@ export function checkSparsity(statistics: SparsityStatistics, nLayers: number): 
   const fault = findSparsityFault(statistics, nLayers);
   if (fault === null) return;
   const { field, expected, found } = fault;
-  const message = `sparsity (${statistics.source}): ${field} is ${JSON.stringify(found)}, expected ${expected}`;
+  const message = `sparsity (${statistics.source}): ${field} is ${showValue(found)}, expected ${expected}`;
   throw new InputError("INPUT_INVALID", message, { details: { field } });
 }

@@ -36,6 +36,7 @@ describe("a profile's file", () => {
   });
 
   const text = encodeProfile(profile);
+  const DEEP = "[".repeat(100_000) + "]".repeat(100_000);
   const changed = (from: string, to: string) => text.replace(from, to);
   it.each([
     ["what is no JSON", "{", "FORMAT_INVALID", /^hot\.json: no JSON/],
@@ -52,6 +53,12 @@ describe("a profile's file", () => {
     ["a unit beyond", changed("[2, 0]", "[2, 4]"), "FORMAT_INVALID", /hottest\[1\]\[1\] is 4, expected distinct units/],
     ["a unit below", changed("[2, 0]", "[-1]"), "FORMAT_INVALID", /hottest\[1\]\[0\] is -1/],
     ["half a unit", changed("[2, 0]", "[0.5]"), "FORMAT_INVALID", /hottest\[1\]\[0\] is 0.5/],
+    [
+      "a version that nests too deep to be written out",
+      changed('"version": 1', `"version": ${DEEP}`),
+      "FORMAT_VERSION",
+      /version \[\[\["…"\]\]\]/,
+    ],
     ["a unit twice", changed("[2, 0]", "[2, 2]"), "FORMAT_INVALID", /hottest\[1\]\[1\] is 2/],
   ])("refuses %s", (_, text, code, message) => {
     expect(() => decodeProfile(text, MODEL, "hot.json")).toThrowError(

@@ -1,5 +1,5 @@
 /** The profile's file, version 1 (SPEC.md): JSON, since it is small and people look into it. */
-import { FormatError, IntegrityError } from "@flashwick/core";
+import { FormatError, IntegrityError, showValue } from "@flashwick/core";
 import type { UnitProfile } from "./unit-profile.js";
 
 /** The model that a profile must be of. */
@@ -22,14 +22,14 @@ export function encodeProfile({ fingerprint, nUnits, hottest }: UnitProfile): st
  */
 export function decodeProfile(text: string, model: ProfiledModel, name = "profile"): UnitProfile {
   const { format, version, fingerprint, nUnits, hottest } = parseObject(text, name);
-  if (format !== FORMAT) throw invalid(name, "format", JSON.stringify(format), `"${FORMAT}"`);
+  if (format !== FORMAT) throw invalid(name, "format", showValue(format), `"${FORMAT}"`);
   if (version !== VERSION) {
-    const message = `${name}: profile version ${JSON.stringify(version)}, expected ${VERSION}; record it again`;
+    const message = `${name}: profile version ${showValue(version)}, expected ${VERSION}; record it again`;
     throw new FormatError("FORMAT_VERSION", message);
   }
   if (typeof fingerprint !== "string") throw invalid(name, "fingerprint", typeof fingerprint, "a string");
   if (fingerprint !== model.fingerprint) throw ofAnotherModel(name, fingerprint, model.fingerprint);
-  if (nUnits !== model.nUnits) throw invalid(name, "nUnits", JSON.stringify(nUnits), `the model's ${model.nUnits}`);
+  if (nUnits !== model.nUnits) throw invalid(name, "nUnits", showValue(nUnits), `the model's ${model.nUnits}`);
   if (!Array.isArray(hottest) || hottest.length !== model.nLayers) {
     const found = Array.isArray(hottest) ? `${hottest.length} lists` : typeof hottest;
     throw invalid(name, "hottest", found, `a list for each of the model's ${model.nLayers} layers`);
@@ -56,7 +56,7 @@ function layerOf(units: unknown, layer: number, nUnits: number, name: string): U
   const seen = new Set<unknown>();
   for (const [i, unit] of units.entries()) {
     const isUnit = Number.isSafeInteger(unit) && unit >= 0 && unit < nUnits && !seen.has(unit);
-    if (!isUnit) throw invalid(name, `${where}[${i}]`, JSON.stringify(unit), `distinct units below ${nUnits}`);
+    if (!isUnit) throw invalid(name, `${where}[${i}]`, showValue(unit), `distinct units below ${nUnits}`);
     seen.add(unit);
   }
   return Uint32Array.from(units as number[]);

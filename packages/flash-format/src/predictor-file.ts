@@ -15,6 +15,7 @@ import {
   type PredictorQuality,
   type PredictorSource,
   type SparsityStatistics,
+  showValue,
 } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import {
@@ -240,7 +241,7 @@ function decodeSparsity(container: Container, nLayers: number): SparsityStatisti
     throw metadata.invalid(KEY_SPARSITY, "statistics with unionTokens and layers", "another object");
   }
   const fault = findSparsityFault(found, nLayers);
-  if (fault) throw metadata.invalid(`${KEY_SPARSITY}: ${fault.field}`, fault.expected, JSON.stringify(fault.found));
+  if (fault) throw metadata.invalid(`${KEY_SPARSITY}: ${fault.field}`, fault.expected, showValue(fault.found));
   return found;
 }
 

@@ -4,8 +4,9 @@
  * Invariants:
  * - The token goes to the hub's own origin and nowhere else: `fetch` takes it off when a redirect leads to another one. No message has it.
  * - What the hub refuses for good is a typed error; what may pass (429, 500 and above, a broken connection) is tried again.
+ * - Documents are bounded, each and all together: a listing whose pages lead on for ever ends with a typed error.
  */
-import { InputError, IoError } from "@flashwick/core";
+import { FormatError, InputError, IoError, MiB } from "@flashwick/core";
 import { BusyServer, type RetryOptions, retry } from "@flashwick/flash-io/http";
 
 /** Which hub is asked, and how. */
@@ -29,6 +30,10 @@ export interface HubConnection {
 }
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
+/** A page of a listing has a thousand files, of some hundred bytes each. */
+const MAX_DOCUMENT_BYTES = 32 * MiB;
+/** Documents of one connection: the facts of a repository, and the pages of its listing. */
+const MAX_DOCUMENTS = 1000;
 
 /** @throws {InputError} `INPUT_INVALID` for an endpoint that is no address, or a token that no header can carry. */
 export function connectHub(options: HubOptions = {}): HubConnection {
@@ -75,13 +80,38 @@ function checkedFetch({ origin, token, signal }: Caller, request: typeof fetch):
 }
 
 function retryingFetch(once: typeof fetch, options: RetryOptions): typeof fetch {
-  return (input, init) =>
-    retry(`${input instanceof Request ? input.url : input}`, 0, options, async () => {
+  let documents = 0;
+  return async (input, init) => {
+    const where = `${input instanceof Request ? input.url : input}`;
+    if (++documents > MAX_DOCUMENTS) throw limitError(where, `${MAX_DOCUMENTS} pages`);
+    return await retry(where, 0, options, async () => {
       const response = await once(input, init);
-      if (response.ok) return response;
+      if (response.ok) return await wholeDocument(response, where);
       await response.body?.cancel().catch(() => {});
       throw new BusyServer(response);
     });
+  };
+}
+
+/** The answer with its body in memory. @throws {FormatError} `FORMAT_LIMIT` for one that is larger than any document of a hub. */
+async function wholeDocument(response: Response, where: string): Promise<Response> {
+  const { body, status, statusText, headers } = response;
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let sizeBytes = 0;
+  const reader = body?.getReader();
+  for (let step = await reader?.read(); step?.done === false; step = await reader?.read()) {
+    sizeBytes += step.value.length;
+    pieces.push(step.value);
+    if (sizeBytes <= MAX_DOCUMENT_BYTES) continue;
+    await reader?.cancel().catch(() => {});
+    throw limitError(where, `${MAX_DOCUMENT_BYTES} bytes`);
+  }
+  return new Response(body && new Blob(pieces), { status, statusText, headers });
+}
+
+function limitError(where: string, most: string): FormatError {
+  const message = `${where}: expected answers of at most ${most}, found more; this is no hub, or a hostile one: check the endpoint`;
+  return new FormatError("FORMAT_LIMIT", message, { details: { url: where } });
 }
 
 /** Null for an answer that is good, or that another try may change. */

@@ -243,3 +243,29 @@ describe("what may pass", () => {
     });
   });
 });
+
+describe("a hub that lies", () => {
+  const info = { _id: "1", id: "o/n", sha: first, private: false, gated: false, downloads: 1, likes: 1 };
+  const answering = (tree: () => Response) => {
+    const answer = async (input: unknown) =>
+      String(input).includes("/tree/") ? tree() : Response.json({ ...info, lastModified: "2026-01-01T00:00:00Z" });
+    return openRepository("o/n", { fetch: answer as typeof fetch, tries: 1 });
+  };
+
+  it("led from page to page for ever: the listing ends with a typed error", async () => {
+    const next = { link: `<https://huggingface.co/api/models/o/n/tree/${first}?page=1>; rel="next"` };
+    const error = await refusal(answering(() => Response.json([], { headers: next })));
+    expect(error).toMatchObject({ code: "FORMAT_LIMIT" });
+    expect(error.message).toMatch(/at most 1000 pages/);
+  });
+  it("sent a document without end: no more of it is taken in than a document has", async () => {
+    let sentBytes = 0;
+    const pull = (controller: ReadableStreamDefaultController) => {
+      sentBytes += 2 ** 20;
+      controller.enqueue(new Uint8Array(2 ** 20).fill(0x20));
+    };
+    const error = await refusal(answering(() => new Response(new ReadableStream({ pull }))));
+    expect(error).toMatchObject({ code: "FORMAT_LIMIT" });
+    expect(sentBytes).toBeLessThan(2 ** 26);
+  });
+});

@@ -50,7 +50,7 @@ const treeEntry = v.object({
  *
  * @param name `owner/name`, or `name`.
  * @throws {IoError} `IO_NOT_FOUND` for no such repository or revision, `IO_DENIED` for a private or gated one, `IO_RATE_LIMIT`, `IO_READ` for a network or a
- * hub that fails every time. {FormatError} `FORMAT_INVALID` for answers that are not a hub's. {InputError} as `HubOptions`. The signal's own reason.
+ * hub that fails every time. {FormatError} `FORMAT_INVALID` for answers that are not a hub's, `FORMAT_LIMIT` for listings and documents without end. {InputError} as `HubOptions`. The signal's own reason.
  * Cost: two requests, and one more for each thousand files.
  */
 export async function openRepository(name: string, options: OpenRepositoryOptions = {}): Promise<HubRepository> {

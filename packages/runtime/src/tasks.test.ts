@@ -24,6 +24,11 @@ function messageOf(text: string): string {
   return "";
 }
 
+it("a label that nests too deep ran out of stack: it is a bad line like any other", () => {
+  const line = `{"context":"a","endings":[" b"," c"],"label":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
+  expect(() => parseTasks(line, "tasks.jsonl")).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }));
+});
+
 describe("parseTasks", () => {
   it("reads lines, skips empty ones, ignores other fields", () => {
     expect(parseTasks(`${line({ ...GOOD, id: 7 })}\r\n\n${line(GOOD)}\n`, "tasks.jsonl")).toEqual([GOOD, GOOD]);

@@ -2,7 +2,7 @@
  * Multiple-choice tasks: which of several endings the model finds likeliest after a context, scored as ARC and HellaSwag are
  * (EleutherAI's lm-evaluation-harness): `acc` by the sum of the ending's log-probabilities, `acc_norm` by that sum over the ending's bytes.
  */
-import { InputError, type OnProgress } from "@flashwick/core";
+import { InputError, type OnProgress, showValue } from "@flashwick/core";
 import type { Model } from "./model.js";
 import { logSumExp } from "./sampler.js";
 
@@ -76,7 +76,7 @@ function readTask(line: string): ChoiceTask | string {
     return `endings, expected 2 to ${MOST_ENDINGS} texts that are not empty`;
   }
   if (!Number.isInteger(label) || (label as number) < 0 || (label as number) >= endings.length) {
-    return `label is ${JSON.stringify(label)}, expected an index from 0 to ${endings.length - 1}`;
+    return `label is ${showValue(label)}, expected an index from 0 to ${endings.length - 1}`;
   }
   return { context, endings: endings as string[], label: label as number };
 }

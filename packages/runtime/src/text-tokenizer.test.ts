@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { isFlashwickError } from "@flashwick/core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createTextTokenizer } from "./text-tokenizer.js";
 
 const demo = (name: string) =>
@@ -82,5 +82,107 @@ describe("a hostile pattern of a tokenizer made encoding hang", () => {
   it("what is no tokenizer at all is still named so", () => {
     const error = failure({ normalizer: undefined });
     expect(isFlashwickError(error) && error.code).toBe("FORMAT_INVALID");
+  });
+});
+
+describe("a tokenizer that opened, and then", () => {
+  const bpe = { type: "BPE", vocab: { h: 0, e: 1 }, merges: [] };
+  const template = (single: unknown) => ({ type: "TemplateProcessing", single, pair: [], special_tokens: {} });
+  const codeOf = (changes: object) => {
+    const error = failure(changes);
+    return isFlashwickError(error) ? error.code : error;
+  };
+
+  it.each([
+    ["threw a TypeError when a text was encoded", { post_processor: template(["_"]) }],
+    ["threw a TypeError when a step's behaviour was no text", { pre_tokenizer: { ...split("a"), behavior: 7 } }],
+    [
+      "gave tokens that are no numbers",
+      { model: { ...bpe, vocab: { H: "x", e: {} } }, pre_tokenizer: null, normalizer: null },
+    ],
+    [
+      "threw a TypeError when tokens were decoded",
+      { decoder: { type: "Replace", pattern: { String: "e" }, content: { a: 1 } }, post_processor: template(7) },
+    ],
+  ])("%s is refused when it is opened", (_, changes) => {
+    expect(codeOf(changes)).toBe("FORMAT_INVALID");
+  });
+
+  it("fails on a text that it was not tried on fails with a typed error", () => {
+    const vocab = {
+      ...Object.fromEntries(Array.from("Helo, wrd1\n\u0120\u010a", (letter, id) => [letter, id])),
+      z: "no number",
+    };
+    const tokenizer = createTextTokenizer(
+      JSON.stringify({ ...demo("opt-demo"), added_tokens: [], post_processor: null, model: { ...bpe, vocab } }),
+      "model.gguf",
+    );
+    expect(tokenizer.encode("Hello", false)).toHaveLength(5);
+    expect(() => tokenizer.encode("z", false)).toThrow(expect.objectContaining({ code: "FORMAT_INVALID" }));
+  });
+
+  it.each([
+    ["Replace", { normalizer: { type: "Replace", pattern: { Other: "\u001b[2J" }, content: "" } }],
+    ["Split", { pre_tokenizer: { type: "Split", pattern: {}, behavior: "Isolated", invert: false } }],
+    ["a decoder", { decoder: { type: "Replace", content: "" } }],
+  ])("printed the pattern that %s lacks is refused, and prints nothing", (_, changes) => {
+    const printed = vi.spyOn(console, "warn").mockImplementation(() => {});
+    expect(codeOf(changes)).toBe("FORMAT_INVALID");
+    expect(printed).not.toHaveBeenCalled();
+    printed.mockRestore();
+  });
+
+  it.each([
+    [
+      "took a word of any length apart, by its cube",
+      { type: "WordPiece", max_input_chars_per_word: 1e9, unk_token: "h", continuing_subword_prefix: "##" },
+    ],
+    [
+      "took any word apart, for no number is its limit",
+      { type: "WordPiece", max_input_chars_per_word: "x", unk_token: "h", continuing_subword_prefix: "##" },
+    ],
+    ["did so without a type", { max_input_chars_per_word: 1e9, unk_token: "h", continuing_subword_prefix: "##" }],
+    [
+      "put a long prefix before every part of a word",
+      { type: "WordPiece", unk_token: "h", continuing_subword_prefix: "#".repeat(17) },
+    ],
+    [
+      "held pieces of any length at every place of a text",
+      {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["a", 0],
+          ["a".repeat(129), -1],
+        ],
+      },
+    ],
+  ])("%s is refused", (_, model) => {
+    expect(codeOf({ model: { vocab: { h: 0 }, ...model }, added_tokens: [], post_processor: null })).toBe(
+      "FORMAT_LIMIT",
+    );
+  });
+
+  it.each([0, -1, "1", null])(
+    "never came to the end of a text, which it cut into pieces of %j, is refused",
+    (length) => {
+      expect(codeOf({ pre_tokenizer: { type: "FixedLength", length } })).toBe("FORMAT_INVALID");
+    },
+  );
+
+  it("doubled a text forty times is refused", () => {
+    const double = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+    expect(codeOf({ normalizer: { type: "Sequence", normalizers: new Array(40).fill(double) } })).toBe("FORMAT_LIMIT");
+    expect(codeOf({ decoder: { type: "Sequence", decoders: new Array(40).fill(double) } })).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ pre_tokenizer: { type: "Metaspace", replacement: "_".repeat(1000), prepend_scheme: "never" } }),
+    ).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ pre_tokenizer: { type: "Sequence", pretokenizers: new Array(40).fill({ type: "ByteLevel" }) } }),
+    ).toBe("FORMAT_LIMIT");
+    expect(
+      codeOf({ decoder: { type: "Sequence", decoders: new Array(40).fill({ type: "BPEDecoder", suffix: "" }) } }),
+    ).toBe("FORMAT_LIMIT");
+    expect(codeOf({ normalizer: replace(" ") })).toBe(null);
   });
 });

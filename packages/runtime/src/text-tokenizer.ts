@@ -1,7 +1,7 @@
 /** Text to tokens and back, by the tokenizer that the model file carries. */
 import { FormatError, InputError, isFlashwickError } from "@flashwick/core";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { hasBoundedBacktracking } from "./backtracking.js";
+import { checkBounds, type TokenizerDocument } from "./tokenizer/document-bounds.js";
 
 /** Whether special tokens are added, and read in the text. */
 export interface EncodeOptions {
@@ -40,20 +40,65 @@ export function encodeOptions(options: boolean | EncodeOptions): Required<Encode
   return { addSpecial: options.addSpecial ?? false, parseSpecial: options.parseSpecial ?? false };
 }
 
-/** Longest pattern that is looked at; the longest of a published tokenizer (DeepSeek's) has about 3000 characters. */
-const MAX_PATTERN_LENGTH = 16_384;
+/** What a tokenizer is tried on before it is taken: a document can describe steps that fail on every text. */
+const TRIAL = "Hello, world 1\n";
 
 /**
  * @param json A Hugging Face `tokenizer.json` document.
- * @throws {FormatError} `FORMAT_INVALID` if it is none; `FORMAT_LIMIT` if one of its regular expressions could take for ever.
+ * @throws {FormatError} `FORMAT_INVALID` if it is none, or fails on a text; `FORMAT_LIMIT` if one of its regular expressions could take for ever, or its
+ *   steps could make a text grow without end. `encode` and `decode` throw `FORMAT_INVALID` where the document fails on what they are given.
  */
 export function createTextTokenizer(json: string, fileName: string): TextTokenizer {
-  let tokenizer: Tokenizer;
-  let document: TokenizerDocument;
+  const tokenizer = guarded(fileName, () => {
+    const document: TokenizerDocument = JSON.parse(json);
+    checkBounds(document, fileName);
+    return new DocumentTokenizer(document, fileName);
+  });
+  tokenizer.decode(tokenizer.encode(TRIAL, true));
+  return tokenizer;
+}
+
+/** A tokenizer that a document describes. */
+class DocumentTokenizer implements TextTokenizer {
+  readonly #document: TokenizerDocument;
+  readonly #fileName: string;
+  readonly #whole: Tokenizer;
+  /** Made when it is first needed. */
+  #unspecial: Tokenizer | null = null;
+
+  constructor(document: TokenizerDocument, fileName: string) {
+    this.#document = document;
+    this.#fileName = fileName;
+    this.#whole = new Tokenizer(document, {});
+  }
+
+  encode(text: string, options: boolean | EncodeOptions): number[] {
+    const { addSpecial, parseSpecial } = encodeOptions(options);
+    return guarded(this.#fileName, () => {
+      if (!parseSpecial) this.#unspecial ??= withoutSpecial(this.#document, this.#whole);
+      const tokenizer = parseSpecial ? this.#whole : this.#unspecial!;
+      const { ids } = tokenizer.encode(text, { add_special_tokens: addSpecial });
+      if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
+      throw new Error("a token has no number");
+    });
+  }
+
+  decode(tokens: readonly number[], { special = false }: DecodeOptions = {}): string {
+    // The library refuses an empty sequence.
+    if (tokens.length === 0) return "";
+    const options = { skip_special_tokens: !special, clean_up_tokenization_spaces: false };
+    return guarded(this.#fileName, () => {
+      const text: unknown = this.#whole.decode([...tokens], options);
+      if (typeof text === "string") return text;
+      throw new Error("a token has no text");
+    });
+  }
+}
+
+/** The library takes a document at its word: what it throws where that is wrong is the document's fault. */
+function guarded<T>(fileName: string, work: () => T): T {
   try {
-    document = JSON.parse(json);
-    checkPatterns(document, fileName);
-    tokenizer = new Tokenizer(document, {});
+    return work();
   } catch (cause) {
     if (isFlashwickError(cause)) throw cause;
     throw new FormatError(
@@ -62,24 +107,7 @@ export function createTextTokenizer(json: string, fileName: string): TextTokeniz
       { cause },
     );
   }
-  let unspecial: Tokenizer | null = null;
-  return {
-    encode: (text, options) => {
-      const { addSpecial, parseSpecial } = encodeOptions(options);
-      if (!parseSpecial) unspecial ??= withoutSpecial(document, tokenizer);
-      return (unspecial && !parseSpecial ? unspecial : tokenizer).encode(text, { add_special_tokens: addSpecial }).ids;
-    },
-    // The library refuses an empty sequence.
-    decode: (tokens, { special = false } = {}) =>
-      tokens.length === 0
-        ? ""
-        : tokenizer.decode([...tokens], { skip_special_tokens: !special, clean_up_tokenization_spaces: false }),
-  };
 }
-
-type TokenizerDocument = Record<string, unknown> & {
-  readonly added_tokens?: readonly { readonly special?: boolean }[];
-};
 
 /** The same tokenizer, for which special tokens in a text are text. It shares the vocabulary. */
 export function withoutSpecial(document: TokenizerDocument, whole: Tokenizer): Tokenizer {
@@ -89,47 +117,6 @@ export function withoutSpecial(document: TokenizerDocument, whole: Tokenizer): T
   const tokenizer = new Tokenizer({ ...document, added_tokens: ordinary, model }, {});
   tokenizer.model = whole.model;
   return tokenizer;
-}
-
-/**
- * Judges the regular expressions as the library has compiled them, before the real tokenizer is made, which already
- * normalises its added tokens.
- *
- * @throws {FormatError} `FORMAT_LIMIT`.
- */
-function checkPatterns(document: TokenizerDocument, fileName: string): void {
-  for (const step of valuesIn([document.normalizer, document.pre_tokenizer, document.decoder])) {
-    const source = (step as { Regex?: unknown } | null)?.Regex;
-    if (typeof source !== "string" || source.length <= MAX_PATTERN_LENGTH) continue;
-    throw patternError(fileName, source, `at most ${MAX_PATTERN_LENGTH} characters`);
-  }
-  const untrained = { ...document, model: { type: "BPE", vocab: {}, merges: [] }, added_tokens: [] };
-  const { normalizer, pre_tokenizer, decoder } = new Tokenizer(untrained, {});
-  for (const pattern of valuesIn([normalizer, pre_tokenizer, decoder])) {
-    if (!(pattern instanceof RegExp) || hasBoundedBacktracking(pattern)) continue;
-    throw patternError(fileName, pattern.source, "at most one loop that backtracks, within a word or within a gap");
-  }
-}
-
-/** Every value that can be reached from `root`, each once. */
-function valuesIn(root: unknown): Set<unknown> {
-  const seen = new Set<unknown>([root]);
-  // A set that grows while it is walked is walked to its new end; the library's steps are functions with properties.
-  for (const value of seen) {
-    if ((typeof value !== "object" && typeof value !== "function") || value === null) continue;
-    for (const inner of Object.values(value)) seen.add(inner);
-  }
-  return seen;
-}
-
-function patternError(fileName: string, source: string, expected: string): FormatError {
-  const shown = source.length > 80 ? `${source.slice(0, 80)}…` : source;
-  return new FormatError(
-    "FORMAT_LIMIT",
-    `${fileName}: tokenizer.huggingface.json: expected ${expected} in a regular expression, found /${shown}/, which a text could ` +
-      "make run forever; the tokenizer is hostile or damaged, convert again from a checkpoint that you trust",
-    { details: { pattern: shown } },
-  );
 }
 
 /** The error of text where token ids are all there is. */

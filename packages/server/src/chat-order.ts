@@ -4,6 +4,7 @@ import { answerSchema } from "./answer-schema.js";
 import { badRequest } from "./api-error.js";
 import type { ChatRequest, RequestedMessage } from "./chat-request.js";
 import { conversationTokens } from "./conversation-prompt.js";
+import { checkDepth } from "./json-body.js";
 import type { ServedModel } from "./served-model.js";
 import { orderTexts, type TextOrder } from "./text-order.js";
 
@@ -44,6 +45,8 @@ function templateCall({ id, type, function: called }: NonNullable<AssistantMessa
 type AssistantMessage = Extract<RequestedMessage, { role: "assistant" }>;
 
 function parsedArguments(text: string): unknown {
+  // To the body's own judge, this is a text.
+  checkDepth(text);
   try {
     return JSON.parse(text === "" ? "{}" : text);
   } catch {

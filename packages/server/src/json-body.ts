@@ -48,8 +48,12 @@ function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-/** Everything that walks a parsed body recurses, so depth is judged before. */
-function checkDepth(text: string): void {
+/**
+ * Everything that walks a parsed document recurses, so depth is judged before.
+ *
+ * @throws {ApiError} 400 for a body, or a document within it, that nests too deep.
+ */
+export function checkDepth(text: string): void {
   let depth = 0;
   let isString = false;
   for (let i = 0; i < text.length; i++) {

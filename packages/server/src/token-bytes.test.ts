@@ -55,3 +55,34 @@ it("knows nothing of vocabularies that spell otherwise, or of none", () => {
   expect(fromJson({ ...document, model: { vocab: [["a", 0]] } })).toBeNull();
   expect(readTokenBytes(new Map())).toBeNull();
 });
+
+describe("a tokenizer.json of a stranger", () => {
+  const document = (changes: object) =>
+    readTokenBytes(
+      new Map([["tokenizer.huggingface.json", { type: "string", value: JSON.stringify({ ...GOOD, ...changes }) }]]),
+    );
+  const GOOD = { model: { vocab: { a: 0, constructor: 1 } }, decoder: { type: "ByteLevel" } };
+
+  it("is read", () => {
+    expect(
+      document({ added_tokens: [{ id: 3, content: "<s>", special: true }] })?.map((bytes) => bytes?.length),
+    ).toEqual([1, 11, undefined, undefined]);
+  });
+  it.each([
+    ["whose token has a number that made the list of tokens never end", { model: { vocab: { a: 4_294_967_294 } } }],
+    ["whose added token has such a number", { added_tokens: [{ id: 4_294_967_294, content: "a" }] }],
+    ["whose token's number is a word", { model: { vocab: { a: "length" } } }],
+    ["whose added tokens are no list", { added_tokens: 7 }],
+    ["without a vocabulary", { model: null }],
+  ])("%s has no vocabulary that is known", (_, changes) => {
+    expect(document(changes)).toBe(null);
+  });
+  it("whose decoder nests deep is looked through to its end", () => {
+    const value = JSON.stringify({ ...GOOD, decoder: [0, { type: "ByteLevel" }] });
+    const deep = value.replace("[0,", `[${"[".repeat(20_000)}${"]".repeat(20_000)},`);
+    expect(readTokenBytes(new Map([["tokenizer.huggingface.json", { type: "string", value: deep }]]))).toHaveLength(2);
+  });
+  it("that is no JSON has no vocabulary that is known", () => {
+    expect(readTokenBytes(new Map([["tokenizer.huggingface.json", { type: "string", value: "{" }]]))).toBe(null);
+  });
+});

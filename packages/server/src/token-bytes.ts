@@ -3,6 +3,7 @@
  * texts.
  */
 import type { Model } from "@flashwick/runtime";
+import * as v from "valibot";
 
 /** By token id; null for one that writes nothing: control tokens, and ids without a token. */
 export type TokenBytes = readonly (Uint8Array | null)[];
@@ -53,33 +54,62 @@ function fromGguf(metadata: Metadata): SpelledVocabulary | null {
   return { spelling, tokens };
 }
 
-interface TokenizerDocument {
-  readonly model?: { readonly vocab?: unknown; readonly byte_fallback?: unknown };
-  readonly decoder?: unknown;
-  readonly added_tokens?: readonly { readonly id: number; readonly content: string; readonly special?: boolean }[];
-}
+/** Beyond any published vocabulary: an id is a place in a list, and a place that is far away makes a list that never ends. */
+const MAX_TOKEN_ID = 2 ** 20;
+
+const tokenId = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_TOKEN_ID));
+const addedToken = v.object({ id: tokenId, content: v.string(), special: v.optional(v.boolean(), false) });
+const tokenizerDocument = v.object({
+  model: v.object({
+    // Not `v.record`, which drops words such as "constructor".
+    vocab: v.custom<object>((vocab) => typeof vocab === "object" && vocab !== null && !Array.isArray(vocab)),
+    byte_fallback: v.optional(v.unknown()),
+  }),
+  decoder: v.optional(v.unknown()),
+  added_tokens: v.nullish(v.array(addedToken)),
+});
+type TokenizerDocument = v.InferOutput<typeof tokenizerDocument>;
 
 /** `tokenizer.json`, which our own files keep whole. */
 function fromTokenizerJson(metadata: Metadata): SpelledVocabulary | null {
   const json = metadata.get("tokenizer.huggingface.json");
-  if (json?.type !== "string") return null;
-  const document = JSON.parse(json.value) as TokenizerDocument;
-  const spelling = spellingOf(document);
-  const vocab = document.model?.vocab;
-  if (spelling === null || typeof vocab !== "object" || vocab === null || Array.isArray(vocab)) return null;
+  const document = json?.type === "string" ? parseDocument(json.value) : null;
+  const spelling = document && spellingOf(document);
+  if (!document || !spelling) return null;
   const tokens: SpelledToken[] = [];
-  for (const [text, id] of Object.entries(vocab as Record<string, number>)) {
+  for (const [text, id] of Object.entries(document.model.vocab)) {
+    if (!v.is(tokenId, id)) return null;
     tokens[id] = { text, isSilent: false, isPlain: false };
   }
-  for (const { id, content, special = false } of document.added_tokens ?? []) {
+  for (const { id, content, special } of document.added_tokens ?? []) {
     tokens[id] = { text: content, isSilent: special, isPlain: true };
   }
   return { spelling, tokens };
 }
 
+function parseDocument(json: string): TokenizerDocument | null {
+  try {
+    const result = v.safeParse(tokenizerDocument, JSON.parse(json));
+    return result.success ? result.output : null;
+  } catch {
+    // No JSON: whoever needs the tokenizer itself says so.
+    return null;
+  }
+}
+
 function spellingOf({ decoder, model }: TokenizerDocument): Spelling | null {
-  if (JSON.stringify(decoder ?? null).includes('"ByteLevel"')) return "byte-level";
-  return model?.byte_fallback === true ? "byte-fallback" : null;
+  if (holds(decoder, "ByteLevel")) return "byte-level";
+  return model.byte_fallback === true ? "byte-fallback" : null;
+}
+
+/** Whether a text stands anywhere in a document, however deep: without recursion. */
+function holds(document: unknown, text: string): boolean {
+  const open: unknown[] = [document];
+  for (const value of open) {
+    if (value === text) return true;
+    if (typeof value === "object" && value !== null) for (const inner of Object.values(value)) open.push(inner);
+  }
+  return false;
 }
 
 const encoder = new TextEncoder();

@@ -101,7 +101,7 @@ export function sitePages(root) {
   const programs = ["apps", "tools"].flatMap((kind) => foldersIn(root, kind)).map((folder) => `${folder}/README.md`);
   return [
     ...pages("Guides", guides),
-    ...pages("Background", ["ARCHITECTURE.md", ...markdown("docs"), "CONTRIBUTING.md"]),
+    ...pages("Background", ["ARCHITECTURE.md", ...markdown("docs"), "CONTRIBUTING.md", "SECURITY.md"]),
     ...pages("Background", [...specifications, "packages/demo-models/CARD.md"]),
     ...pages("Programs", programs),
     ...pages("Results", markdown("docs/results")),

@@ -21,6 +21,8 @@ describe.each(publicPackages)("the manifest of $manifest.name", ({ folder, manif
     expect(manifest.homepage).toBe(`https://github.com/flashwick/flashwick/tree/main/${folder}#readme`);
     expect(manifest.bugs).toBe("https://github.com/flashwick/flashwick/issues");
     expect(manifest.publishConfig?.access).toBe("public");
+    // npm then attests which commit and which run of CI a tarball was built from, and refuses to publish from anywhere else.
+    expect(manifest.publishConfig?.provenance).toBe(true);
   });
 
   it("publishes the entries that the repository uses, without the condition for sources", () => {

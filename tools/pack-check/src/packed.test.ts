@@ -2,11 +2,12 @@
  * Every package as it would be published: packed, looked at by publint and are-the-types-wrong, published to nowhere, and installed into
  * empty projects, where its README's examples run, its types are compiled and its code is bundled for a page.
  */
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { capability } from "@flashwick/test-capabilities";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { BILL_PATH, writeBill } from "./bill-of-materials.js";
 import { bundleByEsbuild, bundleByVite, transferBytes } from "./bundles.js";
 import { npm, run } from "./command.js";
 import { installByNpm, installByPnpm } from "./consumer.js";
@@ -111,6 +112,22 @@ describe.skipIf(build.isMissing)(build.title("a packed package"), () => {
         ["convert", checkpoint, "-o", gguf, "--quiet"],
         together,
       );
+    });
+
+    it("leaves a bill of materials: each package with its version, hash and licence", async () => {
+      const bill = await writeBill(together);
+      expect([bill.bomFormat, bill.specVersion]).toEqual(["CycloneDX", "1.5"]);
+      const names = bill.components.map(({ name }) => name);
+      expect(names).toEqual(
+        expect.arrayContaining([...publicPackages.map(({ manifest }) => manifest.name), "valibot"]),
+      );
+      expect(names).not.toContain("vitest");
+      for (const { name, purl, hashes, licenses } of bill.components) {
+        expect(purl, name).toMatch(/^pkg:npm\//);
+        expect(hashes?.[0]?.alg, name).toBe("SHA-512");
+        expect(licenses?.length, name).toBeGreaterThan(0);
+      }
+      expect(readFileSync(BILL_PATH, "utf8")).not.toContain('"file:');
     });
 
     const nodes = [

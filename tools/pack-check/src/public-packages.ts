@@ -23,6 +23,7 @@ export interface Manifest {
   readonly exports?: Readonly<Record<string, string | Conditions>>;
   readonly publishConfig?: {
     readonly access?: string;
+    readonly provenance?: boolean;
     readonly exports?: Readonly<Record<string, string | Conditions>>;
   };
   readonly dependencies?: Readonly<Record<string, string>>;

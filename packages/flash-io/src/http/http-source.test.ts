@@ -176,6 +176,79 @@ describe("an answer that is not read", () => {
   });
 });
 
+describe("a server that lies", () => {
+  /** Answers the opening request, and every later one as it is told. */
+  function lying(answer: (begin: number, end: number) => { readonly range: string; readonly body: BodyInit | null }) {
+    let requests = 0;
+    const request = async (_: unknown, { headers }: { headers: { range: string } }) => {
+      const [begin, end] = /^bytes=(\d+)-(\d+)$/.exec(headers.range)!.slice(1).map(Number) as [number, number];
+      requests++;
+      const { range, body } = requests === 1 ? { range: "bytes 0-7/1000", body: "01234567" } : answer(begin, end);
+      return new Response(body, { status: 206, headers: { "content-range": range } });
+    };
+    return httpSource("http://server/model", {
+      fetch: request as unknown as typeof fetch,
+      tries: 3,
+      pause: async () => {},
+    });
+  }
+
+  it.each([0, 4])(
+    "sent a body without end, which was taken in: no more than was asked for is (%d kept blocks)",
+    async (keptBlocks) => {
+      let sentBytes = 0;
+      const endless = async (_: unknown, { headers }: { headers: { range: string } }) => {
+        const pull = (controller: ReadableStreamDefaultController) => {
+          sentBytes += 100_000;
+          if (sentBytes > 10_000_000) throw new Error("the server has given up");
+          controller.enqueue(new Uint8Array(100_000));
+        };
+        const range = `bytes ${/\d+/.exec(headers.range)![0]}-999/1000`;
+        return new Response(new ReadableStream({ pull }), { status: 206, headers: { "content-range": range } });
+      };
+      const fetch = endless as unknown as typeof globalThis.fetch;
+      const source = await httpSource("http://server/model", { fetch, tries: 2, pause: async () => {}, keptBlocks });
+      expect(await failureOf(source.read(new Uint8Array(8), 0))).toMatchObject({ code: "IO_READ" });
+      expect(sentBytes).toBeLessThan(2_000_000);
+    },
+  );
+  it("sent another part of the file as the one that was asked for: its bytes are not taken", async () => {
+    const source = await lying((begin, end) => ({
+      range: `bytes 0-${end - begin}/1000`,
+      body: new Uint8Array(end - begin + 1),
+    }));
+    expect(await failureOf(source.stream(500).next())).toMatchObject({ code: "IO_READ" });
+  });
+  it("sent a file of another size without another version: the file has changed", async () => {
+    const source = await lying((begin, end) => ({
+      range: `bytes ${begin}-${end}/999`,
+      body: new Uint8Array(end - begin + 1),
+    }));
+    expect(await failureOf(source.read(new Uint8Array(8), 0))).toMatchObject({ code: "IO_FILE_CHANGED" });
+  });
+  it("sent nothing in pieces was asked for ever: tries are counted", async () => {
+    let requests = 0;
+    const source = await lying((begin, end) => {
+      if (++requests > 50) throw new Error("asked for ever");
+      const empty = new ReadableStream({
+        pull(controller) {
+          controller.enqueue(new Uint8Array(0));
+          controller.close();
+        },
+      });
+      return { range: `bytes ${begin}-${end}/1000`, body: empty };
+    });
+    expect(await failureOf(source.stream(0).next())).toMatchObject({ code: "IO_READ" });
+    expect(requests).toBe(3);
+  });
+  it("claims a size that no offset can name", async () => {
+    const huge = async () =>
+      new Response("01234567", { status: 206, headers: { "content-range": `bytes 0-7/${"9".repeat(30)}` } });
+    const opened = httpSource("http://server/model", { fetch: huge as typeof fetch, tries: 1 });
+    expect(await failureOf(opened)).toMatchObject({ code: "FORMAT_INVALID" });
+  });
+});
+
 describe("a block that two callers wait for", () => {
   /** A server that holds its answers back until they are let go. */
   async function openHeld() {

@@ -2,7 +2,8 @@
  * A model file on a web server as a ByteSource: range requests, in blocks of a megabyte, a few of which are kept. A header is read in a handful of
  * requests, so that a model can be inspected, planned, and run without being fetched.
  *
- * Invariant: all bytes are of one version of the file. A server that sends another ETag (or date) than the first time ends the source.
+ * Invariants: all bytes are of one version of the file: a server that sends another ETag (or date) than the first time, or another size, ends the
+ * source. Every answer says that it begins where it was asked to, and of an answer no more is taken in than was asked for, whatever the server sends.
  */
 import { type ByteSource, FormatError, IoError, truncatedError } from "@flashwick/core";
 import { BLOCK_BYTES, BlockCache } from "./block-cache.js";
@@ -42,7 +43,7 @@ export interface HttpSource extends ByteSource {
  * Opens a file on a web server.
  *
  * @throws {IoError} `IO_NOT_FOUND` (404), `IO_DENIED` (401, 403), `IO_RATE_LIMIT` (429 every time), `IO_READ` for other answers and for networks that
- * fail every time. {FormatError} `FORMAT_INVALID` for a server that knows no ranges.
+ * fail every time. {FormatError} `FORMAT_INVALID` for a server that knows no ranges, or no size that an offset can have.
  */
 export async function httpSource(url: string, options: HttpSourceOptions = {}): Promise<HttpSource> {
   const requests = new RangeRequests(url, options);
@@ -97,7 +98,8 @@ export class RangeRequests {
     const response = await this.#request("bytes=0-7", this.#options.signal);
     await response.body?.cancel();
     const total = /^bytes 0-\d+\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
-    if (response.status !== 206 || total === undefined) {
+    const sizeBytes = Number(total);
+    if (response.status !== 206 || !Number.isSafeInteger(sizeBytes)) {
       const found = `status ${response.status}, content-range ${response.headers.get("content-range") ?? "none"}`;
       throw new FormatError(
         "FORMAT_INVALID",
@@ -105,7 +107,7 @@ export class RangeRequests {
         { details: { url: this.#url, status: response.status } },
       );
     }
-    this.#file = { url: this.#url, sizeBytes: Number(total), version: versionOf(response) };
+    this.#file = { url: this.#url, sizeBytes, version: versionOf(response) };
     return this.#file;
   }
 
@@ -113,10 +115,17 @@ export class RangeRequests {
   async read(offset: number, sizeBytes: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
     if (sizeBytes === 0) return new Uint8Array(0);
     return await retry(this.#url, offset, { ...this.#options, signal }, async () => {
-      const response = await this.#range(offset, offset + sizeBytes, signal);
-      const bytes = new Uint8Array(await response.arrayBuffer());
+      const { body } = await this.#range(offset, offset + sizeBytes, signal);
+      const bytes = new Uint8Array(sizeBytes);
+      let at = 0;
+      // One byte more than was asked for is enough to know that the server sends something else: its answer may have no end.
+      for await (const piece of piecesOf(body!, sizeBytes + 1)) {
+        if (at + piece.length > sizeBytes) throw new Error(`more than the ${sizeBytes} bytes that were asked for came`);
+        bytes.set(piece, at);
+        at += piece.length;
+      }
       // A connection that is cut ends a body early, and some platforms say nothing.
-      if (bytes.length !== sizeBytes) throw new Error(`${bytes.length} of ${sizeBytes} bytes came`);
+      if (at !== sizeBytes) throw new Error(`${at} of ${sizeBytes} bytes came`);
       return bytes;
     });
   }
@@ -129,6 +138,8 @@ export class RangeRequests {
       try {
         const { body } = await this.#range(at, sizeBytes, signal);
         for await (const piece of piecesOf(body!, sizeBytes - at)) {
+          // Else a server that sends nothing, again and again, would be asked for ever.
+          if (piece.length === 0) continue;
           at += piece.length;
           retries.reset();
           yield piece;
@@ -144,9 +155,21 @@ export class RangeRequests {
   async #range(begin: number, end: number, signal: AbortSignal | undefined): Promise<Response> {
     const response = await this.#request(`bytes=${begin}-${end - 1}`, signal);
     const refused =
-      this.#changed(response) ?? (response.status === 206 ? null : statusError(this.#url, response.status, begin));
+      this.#changed(response) ??
+      (response.status === 206 ? this.#misplaced(response, begin) : statusError(this.#url, response.status, begin));
     if (refused) throw await refuse(response, refused);
     return response;
+  }
+
+  /** What to throw if the answer is another part of the file than was asked for, or of a file of another size; null if it is neither. */
+  #misplaced({ headers }: Response, begin: number): Error | null {
+    const found = headers.get("content-range") ?? "none";
+    const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(found) ?? [];
+    // Another try may be answered by another server, or without the cache between.
+    if (Number(from) !== begin) return new Error(`expected bytes from ${begin} on, found content-range ${found}`);
+    const expected = this.#file?.sizeBytes ?? null;
+    if (total === "*" || expected === null || Number(total) === expected) return null;
+    return this.#changedError(`${total} bytes`, `${expected} bytes`);
   }
 
   async #request(range: string, signal: AbortSignal | undefined): Promise<Response> {
@@ -170,9 +193,13 @@ export class RangeRequests {
     const expected = this.#file?.version ?? null;
     const found = versionOf(response);
     if (expected === null || found === expected) return null;
+    return this.#changedError(`version ${found}`, expected);
+  }
+
+  #changedError(found: string, expected: string): IoError {
     return new IoError(
       "IO_FILE_CHANGED",
-      `${this.#url}: the file has changed on the server (version ${found}, it was ${expected}); open it again`,
+      `${this.#url}: the file has changed on the server (${found}, it was ${expected}); open it again`,
       { details: { url: this.#url, expected, found } },
     );
   }

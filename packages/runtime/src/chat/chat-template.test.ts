@@ -158,6 +158,11 @@ describe("a hostile template is stopped", () => {
   ])("%s", (_, source) => {
     expect(failure(() => render(source)).code).toBe("FORMAT_LIMIT");
   });
+  it("a conversation that nests too deep ran out of stack before the template did", () => {
+    const deep: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000));
+    const messages = [{ role: "assistant", content: "", extra: { tool_calls: [{ arguments: deep }] } }];
+    expect(failure(() => render("{{ messages[0].role }}", messages)).code).toBe("FORMAT_LIMIT");
+  });
   const messages = Array.from({ length: 1000 }, (_, i) => ({
     role: i % 2 ? "assistant" : "user",
     content: "word ".repeat(200),

@@ -78,14 +78,12 @@ export class ChatTemplate {
    * @throws {FormatError} `FORMAT_INVALID` if the template fails; `FORMAT_LIMIT` if it would take for ever, or give text without end.
    */
   render(messages: readonly ChatMessage[], { addGenerationPrompt = false, tools = null }: RenderOptions = {}): string {
-    const environment = new Environment();
-    for (const [name, value] of Object.entries({ ...this.#globals(), tools })) environment.set(name, value);
-    environment.set(
-      "messages",
-      messages.map(({ role, content, extra }) => ({ ...extra, role, content })),
-    );
-    environment.set("add_generation_prompt", addGenerationPrompt);
+    const conversation = messages.map(({ role, content, extra }) => ({ ...extra, role, content }));
+    const given = { ...this.#globals(), tools, messages: conversation, add_generation_prompt: addGenerationPrompt };
     try {
+      const environment = new Environment();
+      // The library goes through what it is given, and runs out of stack where that nests too deep.
+      for (const [name, value] of Object.entries(given)) environment.set(name, value);
       return String(new MeteredInterpreter(environment, this.source.length).run(this.#program).value);
     } catch (cause) {
       throw this.#failure(cause);

@@ -48,6 +48,11 @@ describe("bodies", () => {
     expectError(await post("/v1/chat/completions", body), status, code),
   );
 
+  it("arguments of a tool call that nest deep within a text went past the judge of depth, to the end of the stack", async () => {
+    const called = { name: "f", arguments: `{"a":${"[".repeat(9000)}${"]".repeat(9000)}}` };
+    const call = { role: "assistant", content: null, tool_calls: [{ id: "1", type: "function", function: called }] };
+    await expectError(await chat({ messages: [...messages, call] }), 400, "too_deep");
+  });
   it("bytes that are no UTF-8", async () => {
     const body = Buffer.concat([Buffer.from('{"model":"'), Buffer.of(0xff, 0xfe), Buffer.from('"}')]);
     const response = await tiny.post("/v1/completions", "", { body, headers: authorization });

@@ -1,5 +1,5 @@
 /** An FFN's activation in config.json, by the names that transformers gives them (activations.py, ACT2FN). */
-import { type Activation, FormatError, UnsupportedError } from "@flashwick/core";
+import { type Activation, FormatError, showValue, UnsupportedError } from "@flashwick/core";
 
 const ACTIVATION_OF_NAME: Readonly<Record<string, Activation>> = {
   relu: "relu",
@@ -27,7 +27,7 @@ export function readActivation(
     const known = Object.keys(ACTIVATION_OF_NAME).join(", ");
     throw new UnsupportedError(
       "UNSUPPORTED_ACTIVATION",
-      `${where}: field ${field}: expected one of ${known}, found ${JSON.stringify(name)}; convert another checkpoint`,
+      `${where}: field ${field}: expected one of ${known}, found ${showValue(name)}; convert another checkpoint`,
       { details: { file: where, field, activation: name } },
     );
   }

@@ -69,6 +69,12 @@ describe("falconFamily.readGeometry", () => {
   ])("does not know %s = %j", (field, value, code) => {
     expect(() => geometry({ ...SEVEN_B, [field]: value })).toThrowError(expect.objectContaining({ code }));
   });
+  it("a field that nests too deep ran out of stack: it is refused like any other", () => {
+    const deep: unknown = JSON.parse("[".repeat(100_000) + "]".repeat(100_000));
+    expect(() => geometry({ ...SEVEN_B, rope_scaling: deep })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_FEATURE", message: expect.stringContaining('found [[["…"]]]') }),
+    );
+  });
 });
 
 describe("residentSource", () => {

@@ -16,6 +16,7 @@ import {
   type ModelGeometry,
   type NormGeometry,
   normsBefore,
+  showValue,
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
@@ -148,14 +149,14 @@ function checkSupported(
   if (activation !== "relu" && activation !== "gelu") {
     throw new UnsupportedError(
       "UNSUPPORTED_ACTIVATION",
-      `${where}: field activation: expected "relu" or "gelu", found ${JSON.stringify(activation)}; convert another checkpoint`,
+      `${where}: field activation: expected "relu" or "gelu", found ${showValue(activation)}; convert another checkpoint`,
       { details: { file: where, field: "activation", activation } },
     );
   }
   if (scaling !== undefined && scaling !== null) {
     throw new UnsupportedError(
       "UNSUPPORTED_FEATURE",
-      `${where}: field rope_scaling: expected none, found ${JSON.stringify(scaling)}; stretched rotary positions are not implemented`,
+      `${where}: field rope_scaling: expected none, found ${showValue(scaling)}; stretched rotary positions are not implemented`,
       { details: { file: where, field: "rope_scaling" } },
     );
   }

@@ -11,6 +11,7 @@ import {
   type NormGeometry,
   normsAround,
   type RotaryGeometry,
+  showValue,
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
@@ -132,7 +133,7 @@ function layerOf(
 function unsupported(field: string, found: unknown, where: string): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `${where}: field ${field}: expected none, found ${JSON.stringify(found)}; convert another checkpoint`,
+    `${where}: field ${field}: expected none, found ${showValue(found)}; convert another checkpoint`,
     { details: { file: where, field } },
   );
 }

@@ -15,6 +15,7 @@ import {
   type NormGeometry,
   normsBefore,
   type RecordRole,
+  showValue,
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
@@ -185,7 +186,7 @@ function blocksOf(layer: number, geometry: ModelGeometry): ExpertForm {
 function unsupported(field: string, expected: unknown, found: unknown, where: string): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `${where}: field ${field}: expected ${String(expected)}, found ${JSON.stringify(found)}; convert another checkpoint`,
+    `${where}: field ${field}: expected ${String(expected)}, found ${showValue(found)}; convert another checkpoint`,
     { details: { file: where, field } },
   );
 }

@@ -8,7 +8,7 @@
  *
  * Source: transformers 4.57, models/{mixtral,olmoe,qwen2_moe,qwen3_moe}/{configuration,modeling}_*.py.
  */
-import { attentionBiases, type ExpertsGeometry, type RecordRole, UnsupportedError } from "@flashwick/core";
+import { attentionBiases, type ExpertsGeometry, type RecordRole, showValue, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
 import { MAX_LAYERS, MAX_WIDTH } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
@@ -87,7 +87,7 @@ function qwenLayers({ isShared, ...defaults }: QwenDefaults) {
 function unsupported(field: string, expected: string, found: unknown, where: string): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `${where}: field ${field}: expected ${expected}, found ${JSON.stringify(found)}; convert another checkpoint`,
+    `${where}: field ${field}: expected ${expected}, found ${showValue(found)}; convert another checkpoint`,
     { details: { file: where, field } },
   );
 }

@@ -11,6 +11,7 @@ import {
   type ModelGeometry,
   type NormGeometry,
   normsBefore,
+  showValue,
   UnsupportedError,
 } from "@flashwick/core";
 import * as v from "valibot";
@@ -129,7 +130,7 @@ function checkActivation(activation: string, where: string): void {
   if (activation === "relu") return;
   throw new UnsupportedError(
     "UNSUPPORTED_ACTIVATION",
-    `${where}: field activation_function: expected "relu", found ${JSON.stringify(activation)}; neurons can be left on flash only if the activation gives exact zeros, so convert a ReLU checkpoint`,
+    `${where}: field activation_function: expected "relu", found ${showValue(activation)}; neurons can be left on flash only if the activation gives exact zeros, so convert a ReLU checkpoint`,
     { details: { file: where, field: "activation_function", activation } },
   );
 }

@@ -1,5 +1,5 @@
 /** `samples.json`: what a file sample store holds, checked before a byte of it is believed. */
-import { FormatError } from "@flashwick/core";
+import { FormatError, showValue } from "@flashwick/core";
 import type { LayerSampleCounts, SampleShape } from "../sample-store.js";
 
 export const MANIFEST_VERSION = 1;
@@ -88,7 +88,7 @@ class Fields {
     const field = `${this.where}${name}`;
     return new FormatError(
       "FORMAT_INVALID",
-      `${this.path}: ${field || "samples"} is ${JSON.stringify(found)}, expected ${expected}; record the samples again`,
+      `${this.path}: ${field || "samples"} is ${showValue(found)}, expected ${expected}; record the samples again`,
       { details: { field } },
     );
   }

@@ -1,0 +1,20 @@
+// @ts-check
+/** Fuzzes every reader of foreign bytes: bundles the sources of all packages, and runs the bundle. `--help` says how. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const folder = dirname(fileURLToPath(import.meta.url));
+// Beside the tool, so that the bundle finds the repository around it; ignored by git.
+const outfile = join(folder, "dist/fuzz.mjs");
+mkdirSync(dirname(outfile), { recursive: true });
+await build({
+  entryPoints: [join(folder, "src/bin.ts")],
+  ...{ outfile, bundle: true, platform: "node", format: "esm", target: "node20", logLevel: "warning" },
+  conditions: ["flashwick-source"],
+  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+});
+const { status } = spawnSync(process.execPath, [outfile, ...process.argv.slice(2)], { stdio: "inherit" });
+process.exitCode = status ?? 1;
