@@ -5,6 +5,7 @@ import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
 import type { NeuronSlots } from "./neuron-slots.js";
+import type { FfnPruner } from "./pruning/ffn-pruner.js";
 import type { ResidentPreference } from "./resident-experts.js";
 import type { TokenMeter } from "./token-meter.js";
 
@@ -34,6 +35,8 @@ export interface Chooser {
   readonly exact: boolean;
   /** Of a mixture: which experts; default: those that its routers choose. */
   readonly experts?: ExpertChoice;
+  /** Leaves out inputs and neurons of FFNs whose weights are in DRAM; then {@link choose} is not asked. Default: none. */
+  readonly pruner?: FfnPruner;
   /** The neurons that each of the step's tokens uses in this layer. */
   choose(layer: ChooserLayer, nTokens: number, meter: TokenMeter, signal?: AbortSignal): Choice | Promise<Choice>;
 }

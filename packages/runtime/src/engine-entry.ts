@@ -8,6 +8,41 @@ export { Engine } from "./engine.js";
 export type { EngineParts } from "./engine-parts.js";
 export type { StepOptions, StepRow, StepSequence } from "./engine-step.js";
 export { PlainDecoder, type TokenDecoder } from "./generation.js";
+export { type CalibrateSharesOptions, calibrateShares } from "./pruning/calibrate-shares.js";
+export {
+  type LayerMagnitudes,
+  type MagnitudeOptions,
+  recordMagnitudes,
+  thresholdPlan,
+} from "./pruning/calibrate-thresholds.js";
+export {
+  type EvaluatePruningOptions,
+  evaluatePruning,
+  type PruningResult,
+  readUnitNorms,
+} from "./pruning/evaluate-pruning.js";
+export type { FfnPruner } from "./pruning/ffn-pruner.js";
+export {
+  PlannedPruner,
+  type PrunerOptions,
+  type Stage,
+  type StageCaches,
+  type UnitNorms,
+} from "./pruning/planned-pruner.js";
+export { PruningChooser } from "./pruning/pruning-chooser.js";
+export {
+  dipShares,
+  type LayerPruning,
+  PRUNING_METHODS,
+  type PruningMethod,
+  type PruningPlan,
+  type PruningRule,
+  parsePruningPlan,
+  topShare,
+  uniformPlan,
+} from "./pruning/pruning-plan.js";
+export type { CacheResult, PrunedReads, PruningRun } from "./pruning/pruning-tally.js";
+export { type UnitBytes, unitBytes } from "./pruning/unit-bytes.js";
 export {
   type DecodedStep,
   SpeculativeDecoder,

@@ -89,6 +89,11 @@ export class Engine {
     return this.parts.plan.contextTokens;
   }
 
+  /** Every layer, for studies between steps. */
+  get layers(): readonly EngineLayer[] {
+    return this.#model.layers;
+  }
+
   /** The layers whose neurons have slots: all, or none where FFNs lie in matrices. */
   get #recordLayers(): readonly RecordLayer[] {
     return this.#model.layers.filter((layer) => layer.storage === "records");

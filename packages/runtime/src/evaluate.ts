@@ -94,7 +94,7 @@ export function cutWindows(tokens: readonly number[], windowTokens: number, bos:
 }
 
 /** Perplexity and agreement. */
-class QualityTally {
+export class QualityTally {
   #nll = 0;
   #tokens = 0;
   #otherNll = 0;

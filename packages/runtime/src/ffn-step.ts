@@ -12,6 +12,8 @@ import type { ForwardObserver, ResidentUnits } from "./forward-observer.js";
 import type { ForwardPass } from "./forward-pass.js";
 import type { StreamAhead } from "./layer-stream.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import type { FfnPruner } from "./pruning/ffn-pruner.js";
+import { computePruned } from "./pruning/pruned-ffn.js";
 import type { TokenMeter } from "./token-meter.js";
 
 /** What was chosen before attention, and whether the cache has admitted it. */
@@ -58,7 +60,7 @@ export class FfnStep {
     options: StepOptions,
   ): Promise<EarlyChoice | null> {
     const { overlap, lookahead } = this.#engine.parts.config;
-    if (chooser === ALL_NEURONS || layer.storage !== "records") return null;
+    if (chooser === ALL_NEURONS || chooser.pruner || layer.storage !== "records") return null;
     if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
       const choice = await this.#choose(layer, n, chooser, options);
@@ -115,6 +117,7 @@ export class FfnStep {
     const { observer, signal } = options;
     const { blockOut, ffnInput } = layer.context.workspace;
     await this.#showInput(layer, n, observer);
+    if (chooser.pruner) return await this.#prune(layer, n, chooser.pruner, signal);
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
     if (layer.storage === "experts") return await this.#mix(layer, n, chooser, options);
     const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
@@ -145,6 +148,11 @@ export class FfnStep {
     kernels.gate(w.act, gate, up, n * paddedLength(dFf), activationOf(geometry.ffn));
     observer?.activations?.(layer.index, 0, dFf, w.act, n, kernels, null);
     await streamed.multiply("down", w.blockOut, w.act, 0, pass);
+  }
+
+  async #prune(layer: EngineLayer, n: number, pruner: FfnPruner, signal: AbortSignal | undefined): Promise<void> {
+    const { dModel } = this.#engine.parts.file.header.geometry;
+    await computePruned(layer, dModel, pruner, { nTokens: n, ahead: this.#ahead, meter: this.#meter, signal });
   }
 
   /** blockOut = the layer's experts of each token, weighted. */

@@ -57,6 +57,11 @@ export class LayerMatrices implements StreamedLayer {
     return this.#parts.resident === null;
   }
 
+  /** The matrices where they are in DRAM, else null. */
+  get resident(): ByMatrix<Matrix> | null {
+    return this.#parts.resident;
+  }
+
   /**
    * out[t] = W · x[t] + bias. Matrices of a streamed layer are asked for in their order, each once a step.
    *
