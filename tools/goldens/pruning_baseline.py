@@ -1,4 +1,4 @@
-"""Which rule chooses the neurons that a model misses least: the figures of docs/decisions/0040.
+"""Which rule chooses the neurons that a model misses least: the figures of docs/decisions/0042.
 
     python pruning_baseline.py ../../packages/demo-models opt-demo [windows, default 60]
 

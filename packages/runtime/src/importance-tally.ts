@@ -1,7 +1,7 @@
 /**
  * What each neuron adds to a text: Σ over tokens of activation² · ‖down column‖², the energy of its summand of the
  * FFN's result. Pruning leaves out the neurons that have least of it. On opt-demo that costs less quality than counting
- * how often neurons fire (docs/decisions/0040).
+ * how often neurons fire (docs/decisions/0042).
  */
 import type { ModelGeometry } from "@flashwick/core";
 import type { OnStretch } from "./stretch-observer.js";
