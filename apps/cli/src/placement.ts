@@ -1,22 +1,15 @@
 /** The placement step of `flashwick convert`: an order of neurons on flash from a recorded trace, if it reads faster. */
-import { InputError, isRecordDType, neuronGrid, type Predictor } from "@flashwick/core";
+import { InputError, neuronGrid, type Predictor } from "@flashwick/core";
 import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
 import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
-import {
-  openModelFile,
-  planHeader,
-  readPredictorFile,
-  recordLayout,
-  sidecarPath,
-  writePredictorFile,
-} from "@flashwick/flash-format";
-import { type CheckpointConfig, type ConversionResult, readCheckpointConfig } from "@flashwick/flash-format/convert";
-import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
+import { planHeader, readPredictorFile, recordLayout, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
+import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 import { reorderPredictor, SparsityTally } from "@flashwick/predictor";
 import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
-import { type FileConversionOptions, isFile } from "./conversion.js";
+import type { FileConversionOptions } from "./conversion.js";
+import { readForm } from "./source-form.js";
 import { readTrace } from "./trace-file.js";
 
 export interface PlacementWish {
@@ -68,18 +61,6 @@ export async function planPlacement(
     device: { profile, readers: READERS },
   });
   return { ...choice, device: profile.name, slots, trace };
-}
-
-/** Of a checkpoint folder or a GGUF file. */
-async function readForm(path: string): Promise<Pick<CheckpointConfig, "geometry" | "dtype">> {
-  if (!(await isFile(path))) return await readCheckpointConfig(await openCheckpointFolder(path));
-  const source = await fileSource(path);
-  try {
-    const { geometry, weights } = (await openModelFile(source)).header;
-    return { geometry, dtype: isRecordDType(weights.dtype) ? weights.dtype : null };
-  } finally {
-    await source.close();
-  }
 }
 
 export const DEVICE_TEXT = `a published device (default: what flashwick profile has kept of this machine, else ${DEFAULT_PRESET}): ${DEVICE_PRESETS.join(", ")}`;

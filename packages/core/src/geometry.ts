@@ -297,7 +297,7 @@ export function isSparse({ layers }: Pick<ModelGeometry, "layers">): boolean {
   return layers.every(({ ffn }) => leavesZeros(ffn.activation));
 }
 
-/** A model's neurons as predictors, traces and statistics know them: `nLayers` layers of `dFf` each. */
+/** A model's neurons as training and plans know them: `nLayers` layers of `dFf` each. */
 export interface NeuronGrid {
   readonly nLayers: number;
   readonly dModel: number;
@@ -316,7 +316,7 @@ export function neuronGrid(geometry: {
   const found = layers[other]!.ffn.dFf;
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `predictors, traces and statistics need layers with equally many neurons; layer 0 has ${dFf}, layer ${other} ${found}; run dense`,
+    `training, placing and plans need layers with equally many neurons; layer 0 has ${dFf}, layer ${other} ${found}; of a pruned model use the one with all neurons`,
     { details: { layer: other, expected: dFf, found } },
   );
 }
@@ -392,9 +392,8 @@ export function unitName(geometry: Pick<ModelGeometry, "layers">): "neuron" | "e
   return hasExperts(geometry) ? "expert" : "neuron";
 }
 
-/** As {@link neuronGrid}, but of what caches hold: in a mixture experts, as many a layer as the layer with most has. */
+/** What caches hold, neurons or in a mixture experts, as a grid: as many a layer as the layer with most has. */
 export function unitGrid(geometry: Pick<ModelGeometry, "dModel" | "layers">): NeuronGrid {
-  if (!hasExperts(geometry)) return neuronGrid(geometry);
   const units = unitsByLayer(geometry);
   return { nLayers: units.length, dModel: geometry.dModel, dFf: Math.max(...units) };
 }

@@ -46,6 +46,7 @@ export interface Predictor {
   /** Fingerprint of the model it belongs to; a mismatch is refused, since a foreign predictor gives fluent wrong text. */
   readonly modelFingerprint: string;
   readonly dModel: number;
+  /** Of the widest layer; a layer's own are the rows of its W2. */
   readonly dFf: number;
   /** One entry a layer, ascending and complete. */
   readonly layers: readonly PredictorLayer[];

@@ -36,6 +36,7 @@ export {
   type ModelHeader,
   mapMatrices,
   matricesInOrder,
+  type Pruning,
   type RecordTensor,
   type ResidentTensor,
   recordLayout,
@@ -46,6 +47,7 @@ export type {
   ModelWriter,
   ModelWriterOptions,
   NeuronRows,
+  PruningSpec,
   TensorShape,
   WriteJournal,
 } from "./model-writer.js";
@@ -58,6 +60,7 @@ export {
   sidecarPath,
   writePredictorFile,
 } from "./predictor-file.js";
+export { prunedShare } from "./pruning.js";
 export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
 export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { type RecordShape, recordShape, weightLayout } from "./record-layout.js";

@@ -181,6 +181,16 @@ export function expertCrc(
   return checksums?.byTensor.get(tensor)?.[expert] ?? null;
 }
 
+/** Neurons that a checkpoint has and its model file has not. */
+export interface Pruning {
+  /** Of each layer of the checkpoint, before any was left out. */
+  readonly neurons: readonly number[];
+  /** SHA-256, hex, of the trace that chose. */
+  readonly trace: string;
+  /** Fingerprint of the model with all neurons: whose trace it was, and whose predictors can be pruned alike. */
+  readonly from: string;
+}
+
 /** Everything the header says; checked, bounded, frozen. */
 export interface ModelHeader {
   readonly geometry: ModelGeometry;
@@ -196,6 +206,8 @@ export interface ModelHeader {
   readonly placement:
     | readonly { readonly offset: number; readonly sizeBytes: number; readonly crc32c: number }[]
     | null;
+  /** Neurons of the checkpoint that were left out; absent where none were. */
+  readonly pruned?: Pruning;
   /**
    * SHA-256, hex, over the names, shapes and checksums of the *source* weights, and over the placement if there is one: the same for every dtype and
    * layout made from one checkpoint. Of a file of llama.cpp's: over its header, or those of its files, and its rotary divisors.

@@ -31,6 +31,7 @@ import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
 import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { expertRecordsName, type FfnRecords, type ModelTensors, modelTensors } from "./model-layout.js";
+import { decodePruning } from "./pruning.js";
 import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
 /** A stride beyond this could not be read in one piece. */
@@ -55,10 +56,12 @@ export function decodeModelHeader(container: Container): ModelHeader {
     throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
   }
   const located = locateTensors(container, geometry, modelTensors(geometry, weights, residentDtype, isPlaced));
+  const pruned = decodePruning(metadata, geometry, isPlaced);
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights.layout === "experts" ? expertLayout(located.experts) : weights),
     ...located,
+    ...(pruned && { pruned }),
     fingerprint,
     ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,

@@ -22,6 +22,7 @@ import { encodeGeometry } from "./geometry-metadata.js";
 import type { GgufValue } from "./gguf.js";
 import type { ModelSpec, TensorShape } from "./model-writer.js";
 import { checkPlacement, placementName } from "./placement.js";
+import { encodePruning } from "./pruning.js";
 import { recordShape, weightLayout } from "./record-layout.js";
 import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName, storedDType } from "./resident-tensors.js";
 
@@ -187,7 +188,7 @@ function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
   const weights = planRecords(spec);
-  if (spec.placement) checkPlacement(spec.placement, geometry);
+  if (spec.placement) checkPlacement(spec.placement, geometry, spec.pruned?.neurons);
   const residentDtype = spec.residentDtype ?? defaultResidentDType(spec.dtype);
   const declared = modelTensors(geometry, weights, residentDtype, Boolean(spec.placement));
   const text = (value: string): GgufValue => ({ type: "string", value });
@@ -203,6 +204,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ...encodeRecords(weights),
     ...encodeResidentDType(residentDtype, weights),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
+    ...encodePruning(spec.pruned ?? null),
     ...encodeGeometry(geometry),
   ]);
   if (spec.tokenizerJson !== null) {

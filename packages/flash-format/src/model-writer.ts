@@ -26,6 +26,21 @@ export interface ModelSpec {
   readonly name: string;
   /** By layer, at i: which neuron of the checkpoint record i holds. Default: record i holds neuron i. */
   readonly placement?: readonly Uint32Array[] | null;
+  /**
+   * Where neurons of the checkpoint are left out: then `geometry` counts those that stay, and `placement` says which
+   * they are.
+   */
+  readonly pruned?: PruningSpec | null;
+}
+
+/** What is known before the first weight is read of neurons that are left out. */
+export interface PruningSpec {
+  /** Neurons of each layer of the checkpoint. */
+  readonly neurons: readonly number[];
+  /** SHA-256, hex, of the trace that chose. */
+  readonly trace: string;
+  /** Fingerprint of the model that the trace is of: the checkpoint must have it. Null: not known, and not compared. */
+  readonly traceOf: string | null;
 }
 
 /** A tensor that the geometry asks for. Vectors have one row. */

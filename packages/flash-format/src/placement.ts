@@ -8,8 +8,17 @@ export function placementName(layer: number): string {
   return `blk.${layer}.ffn_placement`;
 }
 
-/** @throws {InputError} `INPUT_INVALID` naming the layer that has no permutation of the geometry's neurons. Cost: O(nLayers · dFf). */
-export function checkPlacement(placement: readonly Uint32Array[], { layers }: ModelGeometry): void {
+/**
+ * @param neurons Of each layer of the checkpoint, where records hold a part of them. Default: as many as there are
+ * records.
+ * @throws {InputError} `INPUT_INVALID` naming the layer that has no permutation of the geometry's neurons. Cost:
+ * O(nLayers · dFf).
+ */
+export function checkPlacement(
+  placement: readonly Uint32Array[],
+  { layers }: ModelGeometry,
+  neurons: readonly number[] = layers.map(({ ffn }) => ffn.dFf),
+): void {
   const nLayers = layers.length;
   if (placement.length !== nLayers) {
     const message = `placement of ${placement.length} layers, expected ${nLayers}, as many as the model has`;
@@ -17,10 +26,11 @@ export function checkPlacement(placement: readonly Uint32Array[], { layers }: Mo
   }
   for (const [layer, order] of placement.entries()) {
     const { dFf } = layers[layer]!.ffn;
-    const seen = new Uint8Array(dFf);
-    for (const neuron of order) if (neuron < dFf) seen[neuron] = 1;
-    if (order.length === dFf && seen.every((is) => is === 1)) continue;
-    const message = `placement of layer ${layer}: ${order.length} entries, expected each of ${dFf} neurons once`;
+    const all = neurons[layer]!;
+    const inside = new Set([...order].filter((neuron) => neuron < all));
+    if (order.length === dFf && inside.size === dFf) continue;
+    const of = dFf === all ? `each of ${dFf} neurons once` : `${dFf} different ones of ${all} neurons`;
+    const message = `placement of layer ${layer}: ${order.length} entries, expected ${of}`;
     throw new InputError("INPUT_INVALID", message, { details: { layer } });
   }
 }

@@ -112,6 +112,23 @@ describe("a predictor file", () => {
     expect(header.fileBytes).toBe(good.length);
   });
 
+  it("of layers that differ in width gives them back, and says so in its header alone where they do", async () => {
+    const key = "flashwick.predictor.feed_forward_lengths";
+    const layers = PREDICTOR.layers.map((layer, i) => ({
+      ...layer,
+      w2: matrix(layer.w2.dtype, 7 - 2 * i, layer.rank),
+    }));
+    const bytes = await bytesOf({ ...PREDICTOR, layers });
+    expect(await read(bytes)).toEqual({ ...PREDICTOR, layers });
+    expect((await readPredictorHeader(memorySource(bytes))).metadata.get(key)).toEqual([7, 5, 3]);
+    expect((await readPredictorHeader(memorySource(good))).metadata.has(key)).toBe(false);
+    const widths = (...value: number[]): GgufValue => ({ type: "array", of: "u32", value: Uint32Array.from(value) });
+    for (const wrong of [widths(7, 5), widths(7, 5, 0), widths(6, 5, 3), widths(8, 5, 3), widths(7, 4, 3)]) {
+      const edited = withEditedHeader(bytes, ({ metadata }) => metadata.set(key, wrong));
+      expect(await codeOf(read(edited))).toBe("FORMAT_INVALID");
+    }
+  });
+
   it("is not taken for a model, nor a model for a predictor", async () => {
     const model = await tinyModelBytes();
     expect(await readFileKind(memorySource(good))).toBe("predictor");

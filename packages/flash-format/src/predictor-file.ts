@@ -56,6 +56,8 @@ const KEY_FINGERPRINT = "flashwick.predictor.model_fingerprint";
 const KEY_LAYERS = "flashwick.predictor.block_count";
 const KEY_D_MODEL = "flashwick.predictor.embedding_length";
 const KEY_D_FF = "flashwick.predictor.feed_forward_length";
+/** Only where layers differ. */
+const KEY_D_FF_BY_LAYER = "flashwick.predictor.feed_forward_lengths";
 const KEY_RANK = "flashwick.predictor.rank";
 const KEY_SPARSITY = "flashwick.predictor.sparsity";
 const KEY_TRAINING = "flashwick.predictor.training";
@@ -86,7 +88,7 @@ export async function writePredictorFile(sink: ByteSink, predictor: Predictor): 
   const pieces = predictor.layers.flatMap((layer, i) => {
     assert(layer.layer === i, `predictor layers are ascending and complete: layer ${layer.layer} stands at ${i}`);
     checkMatrix(layer.w1, layer.rank, predictor.dModel);
-    checkMatrix(layer.w2, predictor.dFf, layer.rank);
+    checkMatrix(layer.w2, layer.w2.rows, layer.rank);
     return [...matrixPieces(`blk.${i}.predictor_w1`, layer.w1), ...matrixPieces(`blk.${i}.predictor_w2`, layer.w2)];
   });
   const text = (value: string): GgufValue => ({ type: "string", value });
@@ -189,6 +191,11 @@ function encodeFacts(predictor: Predictor): Map<string, GgufValue> {
     [KEY_RANK, { type: "array", of: "u32", value: Uint32Array.from(predictor.layers, ({ rank }) => rank) }],
     [KEY_TRAINING, { type: "string", value: JSON.stringify(predictor.training) }],
   ]);
+  const widths = predictor.layers.map(({ w2 }) => w2.rows);
+  assert(Math.max(...widths) === predictor.dFf, "a predictor is as wide as its widest layer");
+  if (widths.some((width) => width !== predictor.dFf)) {
+    facts.set(KEY_D_FF_BY_LAYER, { type: "array", of: "u32", value: Uint32Array.from(widths) });
+  }
   if (predictor.sparsity) facts.set(KEY_SPARSITY, { type: "string", value: JSON.stringify(predictor.sparsity) });
   for (const figure of FIGURES) {
     const value = Float64Array.from(predictor.layers, (layer) => layer[figure]);
@@ -226,6 +233,14 @@ function decodeFacts(container: Container): PredictorFacts {
     weightBytes: Array.from(container.tensors.values()).reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
     metadata: displayMetadata(container.values),
   };
+}
+
+/** Neurons of each layer. */
+function decodeWidths({ metadata }: Container, nLayers: number, dFf: number): readonly number[] {
+  if (!metadata.has(KEY_D_FF_BY_LAYER)) return new Array<number>(nLayers).fill(dFf);
+  const widths = Array.from(metadata.array(KEY_D_FF_BY_LAYER, "u32", nLayers));
+  if (widths.every((width) => width >= 1) && Math.max(...widths) === dFf) return widths;
+  throw metadata.invalid(KEY_D_FF_BY_LAYER, `numbers from 1 to ${dFf}, which one is`, `${widths.slice(0, 8)}`);
 }
 
 function decodeTraining(container: Container): Record<string, unknown> {
@@ -291,10 +306,11 @@ interface MatrixTensors extends PredictorMatrixShape {
 
 /** Where each layer's matrices lie. */
 function layerTensors(source: ByteSource, container: Container, { dModel, dFf, layers }: PredictorFacts) {
+  const widths = decodeWidths(container, layers.length, dFf);
   return layers.map((quality) => {
     const name = `blk.${quality.layer}.predictor`;
     const w1 = matrixTensors(source, container, `${name}_w1`, quality.rank, dModel);
-    const w2 = matrixTensors(source, container, `${name}_w2`, dFf, quality.rank);
+    const w2 = matrixTensors(source, container, `${name}_w2`, widths[quality.layer]!, quality.rank);
     return { ...quality, w1, w2 };
   });
 }

@@ -33,10 +33,12 @@ import type {
   ModelWriter,
   ModelWriterOptions,
   NeuronRows,
+  PruningSpec,
   TensorShape,
   WriteJournal,
 } from "./model-writer.js";
 import { placementBytes, placementFacts } from "./placement.js";
+import { prunedFacts, unprunedShape } from "./pruning.js";
 import { LossTally, type QuantisationLoss } from "./quantisation-loss.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
@@ -211,8 +213,10 @@ class StreamingModelWriter implements ModelWriter {
   async finish(): Promise<ModelHeader> {
     const missing = this.#partNames().filter((name) => !this.#finished.has(name));
     assert(missing.length === 0, `finish() before ${missing.join(", ")}`);
+    const { pruned } = this.#spec;
     const facts = new Map<string, GgufValue>([
-      ["flashwick.fingerprint", { type: "string", value: this.#fingerprint() }],
+      ["flashwick.fingerprint", { type: "string", value: modelFingerprint(this.#sources()) }],
+      ...(pruned ? await this.#guard(async () => prunedFacts(pruned, this.#unprunedFingerprint(pruned))) : []),
     ]);
     await this.#writePlacement();
     const { bytes, header } = sealedHeader(this.#plan, this.#tensorCrcs(), facts, this.#sink.name);
@@ -367,7 +371,13 @@ class StreamingModelWriter implements ModelWriter {
     return crcs;
   }
 
-  #fingerprint(): string {
+  #unprunedFingerprint(pruned: PruningSpec): string {
+    const weights = this.#sources().filter((tensor) => !this.#placementFacts.includes(tensor));
+    return modelFingerprint(weights.map((tensor) => ({ ...tensor, ...unprunedShape(tensor, pruned) })));
+  }
+
+  /** Every tensor and each layer's records and permutation, by what the fingerprint says of them. */
+  #sources(): SourceTensor[] {
     const { dModel, layers } = this.#spec.geometry;
     const neurons = this.#plan.records.map(({ layer }) => ({ layer, rows: this.#neuronsOf(layer) }));
     const experts = this.#plan.experts.map(({ layer, count }) => ({ layer, rows: count * layers[layer]!.ffn.dFf }));
@@ -380,7 +390,7 @@ class StreamingModelWriter implements ModelWriter {
       ...shape,
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
-    return modelFingerprint([...weights, ...this.#placementFacts]);
+    return [...weights, ...this.#placementFacts];
   }
 
   #neuronsOf(layer: number): number {
@@ -396,10 +406,10 @@ class StreamingModelWriter implements ModelWriter {
     await this.#guard(() => this.#sink.write(bytes, offset));
   }
 
-  /** A failed sink is not written to again, and leaves nothing behind. */
-  async #guard(act: () => Promise<void>): Promise<void> {
+  /** After a failure nothing is written again, and nothing is left behind. */
+  async #guard<T>(act: () => Promise<T>): Promise<T> {
     try {
-      await act();
+      return await act();
     } catch (error) {
       // Should abandoning fail as well, the first failure is the one to report.
       await this.abandon().catch(() => {});

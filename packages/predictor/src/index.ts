@@ -16,5 +16,6 @@ export {
   predictorMatrixBytes,
   quantisePredictorMatrix,
 } from "./predictor-matrix.js";
+export { type PrunedModel, prunePredictor, requirePredictorOf } from "./prune-predictor.js";
 export { reorderPredictor } from "./reorder-predictor.js";
 export { SparsityTally } from "./sparsity-tally.js";

@@ -2,7 +2,7 @@
 import {
   FormatError,
   IntegrityError,
-  neuronGrid,
+  type ModelGeometry,
   type Predictor,
   type PredictorLayer,
   type PredictorLayerShape,
@@ -13,14 +13,15 @@ import { checkPredictorMatrix } from "./predictor-matrix.js";
 /** What a predictor is held against; a model header has it. */
 export interface PredictedModel {
   readonly fingerprint: string;
-  readonly geometry: Parameters<typeof neuronGrid>[0];
+  readonly geometry: Pick<ModelGeometry, "dModel"> & {
+    readonly layers: readonly { readonly ffn: Pick<ModelGeometry["layers"][number]["ffn"], "dFf"> }[];
+  };
 }
 
 /**
  * Checks a predictor against the model that it is to serve.
  *
  * @throws {IntegrityError} `INTEGRITY_FINGERPRINT` for a predictor of another model.
- *   {UnsupportedError} `UNSUPPORTED_FEATURE` for a model whose layers differ in width.
  *   {FormatError} `FORMAT_INVALID` for widths, layers, ranks, thresholds or matrices that do not fit.
  */
 export function checkPredictor(
@@ -35,11 +36,12 @@ export function checkPredictor(
       { details: { expected: fingerprint, found: predictor.modelFingerprint } },
     );
   }
-  const { nLayers, dModel, dFf } = neuronGrid(geometry);
+  const { dModel, layers } = geometry;
+  const widths = layers.map(({ ffn }) => ffn.dFf);
   expectNumber("dModel", dModel, predictor.dModel);
-  expectNumber("dFf", dFf, predictor.dFf);
-  expectNumber("layers", nLayers, predictor.layers.length);
-  for (const [index, layer] of predictor.layers.entries()) checkLayer(layer, index, predictor);
+  expectNumber("dFf", Math.max(...widths), predictor.dFf);
+  expectNumber("layers", layers.length, predictor.layers.length);
+  for (const [index, layer] of predictor.layers.entries()) checkLayer(layer, index, { dModel, dFf: widths[index]! });
 }
 
 function checkLayer(

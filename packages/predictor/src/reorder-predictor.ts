@@ -15,15 +15,24 @@ export function reorderPredictor(
   sparsity: SparsityStatistics | null,
 ): Predictor {
   assert(placement.length === predictor.layers.length, "a placement for every layer of the predictor");
-  const layers = predictor.layers.map((layer, l) => ({ ...layer, w2: reorderRows(layer.w2, placement[l]!) }));
+  const layers = predictor.layers.map((layer, l) => {
+    const order = placement[l]!;
+    assert(order.length === layer.w2.rows, `${order.length} neurons for ${layer.w2.rows} rows`);
+    return { ...layer, w2: takeRows(layer.w2, order) };
+  });
   return { ...predictor, modelFingerprint, layers, sparsity };
 }
 
-function reorderRows(matrix: PredictorMatrix, order: Uint32Array): PredictorMatrix {
-  const { dtype, rows, cols, data, scales } = matrix;
-  assert(order.length === rows, `${order.length} neurons for ${rows} rows`);
+/** The rows of a matrix in another order, or a part of them. */
+export function takeRows(matrix: PredictorMatrix, order: Uint32Array): PredictorMatrix {
+  const { dtype, cols, data, scales } = matrix;
   const size = rowBytes(dtype, cols);
-  const out = new Uint8Array(data.length);
+  const out = new Uint8Array(order.length * size);
   for (const [at, row] of order.entries()) out.set(data.subarray(row * size, (row + 1) * size), at * size);
-  return { ...matrix, data: out, scales: scales && Float32Array.from(order, (row) => scales[row]!) };
+  return {
+    ...matrix,
+    rows: order.length,
+    data: out,
+    scales: scales && Float32Array.from(order, (row) => scales[row]!),
+  };
 }

@@ -18,7 +18,7 @@ const LEAST_TOKENS_FOR_QUANTILES = 100;
 
 /** Counts what tokens name and what comes back, for {@link SparsityStatistics}. */
 export class SparsityTally {
-  readonly #dFf: number;
+  readonly #widths: readonly number[];
   readonly #layers: readonly LayerTally[];
   /** Named neurons of each token, all layers. */
   readonly #named: number[] = [];
@@ -26,10 +26,10 @@ export class SparsityTally {
   #runs = 0;
   #chanceRuns = 0;
 
-  /** @param dFf Neurons of a layer. Memory: four bytes a neuron of every layer. */
-  constructor(nLayers: number, dFf: number) {
-    this.#dFf = dFf;
-    this.#layers = Array.from({ length: nLayers }, () => new LayerTally(dFf));
+  /** @param dFf Neurons of a layer, or of each. Memory: four bytes a neuron of every layer. */
+  constructor(nLayers: number, dFf: number | readonly number[]) {
+    this.#widths = typeof dFf === "number" ? new Array<number>(nLayers).fill(dFf) : dFf;
+    this.#layers = this.#widths.map((width) => new LayerTally(width));
   }
 
   /** A new sequence begins. */
@@ -47,7 +47,7 @@ export class SparsityTally {
     const tally = this.#layers[layer]!;
     const token = tally.add(named, truly);
     this.#named[token] = (this.#named[token] ?? 0) + named.length;
-    this.#chanceRuns += named.length * (1 - named.length / this.#dFf);
+    this.#chanceRuns += named.length * (1 - named.length / this.#widths[layer]!);
     for (let i = 0; i < named.length; i++) if (i === 0 || named[i]! !== named[i - 1]! + 1) this.#runs++;
   }
 
@@ -65,7 +65,7 @@ export class SparsityTally {
     return {
       source,
       unionTokens,
-      layers: this.#layers.map((layer) => layer.shares(unionTokens, this.#dFf)),
+      layers: this.#layers.map((layer, l) => layer.shares(unionTokens, this.#widths[l]!)),
       clumping: this.#runs > 0 ? Math.max(1, this.#chanceRuns / this.#runs) : null,
       namedQuantiles: quantiles(this.#named, total / this.#named.length),
     };

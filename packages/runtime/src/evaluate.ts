@@ -2,7 +2,7 @@
  * Quality beside cost: perplexity on a text, agreement with another run of the same tokens, what the predictor names and
  * misses, and the flash bytes that decoding this text would have read.
  */
-import { hasExperts, InputError, isActive, neuronGrid, type SparsityStatistics } from "@flashwick/core";
+import { hasExperts, InputError, isActive, type SparsityStatistics, unitsByLayer } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { createNeuronCache, type NeuronCache } from "@flashwick/dram-cache";
 import { SparsityTally } from "@flashwick/predictor";
@@ -25,7 +25,6 @@ import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY } = options;
   const { geometry } = model.header;
-  const { nLayers, dFf } = neuronGrid(geometry);
   if (!(Number.isInteger(windowTokens) && windowTokens >= 2 && windowTokens <= geometry.contextLength)) {
     throw new InputError(
       "INPUT_INVALID",
@@ -42,7 +41,9 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
       `the text is shorter than one window of ${windowTokens} tokens; give a longer text or a shorter window`,
     );
   }
-  const tally = hasExperts(geometry) ? new ExpertTally(model.header, options) : new NeuronTally(nLayers, dFf, options);
+  const tally = hasExperts(geometry)
+    ? new ExpertTally(model.header, options)
+    : new NeuronTally(unitsByLayer(geometry), options);
   if (model.prefersResidentExperts && options.against === "dense") throw sharesCache();
   const quality = new QualityTally();
   const total = windows.length * windowTokens;
@@ -151,7 +152,9 @@ interface TokenMass {
 /** What is active, named and missed, and what a cache of the engine's size would have had to read. */
 class NeuronTally {
   readonly #nLayers: number;
-  readonly #dFf: number;
+  /** By layer. */
+  readonly #widths: readonly number[];
+  readonly #widest: number;
   readonly #active: Float64Array;
   readonly #named: Float64Array;
   readonly #hit: Float64Array;
@@ -168,13 +171,14 @@ class NeuronTally {
   readonly #sparsity: SparsityTally;
 
   constructor(
-    nLayers: number,
-    dFf: number,
+    widths: readonly number[],
     private readonly known: Pick<EvaluateOptions, "downNorms" | "slotsByLayer">,
   ) {
+    const nLayers = widths.length;
     this.#nLayers = nLayers;
-    this.#sparsity = new SparsityTally(nLayers, dFf);
-    this.#dFf = dFf;
+    this.#widths = widths;
+    this.#widest = Math.max(...widths);
+    this.#sparsity = new SparsityTally(nLayers, widths);
     const zeros = () => new Float64Array(nLayers);
     [this.#active, this.#named, this.#hit, this.#mass, this.#missed] = [zeros(), zeros(), zeros(), zeros(), zeros()];
   }
@@ -184,11 +188,12 @@ class NeuronTally {
     const { downNorms, slotsByLayer } = this.known;
     const { plan, config } = engine.parts;
     // Norms weigh what is missed, and a dense run misses nothing.
-    const unweighed = () => Array.from({ length: this.#nLayers }, () => new Float64Array(this.#dFf).fill(1));
+    const unweighed = () => this.#widths.map((dFf) => new Float64Array(dFf).fill(1));
     this.#norms = downNorms ?? (config.mode === "dense" ? unweighed() : await engine.downNorms(signal));
-    this.#caches = (slotsByLayer ?? plan.slotsByLayer).map((slotCount) =>
-      createNeuronCache({ dFf: this.#dFf, slotCount, policy: cachePolicy(config.policy, this.#dFf) }),
-    );
+    this.#caches = this.#widths.map((dFf, layer) => {
+      const slotCount = (slotsByLayer ?? plan.slotsByLayer)[layer]!;
+      return createNeuronCache({ dFf, slotCount, policy: cachePolicy(config.policy, dFf) });
+    });
   }
 
   observer(engine: Engine): ForwardObserver {
@@ -207,7 +212,7 @@ class NeuronTally {
       const sum = this.#batch[t]!;
       for (let i = 0; i < count; i++) {
         const value = act[t * rowLength + i]!;
-        const isNamed = named === null ? isActive(value) : named[t * this.#dFf + first + i] === 1;
+        const isNamed = named === null ? isActive(value) : named[t * this.#widest + first + i] === 1;
         if (isNamed) set.push(first + i);
         if (isActive(value)) {
           const mass = Math.abs(value) * norms[first + i]!;
@@ -218,7 +223,7 @@ class NeuronTally {
         }
       }
     }
-    if (first + count === this.#dFf) {
+    if (first + count === this.#widths[layer]) {
       for (const { all, missed } of this.#batch) {
         this.#mass[layer]! += all;
         this.#missed[layer]! += missed;
@@ -237,9 +242,9 @@ class NeuronTally {
     this.#sparsity.begin();
   }
 
-  #statistics(perLayer: number): SparsityStatistics {
+  #statistics(perLayer: readonly number[]): SparsityStatistics {
     const statistics = this.#sparsity.statistics(`${this.#tokens} tokens of text`, UNION_TOKENS);
-    const layers = statistics.layers.map((layer, l) => ({ ...layer, activeShare: this.#active[l]! / perLayer }));
+    const layers = statistics.layers.map((layer, l) => ({ ...layer, activeShare: this.#active[l]! / perLayer[l]! }));
     return { ...statistics, layers };
   }
 
@@ -247,16 +252,16 @@ class NeuronTally {
     // Every neuron is named and read, whatever is active.
     const dense = mode === "dense";
     const { slotBytes } = header.weights;
-    const perLayer = this.#tokens * this.#dFf;
-    const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
-    const shares = (values: Float64Array) => Array.from(values, (value) => value / perLayer);
+    const perLayer = this.#widths.map((dFf) => this.#tokens * dFf);
+    const sum = (values: Float64Array | readonly number[]) => Array.from(values).reduce((a, b) => a + b, 0);
+    const shares = (values: Float64Array) => Array.from(values, (value, l) => value / perLayer[l]!);
     const ratios = (top: Float64Array, bottom: Float64Array, none: number) =>
       Array.from(top, (value, l) => (bottom[l]! > 0 ? value / bottom[l]! : none));
     const misses = this.#caches.reduce((total, cache) => total + cache.counters.misses, 0);
     const active = sum(this.#active);
     const mass = sum(this.#mass);
-    const named = dense ? perLayer * this.#nLayers : sum(this.#named);
-    const held = this.#caches.reduce((total, { slotCount }) => total + (slotCount === this.#dFf ? slotCount : 0), 0);
+    const named = dense ? sum(perLayer) : sum(this.#named);
+    const streamed = sum(this.#widths.map((dFf, l) => (this.#caches[l]!.slotCount === dFf ? 0 : dFf)));
     return {
       activeShareByLayer: shares(this.#active),
       namedShareByLayer: dense ? new Array(this.#nLayers).fill(1) : shares(this.#named),
@@ -266,7 +271,7 @@ class NeuronTally {
       missedMassByLayer: ratios(this.#missed, this.#mass, 0),
       namedOverActive: active > 0 ? named / active : 1,
       sparsity: this.#statistics(perLayer),
-      flashBytesPerToken: dense ? (this.#nLayers * this.#dFf - held) * slotBytes : (misses * slotBytes) / this.#tokens,
+      flashBytesPerToken: dense ? streamed * slotBytes : (misses * slotBytes) / this.#tokens,
     };
   }
 }

@@ -14,6 +14,7 @@ export {
   type PlacementChoice,
   type PlacementOrder,
 } from "./choose-placement.js";
+export { choosePruning, prunedTrace } from "./choose-pruning.js";
 export type { Comparison } from "./compared-run.js";
 export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";

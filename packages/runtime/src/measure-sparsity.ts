@@ -1,5 +1,5 @@
 /** What a model's predictors name of a text, token after token: the statistics that predictions of speed stand on. */
-import { InputError, neuronGrid, type OnProgress, type SparsityStatistics } from "@flashwick/core";
+import { InputError, type OnProgress, type SparsityStatistics, unitsByLayer } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { SparsityTally } from "@flashwick/predictor";
 import type { ForwardObserver } from "./forward-observer.js";
@@ -30,12 +30,11 @@ export async function measureSparsity(
   sequences: readonly (readonly number[])[],
   { source, thresholdByLayer, onNamed, onProgress, signal }: MeasureSparsityOptions,
 ): Promise<SparsityStatistics> {
-  const { nLayers, dFf } = neuronGrid(model.header.geometry);
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
   if (model.mode !== "predicted" || total === 0) {
     throw new InputError("INPUT_INVALID", `${source}: sparsity is measured of a predictor, on at least one token`);
   }
-  const tally = new SparsityTally(nLayers, dFf);
+  const tally = new SparsityTally(model.header.geometry.layers.length, unitsByLayer(model.header.geometry));
   let loaded = 0;
   for (const sequence of sequences) {
     await model.withSequence(

@@ -8,8 +8,9 @@ import {
   UnsupportedError,
   unitGrid,
 } from "@flashwick/core";
-import { TraceEncoder } from "@flashwick/dram-cache/simulate";
+import { TraceEncoder, type TraceOrigin } from "@flashwick/dram-cache/simulate";
 import type { ForwardObserver } from "./forward-observer.js";
+import { ImportanceTally } from "./importance-tally.js";
 import type { Model } from "./model.js";
 import { type OnStretch, stretchObserver } from "./stretch-observer.js";
 
@@ -30,12 +31,14 @@ export interface RecordedTrace {
 
 /**
  * Runs sequences as decoding would, and keeps the set of each token and layer: in predicted mode what the predictors name, in dense mode what is
- * truly active, and of a mixture of experts what its routers choose. Sequences follow each other as the texts of one session do.
+ * truly active, and of a mixture of experts what its routers choose. Sequences follow each other as the texts of one
+ * session do. Where single neurons have records, the trace says which model it is of and what each neuron adds to the
+ * text.
  *
  * @param sequences Token ids, each at most the model's context.
  * @throws {InputError} `INPUT_INVALID` without a token. {UnsupportedError} `UNSUPPORTED_ACTIVATION` for a model whose activation leaves nothing
  * at zero.
- * Cost: a dense pass over the tokens; about 1.2 bytes for each neuron of a set.
+ * Cost: a dense pass over the tokens, and one more reading of the neurons; about 1.2 bytes for each neuron of a set.
  */
 export async function recordTrace(
   model: Model,
@@ -53,6 +56,8 @@ export async function recordTrace(
     throw new UnsupportedError("UNSUPPORTED_ACTIVATION", message);
   }
   const encoder = new TraceEncoder(nLayers, dFf);
+  const importance = model.header.records.length > 0 ? new ImportanceTally(geometry) : null;
+  let origin: TraceOrigin | undefined;
   let neurons = 0;
   for (const sequence of sequences) {
     await model.withSequence(
@@ -61,7 +66,10 @@ export async function recordTrace(
         const batch = new BatchSets(nLayers, dFf);
         const observer: ForwardObserver = hasExperts(geometry)
           ? { named: batch.onNamed }
-          : stretchObserver(run.engine, batch.onStretch);
+          : stretchObserver(run.engine, (...stretch) => {
+              batch.onStretch(...stretch);
+              importance?.onStretch(...stretch);
+            });
         const keep = () => {
           for (const sets of batch.take()) {
             encoder.add(sets);
@@ -70,11 +78,19 @@ export async function recordTrace(
           onProgress?.({ phase: "trace", loaded: encoder.tokens, total, unit: "tokens" });
         };
         await run.extend(sequence, { chooser: run.engine.batchChooser, observer, onProgress: keep, signal });
+        // Norms need an engine, and the last sequence has the last one.
+        if (importance && encoder.tokens === total) {
+          origin = originOf(model, importance.importance(await run.engine.downNorms(signal), dFf));
+        }
       },
       { signal },
     );
   }
-  return { bytes: encoder.finish(), tokens: encoder.tokens, neuronsPerToken: neurons / encoder.tokens };
+  return { bytes: encoder.finish(origin), tokens: encoder.tokens, neuronsPerToken: neurons / encoder.tokens };
+}
+
+function originOf({ header, mode }: Model, importance: readonly Float32Array[]): TraceOrigin {
+  return { fingerprint: header.fingerprint, named: mode === "predicted", importance };
 }
 
 /** The sets of a batch: they come layer after layer, and are wanted token after token. */

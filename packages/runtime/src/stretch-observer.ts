@@ -1,6 +1,6 @@
 /** Seeing every activation of a step beside what each token uses: for evaluation, traces and statistics. */
 
-import { neuronGrid, paddedLength } from "@flashwick/core";
+import { paddedLength, widestFfn } from "@flashwick/core";
 import type { Engine } from "./engine.js";
 import type { ForwardObserver } from "./forward-observer.js";
 
@@ -13,13 +13,13 @@ export type OnStretch = (
   /** f32 `[nTokens, rowLength]`. */
   act: Float32Array,
   rowLength: number,
-  /** Whether neuron j is used for token t: `named[t * dFf + j]`; null where all are. */
+  /** Whether neuron j is used for token t: `named[t * dFf + j]`, dFf that of the widest layer; null where all are. */
   named: Uint8Array | null,
 ) => void;
 
 /** An observer that hands out stretches in ascending order, layer after layer. Layers are streamed for it. */
 export function stretchObserver(engine: Engine, onStretch: OnStretch): ForwardObserver {
-  const { dFf } = neuronGrid(engine.parts.file.header.geometry);
+  const dFf = widestFfn(engine.parts.file.header.geometry);
   let named: Uint8Array | null = null;
   return {
     activations(layer, first, count, ptr, nTokens, kernels, sets) {

@@ -13,8 +13,9 @@ import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { orAuto, plainBytes, share } from "../option-values.js";
 import { checkOutput } from "../output-file.js";
 import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
+import { DEFAULT_SHRINKAGE, type PruningResult, planPruning, writePrunedPredictor } from "../pruning.js";
 import type { CommonFlags, Report } from "../report.js";
-import { figure, percent, table } from "../table.js";
+import { figure, percent, table, wholePercent } from "../table.js";
 
 interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
@@ -25,6 +26,8 @@ interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly placement?: string;
   readonly placementSlots: number;
   readonly predictor?: string;
+  readonly prune?: string;
+  readonly pruneShare?: number;
   readonly force?: boolean;
 }
 
@@ -36,7 +39,7 @@ interface Conversion extends ConversionResult {
   readonly placementOrders?: Readonly<Record<PlacementOrder, number>>;
   readonly placementOrder?: PlacementOrder;
   readonly placementDevice?: string;
-  /** With --predictor: the file written beside the model. */
+  /** With --prune or --placement, and --predictor: the file written beside the model. */
   readonly predictor?: string;
 }
 
@@ -83,7 +86,18 @@ export function convertCommand(invocation: Invocation): Command {
     .option("--preset <name>", `with --placement: ${DEVICE_TEXT}`)
     .option(
       "--predictor <file>",
-      "with --placement: a predictor to reorder along, written beside the output (default: none)",
+      "with --placement or --prune: a predictor to reorder or prune along, written beside the output (default: none)",
+    )
+    .addOption(
+      new Option(
+        "--prune <trace>",
+        "leave out the neurons that add least to the text of a trace, recorded of the model converted without this (default: none)",
+      ).conflicts("placement"),
+    )
+    .option(
+      "--prune-share <share>",
+      `with --prune: the share of all neurons to leave out (default: as many as make the file ${wholePercent(DEFAULT_SHRINKAGE)} smaller)`,
+      share,
     )
     .option("--force", "replace an existing file (default: off)")
     .action(async (from: string, flags: ConvertFlags) => {
@@ -97,10 +111,12 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
     const { output, force = false, layout, stride } = flags;
     const form = { ...(flags.dtype ? { dtype: flags.dtype } : {}), layout, stride };
     const placed = flags.placement === undefined ? null : await placementOf(from, flags.placement, flags, form);
+    const pruning = flags.prune === undefined ? null : await pruningOf(from, flags.prune, flags, form);
     const result = await convertToFile(from, output, {
       ...form,
       residentDtype: flags.residentDtype ?? null,
       placement: placed?.placement ?? null,
+      prune: pruning,
       force,
       signal: terminal.signal,
       onProgress: report.onProgress,
@@ -108,10 +124,7 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
       if (terminal.signal.aborted) noteProgress(output, report);
       throw error;
     });
-    const predictor =
-      placed && flags.predictor !== undefined
-        ? await writePlacedPredictor(flags.predictor, output, placed, result, force)
-        : undefined;
+    const predictor = await predictorOf(flags, result, placed, pruning);
     const document: Conversion = {
       ...result,
       seconds: (terminal.clock() - startMs) / 1000,
@@ -126,6 +139,7 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
       ...(predictor === undefined ? {} : { predictor }),
     };
     report.result(document, () => conversionTable(output, document));
+    if (pruning) report.note(qualityNote(output));
     return undefined;
   });
 }
@@ -148,6 +162,35 @@ async function placementOf(
   checkOutput(output, force);
   if (predictor !== undefined) checkOutput(sidecarPath(output), force);
   return await planPlacement(from, output, { trace, slots, device }, form);
+}
+
+async function pruningOf(
+  from: string,
+  trace: string,
+  { output, force, predictor, pruneShare, residentDtype }: ConvertFlags,
+  form: Parameters<typeof planPlacement>[3],
+): Promise<PruningResult> {
+  checkOutput(output, force);
+  if (predictor !== undefined) checkOutput(sidecarPath(output), force);
+  const wish = { trace, share: pruneShare ?? null, predictor: predictor ?? null };
+  return await planPruning(from, wish, { ...form, residentDtype: residentDtype ?? null });
+}
+
+/** @returns The file beside the model, if one is asked for. */
+async function predictorOf(
+  { predictor, output, force = false }: ConvertFlags,
+  result: ConversionResult,
+  placed: PlacementResult | null,
+  pruning: PruningResult | null,
+): Promise<string | undefined> {
+  if (pruning?.predictor) return await writePrunedPredictor(pruning.predictor, output, pruning, result, force);
+  return placed && predictor !== undefined
+    ? await writePlacedPredictor(predictor, output, placed, result, force)
+    : undefined;
+}
+
+function qualityNote(output: string): string {
+  return `what it costs: flashwick eval ${output} --text <text that the trace is not of> --against <the model with all neurons>`;
 }
 
 function placementLine({ placementOrder: order, placementOrders, placementDevice: device }: Conversion): string {
@@ -177,6 +220,7 @@ function conversionTable(output: string, result: Conversion): string {
       `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, ${result.layout === "experts" ? "experts" : "neurons"} ${formatBytes(result.ffnBytes)}`,
     ],
     ...(result.placementOrder === undefined ? [] : [["placement", placementLine(result)]]),
+    ...(result.pruned === null ? [] : [["left out", `${percent(result.pruned.share)} of all neurons`]]),
     ...(result.predictor === undefined ? [] : [["predictor", result.predictor]]),
     ["fingerprint", result.fingerprint],
     ["took", `${figure(seconds)} s, at most ${formatBytes(peakRssBytes)} of memory`],

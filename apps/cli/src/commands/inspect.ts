@@ -8,6 +8,8 @@ import {
   type ModelHeader,
   openModelFile,
   type PredictorHeader,
+  type Pruning,
+  prunedShare,
   readChecksumHeader,
   readFileKind,
   readPredictorHeader,
@@ -75,6 +77,7 @@ function modelDocument(file: string, header: ModelHeader) {
     },
     weights: header.weights,
     tokenizer: header.tokenizerKind,
+    pruned: header.pruned ? { ...header.pruned, share: prunedShare(header.pruned, geometry) } : null,
     dataOffset: header.dataOffset,
     ...sizes,
     tensors,
@@ -158,6 +161,7 @@ function modelText(file: string, header: ModelHeader): string {
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
     layoutText(header),
+    ...(header.pruned ? [["left out", prunedText(header.pruned, g)]] : []),
     ["size", formatBytes(sizes.fileBytes)],
     [PLURAL_OF_UNIT[w.layout], share(sizes.ffnBytes)],
     ["  resident", share(sizes.residentBytes)],
@@ -179,6 +183,11 @@ function modelText(file: string, header: ModelHeader): string {
     ...header.experts.flatMap((experts, layer) => (experts ? expertRows(layer, experts) : [])),
   ]);
   return `${facts}\n\n${tensors}`;
+}
+
+function prunedText(pruned: Pruning, { layers }: ModelHeader["geometry"]): string {
+  const widths = layers.map(({ ffn }, layer) => `${ffn.dFf} of ${pruned.neurons[layer]}`);
+  return `${percent(prunedShare(pruned, { layers }))} of the neurons of ${pruned.from.slice(0, 12)}…, by the trace ${pruned.trace.slice(0, 12)}…; by layer ${widths.join(", ")} stay`;
 }
 
 /** A row for each matrix of a layer's experts. */

@@ -1,5 +1,5 @@
 export { clairvoyantMisses } from "./clairvoyant.js";
-export type { NeuronTrace } from "./neuron-trace.js";
+export type { NeuronTrace, TraceOrigin } from "./neuron-trace.js";
 export {
   type CoActivationOptions,
   coActivationOrder,

@@ -22,6 +22,33 @@ describe("the file form of a trace", () => {
     const trace = oneLayer(1 << 24, [0, (1 << 24) - 1]);
     expect(decodeTrace(encodeTrace(trace))).toEqual(trace);
   });
+  const origin = {
+    ...{ fingerprint: "0f".repeat(31) + "a5", named: true },
+    importance: [Float32Array.of(0, 1.5, 2), Float32Array.of(3, 0, 0.25)],
+  };
+  const traced = { nLayers: 2, dFf: 3, tokens: [[Uint32Array.of(1), Uint32Array.of()]], origin };
+  it("gives back which model it is of, and what its neurons added", () => {
+    expect(decodeTrace(encodeTrace(traced))).toEqual(traced);
+    const truly = { ...traced, origin: { ...origin, named: false } };
+    expect(decodeTrace(encodeTrace(truly))).toEqual(truly);
+    const file = encodeTrace(traced);
+    // Header, sets, fingerprint, kind, importances, checksum.
+    expect([file[4], file.length]).toEqual([2, 20 + 3 + 32 + 4 + 24 + 4]);
+    for (let size = 0; size < file.length; size++) {
+      expect(() => decodeTrace(file.subarray(0, size))).toThrowError(error("FORMAT_TRUNCATED"));
+    }
+    for (let at = 20; at < file.length; at++) {
+      const damaged = file.slice();
+      damaged[at]! ^= 4;
+      expect(() => decodeTrace(damaged)).toThrowError(expect.objectContaining({ name: "FormatError" }));
+    }
+  });
+  it.each([Number.NaN, -1, Number.POSITIVE_INFINITY])("refuses an importance of %f", (value) => {
+    const importance = [Float32Array.of(0, value, 2), origin.importance[1]!];
+    expect(() => decodeTrace(encodeTrace({ ...traced, origin: { ...origin, importance } }))).toThrowError(
+      /layer 0 has importances/,
+    );
+  });
   it("is read from the middle of a buffer", () => {
     const trace = oneLayer(8, [1, 5]);
     const file = encodeTrace(trace);
@@ -47,7 +74,8 @@ describe("the file form of a trace", () => {
   });
   it.each([
     ["other bytes", 0, 7, "FORMAT_INVALID"],
-    ["another version", 4, 2, "FORMAT_VERSION"],
+    ["another version", 4, 3, "FORMAT_VERSION"],
+    ["a version with an origin that is not there", 4, 2, "FORMAT_TRUNCATED"],
     ["no layers", 8, 0, "FORMAT_LIMIT"],
     ["absurdly many layers", 10, 1, "FORMAT_LIMIT"],
     ["absurdly wide layers", 15, 255, "FORMAT_LIMIT"],

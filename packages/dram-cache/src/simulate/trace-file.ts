@@ -3,13 +3,17 @@
  * named neuron where one in twenty is named.
  */
 import { FormatError } from "@flashwick/core";
-import { checkTrace, type NeuronTrace } from "./neuron-trace.js";
+import { checkTrace, type NeuronTrace, type TraceOrigin } from "./neuron-trace.js";
 
 /** "FWTR", little-endian. */
 const MAGIC = 0x52545746;
-const VERSION = 1;
+/** Without an origin, and with one. */
+const VERSIONS = [1, 2];
 const HEADER_BYTES = 20;
 const CHECKSUM_BYTES = 4;
+const FINGERPRINT_BYTES = 32;
+/** Fingerprint and kind of the sets; importances follow. */
+const ORIGIN_BYTES = FINGERPRINT_BYTES + 4;
 /** Bounds of what a header may claim: far above any model's. */
 const MAX_LAYERS = 4096;
 const MAX_NEURONS = 1 << 24;
@@ -25,7 +29,7 @@ export function encodeTrace(trace: NeuronTrace): Uint8Array {
   checkTrace(trace);
   const encoder = new TraceEncoder(trace.nLayers, trace.dFf);
   for (const sets of trace.tokens) encoder.add(sets);
-  return encoder.finish();
+  return encoder.finish(trace.origin);
 }
 
 /** Encodes a trace as its tokens come: holds the file's bytes and no sets. */
@@ -54,14 +58,16 @@ export class TraceEncoder {
     this.tokens++;
   }
 
-  /** The whole file. */
-  finish(): Uint8Array {
-    const file = new Uint8Array(HEADER_BYTES + this.#used + CHECKSUM_BYTES);
+  /** The whole file: version 2 with an origin, version 1 without. */
+  finish(origin?: TraceOrigin): Uint8Array {
+    const tail = origin ? encodeOrigin(origin) : new Uint8Array(0);
+    const end = HEADER_BYTES + this.#used + tail.length;
+    const file = new Uint8Array(end + CHECKSUM_BYTES);
     const view = new DataView(file.buffer);
-    const header = [MAGIC, VERSION, this.nLayers, this.dFf, this.tokens];
+    const header = [MAGIC, origin ? 2 : 1, this.nLayers, this.dFf, this.tokens];
     for (const [i, value] of header.entries()) view.setUint32(4 * i, value, true);
     file.set(this.#body.subarray(0, this.#used), HEADER_BYTES);
-    const end = HEADER_BYTES + this.#used;
+    file.set(tail, end - tail.length);
     view.setUint32(end, fnv1a(file.subarray(0, end)), true);
     return file;
   }
@@ -86,7 +92,7 @@ export class TraceEncoder {
  * Cost: O(file); allocates a small multiple of the file's size, whatever its header claims.
  */
 export function decodeTrace(file: Uint8Array, name = "trace"): NeuronTrace {
-  const { nLayers, dFf, nTokens } = decodeHeader(file, name);
+  const { version, nLayers, dFf, nTokens } = decodeHeader(file, name);
   const reader = new SetReader(file, dFf, name);
   const tokens: Uint32Array[][] = [];
   for (let t = 0; t < nTokens; t++) {
@@ -94,8 +100,51 @@ export function decodeTrace(file: Uint8Array, name = "trace"): NeuronTrace {
     for (let layer = 0; layer < nLayers; layer++) layers.push(reader.set(t, layer));
     tokens.push(layers);
   }
-  checkEnd(file, reader.at, name);
-  return { nLayers, dFf, tokens };
+  if (version === 1) {
+    checkEnd(file, reader.at, name);
+    return { nLayers, dFf, tokens };
+  }
+  const end = reader.at + originBytes({ nLayers, dFf });
+  checkEnd(file, end, name);
+  return { nLayers, dFf, tokens, origin: decodeOrigin(file.subarray(reader.at, end), { nLayers, dFf }, name) };
+}
+
+type TraceShape = Pick<NeuronTrace, "nLayers" | "dFf">;
+
+function originBytes({ nLayers, dFf }: TraceShape): number {
+  return ORIGIN_BYTES + 4 * nLayers * dFf;
+}
+
+function encodeOrigin({ fingerprint, named, importance }: TraceOrigin): Uint8Array {
+  const dFf = importance[0]!.length;
+  const bytes = new Uint8Array(originBytes({ nLayers: importance.length, dFf }));
+  const view = new DataView(bytes.buffer);
+  for (let i = 0; i < FINGERPRINT_BYTES; i++) bytes[i] = Number.parseInt(fingerprint.slice(2 * i, 2 * i + 2), 16);
+  view.setUint32(FINGERPRINT_BYTES, Number(named), true);
+  for (const [layer, values] of importance.entries()) {
+    for (const [i, value] of values.entries()) view.setFloat32(ORIGIN_BYTES + 4 * (layer * dFf + i), value, true);
+  }
+  return bytes;
+}
+
+/** @throws {FormatError} `FORMAT_INVALID`. */
+function decodeOrigin(bytes: Uint8Array, { nLayers, dFf }: TraceShape, name: string): TraceOrigin {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kind = view.getUint32(FINGERPRINT_BYTES, true);
+  if (kind > 1)
+    throw new FormatError("FORMAT_INVALID", `${name}: sets of kind ${kind}, expected 0 or 1; record it again`);
+  const importance = Array.from({ length: nLayers }, (_, layer) =>
+    Float32Array.from({ length: dFf }, (_, i) => view.getFloat32(ORIGIN_BYTES + 4 * (layer * dFf + i), true)),
+  );
+  const layer = importance.findIndex((values) =>
+    values.some((value) => !(value >= 0 && value < Number.POSITIVE_INFINITY)),
+  );
+  if (layer >= 0) {
+    const message = `${name}: layer ${layer} has importances that are no numbers from 0 on; record it again`;
+    throw new FormatError("FORMAT_INVALID", message);
+  }
+  const hex = Array.from(bytes.subarray(0, FINGERPRINT_BYTES), (byte) => byte.toString(16).padStart(2, "0"));
+  return { fingerprint: hex.join(""), named: kind === 1, importance };
 }
 
 function decodeHeader(file: Uint8Array, name: string) {
@@ -105,11 +154,12 @@ function decodeHeader(file: Uint8Array, name: string) {
   if (u32(0) !== MAGIC) {
     throw new FormatError("FORMAT_INVALID", `${name} @ 0: expected a neuron trace ("FWTR"), found other bytes`);
   }
-  if (u32(4) !== VERSION) {
-    const message = `${name} @ 4: trace version ${u32(4)}, expected ${VERSION}; record it again`;
+  const version = u32(4);
+  if (!VERSIONS.includes(version)) {
+    const message = `${name} @ 4: trace version ${version}, expected ${VERSIONS.join(" or ")}; record it again`;
     throw new FormatError("FORMAT_VERSION", message);
   }
-  const header = { nLayers: u32(8), dFf: u32(12), nTokens: u32(16) };
+  const header = { version, nLayers: u32(8), dFf: u32(12), nTokens: u32(16) };
   checkLimits(header, name);
   return header;
 }

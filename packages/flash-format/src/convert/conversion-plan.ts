@@ -4,6 +4,7 @@
  */
 import { assert, hasExperts, type ModelGeometry, rowBytes } from "@flashwick/core";
 import type { TensorShape } from "../model-writer.js";
+import { residentTensorsOf } from "../resident-tensors.js";
 import type { ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import { type PlannedExperts, planExperts } from "./expert-plan.js";
@@ -51,16 +52,16 @@ export interface ConversionPlan {
 /**
  * Plans a conversion.
  *
+ * @param geometry The checkpoint's, with all neurons.
  * @throws {FormatError} `CHECKPOINT_TENSOR_MISSING`, `CHECKPOINT_TENSOR_SHAPE`, naming file, tensor, expected and found shape.
  * {UnsupportedError} `UNSUPPORTED_FEATURE` for element types and strides that are not read.
  */
 export function planConversion(
   names: WeightNames,
   geometry: ModelGeometry,
-  residentTensors: readonly TensorShape[],
   weights: CheckpointWeights,
 ): ConversionPlan {
-  const tensors = residentTensors.map((shape) => planTensor(shape, names.resident(shape), weights));
+  const tensors = residentTensorsOf(geometry).map((shape) => planTensor(shape, names.resident(shape), weights));
   const dense = hasExperts(geometry) ? [] : geometry.layers;
   const layers = dense.map((_, layer) => planLayer(names.ffn(layer), layer, weights));
   const experts = geometry.layers.flatMap((layer, index) => {

@@ -1,6 +1,7 @@
 /** What a conversion came to. */
 import { type Activation, type Architecture, type DType, ffnBytes, widestFfn } from "@flashwick/core";
-import { expertBytes, type ModelHeader, recordLayout } from "../model-file.js";
+import { expertBytes, type ModelHeader, type Pruning, recordLayout } from "../model-file.js";
+import { prunedShare } from "../pruning.js";
 import type { QuantisationLoss } from "../quantisation-loss.js";
 
 /** What `flashwick convert --json` prints, without time and memory, which the caller measures. */
@@ -32,6 +33,8 @@ export interface ConversionResult {
   readonly residentDtype: DType;
   /** What int8 and four bits have cost: relative RMS error of each part; null where nothing was quantised. */
   readonly loss: QuantisationLoss | null;
+  /** Which share of all neurons was left out, and by what; null where none were. */
+  readonly pruned: (Pick<Pruning, "trace" | "from"> & { readonly share: number }) | null;
 }
 
 /** The result of a conversion, told by the header that was written. */
@@ -58,7 +61,12 @@ export function describeConversion(header: ModelHeader, loss: QuantisationLoss |
     fingerprint: header.fingerprint,
     residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? header.weights.dtype,
     loss,
+    pruned: describePruning(header),
   };
+}
+
+function describePruning({ pruned, geometry }: ModelHeader): ConversionResult["pruned"] {
+  return pruned ? { share: prunedShare(pruned, geometry), trace: pruned.trace, from: pruned.from } : null;
 }
 
 function describeRecords(header: ModelHeader): Pick<ConversionResult, "dtype" | "layout" | "strideBytes" | "ffnBytes"> {

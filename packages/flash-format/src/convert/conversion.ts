@@ -2,7 +2,8 @@
  * Weights become a model file, streaming, whatever holds them.
  *
  * Invariants:
- * - memory: one down projection as stored, and of gated neurons the gate, with a placement the up projection as well, of fused experts one of them,
+ * - memory: one down projection as stored, and of gated neurons the gate, with a placement or pruned the up projection
+ *   as well, of fused experts one of them,
  *   plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
@@ -36,6 +37,7 @@ import { type ConversionResult, describeConversion } from "./conversion-result.j
 import { ExpertConversion } from "./expert-conversion.js";
 import type { WeightNames } from "./families/family.js";
 import { checkFinite } from "./finite-check.js";
+import { type NeuronPruning, prunedGeometry, prunedSpec } from "./neuron-pruning.js";
 import { ReusedBytes } from "./reused-bytes.js";
 import { decodeElements, gatherColumns, takeEvery, transposeColumns } from "./source-elements.js";
 
@@ -51,6 +53,8 @@ export interface ConvertOptions {
   readonly stride?: "auto" | number;
   /** By layer, at i: which neuron record i holds. Default: in the checkpoint's order. */
   readonly placement?: readonly Uint32Array[] | null;
+  /** Leaves neurons out. Default: all stay. Not beside a placement. */
+  readonly prune?: NeuronPruning | null;
   /** Aborts within one read of at most 8 MiB; what was finished is kept for the next run, if the writer has a journal. */
   readonly signal?: AbortSignal;
   /** Phase "convert", in bytes of the source. */
@@ -109,18 +113,20 @@ export async function convertWeights(
   options: ConvertOptions,
 ): Promise<ConversionResult> {
   const { expertDTypes = null, residentDtype = null } = options.dtype ? {} : kept;
+  const { prune = null } = options;
   const spec: ModelSpec = {
-    geometry,
+    geometry: prune ? prunedGeometry(geometry, prune) : geometry,
     dtype: options.dtype ?? dtype ?? "f16",
     expertDTypes,
     residentDtype: options.residentDtype ?? residentDtype,
     layout: options.layout ?? "bundled",
     strideBytes: options.stride ?? "auto",
-    placement: options.placement ?? null,
+    placement: prune?.kept ?? options.placement ?? null,
+    pruned: prune && prunedSpec(geometry, prune),
     ...labels,
   };
   const writer = await createWriter(spec, identity);
-  const plan = () => planConversion(names, geometry, writer.residentTensors, weights);
+  const plan = () => planConversion(names, geometry, weights);
   const header = await write(writer, spec, options, plan);
   return describeConversion(header, writer.loss);
 }
@@ -147,6 +153,7 @@ class Conversion {
   readonly #writer: ModelWriter;
   readonly #plan: ConversionPlan;
   readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
+  readonly #placement: ModelSpec["placement"];
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
@@ -162,6 +169,7 @@ class Conversion {
     this.#writer = writer;
     this.#plan = plan;
     this.#expertDTypes = spec.expertDTypes ?? null;
+    this.#placement = spec.placement;
     this.#options = options;
   }
 
@@ -211,7 +219,7 @@ class Conversion {
   /** The order in which a vector's elements are written, if it goes with the neurons. */
   #orderOfBias(name: string): Uint32Array | null {
     const layer = /^blk\.(\d+)\.ffn_(?:gate|up)\.bias$/.exec(name)?.[1];
-    return (layer !== undefined && this.#options.placement?.[Number(layer)]) || null;
+    return (layer !== undefined && this.#placement?.[Number(layer)]) || null;
   }
 
   /** @returns CRC-32C of the rows as stored. */
@@ -241,7 +249,7 @@ class Conversion {
     const { name, layer, up, down } = planned;
     const [dFf, dModel] = up.shape as [number, number];
     const downRaw = await this.#readWhole(down, this.#downRaw, name);
-    const order = this.#options.placement?.[layer];
+    const order = this.#placement?.[layer];
     if (order) return await this.#convertPlaced(planned, { order, downRaw });
     const blockNeurons = neuronsAtOnce(dModel, blockElements(down.dtype));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
@@ -268,16 +276,16 @@ class Conversion {
   /** As {@link #convertLayer}, record i from neuron `order[i]`. */
   async #convertPlaced(planned: PlannedLayer, { order, downRaw }: Placed): Promise<number> {
     const { name, layer, gate, up, down } = planned;
-    const [dFf, dModel] = up.shape as [number, number];
+    const [all, dModel] = up.shape as [number, number];
     const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
     const upRaw = await this.#readWhole(up, this.#upRaw, name);
     const blockNeurons = neuronsAtOnce(dModel, 1);
-    for (let first = 0; first < dFf; first += blockNeurons) {
-      const neurons = order.subarray(first, Math.min(first + blockNeurons, dFf));
+    for (let first = 0; first < order.length; first += blockNeurons) {
+      const neurons = order.subarray(first, Math.min(first + blockNeurons, order.length));
       const rows = this.#valueRows(planned, neurons.length);
       if (gate && gateRaw && rows.gate) gatherRows(gate, gateRaw, neurons, rows.gate);
       gatherRows(up, upRaw, neurons, rows.up);
-      gatherColumns(down.dtype, downRaw, dModel, dFf, neurons, rows.down);
+      gatherColumns(down.dtype, downRaw, dModel, all, neurons, rows.down);
       checkRows(planned, rows, (i) => neurons[i]!);
       await this.#writer.writeNeurons(layer, first, rows);
     }

@@ -5,4 +5,5 @@ export type { ConversionResult } from "./conversion-result.js";
 export { convertCheckpoint } from "./convert-checkpoint.js";
 export { convertGguf } from "./convert-gguf.js";
 export type { CheckpointFamily, RowRange, WeightSource } from "./families/family.js";
+export type { NeuronPruning } from "./neuron-pruning.js";
 export { readTensorFile, type TensorFile } from "./tensor-file.js";
