@@ -37,7 +37,7 @@ export interface SizeBudget {
   readonly maxBytes: number;
   /** Types to choose from. Default {@link PLANNED_DTYPES}. Those whose blocks do not fit dModel are left out. */
   readonly dtypes?: readonly PredictorDType[];
-  /** Ranks to choose from, ascending. Default {@link rankLadder}. */
+  /** Ranks to choose from, ascending. Default: ten from dModel/32 to dModel/2. */
   readonly ladder?: readonly number[];
 }
 
