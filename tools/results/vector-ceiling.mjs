@@ -12,22 +12,19 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { readGgufHeader } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { measureKernels } from "@flashwick/kernels-wasm/node";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
+import { scriptArguments } from "./src/script-arguments.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { peers: { type: "string", default: "llama-7b-peers.csv" }, threads: { type: "string", default: "2" } },
+const { words, flags } = scriptArguments({
+  usage: "vector-ceiling.mjs <model.gguf> [--peers <file of docs/results>] [--threads 2]",
+  words: 1,
+  flags: { peers: "llama-7b-peers.csv", threads: "2" },
 });
-const [path] = positionals;
-if (!path) {
-  console.error("usage: vector-ceiling.mjs <model.gguf> [--peers <file of docs/results>] [--threads 2]");
-  process.exit(2);
-}
+const [path] = words;
 const threads = Number(flags.threads);
 const TYPES = ["q4_k", "q6_k"];
 const HEAD = /^output\.weight$/;

@@ -9,7 +9,7 @@ import type { FlashReader, FlashRun } from "@flashwick/flash-io";
 import { openFileReader, openFlashReader, type ThreadedReader } from "@flashwick/flash-io/node";
 import { type Effort, interleave, mean, median, spreadOf, timeMs, trimmedMean, turn, typicalMs } from "./figures.js";
 import { memoryBeyondFragments } from "./memory-beyond-fragments.js";
-import { measureStream } from "./stream-profile.js";
+import { measureStream, STREAM_MEMORY_BYTES } from "./stream-profile.js";
 
 /** Small files are read through the page cache: {@link measureBufferedFlash}. */
 type FlashEffort = Exclude<Effort, "small">;
@@ -32,6 +32,8 @@ const MiB = 1024 * KiB;
 const STRETCH_BYTES = 256 * MiB;
 const BATCH_BYTES = 8 * MiB;
 const MOST_BATCH_READS = 512;
+/** Of the read bench. */
+const READ_MEMORY_BYTES = 2 * BATCH_BYTES + MiB;
 const STREAM_READ_BYTES = MiB;
 const WARM_UP_READS = { full: 6000, quick: 6000, brief: 1000 };
 /** Of arithmetic beside or between reads: about a millisecond. */
@@ -88,7 +90,8 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
   const reader = await openFlashReader(path, { readers: most, mergeGapBytes: 0, ...(signal ? { signal } : {}) });
   try {
     await reader.grow(most);
-    const bench = new ReadBench(reader, effort, signal);
+    const memory = memoryOf(effort);
+    const bench = new ReadBench(reader, memory, effort, signal);
     await bench.warmUp();
     const sizes = SIZES[effort].map((kib) => kib * KiB).filter((size) => size <= bench.stretchBytes / 8);
     const cases = depths.flatMap((depth) => sizes.map((sizeBytes) => ({ depth, sizeBytes })));
@@ -135,12 +138,17 @@ export async function measureFlash(measurement: FlashMeasurement): Promise<Flash
       stream:
         effort === "brief" || firstMemory === null
           ? null
-          : await measureStream({ ...measurement, effort, reader, firstMemory }),
+          : await measureStream({ ...measurement, effort, reader, firstMemory, memory }),
       pageCache: await measurePageCache(path, effort, signal),
     };
   } finally {
     await reader.close();
   }
+}
+
+/** Where reads land: what the read bench needs, or what streams need, which is more. Half a GiB of fragments is too much for a brief measurement. */
+function memoryOf(effort: FlashEffort): Uint8Array {
+  return effort === "brief" ? memoryBeyondFragments(READ_MEMORY_BYTES, 0) : memoryBeyondFragments(STREAM_MEMORY_BYTES);
 }
 
 function bestDepth(reads: readonly ReadRatePoint[]): number {
@@ -157,14 +165,12 @@ class ReadBench {
   readonly #memory: Uint8Array;
   readonly #random = new Random(1);
 
-  constructor(reader: ThreadedReader, effort: FlashEffort, signal: AbortSignal | undefined) {
+  constructor(reader: ThreadedReader, memory: Uint8Array, effort: FlashEffort, signal: AbortSignal | undefined) {
     this.#reader = reader;
     this.#effort = effort;
     this.#signal = signal;
     this.stretchBytes = Math.min(STRETCH_BYTES, reader.fileBytes);
-    const sizeBytes = 2 * BATCH_BYTES + MiB;
-    // Half a GiB of fragments is more than a brief measurement may take.
-    this.#memory = effort === "brief" ? memoryBeyondFragments(sizeBytes, 0) : memoryBeyondFragments(sizeBytes);
+    this.#memory = memory;
   }
 
   /** Fresh threads interpret their code at first. */

@@ -16,7 +16,7 @@ import {
 import type { FlashRun } from "@flashwick/flash-io";
 import type { ThreadedReader } from "@flashwick/flash-io/node";
 import { type Effort, interleave, mean, median, spreadOf, timeMs, turn } from "./figures.js";
-import { FRAGMENTS_BYTES, memoryBeyondFragments } from "./memory-beyond-fragments.js";
+import { FRAGMENTS_BYTES } from "./memory-beyond-fragments.js";
 
 export interface StreamMeasurement {
   /** With threads for 32 reads in flight. */
@@ -26,6 +26,8 @@ export interface StreamMeasurement {
   readonly compute: (bytes: number) => number;
   /** Of the first that this process was given, {@link STREAM_MEMORY_BYTES}: a small model has no other. */
   readonly firstMemory: Uint8Array;
+  /** As a large model has it, {@link STREAM_MEMORY_BYTES} too. */
+  readonly memory: Uint8Array;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -49,7 +51,7 @@ export async function measureStream(measurement: StreamMeasurement): Promise<Str
   const fits = (bytes: number) => bytes <= reader.fileBytes;
   const cases = READERS[how].flatMap((readers) => CHUNKS[how].filter(fits).map((bytes) => ({ readers, bytes })));
   if (cases.length === 0) return null;
-  const bench = new StreamBench(measurement, memoryBeyondFragments(STREAM_MEMORY_BYTES));
+  const bench = new StreamBench(measurement, measurement.memory);
   await bench.pass({ readers: READERS[how].at(-1)!, bytes: Math.min(PLACE_BYTES, cases.at(-1)!.bytes) });
   const chunks = await chunkRates(bench, cases, measurement);
   const first = await chunkRates(new StreamBench(measurement, measurement.firstMemory), cases, measurement);
