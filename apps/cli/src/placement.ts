@@ -1,16 +1,18 @@
 /** The placement step of `flashwick convert`: an order of neurons on flash from a recorded trace, if it reads faster. */
 import { InputError, neuronGrid, type Predictor } from "@flashwick/core";
-import { DEVICE_PRESETS, type DeviceProfile, devicePreset, UNION_TOKENS } from "@flashwick/cost-model";
+import { DEVICE_PRESETS, type DeviceProfile, devicePreset } from "@flashwick/cost-model";
 import { type NeuronTrace, placeTrace } from "@flashwick/dram-cache/simulate";
-import { planHeader, readPredictorFile, recordLayout, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
+import { planHeader, recordLayout, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import type { ConversionResult } from "@flashwick/flash-format/convert";
-import { fileSink, fileSource } from "@flashwick/flash-format/node";
-import { reorderPredictor, SparsityTally } from "@flashwick/predictor";
+import { fileSink } from "@flashwick/flash-format/node";
+import { reorderPredictor } from "@flashwick/predictor";
 import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import type { FileConversionOptions } from "./conversion.js";
+import { readPredictor } from "./predictor-output.js";
 import { readForm } from "./source-form.js";
 import { readTrace } from "./trace-file.js";
+import { traceStatistics } from "./trace-statistics.js";
 
 export interface PlacementWish {
   readonly trace: string;
@@ -80,8 +82,7 @@ export async function writePlacedPredictor(
   const path = sidecarPath(output);
   const sink = await fileSink(path, { force });
   try {
-    const source = await fileSource(from);
-    const predictor = await readPredictorFile(source).finally(() => source.close());
+    const predictor = await readPredictor(from);
     await writePredictorFile(sink, placement ? reorder(predictor, placement, fingerprint, trace) : predictor);
     return path;
   } catch (error) {
@@ -96,14 +97,6 @@ function reorder(
   fingerprint: string,
   trace: NeuronTrace,
 ): Predictor {
-  const tally = new SparsityTally(trace.nLayers, trace.dFf);
-  tally.begin();
-  for (const sets of placeTrace(trace, placement).tokens)
-    for (const [layer, set] of sets.entries()) tally.add(layer, set);
-  return reorderPredictor(
-    predictor,
-    placement,
-    fingerprint,
-    tally.statistics("the trace of the placement", UNION_TOKENS),
-  );
+  const statistics = traceStatistics(placeTrace(trace, placement), trace.dFf, "the trace of the placement");
+  return reorderPredictor(predictor, placement, fingerprint, statistics);
 }

@@ -3,16 +3,17 @@
  * and of its predictor.
  */
 import { neuronCount, type Predictor } from "@flashwick/core";
-import { UNION_TOKENS } from "@flashwick/cost-model";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { planHeader, readPredictorFile, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
+import { planHeader, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import type { ConversionResult, NeuronPruning } from "@flashwick/flash-format/convert";
-import { fileSink, fileSource } from "@flashwick/flash-format/node";
-import { prunePredictor, requirePredictorOf, SparsityTally } from "@flashwick/predictor";
+import { fileSink } from "@flashwick/flash-format/node";
+import { prunePredictor, requirePredictorOf } from "@flashwick/predictor";
 import { choosePruning, prunedTrace } from "@flashwick/runtime";
 import type { FileConversionOptions } from "./conversion.js";
+import { readPredictor } from "./predictor-output.js";
 import { readForm, type SourceForm } from "./source-form.js";
 import { readHashedTrace } from "./trace-file.js";
+import { traceStatistics } from "./trace-statistics.js";
 
 /** By default the file becomes smaller by this share. At half as much again opt-demo loses many times the quality (0042). */
 export const DEFAULT_SHRINKAGE = 0.1;
@@ -62,11 +63,6 @@ export async function planPruning(
   return { kept, trace: hash, traceOf, recorded, predictor };
 }
 
-async function readPredictor(path: string): Promise<Predictor> {
-  const source = await fileSource(path);
-  return await readPredictorFile(source).finally(() => source.close());
-}
-
 /** The share of neurons whose records are {@link DEFAULT_SHRINKAGE} of the file. */
 function defaultShare({ geometry, dtype, tokenizerBytes }: SourceForm, form: PrunedForm): number {
   const { fileBytes, weights } = planHeader(geometry, {
@@ -95,20 +91,12 @@ export async function writePrunedPredictor(
 ): Promise<string> {
   const model = { fingerprint, from: pruned!.from };
   const path = sidecarPath(output);
-  const result = prunePredictor(predictor, kept, model, recorded.origin!.named ? statistics(recorded, kept) : null);
+  const widths = kept.map(({ length }) => length);
+  const statistics = recorded.origin!.named
+    ? traceStatistics(prunedTrace(recorded, kept), widths, "the trace of the pruning")
+    : null;
+  const result = prunePredictor(predictor, kept, model, statistics);
   const sink = await fileSink(path, { force });
   await writePredictorFile(sink, result);
   return path;
-}
-
-function statistics(trace: NeuronTrace, kept: readonly Uint32Array[]) {
-  const tally = new SparsityTally(
-    trace.nLayers,
-    kept.map(({ length }) => length),
-  );
-  tally.begin();
-  for (const sets of prunedTrace(trace, kept).tokens) {
-    for (const [layer, set] of sets.entries()) tally.add(layer, set);
-  }
-  return tally.statistics("the trace of the pruning", UNION_TOKENS);
 }
