@@ -11,6 +11,7 @@ import { Argument, type Command, Option } from "commander";
 import { type Machine, readMachine } from "../bench/machine.js";
 import { memoryGroupsMissing, runInMemoryGroup } from "../bench/memory-group.js";
 import { writePeerFile } from "../bench/peer-file.js";
+import { PEER_FAMILIES, type PeerFamily } from "../bench/peer-forms.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
 import { integer } from "../option-values.js";
@@ -69,7 +70,7 @@ export function benchPeersCommand(invocation: Invocation): Command {
       "Beside node-llama-cpp on a mapped file of the same geometry, both within the same memory, cold, in turns.",
     example: "flashwick bench peers falcon falcon-7b-f16.gguf --peer-file falcon-7b-llama.gguf",
   })
-    .addArgument(new Argument("<family>", "the geometry's family").choices(["falcon"]))
+    .addArgument(new Argument("<family>", "the geometry's family").choices(PEER_FAMILIES))
     .argument("<model.gguf>", "our model file, f16, with its predictor beside it")
     .requiredOption(
       "--peer-file <file>",
@@ -87,16 +88,25 @@ export function benchPeersCommand(invocation: Invocation): Command {
       new Option("--lookahead <when>", "ours: as in flashwick run").choices(["auto", "on", "off"]).default("on"),
     )
     .addOption(new Option("--predictor <file>", "our predictor (default: <model>.predictor.gguf)"))
-    .action(async (_family: string, model: string, __, command: Command) => {
+    .action(async (family: PeerFamily, model: string, _, command: Command) => {
       const flags = command.optsWithGlobals<PeersFlags>();
-      invocation.exitStatus = await withReport(invocation.terminal, flags, (report) => peers(model, flags, report));
+      invocation.exitStatus = await withReport(invocation.terminal, flags, (report) =>
+        peers({ family, model }, flags, report),
+      );
     });
 }
 
-async function peers(model: string, flags: PeersFlags, report: Report): Promise<number> {
+/** What is compared. */
+interface Subject {
+  readonly family: PeerFamily;
+  readonly model: string;
+}
+
+async function peers(subject: Subject, flags: PeersFlags, report: Report): Promise<number> {
+  const { model } = subject;
   const missing = memoryGroupsMissing();
   if (missing !== null) throw new InputError("INPUT_INVALID", `bench peers needs memory control groups: ${missing}`);
-  await preparePeerFile(model, flags, report);
+  await preparePeerFile(subject, flags, report);
   const memoryBytes = Math.floor((statSync(model).size * flags.memory) / 100);
   const rows: PeerRow[] = [];
   for (let turn = 0; turn < flags.repeat; turn++) {
@@ -126,14 +136,14 @@ async function peers(model: string, flags: PeersFlags, report: Report): Promise<
 }
 
 async function preparePeerFile(
-  model: string,
+  { family, model }: Subject,
   { peerFile }: PeersFlags,
   { onProgress, terminal }: Report,
 ): Promise<void> {
   if (existsSync(peerFile)) return;
   const source = await fileSource(model);
   const { header } = await openModelFile(source).finally(() => source.close());
-  await writePeerFile(peerFile, header, { onProgress, signal: terminal.signal });
+  await writePeerFile(peerFile, family, header, { onProgress, signal: terminal.signal });
 }
 
 /** Cold: nothing of either file is in memory. Where that is not allowed, the group's own small cache is cold anyway. */
