@@ -54,6 +54,24 @@ describe("opt-demo", () => {
   });
 });
 
+describe("gated-demo", () => {
+  const gated = demoModels["gated-demo"];
+
+  it("is the checkpoint that the card describes, byte for byte", () => {
+    const weights = readFileSync(join(gated.checkpointDir, "model.safetensors"));
+    expect(read(cardPath)).toContain(createHash("sha256").update(weights).digest("hex"));
+    expect(weights.length).toBeLessThan(16 * 2 ** 20);
+  });
+
+  it("has the geometry that the card names, and its predictor beside it", () => {
+    expect(JSON.parse(read(join(gated.checkpointDir, "config.json")))).toMatchObject({
+      ...{ model_type: "llama", num_hidden_layers: 8, hidden_size: 256, intermediate_size: 688, hidden_act: "relu" },
+      ...{ vocab_size: 4096, max_position_embeddings: 1024, num_attention_heads: 4, tie_word_embeddings: true },
+    });
+    expect(statSync(gated.predictorPath).isFile()).toBe(true);
+  });
+});
+
 describe("olmoe-demo", () => {
   const weights = readFileSync(join(mixtureDemo.checkpointDir, "model.safetensors"));
 

@@ -47,9 +47,10 @@ function demoModel(name: string): DemoModel {
 }
 
 /** All paths are absolute. */
-export const demoModels: { readonly "opt-demo": DemoModel; readonly "falcon-demo": DemoModel } = {
+export const demoModels: Readonly<Record<"opt-demo" | "falcon-demo" | "gated-demo", DemoModel>> = {
   "opt-demo": demoModel("opt-demo"),
   "falcon-demo": demoModel("falcon-demo"),
+  "gated-demo": demoModel("gated-demo"),
 };
 
 /** A demo without a predictor: what a mixture's router chooses is read, and nothing else. */

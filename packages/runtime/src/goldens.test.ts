@@ -18,6 +18,7 @@ const checkpoints = [
   ["falcon-tiny-gqa", "f32", "bf16"],
   ["falcon-tiny-alibi", "f32"],
   ["falcon-demo", "f32", "f16"],
+  ["gated-demo", "f32", "f16"],
   ["llama-tiny", "f32", "f16", "bf16"],
   ["llama-tiny-relu", "f32", "f16"],
   ["llama3-tiny", "f32", "f16"],
@@ -59,7 +60,7 @@ for (const [name, ...dtypes] of checkpoints) {
   }
 }
 
-describe.each(["opt-demo", "falcon-demo"])("%s", (name) => {
+describe.each(["opt-demo", "falcon-demo", "gated-demo"])("%s", (name) => {
   it("tokenizes the reference's prompts to the same ids", async () => {
     const model = await openFixture(name, { dtype: "f16" });
     for (const { text, tokens } of readGolden(name).cases) {

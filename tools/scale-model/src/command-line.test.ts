@@ -35,7 +35,6 @@ it.each([
   [["--preset", "6.7b"], "-o"],
   [["-o", "x.gguf"], "--d-model is missing"],
   [["-o", "x.gguf", "--preset", "7b"], "1.3b, 6.7b, falcon-7b, llama-2-7b"],
-  [["-o", "x.gguf", "--preset", "llama-2-7b"], "give --checkpoint"],
   [["-o", "x.gguf", "--preset", "6.7b", "--dtype", "q5"], "--dtype"],
   [["-o", "x.gguf", "--preset", "6.7b", "--layout", "loose"], "--layout"],
   [["-o", "x.gguf", "--preset", "6.7b", "--seed", "-1"], "--seed"],

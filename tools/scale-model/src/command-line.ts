@@ -12,7 +12,7 @@ same function, and its predictor beside it (<out>.predictor.gguf).
 
   --preset NAME         1.3b: 24 layers of 2048, 32 heads, d_ff 8192; 6.7b: 32 layers of 4096, 32 heads, d_ff 16384;
                         falcon-7b: 32 layers of 4608, 72 heads over one, d_ff 18432 (4544, 71 and 18176 are no copies);
-                        llama-2-7b: 32 layers of 4096, 32 heads, d_ff 11008, of a gated checkpoint that --checkpoint names
+                        llama-2-7b: 32 layers of 4096, 32 heads, d_ff 11008, gated
   --d-model, --d-ff, --layers, --heads N
                         a size of your own, or a change of the preset; whole multiples of the checkpoint's widths
   -o, --out FILE        the model file
@@ -98,11 +98,9 @@ function targetSize(values: Values): TargetSize {
   };
 }
 
-/** Which demo checkpoint is meant where none is given. @throws {UsageError} for a preset that has none. */
+/** Which demo checkpoint is meant where none is given. */
 function demoOf({ preset }: Values): keyof typeof demoModels {
-  const demo = preset === undefined ? "opt-demo" : PRESETS.get(preset)?.demo;
-  if (demo === null) throw new UsageError(`--preset ${preset}: no demo is of its form; give --checkpoint`);
-  return demo ?? "opt-demo";
+  return (preset === undefined ? undefined : PRESETS.get(preset)?.demo) ?? "opt-demo";
 }
 
 function predictorPath({ predictor }: Values, demo: DemoModel | null): string | null {

@@ -18,21 +18,19 @@ export interface TargetSize {
 
 /** A size of interest, and the demo checkpoint that it is made from. */
 export interface Preset {
-  /** Null: none is in the repository, and the checkpoint is to be given. */
-  readonly demo: "opt-demo" | "falcon-demo" | null;
+  readonly demo: "opt-demo" | "falcon-demo" | "gated-demo";
   readonly size: TargetSize;
 }
 
 /**
  * Sizes of opt-1.3b and opt-6.7b (Zhang et al., "OPT", 2022, table 1), and of falcon-7b as near as copies come: it has 71 heads of 64 and
- * widths of 4544 and 18176, which are no multiples of the demo's 256 and 1024; 72 heads, 4608 and 18432 are. llama-2-7b is Llama 2's 7B (Touvron et al., 2023), of a
- * gated checkpoint of 256 and 688.
+ * widths of 4544 and 18176, which are no multiples of the demo's 256 and 1024; 72 heads, 4608 and 18432 are. llama-2-7b is Llama 2's 7B (Touvron et al., 2023).
  */
 export const PRESETS: ReadonlyMap<string, Preset> = new Map([
   ["1.3b", { demo: "opt-demo", size: { dModel: 2048, dFf: 8192, nLayers: 24, nHeads: 32 } }],
   ["6.7b", { demo: "opt-demo", size: { dModel: 4096, dFf: 16384, nLayers: 32, nHeads: 32 } }],
   ["falcon-7b", { demo: "falcon-demo", size: { dModel: 4608, dFf: 18432, nLayers: 32, nHeads: 72 } }],
-  ["llama-2-7b", { demo: null, size: { dModel: 4096, dFf: 11008, nLayers: 32, nHeads: 32 } }],
+  ["llama-2-7b", { demo: "gated-demo", size: { dModel: 4096, dFf: 11008, nLayers: 32, nHeads: 32 } }],
 ] satisfies [string, Preset][]);
 
 /** A layer of the target. */

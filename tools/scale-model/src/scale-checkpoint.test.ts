@@ -115,6 +115,7 @@ const CASES = [
     size: { dModel: 512, dFf: 5120, nLayers: 9, nHeads: 8 },
   },
   { family: "opt-demo", dtype: "f16", tolerance: 1e-4, size: { dModel: 512, dFf: 2048, nLayers: 16, nHeads: 8 } },
+  { family: "gated-demo", dtype: "f16", tolerance: 1e-4, size: { dModel: 512, dFf: 1376, nLayers: 16, nHeads: 8 } },
   // Three copies of a neuron, heads twice as wide, layers that do not divide: factors that no power of two holds.
   { family: "opt-demo", dtype: "f32", tolerance: 1e-4, size: { dModel: 512, dFf: 3072, nLayers: 9, nHeads: 4 } },
   // Rounded weights are the same, but activations are rounded to 12 bits too, and may fall to the other side.
