@@ -2,7 +2,7 @@
  * What naming resident neurons more freely gains and costs: decodes the evaluation text, token after token, within a budget, at several margins,
  * and compares each position's logits with the dense model's; prints a table and writes docs/results/resident-margin.csv:
  *
- *     pnpm build && node tools/results/resident-margin.mjs <folder with opt-demo.gguf and falcon-demo.gguf>
+ *     pnpm build && node tools/results/resident-margin.mjs <folder with opt-demo.gguf, falcon-demo.gguf and gated-demo.gguf>
  */
 import { statSync } from "node:fs";
 import { join } from "node:path";

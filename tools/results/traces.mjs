@@ -2,7 +2,7 @@
  * Caches and placements on recorded traces of the demo models: every policy over every size, and every order of neurons on flash, on the texts
  * that nothing was set on; writes docs/results/traces.csv, traces-<model>.svg and placement.csv:
  *
- *     pnpm build && node tools/results/traces.mjs <folder with opt-demo.gguf and falcon-demo.gguf>
+ *     pnpm build && node tools/results/traces.mjs <folder with opt-demo.gguf, falcon-demo.gguf and gated-demo.gguf>
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
