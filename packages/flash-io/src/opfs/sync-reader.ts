@@ -1,5 +1,5 @@
 /** A reader of the private file system that reads when asked, on the worker that asks. */
-import { DisposedError, truncatedError } from "@flashwick/core";
+import { DisposedError, IoError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
@@ -32,14 +32,9 @@ export class SyncReader implements FlashReader {
     if (this.#closed) throw new DisposedError(this.name);
     signal?.throwIfAborted();
     this.#batchRuns = runs.length;
-    for (const { offset, sizeBytes, pieces } of runs) {
+    for (const run of runs) {
       signal?.throwIfAborted();
-      let at = offset;
-      for (const piece of pieces) {
-        const got = this.handle.read(memory.subarray(piece.ptr, piece.ptr + piece.sizeBytes), { at });
-        if (got < piece.sizeBytes) throw truncatedError(this.name, offset, sizeBytes, at + got);
-        at += got;
-      }
+      this.#readRun(memory, run);
     }
   }
 
@@ -54,5 +49,31 @@ export class SyncReader implements FlashReader {
   async close(): Promise<void> {
     if (!this.#closed) this.handle.close();
     this.#closed = true;
+  }
+
+  #readRun(memory: Uint8Array, { offset, sizeBytes, pieces }: FlashRun): void {
+    let at = offset;
+    for (const { ptr, sizeBytes: pieceBytes } of pieces) {
+      const end = at + pieceBytes;
+      for (let to = ptr; at < end; ) {
+        const got = this.#read(memory.subarray(to, to + end - at), at);
+        if (got <= 0) throw truncatedError(this.name, offset, sizeBytes, at);
+        to += got;
+        at += got;
+      }
+    }
+  }
+
+  /** Bytes read: fewer than wanted where the browser says so, none where the file ends. */
+  #read(into: Uint8Array, at: number): number {
+    try {
+      return this.handle.read(into, { at });
+    } catch (cause) {
+      throw new IoError(
+        "IO_READ",
+        `${this.name} @ ${at}: reading ${into.length} bytes failed (${(cause as Error).message}); import the model again`,
+        { details: { offset: at, sizeBytes: into.length }, cause },
+      );
+    }
   }
 }
