@@ -1,40 +1,37 @@
-/** Some operations of every model and device, each fault; `node tools/reliability/faults.mjs` strikes all of them. */
+/** Two operations of some models on two devices, and each fault; `node tools/reliability/faults.mjs` strikes all of them. */
 import { describe, expect, it } from "vitest";
-import { DEVICES, KINDS, strikeEach, undisturbed } from "./engine-faults.js";
-import { foreignModel, ownModel } from "./tiny-models.js";
+import { type Device, KINDS, strikeEach, undisturbed } from "./engine-faults.js";
+import { foreignModel, TINY_MODELS } from "./tiny-models.js";
 
-describe("probe", () => {
-  it("counts", async () => {
-    for (const model of [
-      await ownModel("opt-tiny-sharded", "int8", true),
-      await ownModel("llama-tiny-relu", "f16", true),
-      await ownModel("mixtral-tiny", "f16", false),
-      await foreignModel("qwen3", true),
-      await foreignModel("mixtral", true),
-      await foreignModel("qwen3", false),
-    ]) {
-      for (const device of DEVICES) {
-        const t = performance.now();
-        const { operations, logits } = await undisturbed(model, device);
-        console.log(
-          model.name,
-          device,
-          operations,
-          logits.length,
-          model.options.dramBudgetBytes,
-          (performance.now() - t).toFixed(0),
-          "ms",
-        );
-        for (const kind of KINDS) {
-          const { struck, outcomes, faults } = await strikeEach(model, device, kind, {
-            from: 1,
-            step: Math.ceil(operations / 4),
-            seed: 1,
-          });
-          console.log(" ", kind, struck, JSON.stringify([...outcomes]), faults[0] ?? "");
-        }
+describe.each(["opt", "mixture", "gguf with checksums"])("an engine over a file that fails: %s", (name) => {
+  it.each<Device>(["file", "server without versions"])(
+    "on a %s: a typed error and a clean end, or the undisturbed logits",
+    async (device) => {
+      const model = await TINY_MODELS.get(name)!();
+      const { operations } = await undisturbed(model, device);
+      for (const [i, kind] of KINDS.entries()) {
+        // Of each kind others, and the one that opens the file among them.
+        const from = 1 + Math.floor((i * operations) / (3 * KINDS.length));
+        const { struck, faults } = await strikeEach(model, device, kind, {
+          from,
+          step: Math.ceil(operations / 2),
+          seed: 1,
+        });
+        expect([faults, struck]).toEqual([[], 2]);
       }
-    }
-    expect(1).toBe(1);
+    },
+  );
+});
+
+describe("a campaign tells of", () => {
+  it("wrong logits, where a wrong bit was to be found", async () => {
+    const model = { ...(await foreignModel("qwen3", false)), isChecked: true };
+    const { faults } = await strikeEach(model, "file", "wrong-bit", { from: 30, step: 1, seed: 1 });
+    expect(faults.join("\n")).toMatch(/qwen3.gguf without, file: wrong-bit at operation \d+ of \d+: wrong logits/);
+  });
+  it("an error where nothing has failed, and of one that is not typed", async () => {
+    const model = await foreignModel("qwen3", false);
+    const options = { ...model.options, contextTokens: 1 };
+    await expect(strikeEach({ ...model, options }, "file", "delay", { from: 1, step: 1, seed: 1 })).rejects.toThrow();
   });
 });

@@ -24,12 +24,14 @@ export interface Outcome {
 
 /** What came of each outcome, of the operations that were struck. */
 export interface FaultTotals {
+  /** Of a run in which nothing goes wrong. */
+  readonly operations: number;
   readonly struck: number;
   readonly outcomes: ReadonlyMap<string, number>;
   readonly faults: readonly string[];
 }
 
-/** Codes that are right although the bytes were: a second reading would have brought them. */
+/** What is no failure, so that no error may come of it. */
 const NEVER_FAILS: readonly FaultKind[] = ["delay", "reorder"];
 const CHANGES_FILE: readonly FaultKind[] = ["shrink", "grow", "replace", "delete"];
 
@@ -66,7 +68,7 @@ export async function strikeEach(
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     if (!ok) faults.push(`${model.name}, ${device}: ${kind} at operation ${at} of ${operations}: ${outcome}`);
   }
-  return { struck, outcomes, faults };
+  return { operations, struck, outcomes, faults };
 }
 
 async function strike(model: TinyModel, device: Device, fault: Fault, logits: Float32Array): Promise<Outcome> {

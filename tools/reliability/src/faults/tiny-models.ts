@@ -28,13 +28,18 @@ const PROMPT = [5, 9, 17, 31, 8, 77];
 const DECODED = [4, 60];
 
 /** A model of our format. @param predicted Whether neurons are named by a predictor of noise, which leaves many out. */
-export async function ownModel(name: string, dtype: RecordDType, predicted: boolean): Promise<TinyModel> {
-  const bytes = await modelBytes(name, dtype);
+export async function ownModel(
+  name: string,
+  dtype: RecordDType,
+  predicted: boolean,
+  layout: "bundled" | "split" = "bundled",
+): Promise<TinyModel> {
+  const bytes = await modelBytes(name, dtype, layout);
   const { header } = await openModelFile(memorySource(bytes, name));
   const predictor = predicted ? noisePredictor(header) : null;
   const mode = predicted ? "predicted" : "dense";
   return await small({
-    name: `${name}.${dtype}`,
+    name: `${name}.${dtype}${layout === "split" ? ".split" : ""}`,
     bytes,
     checksums: null,
     isChecked: true,
@@ -52,6 +57,16 @@ export async function foreignModel(name: string, isChecked: boolean): Promise<Ti
   const title = isChecked ? `${name}.gguf with checksums` : `${name}.gguf without`;
   return await small({ name: title, bytes, checksums, isChecked, predictor: null, options: OPTIONS });
 }
+
+/** The models of the long run, by name. */
+export const TINY_MODELS: ReadonlyMap<string, () => Promise<TinyModel>> = new Map([
+  ["opt", () => ownModel("opt-tiny-sharded", "int8", true)],
+  ["gated", () => ownModel("llama-tiny-relu", "f16", true)],
+  ["mixture", () => ownModel("mixtral-tiny", "f16", false)],
+  ["gguf with checksums", () => foreignModel("qwen3", true)],
+  ["gguf mixture with checksums", () => foreignModel("mixtral", true)],
+  ["gguf without checksums", () => foreignModel("qwen3", false)],
+]);
 
 /** With a part of the memory that it needs to have everything there, so that tokens read, but not each neuron for itself. */
 async function small(model: TinyModel): Promise<TinyModel> {
