@@ -5,7 +5,7 @@
  * finds it.
  */
 import { changesFile, FAULT_KINDS, type Fault, type FaultKind } from "./fault.js";
-import { type conformanceFile, ReaderBench, type ReaderUnderTest, wholeRun } from "./reader-bench.js";
+import { conformanceFile, ReaderBench, type ReaderUnderTest, wholeRun } from "./reader-bench.js";
 import { ConformanceFailure } from "./verdict.js";
 
 /** How reading a batch ends: all bytes are right, all but one bit are, or an error has this code. */
@@ -88,9 +88,9 @@ function pieceAt(ptr: number) {
  */
 export async function runFaultCase(
   { kind, outcomes }: FaultCase,
-  file: ReturnType<typeof conformanceFile>,
   open: (file: Uint8Array) => Promise<FaultyReader>,
 ): Promise<{ readonly outcomes: ReadonlySet<FaultOutcome>; readonly struck: number }> {
+  const file = conformanceFile();
   const found = new Set<FaultOutcome>();
   let subject = await open(file.slice());
   try {

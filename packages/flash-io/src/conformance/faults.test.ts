@@ -15,7 +15,6 @@ import { SyncReader } from "../opfs/sync-reader.js";
 import { FAULT_KINDS, FaultCounter, type FaultKind } from "./fault.js";
 import { type FaultCase, type FaultyReader, faultCases, runFaultCase } from "./fault-cases.js";
 import { FaultyFile } from "./faulty-file.js";
-import { conformanceFile } from "./reader-bench.js";
 
 interface Subject {
   readonly title: string;
@@ -152,13 +151,11 @@ const subjects: readonly Subject[] = [
   http("several tries", 3, { short: ["right"], "device-error": ["right"] }),
 ];
 
-const file = conformanceFile();
-
 describe.each(subjects)("$title", ({ does, cannot, isDirect = false, open }) => {
   const skipped = isDirect && direct.isMissing;
   for (const fault of faultCases.filter(({ kind }) => !(kind in cannot))) {
     it.skipIf(skipped)(isDirect ? direct.title(fault.title) : fault.title, async () => {
-      const { outcomes, struck } = await runFaultCase(fault, file, open);
+      const { outcomes, struck } = await runFaultCase(fault, open);
       expect(struck).toBeGreaterThanOrEqual(6);
       expect(does[fault.kind] ?? fault.outcomes).toEqual(expect.arrayContaining([...outcomes]));
     });
@@ -179,7 +176,7 @@ describe("the table itself", () => {
       return { ...subject, reader: { ...subject.reader, ...change(subject.reader) } };
     };
   const run = (kind: FaultKind, opened: ReturnType<typeof open>) =>
-    runFaultCase(faultCases.find((row) => row.kind === kind)!, file, opened);
+    runFaultCase(faultCases.find((row) => row.kind === kind)!, opened);
 
   it("finds fault with a reader that takes part of a read for all of it", async () => {
     const trusting = async (bytes: Uint8Array) => {

@@ -7,31 +7,19 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { workerData } from "node:worker_threads";
+import { REORDER_MS, SharedFaults } from "../conformance/shared-faults.fixture.js";
 
 /** @type {{ words: Int32Array, path: string, kinds: readonly string[] }} */
 const { words, path, kinds } = workerData.faults;
-/** Places in `words`: operations, completed ones, the number of the kind or -1, the operation that it strikes, the seed. */
-const [OPERATIONS, COMPLETED, KIND, AT, SEED] = [0, 1, 2, 3, 4];
-/** Longest wait for another read, milliseconds. */
-const REORDER_MS = 20;
+const faults = new SharedFaults(words, kinds);
 const real = { readSync: fs.readSync, readvSync: fs.readvSync, read: fs.read, readv: fs.readv };
 
 /** The kind of fault that strikes this read; "" if none does. */
 function strike() {
-  const operation = Atomics.add(words, OPERATIONS, 1) + 1;
-  const kind = Atomics.load(words, KIND);
-  if (kind < 0 || Atomics.load(words, AT) !== operation) return "";
-  const name = kinds[kind];
-  changeFile(name, Atomics.load(words, SEED));
-  if (name === "delay") sleep(1 + (words[SEED] % 5));
-  if (name === "reorder") Atomics.wait(words, COMPLETED, Atomics.load(words, COMPLETED), REORDER_MS);
-  if (name === "device-error") throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
-  return name;
-}
-
-/** @param {number} ms */
-function sleep(ms) {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  const kind = faults.strike();
+  changeFile(kind, faults.seed);
+  if (kind === "device-error") throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+  return kind;
 }
 
 /**
@@ -48,30 +36,6 @@ function changeFile(kind, seed) {
   fs.renameSync(`${path}.new`, path);
 }
 
-/**
- * What came of a read, after the fault.
- *
- * @param {string} kind
- * @param {readonly Uint8Array[]} views What was read into.
- * @param {number} got
- */
-function spoil(kind, views, got) {
-  Atomics.add(words, COMPLETED, 1);
-  Atomics.notify(words, COMPLETED);
-  if (kind === "wrong-bit" && got > 0) {
-    const first = views[0].subarray(0, Math.min(got, views[0].length));
-    first[words[SEED] % first.length] ^= 1 << (words[SEED] % 8);
-  }
-  if (kind !== "short" || got < 2) return got;
-  // What a short read has not brought is whatever lies there.
-  let at = 0;
-  for (const view of views) {
-    view.fill(0xaa, Math.min(view.length, Math.max(0, (got >> 1) - at)), Math.min(view.length, Math.max(0, got - at)));
-    at += view.length;
-  }
-  return got >> 1;
-}
-
 /** @type {typeof fs.readSync} */
 fs.readSync = (
   /** @type {number} */ fd,
@@ -81,11 +45,11 @@ fs.readSync = (
   /** @type {any} */ offset,
 ) => {
   const kind = strike();
-  return spoil(kind, [memory.subarray(at, at + length)], real.readSync(fd, memory, at, length, offset));
+  return faults.spoil(kind, [memory.subarray(at, at + length)], real.readSync(fd, memory, at, length, offset));
 };
 /** @type {any} */ (fs).readvSync = (/** @type {number} */ fd, /** @type {any} */ views, /** @type {any} */ offset) => {
   const kind = strike();
-  return spoil(kind, views, real.readvSync(fd, views, offset));
+  return faults.spoil(kind, views, real.readvSync(fd, views, offset));
 };
 /**
  * @param {readonly Uint8Array[]} views
@@ -101,7 +65,7 @@ function later(views, onEnd, read) {
     return;
   }
   read((error, got) => {
-    const end = () => onEnd(error, error ? got : spoil(kind, views, got));
+    const end = () => onEnd(error, error ? got : faults.spoil(kind, views, got));
     // Others that are in flight come first.
     if (kind === "reorder") setTimeout(end, REORDER_MS);
     else end();

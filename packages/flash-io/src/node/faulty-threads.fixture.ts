@@ -1,11 +1,8 @@
 /** Test support: reader threads of Node's whose n-th read goes wrong, whichever thread it is that reads. */
 import { Worker } from "node:worker_threads";
 import { FAULT_KINDS, type Fault } from "../conformance/fault.js";
+import { FAULT_WORDS } from "../conformance/shared-faults.fixture.js";
 import type { CreateWorker } from "./node-threads.js";
-
-/** Places in the memory that threads share: see faulty-reader-worker.fixture.js. */
-const OPERATIONS = 0;
-const KIND = 2;
 
 export class FaultyThreads {
   readonly #words = new Int32Array(new SharedArrayBuffer(20));
@@ -26,11 +23,11 @@ export class FaultyThreads {
   /** @param fault Null: nothing goes wrong, and reads are counted. */
   arm(fault: Fault | null): void {
     const { kind, at, seed } = fault ?? { kind: null, at: 0, seed: 0 };
-    this.#words.set([kind === null ? -1 : FAULT_KINDS.indexOf(kind), at, seed], KIND);
-    Atomics.store(this.#words, OPERATIONS, 0);
+    this.#words.set([kind === null ? -1 : FAULT_KINDS.indexOf(kind), at, seed], FAULT_WORDS.kind);
+    Atomics.store(this.#words, FAULT_WORDS.operations, 0);
   }
 
   get operations(): number {
-    return Atomics.load(this.#words, OPERATIONS);
+    return Atomics.load(this.#words, FAULT_WORDS.operations);
   }
 }

@@ -25,6 +25,8 @@ export interface CampaignSize {
   readonly exchanges: number;
   /** Flips of what is ignored after each of which the output is compared alone; all of them at once are compared as well. */
   readonly outputs: number;
+  /** Flips at random places of the file after each of which everything that uses it is run: a typed error, or the same output. */
+  readonly uses: number;
 }
 
 /** Damages a file in every way. @returns Tallies by region and damage. */
@@ -32,6 +34,7 @@ export async function damageSubject(subject: Subject, size: CampaignSize): Promi
   const tallies = new Tallies(subject);
   const before = subject.bytes.slice();
   await flipBits(subject, size, tallies);
+  await flipAndUse(subject, size, tallies);
   await cut(subject, size, tallies);
   await exchange(subject, size, tallies);
   for (const { what, finder, use } of subject.foreign) {
@@ -88,6 +91,26 @@ async function expectIgnored(
   const tally = tallies.of(region.name, "flip");
   tally.count += flips.length;
   tally.ignored += flips.length;
+}
+
+/** What the judges stand for, as a program has it: whether or not the bytes are used, no output is another one. */
+async function flipAndUse(subject: Subject, { seed, uses }: CampaignSize, tallies: Tallies): Promise<void> {
+  const random = new Random(seed, uses);
+  const expected = await subject.output(subject.bytes);
+  for (let i = 0; i < uses; i++) {
+    const [at, bit] = [random.below(subject.bytes.length), random.below(8)];
+    const bytes = subject.bytes.slice();
+    bytes[at]! ^= 1 << bit;
+    let found: unknown;
+    const isRefused = await finds(async () => {
+      found = await subject.output(bytes);
+    });
+    const tally = tallies.of("-", "flip and use");
+    if (!isRefused && isDeepStrictEqual(found, expected)) {
+      tally.count++;
+      tally.ignored++;
+    } else tallies.count("-", "flip and use", isRefused ? "read" : null, `bit ${bit} of byte ${at}`);
+  }
 }
 
 async function cut(subject: Subject, { seed, cuts }: CampaignSize, tallies: Tallies): Promise<void> {
