@@ -1,6 +1,5 @@
 /** In a worker: reads of synchronous handles go wrong, as shared memory says which and how. */
-import { FAULT_KINDS } from "@flashwick/flash-io/conformance";
-import { SharedFaults } from "../../../packages/flash-io/src/conformance/shared-faults.fixture.js";
+import { FAULT_KINDS, SharedFaults } from "@flashwick/flash-io/conformance";
 
 type Read = (this: unknown, buffer: Uint8Array, options: { readonly at: number }) => number;
 

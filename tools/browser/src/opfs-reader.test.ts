@@ -23,7 +23,10 @@ beforeAll(async () => {
   site.serve("/page-worker.js", "text/javascript", await bundle(here("page-worker.ts")));
   const worker = here("../../../packages/flash-io/src/opfs/opfs-reader-worker.js");
   site.serve("/opfs-reader-worker.js", "text/javascript", await bundle(worker));
-  site.serve("/faulty-opfs-worker.js", "text/javascript", await bundle(here("faulty-opfs-worker.ts")));
+  site.serve("/faulty-messages.js", "text/javascript", await bundle(here("faulty-messages.ts")));
+  // In this order: messages come to the first one first.
+  const both = 'import "/faulty-messages.js"; import "/opfs-reader-worker.js";';
+  site.serve("/faulty-opfs-worker.js", "text/javascript", both);
   browser = await launchChromium();
   page = await browser.newPage();
   await page.goto(site.origin);

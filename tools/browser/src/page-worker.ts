@@ -6,6 +6,7 @@ import { isFlashwickError, Random } from "@flashwick/core";
 import { openModelFile, verifyModelFile } from "@flashwick/flash-format";
 import {
   FAULT_KINDS,
+  FAULT_WORDS,
   type FaultKind,
   faultCases,
   readerCases,
@@ -16,7 +17,6 @@ import { httpSource } from "@flashwick/flash-io/http";
 import { canShareMemory, ModelStore, openOpfsReader } from "@flashwick/flash-io/opfs";
 import { createSampler } from "@flashwick/runtime";
 import { type OpenBrowserModelOptions, openStoredModel } from "@flashwick/runtime/browser";
-import { FAULT_WORDS } from "../../../packages/flash-io/src/conformance/shared-faults.fixture.js";
 import { makeHandlesFail } from "./faulty-handles.js";
 
 interface ImportCommand {

@@ -7,7 +7,7 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { workerData } from "node:worker_threads";
-import { REORDER_MS, SharedFaults } from "../conformance/shared-faults.fixture.js";
+import { REORDER_MS, SharedFaults } from "../conformance/shared-faults.js";
 
 /** @type {{ words: Int32Array, path: string, kinds: readonly string[] }} */
 const { words, path, kinds } = workerData.faults;

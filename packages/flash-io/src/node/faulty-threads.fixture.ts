@@ -1,7 +1,7 @@
 /** Test support: reader threads of Node's whose n-th read goes wrong, whichever thread it is that reads. */
 import { Worker } from "node:worker_threads";
 import { FAULT_KINDS, type Fault } from "../conformance/fault.js";
-import { FAULT_WORDS } from "../conformance/shared-faults.fixture.js";
+import { FAULT_WORDS } from "../conformance/shared-faults.js";
 import type { CreateWorker } from "./node-threads.js";
 
 export class FaultyThreads {

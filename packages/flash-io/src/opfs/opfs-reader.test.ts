@@ -4,6 +4,7 @@ import type { Fault } from "../conformance/fault.js";
 import { FaultyFile } from "../conformance/faulty-file.js";
 import type { FlashReader } from "../reader.js";
 import { openOpfsReader } from "./opfs-reader.js";
+import { readAt } from "./sync-handle.js";
 
 /** A worker that comes up, takes what it is given and never gives it back. */
 class LostWorker {
@@ -81,5 +82,14 @@ describe("a reader on the worker that asks", () => {
     expect(() => reader.start(new Uint8Array(2000), [run])).toThrow(
       expect.objectContaining({ code: "IO_READ", message: expect.stringMatching(/model.gguf @ 100: .*EIO.*import/) }),
     );
+  });
+  it("tells the file's end from a short read, in what is read of a stored model beside its records", () => {
+    const device = new FaultyFile(bytes);
+    device.counter.arm({ kind: "short", at: 1, seed: 1 });
+    const target = new Uint8Array(3000);
+    expect([readAt(device.handle(), "model.gguf", target, 2096), target.slice(0, 2000)]).toEqual([
+      2000,
+      bytes.slice(2096),
+    ]);
   });
 });

@@ -1,9 +1,9 @@
 /** A reader of the private file system that reads when asked, on the worker that asks. */
-import { DisposedError, IoError, truncatedError } from "@flashwick/core";
+import { DisposedError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
-import type { SyncHandle } from "./sync-handle.js";
+import { readAt, type SyncHandle } from "./sync-handle.js";
 
 export class SyncReader implements FlashReader {
   readonly mode = "buffered";
@@ -53,27 +53,10 @@ export class SyncReader implements FlashReader {
 
   #readRun(memory: Uint8Array, { offset, sizeBytes, pieces }: FlashRun): void {
     let at = offset;
-    for (const { ptr, sizeBytes: pieceBytes } of pieces) {
-      const end = at + pieceBytes;
-      for (let to = ptr; at < end; ) {
-        const got = this.#read(memory.subarray(to, to + end - at), at);
-        if (got <= 0) throw truncatedError(this.name, offset, sizeBytes, at);
-        to += got;
-        at += got;
-      }
-    }
-  }
-
-  /** Bytes read: fewer than wanted where the browser says so, none where the file ends. */
-  #read(into: Uint8Array, at: number): number {
-    try {
-      return this.handle.read(into, { at });
-    } catch (cause) {
-      throw new IoError(
-        "IO_READ",
-        `${this.name} @ ${at}: reading ${into.length} bytes failed (${(cause as Error).message}); import the model again`,
-        { details: { offset: at, sizeBytes: into.length }, cause },
-      );
+    for (const piece of pieces) {
+      const got = readAt(this.handle, this.name, memory.subarray(piece.ptr, piece.ptr + piece.sizeBytes), at);
+      at += got;
+      if (got < piece.sizeBytes) throw truncatedError(this.name, offset, sizeBytes, at);
     }
   }
 }

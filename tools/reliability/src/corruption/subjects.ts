@@ -1,7 +1,7 @@
 /** Every kind of file that is damaged. */
 import { memorySource } from "@flashwick/core";
 import { openModelFile } from "@flashwick/flash-format";
-import { noisePredictor } from "../../../../packages/runtime/src/noise-predictor.fixture.js";
+import { noisePredictor } from "../faults/noise-predictor.js";
 import { foreignModel, ownModel, type TinyModel } from "../faults/tiny-models.js";
 import type { Subject } from "./damage.js";
 import { foreignSubject, ownSubject } from "./model-subjects.js";

@@ -4,8 +4,8 @@ import { memorySink, openModelFile, withChecksums, writeChecksumFile } from "@fl
 import { type FlashReader, memoryReader } from "@flashwick/flash-io";
 import { createWasmKernels } from "@flashwick/kernels-wasm";
 import { Model, type ModelOptions } from "@flashwick/runtime";
-import { ggufBytes, modelBytes } from "../../../../packages/runtime/src/checkpoint.fixture.js";
-import { noisePredictor } from "../../../../packages/runtime/src/noise-predictor.fixture.js";
+import { ggufBytes, modelBytes } from "./fixture-files.js";
+import { noisePredictor } from "./noise-predictor.js";
 
 /** A model file, and what belongs to it. */
 export interface TinyModel {
