@@ -5,7 +5,7 @@ import { damageSubject } from "./campaign.js";
 import type { Region, Subject } from "./damage.js";
 import { SUBJECTS } from "./subjects.js";
 
-const SIZE = { seed: 1, flips: 150, wholeBytes: 100, cuts: 30, exchanges: 30, outputs: 3, uses: 4 };
+const SIZE = { seed: 1, flips: 60, wholeBytes: 40, cuts: 10, exchanges: 10, outputs: 1, uses: 2 };
 
 describe.each([...SUBJECTS.keys()])("damage to %s", (name) => {
   it("is found at open, at the read that would use it or by verify, or changes nothing", async () => {
