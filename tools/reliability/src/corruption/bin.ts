@@ -38,6 +38,7 @@ async function main(): Promise<void> {
       cuts: 3000,
       exchanges: 3000,
       outputs: 100,
+      uses: 200,
     });
     all.push(...tallies);
     const seconds = (performance.now() - begin) / 1000;
