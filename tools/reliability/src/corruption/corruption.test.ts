@@ -31,7 +31,7 @@ describe("a campaign tells of", () => {
     };
   }
   const faultsOf = async (subject: Subject) =>
-    (await damageSubject(subject, { ...SIZE, uses: 0 }))
+    (await damageSubject(subject, { ...SIZE, outputs: 3, uses: 0 }))
       .filter(({ damage }) => damage === "flip")
       .flatMap(({ faults }) => faults.map((fault) => fault.replace(/bit \d/, "bit")));
 
