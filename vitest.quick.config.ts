@@ -45,6 +45,10 @@ const LONG = [
   "packages/runtime/src/node/profile/measure-profile.test.ts",
   "packages/kernels-wasm/src/node/measure-kernels.test.ts",
   "packages/flash-io/src/http/http-source.test.ts",
+  // Every operation of every reader, struck by every fault; engines, and files of every kind.
+  "packages/flash-io/src/conformance/faults.test.ts",
+  "tools/reliability/src/corruption/corruption.test.ts",
+  "tools/reliability/src/faults/engine-faults.test.ts",
   "apps/cli/src/bench.test.ts",
   "apps/cli/src/doctor.test.ts",
   "apps/cli/src/doctor-failure.test.ts",

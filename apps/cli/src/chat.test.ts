@@ -50,6 +50,10 @@ it("replies to each message that is given, an object a line, and ends", async ()
   expect([second.stats.loadedBytes, second.stats.reusedTokens > 0]).toEqual([0, true]);
 });
 
+it("says that nobody checks the weights of a file without checksums", async () => {
+  expect((await chat(["--message", "Who are you?"])).err).toContain("no checksums: the weights are not checked");
+});
+
 it("takes messages from standard input, and forgets them where it is told to", async () => {
   const input = ["Who are you?", "/reset", "Who are you?", "", "/exit", "never read"];
   const { status, out } = await chat(["--json", "--quiet"], { input });

@@ -51,6 +51,12 @@ const complete = (url: string, body: object, headers: Record<string, string> = {
     }),
   });
 
+it("says that nobody checks the weights of a file without checksums", async () => {
+  const { stop, outcome } = await start([]);
+  stop();
+  expect((await outcome).err).toContain("no checksums: the weights are not checked");
+});
+
 it("prints one line of JSON when it listens, serves, and ends with 130 after a signal", async () => {
   const { url, model: name, stop, outcome } = await start([]);
   expect([name, new URL(url).hostname]).toEqual(["tiny.gguf", "127.0.0.1"]);

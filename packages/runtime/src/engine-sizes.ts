@@ -103,13 +103,17 @@ export function memoryRequest(
   const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry));
   const ffn = ffnSizes(header);
   const residentBytes =
-    resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) + resident.globalBytes + ffn.checksumBytes;
+    resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) +
+    resident.globalBytes +
+    ffn.checksumBytes +
+    resident.rowCrcBytes;
   const predictorBytes = layers.reduce((sum, layer) => sum + placedPredictorBytes(layer), 0);
   const activationBytes = (batchTokens: number) =>
     workspaceBytes(workspaceShape(header, predictor, mode, { ...wish, batchTokens }), place.kernels);
   const everything =
     residentBytes +
-    resident.rowTableBytes +
+    resident.rowTableBytes -
+    resident.rowCrcBytes +
     predictorBytes +
     ffnBytes(geometry, weights) +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
@@ -128,7 +132,8 @@ export function memoryRequest(
     experts: plannedExperts(header, place.cacheScope ?? "layer", place.expertsPerToken ?? null),
     streamsLayers: weights.layout === "matrices",
     residentBytes,
-    rowTableBytes: resident.rowTableBytes,
+    // In DRAM a table needs no checksums of its rows.
+    rowTableBytes: resident.rowTableBytes - resident.rowCrcBytes,
     predictorBytes,
     namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),

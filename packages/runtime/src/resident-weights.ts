@@ -12,6 +12,7 @@ import {
 } from "@flashwick/core";
 import {
   type ByMatrix,
+  carriesChecksums,
   checksOf,
   damagedTensor,
   LAYER_NORM_NAMES,
@@ -125,6 +126,8 @@ export interface ResidentSizes {
   readonly rowTableBytes: number;
   /** Bytes of one row of the widest such table. */
   readonly rowBytes: number;
+  /** Of such tables on flash: the CRC-32C of each row, where the file has checksums to make them by. */
+  readonly rowCrcBytes: number;
 }
 
 export function residentSizes(header: ModelHeader): ResidentSizes {
@@ -133,15 +136,24 @@ export function residentSizes(header: ModelHeader): ResidentSizes {
   let globalBytes = 0;
   let rowTableBytes = 0;
   let tableRowBytes = 0;
+  let tableRows = 0;
   for (const tensor of header.tensors.values()) {
     const layer = /^blk\.(\d+)\./.exec(tensor.name);
     if (layer) layerBytes[Number(layer[1])]! += tensorBytes(tensor);
     else if (tables.has(tensor.name)) {
       rowTableBytes += tensorBytes(tensor);
+      tableRows += tensor.rows;
       tableRowBytes = Math.max(tableRowBytes, aligned(rowBytes(tensor.dtype, tensor.cols) + TAIL_BYTES));
     } else globalBytes += tensorBytes(tensor);
   }
-  return { layerBytes, globalBytes, rowTableBytes, rowBytes: tableRowBytes };
+  const isChecked = carriesChecksums(header) || header.checksums !== undefined;
+  return {
+    layerBytes,
+    globalBytes,
+    rowTableBytes,
+    rowBytes: tableRowBytes,
+    rowCrcBytes: isChecked ? 4 * tableRows : 0,
+  };
 }
 
 /** One stretch of the file, where it goes, and what its checksum must be. */

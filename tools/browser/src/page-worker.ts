@@ -4,11 +4,20 @@
  */
 import { isFlashwickError, Random } from "@flashwick/core";
 import { openModelFile, verifyModelFile } from "@flashwick/flash-format";
-import { readerCases, runReaderCase } from "@flashwick/flash-io/conformance";
+import {
+  FAULT_KINDS,
+  FAULT_WORDS,
+  type FaultKind,
+  faultCases,
+  readerCases,
+  runFaultCase,
+  runReaderCase,
+} from "@flashwick/flash-io/conformance";
 import { httpSource } from "@flashwick/flash-io/http";
 import { canShareMemory, ModelStore, openOpfsReader } from "@flashwick/flash-io/opfs";
 import { createSampler } from "@flashwick/runtime";
 import { type OpenBrowserModelOptions, openStoredModel } from "@flashwick/runtime/browser";
+import { makeHandlesFail } from "./faulty-handles.js";
 
 interface ImportCommand {
   readonly url: string;
@@ -133,11 +142,7 @@ const commands = {
   async conform({ title, readers }: { title: string; readers: number }) {
     const c = readerCases.find((c) => c.title === title)!;
     await runReaderCase(c, async (bytes) => {
-      const root = await navigator.storage.getDirectory();
-      const file = await root.getFileHandle("conformance.bin", { create: true });
-      const writable = await file.createWritable();
-      await writable.write(bytes as Uint8Array<ArrayBuffer>);
-      await writable.close();
+      const file = await storedFile(bytes);
       const reader = await openOpfsReader(file, { readers, createWorker });
       if (readers === 0) return { reader };
       // Reader workers can be limited; the type that is public does not say so.
@@ -148,6 +153,29 @@ const commands = {
       };
       return { reader, hold };
     });
+  },
+  /** One row of the table of faults: which outcomes there are, and how many operations were struck. */
+  async fault({ kind, readers }: { kind: FaultKind; readers: number }) {
+    const words = new Int32Array(new SharedArrayBuffer(20));
+    const createWorker = () => {
+      const worker = new Worker("/faulty-opfs-worker.js", { type: "module" });
+      worker.postMessage({ faults: words });
+      return worker;
+    };
+    const mend = readers === 0 ? makeHandlesFail(words) : () => {};
+    try {
+      const { outcomes, struck } = await runFaultCase(faultCases.find((row) => row.kind === kind)!, async (bytes) => ({
+        reader: await openOpfsReader(await storedFile(bytes), { readers, createWorker }),
+        operations: () => Atomics.load(words, FAULT_WORDS.operations),
+        arm(fault) {
+          words.set([fault ? FAULT_KINDS.indexOf(fault.kind) : -1, fault?.at ?? 0, fault?.seed ?? 0], FAULT_WORDS.kind);
+          Atomics.store(words, FAULT_WORDS.operations, 0);
+        },
+      }));
+      return { outcomes: [...outcomes], struck };
+    } finally {
+      mend();
+    }
   },
   async rate({
     name,
@@ -222,6 +250,15 @@ const commands = {
     return { nLayers: header.geometry.layers.length, fingerprint: header.fingerprint };
   },
 };
+
+async function storedFile(bytes: Uint8Array): Promise<FileSystemFileHandle> {
+  const root = await navigator.storage.getDirectory();
+  const file = await root.getFileHandle("conformance.bin", { create: true });
+  const writable = await file.createWritable();
+  await writable.write(bytes as Uint8Array<ArrayBuffer>);
+  await writable.close();
+  return file;
+}
 
 function sumOfBits({ buffer, byteOffset, byteLength }: Float32Array): number {
   return sumOf(new Uint8Array(buffer, byteOffset, byteLength), 0, byteLength);

@@ -9,6 +9,7 @@ import { collect, integer, number } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import { runTable } from "../run-report.js";
 import { bold } from "../terminal.js";
+import { noteUnchecked } from "../unchecked-note.js";
 
 interface ChatFlags extends CommonFlags, EngineFlags {
   readonly system?: string;
@@ -69,6 +70,7 @@ function chat({ terminal }: Invocation, path: string, flags: ChatFlags): Promise
 /** With as many tokens as were asked for, or as many of a few pages as the budget holds; says how many, if those are fewer. */
 async function openForChat(path: string, flags: ChatFlags, report: Report): Promise<Model> {
   const model = await openWithFlags(path, flags, "sidecar", report, { contextTokens: CONTEXT });
+  noteUnchecked(model, report);
   const { contextLength } = model.header.geometry;
   if (flags.context === undefined && model.contextTokens! < Math.min(CONTEXT.most, contextLength)) {
     report.note(

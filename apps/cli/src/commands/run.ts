@@ -1,6 +1,5 @@
 /** `flashwick run`: generate. */
 import { unitName } from "@flashwick/core";
-import { carriesChecksums, type ModelHeader } from "@flashwick/flash-format";
 import { type CacheFit, type Drafter, type GeneratedToken, type Model, ModelDrafter } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -17,6 +16,7 @@ import { writeRunPage } from "../run-page-file.js";
 import { RunRecorder } from "../run-recorder.js";
 import { runTable } from "../run-report.js";
 import { readText } from "../text-file.js";
+import { noteUnchecked } from "../unchecked-note.js";
 
 /** `draft:` is followed by a file. */
 type Speculate = "off" | "auto" | "lookup" | `draft:${string}`;
@@ -159,20 +159,13 @@ function showResult(model: Model, result: Generation, flags: RunFlags, report: R
     return;
   }
   report.note(`\n${runTable(result.stats, unitName(model.header.geometry))}`);
-  if (!isChecked(model.header)) report.note(NOT_CHECKED);
+  noteUnchecked(model, report);
   if (flags.report !== undefined) report.note(`the page of this run: ${flags.report}`);
 }
 
 /** Whether the cache beside this run's keys and values holds what a token uses. */
 function fitOf(model: Model, { promptTokens }: Generation, maxTokens: number): CacheFit | null {
   return model.cacheFit(Math.min(model.header.geometry.contextLength, promptTokens + maxTokens));
-}
-
-const NOT_CHECKED = "no checksums: the weights were not checked; flashwick verify <file> --write makes checksums";
-
-/** Of a file of ours always. */
-function isChecked(header: ModelHeader): boolean {
-  return carriesChecksums(header) || header.checksums !== undefined;
 }
 
 function speculate(text: string): Speculate {

@@ -12,6 +12,7 @@ import type { Invocation } from "../invocation.js";
 import { integer, integerWithin, plainBytes, word } from "../option-values.js";
 import type { CommonFlags, Report } from "../report.js";
 import type { Terminal } from "../terminal.js";
+import { noteUnchecked } from "../unchecked-note.js";
 
 interface ServeFlags extends CommonFlags, EngineFlags {
   readonly host: string;
@@ -74,6 +75,7 @@ function serve({ terminal }: Invocation, path: string, flags: ServeFlags): Promi
     const model = await openWithFlags(path, flags, "sidecar", report, {
       ...{ contextTokens: CONTEXT, maxSequences, signal: opening.signal },
     });
+    noteUnchecked(model, report);
     try {
       const server = await start(model, flags, apiKeys, report);
       terminal.signal.removeEventListener("abort", stop);

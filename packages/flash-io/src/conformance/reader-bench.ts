@@ -71,6 +71,21 @@ export class ReaderBench {
     }
   }
 
+  /** Bits of what the runs should have brought that are not as in the file. */
+  countWrongBits(runs: readonly FlashRun[]): number {
+    let count = 0;
+    for (const run of runs) {
+      let from = run.offset;
+      for (const { ptr, sizeBytes } of run.pieces) {
+        for (let i = 0; i < sizeBytes; i++) {
+          for (let bits = this.memory[ptr + i]! ^ this.file[from + i]!; bits !== 0; bits &= bits - 1) count++;
+        }
+        from += sizeBytes;
+      }
+    }
+    return count;
+  }
+
   /** Fails unless no byte has been written to the memory. */
   expectUntouched(): void {
     const at = this.memory.findIndex((byte) => byte !== 0);

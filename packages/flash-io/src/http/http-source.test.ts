@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Random } from "@flashwick/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { FaultyFile } from "../conformance/faulty-file.js";
 import type { FlashRun } from "../run-plan.js";
 import { openHttpReader } from "./http-reader.js";
 import { httpSource } from "./http-source.js";
@@ -87,6 +88,15 @@ describe("httpSource", () => {
     const source = await httpSource(url);
     faults.etag = '"two"';
     await expect(readAt(source, 0, 8)).rejects.toMatchObject({ code: "IO_FILE_CHANGED" });
+  });
+  it("says that the file has changed, not that access is denied, when it ends before what is asked for", async () => {
+    const file = new FaultyFile(new Uint8Array(3_000_000));
+    const source = await httpSource("http://server/model", { fetch: file.server(false), tries: 1 });
+    file.counter.arm({ kind: "shrink", at: 1, seed: 1 });
+    await expect(readAt(source, 2_999_000, 8)).rejects.toMatchObject({
+      code: "IO_FILE_CHANGED",
+      message: expect.stringMatching(/it was 3000000 bytes/),
+    });
   });
   it("refuses a server without ranges, an address without a file, and reads past the end", async () => {
     faults.ranges = false;

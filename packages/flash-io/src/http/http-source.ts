@@ -183,7 +183,7 @@ export class RangeRequests {
       });
       const { status } = response;
       if (status >= 500 || status === 429) throw await refuse(response, new BusyServer(response));
-      if (status >= 400) throw await refuse(response, statusError(this.#url, status, 0));
+      if (status >= 400) throw await refuse(response, this.#cutShort(response) ?? statusError(this.#url, status, 0));
       return response;
     });
   }
@@ -194,6 +194,13 @@ export class RangeRequests {
     const found = versionOf(response);
     if (expected === null || found === expected) return null;
     return this.#changedError(`version ${found}`, expected);
+  }
+
+  /** What to throw if the file has nothing where it once had bytes: only those are asked for. Null for any other answer, and before it is open. */
+  #cutShort({ status, headers }: Response): IoError | null {
+    if (status !== 416 || this.#file === null) return null;
+    const sizeBytes = /^bytes \*\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1];
+    return this.#changedError(sizeBytes ? `${sizeBytes} bytes` : "status 416", `${this.#file.sizeBytes} bytes`);
   }
 
   #changedError(found: string, expected: string): IoError {

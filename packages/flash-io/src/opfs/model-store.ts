@@ -8,7 +8,7 @@
  */
 import { type ByteSource, FormatError, InputError, IoError, type OnProgress, truncatedError } from "@flashwick/core";
 import { type HttpFile, type HttpSourceOptions, RangeRequests } from "../http/http-source.js";
-import { openHandle, type StoredFileHandle, type SyncHandle } from "./sync-handle.js";
+import { openHandle, readAt, type StoredFileHandle, type SyncHandle } from "./sync-handle.js";
 
 /** A model that lies in the private file system. */
 export interface StoredModel {
@@ -284,11 +284,12 @@ export class ModelStore {
     const from = await openHandle(partial);
     const target = (await this.#folder.getFileHandle(name, { create: true })) as StoredFileHandle;
     const to = await openForWriting(name, target);
-    const chunk = new Uint8Array(CHUNK_BYTES);
-    for (let at = 0; at < from.getSize(); ) {
-      const got = from.read(chunk, { at });
-      to.write(chunk.subarray(0, got), { at });
-      at += got;
+    const totalBytes = from.getSize();
+    for (let at = 0; at < totalBytes; at += CHUNK_BYTES) {
+      const chunk = new Uint8Array(Math.min(CHUNK_BYTES, totalBytes - at));
+      const got = readAt(from, name, chunk, at);
+      if (got < chunk.length) throw truncatedError(name, at, chunk.length, at + got);
+      await this.#put(name, to, chunk, at, totalBytes);
     }
     to.flush();
     to.close();
@@ -352,7 +353,7 @@ function handleSource(name: string, handle: SyncHandle, owned = true): ByteSourc
       signal?.throwIfAborted();
       const end = offset + target.byteLength;
       if (offset < 0 || end > sizeBytes) throw truncatedError(name, offset, target.byteLength, sizeBytes);
-      const got = handle.read(target, { at: offset });
+      const got = readAt(handle, name, target, offset);
       if (got < target.byteLength) throw truncatedError(name, offset, target.byteLength, offset + got);
     },
     async close() {

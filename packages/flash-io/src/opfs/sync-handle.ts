@@ -37,3 +37,27 @@ export async function openHandle(file: StoredFileHandle): Promise<SyncHandle> {
     });
   }
 }
+
+/**
+ * Fills `target` from `offset` on, however short the reads are. @returns Bytes that came: fewer where the file ends.
+ *
+ * @throws {IoError} `IO_READ` where the browser cannot read.
+ */
+export function readAt(handle: Pick<SyncHandle, "read">, name: string, target: Uint8Array, offset: number): number {
+  let done = 0;
+  while (done < target.length) {
+    const got = readOnce(handle, name, target.subarray(done), offset + done);
+    if (got <= 0) break;
+    done += got;
+  }
+  return done;
+}
+
+function readOnce(handle: Pick<SyncHandle, "read">, name: string, into: Uint8Array, at: number): number {
+  try {
+    return handle.read(into, { at });
+  } catch (cause) {
+    const message = `${name} @ ${at}: reading ${into.length} bytes failed (${(cause as Error).message}); import the model again`;
+    throw new IoError("IO_READ", message, { details: { offset: at, sizeBytes: into.length }, cause });
+  }
+}

@@ -3,7 +3,7 @@ import { DisposedError, truncatedError } from "@flashwick/core";
 import type { FlashReader } from "../reader.js";
 import { checkRunIndices } from "../run-indices.js";
 import type { FlashRun } from "../run-plan.js";
-import type { SyncHandle } from "./sync-handle.js";
+import { readAt, type SyncHandle } from "./sync-handle.js";
 
 export class SyncReader implements FlashReader {
   readonly mode = "buffered";
@@ -32,14 +32,9 @@ export class SyncReader implements FlashReader {
     if (this.#closed) throw new DisposedError(this.name);
     signal?.throwIfAborted();
     this.#batchRuns = runs.length;
-    for (const { offset, sizeBytes, pieces } of runs) {
+    for (const run of runs) {
       signal?.throwIfAborted();
-      let at = offset;
-      for (const piece of pieces) {
-        const got = this.handle.read(memory.subarray(piece.ptr, piece.ptr + piece.sizeBytes), { at });
-        if (got < piece.sizeBytes) throw truncatedError(this.name, offset, sizeBytes, at + got);
-        at += got;
-      }
+      this.#readRun(memory, run);
     }
   }
 
@@ -54,5 +49,14 @@ export class SyncReader implements FlashReader {
   async close(): Promise<void> {
     if (!this.#closed) this.handle.close();
     this.#closed = true;
+  }
+
+  #readRun(memory: Uint8Array, { offset, sizeBytes, pieces }: FlashRun): void {
+    let at = offset;
+    for (const piece of pieces) {
+      const got = readAt(this.handle, this.name, memory.subarray(piece.ptr, piece.ptr + piece.sizeBytes), at);
+      at += got;
+      if (got < piece.sizeBytes) throw truncatedError(this.name, offset, sizeBytes, at);
+    }
   }
 }

@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { IoError } from "@flashwick/core";
@@ -54,6 +63,15 @@ describe("a damaged file", () => {
     await store.write(key("a"), page(1));
     expect(await store.read(key("a"), 100)).toEqual(page(1));
   });
+});
+
+it("a whole page under the name of another, whose tokens are others, is as good as none", async () => {
+  const store = await openPrefixFolder(folder, roomFor(9));
+  await store.write(key("a"), page(1));
+  await store.write(key("b"), page(2));
+  renameSync(file("a"), file("b"));
+  expect(await store.read(key("b"), 100)).toBeNull();
+  expect(existsSync(file("b"))).toBe(false);
 });
 
 describe("the bound", () => {

@@ -1,7 +1,7 @@
 /**
  * Pages of keys and values as files in a folder: `<key>.kv`, least recently used ones removed.
  *
- * A file is 16 bytes (the letters FWKV, then u32 little-endian: version 1, CRC-32C of the page, bytes of the page) and the page. It is written under a
+ * A file is 16 bytes (the letters FWKV, then u32 little-endian: version 2, CRC-32C of key and page, bytes of the page) and the page. It is written under a
  * temporary name and renamed, so that whoever reads it sees all of it or nothing; several processes may share a folder. A damaged file is removed.
  */
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { crc32c } from "@flashwick/flash-format";
 import type { PrefixStore } from "../serving/prefix-store.js";
 
 const MAGIC = 0x564b5746;
-const VERSION = 1;
+const VERSION = 2;
 const HEADER_BYTES = 16;
 const NAME = /^([0-9a-f]{64})\.kv$/;
 const TEMPORARY = /^[0-9a-f]{64}\.kv\..*\.tmp$/;
@@ -70,7 +70,7 @@ class PrefixFolder implements PrefixStore {
     try {
       // Another process may have written it.
       const file = await readFile(this.#path(key));
-      const page = pageOf(file, sizeBytes);
+      const page = pageOf(key, file, sizeBytes);
       if (page === null) return await this.#remove(key).then(() => null);
       await this.#use(key, file.length);
       return page;
@@ -88,7 +88,7 @@ class PrefixFolder implements PrefixStore {
     const temporary = `${path}.${process.pid}.tmp`;
     try {
       await this.#makeRoom(sizeBytes);
-      await writeFile(temporary, [headerOf(bytes), bytes]);
+      await writeFile(temporary, [headerOf(key, bytes), bytes]);
       await rename(temporary, path);
       this.#note(key, sizeBytes);
     } catch (cause) {
@@ -152,17 +152,23 @@ async function filesOf(folder: string): Promise<Map<string, number>> {
   return new Map(found.map(({ key, sizeBytes }) => [key, sizeBytes]));
 }
 
-function headerOf(page: Uint8Array): Uint8Array {
+/** Over the key as well: a page under the name of another is one of other tokens, and whole. */
+function checksumOf(key: string, page: Uint8Array): number {
+  return crc32c(page, crc32c(new TextEncoder().encode(key)));
+}
+
+function headerOf(key: string, page: Uint8Array): Uint8Array {
   const header = new DataView(new ArrayBuffer(HEADER_BYTES));
-  for (const [i, word] of [MAGIC, VERSION, crc32c(page), page.length].entries()) header.setUint32(4 * i, word, true);
+  for (const [i, word] of [MAGIC, VERSION, checksumOf(key, page), page.length].entries())
+    header.setUint32(4 * i, word, true);
   return new Uint8Array(header.buffer);
 }
 
-/** Null for a file that is not what was written. */
-function pageOf(file: Uint8Array, sizeBytes: number): Uint8Array | null {
+/** Null for a file that is not what was written under this key. */
+function pageOf(key: string, file: Uint8Array, sizeBytes: number): Uint8Array | null {
   if (file.length !== HEADER_BYTES + sizeBytes) return null;
   const header = new DataView(file.buffer, file.byteOffset, HEADER_BYTES);
   const page = new Uint8Array(file.buffer, file.byteOffset + HEADER_BYTES, sizeBytes);
-  const expected = [MAGIC, VERSION, crc32c(page), sizeBytes];
+  const expected = [MAGIC, VERSION, checksumOf(key, page), sizeBytes];
   return expected.every((word, i) => header.getUint32(4 * i, true) === word) ? page : null;
 }
