@@ -4,9 +4,9 @@
  *
  * Names of tensors and keys: llama.cpp, src/llama-arch.cpp, LLM_ARCH_FALCON.
  */
-import { open, rename, rm } from "node:fs/promises";
 import { assert, MiB, neuronGrid, type OnProgress, Random, UnsupportedError } from "@flashwick/core";
 import { encodeGgufHeader, type GgufTensor, type GgufValue, type ModelHeader } from "@flashwick/flash-format";
+import { type FileSink, fileSink } from "@flashwick/flash-format/node";
 
 const ALIGNMENT = 32;
 const BLOCK_BYTES = 16 * MiB;
@@ -22,7 +22,7 @@ interface PeerTensor extends GgufTensor {
  * Writes the file, whole or not at all.
  *
  * @param header Of a Falcon with one group of heads (7B's form).
- * @throws {UnsupportedError} for other models. File system errors as they come.
+ * @throws {UnsupportedError} for other models. {IoError} as `fileSink`.
  * Cost: sequential writing; 16 MiB of memory.
  */
 export async function writePeerFile(
@@ -35,22 +35,18 @@ export async function writePeerFile(
   const dataOffset = align(bytes.length);
   const last = tensors.at(-1)!;
   const total = dataOffset + last.offset + sizeOf(last);
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, "w");
+  const sink = await fileSink(path, { force: true });
   try {
-    await file.write(bytes, 0, bytes.length, 0);
+    await sink.write(bytes, 0);
     const noise = halvesOfNoise();
     for (const tensor of tensors) {
       signal?.throwIfAborted();
-      await fillTensor(file, tensor, dataOffset, noise);
+      await fillTensor(sink, tensor, dataOffset, noise);
       onProgress?.({ phase: "peer's file", loaded: dataOffset + tensor.offset, total, unit: "bytes" });
     }
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
+    await sink.commit(total);
   } catch (error) {
-    await file.close().catch(() => {});
-    await rm(temporary, { force: true });
+    await sink.abandon();
     throw error;
   }
 }
@@ -134,19 +130,14 @@ function readVocabulary(json: string, vocabSize: number) {
   return { tokens, merges: model.merges.map((merge) => (typeof merge === "string" ? merge : merge.join(" "))) };
 }
 
-async function fillTensor(
-  file: Awaited<ReturnType<typeof open>>,
-  tensor: PeerTensor,
-  dataOffset: number,
-  noise: Uint8Array,
-): Promise<void> {
+async function fillTensor(sink: FileSink, tensor: PeerTensor, dataOffset: number, noise: Uint8Array): Promise<void> {
   const size = sizeOf(tensor);
   const block =
     tensor.fill === "noise"
       ? noise
       : new Uint8Array(new Float32Array(size / 4).fill(tensor.fill === "ones" ? 1 : 0).buffer);
   for (let at = 0; at < size; at += block.length) {
-    await file.write(block, 0, Math.min(block.length, size - at), dataOffset + tensor.offset + at);
+    await sink.write(block.subarray(0, Math.min(block.length, size - at)), dataOffset + tensor.offset + at);
   }
 }
 

@@ -60,7 +60,11 @@ async function main(): Promise<void> {
   const isWanted = (what: string) => values.only === undefined || values.only === what;
   const wish = {
     ...{ kills: isWanted("kills"), errors: isWanted("errors"), random: isWanted("kills") ? Number(values.random) : 0 },
-    ...{ races: isWanted("races") ? Number(values.races) : 0, seed: Number(values.seed), stride: Number(values.stride) },
+    ...{
+      races: isWanted("races") ? Number(values.races) : 0,
+      seed: Number(values.seed),
+      stride: Number(values.stride),
+    },
     ...{ from: Number(values.from), count: Number(values.count ?? Number.MAX_SAFE_INTEGER), jobs: Number(values.jobs) },
   };
   let total = { kills: 0, faults: 0 };

@@ -26,12 +26,7 @@ export interface CaseResult {
 }
 
 /** @param folder A folder of the caller's; work is done below it. Cost: a process or two for each trial. */
-export async function runCase(
-  subject: Case,
-  inputs: CrashInputs,
-  folder: string,
-  wish: CaseWish,
-): Promise<CaseResult> {
+export async function runCase(subject: Case, inputs: CrashInputs, folder: string, wish: CaseWish): Promise<CaseResult> {
   // Messages and files hold no path, so that lanes can share a reference; operations are told by number.
   const reference = await referenceOf(subject, `${folder}/lane-0`, inputs);
   const all = planTrials(reference, { ...wish, stride: wish.stride * (subject.scenario.stride ?? 1) });

@@ -51,10 +51,7 @@ export async function makeInputs(folder: string): Promise<CrashInputs> {
   await flashwick(inputs, ...["trace", "record", model, "--text", text, "-o", inputs.trace], ...record);
   await flashwick(inputs, "predictor", "export", inputs.predictor, "-o", inputs.weights);
   await flashwick(inputs, "convert", inputs.gguf, "-o", inputs.mixture);
-  await flashwick(
-    inputs,
-    ...["trace", "record", inputs.mixture, "--text", text, "-o", inputs.mixtureTrace, ...record],
-  );
+  await flashwick(inputs, ...["trace", "record", inputs.mixture, "--text", text, "-o", inputs.mixtureTrace, ...record]);
   return inputs;
 }
 

@@ -79,7 +79,8 @@ async function operateAsync(kind, path, all, half) {
 }
 
 function writes(flags) {
-  if (typeof flags === "number") return (flags & (fs.constants.O_WRONLY | fs.constants.O_RDWR | fs.constants.O_CREAT)) !== 0;
+  if (typeof flags === "number")
+    return (flags & (fs.constants.O_WRONLY | fs.constants.O_RDWR | fs.constants.O_CREAT)) !== 0;
   return flags !== "r" && flags !== undefined;
 }
 
@@ -143,22 +144,30 @@ function replaceSync() {
       return original.writeSync(fd, part, 0, part.length, bytes.position);
     };
     if (!file) return original.writeSync(fd, data, ...place);
-    return operate("write", file.path, () => write(bytes.part), () => write(halfOf(bytes.part)));
+    return operate(
+      "write",
+      file.path,
+      () => write(bytes.part),
+      () => write(halfOf(bytes.part)),
+    );
   };
-  const onFd = (kind, act) => (fd, ...rest) => {
-    const file = fds.get(fd);
-    return operate(kind, file?.path, () => {
-      const result = act(fd, ...rest);
-      if (kind === "sync") synced(file?.state, original.fstatSync(fd).size);
-      else written(file?.state);
-      return result;
-    });
-  };
+  const onFd =
+    (kind, act) =>
+    (fd, ...rest) => {
+      const file = fds.get(fd);
+      return operate(kind, file?.path, () => {
+        const result = act(fd, ...rest);
+        if (kind === "sync") synced(file?.state, original.fstatSync(fd).size);
+        else written(file?.state);
+        return result;
+      });
+    };
   fs.ftruncateSync = onFd("truncate", original.ftruncateSync);
   fs.fsyncSync = onFd("sync", original.fsyncSync);
   fs.fdatasyncSync = onFd("sync", original.fdatasyncSync);
   fs.writeFileSync = (path, data, options) => {
-    if (typeof path === "number" || !concernsFile(resolve(String(path)))) return original.writeFileSync(path, data, options);
+    if (typeof path === "number" || !concernsFile(resolve(String(path))))
+      return original.writeFileSync(path, data, options);
     const { flag = "w", mode, flush = false } = typeof options === "object" && options ? options : {};
     const fd = fs.openSync(path, flag, mode);
     try {
@@ -174,7 +183,12 @@ function replaceSync() {
       original.renameSync(from, to);
       renamed(resolve(String(from)), resolve(String(to)));
     });
-  for (const [name, kind] of [["unlinkSync", "unlink"], ["rmdirSync", "rmdir"], ["mkdirSync", "mkdir"], ["mkdtempSync", "mkdir"]]) {
+  for (const [name, kind] of [
+    ["unlinkSync", "unlink"],
+    ["rmdirSync", "rmdir"],
+    ["mkdirSync", "mkdir"],
+    ["mkdtempSync", "mkdir"],
+  ]) {
     fs[name] = (path, ...rest) =>
       operate(kind, resolve(String(path)), () => {
         if (kind === "unlink") states.delete(resolve(String(path)));
@@ -202,7 +216,8 @@ function replacePromises() {
     return writes(flags) ? await operateAsync("open", full, open) : await open();
   };
   promises.writeFile = async (path, data, options) => {
-    if (typeof path === "object" || !concernsFile(resolve(String(path)))) return await original.promises.writeFile(path, data, options);
+    if (typeof path === "object" || !concernsFile(resolve(String(path))))
+      return await original.promises.writeFile(path, data, options);
     const { flag = "w", mode, flush = false } = typeof options === "object" && options ? options : {};
     const handle = await promises.open(path, flag, mode);
     try {
@@ -220,7 +235,13 @@ function replacePromises() {
       await original.promises.rename(from, to);
       renamed(resolve(String(from)), resolve(String(to)));
     });
-  for (const [name, kind] of [["unlink", "unlink"], ["rmdir", "rmdir"], ["mkdir", "mkdir"], ["mkdtemp", "mkdir"], ["utimes", "utimes"]]) {
+  for (const [name, kind] of [
+    ["unlink", "unlink"],
+    ["rmdir", "rmdir"],
+    ["mkdir", "mkdir"],
+    ["mkdtemp", "mkdir"],
+    ["utimes", "utimes"],
+  ]) {
     promises[name] = (path, ...rest) =>
       operateAsync(kind, resolve(String(path)), () => {
         if (kind === "unlink") states.delete(resolve(String(path)));
@@ -267,7 +288,12 @@ function replaceHandles(handles) {
       written(file.state);
       return await own.write.call(this, part, 0, part.length, bytes.position);
     };
-    return await operateAsync("write", file.path, () => write(bytes.part), () => write(halfOf(bytes.part)));
+    return await operateAsync(
+      "write",
+      file.path,
+      () => write(bytes.part),
+      () => write(halfOf(bytes.part)),
+    );
   };
   handles.truncate = async function (...rest) {
     const file = ofHandle.get(this);
@@ -289,7 +315,8 @@ function replaceHandles(handles) {
 
 /** What a call of `write` means: its bytes, and their place in the file (null: at its end). */
 function bytesOf(data, [offset, length, position]) {
-  if (typeof data === "string") return { part: Buffer.from(data), position: typeof offset === "number" ? offset : null };
+  if (typeof data === "string")
+    return { part: Buffer.from(data), position: typeof offset === "number" ? offset : null };
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   const given = typeof offset === "object" && offset !== null ? offset : { offset, length, position };
   const from = given.offset ?? 0;
@@ -332,4 +359,3 @@ export function losePower(zeros) {
     }
   }
 }
-

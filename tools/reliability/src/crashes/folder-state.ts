@@ -13,7 +13,9 @@ export function folderState(folder: string): FolderState {
 
 /** One name of the whole. */
 export function digestOf(state: FolderState): string {
-  return createHash("sha256").update(JSON.stringify([...state])).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify([...state]))
+    .digest("hex");
 }
 
 function hashOf(path: string): string | null {

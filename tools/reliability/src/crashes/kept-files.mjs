@@ -1,8 +1,9 @@
 // @ts-check
 /** Keeps what the engine keeps beside its models, with nothing of the engine around it: `node kept-files.mjs prefixes|profile|tuning <folder>`. */
+
+import { devicePreset } from "@flashwick/cost-model";
 import { keepTuning } from "@flashwick/flash-io/node";
 import { keepProfile, openPrefixFolder } from "@flashwick/runtime/node";
-import { devicePreset } from "@flashwick/cost-model";
 
 const [, , what, folder = ""] = process.argv;
 const PAGE_BYTES = 20_000;
