@@ -27,8 +27,15 @@ export interface CrashInputs {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Makes them in an empty folder. The hub is the caller's to close. Cost: seconds. */
+/** Makes all of them in an empty folder. The hub is the caller's to close. Cost: ten processes, seconds. */
 export async function makeInputs(folder: string): Promise<CrashInputs> {
+  const inputs = await layInputs(folder);
+  await deriveInputs(inputs);
+  return inputs;
+}
+
+/** Only those that no command makes: checkpoint, GGUF file, text and hub. */
+export async function layInputs(folder: string): Promise<CrashInputs> {
   const at = (name: string) => join(folder, name);
   const hub = await startHub();
   const inputs: CrashInputs = {
@@ -44,6 +51,10 @@ export async function makeInputs(folder: string): Promise<CrashInputs> {
   cpSync(join(FIXTURES, "gguf/olmoe.gguf"), inputs.gguf);
   writeFileSync(inputs.text, TEXT.repeat(30));
   serve(inputs);
+  return inputs;
+}
+
+async function deriveInputs(inputs: CrashInputs): Promise<void> {
   const { model, text } = inputs;
   await flashwick(inputs, "convert", inputs.checkpoint, "-o", model);
   await flashwick(inputs, ...["train", model, "--text", text, "-o", inputs.predictor], ...TRAINING);
@@ -52,7 +63,6 @@ export async function makeInputs(folder: string): Promise<CrashInputs> {
   await flashwick(inputs, "predictor", "export", inputs.predictor, "-o", inputs.weights);
   await flashwick(inputs, "convert", inputs.gguf, "-o", inputs.mixture);
   await flashwick(inputs, ...["trace", "record", inputs.mixture, "--text", text, "-o", inputs.mixtureTrace, ...record]);
-  return inputs;
 }
 
 /** A training of a second. */
@@ -77,11 +87,8 @@ function serve({ hub, checkpoint }: CrashInputs): void {
 
 /** Puts the split model into the hub's cache, as another program of the hub's would. */
 export function fillHubCache(home: string, { hub }: CrashInputs): void {
-  const [[name, { revisions, files }]] = [...hub.repositories].filter(([name]) => name === "tiny/split") as never;
-  const { main } = revisions as { main: string };
-  const snapshot = join(home, "hub", `models--${(name as string).replace("/", "--")}`, "snapshots", main);
+  const { revisions, files } = hub.repositories.get("tiny/split")!;
+  const snapshot = join(home, "hub", "models--tiny--split", "snapshots", revisions.main!);
   mkdirSync(snapshot, { recursive: true });
-  for (const [path, file] of files as ReadonlyMap<string, { readonly bytes: Uint8Array }>) {
-    writeFileSync(join(snapshot, path), file.bytes);
-  }
+  for (const [path, { bytes }] of files) writeFileSync(join(snapshot, path), bytes);
 }
