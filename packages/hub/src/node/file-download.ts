@@ -101,6 +101,8 @@ async function takeCached(cached: string, path: string): Promise<void> {
     await rm(`${partial}.journal`, { force: true });
     await link(cached, partial).catch(() => copyDurably(cached, partial));
     await rename(partial, path);
+    // Of two names of one file, rename(2) leaves both: another call has made the same link meanwhile.
+    await rm(partial, { force: true });
   } catch (cause) {
     await rm(partial, { force: true });
     const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "IO_NO_SPACE" : "IO_WRITE";

@@ -317,6 +317,15 @@ describe("the hub's cache", () => {
     expect(statSync(path).ino).toBe(statSync(elsewhere).ino);
   });
 
+  it("left a temporary name where two calls took the same file at once", async () => {
+    cache(model);
+    const wish = { cacheFolder: join(folder, "cache") };
+    const calls = await Promise.allSettled([1, 2, 3, 4].map(() => pull("Q4/model.gguf", wish)));
+    const refused = calls.flatMap((call) => (call.status === "rejected" ? [call.reason.code] : []));
+    expect([isModel(), existsSync(`${path}.partial`)]).toEqual([true, false]);
+    expect(refused.filter((code) => code !== "IO_BUSY")).toEqual([]);
+  });
+
   it("was emptied by a download after one that was killed between its link and its name", async () => {
     const blob = cache(model);
     linkSync(blob, `${path}.partial`);

@@ -1,5 +1,5 @@
 /** Every command that writes a file which somebody keeps. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, utimesSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type CrashInputs, FLASHWICK, fillHubCache, TRAINING } from "./crash-inputs.js";
@@ -111,10 +111,15 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "kept prefixes",
     command: (work) => [KEPT_FILES, "prefixes", join(work, "prefixes")],
-    outputs: [..."bcde"].map((letter) => `prefixes/${letter.repeat(64)}.kv`),
+    prepare: (work) => {
+      mkdirSync(join(work, "prefixes"));
+      writeFileSync(join(work, "prefixes", `${"f".repeat(64)}.kv`), new Uint8Array(20_016));
+      ageFiles(join(work, "prefixes"), /kv$/, 100);
+    },
+    outputs: [..."abcde"].map((letter) => `prefixes/${letter.repeat(64)}.kv`),
     force: null,
     // What a killed process leaves is swept after an hour.
-    settle: (work) => ageFiles(join(work, "prefixes"), 7200),
+    settle: (work) => ageFiles(join(work, "prefixes"), /tmp$/, 7200),
     isOptional: true,
   },
   {
@@ -135,7 +140,8 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-function ageFiles(folder: string, seconds: number): void {
+function ageFiles(folder: string, names: RegExp, seconds: number): void {
   const then = Date.now() / 1000 - seconds;
-  for (const name of existsSync(folder) ? readdirSync(folder) : []) utimesSync(join(folder, name), then, then);
+  const files = existsSync(folder) ? readdirSync(folder).filter((name) => names.test(name)) : [];
+  for (const name of files) utimesSync(join(folder, name), then, then);
 }

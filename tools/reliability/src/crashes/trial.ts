@@ -2,7 +2,7 @@
  * One crash, or one failure of the disk, and what must hold after it.
  *
  * - Each output is what was there before, byte for byte, or the new file, whole.
- * - The same command again gives the bytes of a run that nothing has disturbed, and leaves no file that such a run does not leave.
+ * - The same command again (forced, where one of two outputs is whole) gives the bytes of a run that nothing has disturbed, and leaves no file that such a run does not leave.
  * - A failure of the disk ends the command with a typed error that names a file and says what to do, and leaves only what the next call goes on from.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -97,21 +97,27 @@ export class TrialRunner {
     const known = this.#again.get(key);
     if (known) return known;
     this.subject.scenario.settle?.(this.work);
-    const end = await call(this.subject, this.work, this.inputs, { isSecond: true });
-    const faults = this.#faultsOfSecond(end, folderState(this.work), outputs);
+    const second = await call(this.subject, this.work, this.inputs, { isSecond: true });
+    const isRefused = !this.subject.replaces && outputs !== "old" && /"IO_EXISTS"/.test(second.out);
+    // One of two outputs is whole: then the user has been told to force it.
+    const isForced = isRefused && outputs === "some new";
+    const end = isForced ? await call(this.subject, this.work, this.inputs, { isSecond: true, isForced }) : second;
+    const faults = this.#faultsOfSecond(end, folderState(this.work), isRefused && !isForced);
     this.#again.set(key, faults);
     return faults;
   }
 
-  #faultsOfSecond(end: ProgramEnd, state: FolderState, outputs: Verdict["outputs"]): string[] {
+  /** @param isRefused Because the output is there, whole. */
+  #faultsOfSecond({ status, out, err }: ProgramEnd, state: FolderState, isRefused: boolean): string[] {
     const { after } = this.reference;
-    const isRefusal = !this.subject.replaces && outputs !== "old" && /"IO_EXISTS"/.test(end.out);
-    const paths = new Set([...after.keys(), ...state.keys()]);
-    const differing = [...paths].filter((path) => state.get(path) !== after.get(path));
-    const faults = differing.map((path) =>
-      after.has(path) ? `${path} is not what an undisturbed run makes` : `${path} is left after the second call`,
-    );
-    return end.status === 0 || isRefusal ? faults : [`second call ends with ${end.status}: ${end.out}${end.err}`];
+    const { keeps } = this.subject.scenario;
+    const paths = [...new Set([...after.keys(), ...state.keys()])];
+    const faults = paths
+      .filter((path) => state.get(path) !== after.get(path) && !(isRefused && keeps?.test(path)))
+      .map(
+        (path) => `${path} is ${after.has(path) ? "not what an undisturbed run makes" : "left after the second call"}`,
+      );
+    return status === 0 || isRefused ? faults : [`second call ends with ${status}: ${out}${err}`, ...faults];
   }
 }
 
@@ -157,6 +163,7 @@ export interface CallOptions {
   readonly list?: string;
   readonly isSecond?: boolean;
   readonly isRival?: boolean;
+  readonly isForced?: boolean;
 }
 
 /** Runs the command of a case once. */
@@ -164,11 +171,11 @@ export async function call(
   { scenario, replaces }: Case,
   work: string,
   inputs: CrashInputs,
-  { disturbance, list, isSecond = false, isRival = false }: CallOptions,
+  { disturbance, list, isSecond = false, isRival = false, isForced = replaces }: CallOptions,
 ): Promise<ProgramEnd> {
   const words = [
     ...scenario.command(work, inputs),
-    ...(replaces ? scenario.force! : []),
+    ...(isForced ? (scenario.force ?? []) : []),
     ...(isRival ? (scenario.rival ?? []) : []),
     ...(isSecond ? (scenario.resume ?? []) : []),
   ];
