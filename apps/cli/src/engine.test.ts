@@ -408,6 +408,14 @@ describe("train", () => {
     expect((await flashwickJson([...argv, "--force"])).document.error.code).toBe("INPUT_INVALID");
     expect(existsSync(samples)).toBe(false);
   });
+  it("left samples for ever when it was killed after its output was whole: the next call removes them", async () => {
+    const output = join(dir, "whole.gguf");
+    writeFileSync(output, "whole");
+    mkdirSync(join(dir, ".whole.gguf.training.dropped"));
+    const { status, document } = await flashwickJson(["train", model, "--text", join(dir, "text.txt"), "-o", output]);
+    expect([status, document.error.code]).toEqual([1, "IO_EXISTS"]);
+    expect(existsSync(join(dir, ".whole.gguf.training.dropped"))).toBe(false);
+  });
   it("trains chosen layers into a file that it can run with; interrupted and resumed, into the same bytes", async () => {
     const trainee = join(dir, "trainee.gguf");
     const sidecar = join(dir, "trainee.predictor.gguf");

@@ -1,7 +1,7 @@
-/** Small output files, written whole or not at all: a temporary name, then renamed; an existing one needs `--force`. */
+/** Small output files, written whole or not at all; an existing one needs `--force`. */
 import { existsSync } from "node:fs";
-import { rename, rm, writeFile } from "node:fs/promises";
 import { IoError } from "@flashwick/core";
+import { fileSink } from "@flashwick/flash-format/node";
 
 /** @throws {IoError} `IO_EXISTS`. For before the work that the file is made by. */
 export function checkOutput(path: string | undefined, force: boolean | undefined): void {
@@ -11,17 +11,20 @@ export function checkOutput(path: string | undefined, force: boolean | undefined
   });
 }
 
-/** @throws {IoError} `IO_WRITE`. */
+/**
+ * Replaces what is there: {@link checkOutput} has been asked. Durable when it returns.
+ *
+ * @throws {IoError} `IO_WRITE`, `IO_NO_SPACE`, and `IO_BUSY` while somebody else writes it.
+ */
 export async function writeOutput(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  const sink = await fileSink(path, { force: true });
   try {
-    await writeFile(temporary, content);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw new IoError("IO_WRITE", `${path}: writing failed (${(cause as Error).message})`, {
-      cause,
-      details: { path },
-    });
+    await sink.write(bytes, 0);
+    await sink.commit(bytes.length);
+  } catch (error) {
+    // Should abandoning fail as well, the first failure is the one to report.
+    await sink.abandon().catch(() => {});
+    throw error;
   }
 }

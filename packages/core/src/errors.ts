@@ -46,6 +46,7 @@ export type ErrorCode =
   | "INPUT_NO_CHAT_TEMPLATE"
   | "INPUT_CONVERSATION"
   | "INPUT_INVALID"
+  | "IO_BUSY"
   | "IO_DENIED"
   | "IO_EXISTS"
   | "IO_FILE_CHANGED"

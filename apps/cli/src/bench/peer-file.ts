@@ -2,9 +2,9 @@
  * A model file for llama.cpp of the geometry of a file of ours, f16, weights of noise. What its tokens say means nothing; what it reads and
  * multiplies is what a real one would.
  */
-import { open, rename, rm } from "node:fs/promises";
 import { MiB, type OnProgress, Random } from "@flashwick/core";
 import { encodeGgufHeader, type ModelHeader } from "@flashwick/flash-format";
+import { type FileSink, fileSink } from "@flashwick/flash-format/node";
 import { type PeerFamily, type PeerTensor, peerMetadata, peerTensors } from "./peer-forms.js";
 
 const ALIGNMENT = 32;
@@ -15,7 +15,7 @@ const SEED = 5;
  * Writes the file, whole or not at all.
  *
  * @param header Of a model of that family.
- * @throws {UnsupportedError} for other models. File system errors as they come.
+ * @throws {UnsupportedError} for other models. {IoError} as `fileSink`.
  * Cost: sequential writing; 16 MiB of memory.
  */
 export async function writePeerFile(
@@ -29,22 +29,18 @@ export async function writePeerFile(
   const dataOffset = align(bytes.length);
   const last = tensors.at(-1)!;
   const total = dataOffset + last.offset + sizeOf(last);
-  const temporary = `${path}.${process.pid}.tmp`;
-  const file = await open(temporary, "w");
+  const sink = await fileSink(path, { force: true });
   try {
-    await file.write(bytes, 0, bytes.length, 0);
+    await sink.write(bytes, 0);
     const noise = halvesOfNoise();
     for (const tensor of tensors) {
       signal?.throwIfAborted();
-      await fillTensor(file, tensor, dataOffset + tensor.offset, noise);
+      await fillTensor(sink, tensor, dataOffset + tensor.offset, noise);
       onProgress?.({ phase: "peer's file", loaded: dataOffset + tensor.offset, total, unit: "bytes" });
     }
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
+    await sink.commit(total);
   } catch (error) {
-    await file.close().catch(() => {});
-    await rm(temporary, { force: true });
+    await sink.abandon();
     throw error;
   }
 }
@@ -59,19 +55,14 @@ function placed(tensors: readonly PeerTensor[]) {
   });
 }
 
-async function fillTensor(
-  file: Awaited<ReturnType<typeof open>>,
-  tensor: PeerTensor,
-  offset: number,
-  noise: Uint8Array,
-): Promise<void> {
+async function fillTensor(sink: FileSink, tensor: PeerTensor, offset: number, noise: Uint8Array): Promise<void> {
   const size = sizeOf(tensor);
   const block =
     tensor.fill === "noise"
       ? noise
       : new Uint8Array(new Float32Array(size / 4).fill(tensor.fill === "ones" ? 1 : 0).buffer);
   for (let at = 0; at < size; at += block.length) {
-    await file.write(block, 0, Math.min(block.length, size - at), offset + at);
+    await sink.write(block.subarray(0, Math.min(block.length, size - at)), offset + at);
   }
 }
 

@@ -1,6 +1,6 @@
 /** `flashwick demo`: the bundled model in less memory than its file, in one command. */
 
-import { constants, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ffnBytes, formatBytes, type RunStats, unitName } from "@flashwick/core";
 import { demoModels } from "@flashwick/demo-models";
@@ -15,6 +15,7 @@ import { withExpectation } from "../expectation.js";
 import { type Generation, runGeneration } from "../generation.js";
 import type { Invocation } from "../invocation.js";
 import { byteSize, integer, number } from "../option-values.js";
+import { writeOutput } from "../output-file.js";
 import type { CommonFlags, Report } from "../report.js";
 import { runTable } from "../run-report.js";
 import { table, wholePercent } from "../table.js";
@@ -144,25 +145,13 @@ async function prepareDemo(dir: string, report: Report): Promise<{ modelPath: st
   }
   const predictorPath = sidecarPath(modelPath);
   if (!(await exists(predictorPath)) && (await exists(demoModel.predictorPath))) {
-    await copyWhole(demoModel.predictorPath, predictorPath);
+    await writeOutput(predictorPath, await readFile(demoModel.predictorPath));
   }
   if (await exists(predictorPath)) return { modelPath, predictorPath };
   report.note(
     "note: the demo model has no predictor here, so this run is dense: it streams every layer for every token",
   );
   return { modelPath, predictorPath: null };
-}
-
-/** Never leaves half a file under the final name. */
-async function copyWhole(from: string, to: string): Promise<void> {
-  const partial = `${to}.partial`;
-  try {
-    await copyFile(from, partial, constants.COPYFILE_FICLONE);
-    await rename(partial, to);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

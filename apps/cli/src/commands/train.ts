@@ -1,5 +1,5 @@
 /** `flashwick train`: learn the sparsity predictors of a model. */
-import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { formatBytes, IoError, type PredictorLayer, type PredictorQuality } from "@flashwick/core";
 import { writePredictorFile } from "@flashwick/flash-format";
@@ -117,6 +117,8 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
   const { tokens, rank, dtype, shareBytes, namedPerActive, epochs, seed, layers, workers } = flags;
   const texts = await Promise.all(flags.text.map(readText));
   const evalText = flags.evalText === undefined ? null : await readText(flags.evalText);
+  // A training that was killed in its last step has left it, beside a whole output.
+  await guarded(flags.output, () => rm(droppedPath(progressPath(flags.output)), { recursive: true, force: true }));
   // Opened first: an existing output is refused before the hours of training, not after.
   const sink = await fileSink(flags.output, { force: flags.force ?? false });
   try {
@@ -137,7 +139,7 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
     });
     signal.throwIfAborted();
     await writePredictorFile(sink, result.predictor);
-    await rm(resumeDir, { recursive: true, force: true });
+    await dropProgress(resumeDir);
     return result;
   } catch (error) {
     await sink.abandon();
@@ -151,13 +153,41 @@ async function trainToFile(modelPath: string, flags: TrainFlags, report: Report)
  * @throws {IoError} `IO_EXISTS` for those of an interrupted training that are neither wanted nor given up.
  */
 async function progressFolder({ output, resume = false, force = false }: TrainFlags): Promise<string> {
-  const folder = join(dirname(output), `.${basename(output)}.training`);
+  const folder = progressPath(output);
   if (!resume) {
     if (!force) await refuseProgress(folder);
-    await rm(folder, { recursive: true, force: true });
+    await dropProgress(folder);
   }
-  await mkdir(folder, { recursive: true });
+  await guarded(folder, () => mkdir(folder, { recursive: true }));
   return folder;
+}
+
+function progressPath(output: string): string {
+  return join(dirname(output), `.${basename(output)}.training`);
+}
+
+/** Under another name first: what is half removed must not be taken for samples that a training can go on from. */
+async function dropProgress(folder: string): Promise<void> {
+  await guarded(folder, async () => {
+    await rm(droppedPath(folder), { recursive: true, force: true });
+    await rename(folder, droppedPath(folder)).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "ENOENT") throw cause;
+    });
+    await rm(droppedPath(folder), { recursive: true, force: true });
+  });
+}
+
+function droppedPath(folder: string): string {
+  return `${folder}.dropped`;
+}
+
+async function guarded(path: string, act: () => Promise<unknown>): Promise<void> {
+  try {
+    await act();
+  } catch (cause) {
+    const message = `${path}: the folder of samples cannot be made or removed (${(cause as Error).message}); check the device and its permissions, or name another output`;
+    throw new IoError("IO_WRITE", message, { cause, details: { path } });
+  }
 }
 
 async function refuseProgress(folder: string): Promise<void> {

@@ -19,5 +19,12 @@ export function writeError(path: string, cause: unknown): IoError {
   }
   if (code === "ENOENT")
     return new IoError("IO_WRITE", `${path}: its directory does not exist; create it first`, { cause });
-  return new IoError("IO_WRITE", `${path}: writing failed: ${(cause as Error).message}`, { cause });
+  const { message } = cause as Error;
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS") {
+    const text = `${path}: writing is not permitted (${message}); change the permissions, or write elsewhere`;
+    return new IoError("IO_WRITE", text, { cause });
+  }
+  return new IoError("IO_WRITE", `${path}: writing failed (${message}); check the device, or write elsewhere`, {
+    cause,
+  });
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isFlashwickError } from "@flashwick/core";
@@ -73,6 +73,41 @@ describe("fileSink", () => {
     expect([...readFileSync(path)]).toEqual([0, 0, 1, 0]);
   });
 
+  it("never empties a file of somebody else's that is linked under the temporary name", async () => {
+    const theirs = join(folder, "theirs");
+    writeFileSync(theirs, "theirs");
+    linkSync(theirs, `${path}.partial`);
+    const sink = await fileSink(path);
+    await sink.write(Uint8Array.of(1), 0);
+    await sink.commit(1);
+    expect([readFileSync(theirs, "utf8"), [...readFileSync(path)]]).toEqual(["theirs", [1]]);
+  });
+
+  it("removes the journal that a process left which died after its last rename", async () => {
+    writeFileSync(path, "whole");
+    writeFileSync(`${path}.partial.journal`, "{}\n");
+    expect(await codeOf(fileSink(path))).toBe("IO_EXISTS");
+    expect(leftovers()).toEqual([false, false]);
+  });
+
+  it.skipIf(!["linux", "win32"].includes(process.platform))(
+    "never mixes two writers of one file: the second is refused until the first has ended",
+    async () => {
+      const ends = ["commit", "abandon", "suspend"] as const;
+      for (const end of ends) {
+        const first = await fileSink(path, { force: true });
+        await first.write(Uint8Array.of(1, 1), 0);
+        expect(await codeOf(fileSink(join(folder, ".", "tiny.gguf"), { force: true }))).toBe("IO_BUSY");
+        await first.write(Uint8Array.of(2), 0);
+        await first[end](2);
+      }
+      expect([...readFileSync(path)]).toEqual([2, 1]);
+      const last = await fileSink(path, { force: true });
+      await last.abandon();
+      expect(leftovers()).toEqual([false, false]);
+    },
+  );
+
   it("refuses a file that came to be in the meantime", async () => {
     const sink = await fileSink(path);
     writeFileSync(path, "someone else's");
@@ -130,7 +165,8 @@ describe("fileSink", () => {
     await first.writeRows(name, tinyRows(name, 0, 11, 20));
     await first.complete(name, tinySourceCrc(name));
     await first.writeRows("position_embd.weight", tinyRows("elsewhere", 0, 3, 20));
-    // The process dies here: nothing is closed or abandoned.
+    // As when the process dies here: nothing is removed, and the system takes back its lock.
+    await killed.suspend();
     expect(leftovers()).toEqual([true, true]);
 
     const sink = await fileSink(path);
@@ -140,7 +176,6 @@ describe("fileSink", () => {
     await writeTinyParts(writer, spec);
     await writer.finish();
     expect(Buffer.compare(readFileSync(path), await tinyModelBytes())).toBe(0);
-    await killed.abandon();
     expect(leftovers()).toEqual([false, false]);
   });
 
@@ -177,10 +212,10 @@ describe("fileSink", () => {
     const other = await fileSink(path);
     await other.journal.append('{"plan":"another"}');
     await other.write(new Uint8Array(2_000_000).fill(0xaa), 0);
+    await other.suspend();
     const sink = await fileSink(path);
     await writeTinyModel(sink, tinySpec(), { journal: sink.journal });
     expect(Buffer.compare(readFileSync(path), await tinyModelBytes())).toBe(0);
-    await other.abandon();
   });
 
   it("without a journal of its own, what was left does not show through either", async () => {

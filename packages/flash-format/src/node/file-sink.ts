@@ -4,13 +4,14 @@
  * Invariants: everything goes to `<path>.partial`, and notes of what is done to `<path>.partial.journal`; `<path>` itself
  * appears, or changes, by a rename after its bytes are durable, and never otherwise. After `commit` or `abandon` neither
  * of the two is left, after `suspend` both are. What an earlier run left counts only for a caller that asks the journal before it writes. One
- * writer at a time.
+ * writer at a time: a second one is refused, as far as `output-lock.ts` can tell.
  */
 import { type FileHandle, open, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ByteSink, IoError } from "@flashwick/core";
 import type { WriteJournal } from "../model-writer.js";
 import { writeError } from "./file-errors.js";
+import { lockOutput, type OutputLock } from "./output-lock.js";
 
 /** A file that is written under a temporary name and gets its own when it is whole. */
 export interface FileSink extends ByteSink {
@@ -32,28 +33,53 @@ export interface FileSinkOptions {
 /**
  * Begins to write `path`, or takes up what an interrupted run left beside it (the journal says what that is worth).
  *
- * @throws {IoError} `IO_EXISTS` if `path` exists and `force` is not set; `IO_NO_SPACE`, `IO_WRITE`.
+ * @throws {IoError} `IO_EXISTS` if `path` exists and `force` is not set; `IO_BUSY` while another sink writes it; `IO_NO_SPACE`, `IO_WRITE`.
  */
 export async function fileSink(path: string, options: FileSinkOptions = {}): Promise<FileSink> {
   const force = options.force ?? false;
-  if (!force) await refuseExisting(path);
-  const partial = partialPath(path);
-  // "r+" keeps what an interrupted run wrote; a journal without its file is worth nothing.
-  const existing = await open(partial, "r+").catch(() => null);
-  if (existing !== null) return new PartialFile(path, existing, force);
-  await removeIfThere(`${partial}.journal`);
-  const created = await open(partial, "w+").catch((cause: unknown) => {
-    throw writeError(partial, cause);
-  });
-  return new PartialFile(path, created, force);
+  const lock = await lockOutput(path);
+  try {
+    const existing = await openPartial(path);
+    if (!force) await refuseExisting(path, existing);
+    return new PartialFile(path, existing ?? (await createPartial(path)), force, lock);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
 }
 
-async function refuseExisting(path: string): Promise<void> {
+/** What an interrupted run wrote; null: nothing. */
+async function openPartial(path: string): Promise<FileHandle | null> {
+  const partial = partialPath(path);
+  const found = await open(partial, "r+").catch(() => null);
+  const existing = found && (await ownFile(partial, found));
+  // A journal without its file is worth nothing: it is left by a run that ended between its last two steps.
+  if (existing === null) await removeIfThere(`${partial}.journal`);
+  return existing;
+}
+
+/** A file that has another name too is somebody else's: a link into the hub's cache, left by a download that was killed. It is not written into. */
+async function ownFile(partial: string, handle: FileHandle): Promise<FileHandle | null> {
+  if ((await handle.stat()).nlink <= 1) return handle;
+  await handle.close();
+  await removeIfThere(partial);
+  return null;
+}
+
+async function createPartial(path: string): Promise<FileHandle> {
+  const partial = partialPath(path);
+  return await open(partial, "w+").catch((cause: unknown) => {
+    throw writeError(partial, cause);
+  });
+}
+
+async function refuseExisting(path: string, opened: FileHandle | null): Promise<void> {
   const exists = await stat(path).then(
     () => true,
     () => false,
   );
   if (!exists) return;
+  await opened?.close();
   throw new IoError("IO_EXISTS", `${path} exists already; choose another name, or replace it with --force`, {
     details: { path },
   });
@@ -72,16 +98,18 @@ class PartialFile implements FileSink {
   readonly #journalPath: string;
   readonly #handle: FileHandle;
   readonly #force: boolean;
+  readonly #lock: OutputLock;
   /** Whether the bytes in the file are ours, or some that the caller has asked about: if not, the first write clears them. */
   #known = false;
   #ended = false;
 
-  constructor(path: string, handle: FileHandle, force: boolean) {
+  constructor(path: string, handle: FileHandle, force: boolean, lock: OutputLock) {
     this.name = path;
     this.#partialPath = partialPath(path);
     this.#journalPath = `${this.#partialPath}.journal`;
     this.#handle = handle;
     this.#force = force;
+    this.#lock = lock;
     this.journal = {
       entries: () => this.#journalLines(),
       append: (line) => this.#translated(() => writeFile(this.#journalPath, `${line}\n`, { flag: "a" })),
@@ -114,27 +142,33 @@ class PartialFile implements FileSink {
     await this.#translated(async () => {
       await this.#handle.truncate(sizeBytes);
       await this.#handle.sync();
-      if (!this.#force) await refuseExisting(this.name);
+      if (!this.#force) await refuseExisting(this.name, null);
       await rename(this.#partialPath, this.name);
       this.#ended = true;
       await this.#handle.close();
       await removeIfThere(this.#journalPath);
       await syncDirectory(dirname(this.name));
+    }).finally(() => {
+      if (this.#ended) this.#lock.release();
     });
   }
 
   async abandon(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    await this.#handle.close();
-    await removeIfThere(this.#partialPath);
-    await removeIfThere(this.#journalPath);
+    try {
+      await this.#handle.close();
+      await removeIfThere(this.#partialPath);
+      await removeIfThere(this.#journalPath);
+    } finally {
+      this.#lock.release();
+    }
   }
 
   async suspend(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    await this.#handle.close();
+    await this.#handle.close().finally(() => this.#lock.release());
   }
 
   async #journalLines(): Promise<string[]> {

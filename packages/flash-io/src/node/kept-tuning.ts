@@ -4,10 +4,11 @@
  * What cannot be read, is of another version, or was measured by another host on another device is as good as absent. A cache
  * that cannot be written is no error: the next opening measures again.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import type { DeviceTuning } from "./device-tuning.js";
+import { keepText } from "./kept-text.js";
 
 const SCHEMA_VERSION = 1;
 
@@ -64,7 +65,6 @@ export function keepTuning(
   measuredAt: Date,
 ): void {
   const path = fileOf(folder, device);
-  const temporary = `${path}.${process.pid}.tmp`;
   const kept: KeptTuning = {
     schemaVersion: SCHEMA_VERSION,
     device,
@@ -72,21 +72,7 @@ export function keepTuning(
     measuredAt: measuredAt.toISOString(),
     tuning,
   };
-  try {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(temporary, `${JSON.stringify(kept, null, 2)}\n`);
-    renameSync(temporary, path);
-  } catch {
-    removeIfThere(temporary);
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    rmSync(path, { force: true });
-  } catch {
-    // The folder is not one, or is not ours: then there is nothing of ours in it.
-  }
+  keepText(path, `${JSON.stringify(kept, null, 2)}\n`);
 }
 
 function fileOf(folder: string, device: string): string {

@@ -7,9 +7,9 @@
  *   dropped only if it turns out to be another content.
  */
 import { constants, type Stats } from "node:fs";
-import { copyFile, link, rename, rm, stat } from "node:fs/promises";
+import { copyFile, link, open, rename, rm, stat } from "node:fs/promises";
 import { IoError } from "@flashwick/core";
-import { type FileSink, fileSink, partialPath } from "@flashwick/flash-format/node";
+import { type FileSink, fileSink, lockOutput, partialPath } from "@flashwick/flash-format/node";
 import type { HttpSource } from "@flashwick/flash-io/http";
 import { ContentCheck } from "../content-check.js";
 import type { HubFile, HubRepository } from "../hub-repository.js";
@@ -47,7 +47,7 @@ export interface DownloadedFile {
 /**
  * Brings a file of a repository to `path`.
  *
- * @throws {IoError} `IO_EXISTS` for another file of this name, `IO_NO_SPACE`, `IO_WRITE`, and as `HubRepository.open`. {IntegrityError}
+ * @throws {IoError} `IO_EXISTS` for another file of this name, `IO_BUSY` while somebody else writes it, `IO_NO_SPACE`, `IO_WRITE`, and as `HubRepository.open`. {IntegrityError}
  * `INTEGRITY_DOWNLOAD` for other bytes than the hub lists: they are dropped. The signal's own reason.
  * Cost: one request, unless connections break; reads again what an earlier call has left, to check it.
  */
@@ -95,17 +95,28 @@ async function whatIsThere(
 /** A second name for the cached file where both are on one device, else a copy. */
 async function takeCached(cached: string, path: string): Promise<void> {
   const partial = partialPath(path);
+  const lock = await lockOutput(path);
   try {
     await rm(partial, { force: true });
     await rm(`${partial}.journal`, { force: true });
-    await link(cached, partial).catch(() => copyFile(cached, partial, constants.COPYFILE_FICLONE));
+    await link(cached, partial).catch(() => copyDurably(cached, partial));
     await rename(partial, path);
+    // Of two names of one file, rename(2) leaves both: another call has made the same link meanwhile.
+    await rm(partial, { force: true });
   } catch (cause) {
     await rm(partial, { force: true });
     const code = (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "IO_NO_SPACE" : "IO_WRITE";
     const message = `${path}: ${cached} cannot be copied there (${(cause as Error).message}); free some space, or pull into another folder`;
     throw new IoError(code, message, { cause, details: { path, cached } });
+  } finally {
+    lock.release();
   }
+}
+
+async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_FICLONE);
+  const handle = await open(to, "r+");
+  await handle.sync().finally(() => handle.close());
 }
 
 async function fetchFile(

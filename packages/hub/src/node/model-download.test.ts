@@ -1,6 +1,7 @@
 /** Downloads from a hub on this machine: whole, interrupted at any byte, changed, damaged, refused; what is on the disk after each. */
 import {
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -314,6 +315,23 @@ describe("the hub's cache", () => {
     expect(file!.from).toBe("cache");
     expect(isModel()).toBe(true);
     expect(statSync(path).ino).toBe(statSync(elsewhere).ino);
+  });
+
+  it("left a temporary name where two calls took the same file at once", async () => {
+    cache(model);
+    const wish = { cacheFolder: join(folder, "cache") };
+    const calls = await Promise.allSettled([1, 2, 3, 4].map(() => pull("Q4/model.gguf", wish)));
+    const refused = calls.flatMap((call) => (call.status === "rejected" ? [call.reason.code] : []));
+    expect([isModel(), existsSync(`${path}.partial`)]).toEqual([true, false]);
+    expect(refused.filter((code) => code !== "IO_BUSY")).toEqual([]);
+  });
+
+  it("was emptied by a download after one that was killed between its link and its name", async () => {
+    const blob = cache(model);
+    linkSync(blob, `${path}.partial`);
+    const [file] = await pull("Q4/model.gguf", { cacheFolder: null });
+    expect([file!.from, isModel()]).toEqual(["hub", true]);
+    expect(Buffer.compare(readFileSync(blob), model)).toBe(0);
   });
 
   it("is not believed where its bytes are damaged, and not written", async () => {

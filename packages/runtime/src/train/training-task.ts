@@ -5,7 +5,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
-import { assert, neuronGrid, type OnProgress } from "@flashwick/core";
+import { assert, IoError, neuronGrid, type OnProgress } from "@flashwick/core";
 import type { PredictorDType } from "@flashwick/predictor";
 import {
   joinSamples,
@@ -203,9 +203,23 @@ function readSaved<T extends Saved>(path: string, key: string): T | null {
   }
 }
 
+/** @throws {IoError} `IO_NO_SPACE`, `IO_WRITE`. */
 function writeSaved<T extends Saved>(path: string, saved: T): void {
-  writeFileSync(`${path}.partial`, serialize(saved));
-  renameSync(`${path}.partial`, path);
+  try {
+    writeFileSync(`${path}.partial`, serialize(saved));
+    renameSync(`${path}.partial`, path);
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const isFull = code === "ENOSPC" || code === "EDQUOT";
+    const advice = "free some space or check the device, then resume the training";
+    throw new IoError(
+      isFull ? "IO_NO_SPACE" : "IO_WRITE",
+      `${path}: the state cannot be kept (${message}); ${advice}`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function partDirectory({ directory, parts }: TaskContext, part: number): string {

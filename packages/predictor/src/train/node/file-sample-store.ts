@@ -320,8 +320,6 @@ function ioError(path: string, action: "read" | "write", cause: unknown): IoErro
       cause,
     });
   }
-  return new IoError(action === "read" ? "IO_READ" : "IO_WRITE", `${path}: cannot ${action}: ${message}`, {
-    details,
-    cause,
-  });
+  const text = `${path}: cannot ${action} (${message}); check the device and its permissions, then record again`;
+  return new IoError(action === "read" ? "IO_READ" : "IO_WRITE", text, { details, cause });
 }

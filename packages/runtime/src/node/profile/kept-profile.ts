@@ -5,11 +5,11 @@
  * What cannot be read, is of another version or was measured by another host is as good as absent. A profile in the wrong place is no
  * error either: predictions are a service, not a condition.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { availableParallelism, cpus, hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { type DeviceProfile, parseDeviceProfile } from "@flashwick/cost-model";
-import { cacheFolder } from "@flashwick/flash-io/node";
+import { cacheFolder, keepText } from "@flashwick/flash-io/node";
 
 interface KeptProfile {
   readonly host: string;
@@ -105,20 +105,7 @@ function readKept<Kept extends KeptProfile>(file: () => string, host: string) {
 }
 
 function keep(file: string, kept: KeptProfile): string | null {
-  const temporary = `${file}.${process.pid}.tmp`;
-  try {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(temporary, `${JSON.stringify(kept, null, 2)}\n`);
-    renameSync(temporary, file);
-    return file;
-  } catch {
-    try {
-      rmSync(temporary, { force: true });
-    } catch {
-      // Where the folder is none, there is nothing to remove.
-    }
-    return null;
-  }
+  return keepText(file, `${JSON.stringify(kept, null, 2)}\n`) ? file : null;
 }
 
 function fileOf(path: string, kind: "profile" | "brief-profile", folder: string): string {

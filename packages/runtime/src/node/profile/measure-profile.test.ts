@@ -1,4 +1,5 @@
 /** A quick profile of the device under the temporary folder: that it is whole and sane; what it says is the machine's affair. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -85,4 +86,13 @@ describe("briefProfile", () => {
     expect(readdirSync(place)).toEqual([]);
     expect(readBriefProfile(place, false)).toEqual(profile);
   });
+});
+
+it("left a file of a GiB where a measurement was killed: the next one there removes it", async () => {
+  const place = join(folder, "killed");
+  mkdirSync(place);
+  const { pid: dead } = spawnSync(process.execPath, ["--version"]);
+  for (const name of [dead, process.ppid]) writeFileSync(join(place, `.flashwick-profile-${name}`), "noise");
+  await expect(measureBriefProfile({ path: place, signal: AbortSignal.abort("enough") })).rejects.toBe("enough");
+  expect(readdirSync(place)).toEqual([`.flashwick-profile-${process.ppid}`]);
 });

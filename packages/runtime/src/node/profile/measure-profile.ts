@@ -1,9 +1,10 @@
 /** `flashwick profile`: what this machine and a device of it can do, for the cost model. */
-import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readdirSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { formatBytes, IoError, type OnProgress, Random } from "@flashwick/core";
 import type { DeviceProfile, FlashProfile } from "@flashwick/cost-model";
+import { isAlive } from "@flashwick/flash-io/node";
 import { createComputePool } from "@flashwick/kernels-wasm/node";
 import type { Effort } from "./figures.js";
 import { measureBufferedFlash, measureFlash } from "./flash-profile.js";
@@ -29,6 +30,8 @@ const FILE_BYTES = { full: 1024 * MiB, quick: 384 * MiB, brief: 64 * MiB };
 /** What is left free on the device. */
 const SPARE_BYTES = 256 * MiB;
 const LEAST_FILE_BYTES = 64 * MiB;
+/** Before the number of the process. */
+const SAMPLE_NAME = ".flashwick-profile-";
 const MOST_THREADS = 8;
 /** What a small model has in DRAM before it streams, and so before the memory that its streams land in. */
 const SMALL_MODEL_BYTES = 64 * MiB;
@@ -143,7 +146,8 @@ function sampleFile(
       `${path}: ${free} are free, expected at least ${formatBytes(LEAST_FILE_BYTES + SPARE_BYTES)} to measure with; give a folder with more room`,
     );
   }
-  const file = join(path, `.flashwick-profile-${process.pid}`);
+  removeLeftovers(path);
+  const file = join(path, `${SAMPLE_NAME}${process.pid}`);
   const remove = () => rmSync(file, { force: true });
   // Ctrl-C twice, or a failure elsewhere, must not leave it behind either.
   process.once("exit", remove);
@@ -163,6 +167,14 @@ function sampleFile(
       remove();
     },
   };
+}
+
+/** Files of a GiB, of measurements that were killed. */
+function removeLeftovers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const pid = name.startsWith(SAMPLE_NAME) ? Number(name.slice(SAMPLE_NAME.length)) : Number.NaN;
+    if (Number.isInteger(pid) && !isAlive(pid)) rmSync(join(folder, name), { force: true });
+  }
 }
 
 /** Bytes that no device can leave out or compress. */
