@@ -18,6 +18,7 @@ import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { ExpertChooser, expertChooser, promptChooser } from "./expert-choice.js";
 import { FfnStep } from "./ffn-step.js";
 import type { ForwardPass, StepSegment } from "./forward-pass.js";
+import { GateFirstChooser } from "./gate-first-chooser.js";
 import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
 import { landAll } from "./landing.js";
@@ -41,7 +42,7 @@ export interface LoadedModel {
 export class Engine {
   readonly parts: EngineParts;
   readonly meter: TokenMeter;
-  /** What the engine's mode says: every neuron, what predictors name, or what is truly active. */
+  /** What the engine's mode says: every neuron, what predictors or gates name, or what is truly active. */
   readonly chooser: Chooser;
   /** Of prompts, which are dense whatever the mode: every neuron; of a mixture that is to use fewer experts, those. */
   readonly promptChooser: Chooser;
@@ -310,6 +311,8 @@ function chooserOf({ config, file }: EngineParts): Chooser {
       return new OracleChooser();
     case "predicted":
       return new PredictorChooser(config);
+    case "gate-first":
+      return new GateFirstChooser();
   }
 }
 

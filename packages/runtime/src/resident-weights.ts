@@ -14,6 +14,7 @@ import {
   type ByMatrix,
   checksOf,
   damagedTensor,
+  gateName,
   LAYER_NORM_NAMES,
   type ModelFile,
   type ModelHeader,
@@ -221,6 +222,11 @@ export class ResidentLoader {
       router: isDense ? null : this.#linear(arena, `${prefix}ffn_gate_inp`),
       biases: { gate: biasOf("ffn_gate"), up: biasOf("ffn_up"), down: biasOf("ffn_down") },
     };
+  }
+
+  /** The gate of a layer's neurons, where records have none. */
+  neuronGate(arena: Arena, layer: number): Matrix {
+    return this.#matrix(arena, gateName(layer));
   }
 
   /** All matrices of a layer that lie row by row. */
