@@ -74,8 +74,14 @@ export class Engine {
     return this.chooser.exact ? ALL_NEURONS : this.chooser;
   }
 
-  /** {@link batchChooser} with other thresholds than the predictor's own, by layer; undefined: its own. */
+  /**
+   * {@link batchChooser} for those who count what is named, of which exact choosers but the gate's are not asked: gates name more than what is active where up
+   * projections leave zeros, too.
+   *
+   * @param thresholdByLayer Other thresholds than the predictor's own; undefined: its own.
+   */
   batchChooserAt(thresholdByLayer: readonly number[] | undefined): Chooser {
+    if (this.chooser instanceof GateFirstChooser) return this.chooser;
     if (thresholdByLayer === undefined || this.parts.config.mode !== "predicted") return this.batchChooser;
     return new PredictorChooser({ ...this.parts.config, thresholdByLayer });
   }

@@ -18,7 +18,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-describe.each(SPARSE_REFERENCES)("%s, logits bit for bit", (name) => {
+/** By the gates in their records, and by resident ones. */
+const GATES = ["llama-tiny-relu", "bamboo-tiny"].map((name) => [name, "q4_0"] as const);
+
+describe.each([
+  ...SPARSE_REFERENCES.map((name) => [name, null] as const),
+  ...GATES,
+])("%s with resident gates of %s, logits bit for bit", (name, gateDtype) => {
   let path: string;
   let predictor: string;
   let dramBudgetBytes: number;
@@ -43,9 +49,9 @@ describe.each(SPARSE_REFERENCES)("%s, logits bit for bit", (name) => {
   }
 
   beforeAll(async () => {
-    path = join(dir, `${name}.gguf`);
-    predictor = join(dir, `${name}.noise.gguf`);
-    const bytes = await modelBytes(name, "f16");
+    path = join(dir, `${name}.${gateDtype}.gguf`);
+    predictor = join(dir, `${name}.${gateDtype}.noise.gguf`);
+    const bytes = await modelBytes(name, "f16", "bundled", gateDtype);
     writeFileSync(path, bytes);
     const { header } = await openModelFile(memorySource(bytes, name));
     await writePredictorFile(await fileSink(predictor), noisePredictor(header));
@@ -63,10 +69,12 @@ describe.each(SPARSE_REFERENCES)("%s, logits bit for bit", (name) => {
     [4, 16],
   ])("%i compute threads, %i late readers", async (threads, readers) => {
     const run = { threads, readers, jitterUs: 200, dramBudgetBytes };
-    for (const windowTokens of [1, 4]) {
-      const oracle = await decode({ ...run, mode: "oracle", windowTokens });
-      expect(oracle.flashBytes).toBeGreaterThan(0);
-      expect(oracle.logits).toEqual(dense);
+    for (const mode of gateDtype === null ? (["oracle"] as const) : (["oracle", "gate-first"] as const)) {
+      for (const windowTokens of [1, 4]) {
+        const exact = await decode({ ...run, mode, windowTokens });
+        expect(exact.flashBytes).toBeGreaterThan(0);
+        expect(exact.logits).toEqual(dense);
+      }
     }
     const all = await decode({ ...run, mode: "predicted", predictor, threshold: Number.NEGATIVE_INFINITY });
     expect(all.logits).toEqual(dense);
