@@ -107,9 +107,7 @@ export function denseBytes(shape: ModelShape): number {
     const experts = layers.reduce((sum, { experts: of }) => sum + (of ? of.count * bytesOf(of.weights) : 0), 0);
     return shape.nLayers * shape.attentionBytes + residentFfnBytes(shape.mixture) + experts + shape.headBytes;
   }
-  return (
-    shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + gateBytes(shape) + shape.headBytes
-  );
+  return shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + gateBytes(shape) + shape.headBytes;
 }
 
 /** Resident gates of all layers; 0 where records have them, or neurons have none. */

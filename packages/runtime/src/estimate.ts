@@ -107,7 +107,11 @@ function activeOf(named: SparsityStatistics, { layers }: PredictorShapes): Spars
     const times = (share: number) => factor * share;
     return { ...layer, unionShare: layer.unionShare.map(times), freshShare: layer.freshShare.map(times) };
   });
-  return { ...named, source: `${named.source}, thinned out to the active share that training measured`, layers: thinned };
+  return {
+    ...named,
+    source: `${named.source}, thinned out to the active share that training measured`,
+    layers: thinned,
+  };
 }
 
 /** ProSparse's Llama 2, as published: one neuron in ten fires. How unions grow is OPT's, of LLM in a flash. */
@@ -116,7 +120,8 @@ const ASSUMED_EXPONENT = 0.5;
 
 function assumedGates(nLayers: number): SparsityStatistics {
   return {
-    source: "assumed: one gate in ten is open, as published of ProSparse's Llama 2; flashwick eval --gate-first measures it",
+    source:
+      "assumed: one gate in ten is open, as published of ProSparse's Llama 2; flashwick eval --gate-first measures it",
     unionTokens: UNION_TOKENS,
     layers: new Array(nLayers).fill(powerLawLayer(ASSUMED_ACTIVE, ASSUMED_EXPONENT, ASSUMED_ACTIVE)),
     clumping: null,

@@ -22,6 +22,11 @@ export class ResidentGate {
     this.#parts = parts;
   }
 
+  /** `[dFf, dModel]` */
+  get weight(): Matrix {
+    return this.#parts.weight;
+  }
+
   /** Elements from one token's sums to the next's. */
   get rowLength(): number {
     return paddedLength(this.#parts.weight.rows);

@@ -1,6 +1,6 @@
 /** The physical limit of a run's mean token: what it must read from DRAM and from flash, over bandwidths that somebody measured. Pure. */
 import { KV_PAGE_TOKENS, kvPartBytes, type LeftMs, type RunLimit, type RunStats } from "@flashwick/core";
-import { type Bandwidths, tokenLimits, gateBytes } from "@flashwick/cost-model";
+import { type Bandwidths, gateBytes, tokenLimits } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import type { PredictorShapes } from "./estimate.js";
 import { shapeOf } from "./model-shape.js";

@@ -45,16 +45,14 @@ const NOTHING_BESIDE: BesidePlans = { lossless: () => null, modes: () => [] };
 
 /** The document of a plan that fits. */
 function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, beside: BesidePlans) {
-  const { settings, memory, cost, alternatives } = plan;
-  const { windowTokens, ...rest } = settings;
+  const { memory, cost, alternatives } = plan;
   return {
     ...facts,
     fits: true as const,
     smallestBudgetBytes: memory.smallestBudgetBytes,
     cycleBudgetBytes: memory.cycleBudgetBytes,
     choice: {
-      ...rest,
-      windowTokens: finiteOrNull(windowTokens),
+      ...settingsOf(plan),
       policy: "window",
       dtype: facts.dtype,
       kvPrecision: memory.kvPrecision,
@@ -97,9 +95,14 @@ function modesOf(modes: readonly ModePlan[]) {
     timesFastest: run && fastest ? run.msPerToken / fastest.msPerToken : null,
     bound: run?.bound ?? null,
     draftTokens: run?.draftTokens ?? null,
+    settings: run && settingsOf(run.plan),
     perToken: run && perToken(run.plan.cost.token),
     smallestBudgetBytes,
   }));
+}
+
+function settingsOf({ settings }: RunPlan) {
+  return { ...settings, windowTokens: finiteOrNull(settings.windowTokens) };
 }
 
 /** One way of running the model, in the document. */
