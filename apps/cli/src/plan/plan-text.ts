@@ -91,7 +91,7 @@ function modeLoss(mode: PlannedMode, fastest: PlannedMode): string {
   }
   const slower = `${figure(mode.timesFastest!)} times as long`;
   // Of drafts the time is a step's, and its parts those of another run.
-  if (mode.draftTokens !== 0) return slower;
+  if (mode.mode === "lossless" || mode.draftTokens !== 0) return slower;
   const losses = PHASES.map(([name, key]) => ({ name, ms: mode.perToken![key] - fastest.perToken![key] }));
   const worst = losses.reduce((a, b) => (b.ms > a.ms ? b : a));
   return worst.ms > 0.005 ? `${slower}: ${figure(worst.ms)} ms more on ${worst.name}` : slower;
