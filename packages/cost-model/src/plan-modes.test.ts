@@ -147,13 +147,16 @@ describe("planModes", () => {
     );
   });
 
-  it("prefers gate first where flash is slow and its gates fit, and the predictor where arithmetic is", () => {
-    const slowFlash = made({ profile: deviceProfile({ bandwidth: 2e8, kernelBytesPerSec: 1e11 }) });
-    expect(planModes(slowFlash)[0]!.mode).toBe("gate-first");
-    const slowArithmetic = made({
-      profile: deviceProfile({ bandwidth: 1e10, operationUs: 1, kernelBytesPerSec: 1e9 }),
-    });
-    expect(planModes(slowArithmetic)[0]!.mode).toBe("predicted");
+  it("gates apart are faster where flash is slow; where arithmetic is, gates in records with a predictor are", () => {
+    const fastest = (device: Parameters<typeof deviceProfile>[0], residentGate: boolean) =>
+      planModes(made({ profile: deviceProfile(device), residentGate }))[0]!;
+    const slowFlash = { bandwidth: 2e8, kernelBytesPerSec: 1e11 };
+    const [apart, inRecords] = [fastest(slowFlash, true), fastest(slowFlash, false)];
+    expect([apart.mode, inRecords.mode]).toEqual(["gate-first", "predicted"]);
+    expect(apart.run!.msPerToken).toBeLessThan(inRecords.run!.msPerToken);
+    const slowArithmetic = { bandwidth: 1e10, operationUs: 1, kernelBytesPerSec: 1e9 };
+    const { run } = fastest(slowArithmetic, true);
+    expect(fastest(slowArithmetic, false).run!.msPerToken).toBeLessThan(run!.msPerToken);
   });
 
   it("a gate is multiplied whole, whatever is named: gate first is never faster than the gates' bytes allow", () => {
