@@ -7,8 +7,9 @@ import { DEVICE_PRESETS, devicePreset } from "./device-presets.js";
 import { planMemory } from "./memory-plan.js";
 import { modelPreset } from "./model-presets.js";
 import { denseBytes, gateBytes, type ModelShape } from "./model-shape.js";
+import { passCost } from "./pass-cost.js";
 import { planModes } from "./plan-modes.js";
-import { candidates, modeSparsity, type PlanRequest, planRun, price, type RunPlan } from "./plan-run.js";
+import { candidates, modeSparsity, type PlanRequest, planRun, price, type RunPlan, runRequest } from "./plan-run.js";
 import { sampleUse } from "./simulate/neuron-use.js";
 import { simulateRun } from "./simulate/simulate-run.js";
 import { expectedTokens } from "./speculation-cost.js";
@@ -93,7 +94,7 @@ function simulatedMs(request: PlanRequest, { settings, memory }: RunPlan): numbe
   const { slotsByLayer, kvPrecision } = memory;
   const sparsity = modeSparsity(request, settings.mode);
   const at = { shape, profile, sparsity, settings, slotsByLayer, kvPrecision };
-  const use = sampleUse({ ...at, seenTokens: length.promptTokens, tokens: 12 }, new Random(1));
+  const use = sampleUse({ ...at, seenTokens: length.promptTokens, tokens: 6 }, new Random(1));
   return simulateRun({ ...at, use, clumping: sparsity.clumping, position: length.promptTokens }).totalMs.mean;
 }
 
@@ -115,7 +116,7 @@ describe("planModes", () => {
     (device) => {
       let compared = 0;
       for (const residentGate of [true, false]) {
-        for (const share of [0.42, 0.5, 0.7, 1.1]) {
+        for (const share of [0.5, 0.8]) {
           const request = llama(device, share, residentGate);
           const fitting = planModes(request).flatMap(({ run }) => (run ? [run.plan] : []));
           if (fitting.length < 2) continue;
@@ -124,7 +125,7 @@ describe("planModes", () => {
           compared++;
         }
       }
-      expect(compared).toBeGreaterThan(3);
+      expect(compared).toBe(4);
     },
   );
 
@@ -133,7 +134,7 @@ describe("planModes", () => {
       device: devices,
       sparsity: sparsities,
       gateSparsity: sparsities,
-      budgetMiB: fc.integer({ min: 52, max: 150 }),
+      budgetMiB: fc.integer({ min: 56, max: 150 }),
     });
     fc.assert(
       fc.property(gates, ({ device, budgetMiB, ...known }) => {
@@ -143,7 +144,7 @@ describe("planModes", () => {
         expect(fastest!.run!.msPerToken).toBeLessThanOrEqual(WITHIN * best);
         expect(planRun(request).cost.token.totalMs).toBeLessThanOrEqual(WITHIN * best);
       }),
-      { numRuns: 25, seed: 39 },
+      { numRuns: 8, seed: 39 },
     );
   });
 
@@ -171,7 +172,7 @@ describe("planModes", () => {
   });
 
   it("says of a mode that does not fit what it needs, and puts it last", () => {
-    const request = made({ budgetBytes: 53 * MiB });
+    const request = made();
     const tight = {
       ...request,
       memory: (settings: Parameters<PlanRequest["memory"]>[0]) => {
@@ -181,7 +182,7 @@ describe("planModes", () => {
           geometry: { layers: [{ attention: { nKvHeads: 1, headDim: 64 }, ffn: { dFf: 8 } }] },
           ...{ weights: { slotBytes: 512 }, residentBytes: 99 * MiB, rowTableBytes: 0, predictorBytes: 0 },
           ...{ namedShareByLayer: null, contextTokens: 16, kvPrecision: "f16", activationBytes: () => 0 },
-          ...{ slotOverheadBytes: 0, cacheFixedBytes: 0, readBufferBytes: 0, budgetBytes: 53 * MiB },
+          ...{ slotOverheadBytes: 0, cacheFixedBytes: 0, readBufferBytes: 0, budgetBytes: 60 * MiB },
         });
       },
     };
@@ -207,12 +208,14 @@ describe("planModes", () => {
       expect(run!.draftTokens).toBeGreaterThan(0);
       expect(run!.draftTokens).toBeLessThanOrEqual(16);
     }
-    // No step gives more tokens than its drafts and one.
     const dense = of("dense", "dense").run!;
-    const drafting = of("lookup", "dense").run!;
-    expect(dense.msPerToken / drafting.msPerToken).toBeLessThanOrEqual(
-      expectedTokens(0.6, drafting.draftTokens) + 1e-9,
-    );
+    // The middle of the run's decoded tokens.
+    const position = 82;
+    const run = runRequest(request, dense.plan.settings, dense.plan.memory);
+    const stepMs = (drafts: number) =>
+      passCost({ ...run, position, seenTokens: position }, drafts + 1).totalMs / expectedTokens(0.6, drafts);
+    const brute = Math.min(...Array.from({ length: 16 }, (_, i) => stepMs(i + 1)));
+    expect(of("lookup", "dense").run!.msPerToken / brute).toBeCloseTo(1, 2);
     expect(of("lossless", "predicted").run!.msPerToken).toBeLessThan(dense.msPerToken);
     const times = plans.map(({ run }) => run!.msPerToken);
     expect(times).toEqual([...times].sort((a, b) => a - b));
