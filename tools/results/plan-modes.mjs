@@ -39,11 +39,11 @@ function flashwick(...args) {
   return JSON.parse(out.toString("utf8"));
 }
 
-const given = (name) => (flags[name] === null ? [] : [`--${name}`, flags[name]]);
+const given = (name) => (flags[name] === undefined ? [] : [`--${name}`, flags[name]]);
 
 /** Flags of a mode, without its settings. */
 function modeFlags({ mode, engineMode }) {
-  const predictor = flags.predictor === null ? [] : ["--predictor", flags.predictor];
+  const predictor = given("predictor");
   const of = { dense: ["--dense"], "gate-first": ["--gate-first"], predicted: predictor, lossless: predictor };
   if (mode === "lossless") return [...of.lossless, "--lossless"];
   if (mode === "lookup") return [...of[engineMode], "--speculate", "lookup"];

@@ -219,7 +219,9 @@ describe("planModes", () => {
     expect(of("lossless", "predicted").run!.msPerToken).toBeLessThan(dense.msPerToken);
     const times = plans.map(({ run }) => run!.msPerToken);
     expect(times).toEqual([...times].sort((a, b) => a - b));
+    // Of a dense pass over two tokens the reads are ahead of the arithmetic, which is worth a draft that is never accepted.
     const none = planModes(request, { lossless: 0, lookup: 0 });
-    expect(none.filter(({ mode }) => mode === "lookup").map(({ run }) => run!.draftTokens)).toEqual([0, 0]);
+    const hopeless = none.find(({ mode, engineMode }) => mode === "lookup" && engineMode === "predicted")!;
+    expect(hopeless.run!.draftTokens).toBe(0);
   });
 });
