@@ -20,6 +20,7 @@ export interface EngineFlags {
   readonly predictor?: string;
   readonly dense?: boolean;
   readonly oracle?: boolean;
+  readonly gateFirst?: boolean;
   readonly dramBudget?: ByteSize;
   readonly context?: number;
   readonly threshold?: number;
@@ -42,11 +43,12 @@ export interface EngineFlags {
   readonly activationBits?: 8;
 }
 
-/** What happens without `--predictor`, `--dense` and `--oracle`: look for the sidecar, or do not. */
+/** What happens without `--predictor`, `--dense`, `--gate-first` and `--oracle`: look for the sidecar, or do not. */
 export type DefaultMode = "sidecar" | "dense";
 
 const DEFAULT_MODE_TEXT: Readonly<Record<DefaultMode, string>> = {
-  sidecar: "default: <model>.predictor.gguf beside the model; without one, dense",
+  sidecar:
+    "default: <model>.predictor.gguf beside the model; without one, gate first where gates are resident, else dense",
   dense: "default: none, dense",
 };
 
@@ -56,9 +58,21 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
       new Option("--predictor <file>", `predictor file (${DEFAULT_MODE_TEXT[defaultMode]})`).conflicts([
         "dense",
         "oracle",
+        "gateFirst",
       ]),
     )
-    .addOption(new Option("--dense", "use every neuron: exact, reads every layer (default: off)").conflicts("oracle"))
+    .addOption(
+      new Option("--dense", "use every neuron: exact, reads every layer (default: off)").conflicts([
+        "oracle",
+        "gateFirst",
+      ]),
+    )
+    .addOption(
+      new Option(
+        "--gate-first",
+        "use the neurons that the resident gates of a file made with convert --gate-first name: exact (default: off)",
+      ).conflicts("oracle"),
+    )
     .option("--oracle", "use the truly active neurons, found by looking: exact, slow, for study (default: off)")
     .option(
       "--dram-budget <size>",
@@ -203,7 +217,8 @@ export async function openWithFlags(
     onProgress: report.onProgress,
     signal: beside.signal ?? report.terminal.signal,
   });
-  if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && !flags.oracle) noteDense(path, model, report);
+  if (defaultMode === "sidecar" && !flags.predictor && !flags.dense && model.mode === "dense")
+    noteDense(path, model, report);
   if (!flags.dramBudget) noteMachineBudget(model, report);
   noteFit(model, report);
   if (model.parts.activationBits) {
@@ -249,6 +264,7 @@ function noteInexact(model: Model, report: Report): void {
 
 function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
   if (flags.oracle) return { mode: "oracle", predictor: null } as const;
+  if (flags.gateFirst) return { mode: "gate-first", predictor: null } as const;
   if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;
   if (flags.dense || defaultMode === "dense") return { mode: "dense", predictor: null } as const;
   return { predictor: "auto" } as const;

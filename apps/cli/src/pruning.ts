@@ -29,7 +29,7 @@ export interface PruningWish {
   readonly predictor: string | null;
 }
 
-type PrunedForm = Pick<FileConversionOptions, "dtype" | "layout" | "stride" | "residentDtype">;
+type PrunedForm = Pick<FileConversionOptions, "dtype" | "layout" | "stride" | "residentDtype" | "gateDtype">;
 
 /** What stays, and the trace that chose. */
 export interface PruningResult extends NeuronPruning {
@@ -68,6 +68,7 @@ function defaultShare({ geometry, dtype, tokenizerBytes }: SourceForm, form: Pru
   const { fileBytes, weights } = planHeader(geometry, {
     dtype: form.dtype ?? dtype ?? "f16",
     residentDtype: form.residentDtype ?? null,
+    gateDtype: form.gateDtype ?? null,
     ...(form.layout ? { layout: form.layout } : {}),
     ...(form.stride ? { strideBytes: form.stride } : {}),
   });

@@ -282,14 +282,32 @@ export function isGated({ layers }: Pick<ModelGeometry, "layers">): boolean {
   return layers[0]!.ffn.gated;
 }
 
+/**
+ * Whether neurons have gates that are no part of their records: those of a layer then lie in a matrix of its own, which stays in DRAM
+ * (docs/decisions/0039).
+ */
+export function hasResidentGate({
+  geometry,
+  weights,
+}: {
+  readonly geometry: Pick<ModelGeometry, "layers">;
+  readonly weights: FfnLayout;
+}): boolean {
+  return "parts" in weights && isGated(geometry) && weights.parts.every(({ role }) => role !== "gate");
+}
+
 /** FFN neurons of all layers. */
 export function neuronCount({ layers }: Pick<ModelGeometry, "layers">): number {
   return layers.reduce((sum, { ffn }) => sum + ffn.dFf, 0);
 }
 
-/** Biases of one neuron, of gate and up, in the layer that has most: they stand in DRAM beside the records. */
-export function neuronBiases({ layers }: Pick<ModelGeometry, "layers">): number {
-  return Math.max(...layers.map(({ ffn }) => Number(ffn.biases.gate) + Number(ffn.biases.up)));
+/**
+ * Biases of one neuron, of gate and up, in the layer that has most: they stand in DRAM beside the records.
+ *
+ * @param residentGate Gates are no part of the records, nor are their biases.
+ */
+export function neuronBiases({ layers }: Pick<ModelGeometry, "layers">, residentGate = false): number {
+  return Math.max(...layers.map(({ ffn }) => Number(ffn.biases.gate && !residentGate) + Number(ffn.biases.up)));
 }
 
 /** Whether every layer leaves part of its neurons at exactly zero, so that these can be left out. */
@@ -342,7 +360,7 @@ export interface WeightLayout {
   readonly layout: "bundled" | "split";
   /** Bytes from one record to the next; in `split` layout, of each of the two halves. Multiple of 512. */
   readonly strideBytes: number;
-  /** In the order of their places: gate (of gated neurons only), up, down. Scales stand in the same order without gaps. */
+  /** In the order of their places: gate (of gated neurons, unless gates are resident), up, down. Scales stand in the same order without gaps. */
   readonly parts: readonly RecordPart[];
   /** Bytes of a neuron in DRAM: `strideBytes`, or twice that when split. */
   readonly slotBytes: number;

@@ -65,6 +65,7 @@ export {
   type FfnLayout,
   ffnBytes,
   hasExperts,
+  hasResidentGate,
   hasSameForm,
   isGated,
   isSparse,

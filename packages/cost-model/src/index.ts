@@ -51,6 +51,7 @@ export {
   denseBytes,
   denseBytesByType,
   ffnFlashBytes,
+  gateBytes,
   type ModelShape,
   type PredictorShape,
   type RowStream,
@@ -58,7 +59,8 @@ export {
 } from "./model-shape.js";
 export { passCost } from "./pass-cost.js";
 export type { EngineMethod, EngineSettings, TokenRequest } from "./pass-request.js";
-export { type Alternative, type PlanRequest, planRun, type RunPlan } from "./plan-run.js";
+export { type DraftShares, type ModePlan, type ModeRun, planModes, type RunMode } from "./plan-modes.js";
+export { type Alternative, modeSparsity, type PlanRequest, plannedModes, planRun, type RunPlan } from "./plan-run.js";
 export { prefillCost } from "./prefill-cost.js";
 export { batchReadMs, readBytesPerSec } from "./read-time.js";
 export { type Bound, type RunCost, type RunLength, runCost } from "./run-cost.js";

@@ -46,7 +46,7 @@ const LOOKS = 2;
  * Cost: two runs planned.
  */
 export function planLossless(request: PlanRequest, acceptance: number): LosslessPlan | null {
-  const dense = planRun({ ...request, sparsity: null, fixed: { ...request.fixed, mode: "dense" } });
+  const dense = planRun({ ...request, fixed: { ...request.fixed, mode: "dense" } });
   const sparse = planSparse(request);
   if (sparse === null) return null;
   const draftMs = sparse.cost.token.totalMs;

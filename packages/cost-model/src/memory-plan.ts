@@ -37,7 +37,8 @@ export interface MemoryPlan {
   readonly smallestBudgetBytes: number;
   /**
    * The least with which every layer's slots hold what one token names of it, or its chosen experts. Below, a token pushes out its own neurons before
-   * the next one wants them again (the cliff of least recently used caches). Null for dense runs of one FFN a layer, which keep whole layers instead.
+   * the next one wants them again (the cliff of least recently used caches). Null where that is not known, and for dense runs of one FFN a layer, which keep
+   * whole layers instead.
    */
   readonly cycleBudgetBytes: number | null;
 }

@@ -27,8 +27,11 @@ export interface MemoryRequest {
   /** Tables of which a token needs one row (positions; token embeddings of an untied head): kept where there is room. */
   readonly rowTableBytes: number;
   readonly predictorBytes: number;
-  /** Share of `dFf` that each layer's predictor names; null when every neuron is named (dense). Of no matter in a mixture. */
-  readonly namedShareByLayer: readonly number[] | null;
+  /**
+   * Share of `dFf` that is named of each layer; `even` where that is not known beforehand; null when every neuron is named (dense). Of no matter in a
+   * mixture.
+   */
+  readonly namedShareByLayer: readonly number[] | "even" | null;
   /** Of a mixture: slots hold experts in place of neurons. */
   readonly experts?: PlannedExperts | undefined;
   /** Longest sequence to be held, prompt included. */

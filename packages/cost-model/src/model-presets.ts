@@ -13,6 +13,7 @@ import {
 } from "@flashwick/core";
 import type { MemoryRequest } from "./memory-request.js";
 import type { ModelShape } from "./model-shape.js";
+import type { EngineSettings } from "./pass-request.js";
 import { powerLawLayer, UNION_TOKENS, windowExponent } from "./sparsity.js";
 
 /** A model as its makers, and those who have measured its sparsity, describe it. */
@@ -214,7 +215,7 @@ export interface ModelPreset {
    * What goes into DRAM, near enough to plan by: norms are left out, activations and bookkeeping are estimates, together some parts in a
    * thousand. What an engine allocates for a file is planned from its header.
    */
-  readonly memoryRequest: (mode: "dense" | "predicted", wish: MemoryWish) => MemoryRequest;
+  readonly memoryRequest: (mode: EngineSettings["mode"], wish: MemoryWish) => MemoryRequest;
 }
 
 /**

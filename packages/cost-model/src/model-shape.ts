@@ -60,7 +60,7 @@ export interface ModelShape {
   readonly headBytes: number;
   /** Tables of which a token reads one row. */
   readonly rowTableBytes: number;
-  /** A neuron's weights: up row, down column (and gate row); on average where layers differ. */
+  /** A neuron's weights: up row, down column (and gate row, unless it is resident); on average where layers differ. */
   readonly recordBytes: number;
   /** Bytes of one read: the whole record with its padding, or one of `readsPerNeuron` parts; of matrices, a neuron's part of its layer. */
   readonly strideBytes: number;
@@ -68,6 +68,8 @@ export interface ModelShape {
   /** Attention and FFN read the same input, so that reads fly during attention. */
   readonly parallelBlock: boolean;
   readonly predictor: PredictorShape | null;
+  /** Of one layer's gates, which every pass multiplies whole, where neurons' records have none; absent elsewhere. */
+  readonly gate?: TypedBytes;
   /** A mixture of experts, and what its layers have beside attention. What is said above of a neuron then is said of an expert, the mean of all. */
   readonly mixture?: MixtureShape;
 }
@@ -87,6 +89,7 @@ export function denseBytesByType(shape: ModelShape): TypedBytes[] {
     ...(shape.mixture
       ? shape.mixture.layers.flatMap(mixtureLayerBytes)
       : ffnTypes.map(typed(nLayers * shape.dFf * shape.recordBytes))),
+    ...(shape.gate ? [{ dtype: shape.gate.dtype, bytes: gateBytes(shape) }] : []),
     { dtype: shape.headDtype, bytes: shape.headBytes },
   ];
 }
@@ -104,5 +107,10 @@ export function denseBytes(shape: ModelShape): number {
     const experts = layers.reduce((sum, { experts: of }) => sum + (of ? of.count * bytesOf(of.weights) : 0), 0);
     return shape.nLayers * shape.attentionBytes + residentFfnBytes(shape.mixture) + experts + shape.headBytes;
   }
-  return shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + shape.headBytes;
+  return shape.nLayers * (shape.attentionBytes + shape.dFf * shape.recordBytes) + gateBytes(shape) + shape.headBytes;
+}
+
+/** Resident gates of all layers; 0 where records have them, or neurons have none. */
+export function gateBytes({ nLayers, gate }: Pick<ModelShape, "nLayers" | "gate">): number {
+  return nLayers * (gate?.bytes ?? 0);
 }

@@ -2,7 +2,7 @@
 import type { DType } from "@flashwick/core";
 import { type KernelUse, kernelBatchMs, kernelMs } from "./kernel-time.js";
 import { residentFfnBytes, type TypedBytes } from "./mixture-shape.js";
-import type { TypeShare } from "./model-shape.js";
+import { gateBytes, type TypeShare } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { batchMs } from "./read-time.js";
 
@@ -12,6 +12,8 @@ export const OPS = {
   predict: { calls: 6, split: 2 },
   check: { calls: 5, split: 1 },
   ffn: { calls: 6, split: 2 },
+  gate: { calls: 2, split: 1 },
+  name: { calls: 2, split: 0 },
   router: { calls: 3, split: 1 },
   head: { calls: 2, split: 1 },
   landing: { calls: 8, split: 3 },
@@ -33,6 +35,7 @@ export class PassArithmetic {
     const predictors = settings.mode === "predicted" ? (shape.predictor?.bytesByLayer ?? []) : [];
     this.#workingSetBytes =
       shape.nLayers * shape.attentionBytes +
+      gateBytes(shape) +
       shape.headBytes +
       (shape.mixture ? residentFfnBytes(shape.mixture) : 0) +
       shape.recordBytes * slotsByLayer.reduce((sum, slots) => sum + slots, 0) +
@@ -53,8 +56,12 @@ export class PassArithmetic {
     );
   }
 
+  /** Of naming: by a predictor, or by gates that have been multiplied. */
   predictMs(layer: number): number {
-    const { shape, profile } = this.#request;
+    const { shape, profile, settings } = this.#request;
+    if (settings.mode === "gate-first") {
+      return (this.#tokens * shape.dFf * profile.management.nsPerScore) / 1e6 + this.#calls(OPS.name);
+    }
     const bytes = shape.predictor?.bytesByLayer[layer] ?? 0;
     if (bytes === 0) return 0;
     const scores = (this.#tokens * shape.dFf * profile.management.nsPerScore) / 1e6;
@@ -85,6 +92,12 @@ export class PassArithmetic {
     const { shape } = this.#request;
     const op = shape.rowStream ? "linear" : "neurons";
     return this.#typedMatrix(op, shape.ffnTypes, named * shape.recordBytes) + this.#calls(OPS.ffn);
+  }
+
+  /** Of a resident gate, which is multiplied whole, before anything is named; 0 where there is none. */
+  gateMs(): number {
+    const { gate } = this.#request.shape;
+    return gate ? this.#matrix("linear", gate.dtype, gate.bytes) + this.#calls(OPS.gate) : 0;
   }
 
   /** Of a mixture's layer: scores of `count` experts for every token, of which some are chosen. */

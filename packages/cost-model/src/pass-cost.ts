@@ -1,7 +1,9 @@
 /**
  * What one pass over n tokens at once costs, in closed form; a token that is decoded is the pass over one:
  *
- *     T = Σ_l [ T_attn + T_pred + T_cache(named, loaded) + exposed(Σ T[s, q]) + T_check(loaded) + T_ffn(named) ] + T_head
+ *     T = Σ_l [ T_attn + T_gate + T_pred + T_cache(named, loaded) + exposed(Σ T[s, q]) + T_check(loaded) + T_ffn(named) ] + T_head
+ *
+ * T_gate is of gates that are resident, and is counted with the FFN. It comes before anything is named, so no read of the layer flies beside it.
  *
  * Dense, each layer that is not held is streamed once, whatever n is. Sparse, `named` is the union of the n tokens' sets, s_agg(n): read once
  * where it is missing, and computed for each of the tokens. Matrices are multiplied with n vectors: they are read once, and from some n on it
@@ -103,7 +105,7 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
   const computed = method.computesHeld
     ? Math.max(named, shape.dFf * heldShare(sparsity, layer, cacheUse(request, layer)))
     : named;
-  const ffn = clock.ffnMs(computed);
+  const [ffn, gate] = [clock.ffnMs(computed), clock.gateMs()];
   const meanwhile = ffn * (1 - loaded / computed) + (shape.parallelBlock ? attentionMs : 0);
   return {
     bytes: reads.bytes,
@@ -117,7 +119,7 @@ function layerCost(request: TokenRequest, tokens: number, clock: PassArithmetic,
     predict: dense ? 0 : clock.predictMs(layer),
     cache: clock.cacheMs(named, loaded),
     check: clock.checkMs(loaded),
-    ffn,
+    ffn: ffn + gate,
   };
 }
 

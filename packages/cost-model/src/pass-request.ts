@@ -7,8 +7,11 @@ import type { ModelShape } from "./model-shape.js";
 
 /** What the engine can be told. */
 export interface EngineSettings {
-  /** `dense`: every neuron, layers streamed, or the experts that routers choose; `predicted`: what the predictor names. */
-  readonly mode: "dense" | "predicted";
+  /**
+   * `dense`: every neuron, layers streamed, or the experts that routers choose; `predicted`: what the predictor names; `gate-first`: what the resident
+   * gates name.
+   */
+  readonly mode: "dense" | "predicted" | "gate-first";
   /** Tokens whose neurons stay, the current one included; Infinity: as many as fit. */
   readonly windowTokens: number;
   readonly threads: number;

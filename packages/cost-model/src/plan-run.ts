@@ -8,7 +8,7 @@
  * More memory, at one precision of keys and values, never makes the chosen run slower than by that share: slots, misses and waves are
  * monotone in it, and so is the time of reads at the gap of break-even, which is a candidate.
  */
-import { BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
+import { assert, BudgetError, isFlashwickError, type SparsityStatistics } from "@flashwick/core";
 import { breakEvenGapRecords } from "./break-even-gap.js";
 import type { FlashProfile } from "./device-profile.js";
 import type { ExpertLocality } from "./expert-locality.js";
@@ -23,8 +23,10 @@ import type { TokenCost } from "./token-cost.js";
 
 /** What {@link planRun} chooses settings for. */
 export interface PlanRequest extends Pick<TokenRequest, "shape" | "profile"> {
-  /** Null where there is no predictor: only dense runs can be planned. */
+  /** Of what the predictor names; null where there is none. */
   readonly sparsity: SparsityStatistics | null;
+  /** Of what resident gates name. Default null: it is not known, and gate-first runs are not planned. */
+  readonly gateSparsity?: SparsityStatistics | null | undefined;
   /** Of a mixture's routers. Default: as published of others. */
   readonly locality?: ExpertLocality | undefined;
   readonly length: Omit<RunLength, "batchTokens">;
@@ -108,21 +110,41 @@ function candidate(request: PlanRequest, settings: EngineSettings): Candidate {
   return { settings, ms: meanTokenCost(run, request.length).totalMs };
 }
 
-function runRequest(
-  { shape, sparsity, locality, ...device }: PlanRequest,
-  settings: EngineSettings,
-  memory: MemoryPlan,
-) {
-  const profile = profileFor(device.profile, memory.dram.total);
-  const { slotsByLayer, streamNeurons, kvPrecision } = memory;
-  const named = settings.mode === "dense" ? denseSparsity(shape.nLayers) : sparsity!;
-  return { shape, profile, sparsity: named, locality, settings, slotsByLayer, streamNeurons, kvPrecision };
+/** The modes that can be planned, in the order of preference: what is exact comes before what costs as much. */
+export function plannedModes({ shape, sparsity, gateSparsity = null }: PlanRequest): EngineSettings["mode"][] {
+  return [
+    ...(shape.gate && gateSparsity !== null ? (["gate-first"] as const) : []),
+    ...(sparsity !== null && shape.predictor !== null ? (["predicted"] as const) : []),
+    "dense",
+  ];
 }
 
-function candidates({ profile, shape, sparsity, fixed = {} }: PlanRequest): EngineSettings[] {
+/** How often what a mode names comes back. */
+export function modeSparsity(request: PlanRequest, mode: EngineSettings["mode"]): SparsityStatistics {
+  const known = { predicted: request.sparsity, "gate-first": request.gateSparsity ?? null, dense: null }[mode];
+  if (mode === "dense") return denseSparsity(request.shape.nLayers);
+  assert(known !== null, `${mode} runs are planned where something says how often neurons come back`);
+  return known;
+}
+
+/** The question to the cost model of a run with given settings. */
+export function runRequest(
+  request: PlanRequest,
+  settings: EngineSettings,
+  memory: MemoryPlan,
+): Omit<TokenRequest, "position" | "seenTokens"> {
+  const { shape, locality } = request;
+  const profile = profileFor(request.profile, memory.dram.total);
+  const { slotsByLayer, streamNeurons, kvPrecision } = memory;
+  const sparsity = modeSparsity(request, settings.mode);
+  return { shape, profile, sparsity, locality, settings, slotsByLayer, streamNeurons, kvPrecision };
+}
+
+/** Every setting that is priced. */
+export function candidates(request: PlanRequest): EngineSettings[] {
+  const { profile, shape, fixed = {} } = request;
   const { flash, cores } = profile;
-  const modes =
-    sparsity === null || shape.predictor === null ? (["dense"] as const) : (["predicted", "dense"] as const);
+  const modes = plannedModes(request);
   const gaps = (readers: number) =>
     fixed.mergeGapBytes === undefined ? gapBytes(shape, flash, readers) : [fixed.mergeGapBytes];
   const all = {

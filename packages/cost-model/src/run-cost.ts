@@ -3,7 +3,7 @@ import type { SparsityStatistics } from "@flashwick/core";
 import type { PrefillCost } from "./cost-figures.js";
 import { kernelBytesPerSec } from "./kernel-time.js";
 import { residentFfnBytes } from "./mixture-shape.js";
-import { denseBytes, denseBytesByType } from "./model-shape.js";
+import { denseBytes, denseBytesByType, gateBytes } from "./model-shape.js";
 import type { TokenRequest } from "./pass-request.js";
 import { prefillCost } from "./prefill-cost.js";
 import { type TokenCost, tokenCost } from "./token-cost.js";
@@ -109,7 +109,8 @@ function scaled(statistics: SparsityStatistics, factor: number): SparsityStatist
 function limitsOf({ shape, profile, settings }: TokenRequest, token: TokenCost): TokenLimits {
   const predictors = settings.mode === "predicted" ? (shape.predictor?.bytesByLayer ?? []) : [];
   const ffn = shape.mixture ? residentFfnBytes(shape.mixture) : 0;
-  const resident = shape.nLayers * shape.attentionBytes + ffn + shape.headBytes + predictors.reduce((a, b) => a + b, 0);
+  const matrices = shape.nLayers * shape.attentionBytes + gateBytes(shape) + ffn + shape.headBytes;
+  const resident = matrices + predictors.reduce((a, b) => a + b, 0);
   return tokenLimits({
     dramBytes: resident + token.neuronsNamed * shape.recordBytes,
     dramBytesPerSec: profile.dramBytesPerSec,

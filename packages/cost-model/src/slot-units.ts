@@ -34,8 +34,10 @@ function neuronUnits({ geometry, weights, slotOverheadBytes, namedShareByLayer }
   const widths = geometry.layers.map(({ ffn }) => ffn.dFf);
   const least = widths.map((dFf) => Math.min(MIN_SLOTS_PER_LAYER, dFf));
   const [minSlots, maxSlots] = [total(least), total(widths)];
-  const named = namedShareByLayer?.map((share, layer) => share * widths[layer]!);
-  const cycle = named?.map((neurons, layer) => Math.max(least[layer]!, Math.ceil(neurons)));
+  const isKnown = namedShareByLayer !== null && namedShareByLayer !== "even";
+  const known = isKnown ? namedShareByLayer.map((share, layer) => share * widths[layer]!) : null;
+  const named = namedShareByLayer === "even" ? widths : known;
+  const cycle = known?.map((neurons, layer) => Math.max(least[layer]!, Math.ceil(neurons)));
   return {
     leastBytes: minSlots * slotBytes,
     mostBytes: maxSlots * slotBytes,

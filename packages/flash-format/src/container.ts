@@ -24,6 +24,8 @@ import { roundUp } from "./record-layout.js";
 
 /** The formats this package writes and reads: the kinds of files change apart. */
 export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = { model: 2, predictor: 1, checksums: 1 };
+/** Of a model whose gates are resident: what else it may hold is as in version 2, so that all other models stay readable for older readers. */
+export const RESIDENT_GATE_VERSION = 3;
 /** `general.alignment`: of the data section and of every tensor. A page, so that direct I/O can reach anything. */
 export const ALIGNMENT_BYTES = 4096;
 
@@ -78,12 +80,17 @@ export interface Container {
   readonly fileBytes: number;
 }
 
-/** Decides where every tensor goes. Checksums are zero until {@link encodeContainerHeader}. */
+/**
+ * Decides where every tensor goes. Checksums are zero until {@link encodeContainerHeader}.
+ *
+ * @param version Of the format; default: the kind's own.
+ */
 export function planContainer(
   kind: ContainerKind,
   general: ReadonlyMap<string, GgufValue>,
   own: ReadonlyMap<string, GgufValue>,
   tensors: readonly Pick<ContainerTensor, "name" | "type" | "shape">[],
+  version = FORMAT_VERSIONS[kind],
 ): ContainerPlan {
   const relative: GgufTensor[] = [];
   let dataBytes = 0;
@@ -96,7 +103,7 @@ export function planContainer(
     ...general,
     ["general.alignment", { type: "u32", value: ALIGNMENT_BYTES }],
     [KEY_KIND, { type: "string", value: kind }],
-    [KEY_VERSION, { type: "u32", value: FORMAT_VERSIONS[kind] }],
+    [KEY_VERSION, { type: "u32", value: version }],
     [KEY_HEADER_CRC, { type: "u32", value: 0 }],
     [KEY_FILE_SIZE, { type: "u64", value: 0n }],
     ...own,
@@ -267,12 +274,15 @@ function checkVersion(metadata: GgufMetadata, decoded: DecodedGgufHeader): void 
     );
   }
   const version = metadata.integer(KEY_VERSION, 0, 2 ** 32 - 1);
-  const expected = FORMAT_VERSIONS[kindOf(decoded)];
-  if (version === expected) return;
+  const kind = kindOf(decoded);
+  const oldest = FORMAT_VERSIONS[kind];
+  const newest = kind === "model" ? RESIDENT_GATE_VERSION : oldest;
+  if (version >= oldest && version <= newest) return;
+  const expected = oldest === newest ? `${oldest}` : `${oldest} or ${newest}`;
   throw new FormatError(
     "FORMAT_VERSION",
     `${metadata.fileName}: flashwick format version ${version}, expected ${expected}; ${
-      version > expected ? "use a newer flashwick" : "convert the checkpoint again"
+      version > newest ? "use a newer flashwick" : "convert the checkpoint again"
     }`,
     { details: { version, expected } },
   );

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { memorySource } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
+import { llamaFormFamily } from "./convert/families/llama.js";
 import { qwen2MoeFamily } from "./convert/families/mixtures.js";
 import { optFamily } from "./convert/families/opt.js";
 import { memorySink } from "./memory-sink.js";
@@ -35,6 +36,20 @@ const goldenSpec = (dModel: number, dtype: ModelSpec["dtype"]): ModelSpec => ({
 });
 const INT8 = goldenSpec(2, "int8");
 const Q4 = goldenSpec(32, "q4");
+
+/** Gated neurons with resident gates. */
+const GATES: ModelSpec = {
+  ...Q4,
+  gateDtype: "q8_0",
+  residentDtype: "q4_0",
+  geometry: llamaFormFamily.readGeometry(
+    {
+      ...{ num_hidden_layers: 1, hidden_size: 32, intermediate_size: 3, num_attention_heads: 1, vocab_size: 4 },
+      ...{ max_position_embeddings: 2, rms_norm_eps: 1e-5, hidden_act: "relu", tie_word_embeddings: true },
+    },
+    "config.json",
+  ),
+};
 
 /** A mixture of two experts, and a dense layer. */
 const EXPERTS: ModelSpec = {
@@ -140,6 +155,18 @@ describe("the golden model", () => {
     );
   });
 
+  it("with resident gates is written as fixtures/golden-gate.hex says, and read from there", async () => {
+    const known = fixtureOf("gate");
+    expect(hexDump(await writeGolden(GATES, wideRows))).toBe(known);
+    const bytes = fromHexDump(known);
+    const { header } = await openModelFile(memorySource(bytes));
+    expect(header.geometry).toEqual(GATES.geometry);
+    expect(recordLayout(header).parts.map(({ role }) => role)).toEqual(["up", "down"]);
+    const { offset, sizeBytes, dtype } = header.tensors.get("blk.0.ffn_gate.weight")!;
+    const gate = decodeElements(dtype, bytes.subarray(offset, offset + sizeBytes));
+    for (const [i, x] of wideRows(3).entries()) expect(Math.abs(gate[i]! - x)).toBeLessThan(24 / 127 / 2 + 0.01);
+  });
+
   it("of experts is written as fixtures/golden-experts.hex says, and read from there", async () => {
     const known = fixtureOf("experts");
     expect(hexDump(await writeGoldenExperts())).toBe(known);
@@ -178,7 +205,7 @@ describe("the golden model", () => {
     const spec = readFileSync(new URL("../SPEC.md", import.meta.url), "utf8");
     const quoted = spec.match(/(?<=^ {4})[0-9a-f]{6} {2}[0-9a-f]{8}( [0-9a-f]{8}){7}$/gm) ?? [];
     expect(quoted.length).toBeGreaterThan(5);
-    const known = fixture + fixtureOf("q4") + fixtureOf("experts");
+    const known = fixture + fixtureOf("q4") + fixtureOf("experts") + fixtureOf("gate");
     for (const line of quoted) expect(known).toContain(`${line}\n`);
   });
 });

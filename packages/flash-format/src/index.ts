@@ -64,7 +64,7 @@ export { prunedShare } from "./pruning.js";
 export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
 export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { type RecordShape, recordShape, weightLayout } from "./record-layout.js";
-export { LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
+export { gateName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 export { type ModelFileSummary, summariseModelFile, type TensorSummary } from "./summary.js";
 export { checksOf, crcOfBytes, damagedTensor, type PieceCrc, type TensorChecks } from "./tensor-checks.js";

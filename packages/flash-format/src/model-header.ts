@@ -9,6 +9,7 @@ import {
   type DType,
   hasExperts,
   isDType,
+  isGated,
   type ModelGeometry,
   RECORD_DTYPES,
   RESIDENT_DTYPES,
@@ -16,7 +17,7 @@ import {
   rowBytes,
   type WeightLayout,
 } from "@flashwick/core";
-import { type CheckedTensor, type Container, requireTensor } from "./container.js";
+import { type CheckedTensor, type Container, RESIDENT_GATE_VERSION, requireTensor } from "./container.js";
 import {
   type ExpertRecords,
   expertLayout,
@@ -37,6 +38,7 @@ import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } f
 /** A stride beyond this could not be read in one piece. */
 const MAX_STRIDE_BYTES = 2 ** 28;
 const KEY_EXPERT_DTYPES = "flashwick.expert.dtypes";
+const KEY_GATE_DTYPE = "flashwick.gate.dtype";
 /** What of an array, and of a text, is shown in {@link ModelHeader.metadata}. */
 const SHOWN_ELEMENTS = 8;
 const SHOWN_CHARACTERS = 256;
@@ -45,9 +47,10 @@ const SHOWN_CHARACTERS = 256;
 export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);
+  const gate = decodeGateDType(metadata, geometry);
   const weights = hasExperts(geometry)
     ? decodeExpertRecords(metadata, geometry)
-    : decodeWeightLayout(metadata, geometry);
+    : decodeWeightLayout(metadata, geometry, gate !== null);
   const residentDtype = decodeResidentDType(metadata, weights);
   const placements = weights.layout === "experts" ? (["identity"] as const) : (["identity", "table"] as const);
   const isPlaced = metadata.oneOf<"identity" | "table">("flashwick.placement", placements) === "table";
@@ -55,7 +58,8 @@ export function decodeModelHeader(container: Container): ModelHeader {
   if (!isFingerprint(fingerprint)) {
     throw metadata.invalid("flashwick.fingerprint", "64 hex digits", JSON.stringify(fingerprint.slice(0, 80)));
   }
-  const located = locateTensors(container, geometry, modelTensors(geometry, weights, residentDtype, isPlaced));
+  const dtypes = { matrices: residentDtype, gate };
+  const located = locateTensors(container, geometry, modelTensors(geometry, weights, dtypes, isPlaced));
   const pruned = decodePruning(metadata, geometry, isPlaced);
   return Object.freeze({
     geometry: Object.freeze(geometry),
@@ -85,6 +89,15 @@ function decodeResidentDType(metadata: GgufMetadata, weights: FfnRecords): Resid
   const key = "flashwick.resident.dtype";
   const recordDType = weights.layout === "experts" || weights.dtype === "q4" ? null : weights.dtype;
   return metadata.has(key) || recordDType === null ? metadata.oneOf(key, RESIDENT_DTYPES) : recordDType;
+}
+
+/** Of gates that are resident, which version 3 is for; null where records have them. @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. */
+function decodeGateDType(metadata: GgufMetadata, geometry: ModelGeometry): ResidentDType | null {
+  const isResident = metadata.integer("flashwick.format.version", 0, 2 ** 32 - 1) === RESIDENT_GATE_VERSION;
+  if (!isResident) return null;
+  const dtype = metadata.oneOf(KEY_GATE_DTYPE, RESIDENT_DTYPES);
+  if (isGated(geometry) && !hasExperts(geometry)) return dtype;
+  throw metadata.invalid(KEY_GATE_DTYPE, "single neurons with a gate", "a composition without them");
 }
 
 /** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_LIMIT`. */
@@ -126,11 +139,11 @@ function isExpertDType(value: string): value is DType {
   return isDType(value) && value !== "q4" && value !== "int8";
 }
 
-function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry): WeightLayout {
+function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry, residentGate: boolean): WeightLayout {
   const dtype = metadata.oneOf("flashwick.dtype", RECORD_DTYPES);
   const layout = metadata.oneOf<WeightLayout["layout"]>("flashwick.record.layout", ["bundled", "split"]);
   const strideBytes = metadata.integer("flashwick.record.stride", STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
-  const shape = recordShape(geometry);
+  const shape = recordShape(geometry, residentGate);
   if (shape.dModel % blockElements(dtype) !== 0) {
     throw metadata.invalid("flashwick.dtype", `a type whose blocks make up rows of ${shape.dModel}`, dtype);
   }

@@ -9,13 +9,15 @@ import {
   assert,
   defaultResidentDType,
   hasExperts,
+  isGated,
+  isSparse,
   MAX_INT8_COLS,
   type ModelGeometry,
   type ResidentDType,
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
-import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
+import { type ContainerPlan, type ContainerTensor, planContainer, RESIDENT_GATE_VERSION } from "./container.js";
 import { type ExpertRecord, type ExpertRecords, expertRecords, expertRecordsOf } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
@@ -24,7 +26,15 @@ import type { ModelSpec, TensorShape } from "./model-writer.js";
 import { checkPlacement, placementName } from "./placement.js";
 import { encodePruning } from "./pruning.js";
 import { recordShape, weightLayout } from "./record-layout.js";
-import { GGML_TYPE_OF_DTYPE, isVectorName, residentTensorsOf, scaleName, storedDType } from "./resident-tensors.js";
+import {
+  GGML_TYPE_OF_DTYPE,
+  isNeuronGate,
+  isVectorName,
+  type ResidentDTypes,
+  residentTensorsOf,
+  scaleName,
+  storedDType,
+} from "./resident-tensors.js";
 
 /** A resident tensor among the file's tensors. */
 export interface ResidentPlan {
@@ -107,12 +117,12 @@ export function checksumsName(layer: number): string {
 export function modelTensors(
   geometry: ModelGeometry,
   weights: FfnRecords,
-  residentDtype: ResidentDType,
+  dtypes: ResidentDTypes,
   isPlaced: boolean,
 ): ModelTensors {
   const tensors: TensorDeclaration[] = [];
   const declare: Declare = (name, type, ...shape) => tensors.push({ name, type, shape }) - 1;
-  const residents = declareResidents(geometry, residentDtype, declare);
+  const residents = declareResidents(geometry, dtypes, declare);
   if (weights.layout === "experts") {
     return { tensors, residents, records: [], experts: declareExperts(geometry, weights, declare), placements: null };
   }
@@ -122,11 +132,11 @@ export function modelTensors(
 /** Appends a tensor, its shape innermost first. @returns Its index. */
 type Declare = (name: string, type: ContainerTensor["type"], ...shape: number[]) => number;
 
-function declareResidents(geometry: ModelGeometry, residentDtype: ResidentDType, declare: Declare) {
+function declareResidents(geometry: ModelGeometry, dtypes: ResidentDTypes, declare: Declare) {
   const residents = new Map<string, ResidentPlan>();
-  for (const shape of residentTensorsOf(geometry)) {
+  for (const shape of residentTensorsOf(geometry, dtypes.gate !== null)) {
     const { name, rows, cols } = shape;
-    const dtype = storedDType(shape, residentDtype);
+    const dtype = storedDType(shape, isNeuronGate(name, dtypes) ? dtypes.gate! : dtypes.matrices);
     if (dtype === "int8" && cols > MAX_INT8_COLS) throw tooWideForInt8(name, cols);
     const tensor = declare(name, GGML_TYPE_OF_DTYPE[dtype], ...(isVectorName(name) ? [cols] : [cols, rows]));
     const scale = dtype === "int8" ? declare(scaleName(name), "F32", rows) : null;
@@ -183,14 +193,15 @@ function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
  * Decides every byte position of the file of `spec`.
  *
  * @throws {InputError} `INPUT_INVALID` for a stride that cannot be, or a placement that is none. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
- *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide.
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide, and for resident gates of neurons without one, or whose gates leave no zeros.
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
   const weights = planRecords(spec);
   if (spec.placement) checkPlacement(spec.placement, geometry, spec.pruned?.neurons);
   const residentDtype = spec.residentDtype ?? defaultResidentDType(spec.dtype);
-  const declared = modelTensors(geometry, weights, residentDtype, Boolean(spec.placement));
+  const gate = spec.gateDtype ?? null;
+  const declared = modelTensors(geometry, weights, { matrices: residentDtype, gate }, Boolean(spec.placement));
   const text = (value: string): GgufValue => ({ type: "string", value });
   const general = new Map<string, GgufValue>([
     ["general.architecture", text(geometry.architecture)],
@@ -203,6 +214,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ["flashwick.fingerprint", text(BLANK_FINGERPRINT)],
     ...encodeRecords(weights),
     ...encodeResidentDType(residentDtype, weights),
+    ...(gate === null ? [] : [["flashwick.gate.dtype", text(gate)] as const]),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodePruning(spec.pruned ?? null),
     ...encodeGeometry(geometry),
@@ -211,13 +223,16 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     own.set("flashwick.tokenizer.kind", text(spec.tokenizerKind ?? "tokenizer.json"));
     own.set("tokenizer.huggingface.json", text(spec.tokenizerJson));
   }
-  return { ...declared, weights, container: planContainer("model", general, own, declared.tensors) };
+  const version = gate === null ? undefined : RESIDENT_GATE_VERSION;
+  return { ...declared, weights, container: planContainer("model", general, own, declared.tensors, version) };
 }
 
 /** @throws {InputError}, {UnsupportedError} As {@link planModelFile}. */
 function planRecords(spec: ModelSpec): FfnRecords {
   const { geometry, dtype, layout, strideBytes } = spec;
-  const shape = recordShape(geometry);
+  const residentGate = (spec.gateDtype ?? null) !== null;
+  if (residentGate) checkResidentGate(geometry);
+  const shape = recordShape(geometry, residentGate);
   if (hasExperts(geometry)) {
     if (spec.placement) throw notOfExperts("an order of neurons", "convert without --placement");
     if (layout !== "bundled") throw notOfExperts(`layout ${layout}`, "convert without --layout");
@@ -230,6 +245,20 @@ function planRecords(spec: ModelSpec): FfnRecords {
     "records of q8_0: expected f32, f16, bf16, int8 or q4 of single neurons; convert with --dtype int8, or matrices alone with --resident-dtype q8_0",
     { details: { dtype } },
   );
+}
+
+/** @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where the gates of neurons would say nothing. */
+function checkResidentGate(geometry: ModelGeometry): void {
+  const fails = (expected: string, found: string) =>
+    new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      `resident gates: expected ${expected}, found ${found}; convert without --gate-first`,
+      { details: { expected, found } },
+    );
+  if (hasExperts(geometry)) throw fails("single neurons", "a mixture of experts, which are read whole");
+  if (!isGated(geometry)) throw fails("neurons with a gate", "neurons without one");
+  if (isSparse(geometry)) return;
+  throw fails("gates that leave zeros: relu, relu2 or fatrelu", geometry.layers[0]!.ffn.activation);
 }
 
 function notOfExperts(what: string, advice: string): UnsupportedError {

@@ -15,6 +15,8 @@ export interface ModelSpec {
   readonly expertDTypes?: readonly (readonly DType[])[] | null;
   /** Of resident matrices; one whose columns are no multiple of its blocks is f16. Default: that of the records, q8_0 beside q4. */
   readonly residentDtype?: ResidentDType | null;
+  /** Of gates that stay in DRAM, a matrix a layer, so that records have none (docs/decisions/0039). Default null: records have them. */
+  readonly gateDtype?: ResidentDType | null;
   readonly layout: "bundled" | "split";
   /** `auto`: by the expected-pages rule of SPEC.md; else a multiple of 512 that holds a record. */
   readonly strideBytes: "auto" | number;
@@ -52,7 +54,7 @@ export interface TensorShape {
 
 /** Neurons side by side, f32 `[n, dModel]` each. */
 export interface NeuronRows {
-  /** Of gated neurons only. */
+  /** Of gated neurons whose gates are in their records. */
   readonly gate?: Float32Array | null;
   readonly up: Float32Array;
   /** Neuron i's column as row i. */

@@ -14,6 +14,8 @@ export interface PlannedForm {
   /** Of a mixture whose experts are of many types: by layer, of gate, up and down; none of a dense layer. */
   readonly expertDTypes?: readonly (readonly DType[])[] | null;
   readonly residentDtype?: ResidentDType | null;
+  /** Of gates that stay in DRAM. Default null: records have them. */
+  readonly gateDtype?: ResidentDType | null;
   readonly layout?: "bundled" | "split";
   readonly strideBytes?: "auto" | number;
 }
@@ -30,6 +32,7 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     dtype: form.dtype,
     expertDTypes: form.expertDTypes ?? null,
     residentDtype: form.residentDtype ?? null,
+    gateDtype: form.gateDtype ?? null,
     layout: form.layout ?? "bundled",
     strideBytes: form.strideBytes ?? "auto",
     tokenizerJson: null,

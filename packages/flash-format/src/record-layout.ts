@@ -28,18 +28,23 @@ const SCALE_BYTES = 4;
 /** What of a geometry a record depends on. */
 export interface RecordShape {
   readonly dModel: number;
+  /** Whether a record has a gate row. */
   readonly gated: boolean;
 }
 
 /**
  * The records of a geometry.
  *
+ * @param residentGate Gates lie in matrices that stay in DRAM, and not in records.
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a model of which some layers are gated and others not.
  */
-export function recordShape({ dModel, layers }: Pick<ModelGeometry, "dModel" | "layers">): RecordShape {
+export function recordShape(
+  { dModel, layers }: Pick<ModelGeometry, "dModel" | "layers">,
+  residentGate = false,
+): RecordShape {
   const [first] = layers;
   const gated = first?.ffn.gated ?? false;
-  if (layers.every(({ ffn }) => ffn.gated === gated)) return { dModel, gated };
+  if (layers.every(({ ffn }) => ffn.gated === gated)) return { dModel, gated: gated && !residentGate };
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     "some layers of this model have a gate and others none, which the records of a model file do not tell apart",
@@ -97,7 +102,7 @@ function noWholeBlocks({ dModel }: RecordShape, dtype: RecordDType): Unsupported
 function splitGate(): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    "layout split: expected neurons without a gate, found gated ones; convert with layout bundled",
+    "layout split: expected records without a gate, found gated neurons; convert with layout bundled, or with resident gates",
   );
 }
 

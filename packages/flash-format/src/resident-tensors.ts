@@ -39,6 +39,25 @@ export function storedDType({ name, cols }: TensorShape, chosen: ResidentDType):
   return cols % blockElements(chosen) === 0 ? chosen : "f16";
 }
 
+/** What resident tensors are stored as, but for those that are always f32. */
+export interface ResidentDTypes {
+  readonly matrices: ResidentDType;
+  /** Of the gates of neurons whose records have none; null where there are none such. */
+  readonly gate: ResidentDType | null;
+}
+
+/** The resident gate of a layer's neurons. */
+export function gateName(layer: number): string {
+  return `blk.${layer}.ffn_gate.weight`;
+}
+
+/** Whether a resident tensor is the gate of neurons: with its layer's records it is a part of what the source calls one FFN. */
+export function isNeuronGate(name: string, { gate }: Pick<ResidentDTypes, "gate">): boolean {
+  return gate !== null && NEURON_GATE.test(name);
+}
+
+const NEURON_GATE = /^blk\.\d+\.ffn_gate\.weight$/;
+
 /** Name of the tensor that holds the f32 row scales of the int8 tensor `name`. */
 export function scaleName(name: string): string {
   return `${name}.scale`;
@@ -82,8 +101,10 @@ export const LAYER_NORM_NAMES: Readonly<Record<keyof LayerNorms, NormName>> = {
 /**
  * The resident tensors of a geometry, in file order. Compositions differ in what they lack: Falcon has no table of positions, and its 7B no
  * norm of the FFN's own; only OPT-350M has projections around a narrower embedding.
+ *
+ * @param residentGate The gates of neurons are among them: their records have none.
  */
-export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
+export function residentTensorsOf(g: ModelGeometry, residentGate = false): TensorShape[] {
   const { dModel, embedding } = g;
   const projected = embedding.dim !== dModel;
   const tensors: TensorShape[] = [matrix("token_embd.weight", g.vocabSize, embedding.dim)];
@@ -92,7 +113,7 @@ export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
   if (projected) tensors.push(matrix("project_in.weight", dModel, embedding.dim));
   const isMixture = hasExperts(g);
   for (const [index, layer] of g.layers.entries()) {
-    tensors.push(...layerTensors(layer, dModel, isMixture, `blk.${index}.`));
+    tensors.push(...layerTensors(layer, dModel, { isMixture, residentGate }, `blk.${index}.`));
   }
   tensors.push(...norm(g.finalNorm, "output_norm", dModel, ""));
   if (projected) tensors.push(matrix("project_out.weight", embedding.dim, dModel));
@@ -104,7 +125,7 @@ export function residentTensorsOf(g: ModelGeometry): TensorShape[] {
 function layerTensors(
   { attention, ffn, experts, norms }: LayerGeometry,
   dModel: number,
-  isMixture: boolean,
+  { isMixture, residentGate }: { readonly isMixture: boolean; readonly residentGate: boolean },
   prefix: string,
 ): TensorShape[] {
   const { biases, sinks, nHeads } = attention;
@@ -120,6 +141,7 @@ function layerTensors(
     ...placedNorms(norms, ["beforeFfn", "afterFfn", "ffnSum"], dModel, prefix),
     ...(experts ? mixtureTensors(experts, ffn, dModel, prefix) : []),
     ...(isMixture && !experts ? ffnMatrices("", ffn, ffn.dFf, dModel, prefix) : []),
+    ...(residentGate ? [matrix("ffn_gate.weight", ffn.dFf, dModel, prefix)] : []),
     ...(ffn.biases.gate && !experts ? [vector("ffn_gate.bias", ffn.dFf, prefix)] : []),
     ...(ffn.biases.up && !experts ? [vector("ffn_up.bias", ffn.dFf, prefix)] : []),
     ...(ffn.biases.down && !experts ? [vector("ffn_down.bias", dModel, prefix)] : []),

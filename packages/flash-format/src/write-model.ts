@@ -41,6 +41,7 @@ import { placementBytes, placementFacts } from "./placement.js";
 import { prunedFacts, unprunedShape } from "./pruning.js";
 import { LossTally, type QuantisationLoss } from "./quantisation-loss.js";
 import { RecordEncoder, type UnstorableWeight } from "./record-encoder.js";
+import { isNeuronGate } from "./resident-tensors.js";
 import { RowEncoder, type UnstorableValue } from "./row-encoder.js";
 import { decodeJournal, encodePartLine, encodePlanLine, type FinishedPart } from "./write-journal.js";
 
@@ -144,6 +145,7 @@ class StreamingModelWriter implements ModelWriter {
     const count = rows.length / cols;
     assert(part.rowsDone + count <= rowCount, `${name} has ${rowCount} rows`);
     const encoder = this.#rowEncoder(part.plan.dtype, cols);
+    const role = isNeuronGate(name, { gate: this.#gateDtype }) ? "gate" : "resident";
     const rowBytes = encoder.rowBytes(cols);
     const batch = Math.floor(encoder.bytes.length / rowBytes);
     for (let begin = 0; begin < count; begin += batch) {
@@ -151,7 +153,7 @@ class StreamingModelWriter implements ModelWriter {
       for (let r = begin; r < end; r++) {
         const stored = encoder.encode(rows.subarray(r * cols, (r + 1) * cols), (r - begin) * rowBytes);
         if (!stored) throw this.#unstorableRow(part, part.rowsDone + r - begin, encoder.unstorable!);
-        if (encoder.isLossy) part.tally.add("resident", encoder.squaredError, encoder.squaredSum);
+        if (encoder.isLossy) part.tally.add(role, encoder.squaredError, encoder.squaredSum);
         if (part.scales !== null) part.scales[part.rowsDone + r - begin] = encoder.scale;
       }
       await this.#writeRowBytes(part, encoder.bytes.subarray(0, (end - begin) * rowBytes), rowBytes);
@@ -386,11 +388,17 @@ class StreamingModelWriter implements ModelWriter {
       rows,
       cols: dModel,
     }));
-    const weights = [...this.residentTensors, ...records].map((shape) => ({
+    // Gates count with their layer's records, wherever they are stored: one checkpoint has one fingerprint.
+    const residents = this.residentTensors.filter(({ name }) => !isNeuronGate(name, { gate: this.#gateDtype }));
+    const weights = [...residents, ...records].map((shape) => ({
       ...shape,
       sourceCrc32c: this.#finished.get(shape.name)!.sourceCrc32c,
     }));
     return [...weights, ...this.#placementFacts];
+  }
+
+  get #gateDtype() {
+    return this.#spec.gateDtype ?? null;
   }
 
   #neuronsOf(layer: number): number {

@@ -30,7 +30,10 @@ export function ffnUp(
   }
 }
 
-/** @param gateBase, upBase Where slot 0 has its rows; `scales` where it has its gate's scale, the up row's behind it. */
+/**
+ * @param gateBase, upBase Where slot 0 has its rows; `scales` where it has its gate's scale, the up row's behind it. A gateBase of 0: slots have no gate
+ *   rows, act has the gates' sums, and `scales` are those of up rows.
+ */
 export function ffnUpGated(
   act: usize, x: usize, dtype: i32, gateBase: usize, upBase: usize, stride: usize, scales: usize, dModel: usize,
   gateBias: usize, upBias: usize, slots: usize, n: usize, nTokens: usize, kind: i32, threshold: f32, upRelu: i32,
@@ -44,10 +47,10 @@ export function ffnUpGated(
     const next = min<usize>(i + GATED_BLOCK, end);
     // Element j of the block's first neuron lies at j · 4, as in act.
     const up = scratch - 4 * i;
-    neuronProducts(dtype, act, actStride, vectors, nTokens, gateBase, stride, slots, i, next, dModel);
+    if (gateBase) neuronProducts(dtype, act, actStride, vectors, nTokens, gateBase, stride, slots, i, next, dModel);
     neuronProducts(dtype, up, upStride, vectors, nTokens, upBase, stride, slots, i, next, dModel);
-    finishSums(act, actStride, nTokens, dtype, rest, scales, stride, gateBias, slots, i, next);
-    finishSums(up, upStride, nTokens, dtype, rest, scales + 4, stride, upBias, slots, i, next);
+    if (gateBase) finishSums(act, actStride, nTokens, dtype, rest, scales, stride, gateBias, slots, i, next);
+    finishSums(up, upStride, nTokens, dtype, rest, gateBase ? scales + 4 : scales, stride, upBias, slots, i, next);
     for (let t: usize = 0; t < nTokens; t++) {
       const at = act + t * actStride + 4 * i;
       gate(at, at, scratch + t * upStride, next - i, kind, threshold, upRelu);

@@ -8,6 +8,7 @@ import {
   ARENA_RESERVED_BYTES,
   type Arena,
   dtypeCode,
+  gateRowOf,
   type HeadNorm,
   type KernelFactory,
   kernelFactory,
@@ -78,9 +79,11 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
           slots, n, nTokens, ACTIVATION_CODE[kind], threshold, scratch, begin, end,
         );
       } else {
+        // No slot has its gate row at 0: that says that the sums are in act.
+        const [gateBase, gateBias] = gate === "given" ? [0, 0] : [base + gate.offsetBytes, gate.bias];
         // biome-ignore format: one line a group of operands
         wasm.ffnUpGated(
-          act, x, code, base + gate.offsetBytes, upBase, strideBytes, scales, dModel, gate.bias, bias,
+          act, x, code, gateBase, upBase, strideBytes, scales, dModel, gateBias, bias,
           slots, n, nTokens, ACTIVATION_CODE[kind], threshold, up === "relu" ? 1 : 0, scratch, begin, end,
         );
       }
@@ -89,7 +92,7 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       const { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel } = matrix;
       const code = dtypeCode(matrix.dtype);
       // The last of a slot's scales.
-      const scales = base + scalesOffsetBytes + (matrix.gate ? 8 : 4);
+      const scales = base + scalesOffsetBytes + (gateRowOf(matrix) ? 8 : 4);
       // biome-ignore format: one line a group of operands
       wasm.ffnDown(
         out, act, code, base + downOffsetBytes, strideBytes, scales, dModel,

@@ -24,7 +24,7 @@ import type {
   ScratchSizes,
   SlotMatrix,
 } from "@flashwick/kernels";
-import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, NO_SCRATCH } from "@flashwick/kernels";
+import { ACTIVATION_CODE, ARENA_RESERVED_BYTES, gateRowOf, NO_SCRATCH } from "@flashwick/kernels";
 import { BLOCK_ROWS, BLOCK_TOKENS, GROUPS_A_WORKGROUP, groupedBytes } from "./block-shaders.js";
 import { kvCode, matrixShader, recordCode } from "./device-dtype.js";
 import { DeviceMirror, type MirrorDevice } from "./device-mirror.js";
@@ -99,7 +99,7 @@ export class MirrorKernels implements Kernels {
   ffnUp(
     act: Ptr,
     x: Ptr,
-    { base, strideBytes, upOffsetBytes, scalesOffsetBytes, bias, dModel, dtype, gate }: SlotMatrix,
+    matrix: SlotMatrix,
     slots: Ptr,
     n: number,
     nTokens: number,
@@ -108,12 +108,17 @@ export class MirrorKernels implements Kernels {
     begin = 0,
     end = n,
   ): void {
-    assertActivation(activation, gate !== null);
+    const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, bias, dModel, dtype } = matrix;
+    assertActivation(activation, matrix.gate !== null);
     const { kind, threshold, up } = activation;
+    const gate = gateRowOf(matrix);
     const scales = base + scalesOffsetBytes + (gate ? 4 : 0);
-    const gateOperands = gate
-      ? { isGated: 1, gate: base + gate.offsetBytes, gateBias: gate.bias, upRelu: up === "relu" ? 1 : 0 }
-      : { isGated: 0, gate: 0, gateBias: 0, upRelu: 0 };
+    const gateOperands = {
+      isGated: gate ? 1 : matrix.gate === "given" ? 2 : 0,
+      gate: gate ? base + gate.offsetBytes : 0,
+      gateBias: gate?.bias ?? 0,
+      upRelu: matrix.gate !== null && up === "relu" ? 1 : 0,
+    };
     const operands = {
       ...{ act, x, up: base + upOffsetBytes, stride: strideBytes, scales, bias, slots, n, dModel },
       ...{ dtype: recordCode(dtype), kind: ACTIVATION_CODE[kind], begin, end, threshold: floatBits(threshold) },
@@ -125,15 +130,16 @@ export class MirrorKernels implements Kernels {
   ffnDown(
     out: Ptr,
     act: Ptr,
-    { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel, dtype, gate }: SlotMatrix,
+    matrix: SlotMatrix,
     slots: Ptr,
     n: number,
     nTokens: number,
     colBegin = 0,
-    colEnd = paddedLength(dModel),
+    colEnd = paddedLength(matrix.dModel),
   ): void {
+    const { base, strideBytes, downOffsetBytes, scalesOffsetBytes, dModel, dtype } = matrix;
     // The last of a slot's scales.
-    const scales = base + scalesOffsetBytes + (gate ? 8 : 4);
+    const scales = base + scalesOffsetBytes + (gateRowOf(matrix) ? 8 : 4);
     const record = { down: base + downOffsetBytes, stride: strideBytes, scales, dtype: recordCode(dtype) };
     const groups = Math.ceil((colEnd - colBegin) / 64);
     this.#record("ffnDown", { out, act, ...record, slots, n, dModel, colBegin, colEnd }, groups, 1, nTokens);

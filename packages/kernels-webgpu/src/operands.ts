@@ -10,7 +10,10 @@ const LINEAR_OF_BLOCKS = [...LINEAR, "nTokens", "scratch", "zero"] as const;
 /** Ops with shaders by type of weights have an entry for each. */
 export const OPERANDS = {
   linear: LINEAR,
-  /** Pointers of rows and scales are those of slot 0; a gate's scale lies in front of the up row's. The last three are of gated neurons. */
+  /**
+   * Pointers of rows and scales are those of slot 0; a gate's scale lies in front of the up row's. The last three are of gated neurons, `isGated` 1; 2:
+   * act has the gates' sums.
+   */
   ffnUp: [
     ...["act", "x", "up", "stride", "scales", "bias", "slots", "n", "dModel", "dtype", "kind", "begin", "end"],
     ...["threshold", "isGated", "gate", "gateBias", "upRelu"],

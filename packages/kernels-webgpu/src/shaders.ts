@@ -200,10 +200,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       continue;
     }
     own = 0.0;
-    if (i < end) { own = dotOfLane(${lane}, ${lanes}, dtype, u(opGate) + slot * u(opStride), x, dModel); }
+    let isGiven = u(opIsGated) == 2u;
+    if (i < end && !isGiven) { own = dotOfLane(${lane}, ${lanes}, dtype, u(opGate) + slot * u(opStride), x, dModel); }
     var gate = ${sum};
     if (i < end && ${lane} == 0u) {
-      if (dtype == INT8) { gate *= load(scales - 4u); }
+      if (isGiven) { gate = load(act + 4u * i); }
+      else if (dtype == INT8) { gate *= load(scales - 4u); }
       if (u(opGateBias) != 0u) { gate += load(u(opGateBias) + 4u * slot); }
       store(act + 4u * i, activateGated(u(opKind), fu(opThreshold), u(opUpRelu), gate, total));
     }

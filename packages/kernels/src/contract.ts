@@ -61,14 +61,14 @@ export interface SlotMatrix {
   readonly strideBytes: number;
   readonly upOffsetBytes: number;
   readonly downOffsetBytes: number;
-  /** Offset of the f32 scales in a slot: up, down, or where there is a gate its own in front of them; int8 only; 0 otherwise. */
+  /** Offset of the f32 scales in a slot: up, down, or where the slot has a gate row its own in front of them; int8 only; 0 otherwise. */
   readonly scalesOffsetBytes: number;
   /** `q4`: a multiple of 32. */
   readonly dModel: number;
   /** Up-projection bias of each slot, f32 `[slots]`; 0 for none. */
   readonly bias: Ptr;
-  /** Of gated neurons, null for the others. */
-  readonly gate: NeuronGate | null;
+  /** Of gated neurons; `given` where their gates' sums are computed elsewhere, and slots have no gate rows. Null for the others. */
+  readonly gate: NeuronGate | "given" | null;
 }
 
 /** The gate of each neuron: a row like the up row, with which it shares dtype, width and input. */
@@ -77,6 +77,11 @@ export interface NeuronGate {
   readonly offsetBytes: number;
   /** Bias of each slot's gate, f32 `[slots]`; 0 for none. */
   readonly bias: Ptr;
+}
+
+/** The gate rows of slots that have any. */
+export function gateRowOf({ gate }: Pick<SlotMatrix, "gate">): NeuronGate | null {
+  return gate === "given" ? null : gate;
 }
 
 /** How a head of queries or keys is normed: as `layerNorm`, or as `rmsNorm`, over the head alone. */
@@ -203,6 +208,9 @@ export interface Kernels extends MemoryLink, ScratchSizes {
    *
    * With a gate: act[t, i] = f(gate[slots[i]] · x[t] + gateBias[slots[i]]) · g(up[slots[i]] · x[t] + bias[slots[i]]), each product of a row as
    * without one, and one rounding for f · g. NaN stays NaN in both. `swiglu-clamped` needs a gate; its f and its g are rounded before their product.
+   *
+   * Where the gate is `given`, act[t, i] holds gate · x[t] + gateBias of the same neuron before the call, for i in the range, and is used in its place:
+   * equal sums give equal bits.
    *
    * @param act   f32 `[nTokens, pad(n)]`.
    * @param slots u32 `[n]`, in ascending neuron order (the order matters to `ffnDown` only).

@@ -2,6 +2,7 @@ export { ACTIVATION_CODE } from "./activation-code.js";
 export { ARENA_RESERVED_BYTES, Arena, MAX_ARENA_BYTES, type Ptr } from "./arena.js";
 export {
   type AttentionShape,
+  gateRowOf,
   type HeadNorm,
   type HostKernels,
   type KernelFactory,

@@ -1,9 +1,16 @@
 /** Test support: checkpoints of this repository, converted in memory and opened. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { eventLoopTurn, memorySource, type Predictor, type PredictorSource, type RecordDType } from "@flashwick/core";
+import {
+  eventLoopTurn,
+  memorySource,
+  type Predictor,
+  type PredictorSource,
+  type RecordDType,
+  type ResidentDType,
+} from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
-import { convertCheckpoint, convertGguf } from "@flashwick/flash-format/convert";
+import { type ConvertOptions, convertCheckpoint, convertGguf } from "@flashwick/flash-format/convert";
 import { openCheckpointFolder } from "@flashwick/flash-format/convert/node";
 import { type FlashReader, memoryReader } from "@flashwick/flash-io";
 import { Model } from "./model.js";
@@ -52,6 +59,8 @@ export function readGolden(name: string): Golden {
 export interface FixtureOptions extends ModelOptions {
   readonly dtype?: RecordDType;
   readonly layout?: "bundled" | "split";
+  /** Gates are resident, of this type. */
+  readonly gateDtype?: ResidentDType;
   readonly backend?: BackendName;
   readonly predictor?: Predictor | PredictorSource | null;
   readonly maxArenaBytes?: number;
@@ -71,23 +80,25 @@ export function modelBytes(
   name: string,
   dtype: RecordDType,
   layout: "bundled" | "split" = "bundled",
+  gateDtype: ResidentDType | null = null,
 ): Promise<Uint8Array> {
-  const key = `${name} ${dtype} ${layout}`;
-  const made = converted.get(key) ?? convert(name, dtype, layout);
+  const key = `${name} ${dtype} ${layout} ${gateDtype}`;
+  const made = converted.get(key) ?? convert(name, { dtype, layout, gateDtype });
   converted.set(key, made);
   return made;
 }
 
-async function convert(name: string, dtype: RecordDType, layout: "bundled" | "split"): Promise<Uint8Array> {
+async function convert(name: string, options: ConvertOptions): Promise<Uint8Array> {
   const folder = await openCheckpointFolder(checkpointFolder(name));
   const sink = memorySink(name);
-  await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype, layout });
+  await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), options);
   return sink.committed!;
 }
 
 /** Opens a checkpoint of the fixtures as a model. */
 export async function openFixture(name: string, options: FixtureOptions = {}): Promise<Model> {
-  return await openModelBytes(await modelBytes(name, options.dtype ?? "f32", options.layout), name, options);
+  const bytes = await modelBytes(name, options.dtype ?? "f32", options.layout, options.gateDtype);
+  return await openModelBytes(bytes, name, options);
 }
 
 /** A GGUF file of llama.cpp's, as it lies. */
@@ -96,9 +107,14 @@ export function ggufBytes(name: string): Uint8Array {
 }
 
 /** The same, converted into records. */
-export async function convertedGguf(bytes: Uint8Array, name: string, dtype: RecordDType): Promise<Uint8Array> {
+export async function convertedGguf(
+  bytes: Uint8Array,
+  name: string,
+  dtype: RecordDType,
+  gateDtype: ResidentDType | null = null,
+): Promise<Uint8Array> {
   const sink = memorySink(name);
-  await convertGguf(memorySource(bytes, name), name, (spec) => createModelWriter(sink, spec), { dtype });
+  await convertGguf(memorySource(bytes, name), name, (spec) => createModelWriter(sink, spec), { dtype, gateDtype });
   return sink.committed!;
 }
 

@@ -37,6 +37,11 @@ export interface Chooser {
   readonly experts?: ExpertChoice;
   /** Leaves out inputs and neurons of FFNs whose weights are in DRAM; then {@link choose} is not asked. Default: none. */
   readonly pruner?: FfnPruner;
+  /**
+   * What the last `count` of the step's tokens would use, oldest first, after a step that uses all neurons: decoding's cache is filled with it. Absent where
+   * that is not known.
+   */
+  chooseForLast?(layer: ChooserLayer, nTokens: number, count: number): Promise<readonly Uint32Array[]>;
   /** The neurons that each of the step's tokens uses in this layer. */
   choose(layer: ChooserLayer, nTokens: number, meter: TokenMeter, signal?: AbortSignal): Choice | Promise<Choice>;
 }

@@ -1,8 +1,8 @@
 /** How an engine works: what the user wishes, what was planned and what the platform is best with, resolved once. */
 import type { CachePolicyChoice } from "./cache-policy.js";
 
-/** How the FFN chooses its neurons while decoding. */
-export type NeuronMode = "dense" | "predicted" | "oracle";
+/** How the FFN chooses its neurons while decoding. `gate-first`: a resident gate names them, exactly. */
+export type NeuronMode = "dense" | "predicted" | "gate-first" | "oracle";
 
 /** Whether each layer's experts have slots of their own, or all layers share them. */
 export const CACHE_SCOPES = ["layer", "pool"] as const;

@@ -1,5 +1,5 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { activationOf, assert, neuronBiases, widestFfn } from "@flashwick/core";
+import { activationOf, assert, hasResidentGate, neuronBiases, widestFfn } from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
 import { readRecordChecksums, recordLayout } from "@flashwick/flash-format";
@@ -22,6 +22,7 @@ import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loadi
 import { slotBytesByLayer } from "./mixture-shape.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
+import { ResidentGate } from "./resident-gate.js";
 import { ResidentLoader } from "./resident-weights.js";
 import { SparseFfn } from "./sparse-ffn.js";
 import { StreamedFfn } from "./streamed-ffn.js";
@@ -82,7 +83,7 @@ function createContext(
     ? parts.plan.slotsByLayer.reduce((sum, n, i) => sum + (arenaOfLayer[i] === index ? n * bytesOf[i]! : 0), 0)
     : 0;
   const slotBase = arena.allocate(slotsBytes + 2 * streamNeurons * slotBytes, SLOT_ALIGNMENT);
-  const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry) : 0;
+  const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry, hasResidentGate(parts.file.header)) : 0;
   const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
   const stream = new StreamStage(slotBase + slotsBytes, streamNeurons, slotBytes, bias, biasCount);
   return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
@@ -181,6 +182,9 @@ async function placeLayer(
   const { arena, kernels, workspace, gapPtr } = context;
   const weights = loader.layer(arena, index);
   const predictor = config.mode === "predicted" ? await loadPredictorLayer(parts, index, kernels) : null;
+  const gate = hasResidentGate(file.header)
+    ? new ResidentGate({ kernels, workspace, weight: loader.neuronGate(arena, index), bias: weights.gateBias })
+    : null;
   const slotCount = plan.slotsByLayer[index]!;
   const { dFf } = geometry.ffn;
   const activation = activationOf(geometry.ffn);
@@ -202,7 +206,8 @@ async function placeLayer(
     }),
     slotBase,
     all: all.subarray(0, dFf),
-    biases: { up: biasOf(weights.upBias), gate: biasOf(weights.gateBias) },
+    biases: { up: biasOf(weights.upBias), gate: gate ? null : biasOf(weights.gateBias) },
+    gate,
     checksums: await readRecordChecksums(file, index, signal),
     gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
   });

@@ -3,6 +3,7 @@
  */
 import {
   ffnBytes,
+  hasResidentGate,
   kvPartBytes,
   neuronBiases,
   neuronCount,
@@ -95,7 +96,7 @@ export function memoryRequest(
   },
 ): MemoryRequest {
   const { geometry, weights } = header;
-  checkSupport(geometry, mode);
+  checkSupport(header, mode);
   // Single neurons are chosen.
   if (mode !== "dense") recordLayout(header);
   const resident = residentSizes(header);
@@ -135,7 +136,7 @@ export function memoryRequest(
     // In DRAM a table needs no checksums of its rows.
     rowTableBytes: resident.rowTableBytes - resident.rowCrcBytes,
     predictorBytes,
-    namedShareByLayer: layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null,
+    namedShareByLayer: mode === "gate-first" ? "even" : namedShares(layers),
     activationBytes: (batchTokens) => arenas * activationBytes(batchTokens),
     slotOverheadBytes: ffn.slotOverheadBytes,
     // Keys and values are counted with their page tables in one arena; every further arena has its own.
@@ -148,6 +149,10 @@ export function memoryRequest(
     readBufferBytes: arenas * shared,
     stream: { ...stream, bytesEach: arenas * streamBytes(header, 1) },
   };
+}
+
+function namedShares(layers: readonly PredictorLayerShape[]): readonly number[] | null {
+  return layers.length > 0 ? layers.map(({ namedShare }) => namedShare) : null;
 }
 
 export function engineSizes(
@@ -272,8 +277,10 @@ function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<t
 }
 
 /** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */
-function slotBiasBytes({ geometry, weights }: ModelHeader): number {
-  return weights.layout === "matrices" || weights.layout === "experts" ? 0 : 4 * neuronBiases(geometry);
+function slotBiasBytes(header: ModelHeader): number {
+  const { geometry, weights } = header;
+  if (weights.layout === "matrices" || weights.layout === "experts") return 0;
+  return 4 * neuronBiases(geometry, hasResidentGate(header));
 }
 
 /** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
@@ -298,6 +305,7 @@ function workspaceShape(
     contextTokens,
     maxRank: Math.max(...ranks),
     matrices: header.weights.layout === "matrices" || header.weights.layout === "experts",
+    residentGate: hasResidentGate(header),
     rowBytes: residentSizes(header).rowBytes,
   };
 }

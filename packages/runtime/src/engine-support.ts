@@ -1,17 +1,34 @@
 /** What the engine can run: which forms of a block, and which ways to choose neurons. */
-import { hasSameForm, isSparse, type LayerGeometry, type ModelGeometry, UnsupportedError } from "@flashwick/core";
+import {
+  hasResidentGate,
+  hasSameForm,
+  isSparse,
+  type LayerGeometry,
+  type ModelGeometry,
+  UnsupportedError,
+} from "@flashwick/core";
+import type { ModelHeader } from "@flashwick/flash-format";
 import type { NeuronMode } from "./engine-config.js";
 
 /**
  * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a block of no known form, `UNSUPPORTED_ACTIVATION` where neurons are to be left out
- *   of a model in which none is ever zero.
+ *   of a model in which none is ever zero. `UNSUPPORTED_FEATURE` too where gates are to name neurons, and are not resident.
  */
-export function checkSupport(geometry: ModelGeometry, mode: NeuronMode): void {
+export function checkSupport(header: Pick<ModelHeader, "geometry" | "weights">, mode: NeuronMode): void {
+  const { geometry } = header;
   const first = geometry.layers[0]!;
   if (!geometry.layers.every((layer) => hasSameForm(layer, first)))
     throw unknownForm("layers of several forms", geometry);
   for (const layer of new Set(geometry.layers)) checkLayer(layer, geometry);
-  if (mode === "dense" || isSparse(geometry)) return;
+  if (mode === "dense") return;
+  if (isSparse(geometry)) {
+    if (mode !== "gate-first" || hasResidentGate(header)) return;
+    throw new UnsupportedError(
+      "UNSUPPORTED_FEATURE",
+      "gate-first mode: expected a file with resident gates, found none; convert a model of gated neurons with --gate-first, or run it otherwise",
+      { details: { mode } },
+    );
+  }
   const { activation } = first.ffn;
   throw new UnsupportedError(
     "UNSUPPORTED_ACTIVATION",

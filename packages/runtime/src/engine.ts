@@ -18,6 +18,7 @@ import { EVENT_LOOP_WAIT_MS } from "./event-loop.js";
 import { ExpertChooser, expertChooser, promptChooser } from "./expert-choice.js";
 import { FfnStep } from "./ffn-step.js";
 import type { ForwardPass, StepSegment } from "./forward-pass.js";
+import { GateFirstChooser } from "./gate-first-chooser.js";
 import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
 import { landAll } from "./landing.js";
@@ -41,7 +42,7 @@ export interface LoadedModel {
 export class Engine {
   readonly parts: EngineParts;
   readonly meter: TokenMeter;
-  /** What the engine's mode says: every neuron, what predictors name, or what is truly active. */
+  /** What the engine's mode says: every neuron, what predictors or gates name, or what is truly active. */
   readonly chooser: Chooser;
   /** Of prompts, which are dense whatever the mode: every neuron; of a mixture that is to use fewer experts, those. */
   readonly promptChooser: Chooser;
@@ -73,8 +74,14 @@ export class Engine {
     return this.chooser.exact ? ALL_NEURONS : this.chooser;
   }
 
-  /** {@link batchChooser} with other thresholds than the predictor's own, by layer; undefined: its own. */
+  /**
+   * {@link batchChooser} for those who count what is named, of which exact choosers but the gate's are not asked: gates name more than what is active where up
+   * projections leave zeros, too.
+   *
+   * @param thresholdByLayer Other thresholds than the predictor's own; undefined: its own.
+   */
   batchChooserAt(thresholdByLayer: readonly number[] | undefined): Chooser {
+    if (this.chooser instanceof GateFirstChooser) return this.chooser;
     if (thresholdByLayer === undefined || this.parts.config.mode !== "predicted") return this.batchChooser;
     return new PredictorChooser({ ...this.parts.config, thresholdByLayer });
   }
@@ -310,6 +317,8 @@ function chooserOf({ config, file }: EngineParts): Chooser {
       return new OracleChooser();
     case "predicted":
       return new PredictorChooser(config);
+    case "gate-first":
+      return new GateFirstChooser();
   }
 }
 

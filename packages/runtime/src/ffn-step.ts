@@ -63,6 +63,7 @@ export class FfnStep {
     if (chooser === ALL_NEURONS || chooser.pruner || layer.storage !== "records") return null;
     if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
+      await this.#computeGates(layer, n);
       const choice = await this.#choose(layer, n, chooser, options);
       const isAdmitted = choice !== "all" && this.#isNarrow(layer, choice);
       if (isAdmitted) await layer.sparse.admit(choice, this.#meter, options.signal);
@@ -74,6 +75,15 @@ export class FfnStep {
       layer.sparse.anticipate(await chooser.name(layer, 0), this.#meter, options.signal);
     }
     return null;
+  }
+
+  /** Where gates are resident they are computed for all neurons, before any is chosen. */
+  async #computeGates({ slots, context }: RecordLayer, n: number): Promise<void> {
+    const { gate } = slots.parts;
+    if (!gate) return;
+    this.#meter.enter("ffn");
+    const pending = gate.compute(context.workspace.ffnInput, n);
+    if (pending) await pending;
   }
 
   async #choose(layer: RecordLayer, n: number, chooser: Chooser, { observer, signal }: StepOptions): Promise<Choice> {
@@ -120,6 +130,7 @@ export class FfnStep {
     if (chooser.pruner) return await this.#prune(layer, n, chooser.pruner, signal);
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
     if (layer.storage === "experts") return await this.#mix(layer, n, chooser, options);
+    if (!early) await this.#computeGates(layer, n);
     const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
     const isAdmitted = early?.isAdmitted ?? false;
     const streams = choice === "all" || observer?.activations !== undefined;
@@ -188,13 +199,13 @@ export class FfnStep {
 
   /** Whether a step that uses all neurons fills the caches for decoding. */
   refills({ seedTokens = 0 }: StepOptions): boolean {
-    return seedTokens > 0 && this.#engine.chooser instanceof PredictorChooser;
+    return seedTokens > 0 && this.#engine.chooser.chooseForLast !== undefined;
   }
 
   /** What the last tokens of the step would use while decoding, oldest first. */
   async #setsToKeep(layer: RecordLayer, n: number, options: StepOptions): Promise<readonly Uint32Array[]> {
     const { chooser } = this.#engine;
-    if (!this.refills(options) || !(chooser instanceof PredictorChooser)) return [];
+    if (!this.refills(options) || !chooser.chooseForLast) return [];
     this.#meter.enter("predict");
     return await chooser.chooseForLast(layer, n, options.seedTokens!);
   }

@@ -31,6 +31,7 @@ export async function trulyActive(
     const count = Math.min(stage.slots, dFf - first);
     await slots.readStretch(stage.ptr, first, count, meter, signal);
     const matrix = slots.orderedMatrix(stage.ptr, first);
+    slots.parts.gate?.give(count, nTokens, 0, count, (i) => first + i);
     kernels.ffnUp(workspace.act, x, matrix, workspace.slots, count, nTokens, activation, workspace.scratch);
     const rowLength = paddedLength(count);
     const pending = kernels.take(workspace.act, 4 * nTokens * rowLength);

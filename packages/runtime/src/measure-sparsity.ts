@@ -1,4 +1,4 @@
-/** What a model's predictors name of a text, token after token: the statistics that predictions of speed stand on. */
+/** What a model's predictors, or its resident gates, name of a text, token after token: the statistics that predictions of speed stand on. */
 import { InputError, type OnProgress, type SparsityStatistics, unitsByLayer } from "@flashwick/core";
 import { UNION_TOKENS } from "@flashwick/cost-model";
 import { SparsityTally } from "@flashwick/predictor";
@@ -20,9 +20,9 @@ export interface MeasureSparsityOptions {
 /**
  * Runs sequences as decoding would, named neurons alone at every position, and counts.
  *
- * @param model     In predicted mode.
+ * @param model     In predicted or gate-first mode.
  * @param sequences Token ids, each at most the model's context. Unions of k tokens need sequences longer than k.
- * @throws {InputError} `INPUT_INVALID` without a predictor, or without a token.
+ * @throws {InputError} `INPUT_INVALID` in another mode, or without a token.
  * Cost: a dense pass over the tokens.
  */
 export async function measureSparsity(
@@ -31,8 +31,11 @@ export async function measureSparsity(
   { source, thresholdByLayer, onNamed, onProgress, signal }: MeasureSparsityOptions,
 ): Promise<SparsityStatistics> {
   const total = sequences.reduce((sum, { length }) => sum + length, 0);
-  if (model.mode !== "predicted" || total === 0) {
-    throw new InputError("INPUT_INVALID", `${source}: sparsity is measured of a predictor, on at least one token`);
+  if ((model.mode !== "predicted" && model.mode !== "gate-first") || total === 0) {
+    throw new InputError(
+      "INPUT_INVALID",
+      `${source}: sparsity is measured of a predictor, or of resident gates, on at least one token`,
+    );
   }
   const tally = new SparsityTally(model.header.geometry.layers.length, unitsByLayer(model.header.geometry));
   let loaded = 0;

@@ -18,8 +18,8 @@ const PREFILLED = 4;
 type MirrorOptions = FixtureOptions & { readonly bits?: PredictorDType };
 
 async function open(name: string, { bits, ...options }: MirrorOptions, mirrored: boolean): Promise<Model> {
-  const { dtype, layout, maxArenaBytes } = options;
-  const { parts } = await openFixture(name, { dtype, layout, maxArenaBytes } as FixtureOptions);
+  const { dtype, layout, gateDtype, maxArenaBytes } = options;
+  const { parts } = await openFixture(name, { dtype, layout, gateDtype, maxArenaBytes } as FixtureOptions);
   const predictor = options.mode === "predicted" ? noisePredictor(parts.file.header, bits) : null;
   const kernels = mirrored ? mirroredKernels : parts.kernels;
   return new Model({ ...parts, predictor, kernels }, { kvPrecision: "f32", ...options } as ModelOptions);
@@ -61,6 +61,8 @@ const CASES: readonly (readonly [string, MirrorOptions])[] = [
   ["llama-tiny-relu", { mode: "predicted", lookahead: true, windowTokens: 1 }],
   ["prosparse-tiny", { mode: "oracle", dtype: "int8" }],
   ["bamboo-tiny", { mode: "predicted", dtype: "bf16" }],
+  ["llama-tiny-relu", { mode: "gate-first", dtype: "f16", gateDtype: "q8_0" }],
+  ["prosparse-tiny", { mode: "oracle", dtype: "int8", gateDtype: "q4_0" }],
   ["phi-tiny-relu", { mode: "predicted", dtype: "f16" }],
   ["persimmon-tiny", { mode: "oracle", dtype: "f16" }],
   ["falcon-tiny-gqa", { mode: "dense" }],

@@ -31,7 +31,7 @@ export interface ModelOptions {
   readonly contextTokens?: number | ContextRange | undefined;
   /** Sequences that may be open at once; each takes the memory of its keys and values. Default 1. */
   readonly maxSequences?: number | undefined;
-  /** `predicted` needs a predictor. Default: predicted if there is one, else dense. */
+  /** `predicted` needs a predictor, `gate-first` a file with resident gates. Default: the first of these that there is, else dense. */
   readonly mode?: NeuronMode | undefined;
   /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
   readonly threshold?: number | undefined;

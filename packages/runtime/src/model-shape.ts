@@ -1,7 +1,7 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
-import { assert, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
+import { assert, hasResidentGate, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
-import type { MatrixName, ModelHeader, ResidentTensor } from "@flashwick/flash-format";
+import { gateName, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
 import { predictorBytes, predictorMatrixBytes } from "@flashwick/predictor";
 import { mixtureOf } from "./mixture-shape.js";
 import { matrixRows } from "./staged-rows.js";
@@ -39,7 +39,7 @@ type LayerWeights = Pick<
   ModelShape,
   "attentionBytes" | "attentionTypes" | "recordBytes" | "ffnTypes" | "strideBytes" | "readsPerNeuron" | "rowStream"
 > &
-  Partial<Pick<ModelShape, "dFf" | "mixture">>;
+  Partial<Pick<ModelShape, "dFf" | "mixture" | "gate">>;
 
 /** What a layer computes with, and what of it is read. */
 function layerWeights(header: ModelHeader): LayerWeights {
@@ -66,7 +66,8 @@ function mixtureWeights(header: ModelHeader): LayerWeights {
 
 const ATTENTION = ["attn_q", "attn_k", "attn_v", "attn_output"];
 
-function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeights {
+function recordWeights(header: ModelHeader): LayerWeights {
+  const { geometry, weights, tensors } = header;
   assert(weights.layout === "bundled" || weights.layout === "split", "records");
   const { dtype, parts, strideBytes } = weights;
   const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`)!);
@@ -79,7 +80,15 @@ function recordWeights({ geometry, weights, tensors }: ModelHeader): LayerWeight
     readsPerNeuron: weights.layout === "split" ? 2 : 1,
     ffnTypes: [{ dtype, share: 1 }],
     rowStream: null,
+    ...residentGate(header),
   };
+}
+
+/** Of the first layer, as all else. */
+function residentGate(header: ModelHeader): Pick<ModelShape, "gate"> {
+  if (!hasResidentGate(header)) return {};
+  const tensor = header.tensors.get(gateName(0))!;
+  return { gate: { dtype: tensor.dtype, bytes: sizeOf(tensor) } };
 }
 
 /** Means over the layers, which differ in types. Where a layer is read, so is its attention. */

@@ -5,6 +5,7 @@
 import {
   DisposedError,
   hasExperts,
+  hasResidentGate,
   InputError,
   isSparse,
   type OnProgress,
@@ -63,7 +64,7 @@ export class Model {
     checkPolicy(policy);
     checkScope(options.cacheScope ?? "layer");
     checkCount("maxSequences", options.maxSequences, Number.MAX_SAFE_INTEGER);
-    const mode = options.mode ?? (parts.predictor ? "predicted" : "dense");
+    const mode = options.mode ?? defaultMode(parts);
     this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
     checkMargin(this.config);
     checkExpertsPerToken(parts.file.header.geometry, this.config.expertsPerToken);
@@ -304,6 +305,12 @@ export class Model {
     if (mode === "oracle") return null;
     return { mode, windowTokens: policy.windowTokens ?? Number.POSITIVE_INFINITY, ...this.threading, overlap };
   }
+}
+
+/** What resident gates name is exact, and reads less than everything. */
+function defaultMode({ predictor, file }: ModelParts): NeuronMode {
+  if (predictor) return "predicted";
+  return hasResidentGate(file.header) && isSparse(file.header.geometry) ? "gate-first" : "dense";
 }
 
 /** Of neurons the paper's. */

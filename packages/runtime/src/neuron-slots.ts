@@ -12,9 +12,10 @@ import { MOST_STREAM_READ_BYTES } from "@flashwick/cost-model";
 import type { CacheWave, NeuronCache } from "@flashwick/dram-cache";
 import type { RecordTensor } from "@flashwick/flash-format";
 import { type FlashReader, type FlashRun, planRuns, type RecordPlaces, type RunLimits } from "@flashwick/flash-io";
-import type { Kernels, Ptr, SlotMatrix } from "@flashwick/kernels";
+import { gateRowOf, type Kernels, type Ptr, type SlotMatrix } from "@flashwick/kernels";
 import { crcText } from "./crc-text.js";
 import type { StageArea } from "./layer-stream.js";
+import type { ResidentGate } from "./resident-gate.js";
 import type { TokenMeter } from "./token-meter.js";
 import type { Workspace } from "./workspace.js";
 
@@ -41,8 +42,10 @@ export interface NeuronSlotsParts {
   readonly cache: NeuronCache;
   /** Arena pointer of slot 0. */
   readonly slotBase: Ptr;
-  /** Of the up projection, and of the gate; null where the layer has none. */
+  /** Of the up projection, and of the gate; null where the layer has none, and of gates that are resident. */
   readonly biases: { readonly up: NeuronBias | null; readonly gate: NeuronBias | null };
+  /** Null where neurons have none, or have it in their records. */
+  readonly gate: ResidentGate | null;
   /** 0 … dFf − 1; shared by all layers. */
   readonly all: Uint32Array;
   /** CRC-32C of each neuron's slot bytes, `[dFf]`. */
@@ -73,7 +76,7 @@ export class NeuronSlots {
       scalesOffsetBytes: weights.parts[0]!.scaleOffsetBytes ?? 0,
       dModel: parts.dModel,
       bias: biases.up?.slots ?? 0,
-      gate: gate ? { offsetBytes: gate.offsetBytes, bias: biases.gate?.slots ?? 0 } : null,
+      gate: gate ? { offsetBytes: gate.offsetBytes, bias: biases.gate?.slots ?? 0 } : parts.gate && "given",
     };
     const half = { strideBytes: weights.strideBytes, slotBytes: weights.slotBytes };
     const first = { ...half, fileOffset: records.offset, slotBase };
@@ -109,8 +112,8 @@ export class NeuronSlots {
   }
 
   #matrixAt(base: Ptr, upBias: Ptr, gateBias: Ptr): SlotMatrix {
-    const { gate } = this.matrix;
-    return { ...this.matrix, base, bias: upBias, gate: gate && { ...gate, bias: gateBias } };
+    const row = gateRowOf(this.matrix);
+    return { ...this.matrix, base, bias: upBias, gate: row ? { ...row, bias: gateBias } : this.matrix.gate };
   }
 
   /** Reads that bring a wave's missing neurons to their slots; after the first runs with n picks in all, the first n misses are there. */

@@ -3,12 +3,14 @@
  * Falcon puts position, norms and blocks together, and compositions of gates, windows and norms with which neurons are left out.
  */
 import {
+  isGated,
   isSparse,
   type LayerGeometry,
   type ModelGeometry,
   memorySource,
   Random,
   type RecordDType,
+  type ResidentDType,
 } from "@flashwick/core";
 import { createModelWriter, memorySink, openModelFile } from "@flashwick/flash-format";
 import { parseCheckpointConfig } from "@flashwick/flash-format/convert";
@@ -73,6 +75,10 @@ const shapes: Record<string, ModelGeometry> = {
     const rotary = { theta: 10_000, dims: 24, pairs: "neighbours", scaling: null } as const;
     return { ...layer, attention: { ...attention, queryKeyNorm: { norm, over: "width" }, rotary } };
   }),
+  "Llama, ReLU, attention and FFN side by side": withLayers(llama, (layer) => ({
+    ...{ ...layer, parallel: true },
+    norms: { ...layer.norms, beforeFfn: null },
+  })),
   "Qwen3, SiLU, windows of 4": geometryOf({
     ...{ ...decoder, model_type: "qwen3", hidden_act: "silu", head_dim: 24, use_sliding_window: true },
     ...{ sliding_window: 4, max_window_layers: 1, num_key_value_heads: 3 },
@@ -88,7 +94,11 @@ const shapes: Record<string, ModelGeometry> = {
 const TOKENS = [2, 599, 17, 4, 300, 5, 5, 81, 12];
 
 /** A model file of random weights. */
-async function randomModel(geometry: ModelGeometry, dtype: RecordDType): Promise<Uint8Array> {
+async function randomModel(
+  geometry: ModelGeometry,
+  dtype: RecordDType,
+  gateDtype: ResidentDType | null = null,
+): Promise<Uint8Array> {
   const { dModel, layers } = geometry;
   const random = new Random(layers[0]!.ffn.dFf, geometry.vocabSize);
   const values = (count: number, scale: number, mean = 0) =>
@@ -96,7 +106,7 @@ async function randomModel(geometry: ModelGeometry, dtype: RecordDType): Promise
   const sink = memorySink("random.gguf");
   const tokenizer = { tokenizerJson: null, tokenizerKind: null };
   const layout = { dtype, layout: "bundled", strideBytes: "auto", name: "random" } as const;
-  const writer = await createModelWriter(sink, { geometry, ...layout, ...tokenizer });
+  const writer = await createModelWriter(sink, { geometry, gateDtype, ...layout, ...tokenizer });
   for (const { name, rows, cols } of writer.residentTensors) {
     const isNorm = name.includes("norm.weight");
     const scale = rows === 1 ? 0.1 : name.includes("embd") ? 0.5 : 1.5 / Math.sqrt(cols);
@@ -112,6 +122,18 @@ async function randomModel(geometry: ModelGeometry, dtype: RecordDType): Promise
   }
   await writer.finish();
   return sink.committed!;
+}
+
+/** The same, two tokens as a prompt, the others one by one; without the first token's logits. */
+async function decodedBy(bytes: Uint8Array, options: ModelOptions): Promise<Float32Array[]> {
+  const model = await open(bytes, "wasm", options);
+  const decoded = await model.withSequence(TOKENS.length, async (sequence) => {
+    const all = [(await sequence.prefill(TOKENS.slice(0, 2))).logits.slice()];
+    for (const token of TOKENS.slice(2)) all.push((await sequence.decode(token)).logits.slice());
+    return all;
+  });
+  await model.close();
+  return decoded;
 }
 
 async function open(bytes: Uint8Array, backend: BackendName, options: ModelOptions): Promise<Model> {
@@ -150,15 +172,22 @@ for (const [name, geometry] of Object.entries(shapes)) {
         await probe.close();
         const tight: ModelOptions = { mode, dramBudgetBytes: smallestBudgetBytes };
         expect(await logitsOf(bytes, "wasm", tight)).toEqual(wasm);
-        const model = await open(bytes, "wasm", tight);
-        const decoded = await model.withSequence(TOKENS.length, async (sequence) => {
-          const all = [(await sequence.prefill(TOKENS.slice(0, 2))).logits];
-          for (const token of TOKENS.slice(2)) all.push((await sequence.decode(token)).logits.slice());
-          return all;
-        });
-        await model.close();
-        expect(decoded).toEqual(wasm.slice(1));
+        expect(await decodedBy(bytes, tight)).toEqual(wasm.slice(1));
       });
     }
+    if (!isSparse(geometry) || !isGated(geometry)) return;
+    it("with resident gates of q8_0: gate first is the dense model bit for bit, in any budget", async () => {
+      const bytes = await randomModel(geometry, "f16", "q8_0");
+      const dense = await logitsOf(bytes, "wasm", { mode: "dense" });
+      const probe = await open(bytes, "wasm", { mode: "gate-first" });
+      const { smallestBudgetBytes: least } = probe.plan(TOKENS.length);
+      await probe.close();
+      for (const dramBudgetBytes of [least, least + 60_000, undefined]) {
+        for (const overlap of [true, false]) {
+          const options = { mode: "gate-first", dramBudgetBytes, overlap } as const;
+          expect(await decodedBy(bytes, options)).toEqual(dense.slice(1));
+        }
+      }
+    });
   });
 }

@@ -27,15 +27,16 @@ export interface RunToPredict {
   readonly length: Omit<RunLength, "batchTokens">;
 }
 
-/** @returns Null where the predictor does not say how often its neurons come back. */
+/** @returns Null where nothing says how often what is named comes back: the predictor, or of gate first what is given. */
 export function predictRun(run: RunToPredict): PredictedRun | null {
   const { header, predictor, locality, plan, settings } = run;
   const profile = profileFor(run.profile, plan.dram.total);
-  const named = run.sparsity ?? predictor?.sparsity ?? null;
+  const isPredicted = settings.mode === "predicted";
+  const named = run.sparsity ?? (isPredicted ? predictor?.sparsity : null) ?? null;
   const sparsity = settings.mode === "dense" ? denseSparsity(header.geometry.layers.length) : named;
   if (sparsity === null) return null;
   const { slotsByLayer, streamNeurons, kvPrecision, batchTokens } = plan;
-  const shape = shapeOf(header, settings.mode === "dense" ? null : predictor);
+  const shape = shapeOf(header, isPredicted ? predictor : null);
   const length = { ...run.length, batchTokens };
   const request = { shape, profile, sparsity, locality, settings, slotsByLayer, streamNeurons, kvPrecision };
   const { token, prefill } = runCost(request, length);

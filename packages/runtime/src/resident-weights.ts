@@ -15,6 +15,7 @@ import {
   carriesChecksums,
   checksOf,
   damagedTensor,
+  gateName,
   LAYER_NORM_NAMES,
   type ModelFile,
   type ModelHeader,
@@ -233,6 +234,11 @@ export class ResidentLoader {
       router: isDense ? null : this.#linear(arena, `${prefix}ffn_gate_inp`),
       biases: { gate: biasOf("ffn_gate"), up: biasOf("ffn_up"), down: biasOf("ffn_down") },
     };
+  }
+
+  /** The gate of a layer's neurons, where records have none. */
+  neuronGate(arena: Arena, layer: number): Matrix {
+    return this.#matrix(arena, gateName(layer));
   }
 
   /** All matrices of a layer that lie row by row. */

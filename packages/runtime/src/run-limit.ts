@@ -1,6 +1,6 @@
 /** The physical limit of a run's mean token: what it must read from DRAM and from flash, over bandwidths that somebody measured. Pure. */
 import { KV_PAGE_TOKENS, kvPartBytes, type LeftMs, type RunLimit, type RunStats } from "@flashwick/core";
-import { type Bandwidths, tokenLimits } from "@flashwick/cost-model";
+import { type Bandwidths, gateBytes, tokenLimits } from "@flashwick/cost-model";
 import type { ModelHeader } from "@flashwick/flash-format";
 import type { PredictorShapes } from "./estimate.js";
 import { shapeOf } from "./model-shape.js";
@@ -22,7 +22,7 @@ export interface FinishedRun {
 }
 
 /**
- * Bytes that the mean token of a run reads from DRAM: attention and head once, the predictor in predicted mode, the named neurons (those that
+ * Bytes that the mean token of a run reads from DRAM: attention, resident gates and head once, the predictor in predicted mode, the named neurons (those that
  * have just come from flash, too), and the keys and values before it. Norms and biases, less than a thousandth, are left out.
  */
 export function tokenDramBytes(
@@ -36,6 +36,7 @@ export function tokenDramBytes(
   const meanTokens = tokensBefore + (countDecoded(stats) + 1) / 2;
   return (
     shape.nLayers * shape.attentionBytes +
+    gateBytes(shape) +
     shape.headBytes +
     predictorBytes +
     stats.neuronsNamedPerToken * shape.recordBytes +

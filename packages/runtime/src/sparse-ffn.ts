@@ -167,7 +167,7 @@ export class SparseFfn {
    */
   async #activate({ wave, runs }: IssuedWave, sets: readonly Uint32Array[], x: Ptr, meter: TokenMeter): Promise<void> {
     const { activation } = this.#parts;
-    const { kernels, workspace, reader, slotBase } = this.#slots.parts;
+    const { kernels, workspace, reader, slotBase, gate } = this.#slots.parts;
     // A device multiplies a layer's neurons in the time that one more submission takes: it has them all at once.
     const overlap = this.#parts.overlap && !kernels.mirrored;
     const n = wave.neurons.length;
@@ -181,9 +181,11 @@ export class SparseFfn {
     const hits = wave.hits.length;
     for (let i = 0; i < hits; i++) slots[i] = wave.slots[wave.hits[i]!]!;
     for (let i = hits; i < n; i++) slots[i] = wave.slots[wave.misses[i - hits]!]!;
-    const up = (begin: number, end: number) => {
+    const arrived = (i: number) => wave.neurons[i < hits ? wave.hits[i]! : wave.misses[i - hits]!]!;
+    const up = (begin: number, end: number, neuronOf = arrived) => {
       const { act, slots: list, scratch } = workspace;
       meter.enter("ffn");
+      gate?.give(n, nTokens, begin, end, neuronOf);
       kernels.ffnUp(act, x, this.#slots.matrix, list, n, nTokens, activation, scratch, begin, end);
     };
     if (overlap) up(0, hits);
@@ -207,7 +209,7 @@ export class SparseFfn {
     } else {
       slots.set(wave.slots);
       kernels.put(workspace.slots, 4 * n);
-      up(0, n);
+      up(0, n, (i) => wave.neurons[i]!);
     }
     if (nTokens > 1) await this.#mask(wave, sets);
   }

@@ -44,6 +44,15 @@ interface KeptNeurons {
   next: number;
 }
 
+/** The neurons whose slots are listed in `workspace.slots`. */
+interface ListedNeurons {
+  readonly count: number;
+  readonly neuronOf: (i: number) => number;
+  /** Of which entries an op is about. Default: all. */
+  readonly begin?: number;
+  readonly end?: number;
+}
+
 /** A chunk on its way: where its neurons go that are not in slots, and how. */
 interface IssuedChunk {
   readonly area: StageArea;
@@ -94,7 +103,7 @@ export class StreamedFfn implements StreamedLayer {
         const slots = kernels.arena.u32(workspace.slots, dFf);
         for (let neuron = 0; neuron < dFf; neuron++) slots[neuron] = cache.slotOf(neuron);
         kernels.put(workspace.slots, 4 * dFf);
-        this.#up(x, this.#slots.matrix, dFf, request.nTokens, meter);
+        this.#up(x, this.#slots.matrix, { count: dFf, neuronOf: (i) => i }, request.nTokens, meter);
         await this.#down(out, 0, dFf, this.#slots.matrix, request);
         return;
       }
@@ -178,7 +187,7 @@ export class StreamedFfn implements StreamedLayer {
     if (neurons.length === chunk.count) {
       if (kept) this.#keep(kept, chunk, area.ptr);
       const matrix = this.#slots.orderedMatrix(area.ptr, chunk.first);
-      this.#up(x, matrix, chunk.count, nTokens, meter);
+      this.#up(x, matrix, { count: chunk.count, neuronOf: (i) => chunk.first + i }, nTokens, meter);
       await this.#down(out, chunk.first, chunk.count, matrix, request);
     } else {
       assert(!kept, "a refilled layer is read whole");
@@ -204,9 +213,11 @@ export class StreamedFfn implements StreamedLayer {
   }
 
   /** Activations of the neurons in `workspace.slots`. */
-  #up(x: Ptr, matrix: SlotMatrix, count: number, nTokens: number, meter: TokenMeter, begin = 0, end = count): void {
-    const { kernels, workspace } = this.#slots.parts;
+  #up(x: Ptr, matrix: SlotMatrix, listed: ListedNeurons, nTokens: number, meter: TokenMeter): void {
+    const { kernels, workspace, gate } = this.#slots.parts;
+    const { count, neuronOf, begin = 0, end = count } = listed;
     meter.enter("ffn");
+    gate?.give(count, nTokens, begin, end, neuronOf);
     const { act, slots, scratch } = workspace;
     kernels.ffnUp(act, x, matrix, slots, count, nTokens, this.#activation, scratch, begin, end);
   }
@@ -222,6 +233,7 @@ export class StreamedFfn implements StreamedLayer {
     const list = kernels.arena.u32(workspace.slots, count);
     /** Where each neuron of the chunk stands in the list. */
     const places = new Uint32Array(count);
+    const listedNeurons = new Uint32Array(count);
     let [r, s] = [0, 0];
     for (let i = 0; i < count; i++) {
       if (read[s] === first + i) places[i] = resident + s++;
@@ -229,11 +241,13 @@ export class StreamedFfn implements StreamedLayer {
         list[r] = cache.slotOf(first + i);
         places[i] = r++;
       }
+      listedNeurons[places[i]!] = first + i;
     }
+    const listed = { count, neuronOf: (i: number) => listedNeurons[i]! };
     for (let i = 0; i < read.length; i++) list[resident + i] = i;
     const staged = this.#slots.stagedMatrix(area, read);
-    this.#up(x, this.#slots.matrix, count, nTokens, meter, 0, resident);
-    this.#up(x, staged, count, nTokens, meter, resident, count);
+    this.#up(x, this.#slots.matrix, { ...listed, end: resident }, nTokens, meter);
+    this.#up(x, staged, { ...listed, begin: resident }, nTokens, meter);
     for (let t = 0; t < nTokens; t++) {
       const act = kernels.arena.f32(workspace.act + 4 * t * paddedLength(count), count);
       for (let i = 0; i < count; i++) this.#reordered[i] = act[places[i]!]!;

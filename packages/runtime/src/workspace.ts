@@ -16,6 +16,8 @@ export interface WorkspaceShape {
   readonly maxRank: number;
   /** Weights lie in matrices, those of experts too. */
   readonly matrices: boolean;
+  /** Records have no gates, which lie in matrices. */
+  readonly residentGate: boolean;
   /** Bytes of one row of the widest table that is read by row. */
   readonly rowBytes: number;
 }
@@ -49,7 +51,7 @@ export interface Workspace {
   readonly visitWeights: Ptr;
   readonly visitInput: Ptr;
   readonly visitOutput: Ptr;
-  /** Where weights lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
+  /** Where weights, or gates alone, lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
   readonly gate: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
   readonly predictorHidden: Ptr;
@@ -96,7 +98,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
     ...mixtureSizes(g, batch),
-    gate: shape.matrices ? vectors(dFf) : 0,
+    gate: shape.matrices || shape.residentGate ? vectors(dFf) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
     named: vectors(dFf, 1),

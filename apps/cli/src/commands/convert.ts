@@ -21,6 +21,7 @@ interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly output: string;
   readonly dtype?: ConvertDType;
   readonly residentDtype?: ResidentDType;
+  readonly gateFirst?: ResidentDType;
   readonly layout: "bundled" | "split";
   readonly stride: "auto" | number;
   readonly placement?: string;
@@ -65,6 +66,14 @@ export function convertCommand(invocation: Invocation): Command {
         "--resident-dtype <type>",
         "type of the matrices that stay in DRAM: attention, embeddings, head (default: as --dtype, q8_0 beside q4)",
       ).choices(RESIDENT_DTYPES),
+    )
+    .addOption(
+      new Option(
+        "--gate-first [type]",
+        "gates of ReLU models stay in DRAM, in a type of their own, and name the neurons exactly; records have none (default: off; without a type q8_0)",
+      )
+        .choices(RESIDENT_DTYPES)
+        .preset("q8_0" satisfies ResidentDType),
     )
     .addOption(
       new Option("--layout <layout>", "a neuron's up row and down column in one record, or in two")
@@ -115,6 +124,7 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
     const result = await convertToFile(from, output, {
       ...form,
       residentDtype: flags.residentDtype ?? null,
+      gateDtype: flags.gateFirst ?? null,
       placement: placed?.placement ?? null,
       prune: pruning,
       force,
@@ -167,13 +177,13 @@ async function placementOf(
 async function pruningOf(
   from: string,
   trace: string,
-  { output, force, predictor, pruneShare, residentDtype }: ConvertFlags,
+  { output, force, predictor, pruneShare, residentDtype, gateFirst }: ConvertFlags,
   form: Parameters<typeof planPlacement>[3],
 ): Promise<PruningResult> {
   checkOutput(output, force);
   if (predictor !== undefined) checkOutput(sidecarPath(output), force);
   const wish = { trace, share: pruneShare ?? null, predictor: predictor ?? null };
-  return await planPruning(from, wish, { ...form, residentDtype: residentDtype ?? null });
+  return await planPruning(from, wish, { ...form, residentDtype: residentDtype ?? null, gateDtype: gateFirst ?? null });
 }
 
 /** @returns The file beside the model, if one is asked for. */
@@ -212,7 +222,7 @@ function conversionTable(output: string, result: Conversion): string {
     ["vocabulary", `${result.vocabSize} tokens, tokenizer ${result.tokenizer ?? "none"}`],
     [
       "weights",
-      `${result.dtype}, ${result.layout}, stride ${result.strideBytes} bytes; resident ${result.residentDtype}`,
+      `${result.dtype}, ${result.layout}, stride ${result.strideBytes} bytes; resident ${result.residentDtype}${result.gateDtype === null ? "" : `, gates ${result.gateDtype}`}`,
     ],
     ...(result.loss === null ? [] : [["loss", lossLine(result.loss)]]),
     [

@@ -8,7 +8,7 @@ import {
   parseTasks,
   type TasksResult,
 } from "@flashwick/runtime";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
 import { addEngineFlags, type EngineFlags, openWithFlags, requireOne } from "../engine-flags.js";
 import { budgetOf, openComparison, openOther } from "../eval-comparison.js";
@@ -24,7 +24,12 @@ interface EvalFlags extends CommonFlags, EngineFlags {
   readonly maxWindows?: number;
   readonly windowTokens: number;
   readonly against?: string;
+  readonly mode?: EvalMode;
 }
+
+/** As a flag says it; `dense` and `oracle` have flags of their own. */
+const EVAL_MODES = ["predicted", "gate-first"] as const;
+type EvalMode = (typeof EVAL_MODES)[number];
 
 export function evalCommand(invocation: Invocation): Command {
   const command = frameCommand({
@@ -44,7 +49,13 @@ export function evalCommand(invocation: Invocation): Command {
       "--against <run>",
       "compare token by token with: dense (the same file, all neurons, or experts as its routers choose), or another model file, within the same budget (default: nothing)",
     );
-  return addEngineFlags(command, "sidecar").action(async (path: string, flags: EvalFlags) => {
+  command.addOption(
+    new Option("--mode <mode>", "how neurons are named (default: predicted with a predictor, else as the file allows)")
+      .choices(EVAL_MODES)
+      .conflicts(["dense", "oracle"]),
+  );
+  return addEngineFlags(command, "sidecar").action(async (path: string, given: EvalFlags) => {
+    const flags = given.mode === "gate-first" ? { ...given, gateFirst: true } : given;
     requireOne(flags, ["text", "tasks"]);
     const { text, tasks } = flags;
     invocation.exitStatus =

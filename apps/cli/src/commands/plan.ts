@@ -1,6 +1,6 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
-import { CONVERT_DTYPES, type ConvertDType } from "@flashwick/core";
-import { DEVICE_PRESETS, type PlanRequest, planLossless } from "@flashwick/cost-model";
+import { CONVERT_DTYPES, type ConvertDType, RESIDENT_DTYPES, type ResidentDType } from "@flashwick/core";
+import { DEVICE_PRESETS, type PlanRequest, planLossless, planModes } from "@flashwick/cost-model";
 import { spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
@@ -27,6 +27,8 @@ interface PlanFlags extends CommonFlags, DeviceFlags, HubFlags {
   readonly predictor?: string;
   readonly dense?: boolean;
   readonly sparsity?: string;
+  readonly gateFirst?: ResidentDType;
+  readonly gateSparsity?: string;
   readonly kvPrecision: SubjectWish["kvPrecision"];
   readonly window?: number;
   readonly readers?: number;
@@ -35,6 +37,7 @@ interface PlanFlags extends CommonFlags, DeviceFlags, HubFlags {
   readonly mergeGap?: number;
   readonly lossless?: boolean;
   readonly acceptance?: number;
+  readonly lookupAcceptance?: number;
   readonly energy?: Energy;
   readonly plot?: string;
   readonly force?: boolean;
@@ -71,6 +74,14 @@ export function planCommand(invocation: Invocation): Command {
         "split",
       ]),
     )
+    .addOption(
+      new Option(
+        "--gate-first [type]",
+        "gates of a file yet to be made stay in DRAM (default: off; without a type q8_0)",
+      )
+        .choices(RESIDENT_DTYPES)
+        .preset("q8_0" satisfies ResidentDType),
+    )
     .option("--context <n>", "longest sequence to hold, tokens (default: prompt and decoded ones)", integer(1))
     .option("--prompt-tokens <n>", "tokens of the prompt", integer(1), 128)
     .option("--decode-tokens <n>", "tokens to decode, over which figures are averaged", integer(1), 256)
@@ -79,6 +90,10 @@ export function planCommand(invocation: Invocation): Command {
     .option(
       "--sparsity <file>",
       "statistics, as in the output of eval --json; of a mixture a trace of its experts, or their .json (default: the predictor's own; of a mixture published ones)",
+    )
+    .option(
+      "--gate-sparsity <file>",
+      "statistics of what resident gates name, as in the output of eval --gate-first --json (default: thinned out from the predictor's, else assumed)",
     )
     .addOption(
       new Option("--kv-precision <type>", "precision of keys and values")
@@ -93,6 +108,11 @@ export function planCommand(invocation: Invocation): Command {
     .option(
       "--acceptance <share>",
       "with --lossless: drafts that are accepted, 0.9 or 90% (default: the predictor's measured top-1 agreement, else 0.9)",
+      share,
+    )
+    .option(
+      "--lookup-acceptance <share>",
+      "drafts of the text itself that are accepted, for modes with --speculate lookup (default: none are planned, since it is the text that decides)",
       share,
     )
     .option(
@@ -121,7 +141,9 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   const facts = planFacts(subject, { device: profile.name, budgetBytes, energy: flags.energy ?? null });
   const wish = { ...wishOf(flags, subject), profile };
   const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
-  const document = planOrRefusal(facts, request, () => lossless(request, subject, flags));
+  const shares = { lossless: acceptanceOf(subject, flags)?.share ?? null, lookup: flags.lookupAcceptance ?? null };
+  const modes = () => (subject.units === "neurons" ? planModes(request, shares) : []);
+  const document = planOrRefusal(facts, request, { lossless: () => lossless(request, subject, flags), modes });
   const note = deviceNote(device);
   if (note !== null) report.note(note);
   if (!document.fits) {
@@ -140,12 +162,16 @@ async function openHubSubject(model: string, flags: PlanFlags, report: Report): 
 }
 
 /** Null unless it is asked for, and where nothing can draft. */
-function lossless(request: PlanRequest, { acceptance }: PlanSubject, flags: PlanFlags): PlannedLossless | null {
-  const given = flags.acceptance === undefined ? null : { share: flags.acceptance, source: "as given" };
-  const accepted = given ?? acceptance;
+function lossless(request: PlanRequest, subject: PlanSubject, flags: PlanFlags): PlannedLossless | null {
+  const accepted = acceptanceOf(subject, flags);
   if (!flags.lossless || accepted === null) return null;
   const plan = planLossless(request, accepted.share);
   return plan && { ...plan, acceptanceSource: accepted.source };
+}
+
+/** Of the sparse run's drafts; null where nothing drafts. */
+function acceptanceOf({ acceptance }: PlanSubject, flags: PlanFlags): PlanSubject["acceptance"] {
+  return flags.acceptance === undefined ? acceptance : { share: flags.acceptance, source: "as given" };
 }
 
 function wishOf(flags: PlanFlags, { contextLength }: PlanSubject): Omit<SubjectWish, "profile" | "dramBudgetBytes"> {

@@ -60,7 +60,7 @@ export function runCommand(invocation: Invocation): Command {
       new Option(
         "--lossless",
         "the dense model's output, bit for bit: the sparse path drafts, a dense pass verifies (default: off)",
-      ).conflicts(["dense", "oracle", "speculate"]),
+      ).conflicts(["dense", "oracle", "gateFirst", "speculate"]),
     )
     .addOption(
       new Option(

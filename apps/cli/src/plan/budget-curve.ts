@@ -1,12 +1,12 @@
 /** Speed over budget: the plan of one model on one device for many budgets. */
-import { type Bound, planRun } from "@flashwick/cost-model";
+import { type Bound, type EngineSettings, planRun } from "@flashwick/cost-model";
 import type { PlanSubject, SubjectWish } from "./plan-subject.js";
 
 export interface BudgetPoint {
   readonly budgetBytes: number;
   readonly tokensPerSec: number;
   readonly bound: Bound;
-  readonly mode: "dense" | "predicted";
+  readonly mode: EngineSettings["mode"];
 }
 
 const POINTS = 40;

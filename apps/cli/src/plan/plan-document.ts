@@ -1,6 +1,13 @@
 /** A plan as the JSON of `flashwick plan`: names and fields are a fixed contract. */
 import { type DType, isFlashwickError } from "@flashwick/core";
-import { type LosslessPlan, type PlanRequest, planRun, type RunPlan, type TokenCost } from "@flashwick/cost-model";
+import {
+  type LosslessPlan,
+  type ModePlan,
+  type PlanRequest,
+  planRun,
+  type RunPlan,
+  type TokenCost,
+} from "@flashwick/cost-model";
 
 export interface Energy {
   /** The user's own figures. */
@@ -26,18 +33,26 @@ export interface PlannedLossless extends LosslessPlan {
   readonly acceptanceSource: string;
 }
 
-/** The document of a plan that fits. @param lossless Null where it was not asked for, or nothing can draft. */
-function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, lossless: PlannedLossless | null = null) {
-  const { settings, memory, cost, alternatives } = plan;
-  const { windowTokens, ...rest } = settings;
+/** What is planned beside the run itself, when it fits. */
+export interface BesidePlans {
+  /** Null where it was not asked for, or nothing can draft. */
+  readonly lossless: () => PlannedLossless | null;
+  /** Every way of running the model; none of a mixture, which has one. */
+  readonly modes: () => readonly ModePlan[];
+}
+
+const NOTHING_BESIDE: BesidePlans = { lossless: () => null, modes: () => [] };
+
+/** The document of a plan that fits. */
+function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, beside: BesidePlans) {
+  const { memory, cost, alternatives } = plan;
   return {
     ...facts,
     fits: true as const,
     smallestBudgetBytes: memory.smallestBudgetBytes,
     cycleBudgetBytes: memory.cycleBudgetBytes,
     choice: {
-      ...rest,
-      windowTokens: finiteOrNull(windowTokens),
+      ...settingsOf(plan),
       policy: "window",
       dtype: facts.dtype,
       kvPrecision: memory.kvPrecision,
@@ -51,7 +66,9 @@ function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, los
     bound: cost.bound,
     limits: cost.limits,
     prefill: { promptTokens: request.length.promptTokens, ...cost.prefill },
-    lossless,
+    lossless: beside.lossless(),
+    modes: modesOf(beside.modes()),
+    gateSparsitySource: request.gateSparsity?.source ?? null,
     memory: memory.dram,
     energyJoulesPerToken: facts.energy && energyOf(facts.energy, plan, request),
     alternatives: alternatives.map(({ change, totalMs, losesBy }) => ({
@@ -65,18 +82,44 @@ function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, los
 export type PlanDocument = ReturnType<typeof planDocument>;
 export type RefusalDocument = ReturnType<typeof refusalDocument>;
 
+/** The fastest first. */
+function modesOf(modes: readonly ModePlan[]) {
+  const fastest = modes[0]?.run;
+  return modes.map(({ mode, engineMode, exact, run, smallestBudgetBytes }) => ({
+    mode,
+    engineMode,
+    exact,
+    fits: run !== null,
+    msPerToken: run?.msPerToken ?? null,
+    tokensPerSec: run?.tokensPerSec ?? null,
+    timesFastest: run && fastest ? run.msPerToken / fastest.msPerToken : null,
+    bound: run?.bound ?? null,
+    draftTokens: run?.draftTokens ?? null,
+    settings: run && settingsOf(run.plan),
+    perToken: run && perToken(run.plan.cost.token),
+    smallestBudgetBytes,
+  }));
+}
+
+function settingsOf({ settings }: RunPlan) {
+  return { ...settings, windowTokens: finiteOrNull(settings.windowTokens) };
+}
+
+/** One way of running the model, in the document. */
+export type PlannedMode = ReturnType<typeof modesOf>[number];
+
 /**
  * Plans, and says what it comes to: a plan, or that the budget holds nothing.
  *
- * @param lossless As {@link planDocument}; asked only for a plan that fits.
+ * @param beside Asked only for a plan that fits.
  */
 export function planOrRefusal(
   facts: PlanFacts,
   request: PlanRequest,
-  lossless: () => PlannedLossless | null = () => null,
+  beside = NOTHING_BESIDE,
 ): PlanDocument | RefusalDocument {
   try {
-    return planDocument(facts, request, planRun(request), lossless());
+    return planDocument(facts, request, planRun(request), beside);
   } catch (error) {
     if (!isFlashwickError(error) || error.code !== "BUDGET_TOO_SMALL") throw error;
     return refusalDocument(facts, error.details.smallestBudgetBytes as number);
@@ -98,6 +141,8 @@ function refusalDocument(facts: PlanFacts, smallestBudgetBytes: number) {
     limits: null,
     prefill: null,
     lossless: null,
+    modes: [],
+    gateSparsitySource: null,
     memory: null,
     energyJoulesPerToken: null,
     alternatives: [],

@@ -15,6 +15,7 @@ import {
   type PredictorLayerShape,
   queryWidth,
   RECORD_DTYPES,
+  type ResidentDType,
   type SparsityStatistics,
 } from "@flashwick/core";
 import {
@@ -67,6 +68,10 @@ export interface SubjectOptions {
   readonly predictor?: string | undefined;
   readonly dense?: boolean | undefined;
   readonly sparsity?: string | undefined;
+  /** Of a file yet to be made: gates that stay in DRAM. */
+  readonly gateFirst?: ResidentDType | undefined;
+  /** Statistics of what resident gates name. */
+  readonly gateSparsity?: string | undefined;
 }
 
 /** A model that can be planned for. */
@@ -221,7 +226,7 @@ export async function checkpointSubject(
   const dtype = options.dtype ?? config.dtype ?? "f16";
   const keepsBlocks = options.dtype === undefined && config.expertDType !== null;
   const header = planHeader(config.geometry, {
-    ...{ dtype, layout: options.layout ?? "bundled" },
+    ...{ dtype, layout: options.layout ?? "bundled", gateDtype: options.gateFirst ?? null },
     expertDTypes: keepsBlocks ? expertDTypesOf(config.geometry, config.expertDType) : null,
   });
   const predictor = options.predictor
@@ -241,6 +246,7 @@ async function headerSubject(
 ): Promise<PlanSubject> {
   if (header.experts.length > 0) return await mixtureHeaderSubject(name, header, fileBytes, options);
   const given = await readSparsity(options.sparsity);
+  const gateSparsity = await readSparsity(options.gateSparsity);
   const sparsity = predictor && (given ?? predictor.sparsity ?? assumedSparsity(header.geometry.layers.length));
   return {
     name,
@@ -250,7 +256,7 @@ async function headerSubject(
     sparsitySource: sparsity?.source ?? null,
     contextLength: header.geometry.contextLength,
     acceptance: predictor && draftAcceptance(predictor.training),
-    request: (wish) => planRequest(header, { ...wish, predictor, sparsity, scratch: poolScratch }),
+    request: (wish) => planRequest(header, { ...wish, predictor, sparsity, gateSparsity, scratch: poolScratch }),
   };
 }
 

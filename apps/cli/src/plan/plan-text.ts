@@ -2,7 +2,7 @@
 import { formatBytes } from "@flashwick/core";
 import { cycleNote } from "../cycle-note.js";
 import { figure, percent, table } from "../table.js";
-import type { PlanDocument, PlannedLossless, RefusalDocument } from "./plan-document.js";
+import type { PlanDocument, PlannedLossless, PlannedMode, RefusalDocument } from "./plan-document.js";
 
 const PHASES = [
   ["reading, with nothing else to do", "exposedReadMs"],
@@ -50,9 +50,11 @@ export function planText(plan: PlanDocument, wantsLossless = false): string {
       ["least, flash alone", limits.flashMs.toFixed(2), share(limits.flashMs)],
     ]),
     "",
+    ...modes(plan),
     ...alternatives(plan),
     ...(wantsLossless ? [...losslessText(plan), ""] : []),
-    `${plan.units === "experts" ? "experts" : "sparsity"}: ${plan.sparsitySource ?? "none, a dense run"}`,
+    ...(plan.gateSparsitySource === null ? [] : [`gates: ${plan.gateSparsitySource}`]),
+    `${plan.units === "experts" ? "experts" : "sparsity"}: ${plan.sparsitySource ?? "none, no predictor"}`,
     ...(note === null ? [] : [note]),
   ].join("\n");
 }
@@ -66,6 +68,33 @@ function percentiles({ percentilesMs }: PlanDocument): string {
   if (percentilesMs === null) return "";
   const { p50, p90, p99 } = percentilesMs;
   return ` Half of the tokens within ${figure(p50)} ms, nine in ten within ${figure(p90)}, 99 in a hundred within ${figure(p99)}.`;
+}
+
+/** Ways of running the model, where there are several: what each takes, what binds it, and by what it loses. */
+function modes({ modes }: PlanDocument): string[] {
+  const [fastest, ...others] = modes;
+  if (!fastest || others.length === 0) return [];
+  const rows = modes.map((mode) => [
+    mode.mode === "lookup" ? `lookup, ${mode.engineMode}` : mode.mode,
+    mode.exact ? "exact" : "",
+    mode.msPerToken?.toFixed(2) ?? "",
+    mode.bound === null ? "" : BOUND[mode.bound],
+    modeLoss(mode, fastest),
+  ]);
+  return [table([["mode", "", "ms", "bound by", ""], ...rows]), ""];
+}
+
+function modeLoss(mode: PlannedMode, fastest: PlannedMode): string {
+  if (mode === fastest) return "fastest";
+  if (mode.msPerToken === null) {
+    return mode.smallestBudgetBytes === null ? "does not fit" : `needs ${formatBytes(mode.smallestBudgetBytes)}`;
+  }
+  const slower = `${figure(mode.timesFastest!)} times as long`;
+  // Of drafts the time is a step's, and its parts those of another run.
+  if (mode.mode === "lossless" || mode.draftTokens !== 0) return slower;
+  const losses = PHASES.map(([name, key]) => ({ name, ms: mode.perToken![key] - fastest.perToken![key] }));
+  const worst = losses.reduce((a, b) => (b.ms > a.ms ? b : a));
+  return worst.ms > 0.005 ? `${slower}: ${figure(worst.ms)} ms more on ${worst.name}` : slower;
 }
 
 function alternatives({ alternatives, perToken }: PlanDocument): string[] {

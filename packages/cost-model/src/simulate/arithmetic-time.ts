@@ -5,6 +5,7 @@
  * its give all others, and the two cannot drift apart.
  */
 import type { SparsityStatistics } from "@flashwick/core";
+import { PassArithmetic } from "../pass-arithmetic.js";
 import type { TokenRequest } from "../pass-request.js";
 import { denseSparsity } from "../sparsity.js";
 import { type TokenCost, tokenCost } from "../token-cost.js";
@@ -14,6 +15,8 @@ export type ArithmeticRequest = Pick<TokenRequest, "shape" | "profile" | "settin
 
 export class ArithmeticTime {
   readonly headMs: number;
+  /** Of one layer's resident gate; 0 where there is none. */
+  readonly gateMs: number;
   /** 0 where nothing is predicted. */
   readonly predictMsByLayer: readonly number[];
   readonly #attentionFirstMs: number;
@@ -29,7 +32,9 @@ export class ArithmeticTime {
     this.headMs = first.headMs;
     this.#attentionFirstMs = first.attentionMs / nLayers;
     this.#attentionMsPerToken = (later.attentionMs - first.attentionMs) / nLayers / FAR_TOKENS;
-    this.#ffn = layerTerm(probes, "ffnMs", nLayers);
+    this.gateMs = new PassArithmetic({ ...request, ...ONE_TOKEN }, 1).gateMs();
+    const ffn = layerTerm(probes, "ffnMs", nLayers);
+    this.#ffn = { ...ffn, fixed: ffn.fixed - this.gateMs };
     this.#cache = layerTerm(probes, "cacheMs", nLayers);
     this.#check = layerTerm(probes, "checkMs", nLayers);
     this.predictMsByLayer = predictMsByLayer(request, probes);
@@ -52,6 +57,9 @@ export class ArithmeticTime {
     return termMs(this.#ffn, named, loaded);
   }
 }
+
+/** What a gate does not depend on. */
+const ONE_TOKEN = { sparsity: denseSparsity(0), position: 0, seenTokens: 0 };
 
 /** Far enough for the slope's digits. */
 const FAR_TOKENS = 1000;
@@ -78,6 +86,9 @@ function layerTerm(probes: Probes, key: keyof TokenCost, nLayers: number): Layer
 
 /** Each predictor costs its call and its bytes; the same bytes as one predictor cost all calls but one less. */
 function predictMsByLayer({ shape, settings }: ArithmeticRequest, probes: Probes): number[] {
+  if (settings.mode === "gate-first") {
+    return new Array(shape.nLayers).fill(probes.hits(1, 0).predictMs / shape.nLayers);
+  }
   const bytesByLayer = (settings.mode === "predicted" && shape.predictor?.bytesByLayer) || [];
   const bytes = bytesByLayer.reduce((sum, of) => sum + of, 0);
   const predictors = bytesByLayer.filter((of) => of > 0).length;
@@ -100,7 +111,8 @@ class Probes {
     const { settings, shape } = request;
     // A dense run has its predictors neither in DRAM nor in its time; the rest is the same.
     const predictor = settings.mode === "dense" ? null : shape.predictor;
-    this.#request = { ...request, shape: { ...shape, predictor }, settings: { ...settings, mode: "predicted" } };
+    const mode = settings.mode === "dense" ? "predicted" : settings.mode;
+    this.#request = { ...request, shape: { ...shape, predictor }, settings: { ...settings, mode } };
   }
 
   hits(named: number, position: number, predictorBytes?: readonly number[]): TokenCost {

@@ -2,7 +2,7 @@
  * One token as a list of steps for one calling thread: what it computes, which reads it issues, and when it waits for them. Pure; the
  * pipeline (pipeline.ts) gives them time.
  *
- * One after the other     attention · predict · cache · [issue · hits · wait · check · misses] for each wave
+ * One after the other     attention · [resident gate] · predict · cache · [issue · hits · wait · check · misses] for each wave
  * Side by side            predict · cache · issue · attention · hits · wait · check · misses
  * With lookahead          guess · issue guesses · attention · predict · cache · drop wrong guesses · issue the rest · hits · wait · …
  *
@@ -76,6 +76,7 @@ export class TokenSteps {
     const beside = shape.parallelBlock && settings.overlap && settings.readers > 0;
     const guessed = waves === 1 ? this.#guess(steps, layer, use, reads) : 0;
     if (!beside) compute(steps, "attention", attentionMs);
+    compute(steps, "ffn", time.gateMs);
     compute(steps, "predict", time.predictMsByLayer[layer]!);
     compute(steps, "cache", time.cacheMs(use.named, use.missing));
     if (guessed > 0) steps.push({ kind: "drop" });
@@ -90,7 +91,7 @@ export class TokenSteps {
   /** Reads before attention what will probably be named after it; the share of the layer's reads that this is. */
   #guess(steps: Step[], layer: number, use: NeuronUse, reads: LayerReads): number {
     const { shape, settings, lookahead } = this.#request;
-    if (lookahead === null || settings.readers === 0 || settings.mode === "dense" || shape.parallelBlock) return 0;
+    if (lookahead === null || settings.readers === 0 || settings.mode !== "predicted" || shape.parallelBlock) return 0;
     compute(steps, "guess", this.#time.predictMsByLayer[layer]!);
     const count = readsCount(reads);
     if (count === 0) return 0;

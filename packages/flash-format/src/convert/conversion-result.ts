@@ -1,8 +1,9 @@
 /** What a conversion came to. */
-import { type Activation, type Architecture, type DType, ffnBytes, widestFfn } from "@flashwick/core";
+import { type Activation, type Architecture, type DType, ffnBytes, hasResidentGate, widestFfn } from "@flashwick/core";
 import { expertBytes, type ModelHeader, type Pruning, recordLayout } from "../model-file.js";
 import { prunedShare } from "../pruning.js";
 import type { QuantisationLoss } from "../quantisation-loss.js";
+import { gateName } from "../resident-tensors.js";
 
 /** What `flashwick convert --json` prints, without time and memory, which the caller measures. */
 export interface ConversionResult {
@@ -31,6 +32,8 @@ export interface ConversionResult {
   readonly fingerprint: string;
   /** Type of resident matrices, of the first that is one. */
   readonly residentDtype: DType;
+  /** Type of gates that are resident; null where records have them, or neurons have none. */
+  readonly gateDtype: DType | null;
   /** What int8 and four bits have cost: relative RMS error of each part; null where nothing was quantised. */
   readonly loss: QuantisationLoss | null;
   /** Which share of all neurons was left out, and by what; null where none were. */
@@ -60,6 +63,7 @@ export function describeConversion(header: ModelHeader, loss: QuantisationLoss |
     tokenizer: header.tokenizerKind,
     fingerprint: header.fingerprint,
     residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? header.weights.dtype,
+    gateDtype: hasResidentGate(header) ? (header.tensors.get(gateName(0))?.dtype ?? null) : null,
     loss,
     pruned: describePruning(header),
   };

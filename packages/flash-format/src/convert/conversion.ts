@@ -24,6 +24,7 @@ import {
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
 import type { ModelSpec, ModelWriter } from "../model-writer.js";
+import { gateName } from "../resident-tensors.js";
 import type { CheckpointTensor, ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
 import {
@@ -47,6 +48,8 @@ export interface ConvertOptions {
   readonly dtype?: ConvertDType;
   /** Type of resident matrices. Default: `dtype`, or q8_0 beside q4. */
   readonly residentDtype?: ResidentDType | null;
+  /** Gates stay in DRAM in this type, a matrix a layer, and records have none: the gate of a ReLU names the neurons. Default: gates are in the records. */
+  readonly gateDtype?: ResidentDType | null;
   /** Default `bundled`. */
   readonly layout?: "bundled" | "split";
   /** Record stride in bytes. Default `auto`. */
@@ -119,6 +122,7 @@ export async function convertWeights(
     dtype: options.dtype ?? dtype ?? "f16",
     expertDTypes,
     residentDtype: options.residentDtype ?? residentDtype,
+    gateDtype: options.gateDtype ?? null,
     layout: options.layout ?? "bundled",
     strideBytes: options.stride ?? "auto",
     placement: prune?.kept ?? options.placement ?? null,
@@ -154,6 +158,7 @@ class Conversion {
   readonly #plan: ConversionPlan;
   readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
   readonly #placement: ModelSpec["placement"];
+  readonly #residentGate: boolean;
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
@@ -170,6 +175,7 @@ class Conversion {
     this.#plan = plan;
     this.#expertDTypes = spec.expertDTypes ?? null;
     this.#placement = spec.placement;
+    this.#residentGate = (spec.gateDtype ?? null) !== null;
     this.#options = options;
   }
 
@@ -180,8 +186,14 @@ class Conversion {
       await this.#writer.complete(planned.name, await convert);
     }
     for (const planned of this.#plan.layers) {
-      if (this.#isDone(planned)) continue;
-      await this.#writer.complete(planned.name, await this.#convertLayer(planned));
+      const parts = [...(this.#residentGate ? [gateName(planned.layer)] : []), planned.name];
+      const missing = parts.filter((name) => !this.#writer.isComplete(name));
+      if (missing.length === 0) {
+        this.#advance(planned.sizeBytes, planned.name);
+        continue;
+      }
+      const crc = await this.#convertLayer(planned, new Set(missing));
+      for (const name of missing) await this.#writer.complete(name, crc);
     }
     const experts = new ExpertConversion(this.#writer, (...range) => this.#readAt(...range), this.#expertDTypes);
     for (const planned of this.#plan.experts) {
@@ -244,13 +256,16 @@ class Conversion {
     return crc;
   }
 
-  /** @returns CRC-32C of gate (of gated neurons), up and down projection as stored, one after the other. */
-  async #convertLayer(planned: PlannedLayer): Promise<number> {
+  /**
+   * @param missing What of the layer is to be written: its records, its resident gate, or both.
+   * @returns CRC-32C of gate (of gated neurons), up and down projection as stored, one after the other.
+   */
+  async #convertLayer(planned: PlannedLayer, missing: ReadonlySet<string>): Promise<number> {
     const { name, layer, up, down } = planned;
     const [dFf, dModel] = up.shape as [number, number];
     const downRaw = await this.#readWhole(down, this.#downRaw, name);
     const order = this.#placement?.[layer];
-    if (order) return await this.#convertPlaced(planned, { order, downRaw });
+    if (order) return await this.#convertPlaced(planned, { order, downRaw }, missing);
     const blockNeurons = neuronsAtOnce(dModel, blockElements(down.dtype));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
     const gateRaw = planned.gate && (await this.#readWhole(planned.gate, this.#gateRaw, name));
@@ -268,14 +283,18 @@ class Conversion {
       decodeElements(up.dtype, upRaw, rows.up);
       transposeColumns(down.dtype, downRaw, dModel, dFf, first, tile, rows.down);
       checkRows(planned, rows, (i) => first + i);
-      await this.#writer.writeNeurons(layer, first, rows);
+      await this.#writeNeurons(planned, first, rows, missing);
     }
     return crc32c(downRaw, crc);
   }
 
   /** As {@link #convertLayer}, record i from neuron `order[i]`. */
-  async #convertPlaced(planned: PlannedLayer, { order, downRaw }: Placed): Promise<number> {
-    const { name, layer, gate, up, down } = planned;
+  async #convertPlaced(
+    planned: PlannedLayer,
+    { order, downRaw }: Placed,
+    missing: ReadonlySet<string>,
+  ): Promise<number> {
+    const { name, gate, up, down } = planned;
     const [all, dModel] = up.shape as [number, number];
     const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
     const upRaw = await this.#readWhole(up, this.#upRaw, name);
@@ -287,9 +306,21 @@ class Conversion {
       gatherRows(up, upRaw, neurons, rows.up);
       gatherColumns(down.dtype, downRaw, dModel, all, neurons, rows.down);
       checkRows(planned, rows, (i) => neurons[i]!);
-      await this.#writer.writeNeurons(layer, first, rows);
+      await this.#writeNeurons(planned, first, rows, missing);
     }
     return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
+  }
+
+  /** Neurons as records, whose gates are in them or a matrix of their own. */
+  async #writeNeurons(
+    { name, layer }: PlannedLayer,
+    first: number,
+    { gate, up, down }: ValueRows,
+    missing: ReadonlySet<string>,
+  ): Promise<void> {
+    if (!this.#residentGate) return await this.#writer.writeNeurons(layer, first, { gate, up, down });
+    if (gate && missing.has(gateName(layer))) await this.#writer.writeRows(gateName(layer), gate);
+    if (missing.has(name)) await this.#writer.writeNeurons(layer, first, { up, down });
   }
 
   #valueRows({ gate, up }: PlannedLayer, neurons: number): ValueRows {

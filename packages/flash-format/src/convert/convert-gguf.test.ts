@@ -64,6 +64,20 @@ describe.each(NAMES)("%s.gguf", (name) => {
     ]);
   });
 
+  it("with resident gates gives gate rows to a matrix of their own, and the real writer refuses them: SiLU leaves no zeros", async () => {
+    const { writer: inRecords, bytes } = await record(name);
+    const source = () => memorySource(bytes, `${name}.gguf`);
+    let writer!: RecordingWriter;
+    const create: CreateWriter = async (...spec) => (writer = new RecordingWriter(...spec));
+    await convertGguf(source(), "v1", create, { gateDtype: "q8_0" });
+    expect(writer.spec.gateDtype).toBe("q8_0");
+    expect(writer.rows.get("blk.1.ffn_gate.weight")).toEqual(inRecords.gates.get(1));
+    expect(writer.neurons.get(1)).toEqual(inRecords.neurons.get(1));
+    expect(writer.sourceCrcs.get("blk.1.ffn")).toBe(inRecords.sourceCrcs.get("blk.1.ffn"));
+    const refused = convertGguf(source(), "v1", (spec) => createModelWriter(memorySink(), spec), { gateDtype: "q8_0" });
+    await expect(refused).rejects.toMatchObject({ code: "UNSUPPORTED_FEATURE", details: { found: "silu" } });
+  });
+
   it("gives checksums of the file's own bytes, so that every dtype has one fingerprint", async () => {
     const { bytes, header, writer } = await record(name);
     const stored = ({ offset, sizeBytes }: { offset: number; sizeBytes: number }) =>

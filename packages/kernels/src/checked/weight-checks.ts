@@ -14,7 +14,7 @@ import {
   paddedLength,
   rowBytes,
 } from "@flashwick/core";
-import { type KvCache, type Matrix, type SlotMatrix, TAIL_BYTES } from "../contract.js";
+import { gateRowOf, type KvCache, type Matrix, type SlotMatrix, TAIL_BYTES } from "../contract.js";
 import type { OperandChecks } from "./operand-checks.js";
 
 /** Addresses of rows are multiples of it: of an element, of 2 for blocks, and anything for those of MXFP4, which have 17 bytes. */
@@ -45,7 +45,8 @@ export function checkMatrix(check: OperandChecks, { dtype, ...w }: Matrix, begin
 /** The slots' layout, and those of them that the `n` numbers at `slots` name. */
 export function checkSlots(check: OperandChecks, matrix: SlotMatrix, slots: number, n: number): void {
   checkRecord(check, matrix);
-  const { base, strideBytes, bias, gate } = matrix;
+  const { base, strideBytes, bias } = matrix;
+  const gate = gateRowOf(matrix);
   for (const slot of check.u32("slots", slots, n)) {
     check.bytes(`slot ${slot}`, base + slot * strideBytes, strideBytes + TAIL_BYTES);
     if (bias !== 0) check.f32(`bias of slot ${slot}`, bias + 4 * slot, 1);
@@ -55,7 +56,8 @@ export function checkSlots(check: OperandChecks, matrix: SlotMatrix, slots: numb
 
 /** Parts within the stride, at addresses that their elements allow. */
 function checkRecord(check: OperandChecks, matrix: SlotMatrix): void {
-  const { dtype, strideBytes, dModel, gate } = matrix;
+  const { dtype, strideBytes, dModel } = matrix;
+  const gate = gateRowOf(matrix);
   if (!isRecordDType(dtype)) check.fail("matrix.dtype", "a type of neuron records", String(dtype));
   checkColumns(check, dtype, "matrix.dModel", dModel);
   const vectorBytes = rowBytes(dtype, paddedLength(dModel));

@@ -203,6 +203,12 @@ const ffnCases: FfnCase[] = RECORD_DTYPES.flatMap((dtype) => {
     { ...base, check: "ranges", gated: "relu", nTokens: 6, dModel: odd },
     { ...base, check: "waves", gated: "none", activation: "silu", n: 199, nTokens: 3 },
     { ...base, check: "zeros", gated: "none", activation: "fatrelu", n: 200, dModel: odd },
+    // The gate's sums come from elsewhere.
+    { ...base, check: "close", gated: "none", given: true, n: 300, slotCount: 320, nTokens: 3, dModel: narrow },
+    { ...base, check: "close", gated: "relu", given: true, activation: "fatrelu", bias: false, dModel: odd },
+    { ...base, check: "batch", gated: "none", given: true, activation: "relu2", nTokens: 5 },
+    { ...base, check: "ranges", gated: "none", given: true, n: 300, slotCount: 320, nTokens: 2 },
+    { ...base, check: "zeros", gated: "none", given: true, n: 200, dModel: odd },
     // The clamps are met: one sum in thirty is beyond 7.
     { ...base, check: "close", gated: "none", activation: "swiglu-clamped", n: 200, nTokens: 3 },
     { ...base, check: "batch", gated: "none", activation: "swiglu-clamped", nTokens: 17, dModel: odd },

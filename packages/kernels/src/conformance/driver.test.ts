@@ -91,11 +91,21 @@ const mistakes: { what: string; broken: Partial<TrainingKernels>; noticedBy: (c:
     noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.gated === "relu",
   },
   {
+    what: "ffnUp that takes a given gate for none",
+    broken: {
+      ffnUp(act, x, matrix, ...rest) {
+        correct.ffnUp(act, x, matrix.gate === "given" ? { ...matrix, gate: null } : matrix, ...rest);
+      },
+    },
+    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.given === true,
+  },
+  {
     what: "ffnDown that takes another row's scale",
     broken: {
       ffnDown: (out, act, matrix, ...rest) => correct.ffnDown(out, act, { ...matrix, gate: null }, ...rest),
     },
-    noticedBy: (c) => c.op === "ffn" && c.check === "close" && c.dtype === "int8" && c.gated !== undefined && c.n > 0,
+    noticedBy: (c) =>
+      c.op === "ffn" && c.check === "close" && c.dtype === "int8" && c.gated !== undefined && !c.given && c.n > 0,
   },
   {
     what: "gate whose threshold is not strict",

@@ -34,6 +34,8 @@ export interface FfnCase {
   readonly activation: Activation;
   /** Gated neurons, and what their up projection goes through. */
   readonly gated?: ActivationFunction["up"];
+  /** The gates' sums are given, and slots have no gate rows. */
+  readonly given?: true;
   readonly dModel: number;
   readonly slotCount: number;
   /** Active neurons. */
@@ -51,7 +53,7 @@ const MEANING: Readonly<Record<Exclude<FfnCase["check"], "close">, string>> = {
 
 export function ffnTitle(c: FfnCase): string {
   const factor = c.activation === "swiglu-clamped" ? "g(up)" : c.gated === "none" ? "up" : `${c.gated}(up)`;
-  const gate = c.gated ? `(gate) · ${factor}` : "";
+  const gate = c.gated ? `(${c.given ? "given " : ""}gate) · ${factor}` : "";
   const shape = `ffn ${c.dtype} ${c.activation}${gate} [${c.n} of ${c.slotCount}, ${c.dModel}] x ${c.nTokens}${c.bias ? " + bias" : ""}`;
   if (c.check !== "close") return `${shape}: ${MEANING[c.check]}, bit for bit`;
   const error = activationError(c.activation);
@@ -66,14 +68,16 @@ interface Ffn {
   readonly kernels: Kernels;
   readonly c: FfnCase;
   readonly neurons: StoredNeurons;
-  readonly x: Vectors;
+  /** `first`: which of the values lies at the pointer. */
+  readonly x: Vectors & { readonly first: number };
   readonly slots: readonly number[];
   readonly scratch: Ptr;
 }
 
 export function runFfn(bench: Workbench, c: FfnCase): void {
-  const neurons = bench.neurons(c.dtype, c.dModel, c.slotCount, c.bias, c.gated !== undefined);
-  const x = bench.vectors(c.nTokens, c.dModel);
+  const stored = bench.neurons(c.dtype, c.dModel, c.slotCount, c.bias, c.gated !== undefined);
+  const neurons = c.given ? withoutGateRows(stored) : stored;
+  const x = { ...bench.vectors(c.nTokens, c.dModel), first: 0 };
   const { scratchBytes, gatedScratchBytes } = bench.kernels;
   const scratch = bench.scratch((c.gated ? gatedScratchBytes : scratchBytes)(c.dModel, c.nTokens));
   const { kernels } = bench;
@@ -85,6 +89,18 @@ export function runFfn(bench: Workbench, c: FfnCase): void {
   else if (c.check === "ranges") compareRanges(ffn, act, out);
   else if (c.check === "waves") compareWaves(ffn, out);
   else compareWithoutZeros(ffn, act, out);
+}
+
+/** The same neurons, of whose records an op knows up and down alone. */
+function withoutGateRows(neurons: StoredNeurons): StoredNeurons {
+  const { matrix } = neurons;
+  const scalesOffsetBytes = matrix.dtype === "int8" ? matrix.scalesOffsetBytes + 4 : 0;
+  return { ...neurons, matrix: { ...matrix, scalesOffsetBytes, gate: "given" } };
+}
+
+/** What is given: a neuron's gate times a vector, as f32. */
+function givenSum({ gate }: StoredNeurons, slot: number, x: Float64Array): number {
+  return Math.fround(dot(gate!.rows[slot]!, x) + gate!.bias[slot]!);
 }
 
 /** Distinct slots in no order, as a cache leaves them. */
@@ -106,6 +122,13 @@ function up(
   const n = slots.length;
   const count = c.nTokens * paddedLength(n);
   const act = bench.output(count);
+  if (c.given) {
+    const sums = bench.arena.f32(act, count);
+    for (let t = 0; t < c.nTokens; t++) {
+      const vector = x.values[t + x.first]!;
+      for (const [i, slot] of slots.entries()) sums[t * paddedLength(n) + i] = givenSum(neurons, slot, vector);
+    }
+  }
   const slotPtr = bench.indices(slots);
   const bounds = [0, ...cuts, n];
   const f = functionOf(c.activation, c.gated);
@@ -165,16 +188,18 @@ function compareWithReference(ffn: Ffn, act: Float32Array, out: Float32Array): v
 /** An activation in double precision, and what a backend may be off by. */
 function exactNeuron(
   c: FfnCase,
-  { up, bias, gate }: StoredNeurons,
+  neurons: StoredNeurons,
   slot: number,
   x: Float64Array,
 ): { readonly expected: number; readonly bound: number } {
+  const { up, bias, gate } = neurons;
   const f = functionOf(c.activation, c.gated);
   const upSum = dot(up[slot]!, x) + bias[slot]!;
   const upBound = productBound(c.dtype, up[slot]!, x, bias[slot]!);
   if (!gate) return { expected: exactActivation(upSum, f), bound: activationBound(upSum, upBound, f) };
-  const sum = dot(gate.rows[slot]!, x) + gate.bias[slot]!;
-  const bound = activationBound(sum, productBound(c.dtype, gate.rows[slot]!, x, gate.bias[slot]!), f);
+  const sum = c.given ? givenSum(neurons, slot, x) : dot(gate.rows[slot]!, x) + gate.bias[slot]!;
+  const gateBound = c.given ? 0 : productBound(c.dtype, gate.rows[slot]!, x, gate.bias[slot]!);
+  const bound = activationBound(sum, gateBound, f);
   const [fired, met] = [exactActivation(sum, f), exactFactor(upSum, f)];
   const rounding = gateRoundings(f.kind) * UNIT_ROUNDOFF * (Math.abs(fired) + bound) * (Math.abs(met) + upBound);
   return {
@@ -203,7 +228,7 @@ function compareDown(
 function compareOneByOne(ffn: Ffn, act: Float32Array, out: Float32Array): void {
   const [actStride, outStride] = [paddedLength(ffn.c.n), paddedLength(ffn.c.dModel)];
   for (let t = 0; t < ffn.c.nTokens; t++) {
-    const x = { ...ffn.x, ptr: ffn.x.ptr + 4 * t * outStride };
+    const x = { ...ffn.x, ptr: ffn.x.ptr + 4 * t * outStride, first: t };
     const single = { ...ffn, x, c: { ...ffn.c, nTokens: 1 } };
     const actAlone = up(single, ffn.slots);
     expectSameBits(`act[${t}]`, actAlone, act.slice(t * actStride, (t + 1) * actStride));
@@ -261,7 +286,7 @@ export function runFfnExtremes(bench: Workbench, { dtype }: FfnExtremesCase): vo
     bias: false,
   };
   const neurons = bench.neurons(dtype, c.dModel, c.slotCount, false);
-  const x = bench.vectors(1, c.dModel);
+  const x = { ...bench.vectors(1, c.dModel), first: 0 };
   const scratch = bench.scratch(bench.kernels.scratchBytes(c.dModel, 1));
   const slots = Array.from({ length: c.n }, (_, i) => i);
   const ffn: Ffn = { bench, kernels: bench.kernels, c, neurons, x, slots, scratch };

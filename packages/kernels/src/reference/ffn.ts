@@ -8,7 +8,7 @@ import {
   rowBytes,
 } from "@flashwick/core";
 import type { Ptr } from "../arena.js";
-import type { SlotMatrix } from "../contract.js";
+import { gateRowOf, type SlotMatrix } from "../contract.js";
 import { activate, activateGated } from "./activation.js";
 import type { ArenaViews } from "./arena-views.js";
 import { Block } from "./block-format.js";
@@ -37,12 +37,13 @@ export function ffnUp(
   const actStride = paddedLength(n);
   const { gate } = matrix;
   assertActivation(activation, gate !== null);
+  const upScale = gateRowOf(matrix) ? 1 : 0;
   for (let i = begin; i < end; i++) {
     const slot = u32[slots / 4 + i]!;
-    const up = rowSums(views, matrix, products, slot, matrix.upOffsetBytes, gate ? 1 : 0, matrix.bias);
-    const gated = gate && rowSums(views, matrix, products, slot, gate.offsetBytes, 0, gate.bias);
+    const up = rowSums(views, matrix, products, slot, matrix.upOffsetBytes, upScale, matrix.bias);
+    const gated = gateSums(views, matrix, products, slot, (t) => f32[act / 4 + t * actStride + i]!);
     for (let t = 0; t < nTokens; t++) {
-      const value = gated ? activateGated(gated[t]!, up[t]!, activation) : activate(up[t]!, activation);
+      const value = gated ? activateGated(gated(t), up[t]!, activation) : activate(up[t]!, activation);
       f32[act / 4 + t * actStride + i] = value;
     }
   }
@@ -79,6 +80,20 @@ function rowSums(
   const record = matrix.base + slot * matrix.strideBytes;
   const bias = biases ? views.f32[biases / 4 + slot]! : 0;
   return products(record + offsetBytes, scaleOf(views, matrix, record, part)).map((sum) => sum + bias);
+}
+
+/** The sum of a neuron's gate with each vector; null of neurons without one. @param given What it is where slots have no gate rows. */
+function gateSums(
+  views: ArenaViews,
+  matrix: SlotMatrix,
+  products: RowProducts,
+  slot: number,
+  given: (t: number) => number,
+): ((t: number) => number) | null {
+  if (matrix.gate === null) return null;
+  if (matrix.gate === "given") return given;
+  const sums = rowSums(views, matrix, products, slot, matrix.gate.offsetBytes, 0, matrix.gate.bias);
+  return (t) => sums[t]!;
 }
 
 /** Of a part of the record; 1 where there is none. */
@@ -118,7 +133,7 @@ function columnOf(views: ArenaViews, matrix: SlotMatrix, colBegin: number, colEn
   const { dtype, downOffsetBytes } = matrix;
   if (!isPlainDType(dtype)) return (record) => blockColumn(views, record + downOffsetBytes, colBegin, colEnd);
   const columns = new RowBuffer(views, dtype, colEnd - colBegin);
-  const part = matrix.gate ? 2 : 1;
+  const part = gateRowOf(matrix) ? 2 : 1;
   return (record) => {
     const down = columns.at(record + downOffsetBytes + rowBytes(dtype, colBegin));
     const scale = scaleOf(views, matrix, record, part);

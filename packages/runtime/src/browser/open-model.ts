@@ -156,7 +156,7 @@ async function openCompute(fileBytes: number, options: OpenBrowserModelOptions):
 
 /** Whether a predictor is of use. */
 function namesNeurons({ mode }: OpenBrowserModelOptions): boolean {
-  return mode !== "dense" && mode !== "oracle";
+  return mode === undefined || mode === "predicted";
 }
 
 /** What to open of the store as `name`'s predictor; null: nothing. */

@@ -276,7 +276,7 @@ async function openPredictor(
   options: OpenModelOptions,
 ): Promise<{ readonly predictor: PredictorSource; readonly source: ByteSource } | null> {
   const wanted = options.predictor === undefined ? "auto" : options.predictor;
-  if (wanted === null || options.mode === "dense" || options.mode === "oracle") return null;
+  if (wanted === null || (options.mode !== undefined && options.mode !== "predicted")) return null;
   const path = wanted === "auto" ? sidecarPath(modelPath) : wanted;
   if (wanted === "auto" && !existsSync(path)) return null;
   const source = await fileSource(path);

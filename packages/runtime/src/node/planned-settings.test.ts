@@ -52,4 +52,17 @@ describe("planSettings", () => {
     expect(plan({}, null)).toBeNull();
     expect(planSettings(header, { ...predictor, sparsity: null }, profile, {}, poolScratch)).toBeNull();
   });
+  it("predicted mode without a predictor was a fault inside the plan: now the model refuses it", () => {
+    expect(planSettings(header, null, profile, { mode: "predicted" }, poolScratch)).toBeNull();
+  });
+  it("a file with resident gates is planned gate first where it streams, without statistics", async () => {
+    const bytes = await modelBytes("llama-tiny-relu", "f16", "bundled", "q8_0");
+    const gates = (await openModelFile(memorySource(bytes))).header;
+    const slowFlash = { ...profile, flash: { ...profile.flash, sequentialBytesPerSec: 1e6 } };
+    const settings = (mode?: "dense" | "gate-first") =>
+      planSettings(gates, null, slowFlash, { dramBudgetBytes: 700_000, mode }, poolScratch)!.settings;
+    expect(settings("gate-first").mode).toBe("gate-first");
+    expect(settings("dense").mode).toBe("dense");
+    expect(settings().mode).toBe("gate-first");
+  });
 });

@@ -29,6 +29,8 @@ export function planSettings(
   // Another threshold names another share than the statistics say; the profile is of direct reads.
   if (threshold !== undefined || io === "buffered") return null;
   if (predictor !== null && predictor.sparsity === null) return null;
+  // For the model to refuse, with its reasons.
+  if (predictor === null && mode === "predicted") return null;
   const fixed = {
     ...(mode === undefined ? {} : { mode }),
     ...(typeof readers === "number" ? { readers } : {}),

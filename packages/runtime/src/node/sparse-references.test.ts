@@ -18,61 +18,69 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-describe.each(SPARSE_REFERENCES)("%s, logits bit for bit", (name) => {
-  let path: string;
-  let predictor: string;
-  let dramBudgetBytes: number;
-  let dense: readonly Float32Array[];
+/** By the gates in their records, and by resident ones. */
+const GATES = ["llama-tiny-relu", "bamboo-tiny"].map((name) => [name, "q4_0"] as const);
 
-  async function decode(options: OpenModelOptions) {
-    const model = await openModel(path, { predictor: null, kvPrecision: "f16", ...options });
-    try {
-      return await model.withSequence(TOKENS.length, async (sequence) => {
-        const logits: Float32Array[] = [];
-        let flashBytes = 0;
-        for (const token of TOKENS) {
-          const step = await sequence.decode(token);
-          logits.push(step.logits.slice());
-          flashBytes += step.stats.flashBytes;
-        }
-        return { logits, flashBytes };
-      });
-    } finally {
+describe.each([...SPARSE_REFERENCES.map((name) => [name, null] as const), ...GATES])(
+  "%s with resident gates of %s, logits bit for bit",
+  (name, gateDtype) => {
+    let path: string;
+    let predictor: string;
+    let dramBudgetBytes: number;
+    let dense: readonly Float32Array[];
+
+    async function decode(options: OpenModelOptions) {
+      const model = await openModel(path, { predictor: null, kvPrecision: "f16", ...options });
+      try {
+        return await model.withSequence(TOKENS.length, async (sequence) => {
+          const logits: Float32Array[] = [];
+          let flashBytes = 0;
+          for (const token of TOKENS) {
+            const step = await sequence.decode(token);
+            logits.push(step.logits.slice());
+            flashBytes += step.stats.flashBytes;
+          }
+          return { logits, flashBytes };
+        });
+      } finally {
+        await model.close();
+      }
+    }
+
+    beforeAll(async () => {
+      path = join(dir, `${name}.${gateDtype}.gguf`);
+      predictor = join(dir, `${name}.${gateDtype}.noise.gguf`);
+      const bytes = await modelBytes(name, "f16", "bundled", gateDtype);
+      writeFileSync(path, bytes);
+      const { header } = await openModelFile(memorySource(bytes, name));
+      await writePredictorFile(await fileSink(predictor), noisePredictor(header));
+      const model = await openModel(path, { predictor, kvPrecision: "f16" });
+      const { smallestBudgetBytes, dram } = model.plan(TOKENS.length);
       await model.close();
-    }
-  }
+      // A part of the neurons has slots: they come and go.
+      dramBudgetBytes = Math.ceil(smallestBudgetBytes + 0.3 * (dram.total - smallestBudgetBytes));
+      dense = (await decode({ mode: "dense", threads: 1, readers: 0, overlap: false, lookahead: false })).logits;
+    });
 
-  beforeAll(async () => {
-    path = join(dir, `${name}.gguf`);
-    predictor = join(dir, `${name}.noise.gguf`);
-    const bytes = await modelBytes(name, "f16");
-    writeFileSync(path, bytes);
-    const { header } = await openModelFile(memorySource(bytes, name));
-    await writePredictorFile(await fileSink(predictor), noisePredictor(header));
-    const model = await openModel(path, { predictor, kvPrecision: "f16" });
-    const { smallestBudgetBytes, dram } = model.plan(TOKENS.length);
-    await model.close();
-    // A part of the neurons has slots: they come and go.
-    dramBudgetBytes = Math.ceil(smallestBudgetBytes + 0.3 * (dram.total - smallestBudgetBytes));
-    dense = (await decode({ mode: "dense", threads: 1, readers: 0, overlap: false, lookahead: false })).logits;
-  });
-
-  it.each([
-    [1, 8],
-    [2, 1],
-    [4, 16],
-  ])("%i compute threads, %i late readers", async (threads, readers) => {
-    const run = { threads, readers, jitterUs: 200, dramBudgetBytes };
-    for (const windowTokens of [1, 4]) {
-      const oracle = await decode({ ...run, mode: "oracle", windowTokens });
-      expect(oracle.flashBytes).toBeGreaterThan(0);
-      expect(oracle.logits).toEqual(dense);
-    }
-    const all = await decode({ ...run, mode: "predicted", predictor, threshold: Number.NEGATIVE_INFINITY });
-    expect(all.logits).toEqual(dense);
-    const ahead = { ...run, mode: "predicted", predictor } as const;
-    const guessed = await decode({ ...ahead, lookahead: true, overlap: true });
-    expect(guessed.logits).toEqual((await decode({ ...ahead, lookahead: false, overlap: false })).logits);
-    expect(guessed.logits).not.toEqual(dense);
-  });
-});
+    it.each([
+      [1, 8],
+      [2, 1],
+      [4, 16],
+    ])("%i compute threads, %i late readers", async (threads, readers) => {
+      const run = { threads, readers, jitterUs: 200, dramBudgetBytes };
+      for (const mode of gateDtype === null ? (["oracle"] as const) : (["oracle", "gate-first"] as const)) {
+        for (const windowTokens of [1, 4]) {
+          const exact = await decode({ ...run, mode, windowTokens });
+          expect(exact.flashBytes).toBeGreaterThan(0);
+          expect(exact.logits).toEqual(dense);
+        }
+      }
+      const all = await decode({ ...run, mode: "predicted", predictor, threshold: Number.NEGATIVE_INFINITY });
+      expect(all.logits).toEqual(dense);
+      const ahead = { ...run, mode: "predicted", predictor } as const;
+      const guessed = await decode({ ...ahead, lookahead: true, overlap: true });
+      expect(guessed.logits).toEqual((await decode({ ...ahead, lookahead: false, overlap: false })).logits);
+      expect(guessed.logits).not.toEqual(dense);
+    });
+  },
+);

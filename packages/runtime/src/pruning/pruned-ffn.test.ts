@@ -100,6 +100,23 @@ describe.each([
   );
 });
 
+it("with resident gates: units weigh as much, and every method leaves out the same, as with gates in records", async () => {
+  const name = "llama-tiny-relu";
+  const open = async (gateDtype: "f32" | null) =>
+    await openModelBytes(await modelBytes(name, "f32", "bundled", gateDtype), name, { kvPrecision: "f32" });
+  const [inRecords, resident] = [await open(null), await open("f32")];
+  const norms = await readUnitNorms(inRecords);
+  expect(await readUnitNorms(resident)).toEqual(norms);
+  for (const method of PRUNING_METHODS) {
+    const chooser = () =>
+      new PruningChooser(new PlannedPruner(uniformPlan(method, 3, { inputs: 0.6, outputs: 0.3 }), { norms }));
+    const pruned = await logitsOf(inRecords, chooser());
+    expect(await logitsOf(resident, chooser())).toEqual(pruned);
+  }
+  await inRecords.close();
+  await resident.close();
+});
+
 describe.each(["llama", "qwen2", "qwen3", "gemma3", "phi2", "falcon-40b"])("%s.gguf in matrices", (name) => {
   it.each(["wasm", "reference"] as const)(
     "on %s: all kept is dense, γ of 1 is DIP, one by one is at once: bit for bit",

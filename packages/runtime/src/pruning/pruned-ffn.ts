@@ -4,7 +4,7 @@
  * dense model's bits. Blocks of ggml round an activation by the largest of its group: there a zero may round its neighbours otherwise.
  */
 import { activationOf, paddedLength, UnsupportedError } from "@flashwick/core";
-import type { Ptr, SlotMatrix } from "@flashwick/kernels";
+import { gateRowOf, type NeuronGate, type Ptr, type SlotMatrix } from "@flashwick/kernels";
 import type { EngineLayer, MatrixLayer, RecordLayer } from "../engine-layer.js";
 import type { StreamPass } from "../layer-matrices.js";
 import type { TokenMeter } from "../token-meter.js";
@@ -84,21 +84,36 @@ async function computeRecords(layer: RecordLayer, x: Ptr, pruner: FfnPruner, pas
   const activation = activationOf(geometry.ffn);
   await bringAll(layer, meter, pass.signal);
   meter.enter("ffn");
-  let gates: Float32Array | null = null;
-  if (pruner.seesGates && slots.matrix.gate) {
-    const alone = { ...activation, up: "none" } as const;
-    kernels.ffnUp(w.act, x, gateAlone(slots.matrix), w.slots, dFf, nTokens, alone, w.scratch);
-    gates = await copied(layer, nTokens * paddedLength(dFf));
-  }
+  const { gate } = slots.parts;
+  await gate?.compute(x, nTokens);
+  const gates = pruner.seesGates ? await gatesAlone(layer, x, nTokens) : null;
+  gate?.give(dFf, nTokens, 0, dFf, (i) => i);
   kernels.ffnUp(w.act, x, slots.matrix, w.slots, dFf, nTokens, activation, w.scratch);
   await maskOutputs(layer, gates, pruner, pass);
   meter.enter("ffn");
   kernels.ffnDown(w.blockOut, w.act, slots.matrix, w.slots, dFf, nTokens);
 }
 
+/** f(gate · x) of all neurons, by itself; null of neurons without a gate. A resident one is computed already. */
+async function gatesAlone(layer: RecordLayer, x: Ptr, nTokens: number): Promise<Float32Array | null> {
+  const { slots, geometry, context } = layer;
+  const { kernels, workspace: w } = context;
+  const { dFf } = geometry.ffn;
+  const count = nTokens * paddedLength(dFf);
+  const alone = { ...activationOf(geometry.ffn), up: "none" } as const;
+  const row = gateRowOf(slots.matrix);
+  if (row) kernels.ffnUp(w.act, x, asUpRows(slots.matrix, row), w.slots, dFf, nTokens, alone, w.scratch);
+  else if (slots.matrix.gate === "given") {
+    // Beside ones the gate is by itself.
+    kernels.arena.f32(w.act, count).fill(1);
+    kernels.put(w.act, 4 * count);
+    kernels.gate(w.act, w.gate, w.act, count, alone);
+  } else return null;
+  return await copied(layer, count);
+}
+
 /** The gates as the up rows of neurons without one. Their scale stands in front. */
-function gateAlone(matrix: SlotMatrix): SlotMatrix {
-  const { offsetBytes, bias } = matrix.gate!;
+function asUpRows(matrix: SlotMatrix, { offsetBytes, bias }: NeuronGate): SlotMatrix {
   return { ...matrix, upOffsetBytes: offsetBytes, bias, gate: null };
 }
 

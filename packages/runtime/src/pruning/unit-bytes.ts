@@ -2,8 +2,8 @@
  * What a pruned FFN reads for a token, in bytes of the model's own types: an input's columns of gate and up, a neuron's column of down, by the
  * method whole neurons, and what is read in any case. Padding and alignment of records are not counted.
  */
-import { rowBytes } from "@flashwick/core";
-import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
+import { hasResidentGate, rowBytes } from "@flashwick/core";
+import { gateName, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { Stage } from "./planned-pruner.js";
 import type { PruningMethod } from "./pruning-plan.js";
 
@@ -39,5 +39,6 @@ function matrixBytes(header: ModelHeader, layer: number): { gate: number; up: nu
     return { gate: gate?.sizeBytes ?? 0, up: up.sizeBytes, down: down.sizeBytes };
   }
   const bytes = dFf * rowBytes(recordLayout(header).dtype, dModel);
-  return { gate: gated ? bytes : 0, up: bytes, down: bytes };
+  const resident = hasResidentGate(header) ? header.tensors.get(gateName(layer)) : undefined;
+  return { gate: resident?.sizeBytes ?? (gated ? bytes : 0), up: bytes, down: bytes };
 }

@@ -53,9 +53,10 @@ async function normsOfRecords(
 ): Promise<UnitNorms> {
   const { slots, context, geometry } = layer;
   const { kernels, workspace } = context;
-  const { weights } = slots.parts;
+  const { weights, gate } = slots.parts;
   const sums = { inputs: new Float64Array(dModel), outputs: new Float64Array(geometry.ffn.dFf) };
   await bringAll(layer, meter, signal);
+  if (gate) await eachRow(kernels, gate.weight, workspace.blockOut, (row) => addSquares(sums.inputs, row));
   for (let neuron = 0; neuron < geometry.ffn.dFf; neuron++) {
     const slot = slots.slotPtr(slots.cache.slotOf(neuron));
     for (const { role, offsetBytes, scaleOffsetBytes } of weights.parts) {
