@@ -16,6 +16,7 @@ import {
   rowBytes,
   type WeightLayout,
 } from "@flashwick/core";
+import { decodeCalibration } from "./calibration.js";
 import { type CheckedTensor, type Container, requireTensor } from "./container.js";
 import {
   type ExpertRecords,
@@ -57,11 +58,13 @@ export function decodeModelHeader(container: Container): ModelHeader {
   }
   const located = locateTensors(container, geometry, modelTensors(geometry, weights, residentDtype, isPlaced));
   const pruned = decodePruning(metadata, geometry, isPlaced);
+  const calibration = decodeCalibration(metadata);
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights.layout === "experts" ? expertLayout(located.experts) : weights),
     ...located,
     ...(pruned && { pruned }),
+    ...(calibration && { calibration }),
     fingerprint,
     ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,

@@ -15,6 +15,7 @@ import {
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
+import { encodeCalibration } from "./calibration.js";
 import { type ContainerPlan, type ContainerTensor, planContainer } from "./container.js";
 import { type ExpertRecord, type ExpertRecords, expertRecords, expertRecordsOf } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
@@ -205,6 +206,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ...encodeResidentDType(residentDtype, weights),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodePruning(spec.pruned ?? null),
+    ...encodeCalibration(spec.calibration ?? null),
     ...encodeGeometry(geometry),
   ]);
   if (spec.tokenizerJson !== null) {

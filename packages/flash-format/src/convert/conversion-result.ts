@@ -33,6 +33,8 @@ export interface ConversionResult {
   readonly residentDtype: DType;
   /** What int8 and four bits have cost: relative RMS error of each part; null where nothing was quantised. */
   readonly loss: QuantisationLoss | null;
+  /** SHA-256, hex, of the moments by which losses were made up for; null where they were not. */
+  readonly calibration: string | null;
   /** Which share of all neurons was left out, and by what; null where none were. */
   readonly pruned: (Pick<Pruning, "trace" | "from"> & { readonly share: number }) | null;
 }
@@ -61,6 +63,7 @@ export function describeConversion(header: ModelHeader, loss: QuantisationLoss |
     fingerprint: header.fingerprint,
     residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? header.weights.dtype,
     loss,
+    calibration: header.calibration ?? null,
     pruned: describePruning(header),
   };
 }

@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - memory: one down projection as stored, and of gated neurons the gate, with a placement or pruned the up projection
- *   as well, of fused experts one of them,
+ *   as well, of fused experts one of them, with a calibration a layer's neurons in f32 and a matrix of f64 as wide as it has neurons,
  *   plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
@@ -24,8 +24,10 @@ import {
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
 import type { ModelSpec, ModelWriter } from "../model-writer.js";
+import { type Calibration, calibrationSpec, checkCalibrates } from "./calibration.js";
 import type { CheckpointTensor, ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
+import { compensateLayer } from "./compensation/compensated-layer.js";
 import {
   type ConversionPlan,
   matrixBytes,
@@ -55,6 +57,8 @@ export interface ConvertOptions {
   readonly placement?: readonly Uint32Array[] | null;
   /** Leaves neurons out. Default: all stay. Not beside a placement. */
   readonly prune?: NeuronPruning | null;
+  /** Makes up for what records of q4, and neurons that are left out, lose. Default: nothing does. */
+  readonly calibration?: Calibration | null;
   /** Aborts within one read of at most 8 MiB; what was finished is kept for the next run, if the writer has a journal. */
   readonly signal?: AbortSignal;
   /** Phase "convert", in bytes of the source. */
@@ -113,7 +117,7 @@ export async function convertWeights(
   options: ConvertOptions,
 ): Promise<ConversionResult> {
   const { expertDTypes = null, residentDtype = null } = options.dtype ? {} : kept;
-  const { prune = null } = options;
+  const { prune = null, calibration = null } = options;
   const spec: ModelSpec = {
     geometry: prune ? prunedGeometry(geometry, prune) : geometry,
     dtype: options.dtype ?? dtype ?? "f16",
@@ -123,8 +127,10 @@ export async function convertWeights(
     strideBytes: options.stride ?? "auto",
     placement: prune?.kept ?? options.placement ?? null,
     pruned: prune && prunedSpec(geometry, prune),
+    calibration: calibration && calibrationSpec(calibration),
     ...labels,
   };
+  if (calibration) checkCalibrates(calibration, geometry, spec);
   const writer = await createWriter(spec, identity);
   const plan = () => planConversion(names, geometry, weights);
   const header = await write(writer, spec, options, plan);
@@ -154,6 +160,7 @@ class Conversion {
   readonly #plan: ConversionPlan;
   readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
   readonly #placement: ModelSpec["placement"];
+  readonly #dtype: ModelSpec["dtype"];
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
@@ -170,6 +177,7 @@ class Conversion {
     this.#plan = plan;
     this.#expertDTypes = spec.expertDTypes ?? null;
     this.#placement = spec.placement;
+    this.#dtype = spec.dtype;
     this.#options = options;
   }
 
@@ -250,6 +258,8 @@ class Conversion {
     const [dFf, dModel] = up.shape as [number, number];
     const downRaw = await this.#readWhole(down, this.#downRaw, name);
     const order = this.#placement?.[layer];
+    const { calibration } = this.#options;
+    if (calibration) return await this.#convertCalibrated(planned, calibration, { order: order ?? null, downRaw });
     if (order) return await this.#convertPlaced(planned, { order, downRaw });
     const blockNeurons = neuronsAtOnce(dModel, blockElements(down.dtype));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
@@ -289,6 +299,28 @@ class Conversion {
       checkRows(planned, rows, (i) => neurons[i]!);
       await this.#writer.writeNeurons(layer, first, rows);
     }
+    return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
+  }
+
+  /** As {@link #convertLayer}, the whole layer at once, so that its neurons make up for each other's losses. */
+  async #convertCalibrated(
+    planned: PlannedLayer,
+    { moments }: Calibration,
+    { order, downRaw }: { readonly order: Uint32Array | null; readonly downRaw: Uint8Array },
+  ): Promise<number> {
+    const { name, layer, gate, up, down } = planned;
+    const [all, dModel] = up.shape as [number, number];
+    const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
+    const upRaw = await this.#readWhole(up, this.#upRaw, name);
+    const neurons = Uint32Array.from({ length: all }, (_, neuron) => neuron);
+    const rows = this.#valueRows(planned, all);
+    if (gate && gateRaw && rows.gate) gatherRows(gate, gateRaw, neurons, rows.gate);
+    gatherRows(up, upRaw, neurons, rows.up);
+    gatherColumns(down.dtype, downRaw, dModel, all, neurons, rows.down);
+    checkRows(planned, rows, (i) => i);
+    const ofLayer = await moments.readLayer(layer, this.#options.signal);
+    const form = { dModel, dtype: this.#dtype, kept: order ?? neurons };
+    await this.#writer.writeNeurons(layer, 0, compensateLayer(rows, ofLayer, form));
     return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
   }
 
