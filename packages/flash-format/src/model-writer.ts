@@ -31,6 +31,11 @@ export interface ModelSpec {
    * they are.
    */
   readonly pruned?: PruningSpec | null;
+  /**
+   * Fingerprint of the checkpoint, where weights come from a model file made of it: their checksums are not those of the
+   * checkpoint's bytes. Default: made of the checksums.
+   */
+  readonly fingerprint?: string | null;
   /** Where losses are made up for. */
   readonly calibration?: CalibrationSpec | null;
 }

@@ -227,7 +227,7 @@ class StreamingModelWriter implements ModelWriter {
     const { pruned, calibration } = this.#spec;
     if (calibration) await this.#guard(async () => checkCalibration(calibration, this.#checkpointFingerprint()));
     const facts = new Map<string, GgufValue>([
-      ["flashwick.fingerprint", { type: "string", value: modelFingerprint(this.#sources()) }],
+      ["flashwick.fingerprint", { type: "string", value: this.#fingerprint() }],
       ...(pruned ? await this.#guard(async () => prunedFacts(pruned, this.#checkpointFingerprint())) : []),
     ]);
     await this.#writePlacement();
@@ -383,9 +383,14 @@ class StreamingModelWriter implements ModelWriter {
     return crcs;
   }
 
+  #fingerprint(): string {
+    return this.#spec.placement ? modelFingerprint(this.#sources()) : this.#checkpointFingerprint();
+  }
+
   /** With all neurons, in the checkpoint's order. */
   #checkpointFingerprint(): string {
-    const { pruned } = this.#spec;
+    const { pruned, fingerprint = null } = this.#spec;
+    if (fingerprint) return fingerprint;
     const weights = this.#sources().filter((tensor) => !this.#placementFacts.includes(tensor));
     return modelFingerprint(weights.map((tensor) => ({ ...tensor, ...(pruned && unprunedShape(tensor, pruned)) })));
   }

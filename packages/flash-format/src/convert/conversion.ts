@@ -103,6 +103,8 @@ export interface ConversionSource {
   readonly expertDTypes?: ModelSpec["expertDTypes"];
   /** Of matrices beside such experts. Null: as the records. */
   readonly residentDtype?: ResidentDType | null;
+  /** Of the checkpoint, if the weights are a model file's that was made of it. */
+  readonly fingerprint?: string | null;
   readonly labels: Pick<ModelSpec, "tokenizerJson" | "tokenizerKind" | "tokenizerMetadata" | "name">;
 }
 
@@ -112,7 +114,7 @@ export interface ConversionSource {
  * @throws As `convertCheckpoint`.
  */
 export async function convertWeights(
-  { geometry, names, weights, identity, dtype, labels, ...kept }: ConversionSource,
+  { geometry, names, weights, identity, dtype, labels, fingerprint = null, ...kept }: ConversionSource,
   createWriter: CreateWriter,
   options: ConvertOptions,
 ): Promise<ConversionResult> {
@@ -128,6 +130,7 @@ export async function convertWeights(
     placement: prune?.kept ?? options.placement ?? null,
     pruned: prune && prunedSpec(geometry, prune),
     calibration: calibration && calibrationSpec(calibration),
+    fingerprint,
     ...labels,
   };
   if (calibration) checkCalibrates(calibration, geometry, spec);
