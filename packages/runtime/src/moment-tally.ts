@@ -40,7 +40,9 @@ export class MomentTally {
   }
 
   /** Stretches of a layer come in ascending order, the same tokens in each. */
-  readonly onStretch: OnStretch = (layer, ...stretch) => this.#activations[layer]!.add(...stretch);
+  readonly onStretch: OnStretch = (layer, first, count, nTokens, act, rowLength) => {
+    this.#activations[layer]!.add(first, count, nTokens, act, rowLength);
+  };
 
   /** Means over `tokens` tokens. */
   moments(tokens: number): LayerMoments[] {

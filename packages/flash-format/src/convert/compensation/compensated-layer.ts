@@ -1,5 +1,5 @@
 /** A layer's neurons as they are stored where moments of a text are known: each loss is made up for by what is left. Pure. */
-import type { RecordDType } from "@flashwick/core";
+import type { ConvertDType } from "@flashwick/core";
 import { BLOCK_ELEMENTS, chooseScaleQ4, roundQ4 } from "@flashwick/kernels/reference";
 import type { NeuronRows } from "../../model-writer.js";
 import type { LayerMoments } from "../../moments-file.js";
@@ -11,7 +11,7 @@ import { RowRounding } from "./rounded-rows.js";
 /** What becomes of a layer. */
 export interface LayerForm {
   readonly dModel: number;
-  readonly dtype: RecordDType;
+  readonly dtype: ConvertDType;
   /** The neurons that are stored, in the order of their records. */
   readonly kept: Uint32Array;
 }
