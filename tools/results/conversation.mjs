@@ -5,10 +5,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -20,7 +20,7 @@ const { words, flags } = scriptArguments({
 });
 const [path] = words;
 const dramBudgetBytes = Math.floor((statSync(path).size * Number.parseFloat(flags.budget)) / 100);
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const facts = { machine, node: process.version, commit };
 const text = readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8");

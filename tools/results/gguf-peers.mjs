@@ -18,10 +18,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
-import { cpus } from "node:os";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -115,7 +115,7 @@ const results = await inTurns(
   Number(flags.rounds),
 );
 const theirs = results.at(-1);
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const rows = contenders.slice(0, -1).flatMap(({ name, run }, index) =>
   ["decode", "prefill"].map((what) => {

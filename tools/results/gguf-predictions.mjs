@@ -12,7 +12,6 @@
  */
 import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
-import { cpus } from "node:os";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { hasExperts } from "@flashwick/core";
@@ -22,6 +21,7 @@ import { EXPERT_POLICY, policyLocality, recordTrace } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { estimate } from "@flashwick/runtime/node/estimate";
 import { givenTokens, profileApart, runApart } from "./src/gguf-run.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 import { undisturbedRun } from "./src/undisturbed-run.mjs";
@@ -149,7 +149,7 @@ function summarize(rows) {
   }
 }
 
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const rows = [];
 const subjects = [];

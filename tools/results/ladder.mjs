@@ -7,10 +7,10 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ladderPicture } from "./src/ladder-picture.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -66,7 +66,7 @@ const columns = {
   readers: ({ readers }) => readers,
   threads: ({ threads }) => threads,
   merge_gap_bytes: ({ mergeGapBytes }) => mergeGapBytes,
-  machine: () => `${cpus()[0].model.trim()} x${cpus().length}`,
+  machine: machineName,
   node: () => process.version,
   commit: () => commit,
 };

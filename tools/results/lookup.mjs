@@ -8,12 +8,12 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
 import { decodeGiven } from "./src/given-text.mjs";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -55,7 +55,7 @@ async function decode({ prompt, next }, drafting) {
   });
 }
 
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const rows = [];
 for (const [name, of] of Object.entries(texts)) {

@@ -7,10 +7,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -51,7 +51,7 @@ const cases = [
   { name: "int8, half of its own file", file: flags.int8, budget: Math.floor(statSync(flags.int8).size / 2) },
 ];
 const rounds = Number(flags.rounds);
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const rows = [];
 for (const { name, file, budget } of cases) {

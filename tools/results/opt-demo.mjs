@@ -7,9 +7,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { machineName } from "./src/machine-name.mjs";
 import { writeTable } from "./src/results-table.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -76,7 +77,7 @@ try {
 }
 
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 writeTable(
   "opt-demo.csv",
   rows.map((row) => ({ ...row, machine, node: process.version, commit })),

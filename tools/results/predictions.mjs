@@ -8,10 +8,10 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { demoModels } from "@flashwick/demo-models";
+import { machineName } from "./src/machine-name.mjs";
 import { predictedRun, recordText } from "./src/predicted-run.mjs";
 import { writeTable } from "./src/results-table.mjs";
 import { scatterPicture } from "./src/scatter-picture.mjs";
@@ -134,9 +134,7 @@ function summarize() {
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
-  console.log(
-    `${rows.length} runs; ${cpus()[0].model.trim()} x${cpus().length}, Node ${process.version}, commit ${commit}`,
-  );
+  console.log(`${rows.length} runs; ${machineName()}, Node ${process.version}, commit ${commit}`);
   const say = (what, errors) =>
     console.log(`${what}: mean absolute error ${percent(mean(errors))}, worst ${percent(Math.max(...errors))}`);
   say("time, recording replayed", of("error"));

@@ -7,12 +7,12 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
 import { median } from "./src/in-turns.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 import { makeRequests, randomNumbers, runClient } from "./src/soak-clients.mjs";
@@ -171,7 +171,7 @@ const heads = {
   firstMost: "longest, ms",
   mostMs: "longest request, ms",
 };
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const mib = (bytes) => (bytes / 2 ** 20).toFixed(1);
 const command = ["node tools/results/serve-soak.mjs", basename(path), ...process.argv.slice(3)].join(" ");

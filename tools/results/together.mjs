@@ -8,11 +8,12 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { cpus, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openModel } from "@flashwick/runtime/node";
 import { inTurns, median, ratios } from "./src/in-turns.mjs";
+import { machineName } from "./src/machine-name.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -142,7 +143,7 @@ function rowOf(mode, run, results, times) {
   };
 }
 
-const machine = `${cpus()[0].model.trim()} x${cpus().length}`;
+const machine = machineName();
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const loadBefore = loadavg()[0];
 const rows = [];

@@ -9,12 +9,13 @@
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readGgufHeader } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
 import { measureKernels } from "@flashwick/kernels-wasm/node";
+import { machineName } from "./src/machine-name.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 
@@ -96,7 +97,7 @@ const rows = Object.entries(ceilings).map(([what, ceiling]) => {
     ...{ c_q4_k_gweights: ofC[0], our_q4_k_gweights: ours[0], c_q6_k_gweights: ofC[1], our_q6_k_gweights: ours[1] },
     ...{
       products_gflops: c.productsGflops,
-      machine: `${cpus()[0].model.trim()} x${cpus().length}`,
+      machine: machineName(),
       node: process.version,
     },
   };

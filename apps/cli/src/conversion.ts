@@ -13,7 +13,10 @@ import { identifyFile, openCheckpointFolder } from "@flashwick/flash-format/conv
 import { fileSink, fileSource } from "@flashwick/flash-format/node";
 
 export interface FileConversionOptions
-  extends Pick<ConvertOptions, "dtype" | "residentDtype" | "gateDtype" | "layout" | "stride" | "placement" | "prune"> {
+  extends Pick<
+    ConvertOptions,
+    "dtype" | "residentDtype" | "gateDtype" | "layout" | "stride" | "placement" | "prune" | "calibration"
+  > {
   /** Replace an existing file. */
   readonly force?: boolean;
   readonly signal: AbortSignal;

@@ -6,7 +6,7 @@ import { planHeader, recordLayout, sidecarPath, writePredictorFile } from "@flas
 import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { fileSink } from "@flashwick/flash-format/node";
 import { reorderPredictor } from "@flashwick/predictor";
-import { choosePlacement, type PlacementChoice } from "@flashwick/runtime";
+import { choosePlacement, type PlacementChoice, prunedTrace } from "@flashwick/runtime";
 import { readKeptProfile } from "@flashwick/runtime/node/estimate";
 import type { FileConversionOptions } from "./conversion.js";
 import { readPredictor } from "./predictor-output.js";
@@ -33,20 +33,25 @@ export interface PlacementResult extends PlacementChoice {
 const READERS = 16;
 const DEFAULT_PRESET = "nvme-pcie4";
 
-/** @throws {InputError} for a trace of another shape than the checkpoint, or too short. {FormatError} for a damaged one. */
+/**
+ * @param kept By layer, the neurons that stay where others are left out: the order is of those, by their numbers among them. Null: all.
+ * @throws {InputError} for a trace of another shape than the checkpoint, or too short. {FormatError} for a damaged one.
+ */
 export async function planPlacement(
   from: string,
   output: string,
   { trace: path, slots: share, device }: PlacementWish,
   form: Pick<FileConversionOptions, "dtype" | "layout" | "stride">,
+  kept: readonly Uint32Array[] | null = null,
 ): Promise<PlacementResult> {
-  const trace = await readTrace(path);
+  const recorded = await readTrace(path);
   const { geometry, dtype } = await readForm(from);
   const { nLayers, dFf } = neuronGrid(geometry);
-  if (trace.nLayers !== nLayers || trace.dFf !== dFf) {
-    const message = `${path}: ${trace.nLayers} layers of ${trace.dFf} neurons, expected the checkpoint's ${nLayers} of ${dFf}`;
+  if (recorded.nLayers !== nLayers || recorded.dFf !== dFf) {
+    const message = `${path}: ${recorded.nLayers} layers of ${recorded.dFf} neurons, expected the checkpoint's ${nLayers} of ${dFf}`;
     throw new InputError("INPUT_INVALID", message, { details: { file: path } });
   }
+  const trace = kept ? prunedTrace(recorded, kept) : recorded;
   const planned = planHeader(geometry, {
     dtype: form.dtype ?? dtype ?? "f16",
     ...(form.layout ? { layout: form.layout } : {}),
@@ -54,7 +59,7 @@ export async function planPlacement(
   });
   const weights = recordLayout(planned);
   const profile = device ?? readKeptProfile(output) ?? devicePreset(DEFAULT_PRESET);
-  const slots = Math.max(1, Math.round(share * dFf));
+  const slots = Math.max(1, Math.round(share * trace.dFf));
   const choice = choosePlacement(trace, {
     slots,
     strideBytes: weights.strideBytes,

@@ -4,12 +4,13 @@
  */
 import { neuronCount, type Predictor } from "@flashwick/core";
 import type { NeuronTrace } from "@flashwick/dram-cache/simulate";
-import { planHeader, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
+import { ALIGNMENT_BYTES, planHeader, sidecarPath, writePredictorFile } from "@flashwick/flash-format";
 import type { ConversionResult, NeuronPruning } from "@flashwick/flash-format/convert";
 import { fileSink } from "@flashwick/flash-format/node";
 import { prunePredictor, requirePredictorOf } from "@flashwick/predictor";
 import { choosePruning, prunedTrace } from "@flashwick/runtime";
 import type { FileConversionOptions } from "./conversion.js";
+import type { PlacementResult } from "./placement.js";
 import { readPredictor } from "./predictor-output.js";
 import { readForm, type SourceForm } from "./source-form.js";
 import { readHashedTrace } from "./trace-file.js";
@@ -17,8 +18,6 @@ import { traceStatistics } from "./trace-statistics.js";
 
 /** By default the file becomes smaller by this share. At half as much again opt-demo loses many times the quality (0042). */
 export const DEFAULT_SHRINKAGE = 0.1;
-/** Between one layer's records, or table, and the next. */
-const ALIGNMENT_BYTES = 4096;
 /** Of a neuron in the table of those that stay. */
 const TABLE_BYTES = 4;
 
@@ -63,6 +62,19 @@ export async function planPruning(
   return { kept, trace: hash, traceOf, recorded, predictor };
 }
 
+/** The neurons that stay, in the order that was chosen for them. */
+export function placedPruning(
+  pruning: PruningResult,
+  { placement }: Pick<PlacementResult, "placement">,
+): PruningResult {
+  if (!placement) return pruning;
+  const kept = pruning.kept.map((neurons, layer) =>
+    // An order is as wide as the widest layer.
+    placement[layer]!.filter((at) => at < neurons.length).map((at) => neurons[at]!),
+  );
+  return { ...pruning, kept };
+}
+
 /** The share of neurons whose records are {@link DEFAULT_SHRINKAGE} of the file. */
 function defaultShare({ geometry, dtype, tokenizerBytes }: SourceForm, form: PrunedForm): number {
   const { fileBytes, weights } = planHeader(geometry, {
@@ -73,6 +85,7 @@ function defaultShare({ geometry, dtype, tokenizerBytes }: SourceForm, form: Pru
     ...(form.stride ? { strideBytes: form.stride } : {}),
   });
   const neurons = neuronCount(geometry);
+  // Between one layer's records, or table, and the next.
   const ends = 2 * ALIGNMENT_BYTES * geometry.layers.length;
   const wanted = DEFAULT_SHRINKAGE * (fileBytes + tokenizerBytes) + TABLE_BYTES * neurons + ends;
   return Math.ceil(wanted / weights.slotBytes) / neurons;

@@ -23,7 +23,12 @@ import { GgufMetadata } from "./gguf-metadata.js";
 import { roundUp } from "./record-layout.js";
 
 /** The formats this package writes and reads: the kinds of files change apart. */
-export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = { model: 2, predictor: 1, checksums: 1 };
+export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = {
+  model: 2,
+  predictor: 1,
+  checksums: 1,
+  moments: 1,
+};
 /** Of a model whose gates are resident: what else it may hold is as in version 2, so that all other models stay readable for older readers. */
 export const RESIDENT_GATE_VERSION = 3;
 /** `general.alignment`: of the data section and of every tensor. A page, so that direct I/O can reach anything. */
@@ -41,8 +46,8 @@ const READ_GROWTH = 4;
 const LARGE_READ_GROWTH = 2;
 
 /** What a file of ours holds. */
-export type ContainerKind = "model" | "predictor" | "checksums";
-const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor", "checksums"];
+export type ContainerKind = "model" | "predictor" | "checksums" | "moments";
+const CONTAINER_KINDS: readonly ContainerKind[] = ["model", "predictor", "checksums", "moments"];
 
 /** A tensor of a container: what the table says, and where that is in the file. */
 export interface ContainerTensor {
@@ -315,6 +320,8 @@ function checkKind(metadata: GgufMetadata, kind: ContainerKind): void {
 function kindAdvice(wanted: ContainerKind, found: ContainerKind): string {
   if (wanted === "predictor") return "give a file made by flashwick train";
   if (wanted === "checksums") return "give one made by flashwick verify --write";
+  if (wanted === "moments") return "give one made by flashwick trace moments";
+  if (found === "moments") return "give the model that they were recorded of";
   return found === "predictor"
     ? "give the model file, and this one as its predictor"
     : "give the model that lies beside it";

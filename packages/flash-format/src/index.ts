@@ -8,7 +8,7 @@ export {
   withChecksumsBeside,
   writeChecksumFile,
 } from "./checksum-file.js";
-export { type ContainerKind, readFileKind, readGgufHeader } from "./container.js";
+export { ALIGNMENT_BYTES, type ContainerKind, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export { crc32cJoin } from "./crc32c-join.js";
 export { expertDTypesOf } from "./expert-record.js";
@@ -43,14 +43,26 @@ export {
   type TensorRole,
 } from "./model-file.js";
 export type {
+  CalibrationSpec,
   ModelSpec,
   ModelWriter,
   ModelWriterOptions,
   NeuronRows,
   PruningSpec,
+  RoundedBlocks,
   TensorShape,
   WriteJournal,
 } from "./model-writer.js";
+export {
+  type LayerMoments,
+  type MomentsHeader,
+  type MomentsSource,
+  momentsBytes,
+  openMomentsFile,
+  readMomentsHeader,
+  triangleLength,
+  writeMomentsFile,
+} from "./moments-file.js";
 export { type PlannedForm, planHeader } from "./planned-header.js";
 export {
   openPredictorFile,
@@ -61,7 +73,7 @@ export {
   writePredictorFile,
 } from "./predictor-file.js";
 export { prunedShare } from "./pruning.js";
-export type { LossRole, QuantisationLoss } from "./quantisation-loss.js";
+export type { LossRole, QuantisationLoss, SquareSums } from "./quantisation-loss.js";
 export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
 export { type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { gateName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
@@ -74,6 +86,7 @@ export {
   type VerifyResult,
   verifyChecksumFile,
   verifyModelFile,
+  verifyMomentsFile,
   verifyPredictorFile,
 } from "./verify.js";
 export { decodeNeurons, decodeRows } from "./weight-decoder.js";

@@ -208,6 +208,8 @@ export interface ModelHeader {
     | null;
   /** Neurons of the checkpoint that were left out; absent where none were. */
   readonly pruned?: Pruning;
+  /** SHA-256, hex, of the moments by which losses were made up for; absent where they were not. */
+  readonly calibration?: string;
   /**
    * SHA-256, hex, over the names, shapes and checksums of the *source* weights, and over the placement if there is one: the same for every dtype and
    * layout made from one checkpoint. Of a file of llama.cpp's: over its header, or those of its files, and its rotary divisors.

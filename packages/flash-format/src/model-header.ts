@@ -17,6 +17,7 @@ import {
   rowBytes,
   type WeightLayout,
 } from "@flashwick/core";
+import { decodeCalibration } from "./calibration.js";
 import { type CheckedTensor, type Container, RESIDENT_GATE_VERSION, requireTensor } from "./container.js";
 import {
   type ExpertRecords,
@@ -61,11 +62,13 @@ export function decodeModelHeader(container: Container): ModelHeader {
   const dtypes = { matrices: residentDtype, gate };
   const located = locateTensors(container, geometry, modelTensors(geometry, weights, dtypes, isPlaced));
   const pruned = decodePruning(metadata, geometry, isPlaced);
+  const calibration = decodeCalibration(metadata);
   return Object.freeze({
     geometry: Object.freeze(geometry),
     weights: Object.freeze(weights.layout === "experts" ? expertLayout(located.experts) : weights),
     ...located,
     ...(pruned && { pruned }),
+    ...(calibration && { calibration }),
     fingerprint,
     ...decodeTokenizer(metadata),
     fileBytes: container.fileBytes,

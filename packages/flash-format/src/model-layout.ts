@@ -17,6 +17,7 @@ import {
   UnsupportedError,
   type WeightLayout,
 } from "@flashwick/core";
+import { encodeCalibration } from "./calibration.js";
 import { type ContainerPlan, type ContainerTensor, planContainer, RESIDENT_GATE_VERSION } from "./container.js";
 import { type ExpertRecord, type ExpertRecords, expertRecords, expertRecordsOf } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
@@ -217,6 +218,7 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     ...(gate === null ? [] : [["flashwick.gate.dtype", text(gate)] as const]),
     ["flashwick.placement", text(spec.placement ? "table" : "identity")],
     ...encodePruning(spec.pruned ?? null),
+    ...encodeCalibration(spec.calibration ?? null),
     ...encodeGeometry(geometry),
   ]);
   if (spec.tokenizerJson !== null) {

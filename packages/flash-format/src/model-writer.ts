@@ -1,10 +1,10 @@
 /**
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
-import type { ConvertDType, DType, ModelGeometry, ResidentDType } from "@flashwick/core";
+import type { ConvertDType, DType, ModelGeometry, RecordRole, ResidentDType } from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { ModelHeader } from "./model-file.js";
-import type { QuantisationLoss } from "./quantisation-loss.js";
+import type { QuantisationLoss, SquareSums } from "./quantisation-loss.js";
 
 /** What is known before the first weight is read. */
 export interface ModelSpec {
@@ -33,6 +33,21 @@ export interface ModelSpec {
    * they are.
    */
   readonly pruned?: PruningSpec | null;
+  /**
+   * Fingerprint of the checkpoint, where weights come from a model file made of it: their checksums are not those of the
+   * checkpoint's bytes. Default: made of the checksums.
+   */
+  readonly fingerprint?: string | null;
+  /** Where losses are made up for. */
+  readonly calibration?: CalibrationSpec | null;
+}
+
+/** What is known before the first weight is read of the moments that losses are made up for by. */
+export interface CalibrationSpec {
+  /** SHA-256, hex, of the file of moments. */
+  readonly moments: string;
+  /** Fingerprint of the model that they are of: the checkpoint must have it. */
+  readonly momentsOf: string;
 }
 
 /** What is known before the first weight is read of neurons that are left out. */
@@ -59,6 +74,16 @@ export interface NeuronRows {
   readonly up: Float32Array;
   /** Neuron i's column as row i. */
   readonly down: Float32Array;
+  /** Where values are multiples of their blocks' scales already; records of q4 only. */
+  readonly rounded?: RoundedBlocks | null;
+}
+
+/** What is known of rows that were rounded before they are written. */
+export interface RoundedBlocks {
+  /** By part: f32 `[n, dModel / 32]`, values of f16. */
+  readonly scales: Readonly<Partial<Record<RecordRole, Float32Array>>>;
+  /** What rounding has lost, of all rows together. */
+  readonly squares: SquareSums;
 }
 
 /** Writes a model file from front to back. */

@@ -1,5 +1,7 @@
 /** Neurons as records: rows and columns side by side, with their checksums. SPEC.md, "Records". */
+
 import { assert, type RecordRole, type WeightLayout } from "@flashwick/core";
+import { BLOCK_ELEMENTS } from "@flashwick/kernels/reference";
 import { crc32c } from "./crc32c.js";
 import type { NeuronRows } from "./model-writer.js";
 import { LossTally } from "./quantisation-loss.js";
@@ -36,7 +38,7 @@ export class RecordEncoder {
    *
    * @param rows f32 `[n, dModel]` each, n at most {@link capacity}; of down, neuron i's column as row i.
    * @param crcs Receives the CRC-32C of each slot, `[n]`.
-   * @param tally Receives what was lost.
+   * @param tally Receives what was lost, unless rows were rounded before: whoever did that knows it.
    * @returns Null, or the first weight that cannot be stored.
    */
   encode(rows: NeuronRows, crcs: Uint32Array, tally = new LossTally()): UnstorableWeight | null {
@@ -71,14 +73,20 @@ export class RecordEncoder {
       const isDown = role === "down";
       const encoder = isDown ? this.#down : this.#up;
       const at = (isDown ? downBegin : begin) + offsetBytes;
-      if (!encoder.encode(values.subarray(row, row + this.#dModel), at)) {
+      if (!encoder.encode(values.subarray(row, row + this.#dModel), at, this.#scalesOf(rows, role, i))) {
         return { matrix: role, neuron: i, element: encoder.unstorable! };
       }
-      if (encoder.isLossy) tally.add(role, encoder.squaredError, encoder.squaredSum);
+      if (encoder.isLossy && !rows.rounded) tally.add(role, encoder.squaredError, encoder.squaredSum);
       // All scales stand behind the last part.
       if (scaleOffsetBytes !== null) this.#down.putFloat(encoder.scale, downBegin + scaleOffsetBytes);
     }
     return null;
+  }
+
+  /** Of the blocks of a row that was rounded before. */
+  #scalesOf({ rounded }: NeuronRows, role: RecordRole, i: number): Float32Array | null {
+    const rowBlocks = this.#dModel / BLOCK_ELEMENTS;
+    return rounded?.scales[role]?.subarray(i * rowBlocks, (i + 1) * rowBlocks) ?? null;
   }
 
   #checksum(i: number): number {

@@ -64,10 +64,11 @@ export class RowEncoder {
    *
    * @param row    f32 `[cols]`.
    * @param atByte Where it goes in {@link bytes}; a multiple of the element size.
+   * @param scales Of its blocks, f32 `[cols / 32]`, if they are chosen already; Q4_0 only.
    * @returns False if a value cannot be stored; {@link unstorable} says which.
    */
-  encode(row: Float32Array, atByte: number): boolean {
-    const column = this.#encode(row, atByte);
+  encode(row: Float32Array, atByte: number, scales: Float32Array | null = null): boolean {
+    const column = this.#encode(row, atByte, scales);
     if (column < 0) return true;
     this.unstorable = { column, value: row[column]! };
     return false;
@@ -79,7 +80,7 @@ export class RowEncoder {
   }
 
   /** The column of the first value that cannot be stored, or -1. */
-  #encode(row: Float32Array, atByte: number): number {
+  #encode(row: Float32Array, atByte: number, scales: Float32Array | null): number {
     switch (this.dtype) {
       case "f32":
         return this.#encodeFloat32(row, atByte >> 2);
@@ -92,7 +93,7 @@ export class RowEncoder {
       case "q4":
       case "q4_0":
       case "q8_0":
-        return this.#encodeBlocks(row, atByte);
+        return this.#encodeBlocks(row, atByte, scales);
     }
   }
 
@@ -165,16 +166,17 @@ export class RowEncoder {
     return -1;
   }
 
-  #encodeBlocks(row: Float32Array, at: number): number {
+  #encodeBlocks(row: Float32Array, at: number, scales: Float32Array | null): number {
     assert(row.length % BLOCK_ELEMENTS === 0, `${row.length} elements are no whole number of blocks`);
     [this.squaredError, this.squaredSum] = [0, 0];
     const blockBytes = this.rowBytes(BLOCK_ELEMENTS);
     for (let k = 0; k < row.length; k += BLOCK_ELEMENTS) {
       const block = row.subarray(k, k + BLOCK_ELEMENTS);
+      const index = k / BLOCK_ELEMENTS;
       const [sum, largestAt] = squares(block);
       // NaN and infinity show in the sum. Of large values, the largest is the one whose scale is out of range.
       if (!(sum < Number.POSITIVE_INFINITY)) return k + block.findIndex((x) => x - x !== 0);
-      if (!this.#blocks.encode(block, at + (k / BLOCK_ELEMENTS) * blockBytes)) return k + largestAt;
+      if (!this.#blocks.encode(block, at + index * blockBytes, scales?.[index])) return k + largestAt;
       this.squaredError += this.#blocks.squaredError;
       this.squaredSum += sum;
     }

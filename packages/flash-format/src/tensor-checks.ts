@@ -101,7 +101,7 @@ export function damagedTensor(
   const place = sourcePlace(source, offset);
   return new IntegrityError(
     "INTEGRITY_TENSOR",
-    `${place.name} @ ${place.offset}: tensor ${tensor} does not match its CRC-32C in the file of checksums; the model is damaged, fetch it again`,
+    `${place.name} @ ${place.offset}: tensor ${tensor} does not match its CRC-32C; the model is damaged, fetch it again`,
     { details: { tensor, offset: place.offset } },
   );
 }

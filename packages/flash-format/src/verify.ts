@@ -114,6 +114,11 @@ export async function verifyChecksumFile(source: ByteSource, options: VerifyOpti
   return new Verification(source, null, options).run("checksums");
 }
 
+/** The same for a file of moments. */
+export async function verifyMomentsFile(source: ByteSource, options: VerifyOptions = {}): Promise<VerifyResult> {
+  return new Verification(source, null, options).run("moments");
+}
+
 /** Which layer's records a tensor holds, and whether a layer's slots are whole after it. */
 interface RecordsHere {
   readonly layer: number;

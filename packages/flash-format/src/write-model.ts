@@ -9,6 +9,8 @@
  *   bear out need not be written again.
  */
 import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
+import { BLOCK_ELEMENTS } from "@flashwick/kernels/reference";
+import { checkCalibration } from "./calibration.js";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { ExpertWriter, type UnstorableExpertWeight } from "./expert-writer.js";
@@ -33,7 +35,7 @@ import type {
   ModelWriter,
   ModelWriterOptions,
   NeuronRows,
-  PruningSpec,
+  RoundedBlocks,
   TensorShape,
   WriteJournal,
 } from "./model-writer.js";
@@ -160,7 +162,11 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
-  async writeNeurons(layer: number, firstNeuron: number, { gate = null, up, down }: NeuronRows): Promise<void> {
+  async writeNeurons(
+    layer: number,
+    firstNeuron: number,
+    { gate = null, up, down, rounded = null }: NeuronRows,
+  ): Promise<void> {
     const { dModel } = this.#spec.geometry;
     const part = this.#recordsPart(layer);
     const dFf = this.#neuronsOf(layer);
@@ -173,11 +179,16 @@ class StreamingModelWriter implements ModelWriter {
     );
     assert(firstNeuron + count <= dFf, `layer ${layer} has ${dFf} neurons`);
     const encoder = this.#recordEncoderOf();
+    const blocks = dModel / BLOCK_ELEMENTS;
+    if (rounded) part.tally.addAll(rounded.squares);
     for (let begin = 0; begin < count; begin += encoder.capacity) {
       const end = Math.min(begin + encoder.capacity, count);
       const crcs = part.crcs.subarray(part.neuronsDone, part.neuronsDone + end - begin);
       const rowsOf = (all: Float32Array) => all.subarray(begin * dModel, end * dModel);
-      const rows = { gate: gate && rowsOf(gate), up: rowsOf(up), down: rowsOf(down) };
+      const rows = {
+        ...{ gate: gate && rowsOf(gate), up: rowsOf(up), down: rowsOf(down) },
+        rounded: rounded && roundedRows(rounded, begin * blocks, end * blocks),
+      };
       const unstorable = encoder.encode(rows, crcs, part.tally);
       if (unstorable !== null) {
         throw this.#unstorableWeight(part, unstorable);
@@ -215,10 +226,11 @@ class StreamingModelWriter implements ModelWriter {
   async finish(): Promise<ModelHeader> {
     const missing = this.#partNames().filter((name) => !this.#finished.has(name));
     assert(missing.length === 0, `finish() before ${missing.join(", ")}`);
-    const { pruned } = this.#spec;
+    const { pruned, calibration } = this.#spec;
+    if (calibration) await this.#guard(async () => checkCalibration(calibration, this.#checkpointFingerprint()));
     const facts = new Map<string, GgufValue>([
-      ["flashwick.fingerprint", { type: "string", value: modelFingerprint(this.#sources()) }],
-      ...(pruned ? await this.#guard(async () => prunedFacts(pruned, this.#unprunedFingerprint(pruned))) : []),
+      ["flashwick.fingerprint", { type: "string", value: this.#fingerprint() }],
+      ...(pruned ? await this.#guard(async () => prunedFacts(pruned, this.#checkpointFingerprint())) : []),
     ]);
     await this.#writePlacement();
     const { bytes, header } = sealedHeader(this.#plan, this.#tensorCrcs(), facts, this.#sink.name);
@@ -373,9 +385,16 @@ class StreamingModelWriter implements ModelWriter {
     return crcs;
   }
 
-  #unprunedFingerprint(pruned: PruningSpec): string {
+  #fingerprint(): string {
+    return this.#spec.placement ? modelFingerprint(this.#sources()) : this.#checkpointFingerprint();
+  }
+
+  /** With all neurons, in the checkpoint's order. */
+  #checkpointFingerprint(): string {
+    const { pruned, fingerprint = null } = this.#spec;
+    if (fingerprint) return fingerprint;
     const weights = this.#sources().filter((tensor) => !this.#placementFacts.includes(tensor));
-    return modelFingerprint(weights.map((tensor) => ({ ...tensor, ...unprunedShape(tensor, pruned) })));
+    return modelFingerprint(weights.map((tensor) => ({ ...tensor, ...(pruned && unprunedShape(tensor, pruned)) })));
   }
 
   /** Every tensor and each layer's records and permutation, by what the fingerprint says of them. */
@@ -466,6 +485,12 @@ class StreamingModelWriter implements ModelWriter {
       details: { ...details, value: String(value), dtype },
     });
   }
+}
+
+/** The scales of blocks `begin` … `end − 1` of each part. */
+function roundedRows({ scales, squares }: RoundedBlocks, begin: number, end: number): RoundedBlocks {
+  const some = Object.entries(scales).map(([role, all]) => [role, all.subarray(begin, end)]);
+  return { scales: Object.fromEntries(some), squares };
 }
 
 /** Equal for equal files of one source. */

@@ -16,7 +16,7 @@ export interface PrunedModel {
  * Recall, precision and missed mass stay those measured before; shares are of fewer neurons, as if none of those left
  * out had ever fired.
  *
- * @param kept By layer: the neurons of `predictor` that stay, ascending.
+ * @param kept By layer: the neurons of `predictor` that stay, in the order of their records.
  * @param sparsity What is named of a text without the others. Null: not looked at.
  * @throws {IntegrityError} `INTEGRITY_FINGERPRINT` for a predictor of another model.
  */

@@ -64,7 +64,7 @@ function refusal(message: string): InputError {
 /**
  * The trace of a pruned model: sets without the neurons that were left out, the others by their new numbers.
  *
- * @param kept By layer, ascending.
+ * @param kept By layer, in the order of their records.
  */
 export function prunedTrace({ nLayers, dFf, tokens }: NeuronTrace, kept: readonly Uint32Array[]): NeuronTrace {
   const numbers = kept.map((neurons) => {
@@ -73,7 +73,7 @@ export function prunedTrace({ nLayers, dFf, tokens }: NeuronTrace, kept: readonl
     return number;
   });
   const pruned = (set: Uint32Array, layer: number) =>
-    Uint32Array.from([...set].map((neuron) => numbers[layer]![neuron]!).filter((at) => at >= 0));
+    Uint32Array.from([...set].map((neuron) => numbers[layer]![neuron]!).filter((at) => at >= 0)).sort();
   const widest = Math.max(...kept.map(({ length }) => length));
   return { nLayers, dFf: widest, tokens: tokens.map((sets) => sets.map(pruned)) };
 }

@@ -30,6 +30,7 @@ export { Model } from "./model.js";
 export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 export { shapeOf } from "./model-shape.js";
 export { type PolicyLocalityOptions, policyLocality } from "./policy-locality.js";
+export { type RecordedMoments, type RecordMomentsOptions, recordMoments } from "./record-moments.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";
 export { preferResident, type ResidentPreference } from "./resident-experts.js";

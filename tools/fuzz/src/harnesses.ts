@@ -13,11 +13,11 @@ import {
 import { httpRanges, hubListing } from "./harnesses/hostile-servers.js";
 import { foreignHeader, ownHeader } from "./harnesses/model-headers.js";
 import { serverRequest } from "./harnesses/requests.js";
-import { checksumFile, predictorFile } from "./harnesses/sidecars.js";
+import { checksumFile, momentsFile, predictorFile } from "./harnesses/sidecars.js";
 import { ggufVocabulary, tokenizerDocument } from "./harnesses/tokenizers.js";
 
 export const HARNESSES: readonly Harness[] = [
-  ...[ownHeader, foreignHeader, checksumFile, predictorFile],
+  ...[ownHeader, foreignHeader, checksumFile, predictorFile, momentsFile],
   ...[safetensorsHeader, torchFile, pickle, configDocument, checkpointDocuments],
   ...[ggufVocabulary, tokenizerDocument, chatTemplate],
   ...[traceFile, hotExperts, deviceProfile, sparsityStatistics, expertLocality, taskFile],

@@ -6,6 +6,7 @@ import type { ConversionResult } from "@flashwick/flash-format/convert";
 import { partialPath } from "@flashwick/flash-format/node";
 import type { PlacementOrder } from "@flashwick/runtime";
 import { type Command, Option } from "commander";
+import { withCalibration } from "../calibration.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { convertToFile } from "../conversion.js";
 import type { Invocation } from "../invocation.js";
@@ -13,7 +14,7 @@ import { type DeviceFlags, namedDevice } from "../named-device.js";
 import { orAuto, plainBytes, share } from "../option-values.js";
 import { checkOutput } from "../output-file.js";
 import { DEVICE_TEXT, type PlacementResult, planPlacement, writePlacedPredictor } from "../placement.js";
-import { DEFAULT_SHRINKAGE, type PruningResult, planPruning, writePrunedPredictor } from "../pruning.js";
+import { DEFAULT_SHRINKAGE, type PruningResult, placedPruning, planPruning, writePrunedPredictor } from "../pruning.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, percent, table, wholePercent } from "../table.js";
 
@@ -29,6 +30,7 @@ interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly predictor?: string;
   readonly prune?: string;
   readonly pruneShare?: number;
+  readonly calibration?: string;
   readonly force?: boolean;
 }
 
@@ -97,16 +99,18 @@ export function convertCommand(invocation: Invocation): Command {
       "--predictor <file>",
       "with --placement or --prune: a predictor to reorder or prune along, written beside the output (default: none)",
     )
-    .addOption(
-      new Option(
-        "--prune <trace>",
-        "leave out the neurons that add least to the text of a trace, recorded of the model converted without this (default: none)",
-      ).conflicts("placement"),
+    .option(
+      "--prune <trace>",
+      "leave out the neurons that add least to the text of a trace, recorded of the model converted without this (default: none)",
     )
     .option(
       "--prune-share <share>",
       `with --prune: the share of all neurons to leave out (default: as many as make the file ${wholePercent(DEFAULT_SHRINKAGE)} smaller)`,
       share,
+    )
+    .option(
+      "--calibration <moments>",
+      "with --dtype q4 or --prune: weights make up for each other's losses, by what flashwick trace moments has recorded of the model converted without this (default: none)",
     )
     .option("--force", "replace an existing file (default: off)")
     .action(async (from: string, flags: ConvertFlags) => {
@@ -119,18 +123,22 @@ function convert({ terminal }: Invocation, from: string, flags: ConvertFlags): P
     const startMs = terminal.clock();
     const { output, force = false, layout, stride } = flags;
     const form = { ...(flags.dtype ? { dtype: flags.dtype } : {}), layout, stride };
-    const placed = flags.placement === undefined ? null : await placementOf(from, flags.placement, flags, form);
-    const pruning = flags.prune === undefined ? null : await pruningOf(from, flags.prune, flags, form);
-    const result = await convertToFile(from, output, {
-      ...form,
-      residentDtype: flags.residentDtype ?? null,
-      gateDtype: flags.gateFirst ?? null,
-      placement: placed?.placement ?? null,
-      prune: pruning,
-      force,
-      signal: terminal.signal,
-      onProgress: report.onProgress,
-    }).catch((error) => {
+    const chosen = flags.prune === undefined ? null : await pruningOf(from, flags.prune, flags, form);
+    const placed = flags.placement === undefined ? null : await placementOf(from, flags.placement, flags, form, chosen);
+    const pruning = chosen && placed ? placedPruning(chosen, placed) : chosen;
+    const result = await withCalibration(flags.calibration ?? null, (calibration) =>
+      convertToFile(from, output, {
+        ...form,
+        residentDtype: flags.residentDtype ?? null,
+        gateDtype: flags.gateFirst ?? null,
+        placement: pruning ? null : (placed?.placement ?? null),
+        prune: pruning,
+        calibration,
+        force,
+        signal: terminal.signal,
+        onProgress: report.onProgress,
+      }),
+    ).catch((error) => {
       if (terminal.signal.aborted) noteProgress(output, report);
       throw error;
     });
@@ -166,12 +174,13 @@ async function placementOf(
   trace: string,
   { output, placementSlots: slots, force, predictor, ...deviceFlags }: ConvertFlags,
   form: Parameters<typeof planPlacement>[3],
+  pruning: PruningResult | null,
 ): Promise<PlacementResult> {
   // Refused before the work.
   const device = await namedDevice(deviceFlags);
   checkOutput(output, force);
   if (predictor !== undefined) checkOutput(sidecarPath(output), force);
-  return await planPlacement(from, output, { trace, slots, device }, form);
+  return await planPlacement(from, output, { trace, slots, device }, form, pruning?.kept ?? null);
 }
 
 async function pruningOf(
@@ -230,6 +239,7 @@ function conversionTable(output: string, result: Conversion): string {
       `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, ${result.layout === "experts" ? "experts" : "neurons"} ${formatBytes(result.ffnBytes)}`,
     ],
     ...(result.placementOrder === undefined ? [] : [["placement", placementLine(result)]]),
+    ...(result.calibration === null ? [] : [["calibrated", `by the moments ${result.calibration.slice(0, 12)}…`]]),
     ...(result.pruned === null ? [] : [["left out", `${percent(result.pruned.share)} of all neurons`]]),
     ...(result.predictor === undefined ? [] : [["predictor", result.predictor]]),
     ["fingerprint", result.fingerprint],

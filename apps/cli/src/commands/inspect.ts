@@ -6,12 +6,14 @@ import {
   type ExpertTensors,
   type ModelChecksums,
   type ModelHeader,
+  type MomentsHeader,
   openModelFile,
   type PredictorHeader,
   type Pruning,
   prunedShare,
   readChecksumHeader,
   readFileKind,
+  readMomentsHeader,
   readPredictorHeader,
   summariseModelFile,
   withChecksumsBeside,
@@ -48,6 +50,9 @@ function inspect({ terminal }: Invocation, path: string, flags: CommonFlags): Pr
       } else if (kind === "checksums") {
         const header = await readChecksumHeader(source);
         report.result({ kind, file: path, ...header }, () => checksumText(path, header));
+      } else if (kind === "moments") {
+        const header = await readMomentsHeader(source);
+        report.result({ kind, file: path, ...header }, () => momentsText(path, header));
       } else {
         const { header } = await withChecksumsBeside(await openModelFile(source));
         report.result(modelDocument(path, header), () => modelText(path, header));
@@ -77,6 +82,7 @@ function modelDocument(file: string, header: ModelHeader) {
     },
     weights: header.weights,
     tokenizer: header.tokenizerKind,
+    calibration: header.calibration ?? null,
     pruned: header.pruned ? { ...header.pruned, share: prunedShare(header.pruned, geometry) } : null,
     dataOffset: header.dataOffset,
     ...sizes,
@@ -138,6 +144,16 @@ function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, 
   ]);
 }
 
+function momentsText(file: string, { modelFingerprint, tokens, dModel, dFf, fileBytes }: MomentsHeader): string {
+  return table([
+    ["file", file],
+    ["moments of", modelFingerprint],
+    ["text", `${tokens} tokens`],
+    ["layers", `${dFf.length} of ${[...new Set(dFf)].join(", ")} neurons, d_model ${dModel}`],
+    ["size", formatBytes(fileBytes)],
+  ]);
+}
+
 function predictorDocument(file: string, { modelFingerprint, metadata, layers, ...header }: PredictorHeader) {
   const facts = { fingerprint: modelFingerprint, layers: layers.map(describeLayer), ...header };
   return { kind: "predictor", file, ...facts, metadata: Object.fromEntries(metadata) };
@@ -161,6 +177,7 @@ function modelText(file: string, header: ModelHeader): string {
     ["vocabulary", `${g.vocabSize} tokens, tokenizer ${tokenizerKind ?? "none"}`],
     ["weights", `${(sizes.parameters / 1e6).toFixed(2)} M, ${w.dtype}`],
     layoutText(header),
+    ...(header.calibration ? [["calibrated", `by the moments ${header.calibration.slice(0, 12)}…`]] : []),
     ...(header.pruned ? [["left out", prunedText(header.pruned, g)]] : []),
     ["size", formatBytes(sizes.fileBytes)],
     [PLURAL_OF_UNIT[w.layout], share(sizes.ffnBytes)],

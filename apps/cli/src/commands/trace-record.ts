@@ -1,8 +1,8 @@
 /** `flashwick trace record`: a text's neurons, or experts, token after token, as a file. */
-import { formatBytes, hasExperts, InputError, unitGrid } from "@flashwick/core";
+import { formatBytes, hasExperts, unitGrid } from "@flashwick/core";
 import { openModelFile } from "@flashwick/flash-format";
 import { fileSource } from "@flashwick/flash-format/node";
-import { cutWindows, recordTrace } from "@flashwick/runtime";
+import { recordTrace } from "@flashwick/runtime";
 import { openModel } from "@flashwick/runtime/node";
 import { type Command, Option } from "commander";
 import { frameCommand, withReport } from "../command-frame.js";
@@ -12,6 +12,7 @@ import { checkOutput, writeOutput } from "../output-file.js";
 import type { CommonFlags, Report } from "../report.js";
 import { figure, table } from "../table.js";
 import { readText } from "../text-file.js";
+import { firstWindows } from "../text-windows.js";
 
 interface RecordFlags extends CommonFlags {
   readonly text: string;
@@ -79,17 +80,8 @@ async function record(path: string, flags: RecordFlags, report: Report): Promise
     signal,
   });
   try {
-    const { bosTokenId } = model.header.geometry;
     const { nLayers, dFf } = unitGrid(model.header.geometry);
-    const all = cutWindows(model.tokenizer.encode(text, false), flags.windowTokens, bosTokenId);
-    const windows = all.slice(0, Math.floor(flags.tokens / flags.windowTokens));
-    if (windows.length === 0) {
-      throw new InputError(
-        "INPUT_INVALID",
-        `${flags.text}: ${all.length} windows of ${flags.windowTokens} tokens, within ${flags.tokens} tokens; expected one at least: ` +
-          "give a longer text, a shorter --window-tokens or more --tokens",
-      );
-    }
+    const windows = firstWindows(model, text, flags);
     const { bytes, tokens, neuronsPerToken } = await recordTrace(model, windows, {
       onProgress: report.onProgress,
       signal,

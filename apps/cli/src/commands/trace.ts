@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { frameCommand } from "../command-frame.js";
 import type { Invocation } from "../invocation.js";
 import { traceHotCommand } from "./trace-hot.js";
+import { traceMomentsCommand } from "./trace-moments.js";
 import { traceRecordCommand } from "./trace-record.js";
 import { traceSimulateCommand } from "./trace-simulate.js";
 
@@ -20,5 +21,6 @@ export function traceCommand(invocation: Invocation): Command {
       .addCommand(traceRecordCommand(invocation))
       .addCommand(traceSimulateCommand(invocation))
       .addCommand(traceHotCommand(invocation))
+      .addCommand(traceMomentsCommand(invocation))
   );
 }

@@ -9,6 +9,7 @@ import {
   type VerifyResult,
   verifyChecksumFile,
   verifyModelFile,
+  verifyMomentsFile,
   verifyPredictorFile,
   withChecksumsBeside,
   writeChecksumFile,
@@ -93,6 +94,7 @@ async function verifySource(source: ByteSource, options: VerifyOptions): Promise
     const kind = await readFileKind(source);
     if (kind === "predictor") return await verifyPredictorFile(source, options);
     if (kind === "checksums") return await verifyChecksumFile(source, options);
+    if (kind === "moments") return await verifyMomentsFile(source, options);
     return await verifyModelFile(await withChecksumsBeside(await openModelFile(source)), options);
   } catch (error) {
     // A header that does not match its own checksum is a finding; a file that is something else is a failure.

@@ -36,6 +36,8 @@ export interface ConversionResult {
   readonly gateDtype: DType | null;
   /** What int8 and four bits have cost: relative RMS error of each part; null where nothing was quantised. */
   readonly loss: QuantisationLoss | null;
+  /** SHA-256, hex, of the moments by which losses were made up for; null where they were not. */
+  readonly calibration: string | null;
   /** Which share of all neurons was left out, and by what; null where none were. */
   readonly pruned: (Pick<Pruning, "trace" | "from"> & { readonly share: number }) | null;
 }
@@ -65,6 +67,7 @@ export function describeConversion(header: ModelHeader, loss: QuantisationLoss |
     residentDtype: header.tensors.get("token_embd.weight")?.dtype ?? header.weights.dtype,
     gateDtype: hasResidentGate(header) ? (header.tensors.get(gateName(0))?.dtype ?? null) : null,
     loss,
+    calibration: header.calibration ?? null,
     pruned: describePruning(header),
   };
 }

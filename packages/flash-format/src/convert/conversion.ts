@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - memory: one down projection as stored, and of gated neurons the gate, with a placement or pruned the up projection
- *   as well, of fused experts one of them,
+ *   as well, of fused experts one of them, with a calibration a layer's neurons in f32 and a matrix of f64 as wide as it has neurons,
  *   plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
@@ -23,10 +23,12 @@ import {
 } from "@flashwick/core";
 import { crc32c } from "../crc32c.js";
 import type { ModelHeader } from "../model-file.js";
-import type { ModelSpec, ModelWriter } from "../model-writer.js";
+import type { ModelSpec, ModelWriter, NeuronRows } from "../model-writer.js";
 import { gateName } from "../resident-tensors.js";
+import { type Calibration, calibrationSpec, checkCalibrates } from "./calibration.js";
 import type { CheckpointTensor, ReadableTensor } from "./checkpoint-tensor.js";
 import type { CheckpointWeights } from "./checkpoint-weights.js";
+import { compensateLayer } from "./compensation/compensated-layer.js";
 import {
   type ConversionPlan,
   matrixBytes,
@@ -58,6 +60,8 @@ export interface ConvertOptions {
   readonly placement?: readonly Uint32Array[] | null;
   /** Leaves neurons out. Default: all stay. Not beside a placement. */
   readonly prune?: NeuronPruning | null;
+  /** Makes up for what records of q4, and neurons that are left out, lose. Default: nothing does. */
+  readonly calibration?: Calibration | null;
   /** Aborts within one read of at most 8 MiB; what was finished is kept for the next run, if the writer has a journal. */
   readonly signal?: AbortSignal;
   /** Phase "convert", in bytes of the source. */
@@ -102,6 +106,8 @@ export interface ConversionSource {
   readonly expertDTypes?: ModelSpec["expertDTypes"];
   /** Of matrices beside such experts. Null: as the records. */
   readonly residentDtype?: ResidentDType | null;
+  /** Of the checkpoint, if the weights are a model file's that was made of it. */
+  readonly fingerprint?: string | null;
   readonly labels: Pick<ModelSpec, "tokenizerJson" | "tokenizerKind" | "tokenizerMetadata" | "name">;
 }
 
@@ -111,12 +117,12 @@ export interface ConversionSource {
  * @throws As `convertCheckpoint`.
  */
 export async function convertWeights(
-  { geometry, names, weights, identity, dtype, labels, ...kept }: ConversionSource,
+  { geometry, names, weights, identity, dtype, labels, fingerprint = null, ...kept }: ConversionSource,
   createWriter: CreateWriter,
   options: ConvertOptions,
 ): Promise<ConversionResult> {
   const { expertDTypes = null, residentDtype = null } = options.dtype ? {} : kept;
-  const { prune = null } = options;
+  const { prune = null, calibration = null } = options;
   const spec: ModelSpec = {
     geometry: prune ? prunedGeometry(geometry, prune) : geometry,
     dtype: options.dtype ?? dtype ?? "f16",
@@ -127,8 +133,11 @@ export async function convertWeights(
     strideBytes: options.stride ?? "auto",
     placement: prune?.kept ?? options.placement ?? null,
     pruned: prune && prunedSpec(geometry, prune),
+    calibration: calibration && calibrationSpec(calibration),
+    fingerprint,
     ...labels,
   };
+  if (calibration) checkCalibrates(calibration, geometry, spec);
   const writer = await createWriter(spec, identity);
   const plan = () => planConversion(names, geometry, weights);
   const header = await write(writer, spec, options, plan);
@@ -159,6 +168,7 @@ class Conversion {
   readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
   readonly #placement: ModelSpec["placement"];
   readonly #residentGate: boolean;
+  readonly #dtype: ModelSpec["dtype"];
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
   /** Buffers that every tensor and layer uses again, grown to the largest that was needed. */
@@ -176,6 +186,7 @@ class Conversion {
     this.#expertDTypes = spec.expertDTypes ?? null;
     this.#placement = spec.placement;
     this.#residentGate = (spec.gateDtype ?? null) !== null;
+    this.#dtype = spec.dtype;
     this.#options = options;
   }
 
@@ -265,6 +276,9 @@ class Conversion {
     const [dFf, dModel] = up.shape as [number, number];
     const downRaw = await this.#readWhole(down, this.#downRaw, name);
     const order = this.#placement?.[layer];
+    const { calibration } = this.#options;
+    if (calibration)
+      return await this.#convertCalibrated(planned, calibration, { order: order ?? null, downRaw }, missing);
     if (order) return await this.#convertPlaced(planned, { order, downRaw }, missing);
     const blockNeurons = neuronsAtOnce(dModel, blockElements(down.dtype));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
@@ -311,16 +325,42 @@ class Conversion {
     return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
   }
 
+  /** As {@link #convertLayer}, the whole layer at once, so that its neurons make up for each other's losses. A resident gate loses what its type does. */
+  async #convertCalibrated(
+    planned: PlannedLayer,
+    { moments }: Calibration,
+    { order, downRaw }: { readonly order: Uint32Array | null; readonly downRaw: Uint8Array },
+    missing: ReadonlySet<string>,
+  ): Promise<number> {
+    const { name, layer, gate, up, down } = planned;
+    const [all, dModel] = up.shape as [number, number];
+    const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
+    const upRaw = await this.#readWhole(up, this.#upRaw, name);
+    const neurons = Uint32Array.from({ length: all }, (_, neuron) => neuron);
+    const kept = order ?? neurons;
+    const rows = this.#valueRows(planned, all);
+    if (gate && gateRaw && rows.gate) gatherRows(gate, gateRaw, this.#residentGate ? kept : neurons, rows.gate);
+    gatherRows(up, upRaw, neurons, rows.up);
+    gatherColumns(down.dtype, downRaw, dModel, all, neurons, rows.down);
+    checkRows(planned, rows, (i) => i);
+    const ofLayer = await moments.readLayer(layer, this.#options.signal);
+    const inRecords = this.#residentGate ? { ...rows, gate: null } : rows;
+    const stored = compensateLayer(inRecords, ofLayer, { dModel, dtype: this.#dtype, kept });
+    const residentGate = this.#residentGate && rows.gate ? rows.gate.subarray(0, kept.length * dModel) : null;
+    await this.#writeNeurons(planned, 0, { ...stored, gate: residentGate ?? stored.gate ?? null }, missing);
+    return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
+  }
+
   /** Neurons as records, whose gates are in them or a matrix of their own. */
   async #writeNeurons(
     { name, layer }: PlannedLayer,
     first: number,
-    { gate, up, down }: ValueRows,
+    rows: NeuronRows,
     missing: ReadonlySet<string>,
   ): Promise<void> {
-    if (!this.#residentGate) return await this.#writer.writeNeurons(layer, first, { gate, up, down });
-    if (gate && missing.has(gateName(layer))) await this.#writer.writeRows(gateName(layer), gate);
-    if (missing.has(name)) await this.#writer.writeNeurons(layer, first, { up, down });
+    if (!this.#residentGate) return await this.#writer.writeNeurons(layer, first, rows);
+    if (rows.gate && missing.has(gateName(layer))) await this.#writer.writeRows(gateName(layer), rows.gate);
+    if (missing.has(name)) await this.#writer.writeNeurons(layer, first, { ...rows, gate: null });
   }
 
   #valueRows({ gate, up }: PlannedLayer, neurons: number): ValueRows {

@@ -14,7 +14,7 @@ import { readTokenizerDocument } from "./tokenizer-document.js";
  *
  * @throws {FormatError} `CHECKPOINT_*`, naming the file and the tensor or field. {UnsupportedError} `UNSUPPORTED_*`, naming the
  * feature. Whatever the writer throws. The signal's reason when aborted.
- * Cost: reads the checkpoint once; peak memory is the largest down projection as stored (with a placement: of the FFN; of gpt-oss: one expert's gate and up
+ * Cost: reads the checkpoint once; peak memory is the largest down projection as stored (with a placement: of the FFN; with a calibration: of the FFN in f32 and 8 · dFf² bytes; of gpt-oss: one expert's gate and up
  * projections) plus about 100 MiB.
  */
 export async function convertCheckpoint(

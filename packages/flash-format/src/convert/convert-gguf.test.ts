@@ -12,8 +12,10 @@ import type { NeuronRows } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { verifyModelFile } from "../verify.js";
 import { createModelWriter } from "../write-model.js";
-import { concat, RecordingWriter } from "./checkpoint-fixture.js";
+import { concat, json, RecordingWriter, safetensors, TINY_CONFIG, tinyTensors } from "./checkpoint-fixture.js";
+import { memoryFolder } from "./checkpoint-folder.js";
 import type { ConvertOptions, CreateWriter } from "./conversion.js";
+import { convertCheckpoint } from "./convert-checkpoint.js";
 import { convertGguf } from "./convert-gguf.js";
 
 const bytesOf = (name: string) =>
@@ -216,11 +218,26 @@ describe("a GGUF file that is not converted", () => {
   const failure = (bytes: Uint8Array) =>
     convertGguf(memorySource(bytes, "m.gguf"), "", (spec) => createModelWriter(memorySink(), spec)).catch((e) => e);
 
-  it("is a model file of ours", async () => {
-    const { bytes } = await made("llama", {});
+  it("is a model file of ours that was rounded to integers", async () => {
+    const { bytes } = await made("llama", { dtype: "int8" });
     expect(await failure(bytes)).toMatchObject({
       code: "INPUT_INVALID",
-      message: expect.stringContaining("has records already"),
+      message: expect.stringContaining("with int8, expected"),
+    });
+  });
+  it("is a model file of ours with neurons in an order of its own", async () => {
+    const { header } = await openModelFile(memorySource(bytesOf("llama")));
+    const placement = header.geometry.layers.map(({ ffn }) => Uint32Array.from({ length: ffn.dFf }, (_, i) => i));
+    const { bytes } = await made("llama", { placement });
+    expect(await failure(bytes)).toMatchObject({ code: "INPUT_INVALID", message: expect.stringContaining("order") });
+  });
+  it("is a model file of ours with a record that is damaged", async () => {
+    const { bytes } = await made("llama", { dtype: "f16" });
+    const { records } = (await openModelFile(memorySource(bytes))).header;
+    bytes[records[1]!.offset]! ^= 1;
+    expect(await failure(bytes)).toMatchObject({
+      code: "INTEGRITY_TENSOR",
+      message: expect.stringContaining("blk.1.ffn does not match"),
     });
   });
   it("has a block whose scale is infinite: the weight is named", async () => {
@@ -273,5 +290,55 @@ describe("a GGUF file in several files, or with checksums", () => {
     second[second.length - 5000]! ^= 1;
     const failure = await converted(folder(files, first)).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "INTEGRITY_TENSOR", message: expect.stringContaining(`${part(2)}.gguf @`) });
+  });
+});
+
+describe.each([
+  ["opt-tiny", "f16", "bundled"],
+  ["opt-tiny", "f32", "split"],
+  ["llama", "bf16", "bundled"],
+] as const)("a model file of ours, of %s in %s, %s", (name, dtype, layout) => {
+  const convertAgain = async (bytes: Uint8Array, options: ConvertOptions) => {
+    const sink = memorySink("again");
+    const source = memorySource(bytes, "first.gguf");
+    const result = await convertGguf(source, "v1", (spec) => createModelWriter(sink, spec), options);
+    return { bytes: sink.committed!, result };
+  };
+  const first = async (): Promise<Uint8Array> => {
+    if (name === "llama") return (await made("llama", { dtype, layout })).bytes;
+    const sink = memorySink("first");
+    const config = { hidden_size: 16, word_embed_proj_dim: 16 };
+    const files = new Map([
+      ["config.json", json({ ...TINY_CONFIG, ...config })],
+      ["model.safetensors", safetensors(tinyTensors(config))],
+    ]);
+    await convertCheckpoint(memoryFolder(files), (spec) => createModelWriter(sink, spec), { dtype, layout });
+    return sink.committed!;
+  };
+
+  it("becomes the same file again, and keeps fingerprint and tokenizer in another type", async () => {
+    const bytes = await first();
+    const { fingerprint } = (await openModelFile(memorySource(bytes))).header;
+    const again = await convertAgain(bytes, { layout });
+    expect(Buffer.compare(again.bytes, bytes)).toBe(0);
+    const int8 = await convertAgain(bytes, { dtype: "int8" });
+    expect(int8.result).toMatchObject({ fingerprint, dtype: "int8", tokenizer: again.result.tokenizer });
+  });
+
+  it("loses neurons as its checkpoint would, but for a fingerprint of its own", async () => {
+    const bytes = await first();
+    const { header } = await openModelFile(memorySource(bytes));
+    const kept = header.geometry.layers.map(() => Uint32Array.of(0, 3, 4));
+    const prune = { kept, trace: "ab".repeat(32), traceOf: header.fingerprint };
+    const pruned = await convertAgain(bytes, { prune, layout });
+    expect(pruned.result.pruned!.from).toBe(header.fingerprint);
+    expect(pruned.result.fingerprint).not.toBe(header.fingerprint);
+    const { records } = (await openModelFile(memorySource(pruned.bytes))).header;
+    const stride = header.weights.strideBytes;
+    for (const [at, neuron] of [0, 3, 4].entries()) {
+      const before = header.records[1]!.offset + neuron * stride;
+      const after = records[1]!.offset + at * stride;
+      expect(pruned.bytes.subarray(after, after + stride)).toEqual(bytes.subarray(before, before + stride));
+    }
   });
 });

@@ -1,11 +1,12 @@
 /**
- * A GGUF file of llama.cpp's becomes a model file: its matrices, whatever their types, are cut into one record a neuron; of a mixture the three slices of
- * an expert come together in one record, as they are.
+ * A GGUF file becomes a model file. Of llama.cpp's: its matrices, whatever their types, are cut into one record a neuron; of a mixture the three slices of
+ * an expert come together in one record, as they are. A model file of ours, whose records are plain numbers, becomes another one.
  */
 import { type ByteSource, type DType, InputError, isBlockDType, isRecordDType } from "@flashwick/core";
 import { readTensors, withChecksumsBeside } from "../checksum-file.js";
 import type { GgufValue } from "../gguf.js";
 import { carriesChecksums, type ModelFile, type ModelHeader, type ResidentTensor } from "../model-file.js";
+import { recordsName } from "../model-layout.js";
 import type { TensorShape } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { isVectorName } from "../resident-tensors.js";
@@ -17,6 +18,7 @@ import { type ConversionSource, type ConvertOptions, type CreateWriter, convertW
 import type { ConversionResult } from "./conversion-result.js";
 import { baseName } from "./convert-checkpoint.js";
 import type { ExpertForm, WeightNames, WeightSource } from "./families/family.js";
+import { matricesOfRecords } from "./record-matrices.js";
 
 /**
  * Converts a GGUF file. What it computes stays as it is: rows of queries and keys keep their order, and the composition says how they are turned. Tokenizer and
@@ -24,7 +26,7 @@ import type { ExpertForm, WeightNames, WeightSource } from "./families/family.js
  *
  * @param source   Of a split model the first file. Closed by the caller.
  * @param identity Changes whenever the file's bytes may have: its size and time, say.
- * @throws {InputError} `INPUT_INVALID` for a model file of ours. {FormatError} `FORMAT_*` as `openModelFile`; `CHECKPOINT_TENSOR_VALUE` for weights that
+ * @throws {InputError} `INPUT_INVALID` for a model file of ours that has lost something already: by rounding to integers, or neurons, or their order. {FormatError} `FORMAT_*` as `openModelFile`; `CHECKPOINT_TENSOR_VALUE` for weights that
  * are not finite. {IntegrityError} `INTEGRITY_TENSOR` where checksums lie beside the file and do not match, before anything is written. {UnsupportedError} naming the feature. Whatever the writer throws. The signal's reason when aborted.
  * Cost: as `convertCheckpoint`; blocks are read at some 30 million weights a second.
  */
@@ -37,8 +39,9 @@ export async function convertGguf(
   options.signal?.throwIfAborted();
   const file = await withChecksumsBeside(await openModelFile(source));
   const { header } = file;
-  if (carriesChecksums(header)) throw notLlamaCpp(source.name);
-  if (header.checksums) await requireWhole(file, options.signal);
+  const isOurs = carriesChecksums(header);
+  if (isOurs) requireUnchanged(header, source.name);
+  if (isOurs || header.checksums) await requireWhole(file, options.signal);
   const { geometry, fingerprint } = header;
   const { dtype } = header.weights;
   const from = {
@@ -48,20 +51,24 @@ export async function convertGguf(
     identity: JSON.stringify([identity, fingerprint]),
     dtype: isRecordDType(dtype) ? dtype : null,
     ...keptExperts(header),
+    fingerprint: isOurs ? fingerprint : null,
     labels: {
-      tokenizerJson: null,
-      tokenizerKind: null,
-      tokenizerMetadata: tokenizerMetadata(header),
+      ...tokenizerOf(header),
       name: modelName(header, source.name),
     },
   };
   return await convertWeights(from, createWriter, options);
 }
 
-function notLlamaCpp(fileName: string): InputError {
-  return new InputError(
+/** @throws {InputError} `INPUT_INVALID` for a model file of ours whose weights are not those of its checkpoint. */
+function requireUnchanged({ records, placement, weights, tensors }: ModelHeader, fileName: string): void {
+  const dtypes = [weights.dtype, ...Array.from(tensors.values(), ({ dtype }) => dtype)];
+  const rounded = dtypes.find((dtype) => !["f32", "f16", "bf16"].includes(dtype));
+  if (records.length > 0 && placement === null && rounded === undefined) return;
+  const found = placement ? "neurons in an order of its own" : (rounded ?? "records of experts");
+  throw new InputError(
     "INPUT_INVALID",
-    `${fileName}: expected a GGUF file of llama.cpp, found a model file of flashwick's, which has records already; convert the checkpoint that it was made from`,
+    `${fileName}: a model file of flashwick's with ${found}, expected a GGUF file of llama.cpp, or all neurons in f32, f16 or bf16; convert the checkpoint that it was made from`,
     { details: { file: fileName } },
   );
 }
@@ -90,10 +97,10 @@ function shapeOf({ name, rows, cols }: TensorShape): number[] {
   return isVectorName(name) ? [cols] : [rows, cols];
 }
 
-/** @throws {IntegrityError} `INTEGRITY_TENSOR` where a tensor does not match the checksums beside the file. */
+/** @throws {IntegrityError} `INTEGRITY_TENSOR` where a tensor does not match its checksums. */
 async function requireWhole(file: ModelFile, signal?: AbortSignal): Promise<void> {
   const { bad } = await verifyModelFile(file, signal ? { signal } : {});
-  if (bad[0]) throw damagedTensor(file.source, bad[0].tensor!, bad[0].offset);
+  if (bad[0]) throw damagedTensor(file.source, bad[0].tensor ?? recordsName(bad[0].layer!), bad[0].offset);
 }
 
 /** Experts stay of the types that they are; matrices beside blocks are Q8_0. */
@@ -120,10 +127,11 @@ function ggufWeights({ header, source }: ModelFile): CheckpointWeights {
       return stored({ ...matrix, name }, [layer!.count, rows, cols], source);
     });
   });
+  const records = header.records.flatMap(({ layer }) => matricesOfRecords({ header, source }, layer));
   return {
     fileName: source.name,
     shardNames: (source.parts ?? [source]).map(({ name }) => name),
-    tensors: new Map([...residents, ...experts].map((tensor) => [tensor.name, tensor])),
+    tensors: new Map([...residents, ...experts, ...records].map((tensor) => [tensor.name, tensor])),
     mismatch: "fetch the file again, or another one",
     close: async () => {},
   };
@@ -144,6 +152,14 @@ function stored(
     storedDType: dtype,
     contiguous: true,
   };
+}
+
+function tokenizerOf(
+  header: ModelHeader,
+): Pick<ConversionSource["labels"], "tokenizerJson" | "tokenizerKind" | "tokenizerMetadata"> {
+  const { tokenizerJson, tokenizerKind } = header;
+  if (carriesChecksums(header) && tokenizerKind !== "ggml") return { tokenizerJson, tokenizerKind };
+  return { tokenizerJson: null, tokenizerKind: null, tokenizerMetadata: tokenizerMetadata(header) };
 }
 
 /** Vocabulary, special tokens and chat templates. Not a document of ours, which no file of llama.cpp's has by right. */

@@ -1,3 +1,4 @@
+export type { Calibration } from "./calibration.js";
 export { type CheckpointConfig, parseCheckpointConfig, readCheckpointConfig } from "./checkpoint-config.js";
 export { type CheckpointFolder, memoryFolder } from "./checkpoint-folder.js";
 export type { ConvertOptions, CreateWriter } from "./conversion.js";

@@ -4,7 +4,7 @@ import type { PruningSpec } from "../model-writer.js";
 
 /** Which neurons stay, and what chose them. */
 export interface NeuronPruning extends Pick<PruningSpec, "trace" | "traceOf"> {
-  /** By layer: the neurons that stay, ascending, at least one. */
+  /** By layer: the neurons that stay, at least one, in the order of their records. */
   readonly kept: readonly Uint32Array[];
 }
 

@@ -65,7 +65,14 @@ const PAGE_VERSION = 1;
 /** What keys and values of a prompt depend on beside its tokens: weights as the file has them, arithmetic, precision. */
 function prefixIdentity({ header, parts, config }: TextModel, kvPrecision: KvPrecision): string {
   const tensors = [...header.tensors.values()].map(({ name, dtype, crc32c }) => [name, dtype, crc32c]);
-  const weights = [header.fingerprint, header.fileBytes, header.weights, tensors];
+  const { calibration } = header;
+  const weights = [
+    header.fingerprint,
+    header.fileBytes,
+    header.weights,
+    tensors,
+    ...(calibration ? [calibration] : []),
+  ];
   const { backend, activationBits = null } = parts;
   return sha256Hex(
     JSON.stringify([PAGE_VERSION, weights, backend, activationBits, config.expertsPerToken, kvPrecision]),

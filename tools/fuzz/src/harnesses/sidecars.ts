@@ -1,14 +1,17 @@
-/** What lies beside a model: checksums of a foreign file, and predictors. */
+/** What lies beside a model: checksums of a foreign file, predictors, and moments of a text. */
 import { memorySource, type Predictor, type PredictorMatrix } from "@flashwick/core";
 import {
   type ModelFile,
   memorySink,
   openModelFile,
+  openMomentsFile,
   openPredictorFile,
   readChecksumHeader,
   readPredictorHeader,
+  triangleLength,
   withChecksums,
   writeChecksumFile,
+  writeMomentsFile,
   writePredictorFile,
 } from "@flashwick/flash-format";
 import { claimedSource } from "../claimed-source.js";
@@ -125,5 +128,33 @@ export const predictorFile: Harness = {
     await readPredictorHeader(source);
     const predictor = await openPredictorFile(source);
     if (source.sizeBytes <= MOST_READ_BYTES) await predictor.readLayer(0);
+  },
+};
+
+/** Moments of a text. */
+export const momentsFile: Harness = {
+  name: "moments-file",
+  form: "gguf",
+  words: [
+    ...["flashwick.moments.tokens", "flashwick.moments.block_count", "flashwick.moments.embedding_length", "moments"],
+    ...["flashwick.moments.feed_forward_lengths", "blk.0.ffn_input.moments", "blk.1.ffn_act.moments"],
+  ],
+  maxBytes: 24 * 1024,
+  limits: LIMITS,
+  async seeds() {
+    const sink = memorySink("model.moments.gguf");
+    const header = { modelFingerprint: "ab".repeat(32), tokens: 9, dModel: D_MODEL, dFf: [D_FF, D_FF] };
+    const layers = header.dFf.map((rows) => ({
+      input: new Float32Array(triangleLength(D_MODEL)).fill(1),
+      activation: new Float32Array(triangleLength(rows)).fill(0.5),
+    }));
+    await writeMomentsFile(sink, header, layers);
+    return [sink.committed!.slice()];
+  },
+  async read(input) {
+    const { bytes, fileBytes } = choiceOf(input, 8) === 0 ? { bytes: input, fileBytes: null } : seal(input);
+    const source = claimedSource(bytes, fileBytes ?? bytes.length, "model.moments.gguf");
+    const moments = await openMomentsFile(source);
+    if (source.sizeBytes <= MOST_READ_BYTES) await moments.readLayer(0);
   },
 };
