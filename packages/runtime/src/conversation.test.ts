@@ -77,6 +77,17 @@ it("a sequence holds the whole text of a conversation, the tokens that nothing c
   await model.close();
 });
 
+it("a fork of a conversation forgot the last token of the text, and went on as if it had never been said", async () => {
+  const { model } = await openCounted({ contextTokens: 128, kvPrecision: "f16", maxSequences: 2 });
+  const sequence = await model.openSequence();
+  await generate(model, turnTokens(0), { sequence });
+  const fork = sequence.fork();
+  const { tokens } = await generate(model, turnTokens(1), { sequence });
+  expect((await generate(model, turnTokens(1), { sequence: fork })).tokens).toEqual(tokens);
+  expect([...fork.tokens, ...fork.pending]).toEqual([...sequence.tokens, ...sequence.pending]);
+  await model.close();
+});
+
 it("an abort keeps what was loaded and computed", async () => {
   const { model } = await openCounted({ contextTokens: 128, kvPrecision: "f16" });
   const sequence = await model.openSequence();

@@ -221,7 +221,8 @@ export class Sequence {
   }
 
   /**
-   * A sequence that begins with all of this one's tokens and goes its own way from there. Pages are shared until one of the two writes to them.
+   * A sequence that begins with all of this one's tokens, the pending ones included, and goes its own way from there. Pages are shared until one of the
+   * two writes to them.
    *
    * @throws {BudgetError} `BUDGET_SEQUENCES` if no further sequence was planned for.
    */
@@ -235,6 +236,7 @@ export class Sequence {
     fork.#tokens.push(...this.#tokens);
     fork.#exactLength = this.#exactLength;
     fork.#promptLength = this.#promptLength;
+    fork.#pending = this.#pending;
     return fork;
   }
 
