@@ -6,11 +6,11 @@
 import { connect } from "node:net";
 
 /** Longer than the server waits for a request or an idle connection: what is not over by then has been forgotten. */
-export const PATIENCE_MS = 90_000;
+export const PATIENCE_MS = 180_000;
 const SLOW_READ_MS = 200;
 const OVERSIZE_BYTES = 4 * 2 ** 20;
 const HEAD_BYTES = 64 * 1024;
-const PIPELINED = 40;
+const PIPELINED = 8;
 
 /** @typedef {{ host: string, port: number, path: string, body: string, random: () => number }} Visit */
 /** @typedef {"answered" | "closed" | "left" | "forgotten"} End */

@@ -1,4 +1,5 @@
 /** A round of one model with sequences of the caller's own: opened, forked, rolled back and released at random, several at once. */
+import { isFlashwickError } from "@flashwick/core";
 import type { Sequence } from "@flashwick/runtime";
 import { MAX_SEQUENCES } from "./soak-models.js";
 import type { Story, Told } from "./story.js";
@@ -92,9 +93,11 @@ export class SequencesRound {
   #goOn(telling: Telling): void {
     telling.hasBegun = true;
     if (this.#open.length === MAX_SEQUENCES || this.#teller.random.below(2) === 0) return;
-    this.#teller.ledger.count("forked");
     const { number, sequence, end } = telling;
-    this.#open.push({ number, sequence: sequence.fork(), end: end === 0 ? 1 : 0, hasBegun: true, isBusy: false });
+    const fork = forked(sequence);
+    if (fork === null) return;
+    this.#teller.ledger.count("forked");
+    this.#open.push({ number, sequence: fork, end: end === 0 ? 1 : 0, hasBegun: true, isBusy: false });
   }
 
   #beginning(number: number): Pick<Question, "story" | "turn" | "expected"> {
@@ -121,5 +124,15 @@ export class SequencesRound {
     const known = this.#teller.freePages.value;
     if (known !== null && known !== pages) ledger.fault(`${name}: ${pages} pages are free, before it were ${known}`);
     this.#teller.freePages.value = pages;
+  }
+}
+
+/** Null where the model's own sequence has the last place: only `openSequence` waits for its turn to take it. */
+function forked(sequence: Sequence): Sequence | null {
+  try {
+    return sequence.fork();
+  } catch (error) {
+    if (isFlashwickError(error) && error.code === "BUDGET_SEQUENCES") return null;
+    throw error;
   }
 }

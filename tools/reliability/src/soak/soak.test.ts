@@ -24,10 +24,10 @@ describe.skipIf(linux.isMissing)(linux.title("a short soak"), () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it("gives every undisturbed text as alone, with counters that fit, and leaves nothing open", async () => {
-    const result = await soak({ models, tokens: 1500, seed: 1, stories: 6, roundTokens: 60 });
+    const result = await soak({ models, tokens: 400, seed: 1, stories: 6, roundTokens: 60 });
     const { ledger } = result;
     expect(faultsOf(result)).toEqual([]);
-    expect(ledger.tokens).toBeGreaterThanOrEqual(1500);
+    expect(ledger.tokens).toBeGreaterThanOrEqual(400);
     // None of what is said to be tried was left out.
     for (const event of ["whole", "served", "left", "aborted", "forked", "rolled back", "drafted"] as const) {
       expect([event, ledger.countOf(event) > 0]).toEqual([event, true]);
