@@ -2,7 +2,9 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
-import { RUDE_KINDS, visitRudely } from "./rude-clients.mjs";
+
+// By address: the script is JavaScript, which TypeScript does not look into.
+const { RUDE_KINDS, visitRudely } = await import(new URL("./rude-clients.mjs", import.meta.url).href);
 
 const open: Server[] = [];
 afterEach(() => {
@@ -25,7 +27,7 @@ async function listen(limits: object) {
   return { host: "127.0.0.1", port, path: "/", body: '{"a":1}', random: () => 0.5 };
 }
 
-it.each(RUDE_KINDS)("%s: a server with limits gets rid of it", async (kind) => {
+it.each<string>(RUDE_KINDS)("%s: a server with limits gets rid of it", async (kind) => {
   const { end } = await visitRudely(kind, await listen(LIMITS), 60_000);
   expect(end).not.toBe("forgotten");
 });

@@ -14,7 +14,7 @@ const USAGE = `node tools/reliability/soak.mjs [--tokens n] [--seed s] [--models
   --tokens   In all. Default 100000
   --seed     Default 1
   --models   all: opt-demo, olmoe-demo and two tiny ones; tiny: the latter alone. Default all
-  --stories  Of each model. Default 24
+  --stories  Of each model. Default 12
   --round    Tokens of a model's round, of which a lap has four. Default 150
   --table    Default docs/results/soak.csv; "none": nothing is written
 `;
@@ -24,7 +24,7 @@ const { values } = parseArgs({
     tokens: { type: "string", default: "100000" },
     seed: { type: "string", default: "1" },
     models: { type: "string", default: "all" },
-    stories: { type: "string", default: "24" },
+    stories: { type: "string", default: "12" },
     round: { type: "string", default: "150" },
     table: { type: "string" },
     help: { type: "boolean", default: false },
@@ -43,6 +43,8 @@ async function main(): Promise<void> {
       models,
       ...{ tokens: Number(values.tokens), seed: Number(values.seed), stories: Number(values.stories) },
       roundTokens: Number(values.round),
+      onTold: (model, tokens, seconds) =>
+        process.stderr.write(`${model}: ${tokens} tokens told alone in ${seconds.toFixed(1)} s\n`),
       onLap: ({ tokens, loadedBytes, closedBytes, counts }) =>
         process.stderr.write(
           `${tokens} tokens, ${mib(loadedBytes)} MiB loaded, ${mib(closedBytes)} closed, ${JSON.stringify(counts)}\n`,

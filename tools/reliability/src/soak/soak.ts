@@ -27,6 +27,8 @@ export interface SoakOptions {
   /** Tokens of a model's round. */
   readonly roundTokens: number;
   readonly onLap?: (sample: LapSample) => void;
+  /** Hears of what was told alone, and how long it took. */
+  readonly onTold?: (model: string, tokens: number, seconds: number) => void;
 }
 
 /** What the process held after a lap. */
@@ -119,8 +121,12 @@ class Soak {
     const text = Array.from({ length: 4096 }, () => random.below(model.vocabSize));
     const stories = makeStories(text, count, model.isPredicted, random);
     const opened = await openModel(model.path, model.options);
+    const begin = performance.now();
     try {
-      return { model, stories, told: await tellAlone(opened, stories) };
+      const told = await tellAlone(opened, stories);
+      const tokens = told.reduce((sum, { beginning, ends }) => sum + 2 * beginning.length + ends.flat().length, 0);
+      this.#options.onTold?.(model.name, tokens, (performance.now() - begin) / 1000);
+      return { model, stories, told };
     } finally {
       await opened.close();
     }
