@@ -14,7 +14,9 @@ await build({
   entryPoints: [join(folder, "src/bin.ts")],
   ...{ outfile, bundle: true, platform: "node", format: "esm", target: "node20", logLevel: "warning" },
   conditions: ["flashwick-source"],
-  banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+  },
 });
 // What works grammars out is a file of its own beside the code that starts it. A link: its libraries are found from where it lies.
 const worker = join(folder, "dist/grammar-worker.js");

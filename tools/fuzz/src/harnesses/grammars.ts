@@ -155,6 +155,8 @@ export const grammar: Harness = {
   maxBytes: 16 * 1024,
   // Compiling, a token that is late, and a thread that is started for the next schema.
   limits: { ms: COMPILE_MS + STEP_MS + 4000, growthBytes: 64 * MiB },
+  // A schema that is refused takes its thread with it: the next one waits for another.
+  shortInputs: 24,
   seeds: async () => SCHEMAS.map(jsonBytes),
   async read(input) {
     random = new Random(choiceOf(input, 2 ** 20));

@@ -12,14 +12,15 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isFlashwickError } from "@flashwick/core";
+import { isFlashwickError, memorySource, unitGrid } from "@flashwick/core";
 import { DEVICE_PRESETS, devicePreset } from "@flashwick/cost-model";
-import { crc32c, createModelWriter } from "@flashwick/flash-format";
+import { decodeProfile } from "@flashwick/dram-cache";
+import { crc32c, createModelWriter, type ModelFile, memorySink, openModelFile } from "@flashwick/flash-format";
 import { convertCheckpoint, memoryFolder } from "@flashwick/flash-format/convert";
-import { fileSink } from "@flashwick/flash-format/node";
-import type { PrefixStore } from "@flashwick/runtime";
-import { hotExpertsPath, keepProfile, openModel, openPrefixFolder, readKeptProfile } from "@flashwick/runtime/node";
-import { BrokenPromise, bytesOf, type Harness, jsonBytes } from "../harness.js";
+import { memoryReader } from "@flashwick/flash-io";
+import { Model, type ModelOptions, type PrefixStore } from "@flashwick/runtime";
+import { keepProfile, kernelsOf, openPrefixFolder, readKeptProfile } from "@flashwick/runtime/node";
+import { BrokenPromise, type Harness, jsonBytes, textOf } from "../harness.js";
 import { fixtureFolder } from "../repository-files.js";
 
 const MiB = 2 ** 20;
@@ -31,18 +32,14 @@ const MOST_FOLDER_BYTES = 4 * (PAGE_BYTES + HEADER_BYTES);
 const HUGE_BYTES = 1024 * MiB;
 const KEYS = Array.from({ length: 6 }, (_, i) => `${i}`.repeat(64));
 
-let scratch: string | null = null;
-/** A folder of this process, empty. Removed when the process ends. */
-function emptyFolder(name: string): string {
-  if (scratch === null) {
-    scratch = mkdtempSync(join(tmpdir(), "flashwick-fuzz-"));
-    const made = scratch;
-    process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+/** Does something with a folder of its own, which is gone afterwards. */
+async function inFolder<T>(work: (folder: string) => T | Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), "flashwick-fuzz-"));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
-  const folder = join(scratch, name);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder);
-  return folder;
 }
 
 /** A page as it is stored. */
@@ -121,32 +118,35 @@ export const prefixFolder: Harness = {
   words: ["\0\0\0", "\x05", "\x06\x00", "\x06\x02", "\x07"],
   maxBytes: 256,
   limits: { ms: 1000, growthBytes: 32 * MiB },
+  shortInputs: 200,
   seeds: async () => [
     new Uint8Array(0),
     Uint8Array.from({ length: 48 }, (_, i) => i * 7),
     Uint8Array.from({ length: 96 }, (_, i) => (i * i) % 251),
   ],
-  async read(input) {
-    const script = new Script(input);
-    const folder = emptyFolder("prefixes");
-    const beside = emptyFolder("outside");
-    const outside = join(beside, "file");
-    writeFileSync(outside, OUTSIDE);
-    for (let count = script.next(6); count > 0; count--) plant(folder, outside, script);
-    const strange: unknown[] = [];
-    const store = await openPrefixFolder(folder, {
-      maxBytes: MOST_FOLDER_BYTES,
-      onError: (error) => isFlashwickError(error) || strange.push(error),
-    });
-    while (!script.isOver) {
-      if (script.next(4) === 0) plant(folder, outside, script);
-      else await useStore(store, script);
-    }
-    if (strange.length > 0) throw strange[0];
-    if (readFileSync(outside, "utf8") !== OUTSIDE) throw new BrokenPromise("writes outside of its folder");
-    if (readdirSync(beside).length !== 1) throw new BrokenPromise("makes files outside of its folder");
-  },
+  read: (input) => inFolder((folder) => useFolder(folder, new Script(input))),
 };
+
+async function useFolder(place: string, script: Script): Promise<void> {
+  const [folder, beside] = [join(place, "prefixes"), join(place, "outside")];
+  mkdirSync(folder);
+  mkdirSync(beside);
+  const outside = join(beside, "file");
+  writeFileSync(outside, OUTSIDE);
+  for (let count = script.next(6); count > 0; count--) plant(folder, outside, script);
+  const strange: unknown[] = [];
+  const store = await openPrefixFolder(folder, {
+    maxBytes: MOST_FOLDER_BYTES,
+    onError: (error) => isFlashwickError(error) || strange.push(error),
+  });
+  while (!script.isOver) {
+    if (script.next(4) === 0) plant(folder, outside, script);
+    else await useStore(store, script);
+  }
+  if (strange.length > 0) throw strange[0];
+  if (readFileSync(outside, "utf8") !== OUTSIDE) throw new BrokenPromise("writes outside of its folder");
+  if (readdirSync(beside).length !== 1) throw new BrokenPromise("makes files outside of its folder");
+}
 
 const PROFILE = devicePreset(DEVICE_PRESETS[0]!);
 
@@ -168,72 +168,78 @@ export const keptProfile: Harness = {
   ],
   maxBytes: 128 * 1024,
   limits: { ms: 500, growthBytes: 32 * MiB },
-  async seeds() {
-    const folder = emptyFolder("profiles");
-    keepProfile(folder, PROFILE, new Date(0), folder, "here");
-    return [new Uint8Array(readFileSync(join(folder, readdirSync(folder)[0]!)))];
-  },
-  read(input) {
-    const folder = emptyFolder("profiles");
-    writeFileSync(join(folder, `profile-${statSync(folder).dev}.json`), input);
-    const profile: unknown = readKeptProfile(folder, folder, "here");
-    if (profile !== null && typeof profile !== "object") throw new BrokenPromise("a profile that is none");
-  },
+  seeds: async () => [
+    await inFolder((folder) => {
+      keepProfile(folder, PROFILE, new Date(0), folder, "here");
+      return new Uint8Array(readFileSync(join(folder, readdirSync(folder)[0]!)));
+    }),
+  ],
+  read: (input) =>
+    inFolder((folder) => {
+      writeFileSync(join(folder, `profile-${statSync(folder).dev}.json`), input);
+      const profile: unknown = readKeptProfile(folder, folder, "here");
+      if (profile !== null && typeof profile !== "object") throw new BrokenPromise("a profile that is none");
+    }),
 };
 
+const PROMPT = [7, 30, 200];
+const NAME = "mixtral.gguf";
+
+/** A tiny mixture, and what it says without a profile. */
 let mixture: Promise<{
-  readonly path: string;
-  readonly fingerprint: string;
+  readonly bytes: Uint8Array;
+  readonly file: ModelFile;
   readonly tokens: readonly number[];
 }> | null = null;
-const PROMPT = [7, 30, 200];
-const OPTIONS = { contextTokens: 16, dramBudgetBytes: 2 * MiB, readers: 0, threads: 1, profile: null } as const;
 
-/** A tiny mixture on disk, and what it says without a profile. */
 function openMixture() {
   mixture ??= (async () => {
-    const path = join(emptyFolder("mixture"), "mixtral.gguf");
-    const sink = await fileSink(path);
+    const sink = memorySink(NAME);
     await convertCheckpoint(memoryFolder(fixtureFolder("mixtral-tiny")), (spec) => createModelWriter(sink, spec));
-    const { tokens, fingerprint } = await say(path, null);
-    return { path, fingerprint, tokens };
+    const bytes = sink.committed!;
+    const file = await openModelFile(memorySource(bytes, NAME));
+    return { bytes, file, tokens: await say(bytes, file, {}) };
   })();
   return mixture;
 }
 
-async function say(path: string, hotExperts: "auto" | null) {
-  const model = await openModel(path, { ...OPTIONS, hotExperts });
+async function say(bytes: Uint8Array, file: ModelFile, options: ModelOptions): Promise<readonly number[]> {
+  const { name: backend, kernels } = kernelsOf("wasm");
+  const parts = { file, reader: memoryReader(bytes, NAME), kernels, backend, predictor: null, clock: () => 0 };
+  const model = new Model(parts, { contextTokens: 16, dramBudgetBytes: 2 * MiB, ...options });
   try {
     const run = model.generate(PROMPT, { maxTokens: 2, ignoreEos: true });
     for (;;) {
       const next = await run.next();
-      if (next.done) return { tokens: next.value.tokens, fingerprint: model.header.fingerprint };
+      if (next.done) return next.value.tokens;
     }
   } finally {
     await model.close();
   }
 }
 
-/** The experts of a workload beside a mixture, which is opened and run: they are read first, and change no token. */
+/** The experts of a workload, kept beside a mixture that is opened and run: they are read first, and change no token. */
 export const workloadProfile: Harness = {
   name: "workload-profile",
   form: "json",
   words: ["format", "flashwick.profile", "version", "fingerprint", "nUnits", "hottest"],
   maxBytes: 16 * 1024,
   limits: { ms: 1500, growthBytes: 64 * MiB },
+  shortInputs: 200,
   async seeds() {
-    const { fingerprint } = await openMixture();
+    const { fingerprint } = (await openMixture()).file.header;
     const profile = { format: "flashwick.profile", version: 1, fingerprint, nUnits: 8 };
     return [
-      jsonBytes({ ...profile, hottest: [[0, 2], [3]] }),
-      jsonBytes({ ...profile, hottest: [[], [1, 0, 3, 2]] }),
-      bytesOf("{}"),
-    ];
+      [[0, 2], [3], [7]],
+      [[], [1, 0, 3, 2], []],
+    ].map((hottest) => jsonBytes({ ...profile, hottest }));
   },
   async read(input) {
-    const { path, tokens } = await openMixture();
-    writeFileSync(hotExpertsPath(path), input);
-    const said = await say(path, "auto");
-    if (said.tokens.join() !== tokens.join()) throw new BrokenPromise("other tokens than without a profile");
+    const { bytes, file, tokens } = await openMixture();
+    const { fingerprint, geometry } = file.header;
+    const { nLayers, dFf: nUnits } = unitGrid(geometry);
+    const hotExperts = decodeProfile(textOf(input), { fingerprint, nLayers, nUnits }, "mixtral.hot.json");
+    const said = await say(bytes, file, { hotExperts });
+    if (said.join() !== tokens.join()) throw new BrokenPromise("other tokens than without a profile");
   },
 };
