@@ -28,7 +28,7 @@ export class SoakLedger {
   readonly #tokenMs: Float64Array;
   readonly #modelOf: Uint8Array;
   #timed = 0;
-  tokens = 0;
+  readonly #tokens: number[] = [];
   faultCount = 0;
   /** Runs whose reads were held against the reader's own count. */
   readsChecked = 0;
@@ -45,6 +45,21 @@ export class SoakLedger {
 
   countOf(event: Event): number {
     return this.#events.get(event) ?? 0;
+  }
+
+  /** A token has come. @param model Its number. */
+  countToken(model: number): void {
+    this.#tokens[model] = this.tokensOf(model) + 1;
+  }
+
+  /** Tokens of one model so far. */
+  tokensOf(model: number): number {
+    return this.#tokens[model] ?? 0;
+  }
+
+  /** Tokens of all models so far. */
+  get tokens(): number {
+    return this.#tokens.reduce((sum, count) => sum + (count ?? 0), 0);
   }
 
   fault(what: string): void {

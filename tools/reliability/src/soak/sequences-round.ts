@@ -33,9 +33,9 @@ export class SequencesRound {
 
   /** Goes on until so many tokens have come, then releases everything. */
   async run(tokens: number): Promise<void> {
-    const { ledger } = this.#teller;
-    const until = ledger.tokens + tokens;
-    while (ledger.tokens < until) await this.#step();
+    const { ledger, number } = this.#teller;
+    const until = ledger.tokensOf(number) + tokens;
+    while (ledger.tokensOf(number) < until) await this.#step();
     for (const telling of [...this.#open]) this.#release(telling);
     await this.#checkNothingHeld();
   }

@@ -25,6 +25,8 @@ export interface SoakModel {
   readonly vocabSize: number;
   /** Whether a dense pass may verify what a predictor drafts. */
   readonly isPredicted: boolean;
+  /** Of the tokens of a round. */
+  readonly share: number;
   readonly options: OpenModelOptions;
 }
 
@@ -37,6 +39,7 @@ interface Recipe {
   readonly predictor: string | "noise" | null;
   /** Of the file, for weights, caches, keys and values together. */
   readonly budgetShare: number | null;
+  readonly share: number;
   readonly options: OpenModelOptions;
 }
 
@@ -45,14 +48,19 @@ export const CONTEXT_TOKENS = 128;
 export const MAX_SEQUENCES = 4;
 const NOISE_RANK = 8;
 
-// With threads that compute and threads that read, with the latter only, and with none.
 const DEMOS: readonly Recipe[] = [
   {
-    ...{ name: "opt-demo", checkpoint: demoModels["opt-demo"].checkpointDir, dtype: "f16", budgetShare: 0.75 },
-    ...{ predictor: demoModels["opt-demo"].predictorPath, options: { threads: 2, readers: 2 } },
+    ...{
+      name: "opt-demo",
+      checkpoint: demoModels["opt-demo"].checkpointDir,
+      dtype: "f16",
+      budgetShare: 0.75,
+      share: 1,
+    },
+    ...{ predictor: demoModels["opt-demo"].predictorPath, options: { threads: 1, readers: 2 } },
   },
   {
-    ...{ name: "olmoe-demo", checkpoint: mixtureDemo.checkpointDir, dtype: "f16", budgetShare: 0.6 },
+    ...{ name: "olmoe-demo", checkpoint: mixtureDemo.checkpointDir, dtype: "f16", budgetShare: 0.6, share: 1 },
     ...{ predictor: null, options: { threads: 1, readers: 2 } },
   },
 ];
@@ -61,11 +69,12 @@ const fixture = (name: string) =>
 const TINIES: readonly Recipe[] = [
   {
     ...{ name: "llama-tiny-relu", checkpoint: fixture("llama-tiny-relu"), dtype: "f32", budgetShare: null },
-    ...{ predictor: "noise", options: { threads: 1, readers: 0 } },
+    // Threads that compute wait for each other in every product: on a machine with other work to do each token takes long.
+    ...{ predictor: "noise", share: 0.1, options: { threads: 2, readers: 0 } },
   },
   {
     ...{ name: "mixtral-tiny", checkpoint: fixture("mixtral-tiny"), dtype: "f32", budgetShare: null },
-    ...{ predictor: null, options: { threads: 1, readers: 2 } },
+    ...{ predictor: null, share: 1, options: { threads: 1, readers: 2 } },
   },
 ];
 
@@ -94,6 +103,7 @@ async function makeModel(folder: string, recipe: Recipe): Promise<SoakModel> {
     recipe.budgetShare === null ? {} : { dramBudgetBytes: Math.floor(recipe.budgetShare * header.fileBytes) };
   return {
     ...{ name: recipe.name, path, vocabSize: header.geometry.vocabSize, isPredicted: recipe.predictor !== null },
+    share: recipe.share,
     options: {
       ...{ contextTokens: CONTEXT_TOKENS, maxSequences: MAX_SEQUENCES, kvPrecision: "f16", profile: null },
       ...budget,

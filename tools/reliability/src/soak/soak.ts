@@ -150,7 +150,7 @@ class Soak {
   }
 
   async #rounds({ model, stories, told }: Cast, counted: CountedModel, number: number): Promise<void> {
-    const { roundTokens } = this.#options;
+    const roundTokens = Math.ceil(model.share * this.#options.roundTokens);
     const freePages = this.#freePages.get(model) ?? { value: null };
     this.#freePages.set(model, freePages);
     const random = new Random(this.#random.next(), number);

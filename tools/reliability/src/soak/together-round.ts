@@ -16,22 +16,22 @@ export async function togetherRound(
   told: readonly Told[],
   tokens: number,
 ): Promise<void> {
-  const { counted, ledger, random } = teller;
+  const { counted, ledger, number, random } = teller;
   const scheduler = await counted.model.openScheduler({ maxQueue: MAX_QUEUE });
-  const until = ledger.tokens + tokens;
+  const until = ledger.tokensOf(number) + tokens;
   const isCut = random.below(4) === 0;
   // A scheduler gives the plain text: what lossless stories come to is another one.
-  const plain = [...stories.keys()].filter((number) => !stories[number]!.lossless);
+  const plain = [...stories.keys()].filter((story) => !stories[story]!.lossless);
   const guests = Promise.allSettled(
     Array.from({ length: GUESTS }, async () => {
-      while (ledger.tokens < until) {
-        const number = plain[random.below(plain.length)]!;
-        await visit(teller, scheduler, stories[number]!, told[number]!.beginning);
+      while (ledger.tokensOf(number) < until) {
+        const story = plain[random.below(plain.length)]!;
+        await visit(teller, scheduler, stories[story]!, told[story]!.beginning);
       }
     }),
   );
   // Closed in the middle: whoever is there is told so.
-  while (isCut && ledger.tokens < until - tokens / 4) await eventLoopTurn();
+  while (isCut && ledger.tokensOf(number) < until - tokens / 4) await eventLoopTurn();
   if (isCut) await scheduler.close();
   const failures = (await guests).flatMap((guest) => (guest.status === "rejected" ? [guest.reason as unknown] : []));
   await scheduler.close();
@@ -62,7 +62,7 @@ async function visit(
       }
       if (next.value.token === null) continue;
       found.push(next.value.token);
-      ledger.tokens++;
+      ledger.countToken(teller.number);
       for (let turn = 0; turn < plan.dawdles; turn++) await eventLoopTurn();
       if (found.length < plan.leavesAfter) continue;
       if (!plan.byAbort) break;

@@ -96,7 +96,7 @@ class ReadAnswer {
     const { ledger, number } = this.#teller;
     if (token === null) return;
     this.#tokens.push(token);
-    ledger.tokens++;
+    ledger.countToken(number);
     if (stats === null) return;
     this.#stats.push(stats);
     ledger.checkToken(this.#where, stats);
