@@ -5,6 +5,7 @@
  *     pnpm build && node tools/browser/measure.mjs large-model <model.gguf of 1 GiB or more, its predictor beside it>
  *     pnpm build && node tools/browser/measure.mjs lab-chat <model.gguf of llama.cpp's, with a chat template>
  *     pnpm build && node tools/browser/measure.mjs lab-mixture <mixture.gguf>… [--budget 25] [--tokens 256] [--policy lru]
+ *     pnpm build && node tools/browser/measure.mjs lab-soak [minutes] [model.gguf of llama.cpp's, with a chat template]
  *
  * opfs-rate:   random reads from a page's private file system beside the same reads in Node with buffered I/O; writes docs/results/opfs-rate.csv.
  * large-model: the lab, as built: import, a run within a quarter of the file, a reload, a run again; writes docs/results/lab.csv.
@@ -18,9 +19,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 const [name, ...args] = process.argv.slice(2);
-if (!["opfs-rate", "large-model", "lab-chat", "lab-mixture"].includes(name)) {
+if (!["opfs-rate", "large-model", "lab-chat", "lab-mixture", "lab-soak"].includes(name)) {
   console.error(
-    "usage: measure.mjs opfs-rate | large-model <model.gguf> | lab-chat <model.gguf> | lab-mixture <model.gguf>…",
+    "usage: measure.mjs opfs-rate | large-model <model.gguf> | lab-chat <model.gguf> | lab-mixture <model.gguf>… | lab-soak [minutes] [model.gguf]",
   );
   process.exit(2);
 }

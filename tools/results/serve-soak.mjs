@@ -1,12 +1,14 @@
 /**
  * Many clients that ask `flashwick serve` at random and leave at random, for minutes; writes docs/results/serve.md and serve.csv:
  *
- *     pnpm build && node tools/results/serve-soak.mjs <model.gguf> [--clients 64] [--minutes 10] [--max-sequences 4] [--max-queue 64] [-- <flags of serve>]
+ *     pnpm build && node tools/results/serve-soak.mjs <model.gguf> [--clients 64] [--rude 0.5] [--minutes 10] [--max-sequences 4] [--max-queue 64]
+ *         [-- <flags of serve>]
  *
- * Every answer is compared with the same request run alone, which is computed first; the script fails if one differs, or if a request is starved.
+ * A share of the clients is rude (src/rude-clients.mjs). Every answer to the others is compared with the same request run alone, which is computed first.
+ * The script fails if one differs, if a client is starved, if the server has forgotten a connection, or if it holds more at the end than at the beginning.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -14,6 +16,7 @@ import { openModel } from "@flashwick/runtime/node";
 import { median } from "./src/in-turns.mjs";
 import { machineName } from "./src/machine-name.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
+import { RUDE_KINDS, runRudeClient } from "./src/rude-clients.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
 import { makeRequests, randomNumbers, runClient } from "./src/soak-clients.mjs";
 
@@ -23,9 +26,17 @@ const {
   flags,
   more: serveFlags,
 } = scriptArguments({
-  usage: "serve-soak.mjs <model.gguf> [--clients n] [--minutes n] [-- <flags of flashwick serve>]",
+  usage: "serve-soak.mjs <model.gguf> [--clients n] [--rude share] [--minutes n] [-- <flags of flashwick serve>]",
   words: 1,
-  flags: { clients: "64", minutes: "10", requests: "48", seed: "1", "max-sequences": "4", "max-queue": "64" },
+  flags: {
+    clients: "64",
+    rude: "0.5",
+    minutes: "10",
+    requests: "48",
+    seed: "1",
+    "max-sequences": "4",
+    "max-queue": "64",
+  },
 });
 const CONTEXT_TOKENS = 128;
 /** Of the whole run, before resident size is looked at: engine, code and caches have come to their size then. */
@@ -33,6 +44,11 @@ const WARM_UP_SHARE = 0.2;
 /** How much the resident size may grow between the first and the last quarter after that. */
 const FLAT_SHARE = 0.02;
 
+/** Node takes some turns of its event loop to close what clients have dropped. */
+const CLOSING_MS = 5000;
+
+const rudeClients = Math.round(Number(flags.rude) * Number(flags.clients));
+const politeClients = Number(flags.clients) - rudeClients;
 const random = randomNumbers(Number(flags.seed));
 const asked = makeRequests(
   readFileSync(join(root, "packages/demo-models/texts/evaluation.txt"), "utf8"),
@@ -78,27 +94,43 @@ function residentBytes(pid) {
   return Number(kib) * 1024;
 }
 
+/** Open descriptors and threads of a process. */
+function held(pid) {
+  const count = (folder) => readdirSync(`/proc/${pid}/${folder}`).length;
+  return { descriptors: count("fd"), threads: count("task") };
+}
+
 async function soak(server, expected) {
   const startMs = performance.now();
   const endMs = startMs + 60_000 * Number(flags.minutes);
   const outcomes = [];
+  const rude = [];
   const sizes = [];
-  const look = () =>
-    sizes.push({ seconds: (performance.now() - startMs) / 1000, resident_bytes: residentBytes(server.child.pid) });
-  const timer = setInterval(look, Math.max(1000, (endMs - startMs) / 120));
   const { url, model } = server;
+  const { pid } = server.child;
+  const look = () => sizes.push({ seconds: (performance.now() - startMs) / 1000, resident_bytes: residentBytes(pid) });
+  const timer = setInterval(look, Math.max(1000, (endMs - startMs) / 120));
   const isOver = () => performance.now() >= endMs;
-  await Promise.all(
-    Array.from({ length: Number(flags.clients) }, (_, client) =>
-      runClient(
-        { url, model, asked, expected, isOver, random: randomNumbers(Number(flags.seed) + 1000 + client) },
-        (outcome) => outcomes.push({ client, ...outcome }),
-      ),
+  const seeded = (client) => randomNumbers(Number(flags.seed) + 1000 + client);
+  const polite = Array.from({ length: politeClients }, (_, client) =>
+    runClient({ url, model, asked, expected, isOver, random: seeded(client) }, (outcome) =>
+      outcomes.push({ client, ...outcome }),
     ),
   );
+  const { hostname: host, port } = new URL(url);
+  const target = { host, port: Number(port), path: "/v1/completions", bodies: asked.map((one) => bodyOf(model, one)) };
+  const others = Array.from({ length: rudeClients }, (_, client) =>
+    runRudeClient({ ...target, isOver, random: seeded(politeClients + client) }, (outcome) => rude.push(outcome)),
+  );
+  await Promise.all([...polite, ...others]);
   clearInterval(timer);
   look();
-  return { outcomes, sizes, seconds: (performance.now() - startMs) / 1000 };
+  return { outcomes, rude, sizes, seconds: (performance.now() - startMs) / 1000 };
+}
+
+/** A streamed request. */
+function bodyOf(model, { prompt, maxTokens, temperature, seed }) {
+  return JSON.stringify({ model, prompt, max_tokens: maxTokens, temperature, seed, stream: true });
 }
 
 function percentile(values, share) {
@@ -126,8 +158,12 @@ async function figures(url) {
 
 const expected = await runAlone();
 const server = await startServer();
-const { outcomes, sizes, seconds } = await soak(server, expected);
+await figures(server.url);
+const before = held(server.child.pid);
+const { outcomes, rude, sizes, seconds } = await soak(server, expected);
 const counted = await figures(server.url);
+await new Promise((resolve) => setTimeout(resolve, CLOSING_MS));
+const after = held(server.child.pid);
 server.child.kill("SIGTERM");
 await server.ended;
 
@@ -136,8 +172,28 @@ const answered = [...of("whole"), ...of("left")];
 const size = drift(sizes);
 const served = new Set(answered.map(({ client }) => client)).size;
 const wrong = of("wrong");
+const visits = RUDE_KINDS.map((kind) => {
+  const own = rude.filter((visit) => visit.kind === kind);
+  const ended = (end) => own.filter((visit) => visit.end === end).length;
+  const statuses = [...new Set(own.flatMap(({ status }) => status ?? []))].sort((a, b) => a - b).join(", ");
+  return {
+    kind,
+    visits: own.length,
+    statuses,
+    ...{ answered: ended("answered"), closed: ended("closed"), left: ended("left"), forgotten: ended("forgotten") },
+  };
+});
+const visitHeads = {
+  kind: "rude clients",
+  visits: "visits",
+  answered: "answered",
+  statuses: "statuses",
+  closed: "closed without an answer",
+  left: "left by the client",
+  forgotten: "open after 180 s",
+};
 const row = {
-  clients: Number(flags.clients),
+  clients: politeClients,
   sequences: Number(flags["max-sequences"]),
   seconds,
   whole: of("whole").length,
@@ -159,7 +215,7 @@ const row = {
   ),
 };
 const heads = {
-  clients: "clients",
+  clients: "polite clients",
   sequences: "sequences",
   seconds: "seconds",
   whole: "answers read whole",
@@ -187,15 +243,20 @@ ${new Date().toISOString().slice(0, 10)}. One run of
 pnpm build && ${command}
 \`\`\`
 
-on ${machine}, Node ${process.version}, commit ${commit}. Each client makes one of ${asked.length} requests at random, one after the other.
-Clients left ${of("left").length} of ${answered.length} answers half-way. Half of the requests begin alike: ${counted.reused} of ${counted.promptTokens} prompt tokens
+on ${machine}, Node ${process.version}, commit ${commit}. Of ${flags.clients} clients ${rudeClients} are rude. Each of the others makes one of ${asked.length} requests at
+random, one after the other. They left ${of("left").length} of ${answered.length} answers half-way. Half of the requests begin alike: ${counted.reused} of ${counted.promptTokens} prompt tokens
 were computed once and reused.
 
 ${markdownTable(heads, [row])}
 
 ${sameness}
-${served} of ${flags.clients} clients were served. After a warm-up of ${100 * WARM_UP_SHARE} %, the median resident size of the server's process was
-${mib(size.early)} MiB in the first quarter and ${mib(size.late)} MiB in the last, a difference of ${(100 * size.share).toFixed(2)} % ([every sample](serve.csv)).
+${served} of ${politeClients} polite clients were served.
+
+${markdownTable(visitHeads, visits)}
+
+After a warm-up of ${100 * WARM_UP_SHARE} %, the median resident size of the server's process was
+${mib(size.early)} MiB in the first quarter and ${mib(size.late)} MiB in the last, a difference of ${(100 * size.share).toFixed(2)} % ([every sample](serve.csv)). It had ${before.descriptors} descriptors and
+${before.threads} threads before the first client and ${after.descriptors} and ${after.threads} after the last.
 `;
 writeTable("serve.csv", sizes);
 writeFileSync(join(root, "docs/results/serve.md"), page);
@@ -203,7 +264,9 @@ console.log(page);
 for (const { what } of wrong.slice(0, 10)) console.error(`not as alone: ${what}`);
 const failures = [
   ...(wrong.length > 0 ? [`${wrong.length} answers are not those of the request alone`] : []),
-  ...(served < Number(flags.clients) ? [`${Number(flags.clients) - served} clients were never served`] : []),
+  ...(served < politeClients ? [`${politeClients - served} clients were never served`] : []),
+  ...(visits.some(({ forgotten }) => forgotten > 0) ? ["connections were open after 180 s"] : []),
+  ...(after.descriptors > before.descriptors ? [`${after.descriptors - before.descriptors} descriptors are left`] : []),
   ...(size.share > FLAT_SHARE ? [`the resident size grew by ${(100 * size.share).toFixed(2)} %`] : []),
 ];
 if (failures.length > 0) {

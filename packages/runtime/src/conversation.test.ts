@@ -9,11 +9,12 @@ import { Model } from "./model.js";
 import type { GenerateOptions, ModelOptions } from "./model-options.js";
 import { kernelsOf } from "./node/open-model.js";
 import { noisePredictor } from "./noise-predictor.fixture.js";
+import type { Sequence } from "./sequence.js";
 
 const NAME = "opt-tiny-sharded";
 const turnTokens = (turn: number) => [3 + turn, 40 + turn, 7];
 
-async function generate(model: Model, prompt: readonly number[], options: GenerateOptions = {}) {
+async function generate(model: Model, prompt: string | readonly number[], options: GenerateOptions = {}) {
   const run = model.generate(prompt, { maxTokens: 6, ignoreEos: true, ...options });
   for (;;) {
     const next = await run.next();
@@ -74,6 +75,28 @@ it("a sequence holds the whole text of a conversation, the tokens that nothing c
     text.push(...tokens);
   }
   expect([...sequence.tokens, ...sequence.pending]).toEqual(text);
+  await model.close();
+});
+
+it("a fork of a conversation forgot the last token of the text, and went on as if it had never been said", async () => {
+  const { model } = await openCounted({ contextTokens: 128, kvPrecision: "f16", maxSequences: 2 });
+  const sequence = await model.openSequence();
+  await generate(model, turnTokens(0), { sequence });
+  const fork = sequence.fork();
+  const { tokens } = await generate(model, turnTokens(1), { sequence });
+  expect((await generate(model, turnTokens(1), { sequence: fork })).tokens).toEqual(tokens);
+  expect([...fork.tokens, ...fork.pending]).toEqual([...sequence.tokens, ...sequence.pending]);
+  await model.close();
+});
+
+it("a text that was asked for while another one was new on its sequence began with a token of its own, in the middle", async () => {
+  const model = await openFixture("opt-demo", { contextTokens: 64, maxSequences: 2 });
+  const ask = (sequence: Sequence, prompt: string) => generate(model, prompt, { sequence, maxTokens: 4 });
+  const [sequence, inTurns] = [await model.openSequence(), await model.openSequence()];
+  await Promise.all([ask(sequence, "The sea"), ask(sequence, " and the sky")]);
+  await ask(inTurns, "The sea");
+  await ask(inTurns, " and the sky");
+  expect(sequence.tokens).toEqual(inTurns.tokens);
   await model.close();
 });
 

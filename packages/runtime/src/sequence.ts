@@ -221,9 +221,11 @@ export class Sequence {
   }
 
   /**
-   * A sequence that begins with all of this one's tokens and goes its own way from there. Pages are shared until one of the two writes to them.
+   * A sequence that begins with all of this one's tokens, the pending ones included, and goes its own way from there. Pages are shared until one of the
+   * two writes to them.
    *
-   * @throws {BudgetError} `BUDGET_SEQUENCES` if no further sequence was planned for.
+   * @throws {BudgetError} `BUDGET_SEQUENCES` if no further sequence was planned for. The model's own counts, if `generate` has used it: `openSequence` takes
+   *   its place, a fork does not.
    */
   fork(): Sequence {
     this.#assertOpen();
@@ -235,6 +237,7 @@ export class Sequence {
     fork.#tokens.push(...this.#tokens);
     fork.#exactLength = this.#exactLength;
     fork.#promptLength = this.#promptLength;
+    fork.#pending = this.#pending;
     return fork;
   }
 

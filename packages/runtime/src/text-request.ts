@@ -54,7 +54,7 @@ export async function* generateText(
 ): AsyncGenerator<GeneratedToken, RunSummary> {
   const { maxTokens = 64, signal, sequence: given } = options;
   const { geometry } = model.header;
-  const written = readPrompt(model, prompt, options);
+  const early = readPrompt(model, prompt, options);
   const eosTokenId = options.ignoreEos ? null : geometry.eosTokenId;
   const selector = selectorOf(options, geometry, eosTokenId);
   const text = new GrowingText({ maxTokens, eosTokenId, stream: textStreamOf(model, options.stop) });
@@ -69,6 +69,8 @@ export async function* generateText(
     given.setPending(pending);
   };
   try {
+    // Whether the text begins with the model's first token depends on what the sequence holds now that it is the request's turn.
+    const written = given && typeof prompt === "string" ? readPrompt(model, prompt, options) : early;
     const tokens = [...pending, ...written];
     const most = given?.engine.contextTokens ?? model.contextTokens ?? geometry.contextLength;
     checkRoom(held + tokens.length, most);

@@ -13,11 +13,12 @@ import { ROOT } from "./repository-files.js";
 import { added, type HarnessTotals, readTotals, writeTotals } from "./results-table.js";
 import { superviseCampaign } from "./supervised-campaign.js";
 
-const USAGE = `node tools/fuzz/fuzz.mjs [--harness a,b] [--inputs n] [--minutes m] [--seed s] [--table file] [--work folder]
+const USAGE = `node tools/fuzz/fuzz.mjs [--harness a,b] [--inputs n] [--minutes m] [--turn seconds] [--seed s] [--table file] [--work folder]
 
   --harness  Which, separated by commas. Default: all
   --inputs   Up to how many inputs each harness is to come in all, with those that the table has already. Default 20000
   --minutes  Ends after so long; the next run goes on from there. Default: no limit
+  --turn     Seconds of a harness before the next one has its turn. Default 20. A machine with other work to do needs more: each turn begins guided
   --seed     Default 1
   --table    Default docs/results/fuzzing.csv; "none": nothing is added up
   --distil   Reads nothing new: keeps in tools/fuzz/corpus what of the found inputs reaches something that the seeds do not
@@ -26,13 +27,13 @@ const USAGE = `node tools/fuzz/fuzz.mjs [--harness a,b] [--inputs n] [--minutes 
 
 /** Inputs of one turn: what a run that is ended loses at most. */
 const TURN_INPUTS = 100_000;
-/** Of a harness that takes a millisecond for each: the same share of a run as the others. */
-const TURN_SECONDS = 20;
 
 interface Settings {
   readonly inputs: number;
   readonly seed: number;
   readonly untilMs: number;
+  /** Of a harness that takes a millisecond for each: the same share of a run as the others. */
+  readonly turnMs: number;
   readonly table: string | null;
   readonly work: string;
 }
@@ -42,6 +43,7 @@ const { values } = parseArgs({
     harness: { type: "string" },
     inputs: { type: "string", default: "20000" },
     minutes: { type: "string" },
+    turn: { type: "string", default: "20" },
     seed: { type: "string", default: "1" },
     table: { type: "string", default: join(ROOT, "docs/results/fuzzing.csv") },
     work: { type: "string", default: join(tmpdir(), "flashwick-fuzz") },
@@ -57,6 +59,7 @@ async function main(): Promise<void> {
     inputs: Number(values.inputs),
     seed: Number(values.seed),
     untilMs: values.minutes === undefined ? Number.MAX_SAFE_INTEGER : Date.now() + 60_000 * Number(values.minutes),
+    turnMs: 1000 * Number(values.turn),
     table: values.table === "none" ? null : values.table,
     work: values.work,
   };
@@ -99,7 +102,7 @@ async function takeTurn(name: string, table: Map<string, HarnessTotals>, setting
   if (inputs <= 0 || Date.now() >= settings.untilMs) return;
   const found = join(settings.work, "found");
   const kept = [...readInputs(CORPUS, name).values(), ...readInputs(found, name).values()];
-  const untilMs = Math.min(settings.untilMs, Date.now() + 1000 * TURN_SECONDS);
+  const untilMs = Math.min(settings.untilMs, Date.now() + settings.turnMs);
   // Other inputs each turn, and the same ones if it is run again from the same table.
   const result = await superviseCampaign(harness, { seed: settings.seed + done, inputs, kept, untilMs });
   writeInputs(found, name, result.found);

@@ -21,6 +21,8 @@ export interface Harness {
   /** Of an input. */
   readonly maxBytes: number;
   readonly limits: HarnessLimits;
+  /** Inputs of the short turn that the tests take. Default 700. */
+  readonly shortInputs?: number;
   /** Inputs that are read to the end: what others are made from. */
   seeds(): Promise<readonly Uint8Array[]>;
   /** An input of a form of its own, made now and then. */

@@ -10,7 +10,9 @@ import {
   taskFile,
   traceFile,
 } from "./harnesses/documents.js";
+import { grammar } from "./harnesses/grammars.js";
 import { httpRanges, hubListing } from "./harnesses/hostile-servers.js";
+import { keptProfile, prefixFolder, workloadProfile } from "./harnesses/kept-files.js";
 import { foreignHeader, ownHeader } from "./harnesses/model-headers.js";
 import { serverRequest } from "./harnesses/requests.js";
 import { checksumFile, momentsFile, predictorFile } from "./harnesses/sidecars.js";
@@ -21,5 +23,6 @@ export const HARNESSES: readonly Harness[] = [
   ...[safetensorsHeader, torchFile, pickle, configDocument, checkpointDocuments],
   ...[ggufVocabulary, tokenizerDocument, chatTemplate],
   ...[traceFile, hotExperts, deviceProfile, sparsityStatistics, expertLocality, taskFile],
-  ...[serverRequest, httpRanges, hubListing],
+  ...[serverRequest, grammar, httpRanges, hubListing],
+  ...[prefixFolder, keptProfile, workloadProfile],
 ];

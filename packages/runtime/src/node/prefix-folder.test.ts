@@ -1,10 +1,13 @@
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -72,6 +75,34 @@ it("a whole page under the name of another, whose tokens are others, is as good 
   renameSync(file("a"), file("b"));
   expect(await store.read(key("b"), 100)).toBeNull();
   expect(existsSync(file("b"))).toBe(false);
+});
+
+describe("what somebody else has put into the folder", () => {
+  it("a file of gigabytes under the name of a page was read into memory as far as Node would, and stayed", async () => {
+    const errors: IoError[] = [];
+    const store = await openPrefixFolder(folder, { ...roomFor(9), onError: (error) => errors.push(error) });
+    writeFileSync(file("a"), "");
+    // Sparse: it takes no disk.
+    truncateSync(file("a"), 3 * 2 ** 30);
+    expect(await store.read(key("a"), 100)).toBeNull();
+    expect([errors, existsSync(file("a"))]).toEqual([[], false]);
+  });
+  it("a link in the place of the file that is being written was written through", async () => {
+    const store = await openPrefixFolder(folder, roomFor(9));
+    const outside = join(folder, "..", "outside");
+    writeFileSync(outside, "mine");
+    symlinkSync(outside, `${file("a")}.${process.pid}.tmp`);
+    await store.write(key("a"), page(1));
+    expect(readFileSync(outside, "utf8")).toBe("mine");
+    expect(await store.read(key("a"), 100)).toEqual(page(1));
+  });
+  it("a folder under the name of a page is no page, and counts for nothing", async () => {
+    mkdirSync(file("a"), { recursive: true });
+    const store = await openPrefixFolder(folder, roomFor(1));
+    expect(await store.has(key("a"))).toBe(false);
+    await store.write(key("b"), page(1));
+    expect(await store.read(key("b"), 100)).toEqual(page(1));
+  });
 });
 
 describe("the bound", () => {

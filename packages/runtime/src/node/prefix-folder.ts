@@ -68,8 +68,11 @@ class PrefixFolder implements PrefixStore {
 
   async read(key: string, sizeBytes: number): Promise<Uint8Array | null> {
     try {
-      // Another process may have written it.
-      const file = await readFile(this.#path(key));
+      // Another process may have written it. What is no file, or has another size, is not read: it may have no end.
+      const path = this.#path(key);
+      const facts = await stat(path);
+      const isWhole = facts.isFile() && facts.size === HEADER_BYTES + sizeBytes;
+      const file = isWhole ? await readFile(path) : new Uint8Array(0);
       const page = pageOf(key, file, sizeBytes);
       if (page === null) return await this.#remove(key).then(() => null);
       await this.#use(key, file.length);
@@ -88,7 +91,9 @@ class PrefixFolder implements PrefixStore {
     const temporary = `${path}.${process.pid}.tmp`;
     try {
       await this.#makeRoom(sizeBytes);
-      await writeFile(temporary, [headerOf(key, bytes), bytes]);
+      await rm(temporary, { force: true });
+      // A file of its own: what somebody has put there meanwhile, a link for instance, is not written through.
+      await writeFile(temporary, [headerOf(key, bytes), bytes], { flag: "wx" });
       await rename(temporary, path);
       this.#note(key, sizeBytes);
     } catch (cause) {
@@ -145,8 +150,9 @@ async function filesOf(folder: string): Promise<Map<string, number>> {
     if (!key && !TEMPORARY.test(name)) continue;
     // Another process may remove it meanwhile.
     const facts = await stat(join(folder, name)).catch(() => null);
-    if (facts && key) found.push({ key, sizeBytes: facts.size, usedMs: facts.mtimeMs });
-    else if (facts && Date.now() - facts.mtimeMs > STALE_MS) await rm(join(folder, name), { force: true });
+    if (!facts?.isFile()) continue;
+    if (key) found.push({ key, sizeBytes: facts.size, usedMs: facts.mtimeMs });
+    else if (Date.now() - facts.mtimeMs > STALE_MS) await rm(join(folder, name), { force: true });
   }
   found.sort((a, b) => a.usedMs - b.usedMs);
   return new Map(found.map(({ key, sizeBytes }) => [key, sizeBytes]));

@@ -4,6 +4,7 @@ import { ApiError, badRequest } from "../api-error.js";
 import type { TextGrammar } from "../text-grammar.js";
 import type { TokenBytes } from "../token-bytes.js";
 
+/** What working out one grammar may take. */
 export interface GrammarLimits {
   /** For compiling a schema, milliseconds of a thread. */
   readonly compileMs: number;
@@ -15,7 +16,9 @@ export interface GrammarLimits {
   readonly maxWhitespace: number;
 }
 
+/** The tokens that grammars are matched against. */
 export interface GrammarVocabulary {
+  /** What each token writes, as `readTokenBytes` reads it. */
   readonly bytes: TokenBytes;
   /** Logits of the model, at least as many as tokens. */
   readonly vocabSize: number;

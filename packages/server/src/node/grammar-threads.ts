@@ -6,6 +6,7 @@ import { badRequest, queueFull } from "../api-error.js";
 import type { GrammarSource, TextGrammar } from "../text-grammar.js";
 import { type GrammarLimits, GrammarThread, type GrammarVocabulary } from "./grammar-thread.js";
 
+/** How many threads there may be, and what each may take. Limits that are left out are those of {@link GrammarThreads}. */
 export interface GrammarThreadsOptions extends Partial<GrammarLimits> {
   /** Texts that are followed at once. */
   readonly threads: number;
@@ -22,6 +23,12 @@ interface Waiting {
   readonly admit: () => void;
 }
 
+/**
+ * Grammars in threads of their own, for a `ModelServer` in Node.
+ *
+ * By default a schema may take 5 s to compile and 2 s a token, 512 MiB, and 16 characters of white space in a row. Cost: a thread takes some tens of MiB,
+ * mostly the vocabulary and the engine of grammars, and some hundred milliseconds to start.
+ */
 export class GrammarThreads implements GrammarSource {
   readonly #vocabulary: GrammarVocabulary;
   readonly #limits: GrammarLimits;
@@ -34,6 +41,7 @@ export class GrammarThreads implements GrammarSource {
   /** Of texts that are followed, or about to be. */
   #taken = 0;
 
+  /** Starts nothing yet. */
   constructor(vocabulary: GrammarVocabulary, { threads, maxWaiting, ...limits }: GrammarThreadsOptions) {
     this.#vocabulary = vocabulary;
     this.#limits = { ...LIMITS, ...limits };
@@ -41,6 +49,7 @@ export class GrammarThreads implements GrammarSource {
     this.#maxWaiting = maxWaiting;
   }
 
+  /** As {@link GrammarSource.open}. @throws {Error} if a thread does not come up. */
   async open(schema: string, count: number, signal: AbortSignal): Promise<readonly TextGrammar[]> {
     if (count > this.#threads) {
       throw badRequest(`with a response_format, n is at most ${this.#threads}`, "too_many_texts", "n");
@@ -54,6 +63,7 @@ export class GrammarThreads implements GrammarSource {
     throw failure.reason;
   }
 
+  /** Ends the threads, whatever they do. */
   async close(): Promise<void> {
     await Promise.all([...this.#all].map((thread) => thread.end()));
   }
