@@ -22,6 +22,7 @@ import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loadi
 import { slotBytesByLayer } from "./mixture-shape.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
+import { typedIfRefused } from "./refused-memory.js";
 import { ResidentLoader } from "./resident-weights.js";
 import { SparseFfn } from "./sparse-ffn.js";
 import { StreamedFfn } from "./streamed-ffn.js";
@@ -53,7 +54,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
     return engine;
   } catch (error) {
     releaseContexts(parts, contexts);
-    throw error;
+    throw typedIfRefused(error);
   }
 }
 
@@ -65,6 +66,23 @@ function createContext(
   arenaOfLayer: readonly number[],
 ): ArenaContext {
   const arena = new Arena(bytes, parts.sharedMemory || parts.reader.needsSharedMemory);
+  try {
+    return placeContext(index, arena, parts, sizes, arenaOfLayer);
+  } catch (error) {
+    // Compute threads may know it already, and would keep its memory.
+    releaseContexts(parts, [{ arena }]);
+    throw error;
+  }
+}
+
+/** Gives everything that all layers of an arena share its place. */
+function placeContext(
+  index: number,
+  arena: Arena,
+  parts: EngineParts,
+  sizes: EngineSizes,
+  arenaOfLayer: readonly number[],
+): ArenaContext {
   const kernels = parts.kernels(arena);
   const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
   fillPositionTables(kernels, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);

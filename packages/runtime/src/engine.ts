@@ -25,6 +25,7 @@ import { StreamAhead } from "./layer-stream.js";
 import { downNorms } from "./layer-studies.js";
 import { OracleChooser } from "./oracle-chooser.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import { typedIfRefused } from "./refused-memory.js";
 import type { ResidentLoader } from "./resident-weights.js";
 import { TokenMeter } from "./token-meter.js";
 
@@ -248,7 +249,7 @@ export class Engine {
       await this.#ahead.drop();
       for (const { sparse } of this.#recordLayers) sparse.abandon();
       for (const layer of this.#model.layers) if (layer.storage === "experts") layer.mixture.lookAhead.next?.abandon();
-      throw error;
+      throw typedIfRefused(error);
     }
     const isPromptLike = chooser === this.promptChooser || (chooser.exact && this.promptChooser.exact);
     for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact, isPromptLike);
@@ -315,7 +316,10 @@ export class Engine {
 }
 
 /** Tells reader and compute that arenas will not be used any more. */
-export function releaseContexts({ reader, releaseArena }: EngineParts, contexts: readonly ArenaContext[]): void {
+export function releaseContexts(
+  { reader, releaseArena }: EngineParts,
+  contexts: readonly Pick<ArenaContext, "arena">[],
+): void {
   for (const { arena } of contexts) {
     reader.release(arena.bytes);
     releaseArena?.(arena);
