@@ -126,6 +126,12 @@ export class EngineHolder {
     return engine;
   }
 
+  /** As {@link free}, as soon as no sequence of a caller's is in a step. Nothing else may be in progress. */
+  async freeWhenIdle(): Promise<void> {
+    await this.#engine?.stepsEnded();
+    this.free();
+  }
+
   /** Forgets the engine, and with it all sequences, and gives its memory back to the system where the platform can. */
   free(): void {
     if (this.#engine === null) return;

@@ -22,6 +22,7 @@ import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loadi
 import { slotBytesByLayer } from "./mixture-shape.js";
 import { NeuronSlots } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
+import { typedIfRefused } from "./refused-memory.js";
 import { ResidentGate } from "./resident-gate.js";
 import { ResidentLoader } from "./resident-weights.js";
 import { SparseFfn } from "./sparse-ffn.js";
@@ -54,7 +55,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
     return engine;
   } catch (error) {
     releaseContexts(parts, contexts);
-    throw error;
+    throw typedIfRefused(error);
   }
 }
 
@@ -66,6 +67,23 @@ function createContext(
   arenaOfLayer: readonly number[],
 ): ArenaContext {
   const arena = new Arena(bytes, parts.sharedMemory || parts.reader.needsSharedMemory);
+  try {
+    return placeContext(index, arena, parts, sizes, arenaOfLayer);
+  } catch (error) {
+    // Compute threads may know it already, and would keep its memory.
+    releaseContexts(parts, [{ arena }]);
+    throw error;
+  }
+}
+
+/** Gives everything that all layers of an arena share its place. */
+function placeContext(
+  index: number,
+  arena: Arena,
+  parts: EngineParts,
+  sizes: EngineSizes,
+  arenaOfLayer: readonly number[],
+): ArenaContext {
   const kernels = parts.kernels(arena);
   const workspace = allocateWorkspace(arena, sizes.workspace, kernels);
   fillPositionTables(kernels, workspace, sizes.workspace.geometry, sizes.workspace.contextTokens);

@@ -7,6 +7,10 @@ export interface StepSequence {
   readonly length: number;
   /** Number of its page table: where the attention kernels find keys and values. */
   readonly table: number;
+  /** A step that writes to it begins: until {@link stepEnds} it keeps its tokens and its pages. @throws As `Sequence.stepBegins`. */
+  stepBegins(): void;
+  /** That step has ended, well or not. */
+  stepEnds(): void;
   /** Makes sure that `count` more tokens have pages to go to. @throws As `Sequence.reserve`. */
   reserve(count: number): Promise<void>;
   /** After the step: these tokens' keys and values are stored now. */

@@ -26,6 +26,7 @@ import { StreamAhead } from "./layer-stream.js";
 import { downNorms } from "./layer-studies.js";
 import { OracleChooser } from "./oracle-chooser.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import { typedIfRefused } from "./refused-memory.js";
 import type { ResidentLoader } from "./resident-weights.js";
 import { TokenMeter } from "./token-meter.js";
 
@@ -53,6 +54,8 @@ export class Engine {
   #lastTurnMs = 0;
   #hotBytes = 0;
   #closed = false;
+  /** The end of the step in progress, which never rejects; null: there is none. */
+  #stepping: Promise<void> | null = null;
 
   constructor(parts: EngineParts, model: LoadedModel) {
     this.parts = parts;
@@ -195,7 +198,7 @@ export class Engine {
   /**
    * Appends tokens to their sequences: computes them, and stores their keys and values. Rows of one sequence are consecutive.
    *
-   * After an error the sequences are as they were before, and usable.
+   * Steps share vectors, caches and reader: one that is called while another is in progress begins after it, first come, first served. After an error the sequences are as they were before, and usable.
    *
    * @param rows At most `batchTokens`, each token below the vocabulary size; checked by the caller.
    * @throws {InputError} `INPUT_CONTEXT_LENGTH` for a position beyond what was planned for. {BudgetError} `BUDGET_KV_PAGES`.
@@ -203,9 +206,38 @@ export class Engine {
    */
   async step(rows: readonly StepRow[], chooser: Chooser, options: StepOptions = {}): Promise<TokenStats> {
     assert(rows.length > 0 && rows.length <= this.batchTokens, "a step fits the workspace");
+    while (this.#stepping !== null) await this.#stepping;
+    const step = this.#step(groupBySequence(rows), rows.length, chooser, options);
+    this.#stepping = step.then(noResult, noResult);
+    try {
+      return await step;
+    } finally {
+      this.#stepping = null;
+    }
+  }
+
+  /** Resolves when no step is in progress: then nothing looks into the arenas, and no read is in flight. */
+  async stepsEnded(): Promise<void> {
+    while (this.#stepping !== null) await this.#stepping;
+  }
+
+  async #step(parts: readonly StepPart[], n: number, chooser: Chooser, options: StepOptions): Promise<TokenStats> {
     if (this.#closed) throw new DisposedError("the model that the sequence belongs to");
-    const parts = groupBySequence(rows);
-    for (const { sequence, tokens } of parts) await sequence.reserve(tokens.length);
+    const begun: StepSequence[] = [];
+    try {
+      for (const { sequence } of parts) {
+        sequence.stepBegins();
+        begun.push(sequence);
+      }
+      for (const { sequence, tokens } of parts) await sequence.reserve(tokens.length);
+      return await this.#append(parts, n, chooser, options);
+    } finally {
+      for (const sequence of begun) sequence.stepEnds();
+    }
+  }
+
+  /** Computes the tokens, for which there is room, and commits them. */
+  async #append(parts: readonly StepPart[], n: number, chooser: Chooser, options: StepOptions): Promise<TokenStats> {
     let row = 0;
     const segments = parts.map(({ sequence, tokens }): StepSegment => {
       const segment = { table: sequence.table, row, position: sequence.length, tokens };
@@ -213,18 +245,18 @@ export class Engine {
       return segment;
     });
     const { observer } = options;
-    observer?.stepBegins?.(rows.length);
+    observer?.stepBegins?.(n);
     this.meter.begin(observer?.span && ((span) => observer.span!(span)));
     this.#ffn.admittedTo.clear();
     try {
-      await this.#run(segments, rows.length, chooser, options);
+      await this.#run(segments, n, chooser, options);
     } catch (error) {
       // Nothing is read on after a failure, whoever began it.
       await landAll(this.parts.reader);
       await this.#ahead.drop();
       for (const { sparse } of this.#recordLayers) sparse.abandon();
       for (const layer of this.#model.layers) if (layer.storage === "experts") layer.mixture.lookAhead.next?.abandon();
-      throw error;
+      throw typedIfRefused(error);
     }
     const isPromptLike = chooser === this.promptChooser || (chooser.exact && this.promptChooser.exact);
     for (const { sequence, tokens } of parts) sequence.commit(tokens, chooser.exact, isPromptLike);
@@ -291,7 +323,10 @@ export class Engine {
 }
 
 /** Tells reader and compute that arenas will not be used any more. */
-export function releaseContexts({ reader, releaseArena }: EngineParts, contexts: readonly ArenaContext[]): void {
+export function releaseContexts(
+  { reader, releaseArena }: EngineParts,
+  contexts: readonly Pick<ArenaContext, "arena">[],
+): void {
   for (const { arena } of contexts) {
     reader.release(arena.bytes);
     releaseArena?.(arena);
@@ -336,7 +371,15 @@ function wantedRows(logits: NonNullable<StepOptions["logits"]>, n: number): read
   return groups;
 }
 
-function groupBySequence(rows: readonly StepRow[]): { readonly sequence: StepSequence; readonly tokens: number[] }[] {
+/** What a step computes of one sequence. */
+interface StepPart {
+  readonly sequence: StepSequence;
+  readonly tokens: readonly number[];
+}
+
+function noResult(): void {}
+
+function groupBySequence(rows: readonly StepRow[]): StepPart[] {
   const groups: { sequence: StepSequence; tokens: number[] }[] = [];
   for (const { sequence, token } of rows) {
     const last = groups.at(-1);

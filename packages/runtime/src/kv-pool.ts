@@ -88,17 +88,21 @@ export class KvPool {
 
   /** A page of the caller's own. @throws {BudgetError} `BUDGET_KV_PAGES` if none is left; nothing has changed then. */
   allocate(): number {
-    const page = this.#freePages.pop();
-    if (page === undefined) {
-      const tokens = this.#parts.pages * KV_PAGE_TOKENS;
-      throw new BudgetError(
-        "BUDGET_KV_PAGES",
-        `the ${tokens} tokens of keys and values that were planned for are in use; release a sequence, or open the model with more contextTokens`,
-        { details: { tokens } },
-      );
-    }
+    this.checkFree(1);
+    const page = this.#freePages.pop()!;
     this.#holders[page] = 1;
     return page;
+  }
+
+  /** @throws {BudgetError} `BUDGET_KV_PAGES` unless so many pages are free. */
+  checkFree(pages: number): void {
+    if (pages <= this.#freePages.length) return;
+    const tokens = this.#parts.pages * KV_PAGE_TOKENS;
+    throw new BudgetError(
+      "BUDGET_KV_PAGES",
+      `the ${tokens} tokens of keys and values that were planned for are in use; release a sequence, or open the model with more contextTokens`,
+      { details: { tokens } },
+    );
   }
 
   /** One more holder. */

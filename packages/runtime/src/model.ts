@@ -221,7 +221,7 @@ export class Model {
   /** Frees the memory of weights, caches and sequences, which end; the next request loads them again. Waits for the request in progress. */
   async unload(): Promise<void> {
     const turn = await this.#queue.enter();
-    this.#engines.free();
+    await this.#engines.freeWhenIdle();
     turn.end();
   }
 
@@ -248,7 +248,12 @@ export class Model {
     this.#closing.abort(reason);
     await this.#queue.ended();
     const { reader, onClose, file } = this.parts;
-    const ends = [() => this.#engines.free(), () => reader.close(), () => onClose?.(), () => file.source.close()];
+    const ends = [
+      () => this.#engines.freeWhenIdle(),
+      () => reader.close(),
+      () => onClose?.(),
+      () => file.source.close(),
+    ];
     const failures: unknown[] = [];
     // Whatever fails, all else is closed.
     for (const end of ends) {

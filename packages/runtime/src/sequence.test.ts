@@ -62,6 +62,105 @@ it("a fork of a full page needs a page only when it grows", async () => {
   await model.close();
 });
 
+/** Of the smallest budget: every step reads, and gives the event loop a turn while it does. */
+async function openSlow(maxSequences: number) {
+  const all = await openWithPredictor({ maxSequences, contextTokens: 64 });
+  const dramBudgetBytes = all.plan(64).smallestBudgetBytes;
+  await all.close();
+  return await openWithPredictor({ maxSequences, contextTokens: 64, dramBudgetBytes, slowReads: true });
+}
+
+describe("steps that are called while another is in progress", () => {
+  it("of other sequences give each its own logits, not those of bytes that the other one reads", async () => {
+    const model = await openSlow(3);
+    const sequences = await Promise.all([0, 1, 2].map(() => model.openSequence()));
+    const prompts = sequences.map((_, i) => TEXT.slice(i, i + 20));
+    const expected: Float32Array[] = [];
+    for (const [i, sequence] of sequences.entries()) {
+      await sequence.prefill(prompts[i]!);
+      expected.push(await logitsAfter(sequence, [7 + i, 9]));
+      sequence.rollback(0);
+    }
+    const together = sequences.map(async (sequence, i) => {
+      await sequence.prefill(prompts[i]!);
+      return await logitsAfter(sequence, [7 + i, 9]);
+    });
+    expect(await Promise.all(together)).toEqual(expected);
+    await model.close();
+  });
+  it("of the same sequence follow each other, at their own positions", async () => {
+    const model = await openSlow(2);
+    const sequence = await model.openSequence();
+    await sequence.prefill(TEXT.slice(0, 20));
+    const fork = sequence.fork();
+    const expected = await logitsAfter(sequence, [7, 8, 9]);
+    sequence.rollback(20);
+    const positions: number[] = [];
+    const onLogits = (position: number) => void positions.push(position);
+    const calls = [7, 8].map((token) => sequence.extend([token], { logits: "last", onLogits }));
+    await Promise.all(calls);
+    expect(positions).toEqual([20, 21]);
+    expect(await logitsAfter(sequence, [9])).toEqual(expected);
+    expect(await logitsAfter(fork, [7, 8, 9])).toEqual(expected);
+    await model.close();
+  });
+  it("do not roll it back under the step, which is a typed error", async () => {
+    const model = await openSlow(1);
+    const sequence = await model.openSequence();
+    await sequence.prefill(TEXT.slice(0, 20));
+    const decoding = sequence.decode(7);
+    expect(() => sequence.rollback(3)).toThrow(expect.objectContaining({ code: "INPUT_BUSY" }));
+    await decoding;
+    expect(sequence.length).toBe(21);
+    await model.close();
+  });
+});
+
+it("a sequence that is released in the middle of its step keeps its pages until then, and writes into nobody else's", async () => {
+  const model = await openSlow(2);
+  const stem = await model.openSequence();
+  const { freePages } = stem.engine;
+  await stem.prefill(TEXT.slice(0, 20));
+  const expected = await logitsAfter(stem, [5, 6]);
+  stem.rollback(20);
+  const released = await model.openSequence();
+  const decoding = released.decode(3);
+  released.release();
+  const next = logitsAfter(stem, [5, 6]);
+  await decoding;
+  expect(await next).toEqual(expected);
+  stem.release();
+  expect([stem.engine.freePages, stem.engine.openSequences]).toEqual([freePages, 0]);
+  await expect(released.decode(1)).rejects.toMatchObject({ code: "DISPOSED" });
+  await model.close();
+});
+
+it("a fork of a sequence that has room reserved beyond the page it writes to shares none of that", async () => {
+  const model = await openWithPredictor({ maxSequences: 2, contextTokens: 64 });
+  const sequence = await model.openSequence();
+  await sequence.prefill(TEXT.slice(0, 14));
+  await sequence.reserve(30);
+  const fork = sequence.fork();
+  // In one step, across pages.
+  await sequence.extend(TEXT.slice(0, 20));
+  const expected = await logitsAfter(sequence, [7]);
+  sequence.rollback(34);
+  await fork.extend(TEXT.slice(20, 40));
+  expect(await logitsAfter(sequence, [7])).toEqual(expected);
+  await model.close();
+});
+
+it("a model that is closed while a sequence of the caller's own is in a step ends that, and then closes", async () => {
+  const model = await openSlow(1);
+  const sequence = await model.openSequence();
+  await sequence.prefill(TEXT.slice(0, 8));
+  const decoding = sequence.decode(1);
+  const closing = model.close();
+  await expect(decoding).rejects.toMatchObject({ code: "DISPOSED" });
+  await closing;
+  await expect(sequence.decode(2)).rejects.toMatchObject({ code: "DISPOSED" });
+});
+
 describe("what is not there is a typed error, and the sequence goes on", () => {
   it("a position beyond the plan writes into no neighbour", async () => {
     const model = await openWithPredictor({ contextTokens: 18 });

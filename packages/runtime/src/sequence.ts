@@ -47,6 +47,8 @@ export class Sequence {
   #promptLength = 0;
   #pending: readonly number[] = [];
   #released = false;
+  /** A step is writing to its pages. */
+  #isInStep = false;
 
   /** @throws {BudgetError} `BUDGET_SEQUENCES` if as many are open as the engine was planned for. */
   constructor(engine: Engine) {
@@ -89,19 +91,18 @@ export class Sequence {
    */
   async extend(tokens: readonly number[], options: ExtendOptions = {}): Promise<TokenStats[]> {
     const { chooser = this.engine.chooser, logits = "none", onLogits, seedTokens = 0, observer, signal } = options;
-    await this.reserve(tokens.length);
+    this.#checkRoom(tokens.length);
     const { batchTokens } = this.engine;
     const steps: TokenStats[] = [];
     for (let at = 0; at < tokens.length; at += batchTokens) {
       const batch = tokens.slice(at, at + batchTokens);
       const isLast = at + batch.length === tokens.length;
-      const first = this.length;
       const stats = await this.engine.step(
         batch.map((token) => ({ sequence: this, token })),
         chooser,
         {
           logits: logits === "last" && !isLast ? "none" : logits,
-          onLogits: (row, values) => onLogits?.(first + row, values),
+          onLogits: (row, values) => onLogits?.(this.length + row, values),
           seedTokens: isLast ? seedTokens : 0,
           observer,
           signal,
@@ -154,7 +155,7 @@ export class Sequence {
     return { logits, batches };
   }
 
-  /** Appends one token as the engine's mode says; the logits after it are valid until the next call. */
+  /** Appends one token as the engine's mode says. @returns The logits after it (a copy), and what the step cost. */
   async decode(
     token: number,
     signal?: AbortSignal,
@@ -164,7 +165,7 @@ export class Sequence {
     const [stats] = await this.extend([token], {
       logits: "last",
       onLogits: (_, values) => {
-        logits = values as Float32Array<ArrayBuffer>;
+        logits = values.slice();
       },
       observer,
       signal,
@@ -203,21 +204,18 @@ export class Sequence {
   /**
    * Forgets all tokens from `length` on.
    *
-   * @throws {InputError} `INPUT_INVALID` unless 0 ≤ length ≤ this.length.
+   * @throws {InputError} `INPUT_INVALID` unless 0 ≤ length ≤ this.length. `INPUT_BUSY` while a step appends to the sequence.
    */
   rollback(length: number): void {
     this.#assertOpen();
+    if (this.#isInStep) throw isInStep();
     if (!Number.isInteger(length) || length < 0 || length > this.length) {
       throw new InputError(
         "INPUT_INVALID",
         `rollback to ${length} tokens, expected an integer from 0 to the ${this.length} that the sequence has`,
       );
     }
-    this.#pending = [];
-    this.#tokens.length = length;
-    this.#exactLength = Math.min(this.#exactLength, length);
-    this.#promptLength = Math.min(this.#promptLength, length);
-    for (const page of this.#pages.splice(Math.ceil(length / KV_PAGE_TOKENS))) this.#pool.release(page);
+    this.#forget(length);
   }
 
   /**
@@ -230,7 +228,8 @@ export class Sequence {
   fork(): Sequence {
     this.#assertOpen();
     const fork = new Sequence(this.engine);
-    for (const page of this.#pages) {
+    // Pages behind the last token are reserved: both would write to them.
+    for (const page of this.#pages.slice(0, Math.ceil(this.length / KV_PAGE_TOKENS))) {
       this.#pool.share(page);
       fork.#append(page);
     }
@@ -260,12 +259,23 @@ export class Sequence {
     this.commit(tokens, this.engine.promptChooser.exact, true);
   }
 
-  /** Gives its pages back. Safe to call twice. */
+  /** Gives its pages back; if a step is writing to them, as soon as that has ended. Safe to call twice, and at any time. */
   release(): void {
     if (this.#released) return;
-    this.rollback(0);
     this.#released = true;
-    this.#pool.closeTable(this.#table);
+    if (!this.#isInStep) this.#giveBack();
+  }
+
+  /** For the engine: a step that appends to the sequence begins. @throws {DisposedError} once it is released. */
+  stepBegins(): void {
+    this.#assertOpen();
+    this.#isInStep = true;
+  }
+
+  /** For the engine: that step has ended. */
+  stepEnds(): void {
+    this.#isInStep = false;
+    if (this.#released) this.#giveBack();
   }
 
   /**
@@ -274,7 +284,30 @@ export class Sequence {
    * @throws {InputError} `INPUT_CONTEXT_LENGTH`. {BudgetError} `BUDGET_KV_PAGES`. Nothing is lost then.
    */
   async reserve(count: number): Promise<void> {
+    if (!this.#isInStep) this.#assertOpen();
+    this.#checkLength(count);
+    const writes = Math.floor(this.length / KV_PAGE_TOKENS);
+    const wanted = Math.ceil((this.length + count) / KV_PAGE_TOKENS);
+    if (count > 0) await this.#own(writes);
+    const before = this.#pages.length;
+    try {
+      while (this.#pages.length < wanted) this.#append(this.#pool.allocate());
+    } catch (error) {
+      for (const page of this.#pages.splice(before)) this.#pool.release(page);
+      throw error;
+    }
+  }
+
+  /** Whether `count` more tokens have somewhere to go, as things are. @throws As {@link reserve}. */
+  #checkRoom(count: number): void {
     this.#assertOpen();
+    this.#checkLength(count);
+    const writes = this.#pages[Math.floor(this.length / KV_PAGE_TOKENS)];
+    const copies = count > 0 && writes !== undefined && this.#pool.isShared(writes) ? 1 : 0;
+    this.#pool.checkFree(copies + Math.ceil((this.length + count) / KV_PAGE_TOKENS) - this.#pages.length);
+  }
+
+  #checkLength(count: number): void {
     const { contextTokens } = this.engine;
     const length = this.length + count;
     if (length > contextTokens) {
@@ -285,23 +318,27 @@ export class Sequence {
         { details: { tokens: length, contextTokens } },
       );
     }
-    const writes = Math.floor(this.length / KV_PAGE_TOKENS);
-    const wanted = Math.ceil(length / KV_PAGE_TOKENS);
-    const shared = this.#pages[writes];
-    if (count > 0 && shared !== undefined && this.#pool.isShared(shared)) {
-      const own = this.#pool.allocate();
-      await this.#pool.copy(shared, own);
-      this.#pages[writes] = own;
-      this.#pool.enter(this.#table, writes, own);
-      this.#pool.release(shared);
-    }
-    const before = this.#pages.length;
+  }
+
+  /** Replaces a page that others hold too, if it is one, by a copy. @throws {BudgetError} `BUDGET_KV_PAGES`. {DisposedError} if it is released meanwhile. */
+  async #own(index: number): Promise<void> {
+    const shared = this.#pages[index];
+    if (shared === undefined || !this.#pool.isShared(shared)) return;
+    const own = this.#pool.allocate();
     try {
-      while (this.#pages.length < wanted) this.#append(this.#pool.allocate());
+      await this.#pool.copy(shared, own);
+      if (!this.#isInStep) this.#assertOpen();
     } catch (error) {
-      for (const page of this.#pages.splice(before)) this.#pool.release(page);
+      this.#pool.release(own);
       throw error;
     }
+    // Whoever else appends to the sequence may have been faster, or have rolled it back.
+    const isStillThere = this.#pages[index] === shared;
+    if (isStillThere) {
+      this.#pages[index] = own;
+      this.#pool.enter(this.#table, index, own);
+    }
+    this.#pool.release(isStillThere ? shared : own);
   }
 
   /** For the engine, after a step: these tokens' keys and values are stored now. */
@@ -313,6 +350,19 @@ export class Sequence {
     this.#tokens.push(...tokens);
   }
 
+  #forget(length: number): void {
+    this.#pending = [];
+    this.#tokens.length = length;
+    this.#exactLength = Math.min(this.#exactLength, length);
+    this.#promptLength = Math.min(this.#promptLength, length);
+    for (const page of this.#pages.splice(Math.ceil(length / KV_PAGE_TOKENS))) this.#pool.release(page);
+  }
+
+  #giveBack(): void {
+    this.#forget(0);
+    this.#pool.closeTable(this.#table);
+  }
+
   #append(page: number): void {
     this.#pool.enter(this.#table, this.#pages.length, page);
     this.#pages.push(page);
@@ -321,4 +371,8 @@ export class Sequence {
   #assertOpen(): void {
     if (this.#released) throw new DisposedError("the sequence");
   }
+}
+
+function isInStep(): InputError {
+  return new InputError("INPUT_BUSY", "the sequence is being appended to; await what appends before rolling it back");
 }

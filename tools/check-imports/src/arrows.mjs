@@ -41,3 +41,6 @@ export const ARROWS = new Map([
 
 /** Subpaths that exist for Node alone beside the `node/` folders: files under these may import `node:` modules. */
 export const NODE_ONLY_PREFIXES = ["packages/demo-models/", "packages/runtime/src/train/"];
+
+/** Tools that try the inside of packages: their files may import any file of packages/, also what no package exports. */
+export const INSIDE_TOOLS = ["tools/reliability/"];

@@ -2,7 +2,7 @@
 /** The rules, as pure functions from what was read to complaints. ARCHITECTURE.md says why each exists. */
 import { builtinModules } from "node:module";
 import { posix } from "node:path";
-import { ARROWS, NODE_ONLY_PREFIXES, SCOPE } from "./arrows.mjs";
+import { ARROWS, INSIDE_TOOLS, NODE_ONLY_PREFIXES, SCOPE } from "./arrows.mjs";
 import { findFileCycles } from "./file-cycles.mjs";
 
 /** @typedef {{ path: string, line: number, message: string }} Complaint */
@@ -59,6 +59,7 @@ function leavingFolder(member, path, specifier) {
   if (CONFIG_FILE.test(path)) return null;
   const target = posix.join(posix.dirname(path), specifier);
   if (target.startsWith(`${member.folder}/`)) return null;
+  if (target.startsWith("packages/") && INSIDE_TOOLS.some((prefix) => path.startsWith(prefix))) return null;
   return `imports ${specifier}, outside of ${member.folder}; import the other package by its name`;
 }
 

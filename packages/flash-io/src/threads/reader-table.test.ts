@@ -1,7 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { FlashRun } from "../run-plan.js";
 import { type AwaitedRuns, ReaderTable } from "./reader-table.js";
 import { WORDS } from "./table-layout.js";
+import { TableThread } from "./table-thread.js";
 
 const run = (offset: number): FlashRun => ({ offset, sizeBytes: 512, pieces: [{ ptr: 0, sizeBytes: 512 }], picks: 1 });
 const batch = (count: number) => Array.from({ length: count }, (_, i) => run(512 * i));
@@ -97,5 +98,32 @@ describe("ReaderTable.hasLanded", () => {
     table.cancel();
     const landed = Array.from({ length: 20 }, (_, i) => table.hasLanded([i]));
     expect(landed).toEqual([true, ...new Array(19).fill(false)]);
+  });
+});
+
+describe("a thread that is about to pause", () => {
+  /** What it returns with if `happens` comes between its last look and its sleep. */
+  function awaitWork(happens: (table: ReaderTable) => void) {
+    const table = new ReaderTable({ runCapacity: 4, pieceCapacity: 4, threads: 1 });
+    table.activate(0, 1);
+    const sleep = vi.spyOn(Atomics, "wait");
+    onTestFinished(() => sleep.mockRestore());
+    sleep.mockImplementationOnce((words, index, value) => {
+      happens(table);
+      if (Atomics.load(words as Int32Array, index) === value) throw new Error("it sleeps for ever");
+      return "not-equal";
+    });
+    return new TableThread(table.layout, 0, 0).awaitWork().what;
+  }
+
+  it("does not sleep through the end, which does not change how many may read", () => {
+    expect(awaitWork((table) => table.stop())).toBe("stop");
+  });
+  it("does not sleep through a message, and so does not keep a memory that is released", () => {
+    const announce = (table: ReaderTable) => {
+      table.announceMessage();
+      table.ringDoorbell();
+    };
+    expect(awaitWork(announce)).toBe("message");
   });
 });

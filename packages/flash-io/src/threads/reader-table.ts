@@ -5,7 +5,7 @@
  * A run is one entry, or several where it has more pieces than one vectored read takes.
  */
 import type { FlashRun } from "../run-plan.js";
-import { allocateTable, ERROR_KIND, type TableLayout, type TableSize, WORDS } from "./table-layout.js";
+import { ACTIVE_MASK, allocateTable, ERROR_KIND, type TableLayout, type TableSize, WORDS } from "./table-layout.js";
 
 /** IOV_MAX on Linux and macOS. */
 const MAX_PIECES = 1024;
@@ -215,20 +215,21 @@ export class ReaderTable {
   ringDoorbell(): void {
     Atomics.add(this.#words, WORDS.doorbell, 1);
     Atomics.sub(this.#words, WORDS.sleepers, Atomics.notify(this.#words, WORDS.doorbell));
+    Atomics.add(this.#words, WORDS.active, ACTIVE_MASK + 1);
     Atomics.notify(this.#words, WORDS.active);
   }
 
   /** Lets only threads 0 … count - 1 take entries; a thread with a submission ring keeps `depth` reads in flight. */
   activate(count: number, depth: number): void {
     Atomics.store(this.#words, WORDS.depth, depth);
-    Atomics.store(this.#words, WORDS.active, count);
+    const others = Atomics.load(this.#words, WORDS.active) & ~ACTIVE_MASK;
+    Atomics.store(this.#words, WORDS.active, others | count);
     this.ringDoorbell();
   }
 
   /** Tells the threads to end. */
   stop(): void {
     Atomics.store(this.#words, WORDS.stopping, 1);
-    // A thread that is about to sleep on `active` finds it changed.
     this.activate(0, 0);
   }
 

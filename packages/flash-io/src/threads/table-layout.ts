@@ -30,7 +30,10 @@ export const WORDS = {
   messages: 18,
   /** 1: the threads shall end. */
   stopping: 19,
-  /** How many threads may read: a thread whose number is not below this takes no entry and sleeps on it. */
+  /**
+   * Low bits ({@link ACTIVE_MASK}): how many threads may read. A thread whose number is not below that takes no entry and sleeps on the word. The other bits change
+   * whenever all threads are to look up: else one that is about to sleep would miss what has changed, if the number is the same again.
+   */
   active: 20,
   /** Reads that have completed, well or with an error. The owner sleeps on it. */
   completions: 32,
@@ -52,6 +55,9 @@ export const WORDS = {
   busy: 96,
 } as const;
 
+/** Of {@link WORDS}.active: threads that may read. */
+export const ACTIVE_MASK = 0x3ff;
+
 export const ERROR_KIND = { device: 1, truncated: 2 } as const;
 
 /** Longest message of an error record, UTF-8. */
@@ -61,6 +67,7 @@ const ERROR_TEXT_BYTES = 512;
 export interface TableLayout {
   readonly buffer: SharedArrayBuffer;
   readonly words: typeof WORDS;
+  readonly activeMask: number;
   readonly errorKind: typeof ERROR_KIND;
   readonly errorTextBytes: number;
   readonly runCapacity: number;
@@ -97,6 +104,7 @@ export function allocateTable({ runCapacity, pieceCapacity, threads }: TableSize
   return {
     buffer: new SharedArrayBuffer(columns.end),
     words: WORDS,
+    activeMask: ACTIVE_MASK,
     errorKind: ERROR_KIND,
     errorTextBytes: ERROR_TEXT_BYTES,
     runCapacity,

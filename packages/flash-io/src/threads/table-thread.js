@@ -60,11 +60,11 @@ export class TableThread {
     const W = this.layout.words;
     for (;;) {
       const bell = Atomics.load(w, W.doorbell);
-      // In this order: what stops also changes `active`, so that no thread sleeps through it.
+      // In this order: whatever stops, or brings a message, changes `active` afterwards, so that no thread sleeps through it.
       const active = Atomics.load(w, W.active);
       if (Atomics.load(w, W.stopping) !== 0) return { what: "stop", bell };
       if (this.hasMessage()) return { what: "message", bell };
-      if (this.thread < active) return { what: "read", bell };
+      if (this.#mayRead(active)) return { what: "read", bell };
       Atomics.wait(w, W.active, active);
     }
   }
@@ -111,6 +111,11 @@ export class TableThread {
     return true;
   }
 
+  /** @param {number} active The word `active`. */
+  #mayRead(active) {
+    return this.thread < (active & this.layout.activeMask);
+  }
+
   hasMessage() {
     return Atomics.load(this.words, this.layout.words.messages) !== this.received;
   }
@@ -151,7 +156,7 @@ export class TableThread {
       const left = (Atomics.load(w, W.published) - ticket) | 0;
       if (left <= 0) return -1;
       // After `published`: an entry is never taken by a thread that was told to pause before the entry was published.
-      if (this.thread >= Atomics.load(w, W.active)) return -1;
+      if (!this.#mayRead(Atomics.load(w, W.active))) return -1;
       if (Atomics.compareExchange(w, W.ticket, ticket, (ticket + 1) | 0) !== ticket) continue;
       if (left > 1 && Atomics.load(w, W.sleepers) > 0) {
         Atomics.sub(w, W.sleepers, Atomics.notify(w, W.doorbell, 1));
