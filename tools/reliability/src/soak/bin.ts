@@ -9,23 +9,25 @@ import { makeSoakModels, type SoakCast } from "./soak-models.js";
 import { soakTable } from "./soak-table.js";
 import { faultsOf, figuresOf } from "./verdict.js";
 
-const USAGE = `node tools/reliability/soak.mjs [--tokens n] [--seed s] [--models all|tiny] [--stories n] [--round n] [--table file]
+const USAGE = `node tools/reliability/soak.mjs [--tokens n] [--minutes m] [--seed s] [--models all|tiny] [--stories n] [--round n] [--table file]
 
   --tokens   In all. Default 100000
+  --minutes  Ends after so long, with fewer tokens. Default: no limit
   --seed     Default 1
   --models   all: opt-demo, olmoe-demo and two tiny ones; tiny: the latter alone. Default all
   --stories  Of each model. Default 12
-  --round    Tokens of a model's round, of which a lap has four. Default 150
+  --round    Tokens of a model's round, of which a lap has four. Default 300
   --table    Default docs/results/soak.csv; "none": nothing is written
 `;
 
 const { values } = parseArgs({
   options: {
     tokens: { type: "string", default: "100000" },
+    minutes: { type: "string" },
     seed: { type: "string", default: "1" },
     models: { type: "string", default: "all" },
     stories: { type: "string", default: "12" },
-    round: { type: "string", default: "150" },
+    round: { type: "string", default: "300" },
     table: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -39,8 +41,10 @@ async function main(): Promise<void> {
   const folder = mkdtempSync(join(cache, "soak-"));
   try {
     const models = await makeSoakModels(folder, values.models as SoakCast);
+    const untilMs = values.minutes === undefined ? Number.POSITIVE_INFINITY : 60_000 * Number(values.minutes);
     const result = await soak({
       models,
+      isOver: () => performance.now() >= untilMs,
       ...{ tokens: Number(values.tokens), seed: Number(values.seed), stories: Number(values.stories) },
       roundTokens: Number(values.round),
       onTold: (model, tokens, seconds) =>

@@ -20,6 +20,8 @@ import type { Teller } from "./visit.js";
 export interface SoakOptions {
   readonly models: readonly SoakModel[];
   readonly tokens: number;
+  /** Ends the soak after a lap, however many tokens have come. Default: never. */
+  readonly isOver?: () => boolean;
   /** The stories, and what is done to them as far as the order of events allows. */
   readonly seed: number;
   /** Of each model. */
@@ -102,7 +104,7 @@ class Soak {
     this.#samples.length = 0;
     const before = await this.#counts(null);
     const begin = performance.now();
-    while (this.#ledger.tokens - warmUp < this.#options.tokens) {
+    while (this.#ledger.tokens - warmUp < this.#options.tokens && !this.#options.isOver?.()) {
       const loadedBytes = await this.#lap(cast);
       const counts = await this.#counts(before);
       const tokens = this.#ledger.tokens - warmUp;
