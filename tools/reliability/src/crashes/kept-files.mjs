@@ -1,7 +1,6 @@
 // @ts-check
 /** Keeps what the engine keeps beside its models, with nothing of the engine around it: `node kept-files.mjs prefixes|profile|tuning <folder>`. */
 
-import { devicePreset } from "@flashwick/cost-model";
 import { keepTuning } from "@flashwick/flash-io/node";
 import { keepProfile, openPrefixFolder } from "@flashwick/runtime/node";
 
@@ -18,7 +17,8 @@ if (what === "prefixes") {
     if (kept === null) await store.write(letter.repeat(64), page);
   }
 } else if (what === "profile") {
-  keepProfile(folder, devicePreset("sata-ssd"), new Date(0), folder, "host");
+  const profile = { schemaVersion: 2, name: "a device" };
+  keepProfile(folder, /** @type {never} */ (profile), new Date(0), folder, "host");
 } else {
   const tuning = { queueDepth: 8, mergeGapBytes: 4096 };
   keepTuning({ device: "1", host: "host", folder }, /** @type {never} */ (tuning), new Date(0));

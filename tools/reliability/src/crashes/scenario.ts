@@ -23,6 +23,8 @@ export interface Scenario {
   readonly keeps?: RegExp;
   /** A failure of the disk is no failure of this one: then it may end well with nothing kept. */
   readonly isOptional?: boolean;
+  /** Its files carry checksums, and what does not match is made again: after a loss of power they may be anything. */
+  readonly isChecked?: boolean;
   /** Whether it takes so long that only every so many operations are tried. */
   readonly stride?: number;
 }

@@ -120,6 +120,7 @@ export const SCENARIOS: readonly Scenario[] = [
     force: null,
     // What a killed process leaves is swept after an hour.
     settle: (work) => ageFiles(join(work, "prefixes"), /tmp$/, 7200),
+    isChecked: true,
     isOptional: true,
   },
   {

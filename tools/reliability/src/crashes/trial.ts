@@ -63,20 +63,21 @@ export class TrialRunner {
     prepare(this.subject, this.work, this.inputs);
     const end = await call(this.subject, this.work, this.inputs, { disturbance });
     const state = folderState(this.work);
-    const [outputs, mixed] = this.#outputsOf(state);
+    const [outputs, mixed] = this.#outputsOf(state, disturbance.mode.startsWith("power"));
     const isError = ERRORS.has(disturbance.mode);
     const wasHit = isError ? end.status !== 0 : end.status === null;
     const faults = [...mixed, ...(isError ? this.#faultsOfError(end, state, outputs) : faultsOfDeath(end))];
     return { outputs, wasHit, faults: [...faults, ...(await this.#secondCall(state, outputs))] };
   }
 
-  #outputsOf(state: FolderState): [Verdict["outputs"], string[]] {
+  #outputsOf(state: FolderState, lostPower: boolean): [Verdict["outputs"], string[]] {
     const { before, after } = this.reference;
-    const made = this.subject.scenario.outputs;
+    const { outputs: made, isChecked = false } = this.subject.scenario;
     const isNew = (path: string) => state.get(path) === after.get(path);
     const mixed = made.filter((path) => !isNew(path) && state.get(path) !== before.get(path));
     const news = made.filter(isNew).length;
     const outputs = news === made.length ? "new" : news === 0 ? "old" : "some new";
+    if (lostPower && isChecked) return [outputs, []];
     return [outputs, mixed.map((path) => `${path} is neither the old file nor the new one`)];
   }
 
