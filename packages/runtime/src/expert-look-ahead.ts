@@ -63,7 +63,13 @@ export class ExpertLookAhead {
     const runs = Array.from(experts).flatMap((expert, i) => slots.planReads(expert, wave.slots[i]!));
     meter.enter("readWait");
     meter.readsIssued();
-    slots.parts.reader.start(kernels.arena.bytes, runs, signal);
+    try {
+      slots.parts.reader.start(kernels.arena.bytes, runs, signal);
+    } catch (error) {
+      // The cache has them already, and nothing will bring them.
+      cache.clear();
+      throw error;
+    }
     this.#guess = { experts, runs };
   }
 

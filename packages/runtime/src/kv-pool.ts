@@ -4,7 +4,8 @@
  * A page has a part in every arena, with the layers that lie there. Sequences hold pages through tables of addresses that the attention kernels
  * read; sequences with an equal beginning share its pages, which are counted.
  *
- * Invariants: a page is free, or has as many holders as `#holders` says; a shared page is never written.
+ * Invariants: a page is free, or has as many holders as `#holders` says; a shared page is never written, but for the step that was writing to it when it came to be
+ * shared, and that behind the tokens of whoever shares it.
  */
 import { type AttentionGeometry, assert, BudgetError, KV_PAGE_TOKENS, kvPartBytes } from "@flashwick/core";
 import type { KvCache, KvDType, Ptr } from "@flashwick/kernels";

@@ -110,6 +110,7 @@ export class MixtureFfn {
       this.parts.limits?.idleUntil(this.parts.clock());
       if (nTokens === 1) await this.lookAhead.here?.land(routes[0]!, meter);
       let isFirst = true;
+      let unitsLeft = step.size;
       const { slots } = routed;
       for (const wave of slots.cache.admit(routes.map(({ experts }) => slots.unitsOf(experts)))) {
         this.#count(slots, wave, step, meter);
@@ -117,7 +118,10 @@ export class MixtureFfn {
         meter.enter("ffn");
         if (isFirst) this.parts.arithmetic.addResident(out, x, nTokens);
         isFirst = false;
-        await this.#computeWave(routed, issued, step, x, nTokens, meter, signal);
+        unitsLeft -= wave.neurons.length;
+        // A reader does one batch at a time: ahead is read only once nothing of this layer is missing.
+        const looksAhead = nTokens === 1 && unitsLeft === 0 && slots.cache.slotCount >= routed.geometry.chosen;
+        await this.#computeWave(routed, issued, step, x, nTokens, looksAhead, meter, signal);
         meter.enter("cache");
       }
     } catch (error) {
@@ -195,6 +199,7 @@ export class MixtureFfn {
     step: StepVisits,
     x: Ptr,
     nTokens: number,
+    looksAhead: boolean,
     meter: TokenMeter,
     signal?: AbortSignal,
   ): Promise<void> {
@@ -207,7 +212,6 @@ export class MixtureFfn {
     };
     if (!this.parts.overlap && wave.misses.length > 0) await this.#land(reader, undefined, meter);
     // In a pool, what the next layer wants may push out what is still to be computed of this one.
-    const looksAhead = nTokens === 1 && routed.slots.cache.slotCount >= routed.geometry.chosen;
     const looksEarly = looksAhead && !routed.slots.isPooled;
     if (wave.misses.length === 0) this.#allLanded(issued, looksEarly, meter, signal);
     for (const hit of wave.hits) visit(hit);

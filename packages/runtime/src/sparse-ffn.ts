@@ -75,7 +75,13 @@ export class SparseFfn {
     meter.enter("cache");
     const wave = cache.anticipate(guess, Math.floor(cache.slotCount * MOST_ANTICIPATED_SHARE));
     if (wave.neurons.length === 0) return;
-    this.#anticipated = { neurons: wave.neurons.slice(), runs: this.#issueReads(wave, meter, signal) };
+    try {
+      this.#anticipated = { neurons: wave.neurons.slice(), runs: this.#issueReads(wave, meter, signal) };
+    } catch (error) {
+      // The cache has them already, and nothing will bring them.
+      cache.clear();
+      throw error;
+    }
   }
 
   get cache(): NeuronCache {

@@ -126,7 +126,13 @@ export async function bringAll({ slots, index }: RecordLayer, meter: TokenMeter,
   const { cache, all, dFf, kernels, workspace } = slots.parts;
   if (cache.slotCount < dFf) throw isNotInDram(index, cache.slotCount, dFf);
   meter.enter("cache");
-  for (const wave of cache.admit(all)) await slots.readWave(wave, meter, signal);
+  try {
+    for (const wave of cache.admit(all)) await slots.readWave(wave, meter, signal);
+  } catch (error) {
+    // The cache has them already, and nothing has brought them.
+    cache.clear();
+    throw error;
+  }
   const list = kernels.arena.u32(workspace.slots, dFf);
   for (let neuron = 0; neuron < dFf; neuron++) list[neuron] = cache.slotOf(neuron);
   kernels.put(workspace.slots, 4 * dFf);

@@ -51,7 +51,7 @@ class SequenceWork {
   }
 
   async operate(): Promise<void> {
-    const what = this.#random.below(14);
+    const what = this.#random.below(16);
     if (this.#tracked.length === 0 || what === 0) return await this.#open();
     const one = this.#tracked[this.#random.below(this.#tracked.length)]!;
     if (what < 5) return await this.#extend(one);
@@ -60,7 +60,9 @@ class SequenceWork {
     if (what < 11) return this.#fork(one);
     if (what < 12) return this.#release(one);
     if (what < 13) return await this.#draft(one);
-    return await this.#extendTooFar(one);
+    if (what < 14) return await this.#extendTooFar(one);
+    if (what < 15) return await this.#extendAtOnce();
+    return await this.#releaseMidway(one);
   }
 
   /** Releases all sequences, and sees that their pages are free. */
@@ -127,6 +129,25 @@ class SequenceWork {
     one.history = intended.slice(0, one.sequence.length);
     for (const [position, values] of seen) this.#see(intended.slice(0, position + 1), values);
     this.#check(one);
+  }
+
+  /** Calls that do not wait for each other: their steps must. */
+  async #extendAtOnce(): Promise<void> {
+    await Promise.all(this.#tracked.map((one) => this.#extend(one)));
+  }
+
+  /** Released at any moment, perhaps in the middle of a step, while another sequence takes pages. */
+  async #releaseMidway(one: Tracked): Promise<void> {
+    const others = this.#tracked.filter((other) => other !== one);
+    if (others.length === 0) return;
+    this.#tracked.splice(this.#tracked.indexOf(one), 1);
+    const alarm = new Alarm(this.#world, this.#random);
+    alarm.signal.addEventListener("abort", () => one.sequence.release());
+    const tokens = this.#nextEntries(one, 1 + this.#random.below(MOST_TOKENS), "mode").map(({ token }) => token);
+    const extending = one.sequence.extend(tokens).catch((error) => this.#expectCode(error, "DISPOSED"));
+    await Promise.all([extending, this.#extend(others[this.#random.below(others.length)]!)]);
+    alarm.stop();
+    one.sequence.release();
   }
 
   async #stepTogether(): Promise<void> {
