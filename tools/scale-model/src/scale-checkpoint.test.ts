@@ -95,7 +95,7 @@ function largestDifference(a: readonly number[], b: readonly number[]): number {
 }
 
 interface Case {
-  readonly family: "opt-demo" | "falcon-demo";
+  readonly family: keyof typeof demoModels;
   readonly dtype: RecordDType;
   readonly tolerance: number;
   readonly size: TargetSize;

@@ -108,11 +108,11 @@ describe("a thread that is about to pause", () => {
     table.activate(0, 1);
     const sleep = vi.spyOn(Atomics, "wait");
     onTestFinished(() => sleep.mockRestore());
-    sleep.mockImplementationOnce((words, index, value) => {
+    sleep.mockImplementationOnce(((words: Int32Array, index: number, value: number) => {
       happens(table);
-      if (Atomics.load(words as Int32Array, index) === value) throw new Error("it sleeps for ever");
+      if (Atomics.load(words, index) === value) throw new Error("it sleeps for ever");
       return "not-equal";
-    });
+    }) as typeof Atomics.wait);
     return new TableThread(table.layout, 0, 0).awaitWork().what;
   }
 

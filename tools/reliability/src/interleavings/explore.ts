@@ -378,7 +378,7 @@ function keyOf({ bytes, threads, sleepers }: State): string {
     text += `|${status} ${word} ${isStale}|`;
     for (const { answer } of seen) text += `${answer},`;
   }
-  return createHash("sha1").update(bytes).update(text).digest("latin1");
+  return createHash("sha1").update(bytes).update(text).digest("base64");
 }
 
 function pathTo(state: State): string {
