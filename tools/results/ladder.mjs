@@ -31,6 +31,9 @@ if (status !== 0) {
   process.exit(1);
 }
 
+/** OPT's rungs are named by size alone, as scale-model's presets are. */
+const titleOf = (preset) => (/^\d/.test(preset) ? `OPT ${preset}` : preset);
+
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root }).toString().trim();
 const columns = {
   rung: ({ title }) => title,
@@ -73,7 +76,7 @@ const columns = {
 writeTable(`ladder-${name}.csv`, document.rungs, columns);
 writeFileSync(
   join(root, `docs/results/ladder-${name}.svg`),
-  ladderPicture(document.rungs, `OPT ${name} geometry, milliseconds per token`),
+  ladderPicture(document.rungs, `${titleOf(name)} geometry, milliseconds per token`),
 );
 
 const row = (cells) => `| ${cells.join(" | ")} |`;
