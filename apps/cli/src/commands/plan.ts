@@ -1,6 +1,6 @@
 /** `flashwick plan`: what speed a model will have on a device within a budget, before anything is downloaded. */
 import { CONVERT_DTYPES, type ConvertDType, RESIDENT_DTYPES, type ResidentDType } from "@flashwick/core";
-import { DEVICE_PRESETS, type PlanRequest, planLossless, planModes } from "@flashwick/cost-model";
+import { DEVICE_PRESETS, type PlanRequest, planLossless } from "@flashwick/cost-model";
 import { spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
@@ -11,7 +11,7 @@ import type { Invocation } from "../invocation.js";
 import type { DeviceFlags } from "../named-device.js";
 import { byteSize, integer, plainBytes, share } from "../option-values.js";
 import { checkOutput, writeOutput } from "../output-file.js";
-import { deviceFor, deviceNote } from "../plan/machine-plan.js";
+import { deviceFor, deviceNote, modesOf } from "../plan/machine-plan.js";
 import { type Energy, type PlanDocument, type PlannedLossless, planOrRefusal } from "../plan/plan-document.js";
 import { openSubject, type PlanSubject, planFacts, type SubjectWish } from "../plan/plan-subject.js";
 import { planText, refusalText } from "../plan/plan-text.js";
@@ -142,7 +142,7 @@ async function plan(model: string, flags: PlanFlags, report: Report): Promise<nu
   const wish = { ...wishOf(flags, subject), profile };
   const request = subject.request({ ...wish, dramBudgetBytes: budgetBytes });
   const shares = { lossless: acceptanceOf(subject, flags)?.share ?? null, lookup: flags.lookupAcceptance ?? null };
-  const modes = () => (subject.units === "neurons" ? planModes(request, shares) : []);
+  const modes = () => modesOf(subject, request, shares);
   const document = planOrRefusal(facts, request, { lossless: () => lossless(request, subject, flags), modes });
   const note = deviceNote(device);
   if (note !== null) report.note(note);

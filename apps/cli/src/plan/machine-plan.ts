@@ -2,7 +2,14 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { isFlashwickError } from "@flashwick/core";
-import { type DeviceProfile, devicePreset } from "@flashwick/cost-model";
+import {
+  type DeviceProfile,
+  type DraftShares,
+  devicePreset,
+  type ModePlan,
+  type PlanRequest,
+  planModes,
+} from "@flashwick/cost-model";
 import { readKeptProfile, spareMemoryBytes } from "@flashwick/runtime/node/estimate";
 import { type ByteSize, resolveByteSize } from "../byte-size.js";
 import { type DeviceFlags, namedDevice } from "../named-device.js";
@@ -64,6 +71,11 @@ function existingFolder(path: string): string {
   return folder;
 }
 
+/** Every way of running the model, the fastest first; none of a mixture, which has one. */
+export function modesOf(subject: PlanSubject, request: PlanRequest, drafts?: DraftShares): readonly ModePlan[] {
+  return subject.units === "neurons" ? planModes(request, drafts) : [];
+}
+
 /** @param budget Null: what this machine has free. */
 export function planForMachine(
   subject: PlanSubject,
@@ -81,5 +93,5 @@ export function planForMachine(
     contextTokens: Math.min(contextLength, LENGTH.promptTokens + LENGTH.decodeTokens),
     dramBudgetBytes: budgetBytes,
   });
-  return planOrRefusal(facts, request);
+  return planOrRefusal(facts, request, { lossless: () => null, modes: () => modesOf(subject, request) });
 }

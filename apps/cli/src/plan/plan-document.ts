@@ -41,8 +41,6 @@ export interface BesidePlans {
   readonly modes: () => readonly ModePlan[];
 }
 
-const NOTHING_BESIDE: BesidePlans = { lossless: () => null, modes: () => [] };
-
 /** The document of a plan that fits. */
 function planDocument(facts: PlanFacts, request: PlanRequest, plan: RunPlan, beside: BesidePlans) {
   const { memory, cost, alternatives } = plan;
@@ -116,7 +114,7 @@ export type PlannedMode = ReturnType<typeof modesOf>[number];
 export function planOrRefusal(
   facts: PlanFacts,
   request: PlanRequest,
-  beside = NOTHING_BESIDE,
+  beside: BesidePlans,
 ): PlanDocument | RefusalDocument {
   try {
     return planDocument(facts, request, planRun(request), beside);
