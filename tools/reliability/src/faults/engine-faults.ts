@@ -82,7 +82,9 @@ async function strike(model: TinyModel, device: Device, fault: Fault, logits: Fl
   } catch (error) {
     outcome = judge(model, device, fault, error);
   }
-  if (opened && outcome.ok && !CHANGES_FILE.includes(fault.kind)) outcome = (await again(opened, logits)) ?? outcome;
+  // What was believed once is in DRAM, and is believed again.
+  const isPast = outcome.outcome !== "wrong logits" && !CHANGES_FILE.includes(fault.kind);
+  if (opened && outcome.ok && isPast) outcome = (await again(opened, logits)) ?? outcome;
   try {
     await opened?.close();
   } catch (error) {
