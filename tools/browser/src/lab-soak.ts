@@ -69,7 +69,9 @@ async function soak(page: Page, profile: string, ms: number): Promise<{ samples:
     const elapsed = performance.now() - begin;
     if (elapsed < sampleMs) continue;
     sampleMs = elapsed + ms / SAMPLES;
-    samples.push({ seconds: elapsed / 1000, ownBytes: largestRenderer(profile).ownBytes, replies });
+    const sample = { seconds: elapsed / 1000, ownBytes: largestRenderer(profile).ownBytes, replies };
+    samples.push(sample);
+    console.error(`${sample.seconds.toFixed()} s, ${replies} replies, ${(sample.ownBytes / MiB).toFixed(1)} MiB`);
   }
   return { samples, tokens };
 }
@@ -96,9 +98,11 @@ async function replyTo(page: Page, message: string): Promise<string> {
   await page.fill("#message", message);
   await page.click("#send");
   await page.waitForFunction(
-    (bubbles) =>
-      document.querySelectorAll("#conversation .assistant").length > bubbles &&
-      /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? ""),
+    (bubbles) => {
+      const all = document.querySelectorAll<HTMLElement>("#conversation .assistant");
+      const hasEnded = all.length > bubbles && all[all.length - 1]!.dataset.end !== undefined;
+      return hasEnded && /^(Done|Stopped)/.test(document.getElementById("status")?.textContent ?? "");
+    },
     before,
     { timeout: 600_000 },
   );

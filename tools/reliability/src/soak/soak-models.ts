@@ -57,7 +57,7 @@ const DEMOS: readonly Recipe[] = [
       budgetShare: 0.75,
       share: 1,
     },
-    ...{ predictor: demoModels["opt-demo"].predictorPath, options: { threads: 1, readers: 2 } },
+    ...{ predictor: demoModels["opt-demo"].predictorPath, options: { threads: 1, readers: 0 } },
   },
   {
     ...{ name: "olmoe-demo", checkpoint: mixtureDemo.checkpointDir, dtype: "f16", budgetShare: 0.6, share: 1 },
