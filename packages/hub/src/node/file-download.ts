@@ -63,7 +63,10 @@ export async function downloadFile(
     return { path: file.path, file: path, bytes: file.sizeBytes, sha256, from, fetchedBytes };
   };
   const there = await whatIsThere(path, file, force, signal);
-  if (there !== null) return done(there, "disk");
+  if (there !== null) {
+    await dropLeftovers(path);
+    return done(there, "disk");
+  }
   const cached = cacheFolder === null ? null : await findCached(cacheFolder, repository, file);
   const known = cached === null ? null : await sameContent(cached, file, signal);
   if (known !== null) {
@@ -90,6 +93,16 @@ async function whatIsThere(
     `${path}: expected no file of this name, or the one that the hub lists, found another; pull into another folder, or replace it with --force`,
     { details: { path } },
   );
+}
+
+/** What a call has left that was killed after it had given the whole file its name. Somebody who writes the file now keeps what is his. */
+async function dropLeftovers(path: string): Promise<void> {
+  const lock = await lockOutput(path).catch(() => null);
+  if (lock === null) return;
+  const partial = partialPath(path);
+  await rm(partial, { force: true })
+    .then(() => rm(`${partial}.journal`, { force: true }))
+    .finally(() => lock.release());
 }
 
 /** A second name for the cached file where both are on one device, else a copy. */

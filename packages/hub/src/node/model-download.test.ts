@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Random } from "@flashwick/core";
 import { capability } from "@flashwick/test-capabilities";
 import { type HubServer, sha256, startHub } from "@flashwick/test-capabilities/hub-server";
@@ -138,6 +138,13 @@ describe("a download", () => {
     ]);
     expect(files[0]!.sha256).toBe(sha256(model));
     expect(ranges()).toEqual([]);
+  });
+
+  it("left the journal of a download that was killed after its last rename, in every later call", async () => {
+    await pull();
+    writeFileSync(`${path}.partial.journal`, "{}\n");
+    await pull();
+    expect(names()).not.toContain(`${basename(path)}.partial.journal`);
   });
 
   it("refuses another file of this name, and replaces it when told to", async () => {
