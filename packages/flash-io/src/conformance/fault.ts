@@ -39,7 +39,11 @@ export class FaultCounter {
   operations = 0;
   #fault: Fault | null = null;
 
-  /** @param fault Null: nothing goes wrong, and operations are counted. */
+  /**
+   * Counts from zero again, towards a fault.
+   *
+   * @param fault Null: nothing goes wrong, and operations are counted.
+   */
   arm(fault: Fault | null): void {
     this.#fault = fault;
     this.operations = 0;

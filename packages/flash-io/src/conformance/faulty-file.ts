@@ -15,16 +15,23 @@ const CHANGED = "the file has changed; open it again";
 
 /** The positional reads of a file, as `openFileReader` of `./node` takes them. */
 export interface FaultyReads {
+  /** As `openSync`: a number that stands for the file. */
   open(path: string): number;
+  /** As `readSync`: bytes of the file from `offset` on go to `into`, from its byte `at` on. @returns How many, which may be fewer than `sizeBytes`. */
   read(fd: number, into: Uint8Array, at: number, sizeBytes: number, offset: number): number;
+  /** As `readvSync`: fills one buffer after the other. @returns How many bytes. */
   readv(fd: number, into: readonly Uint8Array[], offset: number): number;
+  /** As `closeSync`. */
   close(fd: number): void;
 }
 
 /** What of a synchronous handle readers use. */
 export interface FaultyHandle {
+  /** Bytes of the file from `at` on. @returns How many, which may be fewer than the buffer takes. */
   read(buffer: ArrayBufferView, options: { readonly at: number }): number;
+  /** Bytes of the file. */
   getSize(): number;
+  /** Gives the file back. */
   close(): void;
 }
 
