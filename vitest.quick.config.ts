@@ -38,6 +38,7 @@ const LONG = [
   "packages/runtime/src/node/failures.test.ts",
   "packages/runtime/src/train/task-pool.test.ts",
   "packages/kernels-wasm/src/node/compute-pool.test.ts",
+  "tools/reliability/src/crashes/crashes.test.ts",
   "apps/cli/src/bench/memory-group.test.ts",
   "packages/server/src/node/grammar-threads.test.ts",
   "packages/server/src/node/hostile.test.ts",
