@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { writeChecksumFile } from "../checksum-file.js";
 import { crc32c } from "../crc32c.js";
 import { memoryJournal, memorySink } from "../memory-sink.js";
-import type { ExpertMatrix } from "../model-file.js";
+import { type ExpertMatrix, recordLayout } from "../model-file.js";
 import type { NeuronRows } from "../model-writer.js";
 import { openModelFile } from "../read-model.js";
 import { verifyModelFile } from "../verify.js";
@@ -320,7 +320,7 @@ describe.each([
     expect(pruned.result.pruned!.from).toBe(header.fingerprint);
     expect(pruned.result.fingerprint).not.toBe(header.fingerprint);
     const { records } = (await openModelFile(memorySource(pruned.bytes))).header;
-    const stride = header.weights.strideBytes;
+    const stride = recordLayout(header).strideBytes;
     for (const [at, neuron] of [0, 3, 4].entries()) {
       const before = header.records[1]!.offset + neuron * stride;
       const after = records[1]!.offset + at * stride;
