@@ -2,7 +2,7 @@
  * What a smaller model file loses: types of records, calibrated or not, neurons left out, predictors; writes
  * docs/results/compression.csv and compression.svg:
  *
- *     pnpm build && node tools/results/compression.mjs <folder> [--windows n] [--rows n]
+ *     pnpm build && node tools/results/compression.mjs <folder> [--models a,b] [--windows n] [--rows n]
  *
  * The folder keeps the files and the rows measured so far: --rows measures as many more, 0 only draws. Traces and moments are of train.txt; every row is
  * measured on evaluation.txt, which nothing was chosen by, against the file in f16 with all neurons, dense.
@@ -20,9 +20,9 @@ import { scriptArguments } from "./src/script-arguments.mjs";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "apps/cli/dist/flashwick.js");
 const { words, flags } = scriptArguments({
-  usage: "compression.mjs <folder> [--windows n] [--rows n]",
+  usage: "compression.mjs <folder> [--models a,b] [--windows n] [--rows n]",
   words: 1,
-  flags: { windows: null, rows: null },
+  flags: { models: Object.keys(demoModels).join(), windows: null, rows: null },
 });
 const [folder] = words;
 mkdirSync(folder, { recursive: true });
@@ -60,7 +60,7 @@ const keptRows = join(folder, "rows.json");
 const rows = existsSync(keptRows) ? JSON.parse(readFileSync(keptRows, "utf8")) : [];
 let left = flags.rows === null ? Number.POSITIVE_INFINITY : Number(flags.rows);
 for (const [model, demo] of Object.entries(demoModels)) {
-  if (!existsSync(demo.predictorPath)) continue;
+  if (!flags.models.split(",").includes(model) || !existsSync(demo.predictorPath)) continue;
   for (const form of FORMS) {
     for (const predictor of ["none", "shipped"]) measure(model, demo, form, predictor);
   }
