@@ -1,6 +1,6 @@
 /** Moments of a text, and conversions by them: measured as the engine runs, against an obvious sum, and for what they bring. */
 import { fileURLToPath } from "node:url";
-import { memorySource, paddedLength } from "@flashwick/core";
+import { isGated, memorySource, paddedLength } from "@flashwick/core";
 import {
   createModelWriter,
   memorySink,
@@ -125,6 +125,13 @@ describe.each(["opt-tiny-sharded", "llama-tiny-relu"])("%s calibrated by other t
     for (const options of [
       { dtype: "q4", residentDtype: "f32" },
       { dtype: "f32", prune },
+      // Gates that stay in DRAM lose what their own type does, and follow the neurons that stay.
+      ...(isGated(geometry)
+        ? [
+            { dtype: "q4", residentDtype: "f32", gateDtype: "f32" },
+            { dtype: "f32", gateDtype: "f32", prune },
+          ]
+        : []),
     ] as ConvertOptions[]) {
       const plain = distance(logits, await logitsOf(await converted(name, options)));
       const calibrated = distance(logits, await logitsOf(await converted(name, { ...options, calibration })));
