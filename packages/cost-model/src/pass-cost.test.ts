@@ -64,6 +64,13 @@ describe("passCost", () => {
       expect([flashBytes, neuronsLoaded]).toEqual([absent * 4096, absent]);
     }
   });
+  it("reads a streamed token ahead where reads overlap, as it does several", () => {
+    const readers = { ...settings, mode: "dense" as const, readers: 4 };
+    const [apart, ahead] = [false, true].map((overlap) => passCost(dense({ settings: { ...readers, overlap } }), 1));
+    expect(apart!.exposedReadMs).toBe(apart!.readMs);
+    expect(ahead!.exposedReadMs).toBeLessThan(ahead!.readMs);
+    expect(ahead!.totalMs).toBeLessThan(passCost(dense({ settings: { ...readers, overlap: true } }), 2).totalMs);
+  });
   it("streams all of a layer that is not held whole where a finite window keeps nothing", () => {
     const of = dense();
     expect(passCost({ ...of, settings: { ...of.settings, windowTokens: 4 } }, 5).neuronsLoaded).toBe(3 * 4096);

@@ -10,9 +10,9 @@
  * is the arithmetic that takes the time.
  *
  * exposed() is the whole of the reads, or where they overlap what of them outlasts the arithmetic that can be done meanwhile, both slowed by each
- * other as the profile says. A single token overlaps as `settings.overlap` says: with resident neurons, in a parallel block with attention as
- * well. Dense passes over more than one token read one chunk ahead, from one layer into the next, wherever there are threads that read; those over
- * matrices are row-stream-cost.ts.
+ * other as the profile says. Sparse, a single token overlaps as `settings.overlap` says: with resident neurons, in a parallel block with attention as
+ * well. Dense passes read one chunk ahead, from one layer into the next, wherever there are threads that read: a single token where `settings.overlap`
+ * says so, more tokens always. Those over matrices are row-stream-cost.ts.
  */
 import type { PassCost } from "./cost-figures.js";
 import type { DeviceProfile } from "./device-profile.js";
@@ -59,7 +59,7 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   const headMs = clock.headMs();
   const attention = shape.nLayers * attentionMs;
   const arithmetic = sum.predict + sum.cache + sum.check + attention + sum.ffn + headMs;
-  const ahead = settings.readers > 0 && (tokens > 1 || settings.overlap);
+  const ahead = readsAhead(settings, tokens);
   const { bytes, reads, readMs, exposedMs } = shape.rowStream
     ? rowStreamCost(request, shape.rowStream, (attention + sum.ffn) / shape.nLayers, ahead)
     : { ...sum, exposedMs: recordsExposedMs(request, tokens, sum, arithmetic) };
@@ -80,6 +80,11 @@ export function passCost(request: TokenRequest, tokens: number): PassCost {
   };
 }
 
+/** Whether what is streamed is read one chunk before it is computed. */
+function readsAhead({ readers, overlap }: EngineSettings, tokens: number): boolean {
+  return readers > 0 && (tokens > 1 || overlap);
+}
+
 /** Of records: what of a stream's reads outlasts the arithmetic, or what layer by layer does of single reads. */
 function recordsExposedMs(
   { profile, settings }: TokenRequest,
@@ -87,7 +92,7 @@ function recordsExposedMs(
   sum: { readonly readMs: number; readonly exposedMs: number },
   arithmeticMs: number,
 ): number {
-  const ahead = settings.mode === "dense" && settings.readers > 0 && tokens > 1;
+  const ahead = settings.mode === "dense" && readsAhead(settings, tokens);
   return ahead ? exposedReadMs(profile.flash, sum.readMs, arithmeticMs) : sum.exposedMs;
 }
 
