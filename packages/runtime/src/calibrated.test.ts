@@ -17,6 +17,7 @@ import { ALL_NEURONS } from "./chooser.js";
 import type { ForwardObserver } from "./forward-observer.js";
 import { recordMoments } from "./record-moments.js";
 import { forEachLogits } from "./score.js";
+import type { PrefixStore } from "./serving/prefix-store.js";
 import { stretchObserver } from "./stretch-observer.js";
 
 /** Tokens by a rule that says nothing; another seed is another text. */
@@ -138,6 +139,39 @@ describe.each(["opt-tiny-sharded", "llama-tiny-relu"])("%s calibrated by other t
       expect(calibrated).toBeLessThan(0.9 * plain);
     }
   });
+});
+
+it("kept prefixes of one checkpoint are not those of the same one calibrated, which computes other keys and values", async () => {
+  const name = "opt-tiny-sharded";
+  const { header, layers } = await momentsOf(name, TEXTS.slice(0, 2));
+  const sink = memorySink("moments");
+  await writeMomentsFile(sink, header, layers);
+  const moments = await openMomentsFile(memorySource(sink.committed!));
+  const options = { dtype: "q4", residentDtype: "f32" } as const;
+  const files = [undefined, { moments, hash: "ab".repeat(32) }, { moments, hash: "cd".repeat(32) }].map((calibration) =>
+    converted(name, { ...options, ...(calibration && { calibration }) }),
+  );
+  const pages = new Map<string, Uint8Array>();
+  const prefixStore: PrefixStore = {
+    has: async (key) => pages.has(key),
+    read: async (key) => pages.get(key) ?? null,
+    write: async (key, bytes) => void pages.set(key, bytes.slice()),
+  };
+  // Each twice: its own pages are found.
+  const reused: number[] = [];
+  for (const file of [...files, ...files]) {
+    const model = await openModelBytes(await file, name, { mode: "dense" });
+    const scheduler = await model.openScheduler({ prefixStore });
+    const text = scheduler.generate({ prompt: textOf(3).slice(0, 40), maxTokens: 8 });
+    let step = await text.next();
+    while (!step.done) step = await text.next();
+    reused.push(step.value.reusedTokens);
+    await scheduler.drain();
+    await scheduler.close();
+    await model.close();
+  }
+  expect(reused.slice(0, 3)).toEqual([0, 0, 0]);
+  expect(Math.min(...reused.slice(3))).toBeGreaterThan(0);
 });
 
 it("moments of nothing, of experts, and of matrices in place are refused", async () => {
