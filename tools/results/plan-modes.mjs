@@ -8,7 +8,7 @@
  * anything is reported. Prints the chosen mode beside the fastest, and by how much it is slower.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,11 +39,18 @@ function flashwick(...args) {
   return JSON.parse(out.toString("utf8"));
 }
 
+/** As the program finds it by itself, which it does only where a plan with it is the fastest. */
+function predictorOf(file) {
+  const beside = file.replace(/\.gguf$/, ".predictor.gguf");
+  if (flags.predictor !== undefined) return ["--predictor", flags.predictor];
+  return existsSync(beside) ? ["--predictor", beside] : [];
+}
+
 const given = (name) => (flags[name] === undefined ? [] : [`--${name}`, flags[name]]);
 
 /** Flags of a mode, without its settings. */
-function modeFlags({ mode, engineMode }) {
-  const predictor = given("predictor");
+function modeFlags(file, { mode, engineMode }) {
+  const predictor = predictorOf(file);
   const of = { dense: ["--dense"], "gate-first": ["--gate-first"], predicted: predictor, lossless: predictor };
   if (mode === "lossless") return [...of.lossless, "--lossless"];
   if (mode === "lookup") return [...of[engineMode], "--speculate", "lookup"];
@@ -59,7 +66,7 @@ function settingFlags({ threads, readers, mergeGapBytes, overlap, windowTokens }
 function run(file, budget, planned) {
   const hasTokenizer = flashwick("inspect", file).tokenizer !== null;
   const text = hasTokenizer ? ["--prompt", prompt] : ["--tokens", PROMPT_TOKENS];
-  const how = [...modeFlags(planned), ...settingFlags(planned.settings)];
+  const how = [...modeFlags(file, planned), ...settingFlags(planned.settings)];
   const length = ["--max-tokens", flags.tokens, "--dram-budget", budget, "--kv-precision", "f16"];
   return flashwick("run", file, ...text, ...length, ...how);
 }

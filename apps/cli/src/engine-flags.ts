@@ -41,6 +41,8 @@ export interface EngineFlags {
   readonly io?: "auto" | "buffered";
   readonly backend?: BackendName;
   readonly activationBits?: 8;
+  /** Of run and chat: the sparse path drafts. */
+  readonly lossless?: boolean;
 }
 
 /** What happens without `--predictor`, `--dense`, `--gate-first` and `--oracle`: look for the sidecar, or do not. */
@@ -48,7 +50,7 @@ export type DefaultMode = "sidecar" | "dense";
 
 const DEFAULT_MODE_TEXT: Readonly<Record<DefaultMode, string>> = {
   sidecar:
-    "default: <model>.predictor.gguf beside the model; without one, gate first where gates are resident, else dense",
+    "default: <model>.predictor.gguf beside the model, unless resident gates or a dense run are expected to be faster",
   dense: "default: none, dense",
 };
 
@@ -206,7 +208,7 @@ export async function openWithFlags(
   beside: BesideFlags = {},
 ): Promise<Model> {
   const model = await openModel(path, {
-    ...predictorChoice(flags, defaultMode),
+    ...predictorChoice(path, flags, defaultMode),
     ...(await engineOptions(path, flags, beside)),
     hotExperts: flags.hot === "off" ? null : flags.hot,
     backend: flags.backend ?? "auto",
@@ -262,11 +264,13 @@ function noteInexact(model: Model, report: Report): void {
   );
 }
 
-function predictorChoice(flags: EngineFlags, defaultMode: DefaultMode) {
+/** What runs, and which predictor. The engine plans what was not asked for, and a plan knows nothing of drafts. */
+export function predictorChoice(path: string, flags: EngineFlags, defaultMode: DefaultMode) {
   if (flags.oracle) return { mode: "oracle", predictor: null } as const;
   if (flags.gateFirst) return { mode: "gate-first", predictor: null } as const;
   if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;
   if (flags.dense || defaultMode === "dense") return { mode: "dense", predictor: null } as const;
+  if (flags.lossless && existsSync(sidecarPath(path))) return { mode: "predicted", predictor: "auto" } as const;
   return { predictor: "auto" } as const;
 }
 
