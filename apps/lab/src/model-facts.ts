@@ -30,7 +30,9 @@ export async function describeModel(store: ModelStore, name: string): Promise<Mo
 }
 
 function formOf({ layout }: FfnLayout): WeightForm {
-  return layout === "bundled" || layout === "split" ? "records" : layout;
+  if (layout === "bundled" || layout === "split") return "records";
+  // The lab has no pruning plans: it streams columns as it streams matrices.
+  return layout === "columns" ? "matrices" : layout;
 }
 
 function expertFacts(geometry: ModelGeometry): ExpertFacts | null {

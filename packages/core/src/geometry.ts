@@ -366,6 +366,32 @@ export interface WeightLayout {
   readonly slotBytes: number;
 }
 
+/** The two kinds of units of an FFN that is read by columns: elements of its input, and neurons, whose activations meet the down projection. */
+export const COLUMN_STAGES = ["inputs", "outputs"] as const;
+/** One of {@link COLUMN_STAGES}. */
+export type ColumnStage = (typeof COLUMN_STAGES)[number];
+
+/** Records of one kind of column, on flash as in a slot. */
+export interface ColumnRecords {
+  /** Bytes from one record to the next, and of a slot; a multiple of 512. */
+  readonly strideBytes: number;
+  /** Elements of each part. */
+  readonly width: number;
+  /** Columns in the order of their places: gate (of gated neurons) and up of an input, down of a neuron. */
+  readonly parts: readonly RecordPart[];
+}
+
+/**
+ * How the FFN's weights lie in a model file of ours that is read by columns (docs/decisions/0040): what element j of the input is multiplied with, column j of
+ * gate beside column j of up, is one record, and what neuron i's activation is multiplied with, column i of down, is another.
+ */
+export interface ColumnLayout extends Readonly<Record<ColumnStage, ColumnRecords>> {
+  readonly layout: "columns";
+  readonly dtype: RecordDType;
+  /** 1 / dFf of a layer's records of both kinds, rounded up: what plans call a neuron of it. */
+  readonly slotBytes: number;
+}
+
 /** All weights of a layer matrix by matrix, row by row, as GGUF files of llama.cpp have them: a layer is kept or streamed as a whole. */
 export interface MatrixLayout {
   readonly layout: "matrices";
@@ -385,7 +411,7 @@ export interface ExpertLayout {
 }
 
 /** The part of a neuron that has a role. Only `gate` may be missing: ask for it of gated neurons alone. */
-export function recordPart({ parts }: Pick<WeightLayout, "parts">, role: RecordRole): RecordPart {
+export function recordPart({ parts }: Pick<ColumnRecords, "parts">, role: RecordRole): RecordPart {
   const part = parts.find((candidate) => candidate.role === role);
   assert(part !== undefined, `a record has ${role}`);
   return part;
@@ -397,7 +423,12 @@ export function paddedLength(elements: number): number {
 }
 
 /** How a model's FFNs lie on flash. */
-export type FfnLayout = WeightLayout | MatrixLayout | ExpertLayout;
+export type FfnLayout = WeightLayout | ColumnLayout | MatrixLayout | ExpertLayout;
+
+/** Units of each kind in a layer that is read by columns. */
+export function columnCounts(dModel: number, { ffn }: { readonly ffn: Pick<FfnGeometry, "dFf"> }) {
+  return { inputs: dModel, outputs: ffn.dFf } as const satisfies Record<ColumnStage, number>;
+}
 
 /** What a layer's cache holds by number: neurons, or in a mixture experts, of which a dense layer has none. */
 export function unitsByLayer(geometry: Pick<ModelGeometry, "layers">): number[] {

@@ -102,7 +102,7 @@ export interface RunStats {
   /** Of activations beside rows of ggml's blocks, where that was asked for; null: the default, 15. */
   readonly activationBits: 8 | null;
   readonly ioMode: "direct" | "buffered" | "memory";
-  readonly mode: "dense" | "predicted" | "gate-first" | "oracle";
+  readonly mode: "dense" | "predicted" | "gate-first" | "pruned" | "oracle";
   readonly kvDType: "f32" | "f16" | "int8";
   readonly policy: string;
   readonly prefillMs: number;

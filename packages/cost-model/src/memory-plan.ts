@@ -33,6 +33,8 @@ export interface MemoryPlan {
   readonly streamNeurons: number;
   /** Of neurons, or in a mixture of experts. */
   readonly slotsByLayer: readonly number[];
+  /** By columns: of inputs, the same share of them as of neurons. Else empty. */
+  readonly inputSlotsByLayer: readonly number[];
   /** The least budget with which this request would be met. */
   readonly smallestBudgetBytes: number;
   /**
@@ -89,11 +91,11 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
   const activations = request.activationBytes(batchTokens);
   const rowTablesResident = activations - oneToken + request.rowTableBytes <= extras;
 
-  const slotsByLayer = units.allocate(spare - extras);
+  const slots = units.allocate(spare - extras);
   const bytes = {
     resident: request.residentBytes + (rowTablesResident ? request.rowTableBytes : 0),
     predictor: request.predictorBytes,
-    neuronCache: units.bytesOf(slotsByLayer) + request.cacheFixedBytes,
+    neuronCache: units.bytesOf(slots) + request.cacheFixedBytes,
     kvCache,
     activations,
     readBuffers: buffers + moreNeurons * stream.bytesEach,
@@ -106,7 +108,7 @@ export function planMemory(request: MemoryRequest): MemoryPlan {
     batchTokens,
     rowTablesResident,
     streamNeurons: stream.leastNeurons + moreNeurons,
-    slotsByLayer,
+    ...slots,
     smallestBudgetBytes,
     cycleBudgetBytes: units.cycleBytes === null ? null : floor + kvCache + spareForCycle(units.cycleBytes, most),
   };

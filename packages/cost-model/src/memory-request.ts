@@ -12,6 +12,15 @@ export interface PlannedExperts {
   readonly slotBytesByLayer: readonly number[];
 }
 
+/** What the layers of a model that is read by columns keep in slots: inputs and neurons, each kind in slots of its own size. */
+export interface PlannedColumns {
+  /** Inputs of every layer. */
+  readonly inputs: number;
+  /** Of one record in DRAM. */
+  readonly inputSlotBytes: number;
+  readonly outputSlotBytes: number;
+}
+
 /** What of a layer its share of memory depends on. */
 export interface PlannedLayer {
   readonly attention: Pick<AttentionGeometry, "nKvHeads" | "headDim">;
@@ -34,6 +43,8 @@ export interface MemoryRequest {
   readonly namedShareByLayer: readonly number[] | "even" | null;
   /** Of a mixture: slots hold experts in place of neurons. */
   readonly experts?: PlannedExperts | undefined;
+  /** By columns: slots hold down columns of neurons, and others hold inputs. */
+  readonly columns?: PlannedColumns | undefined;
   /** Longest sequence to be held, prompt included. */
   readonly contextTokens: number;
   /** Sequences that may be open at once, each as long as that. Default 1. */

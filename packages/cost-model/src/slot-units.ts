@@ -1,5 +1,6 @@
-/** What a memory plan gives out in slots: neurons of one size, or in a mixture experts of each layer's own. Pure. */
-import type { MemoryRequest, PlannedExperts } from "./memory-request.js";
+/** What a memory plan gives out in slots: neurons of one size, columns of two, or in a mixture experts of each layer's own. Pure. */
+import type { MemoryPlan } from "./memory-plan.js";
+import type { MemoryRequest, PlannedColumns, PlannedExperts } from "./memory-request.js";
 import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 
 /** Fewest slots a layer works with: its neurons then stream through in waves of this many. */
@@ -9,6 +10,9 @@ export const MIN_SLOTS_PER_LAYER = 4;
  * cost model knows; to open at all, one is enough.
  */
 export const MIN_EXPERT_SLOTS_PER_LAYER = 1;
+
+/** What a plan says of slots. */
+type SlotCounts = Pick<MemoryPlan, "slotsByLayer" | "inputSlotsByLayer">;
 
 /** What is kept in slots. */
 export interface SlotUnits {
@@ -20,11 +24,12 @@ export interface SlotUnits {
   /** What slots of all that one token names take beyond the fewest; null where that is everything. */
   readonly cycleBytes: number | null;
   /** Slots by layer, for so many bytes beyond the fewest. */
-  readonly allocate: (bytes: number) => number[];
-  readonly bytesOf: (slotsByLayer: readonly number[]) => number;
+  readonly allocate: (bytes: number) => SlotCounts;
+  readonly bytesOf: (slots: SlotCounts) => number;
 }
 
 export function slotUnits(request: MemoryRequest): SlotUnits {
+  if (request.columns) return columnUnits(request, request.columns);
   return request.experts ? expertUnits(request.experts, request.slotOverheadBytes) : neuronUnits(request);
 }
 
@@ -45,11 +50,39 @@ function neuronUnits({ geometry, weights, slotOverheadBytes, namedShareByLayer }
     cycleBytes: cycle ? (total(cycle) - minSlots) * slotBytes : null,
     allocate: (bytes) => {
       const slots = Math.min(maxSlots, minSlots + Math.floor(bytes / slotBytes));
-      return named
+      const slotsByLayer = named
         ? allocateByDemand(named, widths, slots, MIN_SLOTS_PER_LAYER)
         : allocateWholeLayers(widths, slots, MIN_SLOTS_PER_LAYER);
+      return { slotsByLayer, inputSlotsByLayer: [] };
     },
-    bytesOf: (slotsByLayer) => total(slotsByLayer) * slotBytes,
+    bytesOf: ({ slotsByLayer }) => total(slotsByLayer) * slotBytes,
+  };
+}
+
+/** Columns: the same share of every layer's inputs and of its neurons, whatever a slot of either takes. */
+function columnUnits(
+  { geometry, slotOverheadBytes }: MemoryRequest,
+  { inputs, inputSlotBytes, outputSlotBytes }: PlannedColumns,
+): SlotUnits {
+  const { layers } = geometry;
+  const counts = [...layers.map(() => inputs), ...layers.map(({ ffn }) => ffn.dFf)];
+  const costs = [...layers.map(() => inputSlotBytes), ...layers.map(() => outputSlotBytes)].map(
+    (bytes) => bytes + slotOverheadBytes,
+  );
+  const costOf = (slots: readonly number[]) => total(slots.map((n, i) => n * costs[i]!));
+  const leastBytes = costOf(counts.map((count) => Math.min(MIN_SLOTS_PER_LAYER, count)));
+  const mostBytes = costOf(counts);
+  return {
+    leastBytes,
+    mostBytes,
+    spanBytes: mostBytes - leastBytes,
+    cycleBytes: null,
+    allocate: (bytes) => {
+      const most = Math.min(mostBytes, leastBytes + Math.floor(bytes));
+      const slots = allocateByDemand(counts, counts, most, MIN_SLOTS_PER_LAYER, costs);
+      return { slotsByLayer: slots.slice(layers.length), inputSlotsByLayer: slots.slice(0, layers.length) };
+    },
+    bytesOf: ({ slotsByLayer, inputSlotsByLayer }) => costOf([...inputSlotsByLayer, ...slotsByLayer]),
   };
 }
 
@@ -59,19 +92,20 @@ function expertUnits(
   slotOverheadBytes: number,
 ): SlotUnits {
   const costs = slotBytesByLayer.map((bytes) => bytes + slotOverheadBytes);
-  const bytesOf = (slots: readonly number[]) => total(slots.map((n, layer) => n * costs[layer]!));
-  const leastBytes = bytesOf(countByLayer.map((count) => Math.min(MIN_EXPERT_SLOTS_PER_LAYER, count)));
-  const mostBytes = bytesOf(countByLayer);
+  const costOf = (slots: readonly number[]) => total(slots.map((n, layer) => n * costs[layer]!));
+  const leastBytes = costOf(countByLayer.map((count) => Math.min(MIN_EXPERT_SLOTS_PER_LAYER, count)));
+  const mostBytes = costOf(countByLayer);
   return {
     leastBytes,
     mostBytes,
     spanBytes: mostBytes - leastBytes,
-    cycleBytes: bytesOf(chosenByLayer) - leastBytes,
+    cycleBytes: costOf(chosenByLayer) - leastBytes,
     allocate: (bytes) => {
       const most = Math.min(mostBytes, leastBytes + Math.floor(bytes));
-      return allocateByDemand(chosenByLayer, countByLayer, most, MIN_EXPERT_SLOTS_PER_LAYER, costs);
+      const slotsByLayer = allocateByDemand(chosenByLayer, countByLayer, most, MIN_EXPERT_SLOTS_PER_LAYER, costs);
+      return { slotsByLayer, inputSlotsByLayer: [] };
     },
-    bytesOf,
+    bytesOf: ({ slotsByLayer }) => costOf(slotsByLayer),
   };
 }
 

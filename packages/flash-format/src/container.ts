@@ -31,6 +31,8 @@ export const FORMAT_VERSIONS: Readonly<Record<ContainerKind, number>> = {
 };
 /** Of a model whose gates are resident: what else it may hold is as in version 2, so that all other models stay readable for older readers. */
 export const RESIDENT_GATE_VERSION = 3;
+/** Of a model that is read by columns, likewise. */
+export const COLUMNS_VERSION = 4;
 /** `general.alignment`: of the data section and of every tensor. A page, so that direct I/O can reach anything. */
 export const ALIGNMENT_BYTES = 4096;
 
@@ -281,7 +283,7 @@ function checkVersion(metadata: GgufMetadata, decoded: DecodedGgufHeader): void 
   const version = metadata.integer(KEY_VERSION, 0, 2 ** 32 - 1);
   const kind = kindOf(decoded);
   const oldest = FORMAT_VERSIONS[kind];
-  const newest = kind === "model" ? RESIDENT_GATE_VERSION : oldest;
+  const newest = kind === "model" ? COLUMNS_VERSION : oldest;
   if (version >= oldest && version <= newest) return;
   const expected = oldest === newest ? `${oldest}` : `${oldest} or ${newest}`;
   throw new FormatError(

@@ -1,7 +1,15 @@
 /** Whether what a journal tells of an interrupted run is borne out by the bytes of its file. */
-import type { ByteSink } from "@flashwick/core";
+import { type ByteSink, COLUMN_STAGES } from "@flashwick/core";
 import { crc32c } from "./crc32c.js";
-import { type ExpertPlan, type ModelPlan, neuronLayout, type RecordPlan, recordsName } from "./model-layout.js";
+import {
+  type ColumnPlan,
+  type ExpertPlan,
+  type ModelPlan,
+  neuronLayout,
+  plannedColumns,
+  type RecordPlan,
+  recordsName,
+} from "./model-layout.js";
 import type { FinishedPart } from "./write-journal.js";
 
 /** Bytes read back at once. */
@@ -24,9 +32,14 @@ export class FinishedParts {
       const tensors = resident.scale === null ? [resident.tensor] : [resident.tensor, resident.scale];
       return await this.#allMatch(tensors, crcs);
     }
-    const isNamed = ({ layer }: RecordPlan | ExpertPlan) => recordsName(layer) === name;
+    const isNamed = ({ layer }: RecordPlan | ColumnPlan | ExpertPlan) => recordsName(layer) === name;
     const records = this.#plan.records.find(isNamed);
     if (records) return (await this.#allMatch([records.checksums], crcs)) && (await this.#neuronsMatch(records));
+    const columns = this.#plan.columns.find(isNamed);
+    if (columns) {
+      const checksums = COLUMN_STAGES.map((stage) => columns[stage].checksums);
+      return (await this.#allMatch(checksums, crcs)) && (await this.#columnsMatch(columns));
+    }
     const experts = this.#plan.experts.find(isNamed);
     return Boolean(experts && (await this.#allMatch([experts.checksums], crcs)) && (await this.#expertsMatch(experts)));
   }
@@ -53,22 +66,35 @@ export class FinishedParts {
 
   async #neuronsMatch({ checksums, records, downRecords }: RecordPlan): Promise<boolean> {
     const { strideBytes } = neuronLayout(this.#plan);
+    return await this.#recordsMatch(checksums, [records, ...(downRecords === null ? [] : [downRecords])], strideBytes);
+  }
+
+  async #columnsMatch(plan: ColumnPlan): Promise<boolean> {
+    const weights = plannedColumns(this.#plan);
+    for (const stage of COLUMN_STAGES) {
+      const { checksums, records } = plan[stage];
+      if (!(await this.#recordsMatch(checksums, [records], weights[stage].strideBytes))) return false;
+    }
+    return true;
+  }
+
+  /** @param tensors That a record's parts lie in, one behind the other. */
+  async #recordsMatch(checksums: number, tensors: readonly number[], strideBytes: number): Promise<boolean> {
     const crcs = await this.#readChecksums(checksums);
-    const dFf = crcs.length;
+    const all = crcs.length;
     const batch = Math.max(1, Math.floor(READ_BACK_BYTES / strideBytes));
-    const buffer = new Uint8Array(Math.min(batch, dFf) * strideBytes);
-    const found = new Uint32Array(dFf);
-    for (const tensor of [records, downRecords]) {
-      if (tensor === null) continue;
-      for (let begin = 0; begin < dFf; begin += batch) {
-        const count = Math.min(batch, dFf - begin);
+    const buffer = new Uint8Array(Math.min(batch, all) * strideBytes);
+    const found = new Uint32Array(all);
+    for (const tensor of tensors) {
+      for (let begin = 0; begin < all; begin += batch) {
+        const count = Math.min(batch, all - begin);
         await this.#sink.read(buffer.subarray(0, count * strideBytes), this.#offsetOf(tensor) + begin * strideBytes);
         for (let i = 0; i < count; i++) {
           found[begin + i] = crc32c(buffer.subarray(i * strideBytes, (i + 1) * strideBytes), found[begin + i]!);
         }
       }
     }
-    return found.every((crc, neuron) => crc === crcs[neuron]);
+    return found.every((crc, record) => crc === crcs[record]);
   }
 
   async #expertsMatch({ checksums, records, record: { strideBytes } }: ExpertPlan): Promise<boolean> {

@@ -3,15 +3,21 @@
  * A change of these bytes is a change of the format: it needs a new format version.
  */
 import { readFileSync } from "node:fs";
-import { memorySource } from "@flashwick/core";
+import { type ColumnRecords, memorySource } from "@flashwick/core";
 import { describe, expect, it } from "vitest";
 import { llamaFormFamily } from "./convert/families/llama.js";
 import { qwen2MoeFamily } from "./convert/families/mixtures.js";
 import { optFamily } from "./convert/families/opt.js";
 import { memorySink } from "./memory-sink.js";
-import { type RecordTensor, recordLayout } from "./model-file.js";
+import { type ColumnTensors, columnsOf, type RecordTensor, recordLayout } from "./model-file.js";
 import type { ModelSpec } from "./model-writer.js";
-import { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
+import {
+  openModelFile,
+  readColumnChecksums,
+  readExpertChecksums,
+  readRecordChecksums,
+  readResidentTensor,
+} from "./read-model.js";
 import { decodeElements } from "./tiny-model.fixture.js";
 import { createModelWriter } from "./write-model.js";
 
@@ -46,6 +52,19 @@ const GATES: ModelSpec = {
     {
       ...{ num_hidden_layers: 1, hidden_size: 32, intermediate_size: 3, num_attention_heads: 1, vocab_size: 4 },
       ...{ max_position_embeddings: 2, rms_norm_eps: 1e-5, hidden_act: "relu", tie_word_embeddings: true },
+    },
+    "config.json",
+  ),
+};
+
+/** Gated neurons by columns, of two inputs and three neurons. */
+const COLUMNS: ModelSpec = {
+  ...INT8,
+  layout: "columns",
+  geometry: llamaFormFamily.readGeometry(
+    {
+      ...{ num_hidden_layers: 1, hidden_size: 2, intermediate_size: 3, num_attention_heads: 1, vocab_size: 4 },
+      ...{ max_position_embeddings: 2, rms_norm_eps: 1e-5, hidden_act: "silu", tie_word_embeddings: true },
     },
     "config.json",
   ),
@@ -112,6 +131,22 @@ async function writeGolden(spec: ModelSpec, rowsOf: (rows: number) => Float32Arr
   return sink.committed!;
 }
 
+/** Gate columns (3, −6, 9)·(1 + j), up columns their negatives, down columns as all other rows. */
+async function writeGoldenColumns(): Promise<Uint8Array> {
+  const sink = memorySink();
+  const writer = await createModelWriter(sink, COLUMNS);
+  for (const { name, rows, cols } of writer.residentTensors) {
+    await writer.writeRows(name, goldenRows(rows).subarray(0, rows * cols));
+    await writer.complete(name, 0x01020304);
+  }
+  const gate = Float32Array.of(3, -6, 9, 6, -12, 18);
+  await writer.writeColumns(0, "inputs", { gate, up: gate.map((x) => -x) });
+  await writer.writeColumns(0, "outputs", { down: goldenRows(3) });
+  await writer.complete("blk.0.ffn", 0x05060708);
+  await writer.finish();
+  return sink.committed!;
+}
+
 /** Row r of a matrix: r + 1, r + 1.25, r + 1.5, …: exact in f16. */
 function countingRows(rows: number, cols: number, first = 0): Float32Array {
   return Float32Array.from({ length: rows * cols }, (_, i) => first + 1 + Math.floor(i / cols) + (i % cols) / 4);
@@ -167,6 +202,29 @@ describe("the golden model", () => {
     for (const [i, x] of wideRows(3).entries()) expect(Math.abs(gate[i]! - x)).toBeLessThan(24 / 127 / 2 + 0.01);
   });
 
+  it("of columns is written as fixtures/golden-columns.hex says, and read from there", async () => {
+    const known = fixtureOf("columns");
+    expect(hexDump(await writeGoldenColumns())).toBe(known);
+    const bytes = fromHexDump(known);
+    const { header, source } = await openModelFile(memorySource(bytes));
+    expect(header.geometry).toEqual(COLUMNS.geometry);
+    const { inputs, outputs } = columnsOf(header)!;
+    const [{ inputs: first, outputs: second }] = header.columns as [ColumnTensors];
+    const valuesOf = (begin: number, { parts, width }: ColumnRecords) =>
+      parts.map(({ offsetBytes, scaleOffsetBytes }) => {
+        const at = begin + offsetBytes;
+        const scale = new DataView(bytes.buffer).getFloat32(begin + scaleOffsetBytes!, true);
+        return Array.from(decodeElements("int8", bytes.subarray(at, at + width)), (q) => Math.round(q * scale));
+      });
+    expect(valuesOf(first.offset + inputs.strideBytes, inputs)).toEqual([
+      [6, -12, 18],
+      [-6, 12, -18],
+    ]);
+    expect(valuesOf(second.offset + 2 * outputs.strideBytes, outputs)).toEqual([[3, -6]]);
+    expect(await readColumnChecksums({ header, source }, 0, "inputs")).toHaveLength(2);
+    expect(await readColumnChecksums({ header, source }, 0, "outputs")).toHaveLength(3);
+  });
+
   it("of experts is written as fixtures/golden-experts.hex says, and read from there", async () => {
     const known = fixtureOf("experts");
     expect(hexDump(await writeGoldenExperts())).toBe(known);
@@ -205,7 +263,7 @@ describe("the golden model", () => {
     const spec = readFileSync(new URL("../SPEC.md", import.meta.url), "utf8");
     const quoted = spec.match(/(?<=^ {4})[0-9a-f]{6} {2}[0-9a-f]{8}( [0-9a-f]{8}){7}$/gm) ?? [];
     expect(quoted.length).toBeGreaterThan(5);
-    const known = fixture + fixtureOf("q4") + fixtureOf("experts") + fixtureOf("gate");
+    const known = fixture + fixtureOf("q4") + fixtureOf("experts") + fixtureOf("gate") + fixtureOf("columns");
     for (const line of quoted) expect(known).toContain(`${line}\n`);
   });
 });

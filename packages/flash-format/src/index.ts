@@ -8,6 +8,7 @@ export {
   withChecksumsBeside,
   writeChecksumFile,
 } from "./checksum-file.js";
+export { type ColumnShape, columnBytes, columnCount, columnLayout, columnShape } from "./column-layout.js";
 export { ALIGNMENT_BYTES, type ContainerKind, readFileKind, readGgufHeader } from "./container.js";
 export { crc32c } from "./crc32c.js";
 export { crc32cJoin } from "./crc32c-join.js";
@@ -22,7 +23,10 @@ export { type MemorySink, memoryJournal, memorySink } from "./memory-sink.js";
 export {
   type ByMatrix,
   bytesOfExpert,
+  type ColumnTensor,
+  type ColumnTensors,
   carriesChecksums,
+  columnsOf,
   type ExpertMatrix,
   type ExpertTensors,
   expertBytes,
@@ -44,6 +48,7 @@ export {
 } from "./model-file.js";
 export type {
   CalibrationSpec,
+  ColumnRows,
   ModelSpec,
   ModelWriter,
   ModelWriterOptions,
@@ -74,7 +79,13 @@ export {
 } from "./predictor-file.js";
 export { prunedShare } from "./pruning.js";
 export type { LossRole, QuantisationLoss, SquareSums } from "./quantisation-loss.js";
-export { openModelFile, readExpertChecksums, readRecordChecksums, readResidentTensor } from "./read-model.js";
+export {
+  openModelFile,
+  readColumnChecksums,
+  readExpertChecksums,
+  readRecordChecksums,
+  readResidentTensor,
+} from "./read-model.js";
 export { type RecordShape, recordShape, weightLayout } from "./record-layout.js";
 export { gateName, LAYER_NORM_NAMES, residentTensorsOf } from "./resident-tensors.js";
 export { RowEncoder, type UnstorableValue } from "./row-encoder.js";

@@ -3,6 +3,8 @@
  */
 import {
   type ByteSource,
+  type ColumnLayout,
+  type ColumnStage,
   type DType,
   type FfnLayout,
   type ModelGeometry,
@@ -88,6 +90,19 @@ export interface RecordTensor {
   /** CRC-32C of those checksums themselves. */
   readonly crcOfCrcs: number;
 }
+
+/** One kind of column of a layer. Record i stands at `offset + i * strideBytes`. */
+export interface ColumnTensor {
+  /** Absolute file offset of record 0. */
+  readonly offset: number;
+  /** Absolute file offset of the u32 CRC-32C of the records, one each over its whole stride. */
+  readonly crcOffset: number;
+  /** CRC-32C of those checksums themselves. */
+  readonly crcOfCrcs: number;
+}
+
+/** The records of a layer by columns. */
+export type ColumnTensors = Readonly<Record<ColumnStage, ColumnTensor>>;
 
 /** One matrix of every expert of a layer, row by row. Expert e's begins at `offset + e * strideBytes`. */
 export interface ExpertMatrix {
@@ -196,8 +211,10 @@ export interface ModelHeader {
   readonly geometry: ModelGeometry;
   readonly weights: FfnLayout;
   readonly tensors: ReadonlyMap<string, ResidentTensor>;
-  /** By layer; empty where FFNs lie in matrices, and in a mixture of experts. */
+  /** By layer; empty where FFNs lie in matrices or columns, and in a mixture of experts. */
   readonly records: readonly RecordTensor[];
+  /** By layer; empty but where FFNs lie in columns. */
+  readonly columns: readonly ColumnTensors[];
   /** By layer; empty where FFNs lie in records, or in a mixture of experts: other matrices are resident tensors there. */
   readonly matrices: readonly MatrixTensors[];
   /** By layer, null for one without; empty but in a mixture of experts. */
@@ -245,9 +262,22 @@ export interface ModelFile {
 export function recordLayout({ weights }: Pick<ModelHeader, "weights">): WeightLayout {
   if (weights.layout === "bundled" || weights.layout === "split") return weights;
   if (weights.layout === "experts") throw wholeExperts();
+  if (weights.layout === "columns") throw onlyColumns();
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     "neurons of a llama.cpp file lie in matrices, and cannot be read one by one; convert the model to records for this, or run it dense",
+  );
+}
+
+/** The layout of a model by columns, or null of any other. */
+export function columnsOf({ weights }: Pick<ModelHeader, "weights">): ColumnLayout | null {
+  return weights.layout === "columns" ? weights : null;
+}
+
+function onlyColumns(): UnsupportedError {
+  return new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    "a file of columns has no records of neurons; convert the checkpoint with layout bundled for this, or run it dense or with a pruning plan",
   );
 }
 

@@ -6,6 +6,9 @@
  */
 import {
   blockElements,
+  COLUMN_STAGES,
+  type ColumnLayout,
+  type ColumnRecords,
   type DType,
   hasExperts,
   isDType,
@@ -18,7 +21,14 @@ import {
   type WeightLayout,
 } from "@flashwick/core";
 import { decodeCalibration } from "./calibration.js";
-import { type CheckedTensor, type Container, RESIDENT_GATE_VERSION, requireTensor } from "./container.js";
+import { columnLayout, columnShape } from "./column-layout.js";
+import {
+  type CheckedTensor,
+  COLUMNS_VERSION,
+  type Container,
+  RESIDENT_GATE_VERSION,
+  requireTensor,
+} from "./container.js";
 import {
   type ExpertRecords,
   expertLayout,
@@ -31,8 +41,15 @@ import { isFingerprint } from "./fingerprint.js";
 import { decodeGeometry } from "./geometry-metadata.js";
 import type { GgufArray, GgufValue } from "./gguf.js";
 import type { GgufMetadata } from "./gguf-metadata.js";
-import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
-import { expertRecordsName, type FfnRecords, type ModelTensors, modelTensors } from "./model-layout.js";
+import type { ColumnTensors, ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
+import {
+  COLUMN_KEYS,
+  type ColumnPlan,
+  expertRecordsName,
+  type FfnRecords,
+  type ModelTensors,
+  modelTensors,
+} from "./model-layout.js";
 import { decodePruning } from "./pruning.js";
 import { isStride, recordBytes, recordShape, STRIDE_UNIT_BYTES, weightLayout } from "./record-layout.js";
 
@@ -49,11 +66,10 @@ export function decodeModelHeader(container: Container): ModelHeader {
   const { metadata } = container;
   const geometry = decodeGeometry(metadata);
   const gate = decodeGateDType(metadata, geometry);
-  const weights = hasExperts(geometry)
-    ? decodeExpertRecords(metadata, geometry)
-    : decodeWeightLayout(metadata, geometry, gate !== null);
+  const weights = decodeRecords(metadata, geometry, gate !== null);
   const residentDtype = decodeResidentDType(metadata, weights);
-  const placements = weights.layout === "experts" ? (["identity"] as const) : (["identity", "table"] as const);
+  const hasNeurons = weights.layout === "bundled" || weights.layout === "split";
+  const placements = hasNeurons ? (["identity", "table"] as const) : (["identity"] as const);
   const isPlaced = metadata.oneOf<"identity" | "table">("flashwick.placement", placements) === "table";
   const fingerprint = metadata.string("flashwick.fingerprint");
   if (!isFingerprint(fingerprint)) {
@@ -96,11 +112,42 @@ function decodeResidentDType(metadata: GgufMetadata, weights: FfnRecords): Resid
 
 /** Of gates that are resident, which version 3 is for; null where records have them. @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`. */
 function decodeGateDType(metadata: GgufMetadata, geometry: ModelGeometry): ResidentDType | null {
-  const isResident = metadata.integer("flashwick.format.version", 0, 2 ** 32 - 1) === RESIDENT_GATE_VERSION;
-  if (!isResident) return null;
+  if (versionOf(metadata) !== RESIDENT_GATE_VERSION) return null;
   const dtype = metadata.oneOf(KEY_GATE_DTYPE, RESIDENT_DTYPES);
   if (isGated(geometry) && !hasExperts(geometry)) return dtype;
   throw metadata.invalid(KEY_GATE_DTYPE, "single neurons with a gate", "a composition without them");
+}
+
+function versionOf(metadata: GgufMetadata): number {
+  return metadata.integer("flashwick.format.version", 0, 2 ** 32 - 1);
+}
+
+/** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_LIMIT`. {UnsupportedError} `UNSUPPORTED_FEATURE`. */
+function decodeRecords(metadata: GgufMetadata, geometry: ModelGeometry, residentGate: boolean): FfnRecords {
+  if (versionOf(metadata) === COLUMNS_VERSION) return decodeColumns(metadata, geometry);
+  if (hasExperts(geometry)) return decodeExpertRecords(metadata, geometry);
+  return decodeWeightLayout(metadata, geometry, residentGate);
+}
+
+/** What version 4 is for. Every number follows from geometry and type, and must be what it follows to be. */
+function decodeColumns(metadata: GgufMetadata, geometry: ModelGeometry): ColumnLayout {
+  metadata.oneOf("flashwick.record.layout", ["columns"]);
+  const dtype = metadata.oneOf("flashwick.dtype", RECORD_DTYPES);
+  if (hasExperts(geometry)) throw metadata.invalid("flashwick.record.layout", "single neurons", "experts");
+  const shape = columnShape(geometry);
+  const odd = [shape.dModel, shape.dFf].find((width) => width % blockElements(dtype) !== 0);
+  if (odd !== undefined) {
+    throw metadata.invalid("flashwick.dtype", `a type whose blocks make up columns of ${odd}`, dtype);
+  }
+  const weights = columnLayout(shape, dtype);
+  for (const stage of COLUMN_STAGES) {
+    const { strideBytes } = weights[stage];
+    const key = COLUMN_KEYS[stage];
+    const found = metadata.integer(`${key}.stride`, STRIDE_UNIT_BYTES, MAX_STRIDE_BYTES);
+    if (found !== strideBytes) throw metadata.invalid(`${key}.stride`, `${strideBytes}`, `${found}`);
+    expectParts(metadata, key, weights[stage]);
+  }
+  return weights;
 }
 
 /** @throws {FormatError} `FORMAT_MISSING`, `FORMAT_INVALID`, `FORMAT_LIMIT`. */
@@ -156,16 +203,20 @@ function decodeWeightLayout(metadata: GgufMetadata, geometry: ModelGeometry, res
     throw metadata.invalid("flashwick.record.stride", expected, `${strideBytes}`);
   }
   const weights = weightLayout(shape, dtype, layout, strideBytes);
-  const { parts } = weights;
-  metadata.oneOf("flashwick.record.parts", [parts.map(({ role }) => role).join(" ")]);
+  expectParts(metadata, "flashwick.record", weights);
+  return weights;
+}
+
+/** @param key What the keys of these records begin with. */
+function expectParts(metadata: GgufMetadata, key: string, { parts }: Pick<ColumnRecords, "parts">): void {
+  metadata.oneOf(`${key}.parts`, [parts.map(({ role }) => role).join(" ")]);
   expectIntegers(
     metadata,
-    "flashwick.record.offsets",
+    `${key}.offsets`,
     parts.map(({ offsetBytes }) => offsetBytes),
   );
   const scales = parts.flatMap(({ scaleOffsetBytes }) => scaleOffsetBytes ?? []);
-  if (scales.length > 0) expectIntegers(metadata, "flashwick.record.scale_offsets", scales);
-  return weights;
+  if (scales.length > 0) expectIntegers(metadata, `${key}.scale_offsets`, scales);
 }
 
 function expectIntegers(metadata: GgufMetadata, key: string, expected: readonly number[]): void {
@@ -178,7 +229,7 @@ function locateTensors(
   container: Container,
   { layers }: ModelGeometry,
   wanted: ModelTensors,
-): Pick<ModelHeader, "tensors" | "records" | "matrices" | "experts" | "placement"> {
+): Pick<ModelHeader, "tensors" | "records" | "columns" | "matrices" | "experts" | "placement"> {
   const found = wanted.tensors.map((declaration) => requireTensor(container, declaration));
   const tensors = new Map<string, ResidentTensor>();
   for (const [name, { shape, dtype, tensor, scale }] of wanted.residents) {
@@ -191,6 +242,7 @@ function locateTensors(
     const downOffset = downRecords === null ? null : found[downRecords]!.offset;
     return Object.freeze({ layer, offset: found[records]!.offset, downOffset, crcOffset, crcOfCrcs });
   });
+  const columns = wanted.columns.map((plan) => locateColumns(plan, found));
   const placement = wanted.placements && Object.freeze(wanted.placements.map((tensor) => pick(found[tensor]!)));
   const mixtures = wanted.experts.map((plan) => {
     const { offset: crcOffset, crc32c: crcOfCrcs } = found[plan.checksums]!;
@@ -199,7 +251,19 @@ function locateTensors(
   });
   const byLayer = new Map(mixtures);
   const experts = mixtures.length === 0 ? [] : layers.map((_, layer) => byLayer.get(layer) ?? null);
-  return { tensors, records: Object.freeze(records), matrices: [], experts: Object.freeze(experts), placement };
+  return {
+    ...{ tensors, records: Object.freeze(records), columns: Object.freeze(columns), matrices: [] },
+    ...{ experts: Object.freeze(experts), placement },
+  };
+}
+
+function locateColumns(plan: ColumnPlan, found: readonly CheckedTensor[]): ColumnTensors {
+  const stages = COLUMN_STAGES.map((stage) => {
+    const { records, checksums } = plan[stage];
+    const { offset: crcOffset, crc32c: crcOfCrcs } = found[checksums]!;
+    return [stage, Object.freeze({ offset: found[records]!.offset, crcOffset, crcOfCrcs })] as const;
+  });
+  return Object.freeze(Object.fromEntries(stages)) as ColumnTensors;
 }
 
 function pick(tensor: CheckedTensor): { offset: number; sizeBytes: number; crc32c: number } {

@@ -3,10 +3,14 @@
  *
  * File order: resident tensors (each int8 matrix followed by its scales), so that loading is one sequential read; then
  * every layer's record checksums, which stay resident as well, and where neurons were placed their permutations; then the records, layer by layer. In a
- * mixture, records are those of experts, and dense layers have none.
+ * mixture, records are those of experts, and dense layers have none. By columns, a layer has two kinds of records, those of its inputs first.
  */
 import {
   assert,
+  COLUMN_STAGES,
+  type ColumnLayout,
+  type ColumnStage,
+  columnCounts,
   defaultResidentDType,
   hasExperts,
   isGated,
@@ -18,7 +22,14 @@ import {
   type WeightLayout,
 } from "@flashwick/core";
 import { encodeCalibration } from "./calibration.js";
-import { type ContainerPlan, type ContainerTensor, planContainer, RESIDENT_GATE_VERSION } from "./container.js";
+import { columnLayout, columnShape } from "./column-layout.js";
+import {
+  COLUMNS_VERSION,
+  type ContainerPlan,
+  type ContainerTensor,
+  planContainer,
+  RESIDENT_GATE_VERSION,
+} from "./container.js";
 import { type ExpertRecord, type ExpertRecords, expertRecords, expertRecordsOf } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
 import { encodeGeometry } from "./geometry-metadata.js";
@@ -68,16 +79,32 @@ export interface ExpertPlan {
   readonly checksums: number;
 }
 
-/** How a file's records lie: of neurons, or of experts. */
-export type FfnRecords = WeightLayout | ExpertRecords;
+/** One kind of column of a layer among the file's tensors. */
+export interface ColumnStagePlan {
+  readonly count: number;
+  /** Index of the records. */
+  readonly records: number;
+  /** Index of the checksums. */
+  readonly checksums: number;
+}
+
+/** The records of one layer by columns among the file's tensors. */
+export interface ColumnPlan extends Readonly<Record<ColumnStage, ColumnStagePlan>> {
+  readonly layer: number;
+}
+
+/** How a file's records lie: of neurons, of columns, or of experts. */
+export type FfnRecords = WeightLayout | ColumnLayout | ExpertRecords;
 
 export type TensorDeclaration = Pick<ContainerTensor, "name" | "type" | "shape">;
 
 export interface ModelTensors {
   readonly tensors: readonly TensorDeclaration[];
   readonly residents: ReadonlyMap<string, ResidentPlan>;
-  /** None in a mixture. */
+  /** None in a mixture, nor by columns. */
   readonly records: readonly RecordPlan[];
+  /** None but by columns. */
+  readonly columns: readonly ColumnPlan[];
   /** Of the layers that are mixtures. */
   readonly experts: readonly ExpertPlan[];
   /** Index of each layer's permutation; null where records stand in the checkpoint's order. */
@@ -91,7 +118,13 @@ export interface ModelPlan extends ModelTensors {
 
 /** Of a plan whose records are neurons. */
 export function neuronLayout({ weights }: ModelPlan): WeightLayout {
-  assert(weights.layout !== "experts", "the records are neurons");
+  assert(weights.layout === "bundled" || weights.layout === "split", "the records are neurons");
+  return weights;
+}
+
+/** Of a plan by columns. */
+export function plannedColumns({ weights }: ModelPlan): ColumnLayout {
+  assert(weights.layout === "columns", "the records are columns");
   return weights;
 }
 
@@ -105,9 +138,19 @@ export function expertRecordsName(layer: number): string {
   return `blk.${layer}.ffn_expert_records`;
 }
 
-/** The tensor of a layer's record checksums. */
+/** The tensor of a layer's record checksums; by columns, of the neurons' records. */
 export function checksumsName(layer: number): string {
   return `blk.${layer}.ffn_crc32c`;
+}
+
+/** The tensors of one kind of column. */
+export function columnNames(
+  layer: number,
+  stage: ColumnStage,
+): { readonly records: string; readonly checksums: string } {
+  return stage === "inputs"
+    ? { records: `blk.${layer}.ffn_input_records`, checksums: `blk.${layer}.ffn_input_crc32c` }
+    : { records: `blk.${layer}.ffn_down_records`, checksums: checksumsName(layer) };
 }
 
 /**
@@ -124,10 +167,15 @@ export function modelTensors(
   const tensors: TensorDeclaration[] = [];
   const declare: Declare = (name, type, ...shape) => tensors.push({ name, type, shape }) - 1;
   const residents = declareResidents(geometry, dtypes, declare);
-  if (weights.layout === "experts") {
-    return { tensors, residents, records: [], experts: declareExperts(geometry, weights, declare), placements: null };
+  const none = { records: [], columns: [], experts: [], placements: null };
+  switch (weights.layout) {
+    case "experts":
+      return { tensors, residents, ...none, experts: declareExperts(geometry, weights, declare) };
+    case "columns":
+      return { tensors, residents, ...none, columns: declareColumns(geometry, weights, declare) };
+    default:
+      return { tensors, residents, ...none, ...declareNeurons(geometry, weights, isPlaced, declare) };
   }
-  return { tensors, residents, experts: [], ...declareNeurons(geometry, weights, isPlaced, declare) };
 }
 
 /** Appends a tensor, its shape innermost first. @returns Its index. */
@@ -169,6 +217,23 @@ function declareNeurons(
   return { records, placements };
 }
 
+function declareColumns({ dModel, layers }: ModelGeometry, weights: ColumnLayout, declare: Declare): ColumnPlan[] {
+  const byStage = <T>(of: (stage: ColumnStage) => T) => ({ inputs: of("inputs"), outputs: of("outputs") });
+  const checksums = layers.map((shape, layer) => {
+    const counts = columnCounts(dModel, shape);
+    return byStage((stage) => declare(columnNames(layer, stage).checksums, "I32", counts[stage]));
+  });
+  return layers.map((shape, layer) => {
+    const counts = columnCounts(dModel, shape);
+    const stages = byStage((stage) => {
+      const { strideBytes } = weights[stage];
+      const records = declare(columnNames(layer, stage).records, "I8", strideBytes, counts[stage]);
+      return { count: counts[stage], records, checksums: checksums[layer]![stage] };
+    });
+    return { layer, ...stages };
+  });
+}
+
 function declareExperts({ layers }: ModelGeometry, { byLayer }: ExpertRecords, declare: Declare): ExpertPlan[] {
   const mixtures = layers.flatMap(({ experts }, layer) => {
     const record = byLayer[layer];
@@ -194,7 +259,8 @@ function tooWideForInt8(tensor: string, cols: number): UnsupportedError {
  * Decides every byte position of the file of `spec`.
  *
  * @throws {InputError} `INPUT_INVALID` for a stride that cannot be, or a placement that is none. {UnsupportedError} `UNSUPPORTED_ARCHITECTURE`;
- *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide, and for resident gates of neurons without one, or whose gates leave no zeros.
+ *   `UNSUPPORTED_FEATURE` for an int8 matrix that is too wide, for resident gates of neurons without one, or whose gates leave no zeros, and for what
+ *   columns cannot be beside.
  */
 export function planModelFile(spec: ModelSpec): ModelPlan {
   const { geometry } = spec;
@@ -225,8 +291,14 @@ export function planModelFile(spec: ModelSpec): ModelPlan {
     own.set("flashwick.tokenizer.kind", text(spec.tokenizerKind ?? "tokenizer.json"));
     own.set("tokenizer.huggingface.json", text(spec.tokenizerJson));
   }
-  const version = gate === null ? undefined : RESIDENT_GATE_VERSION;
-  return { ...declared, weights, container: planContainer("model", general, own, declared.tensors, version) };
+  const container = planContainer("model", general, own, declared.tensors, versionOf(weights, gate));
+  return { ...declared, weights, container };
+}
+
+/** Files that older readers know keep their version. */
+function versionOf({ layout }: FfnRecords, gate: ResidentDType | null): number | undefined {
+  if (layout === "columns") return COLUMNS_VERSION;
+  return gate === null ? undefined : RESIDENT_GATE_VERSION;
 }
 
 /** @throws {InputError}, {UnsupportedError} As {@link planModelFile}. */
@@ -241,7 +313,12 @@ function planRecords(spec: ModelSpec): FfnRecords {
     if (strideBytes !== "auto") throw notOfExperts(`a stride of ${strideBytes}`, "convert without --stride");
     return spec.expertDTypes ? expertRecordsOf(geometry, spec.expertDTypes) : expertRecords(geometry, dtype);
   }
-  if (dtype !== "q8_0") return weightLayout(shape, dtype, layout, strideBytes);
+  if (layout === "columns") checkBesideColumns(spec);
+  if (dtype !== "q8_0") {
+    return layout === "columns"
+      ? columnLayout(columnShape(geometry), dtype)
+      : weightLayout(shape, dtype, layout, strideBytes);
+  }
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
     "records of q8_0: expected f32, f16, bf16, int8 or q4 of single neurons; convert with --dtype int8, or matrices alone with --resident-dtype q8_0",
@@ -263,6 +340,24 @@ function checkResidentGate(geometry: ModelGeometry): void {
   throw fails("gates that leave zeros: relu, relu2 or fatrelu", geometry.layers[0]!.ffn.activation);
 }
 
+/** @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for what is of records of neurons alone. */
+function checkBesideColumns({ strideBytes, gateDtype, placement, pruned, calibration }: ModelSpec): void {
+  const others = {
+    "--stride": strideBytes !== "auto",
+    "--gate-first": (gateDtype ?? null) !== null,
+    "--prune": Boolean(pruned),
+    "--placement": Boolean(placement),
+    "--calibration": Boolean(calibration),
+  };
+  const found = Object.entries(others).find(([, isAsked]) => isAsked)?.[0];
+  if (found === undefined) return;
+  throw new UnsupportedError(
+    "UNSUPPORTED_FEATURE",
+    `layout columns has no records of neurons, which ${found} is about; convert without ${found}, or with layout bundled`,
+    { details: { found } },
+  );
+}
+
 function notOfExperts(what: string, advice: string): UnsupportedError {
   return new UnsupportedError(
     "UNSUPPORTED_FEATURE",
@@ -278,8 +373,24 @@ function encodeResidentDType(residentDtype: ResidentDType, weights: FfnRecords):
 }
 
 function encodeRecords(weights: FfnRecords): [string, GgufValue][] {
-  return weights.layout === "experts" ? encodeExpertRecords(weights) : encodeWeightLayout(weights);
+  switch (weights.layout) {
+    case "experts":
+      return encodeExpertRecords(weights);
+    case "columns":
+      return [
+        ...encodeLayout(weights),
+        ...COLUMN_STAGES.flatMap((stage) => encodeRecordParts(COLUMN_KEYS[stage], weights[stage])),
+      ];
+    default:
+      return [...encodeLayout(weights), ...encodeRecordParts("flashwick.record", weights)];
+  }
 }
+
+/** What keys begin with that say where the parts of a column's record stand. */
+export const COLUMN_KEYS = { inputs: "flashwick.input", outputs: "flashwick.record" } as const satisfies Record<
+  ColumnStage,
+  string
+>;
 
 function encodeExpertRecords({ layout, byLayer }: ExpertRecords): [string, GgufValue][] {
   const types = byLayer.map((record) => (record?.parts ?? []).map(({ dtype }) => dtype).join(" "));
@@ -289,21 +400,29 @@ function encodeExpertRecords({ layout, byLayer }: ExpertRecords): [string, GgufV
   ];
 }
 
-function encodeWeightLayout(weights: WeightLayout): [string, GgufValue][] {
+function encodeLayout({ dtype, layout }: WeightLayout | ColumnLayout): [string, GgufValue][] {
   const text = (value: string): GgufValue => ({ type: "string", value });
+  return [
+    ["flashwick.dtype", text(dtype)],
+    ["flashwick.record.layout", text(layout)],
+  ];
+}
+
+function encodeRecordParts(
+  key: string,
+  { strideBytes, parts }: Pick<WeightLayout, "strideBytes" | "parts">,
+): [string, GgufValue][] {
   const offsets = (values: readonly number[]): GgufValue => ({
     type: "array",
     of: "u32",
     value: Uint32Array.from(values),
   });
   const metadata: [string, GgufValue][] = [
-    ["flashwick.dtype", text(weights.dtype)],
-    ["flashwick.record.layout", text(weights.layout)],
-    ["flashwick.record.stride", { type: "u32", value: weights.strideBytes }],
-    ["flashwick.record.parts", text(weights.parts.map(({ role }) => role).join(" "))],
-    ["flashwick.record.offsets", offsets(weights.parts.map(({ offsetBytes }) => offsetBytes))],
+    [`${key}.stride`, { type: "u32", value: strideBytes }],
+    [`${key}.parts`, { type: "string", value: parts.map(({ role }) => role).join(" ") }],
+    [`${key}.offsets`, offsets(parts.map(({ offsetBytes }) => offsetBytes))],
   ];
-  const scales = weights.parts.flatMap(({ scaleOffsetBytes }) => scaleOffsetBytes ?? []);
-  if (scales.length > 0) metadata.push(["flashwick.record.scale_offsets", offsets(scales)]);
+  const scales = parts.flatMap(({ scaleOffsetBytes }) => scaleOffsetBytes ?? []);
+  if (scales.length > 0) metadata.push([`${key}.scale_offsets`, offsets(scales)]);
   return metadata;
 }

@@ -1,7 +1,7 @@
 /**
  * Writing a model file, streaming: the seam between conversion (which knows checkpoints) and the format (which knows bytes).
  */
-import type { ConvertDType, DType, ModelGeometry, RecordRole, ResidentDType } from "@flashwick/core";
+import type { ColumnStage, ConvertDType, DType, ModelGeometry, RecordRole, ResidentDType } from "@flashwick/core";
 import type { GgufValue } from "./gguf.js";
 import type { ModelHeader } from "./model-file.js";
 import type { QuantisationLoss, SquareSums } from "./quantisation-loss.js";
@@ -17,7 +17,8 @@ export interface ModelSpec {
   readonly residentDtype?: ResidentDType | null;
   /** Of gates that stay in DRAM, a matrix a layer, so that records have none (docs/decisions/0039). Default null: records have them. */
   readonly gateDtype?: ResidentDType | null;
-  readonly layout: "bundled" | "split";
+  /** `columns`: no records of neurons, but columns of two kinds (docs/decisions/0040). */
+  readonly layout: "bundled" | "split" | "columns";
   /** `auto`: by the expected-pages rule of SPEC.md; else a multiple of 512 that holds a record. */
   readonly strideBytes: "auto" | number;
   readonly tokenizerJson: string | null;
@@ -78,6 +79,9 @@ export interface NeuronRows {
   readonly rounded?: RoundedBlocks | null;
 }
 
+/** Columns side by side, as rows: gate (of gated neurons) and up `[n, dFf]` of inputs, down `[n, dModel]` of neurons. */
+export type ColumnRows = Readonly<Partial<Record<RecordRole, Float32Array | null>>>;
+
 /** What is known of rows that were rounded before they are written. */
 export interface RoundedBlocks {
   /** By part: f32 `[n, dModel / 32]`, values of f16. */
@@ -96,6 +100,8 @@ export interface ModelWriter {
   writeRows(name: string, rows: Float32Array): Promise<void>;
   /** The next neurons of a layer, in the order of their records. */
   writeNeurons(layer: number, firstNeuron: number, rows: NeuronRows): Promise<void>;
+  /** The next columns of one kind, of a layer by columns. @throws As {@link writeRows}. */
+  writeColumns(layer: number, stage: ColumnStage, rows: ColumnRows): Promise<void>;
   /**
    * The next rows of a mixture's experts, f32 `[n, cols]`: expert after expert, of each gate (of gated ones), up and down. Rows of one call are of
    * one matrix. @throws As {@link writeRows}.

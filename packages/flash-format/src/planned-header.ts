@@ -2,10 +2,10 @@
  * The header that a model file would have, decided before there is a weight: what a model will need can be told from its config.json.
  * Checksums and fingerprint are those of nothing.
  */
-import type { ConvertDType, DType, ModelGeometry, ResidentDType } from "@flashwick/core";
+import { COLUMN_STAGES, type ConvertDType, type DType, type ModelGeometry, type ResidentDType } from "@flashwick/core";
 import { expertLayout, expertTensors } from "./expert-record.js";
 import { BLANK_FINGERPRINT } from "./fingerprint.js";
-import type { ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
+import type { ColumnTensors, ModelHeader, RecordTensor, ResidentTensor } from "./model-file.js";
 import { expertRecordsName, type ModelPlan, planModelFile } from "./model-layout.js";
 
 /** How a file that is yet to be made would store its weights. */
@@ -16,7 +16,7 @@ export interface PlannedForm {
   readonly residentDtype?: ResidentDType | null;
   /** Of gates that stay in DRAM. Default null: records have them. */
   readonly gateDtype?: ResidentDType | null;
-  readonly layout?: "bundled" | "split";
+  readonly layout?: "bundled" | "split" | "columns";
   readonly strideBytes?: "auto" | number;
 }
 
@@ -62,6 +62,7 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     weights: plan.weights.layout === "experts" ? expertLayout(experts) : plan.weights,
     tensors,
     records,
+    columns: plannedColumns(plan),
     matrices: [],
     experts,
     placement: null,
@@ -73,6 +74,17 @@ export function planHeader(geometry: ModelGeometry, form: PlannedForm): ModelHea
     values: new Map(),
     metadata: new Map(),
   };
+}
+
+function plannedColumns({ columns, container: { tensors } }: ModelPlan): ColumnTensors[] {
+  return columns.map((plan) => {
+    const stages = COLUMN_STAGES.map((stage) => {
+      const { records, checksums } = plan[stage];
+      const [offset, crcOffset] = [tensors[records]!.offset, tensors[checksums]!.offset];
+      return [stage, { offset, crcOffset, crcOfCrcs: 0 }] as const;
+    });
+    return Object.fromEntries(stages) as ColumnTensors;
+  });
 }
 
 function plannedExperts({ weights, experts, container: { tensors } }: ModelPlan): ModelHeader["experts"] {

@@ -186,7 +186,7 @@ const WRONG_FIELDS: [string, GgufValue, string][] = [
   ["flashwick.kind", text("poem"), "FORMAT_INVALID"],
   ["flashwick.kind", text("predictor"), "FORMAT_VERSION"],
   ["flashwick.format.version", u32(1), "FORMAT_VERSION"],
-  ["flashwick.format.version", u32(4), "FORMAT_VERSION"],
+  ["flashwick.format.version", u32(5), "FORMAT_VERSION"],
   ["flashwick.format.version", u32(0), "FORMAT_VERSION"],
   ["flashwick.format.version", text("1"), "FORMAT_INVALID"],
   ["flashwick.header.crc32c", text("x"), "FORMAT_INVALID"],

@@ -3,13 +3,13 @@
  *
  * Numbers are taken as the host has them: every JavaScript engine we run on is little-endian, as the file is.
  */
-import { type ByteSource, FlashwickError } from "@flashwick/core";
+import { type ByteSource, type ColumnStage, columnCounts, FlashwickError } from "@flashwick/core";
 import { readChecked } from "./checked-read.js";
 import { checkContainer, isOurs, readHeaderBytes } from "./container.js";
 import { openLlamaCppFile } from "./llama-cpp/model-header.js";
 import type { ModelFile, ResidentTensor } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
-import { checksumsName } from "./model-layout.js";
+import { checksumsName, columnNames } from "./model-layout.js";
 import { scaleName } from "./resident-tensors.js";
 import { checksOf, crcOfBytes, damagedTensor } from "./tensor-checks.js";
 
@@ -66,6 +66,29 @@ export async function readRecordChecksums(file: ModelFile, layer: number, signal
   const checksums = new Uint32Array(file.header.geometry.layers[layer]!.ffn.dFf);
   const stored = { offset: records.crcOffset, sizeBytes: checksums.byteLength, crc32c: records.crcOfCrcs };
   await readChecked(file.source, checksumsName(layer), stored, new Uint8Array(checksums.buffer), signal);
+  return checksums;
+}
+
+/**
+ * The CRC-32C of every record of one kind of column of a layer, checked against the header; each is over all `strideBytes` of the record.
+ *
+ * @throws {IntegrityError} `INTEGRITY_TENSOR`. {FlashwickError} `SHAPE` for a layer that has no columns.
+ * Cost: 4 bytes a record read and kept by the caller.
+ */
+export async function readColumnChecksums(
+  file: ModelFile,
+  layer: number,
+  stage: ColumnStage,
+  signal?: AbortSignal,
+): Promise<Uint32Array> {
+  const { columns, geometry } = file.header;
+  const tensor = columns[layer]?.[stage];
+  if (tensor === undefined) throw new FlashwickError("SHAPE", `layer ${layer} of ${columns.length} with columns`);
+  const { crcOffset, crcOfCrcs } = tensor;
+  const checksums = new Uint32Array(columnCounts(geometry.dModel, geometry.layers[layer]!)[stage]);
+  const stored = { offset: crcOffset, sizeBytes: checksums.byteLength, crc32c: crcOfCrcs };
+  const { checksums: name } = columnNames(layer, stage);
+  await readChecked(file.source, name, stored, new Uint8Array(checksums.buffer), signal);
   return checksums;
 }
 

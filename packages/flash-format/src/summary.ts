@@ -1,5 +1,6 @@
 /** What a model file consists of, by kind: the figures of `flashwick inspect`. Pure. */
 import { type DType, ffnBytes, neuronCount } from "@flashwick/core";
+import { columnBytes, columnCount } from "./column-layout.js";
 import { type ExpertTensors, expertBytes, layerTensors, type ModelHeader, type ResidentTensor } from "./model-file.js";
 
 /** One tensor of a file, for people. */
@@ -20,7 +21,7 @@ export interface ModelFileSummary {
   readonly headerBytes: number;
   /** Tensors that stay in DRAM, with scales, without record checksums. */
   readonly residentBytes: number;
-  /** Neuron records, with their padding; or the matrices of all layers; or experts, without what lies between them. */
+  /** Records of neurons or columns, with their padding; or the matrices of all layers; or experts, without what lies between them. */
   readonly ffnBytes: number;
   /** Record checksums, resident as well; 0 where there are none. */
   readonly checksumBytes: number;
@@ -35,7 +36,7 @@ export interface ModelFileSummary {
 
 /** Sizes by kind and the list of tensors, from the header alone. */
 export function summariseModelFile(header: ModelHeader): ModelFileSummary {
-  const { geometry, weights, fileBytes } = header;
+  const { fileBytes } = header;
   const residents = Array.from(header.tensors.values(), summariseTensor);
   const matrices = layerTensors(header).map(summariseTensor);
   const headerBytes = header.dataOffset;
@@ -43,13 +44,11 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
   const elementsOf = (tensors: readonly TensorSummary[]) =>
     tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const residentBytes = bytesOf(residents);
-  const isRecords = weights.layout === "bundled" || weights.layout === "split";
-  const recordBytes = isRecords ? ffnBytes(geometry, weights) : bytesOf(matrices) + expertBytes(header);
+  const records = recordSizes(header);
+  const recordBytes = records?.sizeBytes ?? bytesOf(matrices) + expertBytes(header);
   const placementBytes = (header.placement ?? []).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const checksumBytes = 4 * (isRecords ? neuronCount(geometry) : checkedExperts(header));
-  const recordElements = isRecords
-    ? weights.parts.length * neuronCount(geometry) * geometry.dModel
-    : expertElements(header);
+  const checksumBytes = 4 * (records?.count ?? checkedExperts(header));
+  const recordElements = records?.elements ?? expertElements(header);
   return {
     fileBytes,
     headerBytes,
@@ -61,6 +60,24 @@ export function summariseModelFile(header: ModelHeader): ModelFileSummary {
     parameters: elementsOf([...residents, ...matrices]) + recordElements,
     tensors: [...residents, ...matrices],
   };
+}
+
+/** Of neurons or columns; null where there are none. */
+function recordSizes({ geometry, weights }: ModelHeader) {
+  const neurons = neuronCount(geometry);
+  switch (weights.layout) {
+    case "bundled":
+    case "split": {
+      const elements = weights.parts.length * neurons * geometry.dModel;
+      return { sizeBytes: ffnBytes(geometry, weights), count: neurons, elements };
+    }
+    case "columns": {
+      const elements = (weights.inputs.parts.length + 1) * neurons * geometry.dModel;
+      return { sizeBytes: columnBytes(geometry, weights), count: columnCount(geometry), elements };
+    }
+    default:
+      return null;
+  }
 }
 
 /** Experts whose records have checksums in the file. */

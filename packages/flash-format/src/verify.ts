@@ -4,7 +4,14 @@
  *
  * Memory: two read buffers, and eight bytes per neuron, or four per expert, of one layer.
  */
-import { type ByteSource, isFlashwickError, type OnProgress, UnsupportedError } from "@flashwick/core";
+import {
+  type ByteSource,
+  COLUMN_STAGES,
+  type ColumnStage,
+  isFlashwickError,
+  type OnProgress,
+  UnsupportedError,
+} from "@flashwick/core";
 import { type GroupedTensor, groupedTensors } from "./checksum-file.js";
 import {
   type CheckedTensor,
@@ -14,8 +21,8 @@ import {
   readContainer,
 } from "./container.js";
 import { crc32c } from "./crc32c.js";
-import { carriesChecksums, type ModelFile, recordLayout } from "./model-file.js";
-import { readExpertChecksums, readRecordChecksums } from "./read-model.js";
+import { carriesChecksums, columnsOf, type ModelFile, recordLayout } from "./model-file.js";
+import { readColumnChecksums, readExpertChecksums, readRecordChecksums } from "./read-model.js";
 import { type Chunk, readSequentially } from "./sequential-read.js";
 import { crcOfBytes, TensorChecks } from "./tensor-checks.js";
 
@@ -28,7 +35,10 @@ const MAX_LISTED = 1000;
 export interface BadBytes {
   readonly kind: "record" | "expert" | "tensor" | "header" | "padding";
   readonly layer?: number;
+  /** Of a record, or of a column of down. */
   readonly neuron?: number;
+  /** Element of the FFN's input, of a record with its columns. */
+  readonly input?: number;
   readonly expert?: number;
   readonly tensor?: string;
   /** Absolute: where the damaged record, of a neuron or an expert, tensor, header or padding starts. */
@@ -38,7 +48,7 @@ export interface BadBytes {
 /** What checking every byte of a file found. */
 export interface VerifyResult {
   readonly ok: boolean;
-  /** Of neurons, or of experts. */
+  /** Of neurons, of columns, or of experts. */
   readonly recordsChecked: number;
   readonly bytesChecked: number;
   /** The first thousand, in file order. */
@@ -126,6 +136,12 @@ interface RecordsHere {
   readonly last: boolean;
 }
 
+/** Which kind of column of which layer a tensor holds. */
+interface ColumnsHere {
+  readonly layer: number;
+  readonly stage: ColumnStage;
+}
+
 class Verification {
   readonly #source: ByteSource;
   readonly #model: ModelFile | null;
@@ -137,6 +153,7 @@ class Verification {
   #recordsChecked = 0;
   #bytesChecked = 0;
   #totalBytes = 0;
+  readonly #columns = new Map<number, ColumnsHere>();
   /** Layers of experts, by absolute offset of their tensor. */
   readonly #experts = new Map<number, number>();
   /** CRC-32C of each slot of the current layer, as far as read. */
@@ -149,6 +166,9 @@ class Verification {
     for (const { layer, offset, downOffset } of model?.header.records ?? []) {
       this.#records.set(offset, { layer, first: true, last: downOffset === null });
       if (downOffset !== null) this.#records.set(downOffset, { layer, first: false, last: true });
+    }
+    for (const [layer, columns] of (model?.header.columns ?? []).entries()) {
+      for (const stage of COLUMN_STAGES) this.#columns.set(columns[stage].offset, { layer, stage });
     }
     for (const [layer, experts] of (model?.header.experts ?? []).entries()) {
       if (experts) this.#experts.set(experts.matrices[0]!.offset, layer);
@@ -185,8 +205,10 @@ class Verification {
     const tensors = [...container.tensors.values()];
     for (const [i, tensor] of tensors.entries()) {
       const records = this.#records.get(tensor.offset);
+      const columns = this.#columns.get(tensor.offset);
       const layerOfExperts = this.#experts.get(tensor.offset);
       if (records !== undefined) await this.#checkRecords(tensor, records);
+      else if (columns !== undefined) await this.#checkColumns(tensor, columns);
       else if (layerOfExperts !== undefined) await this.#checkExperts(tensor, layerOfExperts);
       else await this.#checkTensor(tensor);
       await this.#checkPadding(tensor.offset + tensor.sizeBytes, tensors[i + 1]?.offset ?? container.fileBytes);
@@ -217,7 +239,7 @@ class Verification {
   async #compareRecords(layer: number): Promise<void> {
     const { header } = this.#model!;
     const { strideBytes } = recordLayout(header);
-    const expected = await this.#checksumsOf(layer, readRecordChecksums);
+    const expected = await this.#unlessDamaged(readRecordChecksums(this.#model!, layer, this.#options.signal));
     if (expected === null) return;
     this.#slotCrcs.forEach((crc, neuron) => {
       if (crc === expected[neuron]) return;
@@ -226,14 +248,31 @@ class Verification {
     this.#recordsChecked += expected.length;
   }
 
-  /** Records larger than a read are checked as they come. */
+  async #checkColumns(tensor: ContainerTensor, { layer, stage }: ColumnsHere): Promise<void> {
+    const { strideBytes } = columnsOf(this.#model!.header)![stage];
+    const expected = await this.#unlessDamaged(readColumnChecksums(this.#model!, layer, stage, this.#options.signal));
+    await this.#checkUnits(tensor, strideBytes, expected, (unit, offset) =>
+      this.#report({ kind: "record", layer, ...(stage === "inputs" ? { input: unit } : { neuron: unit }), offset }),
+    );
+  }
+
   async #checkExperts(tensor: ContainerTensor, layer: number): Promise<void> {
     const { strideBytes } = this.#model!.header.experts[layer]!.matrices[0]!;
-    const expected = await this.#checksumsOf(layer, readExpertChecksums);
+    const expected = await this.#unlessDamaged(readExpertChecksums(this.#model!, layer, this.#options.signal));
+    await this.#checkUnits(tensor, strideBytes, expected, (expert, offset) =>
+      this.#report({ kind: "expert", layer, expert, offset }),
+    );
+  }
+
+  /** Records larger than a read are checked as they come. */
+  async #checkUnits(
+    tensor: ContainerTensor,
+    strideBytes: number,
+    expected: Uint32Array | null,
+    report: (unit: number, offset: number) => void,
+  ): Promise<void> {
     const checks = expected && new TensorChecks(tensor, strideBytes, expected);
-    const onBad = (offset: number) => {
-      this.#report({ kind: "expert", layer, expert: (offset - tensor.offset) / strideBytes, offset });
-    };
+    const onBad = (offset: number) => report((offset - tensor.offset) / strideBytes, offset);
     for await (const { bytes, offset } of this.#read(tensor.offset, tensor.sizeBytes, CHUNK_BYTES)) {
       checks?.take(offset - tensor.offset, bytes.length, crcOfBytes(bytes), onBad);
     }
@@ -241,9 +280,9 @@ class Verification {
   }
 
   /** Null if the checksums themselves are damaged: they are reported as a tensor, and say nothing about the records. */
-  async #checksumsOf(layer: number, read: typeof readRecordChecksums): Promise<Uint32Array | null> {
+  async #unlessDamaged(checksums: Promise<Uint32Array>): Promise<Uint32Array | null> {
     try {
-      return await read(this.#model!, layer, this.#options.signal);
+      return await checksums;
     } catch (error) {
       if (isFlashwickError(error) && error.code === "INTEGRITY_TENSOR") return null;
       throw error;

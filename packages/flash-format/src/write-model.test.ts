@@ -334,6 +334,7 @@ describe("an interrupted writing", () => {
       isComplete: (name) => writer.isComplete(name),
       writeRows: (name, rows) => writer.writeRows(name, rows),
       writeNeurons: (...args) => writer.writeNeurons(...args),
+      writeColumns: (...args) => writer.writeColumns(...args),
       writeExpertRows: (...args) => writer.writeExpertRows(...args),
       writeExpertBytes: (...args) => writer.writeExpertBytes(...args),
       async complete(name, crc) {

@@ -8,9 +8,10 @@
  * - After any failure of the sink nothing is left behind; after a crash or `suspend`, what the journal tells of and the bytes
  *   bear out need not be written again.
  */
-import { assert, type ByteSink, type DType, FormatError } from "@flashwick/core";
+import { assert, type ByteSink, COLUMN_STAGES, type ColumnStage, type DType, FormatError } from "@flashwick/core";
 import { BLOCK_ELEMENTS } from "@flashwick/kernels/reference";
 import { checkCalibration } from "./calibration.js";
+import { ColumnWriter } from "./column-writer.js";
 import { checkContainer, encodeContainerHeader } from "./container.js";
 import { crc32c } from "./crc32c.js";
 import { ExpertWriter, type UnstorableExpertWeight } from "./expert-writer.js";
@@ -22,15 +23,18 @@ import { encodeGgufHeader } from "./gguf-encoder.js";
 import type { ModelHeader } from "./model-file.js";
 import { decodeModelHeader } from "./model-header.js";
 import {
+  type ColumnPlan,
   type ExpertPlan,
   type ModelPlan,
   neuronLayout,
   planModelFile,
+  plannedColumns,
   type RecordPlan,
   type ResidentPlan,
   recordsName,
 } from "./model-layout.js";
 import type {
+  ColumnRows,
   ModelSpec,
   ModelWriter,
   ModelWriterOptions,
@@ -73,7 +77,7 @@ export async function createModelWriter(
 }
 
 /** A part on its way: how much of it is written, and what its checksums have come to. */
-type Part = ResidentPart | RecordsPart | ExpertsPart;
+type Part = ResidentPart | RecordsPart | ColumnsPart | ExpertsPart;
 
 interface ResidentPart {
   readonly kind: "resident";
@@ -89,6 +93,13 @@ interface RecordsPart {
   readonly plan: RecordPlan;
   neuronsDone: number;
   readonly crcs: Uint32Array;
+  readonly tally: LossTally;
+}
+
+interface ColumnsPart {
+  readonly kind: "columns";
+  readonly plan: ColumnPlan;
+  readonly writer: ColumnWriter;
   readonly tally: LossTally;
 }
 
@@ -197,6 +208,13 @@ class StreamingModelWriter implements ModelWriter {
     }
   }
 
+  async writeColumns(layer: number, stage: ColumnStage, rows: ColumnRows): Promise<void> {
+    const { writer } = this.#columnsPart(layer);
+    const unstorable = await writer.writeRows(stage, rows);
+    // Column i of a matrix is row i here.
+    if (unstorable) throw this.#unstorableAt(layer, unstorable, unstorable.element.column, unstorable.neuron);
+  }
+
   async writeExpertRows(layer: number, rows: Float32Array): Promise<void> {
     const part = this.#expertsPart(layer);
     const unstorable = await part.writer.writeRows(rows);
@@ -252,8 +270,8 @@ class StreamingModelWriter implements ModelWriter {
   }
 
   #partNames(): string[] {
-    const { residents, records, experts } = this.#plan;
-    return [...residents.keys(), ...[...records, ...experts].map(({ layer }) => recordsName(layer))];
+    const { residents, records, columns, experts } = this.#plan;
+    return [...residents.keys(), ...[...records, ...columns, ...experts].map(({ layer }) => recordsName(layer))];
   }
 
   #residentPart(name: string): ResidentPart {
@@ -277,6 +295,21 @@ class StreamingModelWriter implements ModelWriter {
     assert(plan !== undefined, `layer ${layer} of ${this.#plan.records.length}`);
     const crcs = new Uint32Array(this.#neuronsOf(layer));
     const part: RecordsPart = { kind: "records", plan, neuronsDone: 0, crcs, tally: new LossTally() };
+    this.#open.set(name, part);
+    return part;
+  }
+
+  #columnsPart(layer: number): ColumnsPart {
+    const name = recordsName(layer);
+    const existing = this.#open.get(name);
+    if (existing?.kind === "columns") return existing;
+    assert(!this.#finished.has(name), `${name} is complete already`);
+    const plan = this.#plan.columns[layer];
+    assert(plan !== undefined, `layer ${layer} of ${this.#plan.columns.length}`);
+    const writer = new ColumnWriter(plan, plannedColumns(this.#plan), (stage, bytes, at) =>
+      this.#write(bytes, this.#offsetOf(plan[stage].records) + at),
+    );
+    const part: ColumnsPart = { kind: "columns", plan, writer, tally: writer.tally };
     this.#open.set(name, part);
     return part;
   }
@@ -329,6 +362,7 @@ class StreamingModelWriter implements ModelWriter {
   async #end(part: Part): Promise<number[]> {
     if (part.kind === "resident") return await this.#endResident(part);
     if (part.kind === "records") return await this.#endRecords(part);
+    if (part.kind === "columns") return await this.#endColumns(part);
     const { plan, writer } = part;
     const { expertsDone, crcs } = writer;
     assert(expertsDone === plan.count, `layer ${plan.layer}: ${expertsDone} of ${plan.count} experts written`);
@@ -348,6 +382,15 @@ class StreamingModelWriter implements ModelWriter {
     const dFf = this.#neuronsOf(part.plan.layer);
     assert(part.neuronsDone === dFf, `layer ${part.plan.layer}: ${part.neuronsDone} of ${dFf} neurons written`);
     return await this.#writeChecksums(part.plan.checksums, part.crcs);
+  }
+
+  async #endColumns({ plan, writer }: ColumnsPart): Promise<number[]> {
+    writer.assertWhole();
+    const crcs: number[] = [];
+    for (const stage of COLUMN_STAGES) {
+      crcs.push(...(await this.#writeChecksums(plan[stage].checksums, writer.crcs[stage])));
+    }
+    return crcs;
   }
 
   /** Of a layer's records. @returns Their own. */
@@ -375,6 +418,12 @@ class StreamingModelWriter implements ModelWriter {
       const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
       for (const tensor of [records, downRecords, checksums]) if (tensor !== null) crcs[tensor] = crcOfCrcs!;
     }
+    for (const { layer, ...stages } of this.#plan.columns) {
+      const found = this.#finished.get(recordsName(layer))!.crcs;
+      for (const [i, stage] of COLUMN_STAGES.entries()) {
+        for (const tensor of [stages[stage].records, stages[stage].checksums]) crcs[tensor] = found[i]!;
+      }
+    }
     for (const { layer, records, checksums } of this.#plan.experts) {
       const [crcOfCrcs] = this.#finished.get(recordsName(layer))!.crcs;
       for (const tensor of [records, checksums]) crcs[tensor] = crcOfCrcs!;
@@ -400,7 +449,8 @@ class StreamingModelWriter implements ModelWriter {
   /** Every tensor and each layer's records and permutation, by what the fingerprint says of them. */
   #sources(): SourceTensor[] {
     const { dModel, layers } = this.#spec.geometry;
-    const neurons = this.#plan.records.map(({ layer }) => ({ layer, rows: this.#neuronsOf(layer) }));
+    const { records: ofNeurons, columns } = this.#plan;
+    const neurons = [...ofNeurons, ...columns].map(({ layer }) => ({ layer, rows: this.#neuronsOf(layer) }));
     const experts = this.#plan.experts.map(({ layer, count }) => ({ layer, rows: count * layers[layer]!.ffn.dFf }));
     const records = [...neurons, ...experts].map(({ layer, rows }) => ({
       name: recordsName(layer),
@@ -450,12 +500,21 @@ class StreamingModelWriter implements ModelWriter {
     return this.#valueError(where, { tensor: name, row, column: element.column }, part.plan.dtype, element.value);
   }
 
-  #unstorableWeight(part: RecordsPart, { matrix, neuron, element }: UnstorableWeight): FormatError {
-    const { column, value } = element;
-    const tensor = `blk.${part.plan.layer}.ffn_${matrix}.weight`;
+  #unstorableWeight(part: RecordsPart, unstorable: UnstorableWeight): FormatError {
+    const { matrix, neuron, element } = unstorable;
     // Gate and up projection hold a neuron as a row, the down projection as a column.
     const index = part.neuronsDone + neuron;
-    const [row, col] = matrix === "down" ? [column, index] : [index, column];
+    const [row, col] = matrix === "down" ? [element.column, index] : [index, element.column];
+    return this.#unstorableAt(part.plan.layer, unstorable, row, col);
+  }
+
+  #unstorableAt(
+    layer: number,
+    { matrix, element: { value } }: UnstorableWeight,
+    row: number,
+    col: number,
+  ): FormatError {
+    const tensor = `blk.${layer}.ffn_${matrix}.weight`;
     const where = `${tensor}, row ${row}, column ${col}`;
     return this.#valueError(where, { tensor, row, column: col }, this.#spec.dtype, value);
   }

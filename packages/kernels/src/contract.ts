@@ -231,6 +231,7 @@ export interface Kernels extends MemoryLink, ScratchSizes {
   /**
    * out[t, j] += act[t, i] · down[slots[i], j], i = 0 … n−1 in this order, for j in [colBegin, colEnd) (multiples of 16).
    * Neurons whose activation is zero are skipped: it changes no bit. int8: the factor is fl(act · downScale); q4: in each block fl(act · D).
+   * Of a slot only the down column and its scale, the last one, are read: a slot may hold nothing else.
    *
    * @param out f32 `[nTokens, pad(dModel)]`, accumulated into.
    */

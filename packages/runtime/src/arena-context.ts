@@ -15,6 +15,8 @@ export interface ArenaContext {
   readonly slotBase: Ptr;
   /** What layers are streamed through. */
   readonly stream: StreamStage;
+  /** By columns: slot 0 of the inputs of the arena's first layer, and what inputs are streamed through; else null. */
+  readonly inputs: { readonly slotBase: Ptr; readonly stream: StreamStage } | null;
   /** Of all sequences, u32 `[sequences, pages of a sequence]`: where the pages of keys and values of this arena's layers begin. */
   readonly pageTables: Ptr;
   /** Where unneeded bytes between two reads land; 0 for nowhere. */

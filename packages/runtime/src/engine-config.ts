@@ -1,8 +1,16 @@
 /** How an engine works: what the user wishes, what was planned and what the platform is best with, resolved once. */
 import type { CachePolicyChoice } from "./cache-policy.js";
+import type { PruningPlan } from "./pruning/pruning-plan.js";
 
-/** How the FFN chooses its neurons while decoding. `gate-first`: a resident gate names them, exactly. */
-export type NeuronMode = "dense" | "predicted" | "gate-first" | "oracle";
+/** How the FFN chooses its neurons while decoding. `gate-first`: a resident gate names them, exactly. `pruned`: a plan says what is left out, in two stages. */
+export type NeuronMode = "dense" | "predicted" | "gate-first" | "pruned" | "oracle";
+
+/** What of FFNs is left out, and how much what DRAM lacks counts beside what it holds. */
+export interface PlannedPruning {
+  readonly plan: PruningPlan;
+  /** Scores of what the caches lack are multiplied by it: 1 prefers nothing. */
+  readonly gamma: number;
+}
 
 /** Whether each layer's experts have slots of their own, or all layers share them. */
 export const CACHE_SCOPES = ["layer", "pool"] as const;
@@ -13,6 +21,8 @@ export type CacheScope = (typeof CACHE_SCOPES)[number];
 export interface EngineConfig {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  /** In pruned mode; else null. */
+  readonly pruning: PlannedPruning | null;
   /** Of mixtures of experts; neurons' slots are always their layer's. */
   readonly cacheScope: CacheScope;
   /** Overrides the predictor's own thresholds. */
@@ -53,6 +63,7 @@ export interface EngineConfig {
 export interface ConfigWishes {
   readonly mode: NeuronMode;
   readonly policy: CachePolicyChoice;
+  readonly pruning?: PlannedPruning | null | undefined;
   readonly cacheScope?: CacheScope | undefined;
   readonly threshold?: number | undefined;
   readonly residentMargin?: number | undefined;
@@ -80,6 +91,15 @@ function lookaheadOf(wish: boolean | undefined, isWorthwhile: boolean): EngineCo
   return isWorthwhile ? "metered" : "off";
 }
 
+/** Whether a token's output depends on what the caches hold, so that tokens cannot be computed together, and drafts not verified. Null: it does not. */
+export function cacheDependence({
+  residentMargin,
+  pruning,
+}: Pick<EngineConfig, "residentMargin" | "pruning">): string | null {
+  if (residentMargin > 0) return `residentMargin ${residentMargin}`;
+  return pruning && pruning.gamma < 1 ? `a pruning gamma of ${pruning.gamma}` : null;
+}
+
 export function resolveConfig(
   wishes: ConfigWishes,
   platform: PlatformDefaults,
@@ -90,6 +110,7 @@ export function resolveConfig(
   return Object.freeze({
     mode: wishes.mode,
     policy: wishes.policy,
+    pruning: wishes.pruning ?? null,
     cacheScope: wishes.cacheScope ?? "layer",
     threshold: wishes.threshold,
     residentMargin: wishes.residentMargin ?? 0,

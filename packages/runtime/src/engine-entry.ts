@@ -15,6 +15,7 @@ export {
   recordMagnitudes,
   thresholdPlan,
 } from "./pruning/calibrate-thresholds.js";
+export type { ChosenUnits } from "./pruning/chosen-units.js";
 export {
   type EvaluatePruningOptions,
   evaluatePruning,
@@ -23,10 +24,10 @@ export {
 } from "./pruning/evaluate-pruning.js";
 export type { FfnPruner } from "./pruning/ffn-pruner.js";
 export {
+  type HeldUnits,
   PlannedPruner,
   type PrunerOptions,
   type Stage,
-  type StageCaches,
   type UnitNorms,
 } from "./pruning/planned-pruner.js";
 export { PruningChooser } from "./pruning/pruning-chooser.js";

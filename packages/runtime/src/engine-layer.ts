@@ -2,6 +2,7 @@
 import type { LayerGeometry } from "@flashwick/core";
 import type { PlacedPredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
+import type { ColumnFfn } from "./column-ffn.js";
 import type { LayerMatrices } from "./layer-matrices.js";
 import type { MixtureFfn } from "./mixture-ffn.js";
 import type { NeuronSlots } from "./neuron-slots.js";
@@ -25,6 +26,12 @@ export interface RecordLayer extends LayerParts {
   readonly streamed: StreamedFfn;
 }
 
+/** The FFN is read by columns: those that a token uses, or all of them in order. */
+export interface ColumnLayer extends LayerParts {
+  readonly storage: "columns";
+  readonly ffn: ColumnFfn;
+}
+
 /** Weights lie in matrices, and are used whole. */
 export interface MatrixLayer extends LayerParts {
   readonly storage: "matrices";
@@ -37,4 +44,4 @@ export interface MixtureLayer extends LayerParts {
   readonly mixture: MixtureFfn;
 }
 
-export type EngineLayer = RecordLayer | MatrixLayer | MixtureLayer;
+export type EngineLayer = RecordLayer | ColumnLayer | MatrixLayer | MixtureLayer;

@@ -1,15 +1,26 @@
 /** Building an engine: arenas are allocated as the plan says, everything gets its place, and the resident weights are read. */
-import { activationOf, assert, hasResidentGate, neuronBiases, widestFfn } from "@flashwick/core";
+import {
+  activationOf,
+  assert,
+  type ColumnStage,
+  columnCounts,
+  hasResidentGate,
+  neuronBiases,
+  widestFfn,
+} from "@flashwick/core";
 import { kvPageCount, kvTableBytes } from "@flashwick/cost-model";
 import { createNeuronCache } from "@flashwick/dram-cache";
-import { readRecordChecksums, recordLayout } from "@flashwick/flash-format";
+import { columnsOf, readColumnChecksums, readRecordChecksums, recordLayout } from "@flashwick/flash-format";
 import { Arena, type Kernels, type Ptr } from "@flashwick/kernels";
 import { type PlacedPredictor, placePredictor } from "@flashwick/predictor";
 import type { ArenaContext } from "./arena-context.js";
 import { planArenas } from "./arena-plan.js";
 import { cachePolicy } from "./cache-policy.js";
+import { ColumnFfn } from "./column-ffn.js";
+import { ColumnSlots } from "./column-slots.js";
+import { ColumnSums } from "./column-sums.js";
 import { Engine, type LoadedModel, releaseContexts } from "./engine.js";
-import type { EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
+import type { ColumnLayer, EngineLayer, MatrixLayer, RecordLayer } from "./engine-layer.js";
 import { type EngineParts, largestArena } from "./engine-parts.js";
 import { type EngineSizes, engineSizes, SLOT_ALIGNMENT } from "./engine-sizes.js";
 import { ForwardPass } from "./forward-pass.js";
@@ -20,7 +31,7 @@ import { StreamStage } from "./layer-stream.js";
 import { LookAheadMeter } from "./look-ahead-meter.js";
 import { linkLookAheads, placeExperts, placeMixtureLayer } from "./mixture-loading.js";
 import { slotBytesByLayer } from "./mixture-shape.js";
-import { NeuronSlots } from "./neuron-slots.js";
+import { NeuronSlots, neuronPlaces } from "./neuron-slots.js";
 import { fillPositionTables } from "./position-tables.js";
 import { typedIfRefused } from "./refused-memory.js";
 import { ResidentGate } from "./resident-gate.js";
@@ -51,6 +62,7 @@ export async function loadEngine(parts: EngineParts): Promise<Engine> {
     const engine = new Engine(parts, model);
     await engine.loadResident(parts.signal);
     await engine.loadHotExperts();
+    await engine.weighUnits(parts.signal);
     await model.forward.verifyTables(parts.signal);
     return engine;
   } catch (error) {
@@ -92,19 +104,31 @@ function placeContext(
   const pageTables = arena.allocate(parts.plan.sequences * kvTableBytes(parts.plan.contextTokens));
   const gapPtr = pages(sizes.gapBytes);
   // Slots of an arena's layers lie in one block, so that only its start is rounded up to a page; what is streamed lands behind them.
-  const { slotBytes, layout } = parts.file.header.weights;
+  const { header } = parts.file;
+  const { slotBytes, layout } = header.weights;
   const { streamNeurons } = parts.plan;
   const hasSlots = layout !== "matrices";
-  const hasBiases = hasSlots && layout !== "experts";
-  const bytesOf = slotBytesByLayer(parts.file.header, parts.config.cacheScope);
-  const slotsBytes = hasSlots
-    ? parts.plan.slotsByLayer.reduce((sum, n, i) => sum + (arenaOfLayer[i] === index ? n * bytesOf[i]! : 0), 0)
-    : 0;
-  const slotBase = arena.allocate(slotsBytes + 2 * streamNeurons * slotBytes, SLOT_ALIGNMENT);
-  const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry, hasResidentGate(parts.file.header)) : 0;
+  const hasBiases = layout === "bundled" || layout === "split";
+  const bytesOf = slotBytesByLayer(header, parts.config.cacheScope);
+  const slotsOf = (slots: readonly number[], bytes: (layer: number) => number) =>
+    slots.reduce((sum, n, i) => sum + (arenaOfLayer[i] === index ? n * bytes(i) : 0), 0);
+  const slotsBytes = hasSlots ? slotsOf(parts.plan.slotsByLayer, (layer) => bytesOf[layer]!) : 0;
+  const columns = columnsOf(header);
+  const passing = columns ? columns.outputs.strideBytes : slotBytes;
+  const slotBase = arena.allocate(slotsBytes + 2 * streamNeurons * passing, SLOT_ALIGNMENT);
+  const biasCount = hasBiases ? neuronBiases(sizes.workspace.geometry, hasResidentGate(header)) : 0;
   const bias = biasCount === 0 ? 0 : arena.allocate(8 * biasCount * streamNeurons);
-  const stream = new StreamStage(slotBase + slotsBytes, streamNeurons, slotBytes, bias, biasCount);
-  return { index, arena, kernels, workspace, stage, slotBase, stream, pageTables, gapPtr };
+  const stream = new StreamStage(slotBase + slotsBytes, streamNeurons, passing, bias, biasCount);
+  const inputBytes = columns?.inputs.strideBytes ?? 0;
+  const inputSlotsBytes = slotsOf(parts.plan.inputSlotsByLayer, () => inputBytes);
+  const inputs = columns && placeInputs(arena, inputSlotsBytes, inputBytes, streamNeurons);
+  return { index, arena, kernels, workspace, stage, slotBase, stream, inputs, pageTables, gapPtr };
+}
+
+/** A block of slots of inputs, and behind them what passes through. */
+function placeInputs(arena: Arena, slotsBytes: number, slotBytes: number, streamed: number): ArenaContext["inputs"] {
+  const slotBase = arena.allocate(slotsBytes + 2 * streamed * slotBytes, SLOT_ALIGNMENT);
+  return { slotBase, stream: new StreamStage(slotBase + slotsBytes, streamed, slotBytes, 0, 0) };
 }
 
 async function placeModel(
@@ -114,12 +138,13 @@ async function placeModel(
 ): Promise<LoadedModel> {
   const { plan, file, reader } = parts;
   const { geometry } = file.header;
-  const slotTops = contexts.map(({ slotBase }) => slotBase);
+  const slotTops = contexts.map(({ slotBase, inputs }) => ({ outputs: slotBase, inputs: inputs?.slotBase ?? 0 }));
   const loader = new ResidentLoader(file);
   const globals = loader.globals(contexts[0]!.arena, plan.rowTablesResident);
   const experts = placeExperts(parts, contexts, arenaOfLayer);
   const limits = parts.config.lookahead === "metered" ? new LookAheadMeter() : null;
-  const widest = widestFfn(geometry);
+  const columns = columnsOf(file.header);
+  const widest = Math.max(widestFfn(geometry), columns ? geometry.dModel : 0);
   const shared = {
     all: Uint32Array.from({ length: widest }, (_, i) => i),
     reordered: new Float32Array(widest),
@@ -135,8 +160,15 @@ async function placeModel(
       layers.push(await placeMixtureLayer(parts, index, contexts[arena]!, experts[index]!, limits, loader));
       continue;
     }
-    const slotBase = slotTops[arena]!;
-    slotTops[arena] = slotBase + plan.slotsByLayer[index]! * file.header.weights.slotBytes;
+    const tops = slotTops[arena]!;
+    const slotBase = tops.outputs;
+    if (columns) {
+      layers.push(await placeColumnLayer(parts, index, contexts[arena]!, { ...tops }, loader, shared));
+      tops.inputs += plan.inputSlotsByLayer[index]! * columns.inputs.strideBytes;
+      tops.outputs += plan.slotsByLayer[index]! * columns.outputs.strideBytes;
+      continue;
+    }
+    tops.outputs += plan.slotsByLayer[index]! * file.header.weights.slotBytes;
     layers.push(await placeLayer(parts, index, contexts[arena]!, slotBase, loader, shared));
   }
   if (parts.config.lookahead !== "off") linkLookAheads(layers, geometry.dModel);
@@ -153,7 +185,7 @@ async function placeModel(
   return { contexts, layers, forward, pool, loader };
 }
 
-/** What all layers share: 0 … dFf − 1 of the widest, and scratch of as many elements. */
+/** What all layers share: 0 … dFf − 1 of the widest, or the number of any layer's units less one, and scratch of as many elements. */
 interface SharedByLayers {
   readonly all: Uint32Array;
   readonly reordered: Float32Array;
@@ -184,6 +216,55 @@ function placeMatrixLayer(
   return { storage: "matrices", index, geometry, context, weights, streamed };
 }
 
+/** @param slotBases Where the layer's slots of inputs and of neurons begin. */
+async function placeColumnLayer(
+  parts: EngineParts,
+  index: number,
+  context: ArenaContext,
+  slotBases: Readonly<Record<ColumnStage, Ptr>>,
+  loader: ResidentLoader,
+  { all, unionScratch }: SharedByLayers,
+): Promise<ColumnLayer> {
+  const { plan, file, reader, config, signal } = parts;
+  const { header } = file;
+  const { dModel } = header.geometry;
+  const geometry = header.geometry.layers[index]!;
+  const { arena, kernels, workspace, gapPtr } = context;
+  const layout = columnsOf(header)!;
+  const counts = columnCounts(dModel, geometry);
+  const slotCounts = { inputs: plan.inputSlotsByLayer[index]!, outputs: plan.slotsByLayer[index]! };
+  const stages = { inputs: context.inputs!.stream, outputs: context.stream };
+  const sumsOf = async (stage: ColumnStage) => {
+    const [units, slotBase] = [counts[stage], slotBases[stage]];
+    const { strideBytes } = layout[stage];
+    const slots = new ColumnSlots({
+      ...{ layer: index, kernels, workspace, reader, slotBase, slotBytes: strideBytes },
+      unit: stage === "inputs" ? "input" : "neuron",
+      dtype: layout.dtype,
+      records: layout[stage],
+      cache: createNeuronCache({
+        dFf: units,
+        slotCount: slotCounts[stage],
+        policy: cachePolicy(config.policy, units),
+        unionScratch: unionScratch.subarray(0, units),
+      }),
+      places: [{ fileOffset: header.columns[index]![stage].offset, strideBytes, slotBytes: strideBytes, slotBase }],
+      // Sums stand in `act` meanwhile.
+      found: workspace.named,
+      all: all.subarray(0, units),
+      checksums: await readColumnChecksums(file, index, stage, signal),
+      gap: { maxGapBytes: config.mergeGapBytes, gapPtr },
+    });
+    return new ColumnSums({ slots, stage: stages[stage], overlap: config.overlap, streamShare: config.streamShare });
+  };
+  const weights = loader.layer(arena, index);
+  const [inputs, outputs] = [await sumsOf("inputs"), await sumsOf("outputs")];
+  const ffn = new ColumnFfn({
+    ...{ layer: index, kernels, workspace, geometry: geometry.ffn, dModel, biases: weights, inputs, outputs },
+  });
+  return { storage: "columns", index, geometry, context, weights, ffn };
+}
+
 async function placeLayer(
   parts: EngineParts,
   index: number,
@@ -212,7 +293,11 @@ async function placeLayer(
     kernels,
     workspace,
     reader,
-    records: records[index]!,
+    unit: "neuron",
+    slotBytes: layout.slotBytes,
+    places: neuronPlaces(records[index]!, layout, slotBase),
+    // Nothing else uses it yet for the records that are checked.
+    found: workspace.act,
     weights: layout,
     dModel,
     dFf,

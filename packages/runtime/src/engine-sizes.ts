@@ -2,6 +2,8 @@
  * How many bytes everything takes: the one place that the memory plan (before) and the allocation (after) both ask.
  */
 import {
+  COLUMN_STAGES,
+  columnCounts,
   ffnBytes,
   hasResidentGate,
   kvPartBytes,
@@ -20,7 +22,14 @@ import {
   type MemoryRequest,
 } from "@flashwick/cost-model";
 import { cacheBookkeepingBytes, lfuPolicy } from "@flashwick/dram-cache";
-import { MATRIX_NAMES, type ModelHeader, recordLayout } from "@flashwick/flash-format";
+import {
+  columnBytes,
+  columnCount,
+  columnsOf,
+  MATRIX_NAMES,
+  type ModelHeader,
+  recordLayout,
+} from "@flashwick/flash-format";
 import type { ScratchSizes } from "@flashwick/kernels";
 import { placedPredictorBytes } from "@flashwick/predictor";
 import type { CacheScope, NeuronMode } from "./engine-config.js";
@@ -98,10 +107,11 @@ export function memoryRequest(
   const { geometry, weights } = header;
   checkSupport(header, mode);
   // Single neurons are chosen.
-  if (mode !== "dense") recordLayout(header);
+  if (mode !== "dense" && mode !== "pruned") recordLayout(header);
   const resident = residentSizes(header);
   const layers = mode === "predicted" && predictor ? predictor.layers : [];
-  const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry));
+  const columns = columnsOf(header);
+  const widest = Math.max(widestFfn(geometry), ...unitsByLayer(geometry), columns ? geometry.dModel : 0);
   const ffn = ffnSizes(header);
   const residentBytes =
     resident.layerBytes.reduce((sum, bytes) => sum + bytes, 0) +
@@ -116,7 +126,7 @@ export function memoryRequest(
     resident.rowTableBytes -
     resident.rowCrcBytes +
     predictorBytes +
-    ffnBytes(geometry, weights) +
+    (columns ? columnBytes(geometry, columns) : ffnBytes(geometry, weights)) +
     wish.sequences * kvCacheBytes(geometry, "f32", wish.contextTokens);
   const stream = streamRange(header);
   const shared = stageBytes(header, mode) + gapBytes(place.mergeGapBytes) + STREAM_SLACK_BYTES;
@@ -131,6 +141,13 @@ export function memoryRequest(
     geometry,
     weights,
     experts: plannedExperts(header, place.cacheScope ?? "layer", place.expertsPerToken ?? null),
+    columns: columns
+      ? {
+          inputs: geometry.dModel,
+          inputSlotBytes: columns.inputs.strideBytes,
+          outputSlotBytes: columns.outputs.strideBytes,
+        }
+      : undefined,
     streamsLayers: weights.layout === "matrices",
     residentBytes,
     // In DRAM a table needs no checksums of its rows.
@@ -143,7 +160,7 @@ export function memoryRequest(
     cacheFixedBytes:
       ffn.fixedBytes +
       geometry.layers.length * (LAYER_SLACK_BYTES + ffn.layerSlackBytes) +
-      arenas * (SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
+      arenas * (slotBlocks(header) * SLOT_ALIGNMENT + TABLE_SLACK_BYTES) +
       (arenas - 1) * wish.sequences * kvTableBytes(wish.contextTokens) +
       SHARED_BYTES_A_NEURON * widest,
     readBufferBytes: arenas * shared,
@@ -173,7 +190,14 @@ export function engineSizes(
   const stream = streamBytes(header, plan.streamNeurons) + STREAM_SLACK_BYTES;
   const slotBytes = slotBytesByLayer(header, place.cacheScope ?? "layer");
   const perArenaBytes =
-    workspaceBytes(workspace, place.kernels) + tableBytes + TABLE_SLACK_BYTES + stage + gap + stream + SLOT_ALIGNMENT;
+    workspaceBytes(workspace, place.kernels) +
+    tableBytes +
+    TABLE_SLACK_BYTES +
+    stage +
+    gap +
+    stream +
+    slotBlocks(header) * SLOT_ALIGNMENT;
+  const columns = columnsOf(header);
   return {
     workspace,
     stageBytes: stage,
@@ -188,6 +212,7 @@ export function engineSizes(
         bytes +
         (predictorLayer ? placedPredictorBytes(predictorLayer) : 0) +
         plan.slotsByLayer[layer]! * (slotBytes[layer]! + slotBiasBytes(header)) +
+        (columns ? plan.inputSlotsByLayer[layer]! * columns.inputs.strideBytes : 0) +
         ffn.layerSlackBytes +
         kvPages * kvPartBytes(plan.kvPrecision, attention.nKvHeads, attention.headDim) +
         LAYER_SLACK_BYTES
@@ -209,6 +234,11 @@ function arenaCount(header: ModelHeader, totalBytes: number, perArenaBytes: numb
   const bound = geometry.layers.length + 1;
   const filled = most - perArenaBytes - layer;
   return filled <= 0 ? bound : Math.min(bound, Math.ceil(totalBytes / filled));
+}
+
+/** Of slots of one size, each of which begins on a page. */
+function slotBlocks({ weights }: ModelHeader): number {
+  return weights.layout === "columns" ? 2 : 1;
 }
 
 function stageBytes(header: ModelHeader, mode: NeuronMode): number {
@@ -238,6 +268,7 @@ function besideBytes({ checksums }: ModelHeader): number {
 function ffnSizes(header: ModelHeader): FfnSizes {
   const { geometry, weights } = header;
   if (weights.layout === "experts") return expertSizes(header);
+  if (weights.layout === "columns") return columnSizes(header);
   if (weights.layout === "matrices") {
     return {
       checksumBytes: besideBytes(header),
@@ -250,6 +281,21 @@ function ffnSizes(header: ModelHeader): FfnSizes {
     checksumBytes: 4 * neuronCount(geometry),
     slotOverheadBytes: slotBiasBytes(header) + cacheBookkeepingBytes(widestFfn(geometry)).slotBytes,
     fixedBytes: geometry.layers.reduce((sum, { ffn }) => sum + cacheBookkeepingBytes(ffn.dFf).fixedBytes, 0),
+    layerSlackBytes: 0,
+  };
+}
+
+/** Columns have a checksum a record, no biases beside them, and a cache for each kind. */
+function columnSizes({ geometry }: ModelHeader): FfnSizes {
+  const units = geometry.layers.flatMap((layer) => {
+    const counts = columnCounts(geometry.dModel, layer);
+    return COLUMN_STAGES.map((stage) => counts[stage]);
+  });
+  const fixedBytes = (count: number) => cacheBookkeepingBytes(count, { policy: WIDEST_ORDER }).fixedBytes;
+  return {
+    checksumBytes: 4 * columnCount(geometry),
+    slotOverheadBytes: cacheBookkeepingBytes(Math.max(...units)).slotBytes,
+    fixedBytes: units.reduce((sum, count) => sum + fixedBytes(count), 0),
     layerSlackBytes: 0,
   };
 }
@@ -271,6 +317,9 @@ function expertSizes(header: ModelHeader): FfnSizes {
 function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<typeof chunkRange> {
   // Experts go through their slots, however many a step uses.
   if (weights.layout === "experts") return { leastNeurons: 0, mostNeurons: 0 };
+  if (weights.layout === "columns") {
+    return chunkRange(Math.min(geometry.dModel, widestFfn(geometry)), weights.inputs.strideBytes);
+  }
   const { leastNeurons, mostNeurons } = chunkRange(widestFfn(geometry), weights.slotBytes);
   const least = Math.max(leastNeurons, ...matrices.map((of) => Math.ceil(leastAreaBytes(of) / weights.slotBytes)));
   return { leastNeurons: least, mostNeurons: Math.max(least, mostNeurons) };
@@ -279,12 +328,14 @@ function streamRange({ geometry, weights, matrices }: ModelHeader): ReturnType<t
 /** Bytes of a neuron's biases beside its slot; where FFNs lie in matrices, those of the layer serve. */
 function slotBiasBytes(header: ModelHeader): number {
   const { geometry, weights } = header;
-  if (weights.layout === "matrices" || weights.layout === "experts") return 0;
+  if (weights.layout !== "bundled" && weights.layout !== "split") return 0;
   return 4 * neuronBiases(geometry, hasResidentGate(header));
 }
 
-/** Both areas that layers are streamed through, for chunks of so many neurons, with their biases. */
+/** Both areas that layers are streamed through, for chunks of so many neurons, with their biases; by columns, areas of either kind of record. */
 function streamBytes(header: ModelHeader, neurons: number): number {
+  const columns = columnsOf(header);
+  if (columns) return 2 * neurons * (columns.inputs.strideBytes + columns.outputs.strideBytes);
   return 2 * neurons * (header.weights.slotBytes + slotBiasBytes(header));
 }
 
@@ -305,6 +356,7 @@ function workspaceShape(
     contextTokens,
     maxRank: Math.max(...ranks),
     matrices: header.weights.layout === "matrices" || header.weights.layout === "experts",
+    columns: header.weights.layout === "columns",
     residentGate: hasResidentGate(header),
     rowBytes: residentSizes(header).rowBytes,
   };

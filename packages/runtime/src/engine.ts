@@ -22,10 +22,13 @@ import { GateFirstChooser } from "./gate-first-chooser.js";
 import { readHotExperts } from "./hot-experts.js";
 import type { KvPool } from "./kv-pool.js";
 import { landAll } from "./landing.js";
-import { StreamAhead } from "./layer-stream.js";
+import { StreamAhead, type StreamedLayer } from "./layer-stream.js";
 import { downNorms } from "./layer-studies.js";
 import { OracleChooser } from "./oracle-chooser.js";
 import { PredictorChooser } from "./predictor-chooser.js";
+import { type UnitNorms, weighs } from "./pruning/planned-pruner.js";
+import { prunedChooser } from "./pruning/pruning-chooser.js";
+import { unitNorms } from "./pruning/unit-norms.js";
 import { typedIfRefused } from "./refused-memory.js";
 import type { ResidentLoader } from "./resident-weights.js";
 import { TokenMeter } from "./token-meter.js";
@@ -43,8 +46,7 @@ export interface LoadedModel {
 export class Engine {
   readonly parts: EngineParts;
   readonly meter: TokenMeter;
-  /** What the engine's mode says: every neuron, what predictors or gates name, or what is truly active. */
-  readonly chooser: Chooser;
+  #chooser: Chooser;
   /** Of prompts, which are dense whatever the mode: every neuron; of a mixture that is to use fewer experts, those. */
   readonly promptChooser: Chooser;
   readonly #model: LoadedModel;
@@ -61,11 +63,16 @@ export class Engine {
     this.parts = parts;
     this.#model = model;
     this.meter = new TokenMeter(parts.clock);
-    this.chooser = chooserOf(parts);
-    this.promptChooser = promptChooser(this.chooser);
-    const streamed = model.layers.flatMap((layer) => (layer.storage === "experts" ? [] : [layer.streamed]));
+    this.#chooser = chooserOf(parts, model.layers, null);
+    this.promptChooser = promptChooser(this.#chooser);
+    const streamed = model.layers.flatMap(streamsOf);
     this.#ahead = new StreamAhead(streamed, parts.config.readAhead.severalTokens, this.meter);
     this.#ffn = new FfnStep(this, model.forward, this.#ahead);
+  }
+
+  /** What the engine's mode says: every neuron, what predictors or gates name, what a plan keeps, or what is truly active. */
+  get chooser(): Chooser {
+    return this.#chooser;
   }
 
   /**
@@ -109,9 +116,9 @@ export class Engine {
     return this.#model.layers.filter((layer) => layer.storage === "records");
   }
 
-  /** The cache of each layer that has one, of neurons or experts, or the pools of all layers, for counters and displays; none where FFNs lie in matrices. */
+  /** The caches of each layer that has any, of neurons, columns or experts, or the pools of all layers, for counters and displays; none where FFNs lie in matrices. */
   get caches(): readonly NeuronCache[] {
-    return [...new Set(this.#model.layers.flatMap((layer) => cacheOf(layer) ?? []))];
+    return [...new Set(this.#model.layers.flatMap(cachesOf))];
   }
 
   /** Bytes taken in arenas: at most what the plan accounts for. */
@@ -123,7 +130,8 @@ export class Engine {
   residentNeurons(layer: number): Uint32Array {
     const of = this.#model.layers[layer]!;
     if (of.storage === "experts") return of.mixture.slots?.residentExperts() ?? new Uint32Array(0);
-    const cache = cacheOf(of);
+    // By columns, of inputs and neurons the latter.
+    const cache = cachesOf(of).at(-1);
     return cache ? cache.pointer.slice(0, cache.numUsed) : new Uint32Array(0);
   }
 
@@ -160,6 +168,14 @@ export class Engine {
     );
   }
 
+  /** Where a pruning plan weighs units by the norms of their columns: finds these, once. @throws As `unitNorms`. */
+  async weighUnits(signal?: AbortSignal): Promise<void> {
+    const { config, file } = this.parts;
+    if (!config.pruning || !weighs(config.pruning.plan)) return;
+    const norms = await unitNorms(this.layers, file.header.geometry.dModel, this.meter, signal);
+    this.#chooser = chooserOf(this.parts, this.layers, norms);
+  }
+
   /**
    * Reads the resident weights, again if they are there already: what a reader that keeps nothing does for every token.
    *
@@ -184,11 +200,15 @@ export class Engine {
   }
 
   /**
-   * ‖down_i‖₂ of every neuron of every layer; streams the model once and empties the caches.
+   * ‖down_i‖₂ of every neuron of every layer; streams the model once and empties the caches, but in pruned mode, where it is as `unitNorms`.
    *
-   * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where FFNs lie in matrices.
+   * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` where FFNs lie in matrices, or in columns; in pruned mode as `unitNorms`.
    */
   async downNorms(signal?: AbortSignal): Promise<Float64Array[]> {
+    if (this.parts.config.mode === "pruned") {
+      const ofUnits = await unitNorms(this.layers, this.parts.file.header.geometry.dModel, this.meter, signal);
+      return ofUnits.map(({ outputs }) => Float64Array.from(outputs));
+    }
     recordLayout(this.parts.file.header);
     const norms: Float64Array[] = [];
     for (const { slots } of this.#recordLayers) norms.push(await downNorms(slots, this.meter, signal));
@@ -333,18 +353,39 @@ export function releaseContexts(
   }
 }
 
-function cacheOf(layer: EngineLayer): NeuronCache | null {
+function cachesOf(layer: EngineLayer): readonly NeuronCache[] {
   switch (layer.storage) {
     case "records":
-      return layer.slots.cache;
+      return [layer.slots.cache];
+    case "columns":
+      return layer.ffn.caches;
     case "experts":
-      return layer.mixture.slots?.cache ?? null;
+      return layer.mixture.slots ? [layer.mixture.slots.cache] : [];
     case "matrices":
-      return null;
+      return [];
   }
 }
 
-function chooserOf({ config, file }: EngineParts): Chooser {
+/** What of a layer may be read ahead in order. */
+function streamsOf(layer: EngineLayer): StreamedLayer[] {
+  switch (layer.storage) {
+    case "records":
+      return [layer.streamed.stream];
+    case "columns":
+      return [layer.ffn.parts.inputs.stream, layer.ffn.parts.outputs.stream];
+    case "experts":
+      return [];
+    case "matrices":
+      return [layer.streamed];
+  }
+}
+
+/** @param norms Of units, if a plan weighs by them and they are known. */
+function chooserOf(
+  { config, file }: EngineParts,
+  layers: readonly EngineLayer[],
+  norms: readonly UnitNorms[] | null,
+): Chooser {
   switch (config.mode) {
     case "dense":
       return expertChooser(file.header.geometry, config);
@@ -354,6 +395,10 @@ function chooserOf({ config, file }: EngineParts): Chooser {
       return new PredictorChooser(config);
     case "gate-first":
       return new GateFirstChooser();
+    case "pruned":
+      assert(config.pruning, "pruned mode has a plan");
+      // Until norms are known, nothing is left out.
+      return weighs(config.pruning.plan) && !norms ? ALL_NEURONS : prunedChooser(config.pruning, layers, norms);
   }
 }
 

@@ -46,6 +46,9 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
     : new NeuronTally(unitsByLayer(geometry), options);
   if (model.prefersResidentExperts && options.against === "dense") throw sharesCache();
   const quality = new QualityTally();
+  // What routers prefer of the cache, a batch cannot, and what pruned FFNs read, a batch does not: then each token is decoded by itself.
+  const decodes = model.prefersResidentExperts || model.mode === "pruned";
+  let flashBytes = 0;
   const total = windows.length * windowTokens;
   const others = new ComparedRun(model, windows, options);
   for (const [index, window] of windows.entries()) {
@@ -62,18 +65,18 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
         const observer = tally.observer(sequence.engine);
         const { signal } = options;
         const { engine } = sequence;
-        // What routers prefer of the cache, a batch cannot: then each token is decoded by itself.
-        const decodes = model.prefersResidentExperts;
         const chooser = decodes ? engine.chooser : engine.batchChooserAt(options.thresholdByLayer);
         for (const step of decodes ? window.map((token) => [token]) : [window]) {
-          await sequence.extend(step, { chooser, logits: "all", onLogits, observer, signal });
+          const stats = await sequence.extend(step, { chooser, logits: "all", onLogits, observer, signal });
+          for (const ofStep of stats) flashBytes += ofStep.flashBytes;
         }
       },
       options,
     );
     options.onProgress?.({ phase: "evaluate", loaded: (index + 1) * windowTokens, total, unit: "tokens" });
   }
-  return { ...quality.result(windows.length), ...tally.result(model) };
+  const found = { ...quality.result(windows.length), ...tally.result(model) };
+  return model.mode === "pruned" ? { ...found, flashBytesPerToken: flashBytes / total } : found;
 }
 
 function sharesCache(): InputError {

@@ -49,7 +49,7 @@ export interface EvaluateResult {
   readonly namedOverActive: number;
   /** What is named token after token (dense: what is active), for the cost model. */
   readonly sparsity: SparsityStatistics;
-  /** What decoding these windows token by token through the cache reads for neurons or experts, per token, without looking ahead. */
+  /** What decoding these windows token by token through the cache reads for neurons or experts, per token, without looking ahead; in pruned mode what was read. */
   readonly flashBytesPerToken: number;
 }
 

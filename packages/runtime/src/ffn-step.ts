@@ -4,7 +4,7 @@
 import { activationOf, paddedLength, widestFfn } from "@flashwick/core";
 import type { NeuronCache } from "@flashwick/dram-cache";
 import { ALL_NEURONS, type Choice, type Chooser } from "./chooser.js";
-import type { EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
+import type { ColumnLayer, EngineLayer, MatrixLayer, MixtureLayer, RecordLayer } from "./engine-layer.js";
 import type { EngineParts } from "./engine-parts.js";
 import type { StepOptions } from "./engine-step.js";
 import type { ChosenRoute } from "./expert-choice.js";
@@ -127,7 +127,8 @@ export class FfnStep {
     const { observer, signal } = options;
     const { blockOut, ffnInput } = layer.context.workspace;
     await this.#showInput(layer, n, observer);
-    if (chooser.pruner) return await this.#prune(layer, n, chooser.pruner, signal);
+    if (layer.storage === "columns") return await this.#addColumns(layer, n, chooser.pruner ?? null, options);
+    if (chooser.pruner) return await this.#prune(layer, n, chooser.pruner, options);
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
     if (layer.storage === "experts") return await this.#mix(layer, n, chooser, options);
     if (!early) await this.#computeGates(layer, n);
@@ -161,9 +162,35 @@ export class FfnStep {
     await streamed.multiply("down", w.blockOut, w.act, 0, pass);
   }
 
-  async #prune(layer: EngineLayer, n: number, pruner: FfnPruner, signal: AbortSignal | undefined): Promise<void> {
+  async #addColumns(
+    { ffn, index, context }: ColumnLayer,
+    n: number,
+    pruner: FfnPruner | null,
+    { observer, signal }: StepOptions,
+  ): Promise<void> {
+    const { dFf } = ffn.parts.geometry;
+    const onActivations = observer?.activations
+      ? (act: number, sets: readonly Uint32Array[] | null) =>
+          observer.activations!(index, 0, dFf, act, n, context.kernels, sets)
+      : undefined;
+    const pass = { pruner, nTokens: n, ahead: this.#ahead, meter: this.#meter, onActivations, signal };
+    for (const cache of await ffn.compute(pass)) this.admittedTo.add(cache);
+  }
+
+  async #prune(
+    layer: Exclude<EngineLayer, ColumnLayer>,
+    n: number,
+    pruner: FfnPruner,
+    { observer, signal }: StepOptions,
+  ): Promise<void> {
     const { dModel } = this.#engine.parts.file.header.geometry;
-    await computePruned(layer, dModel, pruner, { nTokens: n, ahead: this.#ahead, meter: this.#meter, signal });
+    const { index, geometry, context } = layer;
+    const onActivations = observer?.activations
+      ? (act: number, sets: readonly Uint32Array[]) =>
+          observer.activations!(index, 0, geometry.ffn.dFf, act, n, context.kernels, sets)
+      : undefined;
+    const pass = { nTokens: n, ahead: this.#ahead, meter: this.#meter, onActivations, signal };
+    await computePruned(layer, dModel, pruner, pass);
   }
 
   /** blockOut = the layer's experts of each token, weighted. */

@@ -122,7 +122,9 @@ describe("a predictor of noise", () => {
     await expect(generate(lenient, { speculate: "auto" })).rejects.toThrow(/residentMargin 1/);
     await lenient.close();
     const dense = await open({ mode: "dense", predictor: null });
-    await expect(generate(dense, { lossless: true })).rejects.toThrow(/needs a predictor, but the mode is dense/);
+    await expect(generate(dense, { lossless: true })).rejects.toThrow(
+      /needs a predictor or a pruning plan, but the mode is dense/,
+    );
     await dense.close();
   });
 });

@@ -51,7 +51,7 @@ function expertsOf(tensors: ExpertTensors): Pick<ExpertsShape, "count" | "weight
 }
 
 /**
- * Bytes of a slot, by layer, without the biases of neurons. Experts of a layer lie in slots of their own size, each piece with the room that reads of whole
+ * Bytes of a slot, by layer, without the biases of neurons; by columns, of a neuron. Experts of a layer lie in slots of their own size, each piece with the room that reads of whole
  * sectors need; in a pool of all layers slots are of the largest.
  */
 export function slotBytesByLayer(
@@ -60,7 +60,8 @@ export function slotBytesByLayer(
 ): number[] {
   return geometry.layers.map((_, layer) => {
     const tensors = scope === "layer" ? experts[layer] : null;
-    return tensors ? planExpertSlot(tensors).sizeBytes : weights.slotBytes;
+    if (tensors) return planExpertSlot(tensors).sizeBytes;
+    return weights.layout === "columns" ? weights.outputs.strideBytes : weights.slotBytes;
   });
 }
 

@@ -9,10 +9,22 @@ import type { CachePolicyChoice } from "./cache-policy.js";
 import type { ContextRange } from "./context-tokens.js";
 import type { CacheScope, NeuronMode } from "./engine-config.js";
 import type { ForwardObserver } from "./forward-observer.js";
+import type { PruningPlan } from "./pruning/pruning-plan.js";
 import type { SamplingOptions } from "./sampler.js";
 import type { Sequence } from "./sequence.js";
 import type { Drafter } from "./speculation/drafter.js";
 import type { TokenConstraint } from "./token-constraint.js";
+
+/** A plan, and whether what is in DRAM is preferred. */
+export interface PruningChoice {
+  /** As `parsePruningPlan` takes it, which is asked. */
+  readonly plan: PruningPlan;
+  /**
+   * Above 0, at most 1 (DIP-CA): scores of what the caches of a file by columns lack are multiplied by it. Default 1: nothing is preferred; with any other
+   * the output depends on what the caches hold, and so on the budget.
+   */
+  readonly gamma?: number | undefined;
+}
 
 /** How a model works: budget, mode, cache, contexts. */
 export interface ModelOptions {
@@ -31,8 +43,13 @@ export interface ModelOptions {
   readonly contextTokens?: number | ContextRange | undefined;
   /** Sequences that may be open at once; each takes the memory of its keys and values. Default 1. */
   readonly maxSequences?: number | undefined;
-  /** `predicted` needs a predictor, `gate-first` a file with resident gates. Default: the first of these that there is, else dense. */
+  /**
+   * `predicted` needs a predictor, `gate-first` a file with resident gates, `pruned` a plan. Default: `pruned` if there is a plan, else the first of the others
+   * that there is, else dense.
+   */
   readonly mode?: NeuronMode | undefined;
+  /** What is left out of FFNs, by a plan; of a file that is read by columns, what of it DRAM lacks is all that is read. Prompts are dense. Default: nothing. */
+  readonly pruning?: PruningChoice | undefined;
   /** Score (logit) above which a neuron is named; default: each layer's calibrated one. -Infinity names all. */
   readonly threshold?: number | undefined;
   /**
@@ -50,7 +67,7 @@ export interface ModelOptions {
    * and counted as loaded. Default: none.
    */
   readonly hotExperts?: UnitProfile | undefined;
-  /** Default `window`, of a mixture of experts `lfu`. */
+  /** Default `window`, of a mixture of experts and by columns `lfu`. */
   readonly policy?: CachePolicyChoice["policy"] | undefined;
   /** Of a mixture of experts: each layer has slots of its own, or all layers of an arena share a pool. Default `layer`. */
   readonly cacheScope?: CacheScope | undefined;
@@ -131,8 +148,8 @@ export interface GenerateOptions extends SamplingOptions {
    */
   readonly sequence?: Sequence | undefined;
   /**
-   * The dense model's output, bit for bit, at nearly the speed of the sparse path: the predictor's neurons draft, a dense pass verifies
-   * several tokens at once. Needs predicted mode. Default false.
+   * The dense model's output, bit for bit, at nearly the speed of the sparse path: the predictor's neurons, or what a pruning plan keeps, draft, a dense pass verifies
+   * several tokens at once. Needs predicted or pruned mode. Default false.
    */
   readonly lossless?: boolean | undefined;
   /**

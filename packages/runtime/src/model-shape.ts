@@ -1,7 +1,7 @@
 /** A model file as the cost model sees it: bytes by what is done with them, from the header alone. */
 import { assert, hasResidentGate, type PredictorLayerShape, rowBytes, widestFfn } from "@flashwick/core";
 import { type ModelShape, meanExpert, type TypeShare } from "@flashwick/cost-model";
-import { gateName, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
+import { columnsOf, gateName, type MatrixName, type ModelHeader, type ResidentTensor } from "@flashwick/flash-format";
 import { predictorBytes, predictorMatrixBytes } from "@flashwick/predictor";
 import { mixtureOf } from "./mixture-shape.js";
 import { matrixRows } from "./staged-rows.js";
@@ -44,6 +44,7 @@ type LayerWeights = Pick<
 /** What a layer computes with, and what of it is read. */
 function layerWeights(header: ModelHeader): LayerWeights {
   if (header.experts.length > 0) return mixtureWeights(header);
+  if (header.columns.length > 0) return columnWeights(header);
   return header.matrices.length > 0 ? matrixWeights(header) : recordWeights(header);
 }
 
@@ -81,6 +82,25 @@ function recordWeights(header: ModelHeader): LayerWeights {
     ffnTypes: [{ dtype, share: 1 }],
     rowStream: null,
     ...residentGate(header),
+  };
+}
+
+/** A neuron's share of its layer's records of both kinds: what a dense pass reads and computes for it. */
+function columnWeights(header: ModelHeader): LayerWeights {
+  const { geometry, weights, tensors } = header;
+  const columns = columnsOf(header)!;
+  const attention = ATTENTION.map((name) => tensors.get(`blk.0.${name}.weight`)!);
+  const scaleBytes = weights.dtype === "int8" ? 4 : 0;
+  const { dModel } = geometry;
+  const vectors = columns.inputs.parts.length * dModel * (rowBytes(columns.dtype, columns.inputs.width) + scaleBytes);
+  return {
+    attentionBytes: bytesOf(attention),
+    attentionTypes: typeShares(attention),
+    recordBytes: vectors / columns.inputs.width + rowBytes(columns.dtype, dModel) + scaleBytes,
+    strideBytes: weights.slotBytes,
+    readsPerNeuron: 1,
+    ffnTypes: [{ dtype: columns.dtype, share: 1 }],
+    rowStream: null,
   };
 }
 

@@ -19,7 +19,14 @@ import { checkPredictor } from "@flashwick/predictor";
 import { type CacheFit, cacheFit } from "./cache-fit.js";
 import { type CachePolicyChoice, EXPERT_POLICY, POLICIES } from "./cache-policy.js";
 import { type ChatMessage, type ChatTemplate, readChatTemplate } from "./chat/chat-template.js";
-import { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode, resolveConfig } from "./engine-config.js";
+import {
+  CACHE_SCOPES,
+  type CacheScope,
+  type EngineConfig,
+  type NeuronMode,
+  type PlannedPruning,
+  resolveConfig,
+} from "./engine-config.js";
 import { EngineHolder, type LoadOptions } from "./engine-holder.js";
 import { checkExpertsPerToken } from "./expert-choice.js";
 import type { GeneratedToken } from "./generation.js";
@@ -27,6 +34,8 @@ import { checkHotExperts } from "./hot-experts.js";
 import { withExpertsPerToken } from "./mixture-shape.js";
 import type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
 import { predictRun } from "./predicted-run.js";
+import { checkPruning } from "./pruning/check-pruning.js";
+import { parsePruningPlan } from "./pruning/pruning-plan.js";
 import { type RecordedSets, type ReplayedRun, replayRun } from "./replayed-run.js";
 import { RequestQueue } from "./request-queue.js";
 import type { Sequence } from "./sequence.js";
@@ -64,8 +73,9 @@ export class Model {
     checkPolicy(policy);
     checkScope(options.cacheScope ?? "layer");
     checkCount("maxSequences", options.maxSequences, Number.MAX_SAFE_INTEGER);
-    const mode = options.mode ?? defaultMode(parts);
-    this.config = resolveConfig({ ...options, mode, policy }, parts, options.dramBudgetBytes);
+    const mode = options.mode ?? (options.pruning ? "pruned" : defaultMode(parts));
+    const pruning = pruningOf(parts, mode, options);
+    this.config = resolveConfig({ ...options, mode, policy, pruning }, parts, options.dramBudgetBytes);
     checkMargin(this.config);
     checkExpertsPerToken(parts.file.header.geometry, this.config.expertsPerToken);
     if (options.hotExperts) checkHotExperts(options.hotExperts, parts.file.header);
@@ -190,7 +200,7 @@ export class Model {
    * A text is that of {@link generate} with the same options, bit for bit, where keys and values have the same precision: as they do with
    * `contextTokens` or a `kvPrecision` of one's own.
    *
-   * @throws {InputError} `INPUT_INVALID` for options that make no sense, and with a `residentMargin`. {BudgetError} `BUDGET_SEQUENCES` if callers hold
+   * @throws {InputError} `INPUT_INVALID` for options that make no sense, and with a `residentMargin`, or a γ below 1. {BudgetError} `BUDGET_SEQUENCES` if callers hold
    *   every sequence. As `generate`, where the model is loaded.
    */
   async openScheduler(options: SchedulerOptions & LoadOptions = {}): Promise<TextScheduler> {
@@ -304,10 +314,10 @@ export class Model {
     return replayRun({ header: this.header, profile, predictor, plan, settings, policy, recorded, warmUpTokens });
   }
 
-  /** What the engine is told, in the cost model's terms; null for the oracle, which is for study. */
+  /** What the engine is told, in the cost model's terms; null for the oracle, which is for study, and for pruned FFNs, which it has no price of. */
   get settings(): EngineSettings | null {
     const { mode, policy, overlap } = this.config;
-    if (mode === "oracle") return null;
+    if (mode === "oracle" || mode === "pruned") return null;
     return { mode, windowTokens: policy.windowTokens ?? Number.POSITIVE_INFINITY, ...this.threading, overlap };
   }
 }
@@ -318,9 +328,24 @@ function defaultMode({ predictor, file }: ModelParts): NeuronMode {
   return hasResidentGate(file.header) && isSparse(file.header.geometry) ? "gate-first" : "dense";
 }
 
-/** Of neurons the paper's. */
+/** Of neurons the paper's; of columns what their bytes were counted with (docs/results/sparsity.md). */
 function defaultPolicy({ file }: ModelParts): CachePolicyChoice["policy"] {
-  return hasExperts(file.header.geometry) ? EXPERT_POLICY.policy : "window";
+  const { geometry, weights } = file.header;
+  return hasExperts(geometry) || weights.layout === "columns" ? EXPERT_POLICY.policy : "window";
+}
+
+/** @throws {InputError} `INPUT_INVALID`. {UnsupportedError} `UNSUPPORTED_FEATURE`. */
+function pruningOf({ file }: ModelParts, mode: NeuronMode, { pruning }: ModelOptions): PlannedPruning | null {
+  if (mode !== "pruned" && !pruning) return null;
+  const { header, source } = file;
+  if (mode !== "pruned" || !pruning) {
+    const found = pruning ? `mode ${mode} with a plan` : "none";
+    throw new InputError("INPUT_INVALID", `${source.name}: pruned mode needs a pruning plan, found ${found}`);
+  }
+  const plan = parsePruningPlan(pruning.plan, "pruning plan", header.geometry);
+  const { gamma = 1 } = pruning;
+  checkPruning(header, plan, gamma);
+  return { plan, gamma };
 }
 
 function checkPolicy({ policy, windowTokens }: CachePolicyChoice): void {

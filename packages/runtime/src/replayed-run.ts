@@ -10,8 +10,8 @@ import { type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import { type FlashRun, planRuns } from "@flashwick/flash-io";
 import { type CachePolicyChoice, cachePolicy } from "./cache-policy.js";
 import { shapeOf } from "./model-shape.js";
-import { MAX_READ_BYTES } from "./neuron-slots.js";
 import type { RunToPredict } from "./predicted-run.js";
+import { MAX_READ_BYTES } from "./record-slots.js";
 import { SEED_TOKENS } from "./sequence.js";
 
 /** Which neurons the tokens of a run named. */

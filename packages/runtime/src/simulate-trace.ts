@@ -8,7 +8,7 @@ import type { CacheCounters, CacheWave } from "@flashwick/dram-cache";
 import { clairvoyantMisses, type NeuronTrace, pooledTrace, replayTrace } from "@flashwick/dram-cache/simulate";
 import { planRuns } from "@flashwick/flash-io";
 import { cachePolicy, POLICIES } from "./cache-policy.js";
-import { MAX_READ_BYTES } from "./neuron-slots.js";
+import { MAX_READ_BYTES } from "./record-slots.js";
 
 /** The engine's own, and for study the optimum, which knows the future. */
 export const STUDY_POLICIES = [...POLICIES, "clairvoyant"] as const;

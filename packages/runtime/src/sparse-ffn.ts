@@ -281,7 +281,7 @@ export class SparseFfn {
   /** After how many runs to look, and how many misses are there then. Split halves arrive one after the other: one group. */
   #landingGroups(runs: readonly FlashRun[], misses: number): { readonly runCount: number; readonly picks: number }[] {
     if (runs.length === 0) return [];
-    if (!this.#parts.overlap || this.#slots.places.length > 1) return [{ runCount: runs.length, picks: misses }];
+    if (!this.#parts.overlap || this.#slots.parts.places.length > 1) return [{ runCount: runs.length, picks: misses }];
     const least = Math.max(LEAST_GROUP_NEURONS, Math.ceil(misses / LANDING_GROUPS));
     const groups: { readonly runCount: number; readonly picks: number }[] = [];
     let picks = 0;

@@ -16,6 +16,8 @@ export interface WorkspaceShape {
   readonly maxRank: number;
   /** Weights lie in matrices, those of experts too. */
   readonly matrices: boolean;
+  /** The FFN is read by columns, whose units are inputs as well as neurons. */
+  readonly columns: boolean;
   /** Records have no gates, which lie in matrices. */
   readonly residentGate: boolean;
   /** Bytes of one row of the widest table that is read by row. */
@@ -51,12 +53,12 @@ export interface Workspace {
   readonly visitWeights: Ptr;
   readonly visitInput: Ptr;
   readonly visitOutput: Ptr;
-  /** Where weights, or gates alone, lie in matrices: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
+  /** Where weights, or gates alone, lie in matrices, and by columns: products of the gate, or ones in an FFN without a gate `[batch, dFf]`. */
   readonly gate: Ptr;
   /** Predictor: hidden `[batch, rank]` and scores `[dFf]`. */
   readonly predictorHidden: Ptr;
   readonly predictorScores: Ptr;
-  /** u32 `[dFf]` each. */
+  /** u32 `[dFf]` each, or by columns as many as there are units of either kind. */
   readonly named: Ptr;
   readonly slots: Ptr;
   readonly logits: Ptr;
@@ -83,6 +85,7 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
   const dQuery = Math.max(...attentions.map(queryWidth));
   const dKv = Math.max(...attentions.map(kvWidth));
   const dFf = widestFfn(g);
+  const units = shape.columns ? Math.max(dFf, g.dModel) : dFf;
   const rotaryBytes = planRotaryTables(g, shape.contextTokens).sizeBytes;
   const alibiHeads = Math.max(...attentions.map(({ alibi, nHeads }) => (alibi ? nHeads : 0)));
   const widest = Math.max(g.dModel, g.embedding.dim, dQuery, shape.maxRank, shape.matrices ? dFf : 0);
@@ -98,11 +101,11 @@ function bufferSizes(shape: WorkspaceShape, kernels: ScratchSizes): Record<keyof
     embedding: g.embedding.dim === g.dModel ? 0 : vectors(g.embedding.dim),
     act: vectors(dFf),
     ...mixtureSizes(g, batch),
-    gate: shape.matrices || shape.residentGate ? vectors(dFf) : 0,
+    gate: shape.matrices || shape.columns || shape.residentGate ? vectors(dFf) : 0,
     predictorHidden: shape.maxRank === 0 ? 0 : vectors(shape.maxRank, 1),
     predictorScores: shape.maxRank === 0 ? 0 : vectors(dFf, 1),
-    named: vectors(dFf, 1),
-    slots: vectors(dFf, 1),
+    named: vectors(units, 1),
+    slots: vectors(units, 1),
     rotaryCos: rotaryBytes,
     rotarySin: rotaryBytes,
     alibiSlopes: 4 * alibiHeads,
@@ -130,8 +133,12 @@ function mixtureSizes(
   };
 }
 
-function ffnScratchBytes({ geometry, batchTokens, matrices }: WorkspaceShape, widest: number, kernels: ScratchSizes) {
-  const isGatedRecord = isGated(geometry) && !matrices;
+function ffnScratchBytes(
+  { geometry, batchTokens, matrices, columns }: WorkspaceShape,
+  widest: number,
+  kernels: ScratchSizes,
+) {
+  const isGatedRecord = isGated(geometry) && !matrices && !columns;
   return isGatedRecord ? kernels.gatedScratchBytes(widest, batchTokens) : kernels.scratchBytes(widest, batchTokens);
 }
 

@@ -1,8 +1,9 @@
 /** `flashwick inspect`: what a model or predictor file says about itself. */
-import { formatBytes, widestFfn } from "@flashwick/core";
+import { COLUMN_STAGES, columnCounts, formatBytes, widestFfn } from "@flashwick/core";
 import {
   bytesOfExpert,
   type ChecksumHeader,
+  columnsOf,
   type ExpertTensors,
   type ModelChecksums,
   type ModelHeader,
@@ -88,6 +89,7 @@ function modelDocument(file: string, header: ModelHeader) {
     ...sizes,
     tensors,
     records: header.records,
+    columns: header.columns,
     experts: header.experts,
     checksumsBeside: header.checksums ? checksumFacts(header.checksums) : null,
     metadata: Object.fromEntries(header.metadata),
@@ -105,6 +107,10 @@ function layoutText(header: ModelHeader): [string, string] {
       return ["matrices", `as llama.cpp has them, up to ${w.slotBytes} bytes a neuron; ${besideText(header)}`];
     case "experts":
       return ["experts", expertsText(header)];
+    case "columns": {
+      const { inputs, outputs } = w;
+      return ["records", `columns, stride ${inputs.strideBytes} bytes an input, ${outputs.strideBytes} bytes a neuron`];
+    }
     default:
       return ["records", `${w.layout}, stride ${w.strideBytes} bytes, ${w.slotBytes} bytes a neuron`];
   }
@@ -125,6 +131,7 @@ const PLURAL_OF_UNIT = {
   experts: "  experts",
   bundled: "  neurons",
   split: "  neurons",
+  columns: "  columns",
 } as const;
 
 function besideText({ checksums, weights }: ModelHeader): string {
@@ -132,6 +139,23 @@ function besideText({ checksums, weights }: ModelHeader): string {
   const { groupBytes, checksums: count } = checksumFacts(checksums);
   const ofExperts = weights.layout === "experts" ? " or a matrix of an expert" : "";
   return `${count} checksums beside it, one for ${formatBytes(groupBytes)}${ofExperts}`;
+}
+
+/** Of both kinds. */
+function columnRows(header: ModelHeader): (string | number)[][] {
+  const weights = columnsOf(header);
+  if (!weights) return [];
+  const { dModel, layers } = header.geometry;
+  return header.columns.flatMap((tensors, layer) => {
+    const counts = columnCounts(dModel, layers[layer]!);
+    return COLUMN_STAGES.map((stage) => [
+      `blk.${layer} columns`,
+      weights.dtype,
+      `${counts[stage]} ${stage === "inputs" ? "inputs" : "neurons"}`,
+      tensors[stage].offset,
+      counts[stage] * weights[stage].strideBytes,
+    ]);
+  });
 }
 
 function checksumText(file: string, { modelFingerprint, modelBytes, groupBytes, fileBytes }: ChecksumHeader): string {
@@ -197,6 +221,7 @@ function modelText(file: string, header: ModelHeader): string {
       offset,
       g.layers[layer]!.ffn.dFf * w.slotBytes,
     ]),
+    ...columnRows(header),
     ...header.experts.flatMap((experts, layer) => (experts ? expertRows(layer, experts) : [])),
   ]);
   return `${facts}\n\n${tensors}`;

@@ -107,8 +107,10 @@ function verifyText(path: string, { ok, recordsChecked, bytesChecked, bad, badCo
   const records = recordsChecked > 0 ? `, ${recordsChecked} records` : "";
   const amount = `${formatBytes(bytesChecked)}${records}`;
   if (ok) return `${path}: good (${amount} checked)`;
-  const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, expert, tensor, offset }) => {
-    const record = expert === undefined ? `neuron ${neuron}` : `expert ${expert}`;
+  const findings = bad.slice(0, SHOWN_FINDINGS).map(({ kind, layer, neuron, input, expert, tensor, offset }) => {
+    const units = { neuron, input, expert };
+    const [what, unit] = Object.entries(units).find(([, number]) => number !== undefined) ?? ["neuron", undefined];
+    const record = `${what} ${unit}`;
     const where = layer === undefined ? (tensor ?? "") : `layer ${layer}, ${record}`;
     return [kind, where, `at byte ${offset}`];
   });

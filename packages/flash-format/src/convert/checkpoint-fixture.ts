@@ -306,6 +306,10 @@ export class RecordingWriter implements ModelWriter {
     this.neurons.set(layer, neurons);
   }
 
+  async writeColumns(layer: number): Promise<void> {
+    throw new Error(`layer ${layer}: columns are not recorded`);
+  }
+
   async writeExpertRows(layer: number, rows: Float32Array): Promise<void> {
     this.calls.blocks++;
     const kept = this.experts.get(layer) ?? [];
@@ -323,15 +327,16 @@ export class RecordingWriter implements ModelWriter {
 
   async finish(): Promise<ModelHeader> {
     this.calls.finish++;
-    const { geometry, dtype, layout, tokenizerKind, tokenizerJson } = this.spec;
+    const { geometry, dtype, tokenizerKind, tokenizerJson } = this.spec;
     return {
       geometry,
       weights: {
-        ...{ dtype: dtype as RecordDType, layout, strideBytes: 512, parts: [] },
+        ...{ dtype: dtype as RecordDType, layout: "bundled", strideBytes: 512, parts: [] },
         slotBytes: rowBytes(dtype, 256),
       },
       tensors: new Map(),
       records: [],
+      columns: [],
       matrices: [],
       experts: [],
       fingerprint: "0".repeat(64),

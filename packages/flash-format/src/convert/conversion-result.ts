@@ -1,6 +1,7 @@
 /** What a conversion came to. */
 import { type Activation, type Architecture, type DType, ffnBytes, hasResidentGate, widestFfn } from "@flashwick/core";
-import { expertBytes, type ModelHeader, type Pruning, recordLayout } from "../model-file.js";
+import { columnBytes } from "../column-layout.js";
+import { columnsOf, expertBytes, type ModelHeader, type Pruning, recordLayout } from "../model-file.js";
 import { prunedShare } from "../pruning.js";
 import type { QuantisationLoss } from "../quantisation-loss.js";
 import { gateName } from "../resident-tensors.js";
@@ -20,9 +21,11 @@ export interface ConversionResult {
   readonly activation: Activation;
   /** Of the records; of experts, which may differ, of the first's up projection. */
   readonly dtype: DType;
-  readonly layout: "bundled" | "split" | "experts";
-  /** From one record to the next; of experts, in the first layer that has any. */
+  readonly layout: "bundled" | "split" | "columns" | "experts";
+  /** From one record to the next; by columns, of neurons; of experts, in the first layer that has any. */
   readonly strideBytes: number;
+  /** From one record of an input to the next; null but by columns. */
+  readonly inputStrideBytes: number | null;
   /** `table`: records stand in an order of their own. */
   readonly placement: "identity" | "table";
   readonly fileBytes: number;
@@ -76,12 +79,26 @@ function describePruning({ pruned, geometry }: ModelHeader): ConversionResult["p
   return pruned ? { share: prunedShare(pruned, geometry), trace: pruned.trace, from: pruned.from } : null;
 }
 
-function describeRecords(header: ModelHeader): Pick<ConversionResult, "dtype" | "layout" | "strideBytes" | "ffnBytes"> {
+type RecordFacts = Pick<ConversionResult, "dtype" | "layout" | "strideBytes" | "inputStrideBytes" | "ffnBytes">;
+
+function describeRecords(header: ModelHeader): RecordFacts {
+  const columns = columnsOf(header);
+  if (columns) {
+    const { dtype, layout, inputs, outputs } = columns;
+    const strides = { strideBytes: outputs.strideBytes, inputStrideBytes: inputs.strideBytes };
+    return { dtype, layout, ...strides, ffnBytes: columnBytes(header.geometry, columns) };
+  }
   const mixture = header.experts.find((layer) => layer !== null);
   if (mixture) {
     const { strideBytes } = mixture.matrices[0]!;
-    return { dtype: header.weights.dtype, layout: "experts", strideBytes, ffnBytes: expertBytes(header) };
+    return {
+      dtype: header.weights.dtype,
+      layout: "experts",
+      strideBytes,
+      inputStrideBytes: null,
+      ffnBytes: expertBytes(header),
+    };
   }
   const { dtype, layout, strideBytes, slotBytes } = recordLayout(header);
-  return { dtype, layout, strideBytes, ffnBytes: ffnBytes(header.geometry, { slotBytes }) };
+  return { dtype, layout, strideBytes, inputStrideBytes: null, ffnBytes: ffnBytes(header.geometry, { slotBytes }) };
 }

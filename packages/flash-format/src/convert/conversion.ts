@@ -3,7 +3,7 @@
  *
  * Invariants:
  * - memory: one down projection as stored, and of gated neurons the gate, with a placement or pruned the up projection
- *   as well, of fused experts one of them, with a calibration a layer's neurons in f32 and a matrix of f64 as wide as it has neurons,
+ *   as well, by columns all of a layer's projections, of fused experts one of them, with a calibration a layer's neurons in f32 and a matrix of f64 as wide as it has neurons,
  *   plus blocks of {@link BLOCK_BYTES}; nothing else grows with the model;
  * - each tensor's bytes are read once, in order, and their CRC-32C is that of the rows as stored, so the model's fingerprint
  *   does not depend on how it is cut into blocks, nor on the dtype or layout of the output;
@@ -52,8 +52,8 @@ export interface ConvertOptions {
   readonly residentDtype?: ResidentDType | null;
   /** Gates stay in DRAM in this type, a matrix a layer, and records have none: the gate of a ReLU names the neurons. Default: gates are in the records. */
   readonly gateDtype?: ResidentDType | null;
-  /** Default `bundled`. */
-  readonly layout?: "bundled" | "split";
+  /** Default `bundled`. `columns`: what a pruned FFN reads, of models whose FFNs leave no zeros. */
+  readonly layout?: "bundled" | "split" | "columns";
   /** Record stride in bytes. Default `auto`. */
   readonly stride?: "auto" | number;
   /** By layer, at i: which neuron record i holds. Default: in the checkpoint's order. */
@@ -168,6 +168,7 @@ class Conversion {
   readonly #expertDTypes: NonNullable<ModelSpec["expertDTypes"]> | null;
   readonly #placement: ModelSpec["placement"];
   readonly #residentGate: boolean;
+  readonly #byColumns: boolean;
   readonly #dtype: ModelSpec["dtype"];
   readonly #options: ConvertOptions;
   #loadedBytes = 0;
@@ -186,6 +187,7 @@ class Conversion {
     this.#expertDTypes = spec.expertDTypes ?? null;
     this.#placement = spec.placement;
     this.#residentGate = (spec.gateDtype ?? null) !== null;
+    this.#byColumns = spec.layout === "columns";
     this.#dtype = spec.dtype;
     this.#options = options;
   }
@@ -280,6 +282,7 @@ class Conversion {
     if (calibration)
       return await this.#convertCalibrated(planned, calibration, { order: order ?? null, downRaw }, missing);
     if (order) return await this.#convertPlaced(planned, { order, downRaw }, missing);
+    if (this.#byColumns) return await this.#convertColumns(planned, downRaw);
     const blockNeurons = neuronsAtOnce(dModel, blockElements(down.dtype));
     const tile = new Float32Array(16 * Math.min(blockNeurons, dFf));
     const gateRaw = planned.gate && (await this.#readWhole(planned.gate, this.#gateRaw, name));
@@ -300,6 +303,34 @@ class Conversion {
       await this.#writeNeurons(planned, first, rows, missing);
     }
     return crc32c(downRaw, crc);
+  }
+
+  /** As {@link #convertLayer}, by columns of every projection. */
+  async #convertColumns({ name, layer, gate, up, down }: PlannedLayer, downRaw: Uint8Array): Promise<number> {
+    const gateRaw = gate && (await this.#readWhole(gate, this.#gateRaw, name));
+    const upRaw = await this.#readWhole(up, this.#upRaw, name);
+    const inputs = [
+      ...(gate && gateRaw ? [{ role: "gate", tensor: gate, raw: gateRaw, into: this.#gateValues } as const] : []),
+      { role: "up", tensor: up, raw: upRaw, into: this.#values } as const,
+    ];
+    const outputs = [{ role: "down", tensor: down, raw: downRaw, into: this.#downValues } as const];
+    for (const [stage, matrices] of [["inputs", inputs] as const, ["outputs", outputs] as const]) {
+      const [height, columns] = matrices[0]!.tensor.shape as [number, number];
+      const unit = Math.max(...matrices.map(({ tensor }) => blockElements(tensor.dtype)));
+      const most = neuronsAtOnce(height, unit);
+      const tile = new Float32Array(16 * Math.min(most, columns));
+      for (let first = 0; first < columns; first += most) {
+        const n = Math.min(most, columns - first);
+        const rows = matrices.map(({ role, tensor, raw, into }) => {
+          const values = into.takeFloats(n * height);
+          transposeColumns(tensor.dtype, raw, height, columns, first, tile, values);
+          checkFinite(values, tensor, (i) => [i % height, first + Math.floor(i / height)]);
+          return [role, values] as const;
+        });
+        await this.#writer.writeColumns(layer, stage, Object.fromEntries(rows));
+      }
+    }
+    return crc32c(downRaw, crc32c(upRaw, gateRaw ? crc32c(gateRaw) : 0));
   }
 
   /** As {@link #convertLayer}, record i from neuron `order[i]`. */
@@ -411,7 +442,7 @@ class Conversion {
   }
 }
 
-/** Neurons of a block of f32, a multiple of `unit`: what shares a block of a row of the down projection stays together. */
+/** Neurons, or columns, of a block of f32, a multiple of `unit`: what shares a block of a row of the down projection stays together. */
 function neuronsAtOnce(dModel: number, unit: number): number {
   const fit = Math.floor(BLOCK_BYTES / (dModel * Float32Array.BYTES_PER_ELEMENT));
   return unit * Math.max(1, Math.floor(fit / unit));

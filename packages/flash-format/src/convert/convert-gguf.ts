@@ -61,11 +61,12 @@ export async function convertGguf(
 }
 
 /** @throws {InputError} `INPUT_INVALID` for a model file of ours whose weights are not those of its checkpoint. */
-function requireUnchanged({ records, placement, weights, tensors }: ModelHeader, fileName: string): void {
+function requireUnchanged({ records, columns, placement, weights, tensors }: ModelHeader, fileName: string): void {
   const dtypes = [weights.dtype, ...Array.from(tensors.values(), ({ dtype }) => dtype)];
   const rounded = dtypes.find((dtype) => !["f32", "f16", "bf16"].includes(dtype));
   if (records.length > 0 && placement === null && rounded === undefined) return;
-  const found = placement ? "neurons in an order of its own" : (rounded ?? "records of experts");
+  const others = columns.length > 0 ? "records of columns" : "records of experts";
+  const found = placement ? "neurons in an order of its own" : (rounded ?? others);
   throw new InputError(
     "INPUT_INVALID",
     `${fileName}: a model file of flashwick's with ${found}, expected a GGUF file of llama.cpp, or all neurons in f32, f16 or bf16; convert the checkpoint that it was made from`,

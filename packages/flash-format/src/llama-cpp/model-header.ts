@@ -74,6 +74,7 @@ export async function openLlamaCppFile(
     ...ffn,
     tensors: new Map(residents.map((tensor) => [tensor.name, tensor])),
     records: [],
+    columns: [],
     placement: null,
     fingerprint: fingerprintOf(parts, rotaryFactors),
     tokenizerJson: null,

@@ -14,7 +14,7 @@ import type { HostKernels, Kernels, TrainingKernels } from "../contract.js";
 import { checkedElementwise } from "./checked-elementwise.js";
 import { checkedTraining } from "./checked-training.js";
 import { OperandChecks } from "./operand-checks.js";
-import { checkActivation, checkMatrix, checkPages, checkSlots } from "./weight-checks.js";
+import { checkActivation, checkColumnSlots, checkMatrix, checkPages, checkSlots } from "./weight-checks.js";
 
 /** f32 elements of a batch of vectors. */
 const batch = (nTokens: number, n: number) => nTokens * paddedLength(n);
@@ -93,7 +93,7 @@ function checkedProducts(kernels: Kernels): Pick<Kernels, "linear" | "ffnUp" | "
     },
     ffnDown(out, act, matrix, slots, n, nTokens, colBegin = 0, colEnd = paddedLength(matrix.dModel)) {
       checkFfn(ffnDown, n, nTokens);
-      checkSlots(ffnDown, matrix, slots, n);
+      checkColumnSlots(ffnDown, matrix, slots, n);
       ffnDown.range("col", colBegin, colEnd, paddedLength(matrix.dModel), 16);
       ffnDown.f32("act", act, batch(nTokens, n));
       ffnDown.f32("out", out, batch(nTokens, matrix.dModel));

@@ -42,6 +42,17 @@ export function checkMatrix(check: OperandChecks, { dtype, ...w }: Matrix, begin
   if (dtype === "int8") check.f32("w.scales", w.scales, w.rows);
 }
 
+/** As {@link checkSlots}, of an op that reads the down column of each slot and nothing else of it: there may be nothing else. */
+export function checkColumnSlots(check: OperandChecks, matrix: SlotMatrix, slots: number, n: number): void {
+  const { dtype, base, strideBytes, downOffsetBytes, scalesOffsetBytes } = matrix;
+  const vectorBytes = checkVectors(check, matrix, 1);
+  check.count("matrix.downOffsetBytes", downOffsetBytes, placesIn(matrix, vectorBytes));
+  if (dtype === "int8") checkScales(check, matrix, scalesOffsetBytes + (gateRowOf(matrix) ? 8 : 4), 4);
+  for (const slot of check.u32("slots", slots, n)) {
+    check.bytes(`slot ${slot}`, base + slot * strideBytes, strideBytes + TAIL_BYTES);
+  }
+}
+
 /** The slots' layout, and those of them that the `n` numbers at `slots` name. */
 export function checkSlots(check: OperandChecks, matrix: SlotMatrix, slots: number, n: number): void {
   checkRecord(check, matrix);
@@ -56,21 +67,38 @@ export function checkSlots(check: OperandChecks, matrix: SlotMatrix, slots: numb
 
 /** Parts within the stride, at addresses that their elements allow. */
 function checkRecord(check: OperandChecks, matrix: SlotMatrix): void {
-  const { dtype, strideBytes, dModel } = matrix;
   const gate = gateRowOf(matrix);
-  if (!isRecordDType(dtype)) check.fail("matrix.dtype", "a type of neuron records", String(dtype));
-  checkColumns(check, dtype, "matrix.dModel", dModel);
-  const vectorBytes = rowBytes(dtype, paddedLength(dModel));
-  const limits = { most: strideBytes - vectorBytes, unit: rowAlignment(dtype) };
-  check.count("matrix.base", matrix.base, { unit: rowAlignment(dtype) });
-  check.count("matrix.strideBytes", strideBytes, { least: 2 * vectorBytes, unit: rowAlignment(dtype) });
+  const limits = placesIn(matrix, checkVectors(check, matrix, 2));
   check.count("matrix.upOffsetBytes", matrix.upOffsetBytes, limits);
   check.count("matrix.downOffsetBytes", matrix.downOffsetBytes, limits);
   if (gate) check.count("matrix.gate.offsetBytes", gate.offsetBytes, limits);
-  if (dtype !== "int8") return;
-  const scaleBytes = gate ? 12 : 8;
-  check.count("matrix.scalesOffsetBytes", matrix.scalesOffsetBytes, { most: strideBytes - scaleBytes });
-  check.count("address of the scales", matrix.base + matrix.scalesOffsetBytes, { unit: 4 });
+  if (matrix.dtype === "int8") checkScales(check, matrix, matrix.scalesOffsetBytes, gate ? 12 : 8);
+}
+
+/** Type, width and stride, which has room for so many vectors. @returns Bytes of a vector. */
+function checkVectors(check: OperandChecks, { dtype, base, strideBytes, dModel }: SlotMatrix, least: number): number {
+  if (!isRecordDType(dtype)) check.fail("matrix.dtype", "a type of neuron records", String(dtype));
+  checkColumns(check, dtype, "matrix.dModel", dModel);
+  const vectorBytes = rowBytes(dtype, paddedLength(dModel));
+  check.count("matrix.base", base, { unit: rowAlignment(dtype) });
+  check.count("matrix.strideBytes", strideBytes, { least: least * vectorBytes, unit: rowAlignment(dtype) });
+  return vectorBytes;
+}
+
+/** Where a vector may begin in a slot. */
+function placesIn({ dtype, strideBytes }: SlotMatrix, vectorBytes: number) {
+  return { most: strideBytes - vectorBytes, unit: rowAlignment(dtype) };
+}
+
+/** @param offsetBytes Of the first one in a slot. */
+function checkScales(
+  check: OperandChecks,
+  { base, strideBytes }: SlotMatrix,
+  offsetBytes: number,
+  scaleBytes: number,
+): void {
+  check.count("matrix.scalesOffsetBytes", offsetBytes, { most: strideBytes - scaleBytes });
+  check.count("address of the scales", base + offsetBytes, { unit: 4 });
   check.count("matrix.strideBytes", strideBytes, { unit: 4 });
 }
 

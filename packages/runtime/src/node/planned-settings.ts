@@ -25,7 +25,8 @@ export function planSettings(
   scratch: (threads: number) => ScratchSizes,
 ): RunPlan | null {
   const { mode, threshold, readers, threads, mergeGapBytes, windowTokens, overlap, io, kvPrecision = "auto" } = options;
-  if (profile === null || mode === "oracle") return null;
+  // The cost model has no price of pruned FFNs, and none is needed for study.
+  if (profile === null || mode === "oracle" || mode === "pruned" || options.pruning) return null;
   // Another threshold names another share than the statistics say; the profile is of direct reads.
   if (threshold !== undefined || io === "buffered") return null;
   if (predictor !== null && predictor.sparsity === null) return null;

@@ -61,11 +61,11 @@ function onlooker(magnitudes: readonly LayerMagnitudes[], seesGates: boolean): F
     seesGates,
     inputs(layer, x) {
       if (!seesGates) magnitudes[layer]!.inputs.add(x);
-      return null;
+      return { units: null, scores: x.slice() };
     },
     outputs(layer, values) {
       magnitudes[layer]![seesGates ? "gates" : "activations"].add(values);
-      return null;
+      return { units: null, scores: values.slice() };
     },
   };
 }

@@ -6,12 +6,12 @@
  *
  * An empty cache must fill first, so γ_0 is 1. γ = 1 is the method without preference, bit for bit.
  */
-import { InputError } from "@flashwick/core";
+import { type ColumnStage, InputError } from "@flashwick/core";
+import type { ChosenUnits } from "./chosen-units.js";
 import type { FfnPruner } from "./ffn-pruner.js";
-import type { LayerPruning, PruningPlan, PruningRule } from "./pruning-plan.js";
+import type { PruningPlan, PruningRule } from "./pruning-plan.js";
 import { unitsOfShare } from "./pruning-plan.js";
 import { topUnits, unitsAbove } from "./top-units.js";
-import type { UnitCaches } from "./unit-caches.js";
 
 /** What scores are weighted with, by layer. */
 export interface UnitNorms {
@@ -26,7 +26,7 @@ export interface PrunerOptions {
   /** For `oracle` and `dip-norms`, by layer. */
   readonly norms?: readonly UnitNorms[] | undefined;
   /** What is preferred where `gamma` is below 1. */
-  readonly caches?: StageCaches | undefined;
+  readonly caches?: HeldUnits | undefined;
   /** Above 0, at most 1. Default 1: nothing is preferred. */
   readonly gamma?: number | undefined;
   /** Sees each set with the scores that it was chosen by; null: all. Valid during the call. */
@@ -34,9 +34,9 @@ export interface PrunerOptions {
 }
 
 /** Of inputs and of neurons. */
-export type Stage = keyof LayerPruning;
-/** A cache of each kind of unit. */
-export type StageCaches = Readonly<Record<Stage, UnitCaches>>;
+export type Stage = ColumnStage;
+/** Which units caches hold. */
+export type HeldUnits = Readonly<Record<Stage, { holds(layer: number, unit: number): boolean }>>;
 
 export class PlannedPruner implements FfnPruner {
   readonly seesGates: boolean;
@@ -62,23 +62,23 @@ export class PlannedPruner implements FfnPruner {
     this.#tokens = { inputs: new Float64Array(length), outputs: new Float64Array(length) };
   }
 
-  inputs(layer: number, x: Float32Array): Uint32Array | null {
+  inputs(layer: number, x: Float32Array): ChosenUnits {
     return this.#choose("inputs", layer, x, this.#plan.method === "dip-norms");
   }
 
-  outputs(layer: number, activations: Float32Array): Uint32Array | null {
+  outputs(layer: number, activations: Float32Array): ChosenUnits {
     return this.#choose("outputs", layer, activations, weighs(this.#plan));
   }
 
-  #choose(stage: Stage, layer: number, values: Float32Array, weighted: boolean): Uint32Array | null {
+  #choose(stage: Stage, layer: number, values: Float32Array, weighted: boolean): ChosenUnits {
     const { norms, onChosen } = this.#options;
     const scores = values.map(Math.abs);
     const weights = norms?.[layer]?.[stage];
     if (weighted) for (let i = 0; i < scores.length; i++) scores[i]! *= weights![i]!;
     this.#prefer(stage, layer, scores);
-    const set = chosenBy(this.#plan.layers[layer]![stage], scores);
-    onChosen?.(stage, layer, set, scores);
-    return set;
+    const units = chosenBy(this.#plan.layers[layer]![stage], scores);
+    onChosen?.(stage, layer, units, scores);
+    return { units, scores };
   }
 
   /** Lowers the scores of what the cache does not hold. */
@@ -91,7 +91,8 @@ export class PlannedPruner implements FfnPruner {
   }
 }
 
-function weighs({ method }: PruningPlan): boolean {
+/** Whether a plan needs the norms of columns. */
+export function weighs({ method }: Pick<PruningPlan, "method">): boolean {
   return method === "oracle" || method === "dip-norms";
 }
 

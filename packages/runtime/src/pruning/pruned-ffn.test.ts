@@ -10,10 +10,10 @@ import { openModel } from "../node/open-model.js";
 import { models, smolPath } from "../tokenizer/tokenizer.fixture.js";
 import { readUnitNorms } from "./evaluate-pruning.js";
 import type { FfnPruner } from "./ffn-pruner.js";
-import { PlannedPruner, type StageCaches } from "./planned-pruner.js";
+import { PlannedPruner, type Stage } from "./planned-pruner.js";
 import { PruningChooser } from "./pruning-chooser.js";
 import { dipShares, PRUNING_METHODS, type PruningPlan, uniformPlan } from "./pruning-plan.js";
-import { UnitCaches } from "./unit-caches.js";
+import { slotsOfShare, UnitCaches } from "./unit-caches.js";
 
 const TOKENS = [2, 300, 45, 7, 499, 12, 64, 64, 3, 210, 77, 301];
 
@@ -28,20 +28,10 @@ async function logitsOf(model: Model, chooser: Chooser, tokens = TOKENS, stepTok
   return all;
 }
 
-function cachesOf({ header }: Model, share: number): StageCaches {
+function cachesOf({ header }: Model, share: number): Record<Stage, UnitCaches> {
   const { dModel, layers } = header.geometry;
-  return {
-    inputs: new UnitCaches(
-      layers.map(() => dModel),
-      share,
-      "lfu",
-    ),
-    outputs: new UnitCaches(
-      layers.map(({ ffn }) => ffn.dFf),
-      share,
-      "lfu",
-    ),
-  };
+  const of = (units: number[]) => new UnitCaches(units, slotsOfShare(units, share), "lfu");
+  return { inputs: of(layers.map(() => dModel)), outputs: of(layers.map(({ ffn }) => ffn.dFf)) };
 }
 
 /** A pruner of a plan, which fills caches as it goes; γ prefers what they hold. */
@@ -148,8 +138,8 @@ const isKept = (unit: number) => unit % 3 !== 1;
 const kept = (units: number) => Uint32Array.from({ length: units }, (_, i) => i).filter(isKept);
 const fixed: FfnPruner = {
   seesGates: false,
-  inputs: (_, x) => kept(x.length),
-  outputs: (_, activations) => kept(activations.length),
+  inputs: (_, x) => ({ units: kept(x.length), scores: x.slice() }),
+  outputs: (_, activations) => ({ units: kept(activations.length), scores: activations.slice() }),
 };
 
 /** A model of random weights; those of columns that are not kept may be zero. */

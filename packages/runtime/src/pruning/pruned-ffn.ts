@@ -5,10 +5,16 @@
  */
 import { activationOf, paddedLength, UnsupportedError } from "@flashwick/core";
 import { gateRowOf, type NeuronGate, type Ptr, type SlotMatrix } from "@flashwick/kernels";
-import type { EngineLayer, MatrixLayer, RecordLayer } from "../engine-layer.js";
+import type { ColumnLayer, EngineLayer, MatrixLayer, RecordLayer } from "../engine-layer.js";
 import type { StreamPass } from "../layer-matrices.js";
 import type { TokenMeter } from "../token-meter.js";
 import type { FfnPruner } from "./ffn-pruner.js";
+
+/** What a step asks of the FFN. */
+export interface PrunedPass extends StreamPass {
+  /** Sees h of all neurons, f32 `[nTokens, pad(dFf)]` in the arena, beside those that each token keeps, before the others become zero. */
+  readonly onActivations?: ((act: Ptr, sets: readonly Uint32Array[]) => void) | undefined;
+}
 
 /**
  * blockOut += the FFN of each token over what it keeps, without the bias of down.
@@ -17,10 +23,10 @@ import type { FfnPruner } from "./ffn-pruner.js";
  * Cost: the dense layer's arithmetic.
  */
 export async function computePruned(
-  layer: EngineLayer,
+  layer: Exclude<EngineLayer, ColumnLayer>,
   dModel: number,
   pruner: FfnPruner,
-  pass: StreamPass,
+  pass: PrunedPass,
 ): Promise<void> {
   if (layer.storage === "experts") throw isMixture(layer.index);
   const { meter, nTokens } = pass;
@@ -44,12 +50,12 @@ async function maskInputs(
   await kernels.take(ffnInput, 4 * nTokens * rowLength);
   const masked = kernels.arena.f32(mixed, nTokens * rowLength);
   masked.set(kernels.arena.f32(ffnInput, nTokens * rowLength));
-  for (const row of rowsOf(masked, rowLength, dModel)) keepOnly(row, pruner.inputs(index, row));
+  for (const row of rowsOf(masked, rowLength, dModel)) keepOnly(row, pruner.inputs(index, row).units);
   kernels.put(mixed, 4 * nTokens * rowLength);
   return mixed;
 }
 
-async function computeMatrices(layer: MatrixLayer, x: Ptr, pruner: FfnPruner, pass: StreamPass): Promise<void> {
+async function computeMatrices(layer: MatrixLayer, x: Ptr, pruner: FfnPruner, pass: PrunedPass): Promise<void> {
   const { streamed, weights, geometry, context } = layer;
   const { kernels, workspace: w } = context;
   const { dFf, gated } = geometry.ffn;
@@ -76,7 +82,7 @@ async function computeMatrices(layer: MatrixLayer, x: Ptr, pruner: FfnPruner, pa
   await streamed.multiply("down", w.blockOut, w.act, 0, pass);
 }
 
-async function computeRecords(layer: RecordLayer, x: Ptr, pruner: FfnPruner, pass: StreamPass): Promise<void> {
+async function computeRecords(layer: RecordLayer, x: Ptr, pruner: FfnPruner, pass: PrunedPass): Promise<void> {
   const { slots, geometry, context } = layer;
   const { kernels, workspace: w } = context;
   const { dFf } = geometry.ffn;
@@ -143,7 +149,7 @@ async function maskOutputs(
   { context, geometry, index }: MatrixLayer | RecordLayer,
   gates: Float32Array | null,
   pruner: FfnPruner,
-  { nTokens, meter }: StreamPass,
+  { nTokens, meter, onActivations }: PrunedPass,
 ): Promise<void> {
   const { kernels, workspace } = context;
   const { dFf } = geometry.ffn;
@@ -153,9 +159,12 @@ async function maskOutputs(
   meter.enter("predict");
   const act = kernels.arena.f32(workspace.act, nTokens * rowLength);
   const seen = gates ?? act;
-  for (const [t, row] of rowsOf(act, rowLength, dFf).entries()) {
-    keepOnly(row, pruner.outputs(index, seen.subarray(t * rowLength, t * rowLength + dFf)));
-  }
+  const rows = rowsOf(act, rowLength, dFf);
+  const chosen = rows.map(
+    (_, t) => pruner.outputs(index, seen.subarray(t * rowLength, t * rowLength + dFf)).units ?? everyUnit(dFf),
+  );
+  onActivations?.(workspace.act, chosen);
+  for (const [t, row] of rows.entries()) keepOnly(row, chosen[t]!);
   kernels.put(workspace.act, bytes);
 }
 
@@ -169,6 +178,10 @@ function rowsOf(values: Float32Array, rowLength: number, width: number): Float32
   return Array.from({ length: values.length / rowLength }, (_, t) =>
     values.subarray(t * rowLength, t * rowLength + width),
   );
+}
+
+function everyUnit(units: number): Uint32Array {
+  return Uint32Array.from({ length: units }, (_, unit) => unit);
 }
 
 /** Sets what is not in an ascending set to zero; null keeps everything. */

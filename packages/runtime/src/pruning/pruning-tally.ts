@@ -2,10 +2,13 @@
 import { InputError } from "@flashwick/core";
 import type { ModelHeader } from "@flashwick/flash-format";
 import type { CachePolicyChoice } from "../cache-policy.js";
-import { PlannedPruner, type Stage, type StageCaches, type UnitNorms } from "./planned-pruner.js";
+import { PlannedPruner, type Stage, type UnitNorms } from "./planned-pruner.js";
 import type { PruningPlan } from "./pruning-plan.js";
 import { type UnitBytes, unitBytes } from "./unit-bytes.js";
-import { UnitCaches } from "./unit-caches.js";
+import { slotsOfShare, UnitCaches } from "./unit-caches.js";
+
+/** A cache of each kind of unit. */
+type StageCaches = Readonly<Record<Stage, UnitCaches>>;
 
 /** One way of pruning, and the caches that its reads are counted with. */
 export interface PruningRun {
@@ -102,17 +105,10 @@ function cachesOf({ geometry }: ModelHeader, share: number, policy: CachePolicyC
     throw new InputError("INPUT_INVALID", `a cache of ${share} of the units, expected a share above 0 and up to 1`);
   }
   const { dModel, layers } = geometry;
+  const cachesOfUnits = (units: number[]) => new UnitCaches(units, slotsOfShare(units, share), policy);
   return {
-    inputs: new UnitCaches(
-      layers.map(() => dModel),
-      share,
-      policy,
-    ),
-    outputs: new UnitCaches(
-      layers.map(({ ffn }) => ffn.dFf),
-      share,
-      policy,
-    ),
+    inputs: cachesOfUnits(layers.map(() => dModel)),
+    outputs: cachesOfUnits(layers.map(({ ffn }) => ffn.dFf)),
   };
 }
 

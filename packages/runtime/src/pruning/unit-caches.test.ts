@@ -23,7 +23,7 @@ class ObviousLru {
 
 it("counts what an obvious LRU lacks, sets beyond its slots among them", () => {
   const random = new Random(3);
-  const caches = new UnitCaches([UNITS], SLOTS / UNITS, "lru");
+  const caches = new UnitCaches([UNITS], [SLOTS], "lru");
   const obvious = new ObviousLru();
   let named = 0;
   for (let token = 0; token < 500; token++) {
@@ -41,7 +41,7 @@ it("counts what an obvious LRU lacks, sets beyond its slots among them", () => {
 });
 
 it("all units at once hit what is held, and nothing else", () => {
-  const caches = new UnitCaches([UNITS], SLOTS / UNITS, "lfu");
+  const caches = new UnitCaches([UNITS], [SLOTS], "lfu");
   const scores = Float32Array.from({ length: UNITS }, (_, unit) => unit);
   for (let token = 0; token < 3; token++) caches.use(0, null, scores);
   expect(caches.missesByLayer[0]).toBe(UNITS + 2 * (UNITS - SLOTS));

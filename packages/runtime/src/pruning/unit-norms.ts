@@ -1,7 +1,8 @@
 /** How much each unit of an FFN weighs: the norms of columns of gate and up, and of columns of down. */
-import { UnsupportedError } from "@flashwick/core";
+import { columnCounts, UnsupportedError } from "@flashwick/core";
 import type { Kernels, Matrix, Ptr } from "@flashwick/kernels";
-import type { EngineLayer, MatrixLayer, RecordLayer } from "../engine-layer.js";
+import type { ColumnSums } from "../column-sums.js";
+import type { ColumnLayer, EngineLayer, MatrixLayer, RecordLayer } from "../engine-layer.js";
 import type { TokenMeter } from "../token-meter.js";
 import type { UnitNorms } from "./planned-pruner.js";
 import { bringAll } from "./pruned-ffn.js";
@@ -12,8 +13,8 @@ type OnRow = (row: Float32Array) => void;
 /**
  * Norms of every layer, none of which may be in use.
  *
- * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a mixture of experts, or layers that are not all in DRAM.
- * Cost: decodes every weight of the FFNs once.
+ * @throws {UnsupportedError} `UNSUPPORTED_FEATURE` for a mixture of experts, or layers that are not all in DRAM, unless they are read by columns.
+ * Cost: decodes every weight of the FFNs once; columns are read once, aside of the caches.
  */
 export async function unitNorms(
   layers: readonly EngineLayer[],
@@ -25,6 +26,7 @@ export async function unitNorms(
   for (const layer of layers) {
     if (layer.storage === "matrices") norms.push(await normsOfMatrices(layer, dModel));
     else if (layer.storage === "records") norms.push(await normsOfRecords(layer, dModel, meter, signal));
+    else if (layer.storage === "columns") norms.push(await normsOfColumns(layer, dModel, meter, signal));
     else throw notInDram(layer.index);
   }
   return norms;
@@ -69,6 +71,45 @@ async function normsOfRecords(
     }
   }
   return rootsOf(sums);
+}
+
+async function normsOfColumns(
+  { ffn, geometry }: ColumnLayer,
+  dModel: number,
+  meter: TokenMeter,
+  signal: AbortSignal | undefined,
+): Promise<UnitNorms> {
+  const counts = columnCounts(dModel, geometry);
+  const { inputs, outputs } = ffn.parts;
+  const sums = { inputs: new Float64Array(counts.inputs), outputs: new Float64Array(counts.outputs) };
+  await eachColumn(inputs, meter, signal, (unit, column) => addSquare(sums.inputs, unit, column));
+  await eachColumn(outputs, meter, signal, (unit, column) => addSquare(sums.outputs, unit, column));
+  return rootsOf(sums);
+}
+
+/** Sees every column of a unit in f32, in the order of its parts. */
+async function eachColumn(
+  { slots, stream }: ColumnSums,
+  meter: TokenMeter,
+  signal: AbortSignal | undefined,
+  onColumn: (unit: number, column: Float32Array) => void,
+): Promise<void> {
+  const { kernels, workspace, dtype, records, slotBytes } = slots.parts;
+  for (const { first, count, ptr } of stream.stretches()) {
+    await slots.readStretch(ptr, first, count, meter, signal);
+    for (let i = 0; i < count; i++) {
+      for (const { offsetBytes, scaleOffsetBytes } of records.parts) {
+        const slot = ptr + i * slotBytes;
+        const scales = scaleOffsetBytes === null ? 0 : slot + scaleOffsetBytes;
+        const matrix = { dtype, data: slot + offsetBytes, scales, rows: 1, cols: records.width };
+        await eachRow(kernels, matrix, workspace.act, (row) => onColumn(first + i, row));
+      }
+    }
+  }
+}
+
+function addSquare(sums: Float64Array, unit: number, column: Float32Array): void {
+  for (const weight of column) sums[unit]! += weight * weight;
 }
 
 async function eachRow(kernels: Kernels, matrix: Matrix, buffer: Ptr, onRow: OnRow): Promise<void> {

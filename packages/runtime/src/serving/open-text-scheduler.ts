@@ -3,6 +3,7 @@ import { InputError } from "@flashwick/core";
 import type { KvPrecision } from "@flashwick/cost-model";
 import { sha256Hex } from "@flashwick/flash-format";
 import { checkTokens } from "../check-tokens.js";
+import { cacheDependence, type EngineConfig } from "../engine-config.js";
 import type { EngineHolder, LoadOptions } from "../engine-holder.js";
 import type { RequestQueue } from "../request-queue.js";
 import { Sequence } from "../sequence.js";
@@ -24,7 +25,7 @@ export async function openTextScheduler(
   { maxQueue = DEFAULT_MAX_QUEUE, prefixStore, ...options }: SchedulerOptions & LoadOptions,
 ): Promise<TextScheduler> {
   checkMaxQueue(maxQueue);
-  checkMargin(model.config.residentMargin);
+  checkIndependence(model.config);
   const contextTokens = model.contextTokens ?? model.header.geometry.contextLength;
   const turn = await queue.enter(options.signal);
   try {
@@ -91,10 +92,11 @@ function checkMaxQueue(maxQueue: number): void {
   throw new InputError("INPUT_INVALID", `maxQueue is ${maxQueue}, expected an integer of at least 0`);
 }
 
-function checkMargin(residentMargin: number): void {
-  if (residentMargin === 0) return;
+function checkIndependence(config: EngineConfig): void {
+  const dependence = cacheDependence(config);
+  if (dependence === null) return;
   throw new InputError(
     "INPUT_INVALID",
-    `with residentMargin ${residentMargin} a token's output depends on what the cache holds, so texts cannot be computed together; set it to 0`,
+    `with ${dependence} a token's output depends on what the cache holds, so texts cannot be computed together; leave it out`,
   );
 }

@@ -1,7 +1,7 @@
 /** What a request wants drafted and by whom; checked before anything is computed. */
 import { InputError } from "@flashwick/core";
 import type { Engine } from "../engine.js";
-import type { EngineConfig } from "../engine-config.js";
+import { cacheDependence, type EngineConfig } from "../engine-config.js";
 import type { GenerateOptions } from "../model-options.js";
 import type { Drafter } from "./drafter.js";
 import { LookupDrafter } from "./lookup-drafter.js";
@@ -19,16 +19,17 @@ export interface SpeculationPlan {
 }
 
 /** @throws {InputError} `INPUT_INVALID` for wishes that exclude each other. */
-export function planSpeculation(options: GenerateOptions, { mode, residentMargin }: EngineConfig): SpeculationPlan {
+export function planSpeculation(options: GenerateOptions, config: EngineConfig): SpeculationPlan {
+  const { mode } = config;
   const { lossless = false, speculate = "off", draftTokens = "auto" } = options;
   const isOff = speculate === "off" && !lossless;
   if (draftTokens !== "auto" && !(Number.isInteger(draftTokens) && draftTokens >= 1)) {
     throw new InputError("INPUT_INVALID", `draftTokens is ${draftTokens}, expected an integer of at least 1, or auto`);
   }
-  if (lossless && mode !== "predicted") {
+  if (lossless && mode !== "predicted" && mode !== "pruned") {
     throw new InputError(
       "INPUT_INVALID",
-      `a lossless run drafts with the sparse path, which needs a predictor, but the mode is ${mode}; give a predictor, or run without lossless: ` +
+      `a lossless run drafts with the sparse path, which needs a predictor or a pruning plan, but the mode is ${mode}; give one, or run without lossless: ` +
         `${mode} mode is exact already`,
     );
   }
@@ -38,11 +39,12 @@ export function planSpeculation(options: GenerateOptions, { mode, residentMargin
       "a lossless run drafts with the sparse path; leave out speculate, or lossless",
     );
   }
-  if (!isOff && residentMargin > 0) {
+  const dependence = cacheDependence(config);
+  // Drafts of a plan may be anybody's: the dense model verifies them.
+  if (!isOff && dependence !== null && !(lossless && mode === "pruned")) {
     throw new InputError(
       "INPUT_INVALID",
-      `with residentMargin ${residentMargin} a token's output depends on what the cache holds, so drafts cannot be verified together; set it ` +
-        "to 0, or leave out speculation",
+      `with ${dependence} a token's output depends on what the cache holds, so drafts cannot be verified together; leave out either`,
     );
   }
   const fixed = draftTokens === "auto" ? null : draftTokens;
