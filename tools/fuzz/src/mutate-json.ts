@@ -28,6 +28,9 @@ const RAW: readonly string[] = [
   ],
 ];
 const MARK = "\ue000";
+/** Longer documents are left alone: a list of marks becomes gigabytes. */
+const MOST_CHARACTERS = 2 ** 20;
+const RAW_MARKS = /"\ue000(\d+)\ue000"/g;
 const VALUES: readonly unknown[] = [
   ...[
     null,
@@ -99,13 +102,14 @@ export class JsonMutator {
     this.#words = words;
   }
 
-  /** @returns Null where the parent is no JSON. */
+  /** @returns Null where the parent is no JSON, and where a document of too many characters came of it. */
   mutate(parent: Uint8Array, other: Uint8Array): Uint8Array | null {
     const known = this.#parse(parent);
     if (known === null) return null;
     const root = [structuredClone(known.value)];
     for (let left = 1 + this.#random.below(MOST_CHANGES); left > 0; left--) this.#change(root, other);
-    return bytesOf(written(root[0]));
+    const text = written(root[0]);
+    return text === null ? null : bytesOf(text);
   }
 
   #parse(input: Uint8Array) {
@@ -243,8 +247,10 @@ function numberNear(value: unknown, random: Random): unknown {
   return ways[random.below(ways.length)];
 }
 
-function written(value: unknown): string {
-  return (JSON.stringify(value) ?? "null")
-    .replace(/"\ue000(\d+)\ue000"/g, (_, index) => RAW[Number(index)]!)
-    .replaceAll(`${MARK}__proto__`, "__proto__");
+function written(value: unknown): string | null {
+  const text = JSON.stringify(value) ?? "null";
+  const marks = [...text.matchAll(RAW_MARKS)];
+  const length = marks.reduce((sum, [, index]) => sum + RAW[Number(index)]!.length, text.length);
+  if (length > MOST_CHARACTERS) return null;
+  return text.replace(RAW_MARKS, (_, index) => RAW[Number(index)]!).replaceAll(`${MARK}__proto__`, "__proto__");
 }

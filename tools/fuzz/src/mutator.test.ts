@@ -50,6 +50,10 @@ describe("inputs", () => {
     const deep = bytesOf("[".repeat(3000) + "]".repeat(3000));
     expect(inputsOf("json", [deep])).toHaveLength(400);
   });
+  it("as JSON were gigabytes where a list of marks for deep values was doubled, and took minutes to make", () => {
+    const marks = jsonBytes(Array.from({ length: 4000 }, () => "\ue0005\ue000"));
+    for (const { length } of inputsOf("json", [marks], 1, 50)) expect(length).toBeLessThanOrEqual(2 ** 20);
+  });
   it("as GGUF headers are headers, mostly", async () => {
     const parents = (await foreignHeader.seeds()).filter(({ length }) => length <= MAX_BYTES);
     expect(parents.length).toBeGreaterThan(0);

@@ -33,6 +33,11 @@ describe("a plan as a document", () => {
     expect(parsePruningPlan(JSON.parse(JSON.stringify(thresholds)), "plan.json", model)).toEqual(thresholds);
   });
 
+  it("a method of lists within lists ended in an error without a type, out of stack", () => {
+    const method: unknown = JSON.parse("[".repeat(50_000) + "]".repeat(50_000));
+    expect(() => parsePruningPlan({ ...plan, method }, "plan.json", model)).toThrow("field method is [[[");
+  });
+
   it.each([
     ["(all of it)", null, "an object"],
     ["schemaVersion", { ...plan, schemaVersion: 2 }, "1"],

@@ -5,7 +5,7 @@
  *     { "schemaVersion": 1, "method": "dip", "source": "calibration.txt, KL 0.05", "layers": [
  *       { "inputs": { "rule": "top", "share": 0.6 }, "outputs": { "rule": "top", "share": 0.4 } }, … ] }
  */
-import { InputError, type ModelGeometry } from "@flashwick/core";
+import { InputError, type ModelGeometry, showValue } from "@flashwick/core";
 
 /**
  * How neurons are judged, and what is read for a token. Inputs are always judged by |x|.
@@ -98,7 +98,7 @@ export function parsePruningPlan(
   const fail = (field: string, found: unknown, expected: string): never => {
     throw new InputError(
       "INPUT_INVALID",
-      `${where}: field ${field} is ${JSON.stringify(found) ?? "missing"}, expected ${expected}; calibrate again`,
+      `${where}: field ${field} is ${found === undefined ? "missing" : showValue(found)}, expected ${expected}; calibrate again`,
       { details: { field } },
     );
   };

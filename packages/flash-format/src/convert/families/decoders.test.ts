@@ -125,6 +125,13 @@ describe("Llama", () => {
   ])("refuses %s = %j", (field, value, code) => {
     expect(() => read({ ...CONFIGS.llama, [field]: value })).toThrowError(expect.objectContaining({ code }));
   });
+  it("a factor of rope_scaling made of lists within lists ended in an error without a type, out of stack", () => {
+    const config = JSON.stringify({ ...CONFIGS.llama, rope_scaling: { rope_type: "longrope", factor: "deep" } });
+    const deep = config.replace('"deep"', "[".repeat(50_000) + "]".repeat(50_000));
+    expect(() => parseCheckpointConfig(deep, "config.json")).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED_FEATURE" }),
+    );
+  });
 });
 
 it("Mistral has a window in every layer, by default of 4096, or none where it is null", () => {

@@ -1,5 +1,5 @@
 /** Rotary positions in config.json: base, share of a head, and `rope_scaling` by its kinds. Source: transformers 4.57, modeling_rope_utils.py. */
-import { type RotaryGeometry, type RotaryScaling, UnsupportedError } from "@flashwick/core";
+import { type RotaryGeometry, type RotaryScaling, showValue, UnsupportedError } from "@flashwick/core";
 import * as v from "valibot";
 import { MAX_CONTEXT } from "../../geometry-limits.js";
 import { checkDocument } from "../checkpoint-document.js";
@@ -83,7 +83,7 @@ function readScaling(value: unknown, contextLength: number, where: string): Rota
   }
   throw new UnsupportedError(
     "UNSUPPORTED_FEATURE",
-    `${where}: field rope_scaling: expected default, linear, llama3 or yarn without mscale, found ${JSON.stringify(value).slice(0, 200)}; convert another checkpoint`,
+    `${where}: field rope_scaling: expected default, linear, llama3 or yarn without mscale, found ${showValue(value)}; convert another checkpoint`,
     { details: { file: where, field: "rope_scaling" } },
   );
 }
