@@ -1,6 +1,6 @@
 /**
- * What each way of leaving out parts of an FFN costs in quality, and what it reads: dense, a predictor where there is one, CATS, TEAL, DIP, DIP-CA
- * and the oracle, each at several operating points, for any model of flashwick or llama.cpp that fits into DRAM; writes
+ * What each way of leaving out parts of an FFN costs in quality, and what it reads: dense, a predictor where there is one, gate first where gates are
+ * resident, CATS, TEAL, DIP, DIP-CA and the oracle, each at several operating points, for any model of flashwick or llama.cpp that fits into DRAM; writes
  * docs/results/sparsity-<model>.csv and sparsity-<model>.svg, and prints a table for sparsity.md:
  *
  *     pnpm build && node tools/results/sparsity-methods.mjs <model.gguf> … [--predictor <file>] [--windows 12] [--cache 0.5,0.7]
@@ -14,10 +14,10 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { devicePreset } from "@flashwick/cost-model";
 import { openModel } from "@flashwick/runtime/node";
-import { predictorRows } from "./src/predictor-rows.mjs";
 import { pruningRows } from "./src/pruning-rows.mjs";
 import { markdownTable, writeTable } from "./src/results-table.mjs";
 import { scriptArguments } from "./src/script-arguments.mjs";
+import { gateFirstRows, predictorRows } from "./src/sparse-rows.mjs";
 import { GATES, readAtKl } from "./src/sparsity-gates.mjs";
 import { sparsityPicture } from "./src/sparsity-picture.mjs";
 
@@ -46,6 +46,7 @@ for (const file of files) {
   const model = await openModel(file, { predictor: null, mode: "dense", contextTokens: 256, ...threads });
   const name = basename(file, ".gguf");
   const rows = await pruningRows(model, settings);
+  rows.push(...(await gateFirstRows(model, settings)));
   if (flags.predictor) rows.push(...(await predictorRows(model, flags.predictor, settings)));
   await model.close();
   report(name, rows);

@@ -16,7 +16,8 @@ const LEGEND_COLUMNS = 4;
  */
 export function sparsityPicture(model, rows) {
   const own = rows
-    .filter(({ method }) => method !== "dense")
+    // What loses nothing has no place on a logarithmic axis.
+    .filter(({ kl }) => kl > 0)
     .map((row) => ({ ...row, curve: row.curve || row.method }));
   const curves = [...new Set(own.map(({ curve }) => curve))];
   const legend = curves.map((name, i) => {
