@@ -2,7 +2,7 @@
  * The contract of @flashwick/kernels over the WebAssembly module: names become numbers, records become arguments, and
  * nothing else happens on this side of the boundary.
  */
-import { assert, assertActivation, blockElements, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
+import { assert, assertActivation, blockElements, type DType, MAX_INT8_COLS, paddedLength } from "@flashwick/core";
 import {
   ACTIVATION_CODE,
   ARENA_RESERVED_BYTES,
@@ -56,18 +56,13 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     arena,
     linear(out, x, w, bias, nTokens, scratch, rowBegin = 0, rowEnd = w.rows) {
       const { dtype, data, scales, rows, cols } = w;
-      assert(dtype !== "int8" || cols <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
+      assertColumns(dtype, cols);
       const code = dtypeCode(dtype);
-      assert(cols % blockElements(dtype) === 0, `${cols} columns are no whole number of ${dtype} blocks`);
       wasm.linear(out, x, code, data, scales, rows, cols, bias, nTokens, scratch, rowBegin, rowEnd);
     },
     ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
       const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, dModel, bias, gate } = matrix;
-      assert(matrix.dtype !== "int8" || dModel <= MAX_INT8_COLS, `int8 rows have at most ${MAX_INT8_COLS} columns`);
-      assert(
-        dModel % blockElements(matrix.dtype) === 0,
-        `${dModel} columns are no whole number of ${matrix.dtype} blocks`,
-      );
+      assertColumns(matrix.dtype, dModel);
       const code = dtypeCode(matrix.dtype);
       assertActivation(activation, gate !== null);
       const { kind, threshold, up } = activation;
@@ -158,6 +153,15 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
       );
     },
   };
+}
+
+/** The message is made only when it is needed: ops are called every few microseconds. */
+function assertColumns(dtype: DType, cols: number): void {
+  if (dtype === "int8") {
+    if (cols > MAX_INT8_COLS) assert(false, `int8 rows have at most ${MAX_INT8_COLS} columns, found ${cols}`);
+  } else if (cols % blockElements(dtype) !== 0) {
+    assert(false, `${cols} columns are no whole number of ${dtype} blocks`);
+  }
 }
 
 /**

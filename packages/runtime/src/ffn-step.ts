@@ -64,7 +64,8 @@ export class FfnStep {
     if (layer.geometry.parallel) {
       if (!overlap || options.observer?.activations) return null;
       await this.#computeGates(layer, n);
-      const choice = await this.#choose(layer, n, chooser, options);
+      const chosen = this.#choose(layer, n, chooser, options);
+      const choice = chosen instanceof Promise ? await chosen : chosen;
       const isAdmitted = choice !== "all" && this.#isNarrow(layer, choice);
       if (isAdmitted) await layer.sparse.admit(choice, this.#meter, options.signal);
       return { choice, isAdmitted };
@@ -86,12 +87,17 @@ export class FfnStep {
     if (pending) await pending;
   }
 
-  async #choose(layer: RecordLayer, n: number, chooser: Chooser, { observer, signal }: StepOptions): Promise<Choice> {
+  #choose(layer: RecordLayer, n: number, chooser: Chooser, options: StepOptions): Choice | Promise<Choice> {
     if (chooser === ALL_NEURONS) return "all";
     this.#meter.enter("predict");
-    const choice = await chooser.choose(layer, n, this.#meter, signal);
+    const choice = chooser.choose(layer, n, this.#meter, options.signal);
+    if (choice instanceof Promise) return choice.then((sets) => this.#showChoice(layer, sets, options));
+    return this.#showChoice(layer, choice, options);
+  }
+
+  #showChoice({ index }: RecordLayer, choice: Choice, { observer }: StepOptions): Choice {
     if (choice !== "all" && observer?.named) {
-      for (const [row, set] of choice.entries()) observer.named(layer.index, set, this.#engine, row);
+      for (const [row, set] of choice.entries()) observer.named(index, set, this.#engine, row);
     }
     return choice;
   }
@@ -132,7 +138,8 @@ export class FfnStep {
     if (layer.storage === "matrices") return await this.#multiply(layer, n, options);
     if (layer.storage === "experts") return await this.#mix(layer, n, chooser, options);
     if (!early) await this.#computeGates(layer, n);
-    const choice = early?.choice ?? (await this.#choose(layer, n, chooser, options));
+    const chosen = early?.choice ?? this.#choose(layer, n, chooser, options);
+    const choice = chosen instanceof Promise ? await chosen : chosen;
     const isAdmitted = early?.isAdmitted ?? false;
     const streams = choice === "all" || observer?.activations !== undefined;
     if (!streams && (isAdmitted || this.#isNarrow(layer, choice))) {

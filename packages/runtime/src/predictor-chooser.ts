@@ -1,7 +1,7 @@
 /** The paper's chooser: what each layer's predictor names (LLM in a flash, 3.1). */
 import { assert, paddedLength } from "@flashwick/core";
 import { nameNeurons, type PlacedPredictor } from "@flashwick/predictor";
-import type { Chooser, ChooserLayer } from "./chooser.js";
+import type { Choice, Chooser, ChooserLayer } from "./chooser.js";
 
 export interface PredictorChoice {
   /** Score (a logit) above which a neuron is named, for every layer; undefined: each layer's own. */
@@ -23,9 +23,12 @@ export class PredictorChooser implements Chooser {
     this.#choice = choice;
   }
 
-  async choose(layer: ChooserLayer, nTokens: number): Promise<readonly Uint32Array[]> {
-    if (nTokens === 1) return [await this.#chooseForOne(layer)];
-    return await this.chooseForLast(layer, nTokens, nTokens);
+  choose(layer: ChooserLayer, nTokens: number): Choice | Promise<Choice> {
+    if (nTokens > 1) return this.chooseForLast(layer, nTokens, nTokens);
+    const { residentMargin } = this.#choice;
+    const named = this.name(layer, 0, residentMargin);
+    if (residentMargin > 0) return this.#dropAbsentBelow(layer, named);
+    return named instanceof Promise ? named.then((set) => [set]) : [named];
   }
 
   /** The sets of the last `count` of `nTokens` tokens, oldest first. */
@@ -35,26 +38,25 @@ export class PredictorChooser implements Chooser {
     return sets;
   }
 
-  /** What is named for vector `token` of the batch; a view, valid until the next call in this arena. */
-  async name(layer: ChooserLayer, token: number, margin = 0): Promise<Uint32Array> {
+  /** What is named for vector `token` of the batch; a view, valid until the next call in this arena. A promise of it from a device: waiting takes time, too. */
+  name(layer: ChooserLayer, token: number, margin = 0): Uint32Array | Promise<Uint32Array> {
     const { kernels, workspace } = layer.context;
     const { dModel } = layer.slots.parts;
     assert(layer.predictor, "predicted mode has predictors");
     const x = workspace.ffnInput + 4 * token * paddedLength(dModel);
     const scratch = { hidden: workspace.predictorHidden, scores: workspace.predictorScores, kernel: workspace.scratch };
     const above = this.#threshold(layer.predictor) - margin;
-    const count = await nameNeurons(kernels, layer.predictor, x, scratch, workspace.named, above);
-    return kernels.arena.u32(workspace.named, count);
-  }
-
-  async #chooseForOne(layer: ChooserLayer): Promise<Uint32Array> {
-    const { residentMargin } = this.#choice;
-    const named = await this.name(layer, 0, residentMargin);
-    return residentMargin > 0 ? await this.#dropAbsentBelow(layer, named) : named;
+    const count = nameNeurons(kernels, layer.predictor, x, scratch, workspace.named, above);
+    const view = (length: number) => kernels.arena.u32(workspace.named, length);
+    return typeof count === "number" ? view(count) : count.then(view);
   }
 
   /** Of neurons above the lowered threshold, those that are resident or above the threshold itself, in place. */
-  async #dropAbsentBelow({ context, slots, predictor }: ChooserLayer, named: Uint32Array): Promise<Uint32Array> {
+  async #dropAbsentBelow(
+    { context, slots, predictor }: ChooserLayer,
+    lowered: Uint32Array | Promise<Uint32Array>,
+  ): Promise<Uint32Array[]> {
+    const named = await lowered;
     const { kernels, workspace } = context;
     const { cache, dFf } = slots.parts;
     const threshold = this.#threshold(predictor!);
@@ -64,7 +66,7 @@ export class PredictorChooser implements Chooser {
     for (const neuron of named) {
       if (scores[neuron]! > threshold || cache.slotOf(neuron) >= 0) named[count++] = neuron;
     }
-    return named.subarray(0, count);
+    return [named.subarray(0, count)];
   }
 
   /** A layer that names every neuron has no scores that a threshold could be held against. */

@@ -105,7 +105,7 @@ export class SparseFfn {
   async admit(sets: readonly Uint32Array[], meter: TokenMeter, signal?: AbortSignal): Promise<void> {
     const { cache } = this.#slots;
     try {
-      await this.#awaitAnticipated(meter);
+      if (this.#anticipated) await this.#awaitAnticipated(this.#anticipated, meter);
       meter.enter("cache");
       const waves = cache.admit(sets)[Symbol.iterator]();
       const first = waves.next();
@@ -232,10 +232,8 @@ export class SparseFfn {
   }
 
   /** Waits for what was anticipated: a reader does one batch at a time. */
-  async #awaitAnticipated(meter: TokenMeter): Promise<void> {
-    if (!this.#anticipated) return;
+  async #awaitAnticipated({ runs }: Anticipated, meter: TokenMeter): Promise<void> {
     meter.enter("readWait");
-    const { runs } = this.#anticipated;
     try {
       const pending = this.#slots.parts.reader.wait();
       if (pending) await pending;

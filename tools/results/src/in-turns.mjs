@@ -23,6 +23,12 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** Of at least one value, the least that a share of all, above 0, is at most as large as. @param {readonly number[]} values @param {number} share */
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
+
 /** The ratio of each round, and with it its spread. @param {readonly number[]} a @param {readonly number[]} b */
 export function ratios(a, b) {
   const each = a.map((value, round) => value / b[round]);
