@@ -4,11 +4,12 @@
  * Invariants:
  * - Nothing has the final name before its bytes are the content that the hub names.
  * - What has arrived stays in `<name>.partial` whatever ends the download, with a note of what it is of, and the next call goes on from there. It is
- *   dropped only if it turns out to be another content.
+ *   dropped only if it turns out to be another content; if a call went on from it, that call then fetches all of it anew, once. A loss of power may leave zeros
+ *   in the place of bytes that had arrived.
  */
 import { constants, type Stats } from "node:fs";
 import { copyFile, link, open, rename, rm, stat } from "node:fs/promises";
-import { IoError } from "@flashwick/core";
+import { IntegrityError, IoError } from "@flashwick/core";
 import { type FileSink, fileSink, lockOutput, partialPath } from "@flashwick/flash-format/node";
 import type { HttpSource } from "@flashwick/flash-io/http";
 import { ContentCheck } from "../content-check.js";
@@ -49,7 +50,7 @@ export interface DownloadedFile {
  *
  * @throws {IoError} `IO_EXISTS` for another file of this name, `IO_BUSY` while somebody else writes it, `IO_NO_SPACE`, `IO_WRITE`, and as `HubRepository.open`. {IntegrityError}
  * `INTEGRITY_DOWNLOAD` for other bytes than the hub lists: they are dropped. The signal's own reason.
- * Cost: one request, unless connections break; reads again what an earlier call has left, to check it.
+ * Cost: one request, unless connections break or an earlier call has left damaged bytes; reads again what was left, to check it.
  */
 export async function downloadFile(
   repository: HubRepository,
@@ -137,19 +138,44 @@ async function fetchFile(
   file: HubFile,
   path: string,
   options: FileDownloadOptions,
-): Promise<{ readonly sha256: string; readonly fetchedBytes: number }> {
+): Promise<Landed> {
   // Before anything is written: what the hub refuses leaves nothing behind. No range can be asked of an empty file.
   const source = file.sizeBytes === 0 ? null : await repository.open(file);
   try {
-    const sink = await fileSink(path, { force: options.force ?? false });
-    try {
-      return await land(sink, source, repository, file, options);
-    } finally {
-      // After `commit` and `abandon` this does nothing.
-      await sink.suspend();
-    }
+    const landed = await fetchInto(path, source, repository, file, options);
+    if (!("damaged" in landed)) return landed;
+    const again = await fetchInto(path, source, repository, file, options);
+    if ("damaged" in again) throw again.damaged;
+    return { ...again, fetchedBytes: landed.fetchedBytes + again.fetchedBytes };
   } finally {
     await source?.close();
+  }
+}
+
+interface Landed {
+  readonly sha256: string;
+  readonly fetchedBytes: number;
+}
+
+/** Bytes of an earlier call, and what came after them, were another content, and are dropped. */
+interface Damaged {
+  readonly damaged: IntegrityError;
+  readonly fetchedBytes: number;
+}
+
+async function fetchInto(
+  path: string,
+  source: HttpSource | null,
+  repository: HubRepository,
+  file: HubFile,
+  options: FileDownloadOptions,
+): Promise<Landed | Damaged> {
+  const sink = await fileSink(path, { force: options.force ?? false });
+  try {
+    return await land(sink, source, repository, file, options);
+  } finally {
+    // After `commit` and `abandon` this does nothing.
+    await sink.suspend();
   }
 }
 
@@ -159,7 +185,7 @@ async function land(
   repository: HubRepository,
   file: HubFile,
   { signal, onBytes }: FileDownloadOptions,
-): Promise<{ readonly sha256: string; readonly fetchedBytes: number }> {
+): Promise<Landed | Damaged> {
   const check = new ContentCheck(file, nodeHash);
   const begin = await takeUp(sink, repository, file);
   await feed(check, begin, (target, offset) => sink.read(target, offset), signal);
@@ -171,9 +197,18 @@ async function land(
     at += piece.length;
     onBytes?.(at);
   }
-  const sha256 = await demand(check, sink);
+  const fetchedBytes = at - begin;
+  let sha256: string;
+  try {
+    sha256 = check.demand(sink.name);
+  } catch (error) {
+    // Nothing of it can be relied on.
+    await sink.abandon();
+    if (begin > 0 && error instanceof IntegrityError) return { damaged: error, fetchedBytes };
+    throw error;
+  }
   await sink.commit(file.sizeBytes);
-  return { sha256, fetchedBytes: at - begin };
+  return { sha256, fetchedBytes };
 }
 
 /** How many bytes of this very content an earlier call has left; notes what the file is of where there are none. */
@@ -198,15 +233,5 @@ function contentOf(noted: string | undefined): unknown {
   } catch {
     // Cut short by what ended the program.
     return null;
-  }
-}
-
-/** @throws {IntegrityError} `INTEGRITY_DOWNLOAD`: then what has arrived is dropped, since nothing of it can be relied on. */
-async function demand(check: ContentCheck, sink: FileSink): Promise<string> {
-  try {
-    return check.demand(sink.name);
-  } catch (error) {
-    await sink.abandon();
-    throw error;
   }
 }

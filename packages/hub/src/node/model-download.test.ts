@@ -222,14 +222,19 @@ describe("an interrupted download", () => {
     expect(isModel()).toBe(true);
   });
 
-  it("whose bytes were damaged meanwhile is found out, dropped, and whole the next time", async () => {
-    const damaged = model.slice(0, 120_000);
-    damaged[7]! ^= 1;
-    leave(damaged, model);
+  it("whose bytes a loss of power had made zeros was refused, and whole only in the call after that; now it is fetched anew at once", async () => {
+    const zeros = model.slice(0, 120_000).fill(0, 60_000);
+    leave(zeros, model);
+    const [file] = await pull();
+    expect(file).toMatchObject({ from: "hub", sha256: sha256(model), fetchedBytes: 2 * model.length - zeros.length });
+    expect(isModel()).toBe(true);
+  });
+
+  it("whose bytes were damaged is fetched anew once: nothing is kept if that is damaged, too", async () => {
+    leave(model.slice(0, 120_000).fill(0, 60_000), model);
+    hub.faults.damage = (bytes) => bytes.map((byte, i) => (i === 250_000 ? byte ^ 4 : byte));
     expect(await refusal(pull())).toMatchObject({ code: "INTEGRITY_DOWNLOAD" });
     expect(names()).toEqual([]);
-    await pull();
-    expect(isModel()).toBe(true);
   });
 });
 
