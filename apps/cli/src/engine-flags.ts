@@ -11,6 +11,7 @@ import { type ByteSize, resolveByteSize } from "./byte-size.js";
 import { cycleNote } from "./cycle-note.js";
 import { UsageError } from "./failure.js";
 import { byteSize, integer, number, plainBytes, threshold } from "./option-values.js";
+import { pruningChoice } from "./pruning-plan.js";
 import type { Report } from "./report.js";
 
 const SWITCHES = ["auto", "on", "off"] as const;
@@ -21,6 +22,8 @@ export interface EngineFlags {
   readonly dense?: boolean;
   readonly oracle?: boolean;
   readonly gateFirst?: boolean;
+  readonly pruning?: string;
+  readonly pruningGamma?: number;
   readonly dramBudget?: ByteSize;
   readonly context?: number;
   readonly threshold?: number;
@@ -68,6 +71,19 @@ export function addEngineFlags(command: Command, defaultMode: DefaultMode): Comm
         "oracle",
         "gateFirst",
       ]),
+    )
+    .addOption(
+      new Option(
+        "--pruning <plan>",
+        "leave out parts of FFNs while decoding, by a file of flashwick calibrate --pruning, or by a share that stays, as in dip:0.75; inexact; " +
+          "of a file made with convert --layout columns, only what stays is read (default: off)",
+      ).conflicts(["predictor", "dense", "oracle", "gateFirst"]),
+    )
+    .option(
+      "--pruning-gamma <x>",
+      "with --pruning, by columns: prefer what is in DRAM, by multiplying the scores of all else by x, up to 1; the output then depends on the cache " +
+        "(default: 1)",
+      number(0, 1),
     )
     .addOption(
       new Option(
@@ -207,8 +223,12 @@ export async function openWithFlags(
   report: Report,
   beside: BesideFlags = {},
 ): Promise<Model> {
+  if (flags.pruningGamma !== undefined && flags.pruning === undefined) {
+    throw new UsageError("--pruning-gamma is about --pruning, which is missing");
+  }
   const model = await openModel(path, {
     ...predictorChoice(path, flags, defaultMode),
+    pruning: flags.pruning === undefined ? undefined : await pruningChoice(path, flags.pruning, flags.pruningGamma),
     ...(await engineOptions(path, flags, beside)),
     hotExperts: flags.hot === "off" ? null : flags.hot,
     backend: flags.backend ?? "auto",
@@ -252,20 +272,22 @@ function noteFit(model: Model, report: Report): void {
   if (note !== null) report.note(note);
 }
 
-/** Experts other than the routers' own are somebody's choice, with a price that can be measured. */
+/** What is left out, and experts other than the routers' own, are somebody's choice, with a price that can be measured. */
 function noteInexact(model: Model, report: Report): void {
-  const { expertsPerToken } = model.config;
+  const { expertsPerToken, pruning } = model.config;
+  const pruned = pruning ? [`parts of FFNs are left out while decoding (${pruning.plan.source})`] : [];
   const fewer = expertsPerToken === null ? [] : [`${expertsPerToken} experts of a layer are used at most`];
   const others = model.prefersResidentExperts ? ["experts in DRAM are preferred while decoding"] : [];
-  if (fewer.length + others.length === 0) return;
+  if (pruned.length + fewer.length + others.length === 0) return;
   report.note(
-    `note: this run is not the model's own: ${[...fewer, ...others].join(", and ")}; flashwick eval --against dense, with the same flags, says ` +
+    `note: this run is not the model's own: ${[...pruned, ...fewer, ...others].join(", and ")}; flashwick eval --against dense, with the same flags, says ` +
       "what that costs, and what it saves",
   );
 }
 
 /** What runs, and which predictor. The engine plans what was not asked for, and a plan knows nothing of drafts. */
 export function predictorChoice(path: string, flags: EngineFlags, defaultMode: DefaultMode) {
+  if (flags.pruning) return { mode: "pruned", predictor: null } as const;
   if (flags.oracle) return { mode: "oracle", predictor: null } as const;
   if (flags.gateFirst) return { mode: "gate-first", predictor: null } as const;
   if (flags.predictor) return { mode: "predicted", predictor: flags.predictor } as const;

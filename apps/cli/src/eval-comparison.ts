@@ -43,8 +43,9 @@ export async function openComparison(opened: Model, wish: ComparisonWish): Promi
       return smaller;
     });
   const { withoutDevice, activationBits } = opened.parts;
-  // What routers prefer of the cache is what that cache holds: the other run's experts are no part of it.
-  const canShare = withoutDevice === undefined && activationBits === undefined && !opened.prefersResidentExperts;
+  // What routers, or pruning, prefer of the cache is what that cache holds: what the other run reads is no part of it.
+  const prefers = opened.prefersResidentExperts || (opened.config.pruning?.gamma ?? 1) < 1;
+  const canShare = withoutDevice === undefined && activationBits === undefined && !prefers;
   if (against === "dense" && kvPrecision === "f32" && canShare) {
     const model = await leaving(opened, logitBytes);
     return { model, slotsByLayer, against: "dense", close: () => model.unload() };

@@ -4,8 +4,8 @@
  *
  * Besides the engine's own modes there are two that draft. `lossless`: the predictor drafts, a dense pass verifies, and the tokens are the dense model's.
  * `lookup`: the text itself drafts, and one pass of the mode beneath verifies; what is accepted depends on the text alone, so it is planned where the
- * caller says how much that is. Pruning without zeros computes over weights that are all in DRAM and masks: it takes a dense run's time, and is no way of
- * running faster.
+ * caller says how much that is. Pruning without zeros is not priced: over weights in DRAM it takes a dense run's time, and of files that are read by columns
+ * nobody has measured how often a token's columns come back.
  */
 import { isFlashwickError } from "@flashwick/core";
 import { type LosslessPlan, planLossless } from "./lossless-plan.js";

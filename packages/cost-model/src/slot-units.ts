@@ -1,5 +1,4 @@
 /** What a memory plan gives out in slots: neurons of one size, columns of two, or in a mixture experts of each layer's own. Pure. */
-import type { MemoryPlan } from "./memory-plan.js";
 import type { MemoryRequest, PlannedColumns, PlannedExperts } from "./memory-request.js";
 import { allocateByDemand, allocateWholeLayers } from "./slot-allocation.js";
 
@@ -11,8 +10,11 @@ export const MIN_SLOTS_PER_LAYER = 4;
  */
 export const MIN_EXPERT_SLOTS_PER_LAYER = 1;
 
-/** What a plan says of slots. */
-type SlotCounts = Pick<MemoryPlan, "slotsByLayer" | "inputSlotsByLayer">;
+/** What a memory plan says of slots. */
+interface SlotCounts {
+  readonly slotsByLayer: readonly number[];
+  readonly inputSlotsByLayer: readonly number[];
+}
 
 /** What is kept in slots. */
 export interface SlotUnits {

@@ -18,7 +18,7 @@ import {
   rowBytes,
   UnsupportedError,
 } from "@flashwick/core";
-import { autoStrideBytes } from "./record-layout.js";
+import { roundUp, STRIDE_UNIT_BYTES } from "./record-layout.js";
 
 /** A scale is an f32. */
 const SCALE_BYTES = 4;
@@ -67,7 +67,8 @@ function recordsOf(roles: readonly RecordRole[], dtype: RecordDType, width: numb
   const scaleBytes = dtype === "int8" ? SCALE_BYTES : 0;
   const scales = roles.length * vectorBytes;
   return {
-    strideBytes: autoStrideBytes(roles.length * (vectorBytes + scaleBytes)),
+    // Not to pages: a token uses most of the columns, so what shares a page is wanted, too.
+    strideBytes: roundUp(roles.length * (vectorBytes + scaleBytes), STRIDE_UNIT_BYTES),
     width,
     parts: roles.map((role, i) => ({
       role,

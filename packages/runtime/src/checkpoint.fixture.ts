@@ -58,7 +58,7 @@ export function readGolden(name: string): Golden {
 
 export interface FixtureOptions extends ModelOptions {
   readonly dtype?: RecordDType;
-  readonly layout?: "bundled" | "split";
+  readonly layout?: "bundled" | "split" | "columns";
   /** Gates are resident, of this type. */
   readonly gateDtype?: ResidentDType;
   readonly backend?: BackendName;
@@ -79,7 +79,7 @@ export function checkpointFolder(name: string): string {
 export function modelBytes(
   name: string,
   dtype: RecordDType,
-  layout: "bundled" | "split" = "bundled",
+  layout: "bundled" | "split" | "columns" = "bundled",
   gateDtype: ResidentDType | null = null,
 ): Promise<Uint8Array> {
   const key = `${name} ${dtype} ${layout} ${gateDtype}`;

@@ -35,7 +35,7 @@ export interface Chooser {
   readonly exact: boolean;
   /** Of a mixture: which experts; default: those that its routers choose. */
   readonly experts?: ExpertChoice;
-  /** Leaves out inputs and neurons of FFNs whose weights are in DRAM; then {@link choose} is not asked. Default: none. */
+  /** Leaves out inputs and neurons of FFNs that are read by columns, or whose weights are in DRAM; then {@link choose} is not asked. Default: none. */
   readonly pruner?: FfnPruner;
   /**
    * What the last `count` of the step's tokens would use, oldest first, after a step that uses all neurons: decoding's cache is filled with it. Absent where

@@ -97,7 +97,12 @@ export function cacheDependence({
   pruning,
 }: Pick<EngineConfig, "residentMargin" | "pruning">): string | null {
   if (residentMargin > 0) return `residentMargin ${residentMargin}`;
-  return pruning && pruning.gamma < 1 ? `a pruning gamma of ${pruning.gamma}` : null;
+  return pruning && prefersCached({ pruning }) ? `a pruning gamma of ${pruning.gamma}` : null;
+}
+
+/** Whether pruning prefers what the caches hold. */
+export function prefersCached({ pruning }: Pick<EngineConfig, "pruning">): boolean {
+  return pruning !== null && pruning.gamma < 1;
 }
 
 export function resolveConfig(

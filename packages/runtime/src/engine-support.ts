@@ -20,7 +20,8 @@ export function checkSupport(header: Pick<ModelHeader, "geometry" | "weights">, 
   if (!geometry.layers.every((layer) => hasSameForm(layer, first)))
     throw unknownForm("layers of several forms", geometry);
   for (const layer of new Set(geometry.layers)) checkLayer(layer, geometry);
-  if (mode === "dense") return;
+  // What a plan leaves out need not be zero.
+  if (mode === "dense" || mode === "pruned") return;
   if (isSparse(geometry)) {
     if (mode !== "gate-first" || hasResidentGate(header)) return;
     throw new UnsupportedError(

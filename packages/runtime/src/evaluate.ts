@@ -9,6 +9,7 @@ import { SparsityTally } from "@flashwick/predictor";
 import { cachePolicy } from "./cache-policy.js";
 import { ComparedRun } from "./compared-run.js";
 import type { Engine } from "./engine.js";
+import { prefersCached } from "./engine-config.js";
 import type { EvaluateOptions, EvaluateResult, UnitResult } from "./evaluation.js";
 import { ExpertTally } from "./expert-tally.js";
 import type { ForwardObserver } from "./forward-observer.js";
@@ -20,7 +21,7 @@ import { type OnStretch, stretchObserver } from "./stretch-observer.js";
  * Perplexity as the reference defines it: tokens without special ones are cut into windows of `windowTokens − 1`, a shorter
  * tail is dropped, each window is preceded by BOS.
  *
- * @throws {InputError} for a text shorter than one window, or a comparison with `dense` in an engine whose routers prefer what its cache holds.
+ * @throws {InputError} for a text shorter than one window, or a comparison with `dense` in an engine whose routers or pruning prefer what its cache holds.
  */
 export async function evaluateText(model: Model, text: string, options: EvaluateOptions = {}): Promise<EvaluateResult> {
   const { windowTokens = 256, maxWindows = Number.POSITIVE_INFINITY } = options;
@@ -44,10 +45,11 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
   const tally = hasExperts(geometry)
     ? new ExpertTally(model.header, options)
     : new NeuronTally(unitsByLayer(geometry), options);
-  if (model.prefersResidentExperts && options.against === "dense") throw sharesCache();
+  const { prefersResidentExperts, config, mode } = model;
+  if (options.against === "dense" && (prefersResidentExperts || prefersCached(config))) throw sharesCache();
   const quality = new QualityTally();
   // What routers prefer of the cache, a batch cannot, and what pruned FFNs read, a batch does not: then each token is decoded by itself.
-  const decodes = model.prefersResidentExperts || model.mode === "pruned";
+  const decodes = prefersResidentExperts || mode === "pruned";
   let flashBytes = 0;
   const total = windows.length * windowTokens;
   const others = new ComparedRun(model, windows, options);
@@ -76,13 +78,13 @@ export async function evaluateText(model: Model, text: string, options: Evaluate
     options.onProgress?.({ phase: "evaluate", loaded: (index + 1) * windowTokens, total, unit: "tokens" });
   }
   const found = { ...quality.result(windows.length), ...tally.result(model) };
-  return model.mode === "pruned" ? { ...found, flashBytesPerToken: flashBytes / total } : found;
+  return mode === "pruned" ? { ...found, flashBytesPerToken: flashBytes / total } : found;
 }
 
 function sharesCache(): InputError {
   return new InputError(
     "INPUT_INVALID",
-    "with residentMargin a mixture's experts depend on the cache, which a dense run in the same engine fills with its own; compare with a second model",
+    "with residentMargin of a mixture's experts, or a pruning gamma below 1, what is used depends on the cache, which a dense run in the same engine fills with its own; compare with a second model",
   );
 }
 

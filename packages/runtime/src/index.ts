@@ -18,7 +18,13 @@ export { choosePruning, prunedTrace } from "./choose-pruning.js";
 export type { Comparison } from "./compared-run.js";
 export type { ContextRange } from "./context-tokens.js";
 export { deviceCompute } from "./device-compute.js";
-export { CACHE_SCOPES, type CacheScope, type EngineConfig, type NeuronMode } from "./engine-config.js";
+export {
+  CACHE_SCOPES,
+  type CacheScope,
+  type EngineConfig,
+  type NeuronMode,
+  type PlannedPruning,
+} from "./engine-config.js";
 export { type EstimateOptions, estimate, type PredictorShapes } from "./estimate.js";
 export { cutWindows, evaluateText } from "./evaluate.js";
 export type { EvaluateOptions, EvaluateResult } from "./evaluation.js";
@@ -27,9 +33,10 @@ export type { GeneratedToken, TokenStep } from "./generation.js";
 export type { FinishReason } from "./growing-text.js";
 export { type MeasureSparsityOptions, measureSparsity } from "./measure-sparsity.js";
 export { Model } from "./model.js";
-export type { GenerateOptions, ModelOptions, ModelParts } from "./model-options.js";
+export type { GenerateOptions, ModelOptions, ModelParts, PruningChoice } from "./model-options.js";
 export { shapeOf } from "./model-shape.js";
 export { type PolicyLocalityOptions, policyLocality } from "./policy-locality.js";
+export type { LayerPruning, PruningMethod, PruningPlan, PruningRule } from "./pruning/pruning-plan.js";
 export { type RecordedMoments, type RecordMomentsOptions, recordMoments } from "./record-moments.js";
 export { type RecordedTrace, type RecordTraceOptions, recordTrace } from "./record-trace.js";
 export type { RecordedSets, ReplayedRun } from "./replayed-run.js";

@@ -9,39 +9,38 @@ import { type Command, Option } from "commander";
 import type { ByteSize } from "../byte-size.js";
 import { frameCommand, withReport } from "../command-frame.js";
 import { budgetBytes } from "../engine-flags.js";
+import { UsageError } from "../failure.js";
 import type { Invocation } from "../invocation.js";
 import { byteSize, integer, number, share } from "../option-values.js";
 import { type DescribedLayer, describeLayer } from "../predictor-output.js";
-import type { CommonFlags, Report } from "../report.js";
+import type { Report } from "../report.js";
 import { figure, percent, table } from "../table.js";
 import { readText } from "../text-file.js";
+import { CALIBRATED_METHODS, calibratePruning, type PruningFlags } from "./calibrate-pruning.js";
 
-interface CalibrateFlags extends CommonFlags {
-  readonly text: string;
+interface CalibrateFlags extends PruningFlags {
   readonly predictor?: readonly string[];
-  readonly output: string;
   readonly perplexity?: number;
   readonly agreement?: number;
   readonly shareBytes?: number;
   readonly cost: "named" | "bytes";
-  readonly dramBudget?: ByteSize;
   readonly runBudget?: ByteSize;
   readonly window?: number;
   readonly maxWindows: number;
   readonly layerReport?: boolean;
-  readonly force?: boolean;
 }
 
 export function calibrateCommand(invocation: Invocation): Command {
   return frameCommand({
     name: "calibrate",
-    summary: "Set a predictor's thresholds so that a text keeps its quality, with the fewest neurons named.",
+    summary:
+      "Set a predictor's thresholds so that a text keeps its quality, with the fewest neurons named; or write a pruning plan of a model without zeros.",
     example:
       "flashwick calibrate opt-demo.gguf --text calibration.txt --perplexity 0.1% -o opt-demo.calibrated.predictor.gguf",
   })
     .argument("<model.gguf>", "model file")
     .requiredOption("--text <file>", "text to calibrate on, which no predictor was trained on, UTF-8 (no default)")
-    .requiredOption("-o, --output <file>", "predictor file to write, .gguf (no default)")
+    .requiredOption("-o, --output <file>", "predictor file to write, .gguf; or the plan, .json (no default)")
     .option(
       "--predictor <file...>",
       "predictors; of several, each layer takes the one whose bytes are worth it (default: <model>.predictor.gguf)",
@@ -56,6 +55,15 @@ export function calibrateCommand(invocation: Invocation): Command {
       "target: positions whose likeliest token is the dense one's, at least: 99% (default: none)",
       share,
     )
+    .addOption(
+      new Option(
+        "--pruning <method>",
+        "write a plan of what each layer's FFN leaves out, for --pruning of run, score, eval and chat, instead of a predictor (default: off)",
+      )
+        .choices(CALIBRATED_METHODS)
+        .conflicts(["predictor", "perplexity", "agreement"]),
+    )
+    .option("--kl <nat>", "with --pruning, target: KL from the dense model, at most (default: 0.05)", number(0))
     .option("--share-bytes <x>", "bytes of the predictor over the model's in f16, at most (default: any)", number(0, 1))
     .addOption(
       new Option(
@@ -95,6 +103,12 @@ function calibrate({ terminal }: Invocation, modelPath: string, flags: Calibrate
   return withReport(terminal, flags, async (report) => {
     const startMs = terminal.clock();
     const text = await readText(flags.text);
+    if (flags.kl !== undefined && !flags.pruning)
+      throw new UsageError("--kl is the target of --pruning, which is missing");
+    if (flags.pruning) {
+      await calibratePruning(modelPath, text, flags, report);
+      return undefined;
+    }
     const sink = await fileSink(flags.output, { force: flags.force ?? false });
     try {
       const { predictor, riseByLayer, ...result } = await chooseThresholds(modelPath, text, flags, report);

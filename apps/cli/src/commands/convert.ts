@@ -23,7 +23,7 @@ interface ConvertFlags extends CommonFlags, DeviceFlags {
   readonly dtype?: ConvertDType;
   readonly residentDtype?: ResidentDType;
   readonly gateFirst?: ResidentDType;
-  readonly layout: "bundled" | "split";
+  readonly layout: "bundled" | "split" | "columns";
   readonly stride: "auto" | number;
   readonly placement?: string;
   readonly placementSlots: number;
@@ -78,8 +78,11 @@ export function convertCommand(invocation: Invocation): Command {
         .preset("q8_0" satisfies ResidentDType),
     )
     .addOption(
-      new Option("--layout <layout>", "a neuron's up row and down column in one record, or in two")
-        .choices(["bundled", "split"])
+      new Option(
+        "--layout <layout>",
+        "a neuron's up row and down column in one record, or in two; or columns of gate, up and down, for --pruning of models without zeros",
+      )
+        .choices(["bundled", "split", "columns"])
         .default("bundled"),
     )
     .option("--stride <bytes>", "bytes from record to record, a multiple of 512, or auto", orAuto(plainBytes), "auto")
@@ -223,6 +226,11 @@ function lossLine(loss: QuantisationLoss): string {
   return `relative RMS error: ${parts.join(", ")}`;
 }
 
+function strideText({ strideBytes, inputStrideBytes }: Conversion): string {
+  if (inputStrideBytes === null) return `${strideBytes} bytes`;
+  return `${inputStrideBytes} bytes an input, ${strideBytes} a neuron`;
+}
+
 function conversionTable(output: string, result: Conversion): string {
   const { seconds, peakRssBytes } = result;
   return table([
@@ -231,12 +239,12 @@ function conversionTable(output: string, result: Conversion): string {
     ["vocabulary", `${result.vocabSize} tokens, tokenizer ${result.tokenizer ?? "none"}`],
     [
       "weights",
-      `${result.dtype}, ${result.layout}, stride ${result.strideBytes} bytes; resident ${result.residentDtype}${result.gateDtype === null ? "" : `, gates ${result.gateDtype}`}`,
+      `${result.dtype}, ${result.layout}, stride ${strideText(result)}; resident ${result.residentDtype}${result.gateDtype === null ? "" : `, gates ${result.gateDtype}`}`,
     ],
     ...(result.loss === null ? [] : [["loss", lossLine(result.loss)]]),
     [
       "size",
-      `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, ${result.layout === "experts" ? "experts" : "neurons"} ${formatBytes(result.ffnBytes)}`,
+      `${formatBytes(result.fileBytes)}: resident ${formatBytes(result.residentBytes)}, ${result.layout === "experts" || result.layout === "columns" ? result.layout : "neurons"} ${formatBytes(result.ffnBytes)}`,
     ],
     ...(result.placementOrder === undefined ? [] : [["placement", placementLine(result)]]),
     ...(result.calibration === null ? [] : [["calibrated", `by the moments ${result.calibration.slice(0, 12)}…`]]),

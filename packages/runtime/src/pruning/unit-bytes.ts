@@ -3,7 +3,7 @@
  * method whole neurons, and what is read in any case. Padding and alignment of records are not counted.
  */
 import { hasResidentGate, rowBytes } from "@flashwick/core";
-import { gateName, type ModelHeader, recordLayout } from "@flashwick/flash-format";
+import { columnsOf, gateName, type ModelHeader, recordLayout } from "@flashwick/flash-format";
 import type { Stage } from "./planned-pruner.js";
 import type { PruningMethod } from "./pruning-plan.js";
 
@@ -38,7 +38,8 @@ function matrixBytes(header: ModelHeader, layer: number): { gate: number; up: nu
     const { gate, up, down } = matrices;
     return { gate: gate?.sizeBytes ?? 0, up: up.sizeBytes, down: down.sizeBytes };
   }
-  const bytes = dFf * rowBytes(recordLayout(header).dtype, dModel);
+  const { dtype } = columnsOf(header) ?? recordLayout(header);
+  const bytes = dFf * rowBytes(dtype, dModel);
   const resident = hasResidentGate(header) ? header.tensors.get(gateName(layer)) : undefined;
   return { gate: resident?.sizeBytes ?? (gated ? bytes : 0), up: bytes, down: bytes };
 }

@@ -1,10 +1,12 @@
 /** The checks that an engine makes of what has landed, on the kernels that it makes them with: records of neurons, and experts. */
 
-import { IntegrityError } from "@flashwick/core";
+import { COLUMN_STAGES, type ColumnStage, IntegrityError } from "@flashwick/core";
 import {
+  columnsOf,
   expertCrc,
   type ModelFile,
   planExpertSlot,
+  readColumnChecksums,
   readExpertChecksums,
   readRecordChecksums,
   recordLayout,
@@ -23,6 +25,8 @@ export class CheckedUnits {
     private readonly bytes: Uint8Array,
     /** By layer: of neurons or experts; null where it has neither, or has them beside the file. */
     private readonly expected: readonly (Uint32Array | null)[],
+    /** By layer, of both kinds of columns. */
+    private readonly columns: readonly Readonly<Record<ColumnStage, Uint32Array>>[],
     unitBytes: number,
   ) {
     const arena = new Arena(unitBytes + 8192);
@@ -38,7 +42,26 @@ export class CheckedUnits {
     for (const [layer, of] of experts.entries()) {
       expected.push(of?.recordChecks ? await readExpertChecksums(file, layer) : null);
     }
-    return new CheckedUnits(file, bytes, expected, weights.slotBytes);
+    const columns: Record<ColumnStage, Uint32Array>[] = [];
+    for (const layer of file.header.columns.keys()) {
+      const [inputs, outputs] = COLUMN_STAGES.map((stage) => readColumnChecksums(file, layer, stage));
+      columns.push({ inputs: await inputs!, outputs: await outputs! });
+    }
+    const layout = columnsOf(file.header);
+    const unitBytes = layout ? layout.inputs.strideBytes + layout.outputs.strideBytes : weights.slotBytes;
+    return new CheckedUnits(file, bytes, expected, columns, unitBytes);
+  }
+
+  /** As an engine's slots check a column. @throws {IntegrityError} */
+  checkColumn(layer: number, stage: ColumnStage, unit: number): void {
+    const { header } = this.file;
+    const { strideBytes } = columnsOf(header)![stage];
+    const begin = header.columns[layer]![stage].offset + unit * strideBytes;
+    const { bytes, u32 } = this.#memory();
+    bytes.set(this.bytes.subarray(begin, begin + strideBytes), this.#ptr);
+    u32[0] = 0;
+    this.#kernels.crc32cSlots(this.#slots + 32, this.#ptr, strideBytes, strideBytes, this.#slots, 1);
+    this.#compare(u32[8]!, this.columns[layer]![stage][unit]!);
   }
 
   /** As an engine's slots check a neuron. @throws {IntegrityError} */

@@ -1,13 +1,15 @@
 /** Where the parts of a model file lie, who reads each, and what of them can change places. */
-import { IntegrityError, rowBytes } from "@flashwick/core";
+import { COLUMN_STAGES, columnCounts, IntegrityError, rowBytes } from "@flashwick/core";
 import {
   checksOf,
+  columnsOf,
   crcOfBytes,
   damagedTensor,
   decodeGgufHeader,
   layerTensors,
   type ModelFile,
   type ResidentTensor,
+  readColumnChecksums,
   readExpertChecksums,
   readRecordChecksums,
   readResidentTensor,
@@ -52,6 +54,10 @@ export async function residentParts(file: ModelFile): Promise<Part[]> {
     ...{ name: "checksums of records", begin: crcOffset, end: crcOffset + 4 * geometry.layers[layer]!.ffn.dFf },
     judges: [{ finder: "read" as const, judge: () => readRecordChecksums(file, layer) }],
   }));
+  const ofColumns = columnRows(file.header).map(({ layer, stage, count, crcOffset }) => ({
+    ...{ name: "checksums of columns", begin: crcOffset, end: crcOffset + 4 * count },
+    judges: [{ finder: "read" as const, judge: () => readColumnChecksums(file, layer, stage) }],
+  }));
   const ofExperts = experts.flatMap((of, layer) =>
     of?.recordChecks
       ? [
@@ -70,7 +76,32 @@ export async function residentParts(file: ModelFile): Promise<Part[]> {
   const placements = (placement ?? []).map(({ offset, sizeBytes }) => ({
     ...{ name: "placement", begin: offset, end: offset + sizeBytes, judges: [verify] },
   }));
-  return [...residents, ...checksums, ...ofExperts, ...placements];
+  return [...residents, ...checksums, ...ofColumns, ...ofExperts, ...placements];
+}
+
+/** Both kinds of columns of every layer; none where there are no columns. */
+function columnRows(header: ModelFile["header"]) {
+  const weights = columnsOf(header);
+  const { dModel, layers } = header.geometry;
+  return header.columns.flatMap((tensors, layer) =>
+    COLUMN_STAGES.map((stage) => ({
+      ...{ layer, stage, ...tensors[stage] },
+      count: columnCounts(dModel, layers[layer]!)[stage],
+      strideBytes: weights![stage].strideBytes,
+    })),
+  );
+}
+
+export function columnParts({ header }: ModelFile, units: CheckedUnits): Part[] {
+  return columnRows(header).map(({ layer, stage, offset: begin, count, strideBytes }) => ({
+    ...{ name: "columns", begin, end: begin + count * strideBytes },
+    judges: [
+      {
+        finder: "read" as const,
+        judge: (at: number) => units.checkColumn(layer, stage, Math.floor((at - begin) / strideBytes)),
+      },
+    ],
+  }));
 }
 
 async function readResident(file: ModelFile, tensor: ResidentTensor): Promise<void> {
@@ -176,7 +207,10 @@ function unitsOf(
       rows(`experts of layer ${layer}, ${role}`, offset, strideBytes, of!.count),
     ),
   );
-  return [...records, ...experts, ...tensorRows(header)];
+  const columns = columnRows(header).map(({ layer, stage, offset, count, strideBytes }) =>
+    rows(`${stage} of layer ${layer}`, offset, strideBytes, count),
+  );
+  return [...records, ...columns, ...experts, ...tensorRows(header)];
 }
 
 /** Rows of matrices that are streamed. */

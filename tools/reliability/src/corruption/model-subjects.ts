@@ -15,6 +15,7 @@ import { CheckedUnits } from "./checked-units.js";
 import type { Foreign, Judge, Subject } from "./damage.js";
 import {
   boundariesOf,
+  columnParts,
   expectGood,
   expertParts,
   headerOf,
@@ -32,7 +33,12 @@ export async function ownSubject(model: TinyModel, other: TinyModel | null): Pro
   const file = await openModelFile(memorySource(bytes, model.name));
   const units = await CheckedUnits.open(file, bytes);
   const verify: Judge = { finder: "verify", judge: () => expectGood(file) };
-  const parts = [...(await residentParts(file)), ...recordParts(file, units), ...expertParts(file, units)];
+  const parts = [
+    ...(await residentParts(file)),
+    ...recordParts(file, units),
+    ...columnParts(file, units),
+    ...expertParts(file, units),
+  ];
   return {
     name: model.name,
     kind: "model",

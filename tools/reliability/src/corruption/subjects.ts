@@ -16,6 +16,8 @@ export const SUBJECTS: ReadonlyMap<string, () => Promise<Subject>> = new Map([
     async () => await ownSubject(await ownModel("llama-tiny-relu", "f16", true), await retrained("llama-tiny-relu")),
   ],
   ["gated-int8", async () => await ownSubject(await ownModel("prosparse-tiny", "int8", true), null)],
+  ["columns", async () => await ownSubject(await ownModel("llama-tiny", "f16", false, "columns"), null)],
+  ["columns-int8", async () => await ownSubject(await ownModel("opt-tiny-sharded", "int8", false, "columns"), null)],
   ["mixture", async () => await ownSubject(await ownModel("mixtral-tiny", "f16", false), null)],
   ["gguf", async () => await foreignSubject(await foreignModel("qwen3", true), [await foreignModel("qwen2", true)])],
   ["gguf-fused", async () => await foreignSubject(await foreignModel("phi2-fused", true), [])],

@@ -20,7 +20,11 @@ export function ggufBytes(name: string): Uint8Array {
 }
 
 /** A checkpoint as a file of ours. */
-export async function modelBytes(name: string, dtype: RecordDType, layout: "bundled" | "split"): Promise<Uint8Array> {
+export async function modelBytes(
+  name: string,
+  dtype: RecordDType,
+  layout: "bundled" | "split" | "columns",
+): Promise<Uint8Array> {
   const folder = await openCheckpointFolder(join(FIXTURES, name));
   const sink = memorySink(name);
   await convertCheckpoint(folder, (spec) => createModelWriter(sink, spec), { dtype, layout });

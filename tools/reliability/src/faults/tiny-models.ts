@@ -32,14 +32,14 @@ export async function ownModel(
   name: string,
   dtype: RecordDType,
   predicted: boolean,
-  layout: "bundled" | "split" = "bundled",
+  layout: "bundled" | "split" | "columns" = "bundled",
 ): Promise<TinyModel> {
   const bytes = await modelBytes(name, dtype, layout);
   const { header } = await openModelFile(memorySource(bytes, name));
   const predictor = predicted ? noisePredictor(header) : null;
   const mode = predicted ? "predicted" : "dense";
   return await small({
-    name: `${name}.${dtype}${layout === "split" ? ".split" : ""}`,
+    name: `${name}.${dtype}${layout === "bundled" ? "" : `.${layout}`}`,
     bytes,
     checksums: null,
     isChecked: true,
@@ -62,6 +62,7 @@ export async function foreignModel(name: string, isChecked: boolean): Promise<Ti
 export const TINY_MODELS: ReadonlyMap<string, () => Promise<TinyModel>> = new Map([
   ["opt", () => ownModel("opt-tiny-sharded", "int8", true)],
   ["gated", () => ownModel("llama-tiny-relu", "f16", true)],
+  ["columns", () => ownModel("llama-tiny", "f16", false, "columns")],
   ["mixture", () => ownModel("mixtral-tiny", "f16", false)],
   ["gguf with checksums", () => foreignModel("qwen3", true)],
   ["gguf mixture with checksums", () => foreignModel("mixtral", true)],
