@@ -5,6 +5,7 @@
  *
  *     pnpm build && node tools/results/sparsity-methods.mjs <model.gguf> … [--predictor <file>] [--windows 12] [--cache 0.5,0.7]
  *         [--calibration <text>] [--evaluation <text>] [--device ufs-4.0] [--kl 0.03] [--threads 1]
+ *         [--only oracle,dip] [--name <of the table>]
  *
  * Thresholds and shares are set on the calibration text; every row is measured on the evaluation text, in windows of 256 tokens. The predictor
  * is that of the one model that is named; --kl adds a plan with shares by layer, calibrated to it, and takes about as long as all the rest.
@@ -27,6 +28,7 @@ const { words: files, flags } = scriptArguments({
   words: 1,
   flags: {
     ...{ predictor: null, windows: "12", cache: "0.5,0.7", kl: null, threads: null, device: "ufs-4.0" },
+    ...{ only: null, name: null },
     calibration: fileURLToPath(new URL("calibration.txt", texts)),
     evaluation: fileURLToPath(new URL("evaluation.txt", texts)),
   },
@@ -35,6 +37,7 @@ const settings = {
   windows: Number(flags.windows),
   cacheShares: flags.cache.split(",").map(Number),
   targetKl: flags.kl ? Number(flags.kl) : null,
+  only: flags.only ? flags.only.split(",") : null,
   device: devicePreset(flags.device),
   calibration: readFileSync(flags.calibration, "utf8"),
   evaluation: readFileSync(flags.evaluation, "utf8"),
@@ -44,7 +47,7 @@ const threads = flags.threads && { threads: Number(flags.threads) };
 
 for (const file of files) {
   const model = await openModel(file, { predictor: null, mode: "dense", contextTokens: 256, ...threads });
-  const name = basename(file, ".gguf");
+  const name = flags.name ?? basename(file, ".gguf");
   const rows = await pruningRows(model, settings);
   rows.push(...(await gateFirstRows(model, settings)));
   if (flags.predictor) rows.push(...(await predictorRows(model, flags.predictor, settings)));

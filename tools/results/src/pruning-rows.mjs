@@ -28,11 +28,13 @@ const DEPTH = 32;
 
 /**
  * @param model    In dense mode, with its FFNs in DRAM.
- * @param settings { windows, cacheShares, device, calibration, evaluation, targetKl: null or of a calibrated plan }
+ * @param settings { windows, cacheShares, device, calibration, evaluation, targetKl: null or of a calibrated plan, only: null or methods }
  */
 export async function pruningRows(model, settings) {
-  const { windows, cacheShares, evaluation } = settings;
-  const points = await operatingPoints(model, settings);
+  const { windows, cacheShares, evaluation, only } = settings;
+  const points = (await operatingPoints(model, settings)).filter(
+    ({ method }) => only === null || only.includes(method),
+  );
   const norms = await readUnitNorms(model);
   const runs = points.map(({ plan, gamma = 1, shares = cacheShares }) => ({ plan, gamma, cacheShares: shares }));
   const onProgress = ({ loaded, total }) => console.error(`window ${loaded} of ${total}, ${runs.length} runs each`);

@@ -225,7 +225,8 @@ const FOLDER = resolve("/models/pulled");
 
 function demandInside(path: string): void {
   const inside = relative(FOLDER, resolve(path));
-  if (inside === "" || inside.startsWith("..") || isAbsolute(inside)) throw new BrokenPromise(`leads to ${path}`);
+  // A name may begin with two dots.
+  if (inside === "" || /^\.\.([/\\]|$)/.test(inside) || isAbsolute(inside)) throw new BrokenPromise(`leads to ${path}`);
 }
 
 /** A hub's answers: what a repository has, and where its files would lie here. */
