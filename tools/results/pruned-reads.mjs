@@ -38,26 +38,44 @@ const whole = await openModel(file, { ...options, mode: "dense" });
 const { geometry, weights, fileBytes } = whole.header;
 if (!columnsOf(whole.header)) throw new Error(`${file}: expected a file of columns, found ${weights.layout}`);
 const ffnBytes = columnBytes(geometry, weights);
-const dramBudgetBytes = Math.floor(whole.plan(1).dram.total - (1 - Number(flags.share)) * ffnBytes);
+const { smallestBudgetBytes, dram } = whole.plan(512);
 await whole.close();
+const dramBudgetBytes = await budgetThatHolds(Number(flags.share));
+
+/** The least budget, to a thousandth, in which so large a part of the columns has slots. */
+async function budgetThatHolds(share) {
+  let [low, high] = [smallestBudgetBytes, dram.total];
+  while (high - low > dram.total / 1000) {
+    const middle = Math.floor((low + high) / 2);
+    const model = await openModel(file, { ...options, mode: "dense", dramBudgetBytes: middle });
+    const held = model.plan(512).slotsByLayer[0] / geometry.layers[0].ffn.dFf;
+    await model.close();
+    if (held < share) low = middle;
+    else high = middle;
+  }
+  return high;
+}
 
 const keep = Number(flags.keep);
 const shares = geometry.layers[0].ffn.gated ? dipShares(keep) : { inputs: keep, outputs: keep };
 const plan = uniformPlan("dip", geometry.layers.length, shares);
+// Without gaps, what is read is what the method asks for; with them, as the device is best served.
+const exactly = { mergeGapBytes: 0 };
 const modes = [
   { method: "dense", wish: { mode: "dense" } },
-  { method: `dip ${keep}`, wish: { pruning: { plan } } },
+  { method: `dip ${keep}`, wish: { pruning: { plan }, ...exactly } },
+  { method: `dip ${keep}, over gaps`, wish: { pruning: { plan } } },
   ...flags.gammas.split(",").map((gamma) => ({
     method: `dip-ca ${keep}, γ ${gamma}`,
-    wish: { pruning: { plan, gamma: Number(gamma) } },
+    wish: { pruning: { plan, gamma: Number(gamma) }, ...exactly },
   })),
-  { method: `dip ${keep}, lossless`, wish: { pruning: { plan } }, lossless: true },
+  { method: `dip ${keep}, lossless`, wish: { pruning: { plan }, ...exactly }, lossless: true },
 ];
 
 async function run({ method, wish, lossless = false }) {
   const model = await openModel(file, { ...options, ...wish, dramBudgetBytes });
   try {
-    const { slotsByLayer } = model.plan(1);
+    const { slotsByLayer } = model.plan(512);
     const generated = model.generate(prompt, { maxTokens, ignoreEos: true, lossless });
     for (;;) {
       const next = await generated.next();
@@ -94,6 +112,7 @@ const rows = modes.map(({ method }, i) => {
     hit_share: hits / (hits + misses),
     tokens_per_s: speed,
     over_dense: speed / speedOf(dense),
+    drafted: speculation?.drafted ?? null,
     accepted: speculation ? speculation.accepted / speculation.drafted : null,
     io: stats.ioMode,
     budget_bytes: dramBudgetBytes,
@@ -113,6 +132,7 @@ const heads = {
   hit_share: "hits",
   tokens_per_s: "tokens/s",
   over_dense: "over dense",
+  drafted: "drafted",
   accepted: "accepted",
 };
 console.log(markdownTable(heads, rows));
