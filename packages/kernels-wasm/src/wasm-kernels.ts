@@ -56,14 +56,14 @@ export function kernelsOver(arena: Arena, wasm: WasmExports, scratchSizes: Scrat
     arena,
     linear(out, x, w, bias, nTokens, scratch, rowBegin = 0, rowEnd = w.rows) {
       const { dtype, data, scales, rows, cols } = w;
-      assertColumns(dtype, cols);
       const code = dtypeCode(dtype);
+      assertColumns(dtype, cols);
       wasm.linear(out, x, code, data, scales, rows, cols, bias, nTokens, scratch, rowBegin, rowEnd);
     },
     ffnUp(act, x, matrix, slots, n, nTokens, activation, scratch, begin = 0, end = n) {
       const { base, strideBytes, upOffsetBytes, scalesOffsetBytes, dModel, bias, gate } = matrix;
-      assertColumns(matrix.dtype, dModel);
       const code = dtypeCode(matrix.dtype);
+      assertColumns(matrix.dtype, dModel);
       assertActivation(activation, gate !== null);
       const { kind, threshold, up } = activation;
       const [upBase, scales] = [base + upOffsetBytes, base + scalesOffsetBytes];

@@ -24,6 +24,7 @@ export {
 } from "./pruning/evaluate-pruning.js";
 export type { FfnPruner } from "./pruning/ffn-pruner.js";
 export {
+  type HeldOfStage,
   type HeldUnits,
   PlannedPruner,
   type PrunerOptions,

@@ -35,8 +35,14 @@ export interface PrunerOptions {
 
 /** Of inputs and of neurons. */
 export type Stage = ColumnStage;
+/** What caches of one kind of unit hold. */
+export interface HeldOfStage {
+  /** Whether a unit of a layer is in DRAM. */
+  holds(layer: number, unit: number): boolean;
+}
+
 /** Which units caches hold. */
-export type HeldUnits = Readonly<Record<Stage, { holds(layer: number, unit: number): boolean }>>;
+export type HeldUnits = Readonly<Record<Stage, HeldOfStage>>;
 
 export class PlannedPruner implements FfnPruner {
   readonly seesGates: boolean;
