@@ -1,10 +1,10 @@
 // @ts-check
-/** The ladder as a picture: for each rung the time of a token and what of it is I/O, and the paper's I/O as a mark. */
+/** The ladder as a picture: for each rung the time of a token and what of it is I/O, and the paper's I/O (OPT 6.7B, M1 Max) as a mark. */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 
 /** Two colours that the colour-blind tell apart (Okabe and Ito). */
-const COLOURS = { "whole token": "#999999", "I/O": "#0072b2", "the paper's I/O": "#d55e00" };
+const COLOURS = { "whole token": "#999999", "I/O": "#0072b2", "the paper's I/O (OPT 6.7B, M1 Max)": "#d55e00" };
 
 /**
  * @param {readonly { readonly title: string, readonly ioMs: number, readonly totalMs: number, readonly paper: { readonly ioMs: number } | null }[]} rungs
@@ -35,7 +35,13 @@ export function ladderPicture(rungs, title) {
     marks: [
       Plot.barX(bars, { x1: least / 2, x2: "ms", y: "what", fy: "rung", fill: "what" }),
       Plot.text(bars, { x: "ms", y: "what", fy: "rung", text: ({ ms }) => label(ms), textAnchor: "start", dx: 4 }),
-      Plot.tickX(marks, { x: "ms", y: "what", fy: "rung", stroke: COLOURS["the paper's I/O"], strokeWidth: 3 }),
+      Plot.tickX(marks, {
+        x: "ms",
+        y: "what",
+        fy: "rung",
+        stroke: COLOURS["the paper's I/O (OPT 6.7B, M1 Max)"],
+        strokeWidth: 3,
+      }),
     ],
   });
   plot.setAttribute("xmlns", "http://www.w3.org/2000/svg");

@@ -56,7 +56,15 @@ function panel(data, curves, x, label, left, top) {
     color: { domain: curves, range: curves.map((_, i) => COLOURS[i % COLOURS.length]) },
     marks: [
       Plot.ruleY([GATES.kl], { stroke: "#999999", strokeDasharray: "4 4" }),
-      Plot.line(data, { x, y: "kl", stroke: "curve", strokeWidth: 2, sort: x }),
+      // A line for each size of the cache.
+      Plot.line(data, {
+        x,
+        y: "kl",
+        z: ({ curve, cache_share }) => `${curve} ${cache_share}`,
+        stroke: "curve",
+        strokeWidth: 2,
+        sort: x,
+      }),
       Plot.dot(data, { x, y: "kl", fill: "curve", r: 4 }),
     ],
   });
