@@ -4,7 +4,7 @@ import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 
 /** Colours that the colour-blind tell apart (Okabe and Ito). */
-const COLOURS = ["#0072b2", "#009e73", "#cc79a7", "#d55e00"];
+const COLOURS = ["#0072b2", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
 
 /** @typedef {{ readonly model: string, readonly weights: string, readonly left_out: number, readonly predictor: string, readonly bytes: number, readonly mean_kl: number }} CompressionRow */
 
