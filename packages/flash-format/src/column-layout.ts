@@ -18,10 +18,7 @@ import {
   rowBytes,
   UnsupportedError,
 } from "@flashwick/core";
-import { roundUp, STRIDE_UNIT_BYTES } from "./record-layout.js";
-
-/** A scale is an f32. */
-const SCALE_BYTES = 4;
+import { roundUp, SCALE_BYTES, STRIDE_UNIT_BYTES } from "./record-layout.js";
 
 /** What of a geometry its columns depend on. */
 export interface ColumnShape {

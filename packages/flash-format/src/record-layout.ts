@@ -23,7 +23,7 @@ export const STRIDE_UNIT_BYTES = 512;
 /** What flash and page caches read at once. */
 export const PAGE_BYTES = 4096;
 /** A scale is an f32. */
-const SCALE_BYTES = 4;
+export const SCALE_BYTES = 4;
 
 /** What of a geometry a record depends on. */
 export interface RecordShape {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelBytes } from "../checkpoint.fixture.js";
 import { dipShares, uniformPlan } from "../pruning/pruning-plan.js";
+import { decodeFile } from "./decode-file.fixture.js";
 import { makeDiskFolder } from "./disk-folder.fixture.js";
 import { type OpenModelOptions, openModel } from "./open-model.js";
 
@@ -15,23 +16,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true }));
 
-async function decode(path: string, options: OpenModelOptions) {
-  const model = await openModel(path, { predictor: null, kvPrecision: "int8", ...options });
-  try {
-    return await model.withSequence(TOKENS.length, async (sequence) => {
-      const logits: Float32Array[] = [];
-      let flashBytes = 0;
-      for (const token of TOKENS) {
-        const step = await sequence.decode(token);
-        logits.push(step.logits.slice());
-        flashBytes += step.stats.flashBytes;
-      }
-      return { logits, flashBytes };
-    });
-  } finally {
-    await model.close();
-  }
-}
+const decode = (path: string, options: OpenModelOptions) =>
+  decodeFile(path, TOKENS, { predictor: null, kvPrecision: "int8", ...options });
 
 describe.each(["llama-tiny", "phi-tiny"])("%s by columns", (name) => {
   it.each([

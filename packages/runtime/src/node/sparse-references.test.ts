@@ -7,6 +7,7 @@ import { fileSink } from "@flashwick/flash-format/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelBytes, SPARSE_REFERENCES } from "../checkpoint.fixture.js";
 import { noisePredictor } from "../noise-predictor.fixture.js";
+import { decodeFile } from "./decode-file.fixture.js";
 import { makeDiskFolder } from "./disk-folder.fixture.js";
 import { type OpenModelOptions, openModel } from "./open-model.js";
 
@@ -29,23 +30,8 @@ describe.each([...SPARSE_REFERENCES.map((name) => [name, null] as const), ...GAT
     let dramBudgetBytes: number;
     let dense: readonly Float32Array[];
 
-    async function decode(options: OpenModelOptions) {
-      const model = await openModel(path, { predictor: null, kvPrecision: "f16", ...options });
-      try {
-        return await model.withSequence(TOKENS.length, async (sequence) => {
-          const logits: Float32Array[] = [];
-          let flashBytes = 0;
-          for (const token of TOKENS) {
-            const step = await sequence.decode(token);
-            logits.push(step.logits.slice());
-            flashBytes += step.stats.flashBytes;
-          }
-          return { logits, flashBytes };
-        });
-      } finally {
-        await model.close();
-      }
-    }
+    const decode = (options: OpenModelOptions) =>
+      decodeFile(path, TOKENS, { predictor: null, kvPrecision: "f16", ...options });
 
     beforeAll(async () => {
       path = join(dir, `${name}.${gateDtype}.gguf`);
